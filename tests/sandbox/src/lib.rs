@@ -1,1 +1,3 @@
-//! x
+//! The world around the handler when Azure is not there.
+
+pub mod net;

@@ -1,1 +1,41 @@
-//! x
+//! Writes records into Microsoft Dataverse from Azure Functions: one writer per record at a time, every refusal understood.
+//!
+//! # The way of a message
+//! ```text
+//! host ──POST──▶ server ─▶ host::Invocation ─▶ sync
+//!                                              │ record::decode        bytes    → Record
+//!                                              │ gate.enter            –        → Permit
+//!                                              │ locks.acquire(key)    name     → Held | Busy
+//!                                              │ store.write(change)   Change   → Written
+//!                                              │ classify::judge       Fault    → Verdict
+//!                                              ▼
+//! host ◀──200/500── server ◀─ host::Answer ◀─ Outcome
+//! ```
+//!
+//! # The map
+//! - [`outcome`]: what became of a message, with stable codes.
+//! - [`record`]: a message as a validated value; the canonical key. Pure.
+//! - [`lock`]: one writer per record, across processes; [`lock::local`] within one, [`lock::blob`] as leases on blobs.
+//! - [`dataverse`]: rows by key; [`dataverse::client`] over HTTPS, [`dataverse::compare`] sent against stored.
+//! - [`classify`]: what a refusal means; the only policy. Pure.
+//! - [`gate`]: so many at once, and none during a `Retry-After`.
+//! - [`sync`]: the pipeline; knows traits only.
+//! - [`host`]: the custom-handler envelope.
+//! - [`server`]: routes, tracked tasks, drain.
+//! - [`config`], [`identity`], [`connection`], [`telemetry`]: what `main` puts together.
+//!
+//! A module uses only what stands above it in this list. Facts flow up, and the verdict is made once, in [`classify`].
+
+pub mod classify;
+pub mod config;
+pub mod connection;
+pub mod dataverse;
+pub mod gate;
+pub mod host;
+pub mod identity;
+pub mod lock;
+pub mod outcome;
+pub mod record;
+pub mod server;
+pub mod sync;
+pub mod telemetry;

@@ -1,2 +1,131 @@
-//! x
-fn main() {}
+//! The executable `handler`: settings in, the parts put together, served until SIGTERM.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use azure_core::credentials::TokenCredential;
+use clap::Parser;
+use dataverse_sync::config::{Config, Problem};
+use dataverse_sync::connection::Connection;
+use dataverse_sync::dataverse::client::{self, Client};
+use dataverse_sync::gate::Gate;
+use dataverse_sync::identity::Identity;
+use dataverse_sync::lock::Locks;
+use dataverse_sync::lock::blob::BlobLocks;
+use dataverse_sync::lock::local::Local;
+use dataverse_sync::sync::Sync;
+use dataverse_sync::{server, telemetry};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+/// Settings that are missing or wrong; the host would only start the same again.
+const EXIT_SETTINGS: u8 = 2;
+
+/// Azure Functions custom handler that writes records into Microsoft Dataverse, one writer per record at a time.
+///
+/// Without a command it serves: the Functions host starts it that way and passes the port in FUNCTIONS_CUSTOMHANDLER_PORT.
+#[derive(Parser)]
+#[command(version, after_help = SETTINGS)]
+struct Arguments {}
+
+const SETTINGS: &str = "\
+Settings are environment variables (app settings in Azure, Values in local.settings.json):
+  DATAVERSE_URL            https://contoso.crm.dynamics.com                      required
+  DATAVERSE_API_VERSION    v9.2
+  AZURE_TENANT_ID, AZURE_CLIENT_ID and one of AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH,
+                           AZURE_FEDERATED_TOKEN_FILE; else the managed identity; else your az or azd login
+  LOCK_STORAGE             AzureWebJobsStorage, the name of a connection
+  LOCK_CONTAINER           sync-locks
+  LOCK_LEASE_SECONDS       15, from 15 to 60
+  LOCK_WAIT_SECONDS        10
+  LOCK_MODE                lease, or off
+  SYNC_ON_CONFLICT         verify, skip or retry
+  SYNC_VERSION_COLUMN      the column that holds a record's version
+  SYNC_MAX_CONCURRENCY     52
+  SYNC_HOLD_SECONDS        480
+  SYNC_HEADERS             JSON object of extra Dataverse request headers
+  RUST_LOG                 info
+
+Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
+  FUNCTIONS_CUSTOMHANDLER_PORT=8080 handler &
+  curl -d '{\"table\":\"contacts\",\"key\":{\"employeeid\":\"E1\"},\"columns\":{\"firstname\":\"Ada\"}}' \\
+       http://127.0.0.1:8080/api/records";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments {} = Arguments::parse();
+    let lookup = |name: &str| std::env::var(name).ok();
+    let config = match Config::from_settings(&lookup) {
+        Ok(config) => config,
+        Err(problems) => return complain(&problems),
+    };
+    if let Err(problem) = telemetry::start(lookup("RUST_LOG").as_deref()) {
+        return complain(&[problem]);
+    }
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the handler cannot go on: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(problems: &[Problem]) -> ExitCode {
+    eprintln!("{} of the settings cannot be used:", problems.len());
+    for problem in problems {
+        eprintln!("  {problem}");
+    }
+    ExitCode::from(EXIT_SETTINGS)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        info!("stopping: the work under way is finished first");
+    };
+    let listener =
+        TcpListener::bind(("127.0.0.1", config.port)).await.context("FUNCTIONS_CUSTOMHANDLER_PORT: cannot listen")?;
+    info!(
+        dataverse = config.dataverse.url.host_str(),
+        credential = config.identity.name(),
+        locks = config.locks.as_ref().map_or("off", |locks| locks.address.access()),
+        lock_storage = config.locks.as_ref().map(|locks| locks.address.host()),
+        listening = %listener.local_addr().context("asking for the port")?,
+        "handler started"
+    );
+    let hold = config.hold;
+    let sync = put_together(config)?;
+    server::run(listener, sync, hold, shutdown).await.context("serving")
+}
+
+fn put_together(config: Config) -> anyhow::Result<Sync> {
+    // Whoever links another provider in as well would make rustls ask which one to use.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = client::http().context("preparing TLS: the system's root certificates")?;
+    let identity = Arc::new(Identity::open(config.identity, http.clone()).context("opening the Entra credential")?);
+    let locks = match config.locks {
+        None => None,
+        Some(settings) => {
+            let credential: Arc<dyn TokenCredential> = identity.clone();
+            let connection = Connection::new(settings.address, &credential, http.clone());
+            let blobs = BlobLocks::new(&connection, &settings.container, settings.life).context("LOCK_STORAGE")?;
+            let locks: Arc<dyn Locks> = Arc::new(Local::new(Arc::new(blobs)));
+            Some((locks, settings.wait))
+        }
+    };
+    Ok(Sync {
+        store: Arc::new(Client::new(&config.dataverse, identity, http)),
+        locks,
+        gate: Gate::new(config.max_concurrency),
+        on_conflict: config.on_conflict,
+        version_column: config.version_column,
+    })
+}

@@ -20,6 +20,8 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::drop::{CuttableListener, Wire};
+
 /// A client that has not finished its TLS handshake by then is dropped, so that it cannot keep others waiting.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -32,15 +34,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `router` on 127.0.0.1; port 0 lets the system choose one.
+    /// Serves `router` on 127.0.0.1; port 0 lets the system choose one. Handlers may take a [`Wire`] to cut their connection.
     pub async fn start(router: Router, port: u16, tls: Option<&Tls>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
+        let service = router.into_make_service_with_connect_info::<Wire>();
         let (scheme, task) = match tls {
-            None => ("http", tokio::spawn(async move { axum::serve(listener, router).await })),
+            None => ("http", tokio::spawn(async move { axum::serve(CuttableListener(listener), service).await })),
             Some(tls) => {
                 let listener = TlsListener { listener, acceptor: TlsAcceptor::from(tls.config.clone()) };
-                ("https", tokio::spawn(async move { axum::serve(listener, router).await }))
+                ("https", tokio::spawn(async move { axum::serve(CuttableListener(listener), service).await }))
             }
         };
         Ok(Self { address, scheme, task: task.abort_handle() })

@@ -1,0 +1,175 @@
+//! What a refusal means: the only place that says skip, retry or reject. Pure and total, no I/O.
+//!
+//! The laws, each with a test below:
+//! 1. the service's code beats the HTTP status;
+//! 2. a final verdict beats a retry, and a delay never causes one;
+//! 3. unknown 5xx and transport failures are retried, unknown 4xx are rejected;
+//! 4. what an operator can mend (credentials, permissions, the environment) never costs a message.
+//!
+//! The codes are data in [`codes`].
+
+mod codes;
+
+use crate::dataverse::{Fault, Form};
+use crate::lock;
+use crate::outcome::Reason;
+use crate::record::OnConflict;
+use codes::{Meaning, meaning_of_code, meaning_of_text};
+
+/// How often one change is sent again in place after a deadlock.
+pub const MOST_DEADLOCKS: u32 = 3;
+
+/// How often one change is sent again in place after a lost create race.
+pub const MOST_RESENDS: u32 = 3;
+
+/// What was asked, as far as it matters for what the answer means.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    /// The request.
+    pub form: Form,
+    /// Whether it binds a lookup.
+    pub binds: bool,
+    /// How often it was sent again in place, for whatever reason but a lost race.
+    pub again: u32,
+}
+
+/// What to do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The message ends here, with this reason.
+    Settle(Reason),
+    /// Somebody else may have created the row first: [`race`] decides by what the row looks like.
+    LostRace,
+    /// The row changed after it was read: read it again.
+    Moved,
+    /// The row or a row that it refers to is missing: a read tells.
+    RowOrParent,
+    /// Send the same again, after a moment.
+    Again,
+}
+
+/// Judges a request that failed.
+pub fn judge(fault: &Fault, attempt: Attempt) -> Verdict {
+    match fault {
+        Fault::Answered { status, code, message, .. } => {
+            let text = message.as_deref().unwrap_or_default();
+            let said = match code {
+                Some(code) => meaning_of_code(*code, text),
+                None => meaning_of_text(*status, text),
+            };
+            let meaning = said.unwrap_or_else(|| meaning_of_status(*status, attempt.form));
+            judge_meaning(meaning, attempt)
+        }
+        Fault::NoAnswer { .. } | Fault::NoToken { refused: false, .. } => Verdict::Settle(Reason::Unavailable),
+        Fault::NoToken { refused: true, .. } => Verdict::Settle(Reason::Unauthorized),
+        Fault::NotAddressable { .. } => Verdict::Settle(Reason::InvalidData),
+    }
+}
+
+fn meaning_of_status(status: u16, form: Form) -> Meaning {
+    match (status, form) {
+        (401 | 403, _) => Meaning::Unauthorized,
+        (404, _) => Meaning::UnknownTable,
+        (408, _) => Meaning::Busy,
+        // No condition of ours can have failed, so a key was taken.
+        (412, Form::Upsert | Form::Create | Form::Update) => Meaning::DuplicateKey,
+        (412, Form::UpdateUnchanged | Form::DeleteUnchanged) => Meaning::VersionMismatch,
+        (413, _) => Meaning::TooLarge,
+        (429, _) => Meaning::Throttled,
+        (400..=499, _) => Meaning::InvalidData,
+        // 5xx, and answers that are none of Dataverse's: a redirect to a login page, a proxy.
+        _ => Meaning::Busy,
+    }
+}
+
+fn judge_meaning(meaning: Meaning, attempt: Attempt) -> Verdict {
+    match meaning {
+        Meaning::DuplicateKey => match attempt.form {
+            Form::Upsert | Form::Create => Verdict::LostRace,
+            Form::Update | Form::UpdateUnchanged | Form::Delete | Form::DeleteUnchanged | Form::Read => {
+                Verdict::Settle(Reason::KeyCollision)
+            }
+        },
+        Meaning::InRecycleBin => Verdict::Settle(Reason::KeyCollision),
+        Meaning::VersionMismatch => Verdict::Moved,
+        Meaning::DuplicateDetected => Verdict::Settle(Reason::DuplicateDetected),
+        Meaning::RowMissing => row_missing(attempt),
+        Meaning::UnknownTable => Verdict::Settle(Reason::NotFound),
+        Meaning::Unclear if attempt.again == 0 => Verdict::Again,
+        Meaning::InvalidData | Meaning::Unclear => Verdict::Settle(Reason::InvalidData),
+        Meaning::TooLarge => Verdict::Settle(Reason::TooLarge),
+        Meaning::Deadlock if attempt.again < MOST_DEADLOCKS => Verdict::Again,
+        Meaning::Deadlock | Meaning::Busy => Verdict::Settle(Reason::Unavailable),
+        Meaning::Throttled => Verdict::Settle(Reason::Throttled),
+        Meaning::Unauthorized => Verdict::Settle(Reason::Unauthorized),
+    }
+}
+
+/// A row that is missing is ours, or one that a lookup is bound to.
+fn row_missing(attempt: Attempt) -> Verdict {
+    match attempt.form {
+        Form::Delete => Verdict::Settle(Reason::AlreadyAbsent),
+        // These create what is missing, so it must be another row.
+        Form::Upsert | Form::Create if attempt.binds => Verdict::Settle(Reason::ParentMissing),
+        Form::Update | Form::UpdateUnchanged if attempt.binds => Verdict::RowOrParent,
+        // It was there a moment ago.
+        Form::UpdateUnchanged | Form::DeleteUnchanged => Verdict::Moved,
+        Form::Upsert | Form::Create | Form::Update | Form::Read => Verdict::Settle(Reason::NotFound),
+    }
+}
+
+/// What a read after a 412 found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// No row by our key.
+    Nothing,
+    /// A row that holds every value that was sent.
+    Same,
+    /// A row that does not, or that cannot be compared.
+    Other,
+}
+
+/// What to do after a lost create race.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterRace {
+    /// The message ends here.
+    Settle(Reason),
+    /// Send it again.
+    Resend,
+}
+
+/// Judges a lost create race on an upsert by what a read found, after `resends` in place. `seen` says that the row was there
+/// before the last resend, which then was an update: its 412 cannot come from our own key.
+pub fn race(policy: OnConflict, found: Found, seen: bool, resends: u32) -> AfterRace {
+    let tries_left = resends < MOST_RESENDS;
+    match (policy, found) {
+        (OnConflict::Verify, Found::Same) => AfterRace::Settle(Reason::AlreadyWritten),
+        (OnConflict::Skip, Found::Same | Found::Other) => AfterRace::Settle(Reason::WrittenElsewhere),
+        (OnConflict::Verify, Found::Other) if seen => AfterRace::Settle(Reason::KeyCollision),
+        _ if tries_left => AfterRace::Resend,
+        (OnConflict::Verify | OnConflict::Skip, _) => AfterRace::Settle(Reason::KeyCollision),
+        (OnConflict::Retry, _) => AfterRace::Settle(Reason::Conflict),
+    }
+}
+
+/// Judges a 412 on a `create`: `delivered_before` says that an earlier delivery of this message may have made the row.
+pub fn create_refused(found: Found, delivered_before: bool) -> Reason {
+    match found {
+        Found::Nothing => Reason::KeyCollision,
+        Found::Same if delivered_before => Reason::AlreadyWritten,
+        Found::Same | Found::Other => Reason::Exists,
+    }
+}
+
+/// Judges lock storage that gave no usable answer: an operator can mend it, and nothing was written yet.
+pub fn judge_locks(error: &lock::Error) -> Reason {
+    match error {
+        lock::Error::Refused { .. }
+        | lock::Error::Service { .. }
+        | lock::Error::Unreachable { .. }
+        | lock::Error::Token { .. } => Reason::StorageUnavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The row store behind the [`Store`] seam, and its failures as facts.
+//!
+//! Nothing here judges: an [`Error`] says what was answered, or that nothing was, and [`crate::classify`] says what that means.
+//!
+//! The Web API: <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>
+
+pub mod client;
+pub mod compare;
+mod retry_after;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::outcome::ServiceAnswer;
+use crate::record::{Members, Record};
+
+/// Rows by key.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync {
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// What was answered instead, or that nothing was. After [`Fault::NoAnswer`] with `sent` the change may have been made.
+    async fn write(&self, change: &Change<'_>) -> Result<Written, Error>;
+
+    /// Reads the row that the record's key addresses; `columns` are those wanted, none means all.
+    ///
+    /// # Errors
+    /// What was answered instead, or that nothing was. A row that is not there is no error.
+    async fn read(&self, record: &Record, columns: &[String]) -> Result<Option<Row>, Error>;
+}
+
+/// One change to one row.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// Table, key and columns.
+    pub record: &'a Record,
+    /// What is done.
+    pub form: Form,
+    /// The ETag that the row must have, for [`Form::UpdateUnchanged`] and [`Form::DeleteUnchanged`].
+    pub etag: Option<&'a str>,
+    /// A column beyond the record's, with its JSON value: the version.
+    pub stamp: Option<(&'a str, &'a str)>,
+}
+
+/// What a request asks of the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// Create or update, no condition.
+    Upsert,
+    /// `If-None-Match: *`
+    Create,
+    /// `If-Match: *`
+    Update,
+    /// `If-Match: <etag>`
+    UpdateUnchanged,
+    /// Remove, no condition.
+    Delete,
+    /// Remove, `If-Match: <etag>`
+    DeleteUnchanged,
+    /// GET
+    Read,
+}
+
+/// A change that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The row was missing.
+    Created,
+    /// The row was there.
+    Updated,
+    /// One of the two.
+    Upserted,
+    /// The row is gone.
+    Deleted,
+}
+
+/// A row as it was read.
+#[derive(Debug)]
+pub struct Row {
+    text: String,
+}
+
+impl Row {
+    /// A row from its JSON object, or `None` when it is none.
+    pub fn from_json(text: String) -> Option<Self> {
+        let _: Members<'_> = serde_json::from_str(&text).ok()?;
+        Some(Self { text })
+    }
+
+    /// Its properties, annotations included.
+    pub fn members(&self) -> Members<'_> {
+        serde_json::from_str(&self.text).expect("checked when it was made")
+    }
+
+    /// Its ETag, which has no order.
+    pub fn etag(&self) -> Option<String> {
+        let Members(members) = self.members();
+        let (_, raw) = members.into_iter().find(|(name, _)| name == "@odata.etag")?;
+        serde_json::from_str(raw.get()).ok()
+    }
+}
+
+/// A request that did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault}")]
+pub struct Error {
+    /// What happened.
+    pub fault: Fault,
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self { fault }
+    }
+}
+
+/// What happened to a request.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Fault {
+    /// Dataverse answered with something else than success.
+    #[error("Dataverse answered {status} {}", code.map(|code| format!("{code:#010x}")).unwrap_or_default())]
+    Answered {
+        /// The HTTP status.
+        status: u16,
+        /// The service's own code, unless it is empty or zero.
+        code: Option<u32>,
+        /// The service's text. It can hold data of the row.
+        message: Option<String>,
+        /// `x-ms-service-request-id`
+        request_id: Option<String>,
+        /// The delay it named.
+        retry_after: Option<Duration>,
+    },
+    /// Nothing came back.
+    #[error("Dataverse did not answer: {problem}")]
+    NoAnswer {
+        /// Whether the request may have arrived.
+        sent: bool,
+        /// What happened, without addresses.
+        problem: &'static str,
+    },
+    /// There was no token to ask with.
+    #[error("there is no Entra ID token: {problem}")]
+    NoToken {
+        /// Whether our identity was refused, rather than nobody having answered.
+        refused: bool,
+        /// In Entra's words.
+        problem: String,
+    },
+    /// The row cannot be addressed by this key.
+    #[error("the key column {column} holds a character that Dataverse cannot find in an address")]
+    NotAddressable {
+        /// The key column.
+        column: String,
+    },
+}
+
+impl Fault {
+    /// For answers and dead letters.
+    pub fn answer(&self) -> Option<ServiceAnswer> {
+        match self {
+            Self::Answered { status, code, message, request_id, .. } => Some(ServiceAnswer {
+                status: Some(*status),
+                code: code.map(|code| format!("{code:#010x}")),
+                message: message.clone(),
+                request_id: request_id.clone(),
+            }),
+            Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } => None,
+        }
+    }
+
+    /// The delay that the service named.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Answered { retry_after, .. } => *retry_after,
+            Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } => None,
+        }
+    }
+
+    /// Whether the change may have been made although nothing says so.
+    pub fn fate_unknown(&self) -> bool {
+        matches!(self, Self::NoAnswer { sent: true, .. })
+    }
+}

@@ -1,0 +1,175 @@
+//! The Web API over HTTPS: requests out, facts back.
+//!
+//! Only this module sends to Dataverse. It keeps no cookies (affinity would pin it to one server), follows no redirects, and
+//! repeats nothing by itself but one thing: a 401 refreshes the token once. Bodies are read up to a cap; addresses and
+//! column values are in none of its errors' texts, except in what Dataverse itself said.
+
+mod address;
+mod answer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential as _;
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+};
+use reqwest::{Method, RequestBuilder, Response};
+use tokio::time::timeout;
+use url::Url;
+use uuid::Uuid;
+
+use super::{Change, Error, Fault, Form, Row, Store, Written};
+use crate::config::Environment;
+use crate::identity::{self, Identity};
+use crate::record::{Operation, Record};
+
+/// Synchronous plug-ins may run for two minutes.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
+const WRITE_TIMEOUT: Duration = Duration::from_secs(130);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
+
+const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
+const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
+const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+
+/// A client of one environment.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    identity: Arc<Identity>,
+    root: Url,
+    scope: String,
+    headers: HeaderMap,
+}
+
+/// The one HTTP client of the process: pooled connections, no redirects, no cookies, no retries.
+///
+/// # Errors
+/// When the system has no usable root certificates.
+pub fn http() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        // The owner of every retry is the host; a request that never left is sent anew by the pool below this.
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .user_agent(concat!("dataverse-sync/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+impl Client {
+    /// A client of `environment` that proves who it is with `identity`.
+    pub fn new(environment: &Environment, identity: Arc<Identity>, http: reqwest::Client) -> Self {
+        let mut root = environment.url.clone();
+        root.set_path(&format!("/api/data/{}/", environment.api_version));
+        let scope = format!("{}/.default", environment.url.origin().ascii_serialization());
+        let mut headers = environment.headers.clone();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
+        headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
+        Self { http, identity, root, scope, headers }
+    }
+
+    async fn token(&self) -> Result<HeaderValue, Fault> {
+        let scopes = [self.scope.as_str()];
+        let token = match timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None)).await {
+            Ok(Ok(token)) => token,
+            Ok(Err(error)) => {
+                let refused = identity::is_refusal(&error);
+                return Err(Fault::NoToken { refused, problem: identity::problem(&error) });
+            }
+            Err(_) => return Err(Fault::NoToken { refused: false, problem: "no answer in time".to_owned() }),
+        };
+        let mut value = HeaderValue::try_from(format!("Bearer {}", token.token.secret()))
+            .map_err(|_| Fault::NoToken { refused: true, problem: "the token is no header value".to_owned() })?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// Sends with a token; with a fresh one if the first is refused.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let repeat = request.try_clone().expect("bodies are bytes");
+        let answer = self.send_once(request).await?;
+        if answer.status() != 401 {
+            return Ok(answer);
+        }
+        self.identity.refresh();
+        self.send_once(repeat).await
+    }
+
+    async fn send_once(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let request = request
+            .headers(self.headers.clone())
+            .header(AUTHORIZATION, self.token().await?)
+            .header(CLIENT_REQUEST_ID, Uuid::new_v4().to_string());
+        request.send().await.map_err(|error| answer::no_answer(&error).into())
+    }
+}
+
+#[async_trait]
+impl Store for Client {
+    async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
+        let url = address::row(&self.root, change.record)?;
+        let delete = change.record.operation == Operation::Delete;
+        let method = if delete { Method::DELETE } else { Method::PATCH };
+        let mut request = self.http.request(method, url).timeout(WRITE_TIMEOUT);
+        if !delete {
+            request = request.header(CONTENT_TYPE, "application/json").body(body(change));
+        }
+        request = match change.form {
+            Form::Create => request.header(IF_NONE_MATCH, "*"),
+            Form::Update => request.header(IF_MATCH, "*"),
+            Form::UpdateUnchanged | Form::DeleteUnchanged => request.header(IF_MATCH, change.etag.unwrap_or("*")),
+            Form::Upsert | Form::Delete | Form::Read => request,
+        };
+        let response = self.send(request).await?;
+        let status = response.status().as_u16();
+        if !response.status().is_success() {
+            return Err(answer::refusal(response).await.into());
+        }
+        Ok(match (change.form, status) {
+            (Form::Delete | Form::DeleteUnchanged, _) => Written::Deleted,
+            (Form::Create, _) | (_, 201) => Written::Created,
+            (Form::Update | Form::UpdateUnchanged, _) | (_, 200) => Written::Updated,
+            (Form::Upsert | Form::Read, _) => Written::Upserted,
+        })
+    }
+
+    async fn read(&self, record: &Record, columns: &[String]) -> Result<Option<Row>, Error> {
+        let mut url = address::row(&self.root, record)?;
+        if !columns.is_empty() {
+            url.set_query(Some(&format!("$select={}", columns.join(","))));
+        }
+        let response = self.send(self.http.get(url).timeout(READ_TIMEOUT)).await?;
+        if response.status().is_success() {
+            return answer::row(response).await.map(Some).map_err(Error::from);
+        }
+        let fault = answer::refusal(response).await;
+        if answer::is_missing_row(&fault) { Ok(None) } else { Err(fault.into()) }
+    }
+}
+
+/// The columns as they were sent, and the version.
+fn body(change: &Change<'_>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(256);
+    let mut put = |name: &str, value: &str| {
+        body.push(if body.is_empty() { b'{' } else { b',' });
+        serde_json::to_writer(&mut body, name).expect("text can be written to memory");
+        body.push(b':');
+        body.extend_from_slice(value.as_bytes());
+    };
+    for column in &change.record.columns {
+        put(&column.name, column.value.get());
+    }
+    if let Some((name, value)) = change.stamp {
+        put(name, value);
+    }
+    if body.is_empty() {
+        body.push(b'{');
+    }
+    body.push(b'}');
+    body
+}

@@ -1,0 +1,204 @@
+//! The custom-handler envelope: [`Invocation`] in, [`Answer`] out.
+//!
+//! A queue message arrives JSON-encoded once more, as a string, or as an object; all three mean the same record, and its
+//! text is kept as it was for the dead letter. The host merges the message's own properties into `Metadata`, where they win
+//! over the host's: nothing in there is trusted that the message could have set.
+//!
+//! A 2xx always carries a JSON object: with an empty body or `null` the host never completes the invocation. Of a failed
+//! invocation only the reason phrase survives, so it carries the reason.
+//!
+//! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::outcome::{Disposition, Outcome, ServiceAnswer};
+use crate::record::{Members, Value};
+
+/// The binding that holds the queue message, as in `functions/SyncQueue/function.json`.
+pub const RECORD_BINDING: &str = "record";
+
+/// The binding that dead letters go to.
+pub const DEAD_LETTER_BINDING: &str = "deadLetter";
+
+/// One delivery of a queue message.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The message as text, unchanged.
+    pub message: String,
+    /// How often it was delivered, this time included; `None` where the message itself could have said so.
+    pub dequeue_count: Option<u32>,
+}
+
+/// What the host sent is not an invocation of this function: function.json and the code do not fit each other.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not the JSON that a custom handler gets.
+    #[error("the request is no invocation: {problem}")]
+    NotAnInvocation {
+        /// What the parser met.
+        problem: String,
+    },
+    /// The trigger has another name.
+    #[error("the invocation has no `{RECORD_BINDING}` in its `Data`; is the binding in function.json named otherwise?")]
+    NoRecord,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "Data", borrow)]
+    data: Members<'a>,
+    #[serde(rename = "Metadata", borrow)]
+    metadata: Option<&'a RawValue>,
+}
+
+impl Invocation {
+    /// Reads the host's request.
+    ///
+    /// # Errors
+    /// When it is no invocation of the queue function.
+    pub fn read(body: &[u8]) -> Result<Self, Error> {
+        let envelope: Envelope<'_> =
+            serde_json::from_slice(body).map_err(|error| Error::NotAnInvocation { problem: error.to_string() })?;
+        let Members(data) = envelope.data;
+        let (_, item) = data.into_iter().find(|(name, _)| name == RECORD_BINDING).ok_or(Error::NoRecord)?;
+        let message = message(item);
+        let dequeue_count = envelope.metadata.filter(|_| !sets_dequeue_count(&message)).and_then(dequeue_count);
+        Ok(Self { message, dequeue_count })
+    }
+}
+
+/// The message's own text: an object as it stands, a string without one or two layers of encoding.
+fn message(item: &RawValue) -> String {
+    let Value::Text(outer) = Value::of(item) else { return item.get().to_owned() };
+    match serde_json::from_str::<String>(&outer) {
+        Ok(inner) => inner,
+        Err(_) => outer.into_owned(),
+    }
+}
+
+const DEQUEUE_COUNT: &str = "DequeueCount";
+
+/// Whether the message has a property that would replace the host's count. A message whose properties cannot be told is
+/// not trusted either, unless it is no object at all: then the host has nothing to merge.
+fn sets_dequeue_count(message: &str) -> bool {
+    if !message.trim_start().starts_with('{') {
+        return false;
+    }
+    match serde_json::from_str::<Members<'_>>(message) {
+        Ok(Members(members)) => members.iter().any(|(name, _)| name.eq_ignore_ascii_case(DEQUEUE_COUNT)),
+        Err(_) => message.to_ascii_lowercase().contains("dequeuecount"),
+    }
+}
+
+/// The count is a string, in some versions encoded once more, or a number.
+fn dequeue_count(metadata: &RawValue) -> Option<u32> {
+    let Members(members) = serde_json::from_str(metadata.get()).ok()?;
+    let (_, raw) = members.into_iter().find(|(name, _)| name == DEQUEUE_COUNT)?;
+    let text = match Value::of(raw) {
+        Value::Text(text) => text,
+        _ => Cow::Borrowed(raw.get()),
+    };
+    text.trim_matches('"').parse().ok()
+}
+
+/// What the host is told.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The message is done with; this JSON object says so, and holds the dead letter if there is one.
+    Done(String),
+    /// The message shall come back; the host logs this reason phrase.
+    Failed {
+        /// Letters, digits and a few marks: safe in a status line.
+        phrase: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "Outputs")]
+    outputs: Outputs<'a>,
+    #[serde(rename = "Logs")]
+    logs: [String; 1],
+    #[serde(rename = "ReturnValue")]
+    return_value: Option<()>,
+}
+
+#[derive(Serialize)]
+struct Outputs<'a> {
+    #[serde(rename = "deadLetter", skip_serializing_if = "Option::is_none")]
+    dead_letter: Option<DeadLetter<'a>>,
+}
+
+/// A message that trying again cannot help, with what is known about why.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeadLetter<'a> {
+    message: &'a str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataverse: Option<&'a ServiceAnswer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    invocation_id: &'a str,
+    at: String,
+}
+
+impl Answer {
+    /// The answer to a delivery of `message` that ended in `outcome`.
+    pub fn new(outcome: &Outcome, message: &str, invocation_id: &str, now: OffsetDateTime) -> Self {
+        match outcome.disposition {
+            Disposition::Retry => Self::Failed { phrase: phrase(outcome) },
+            Disposition::Applied | Disposition::Skipped => Self::done(None, outcome),
+            Disposition::Rejected => {
+                let letter = DeadLetter {
+                    message,
+                    reason: outcome.reason.code(),
+                    detail: outcome.detail.as_deref(),
+                    dataverse: outcome.dataverse.as_ref(),
+                    attempts: outcome.attempts,
+                    invocation_id,
+                    at: now.format(&Rfc3339).expect("the clock is within years that have four digits"),
+                };
+                Self::done(Some(letter), outcome)
+            }
+        }
+    }
+
+    fn done(dead_letter: Option<DeadLetter<'_>>, outcome: &Outcome) -> Self {
+        let body = Body { outputs: Outputs { dead_letter }, logs: [line(outcome)], return_value: None };
+        Self::Done(serde_json::to_string(&body).expect("the answer is plain data"))
+    }
+}
+
+/// `retry/lock_busy key=1f2e3d4c5b6a`
+fn phrase(outcome: &Outcome) -> String {
+    let mut phrase = format!("{}/{}", outcome.disposition.code(), outcome.reason.code());
+    if let Some(hash) = &outcome.key_hash {
+        write!(phrase, " key={hash}").expect("writing to a string cannot fail");
+    }
+    phrase
+}
+
+/// The line that Application Insights shows under the invocation.
+fn line(outcome: &Outcome) -> String {
+    let mut line = phrase(outcome);
+    if let Some(table) = &outcome.table {
+        write!(line, " table={table}").expect("writing to a string cannot fail");
+    }
+    if let Some(attempts) = outcome.attempts {
+        write!(line, " attempt={attempts}").expect("writing to a string cannot fail");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;

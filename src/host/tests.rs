@@ -1,0 +1,107 @@
+use serde_json::{Value as Json, json};
+use time::macros::datetime;
+
+use super::*;
+use crate::outcome::Reason;
+
+const RECORD: &str = r#"{"table":"contacts","key":{"a":"x"},"columns":{"n":1.50}}"#;
+
+fn envelope(item: &Json, metadata: &Json) -> Vec<u8> {
+    json!({ "Data": { "record": item }, "Metadata": metadata }).to_string().into_bytes()
+}
+
+fn read(item: &Json, metadata: &Json) -> Invocation {
+    Invocation::read(&envelope(item, metadata)).expect("an invocation")
+}
+
+#[test]
+fn the_three_encodings_of_an_item_give_one_message() {
+    let object: Json = serde_json::from_str(RECORD).expect("JSON");
+    let once = json!(RECORD);
+    let twice = json!(json!(RECORD).to_string());
+    assert_eq!(read(&once, &json!({})).message, RECORD);
+    assert_eq!(read(&twice, &json!({})).message, RECORD);
+    let kept: Json = serde_json::from_str(&read(&object, &json!({})).message).expect("JSON");
+    assert_eq!(kept, object);
+}
+
+#[test]
+fn an_object_is_kept_byte_for_byte() {
+    let body = format!(r#"{{"Data":{{"record": {{ "table" : "contacts", "n":1.50 }} }}}}"#);
+    assert_eq!(
+        Invocation::read(body.as_bytes()).expect("an invocation").message,
+        r#"{ "table" : "contacts", "n":1.50 }"#
+    );
+}
+
+#[test]
+fn messages_that_are_no_json_are_kept_too() {
+    for message in ["hello", "", "{broken", "\"quoted\"", "\u{fffd}\u{0}\u{1}", "[1,2]", "7"] {
+        let twice = json!(json!(message).to_string());
+        assert_eq!(read(&twice, &json!({})).message, message);
+    }
+}
+
+#[test]
+fn the_dequeue_count_is_read_in_every_notation() {
+    for count in [json!("3"), json!("\"3\""), json!(3)] {
+        assert_eq!(read(&json!(RECORD), &json!({ "DequeueCount": count })).dequeue_count, Some(3));
+    }
+    assert_eq!(read(&json!(RECORD), &json!({})).dequeue_count, None);
+    assert_eq!(read(&json!(RECORD), &json!({ "DequeueCount": "many" })).dequeue_count, None);
+}
+
+#[test]
+fn a_message_cannot_set_its_dequeue_count() {
+    for message in [
+        r#"{"table":"contacts","DequeueCount":"1"}"#,
+        r#"{"table":"contacts","dequeuecount":9}"#,
+        r#"{"\u0044equeueCount":"1"}"#,
+        r#"{"DequeueCount":1,"DequeueCount":2}"#,
+    ] {
+        let twice = json!(json!(message).to_string());
+        assert_eq!(read(&twice, &json!({ "DequeueCount": "1" })).dequeue_count, None, "{message}");
+    }
+}
+
+#[test]
+fn what_is_no_invocation_is_an_error_that_says_why() {
+    assert!(matches!(Invocation::read(b"nonsense"), Err(Error::NotAnInvocation { .. })));
+    assert!(matches!(Invocation::read(b"{}"), Err(Error::NotAnInvocation { .. })));
+    assert!(matches!(Invocation::read(br#"{"Data":{"item":"x"}}"#), Err(Error::NoRecord)));
+}
+
+fn answer(reason: Reason) -> Answer {
+    let mut outcome = Outcome::new(reason).detail("because");
+    outcome.key_hash = Some("0123456789ab".to_owned());
+    outcome.attempts = Some(2);
+    Answer::new(&outcome, "{the \"original\"\n", "id-1", datetime!(2026-11-23 10:00 UTC))
+}
+
+#[test]
+fn a_retry_fails_with_its_reason_in_the_phrase() {
+    assert_eq!(answer(Reason::LockBusy), Answer::Failed { phrase: "retry/lock_busy key=0123456789ab".to_owned() });
+}
+
+#[test]
+fn a_settled_message_answers_with_the_object_that_the_host_needs() {
+    let Answer::Done(body) = answer(Reason::Upserted) else { panic!("settled") };
+    let body: Json = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(
+        body,
+        json!({ "Outputs": {}, "Logs": ["applied/upserted key=0123456789ab attempt=2"], "ReturnValue": null })
+    );
+}
+
+#[test]
+fn a_rejected_message_is_kept_unchanged_in_the_dead_letter() {
+    let Answer::Done(body) = answer(Reason::InvalidMessage) else { panic!("settled") };
+    let body: Json = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(
+        body["Outputs"]["deadLetter"],
+        json!({
+            "message": "{the \"original\"\n", "reason": "invalid_message", "detail": "because", "attempts": 2,
+            "invocationId": "id-1", "at": "2026-11-23T10:00:00Z",
+        })
+    );
+}

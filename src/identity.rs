@@ -1,0 +1,299 @@
+//! Which Entra credential, from settings, and tokens from it.
+//!
+//! One credential is chosen at start by what is set and serves Dataverse and lock storage alike. All of them come from
+//! `azure_identity`; a client certificate goes through its client-assertion credential, signed in [`certificate`], because
+//! the crate's own certificate credential would tie the executable to a system OpenSSL.
+//!
+//! The SDK's retries are off: a message that gets no token goes back to the host. Secrets are in no Debug output.
+//!
+//! <https://learn.microsoft.com/azure/developer/rust/sdk/authentication/overview>
+
+mod certificate;
+
+use std::error::Error as _;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind;
+use azure_core::http::{ClientOptions, RetryOptions, Transport};
+use azure_identity::{
+    ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+};
+
+use crate::config::Problem;
+pub use certificate::Certificate;
+
+/// The Entra authority of the public cloud; `AZURE_AUTHORITY_HOST` names another.
+const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
+
+/// A way to prove who we are.
+#[derive(Debug, Clone)]
+pub enum Choice {
+    /// An application with a secret.
+    ClientSecret {
+        /// Directory.
+        tenant: String,
+        /// Application id.
+        client: String,
+        /// Its secret.
+        secret: Secret,
+    },
+    /// An application with a certificate.
+    ClientCertificate {
+        /// Directory.
+        tenant: String,
+        /// Application id.
+        client: String,
+        /// The authority that the assertion is for.
+        authority: String,
+        /// The certificate and its key.
+        certificate: Arc<Certificate>,
+    },
+    /// An application with a federated token, as in Kubernetes.
+    WorkloadIdentity {
+        /// Directory.
+        tenant: String,
+        /// Application id.
+        client: String,
+        /// Where the federated token is.
+        token_file: PathBuf,
+    },
+    /// The identity of the Functions app.
+    ManagedIdentity {
+        /// The client id of a user-assigned identity.
+        client: Option<String>,
+    },
+    /// The developer's `az` or `azd` login.
+    DeveloperTools,
+}
+
+impl Choice {
+    /// Chooses by what is set: secret, certificate, federated token, managed identity, developer login, in this order.
+    ///
+    /// # Errors
+    /// All that is missing or unusable, each with the variable's name.
+    pub fn from_settings(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        if let Some(secret) = lookup("AZURE_CLIENT_SECRET") {
+            let [tenant, client] = application("AZURE_CLIENT_SECRET", lookup)?;
+            return Ok(Self::ClientSecret { tenant, client, secret: secret.into() });
+        }
+        if let Some(path) = lookup("AZURE_CLIENT_CERTIFICATE_PATH") {
+            return Self::from_certificate(&path, lookup);
+        }
+        if let Some(file) = lookup("AZURE_FEDERATED_TOKEN_FILE") {
+            let [tenant, client] = application("AZURE_FEDERATED_TOKEN_FILE", lookup)?;
+            return Ok(Self::WorkloadIdentity { tenant, client, token_file: file.into() });
+        }
+        if lookup("IDENTITY_ENDPOINT").is_some() {
+            return Ok(Self::ManagedIdentity { client: lookup("AZURE_CLIENT_ID") });
+        }
+        Ok(Self::DeveloperTools)
+    }
+
+    fn from_certificate(path: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let application = application("AZURE_CLIENT_CERTIFICATE_PATH", lookup);
+        let password = lookup("AZURE_CLIENT_CERTIFICATE_PASSWORD");
+        let certificate = Certificate::read(path.as_ref(), password.as_deref())
+            .map_err(|error| Problem::new("AZURE_CLIENT_CERTIFICATE_PATH", error.to_string()));
+        match (application, certificate) {
+            (Ok([tenant, client]), Ok(certificate)) => {
+                let authority = lookup("AZURE_AUTHORITY_HOST").unwrap_or_else(|| PUBLIC_AUTHORITY.to_owned());
+                Ok(Self::ClientCertificate { tenant, client, authority, certificate: Arc::new(certificate) })
+            }
+            (Err(mut problems), certificate) => {
+                problems.extend(certificate.err());
+                Err(problems)
+            }
+            (Ok(_), Err(problem)) => Err(vec![problem]),
+        }
+    }
+
+    /// What was chosen, for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ClientSecret { .. } => "client_secret",
+            Self::ClientCertificate { .. } => "client_certificate",
+            Self::WorkloadIdentity { .. } => "workload_identity",
+            Self::ManagedIdentity { client: Some(_) } => "user_assigned_managed_identity",
+            Self::ManagedIdentity { client: None } => "system_assigned_managed_identity",
+            Self::DeveloperTools => "developer_tools",
+        }
+    }
+
+    fn open(&self, http: &reqwest::Client) -> azure_core::Result<Arc<dyn TokenCredential>> {
+        // No retries here: their owner is the host.
+        let client_options = ClientOptions {
+            retry: RetryOptions::none(),
+            transport: Some(Transport::new(Arc::new(http.clone()))),
+            ..ClientOptions::default()
+        };
+        Ok(match self.clone() {
+            Self::ClientSecret { tenant, client, secret } => ClientSecretCredential::new(
+                &tenant,
+                client,
+                secret,
+                Some(ClientSecretCredentialOptions { client_options }),
+            )?,
+            Self::ClientCertificate { tenant, client, authority, certificate } => {
+                let assertion = certificate::Assertion::new(&tenant, &client, &authority, certificate);
+                let options = ClientAssertionCredentialOptions { client_options };
+                ClientAssertionCredential::new(tenant, client, assertion, Some(options))?
+            }
+            Self::WorkloadIdentity { tenant, client, token_file } => {
+                WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
+                    credential_options: ClientAssertionCredentialOptions { client_options },
+                    client_id: Some(client),
+                    tenant_id: Some(tenant),
+                    token_file_path: Some(token_file),
+                }))?
+            }
+            Self::ManagedIdentity { client } => {
+                ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+                    user_assigned_id: client.map(UserAssignedId::ClientId),
+                    client_options,
+                }))?
+            }
+            Self::DeveloperTools => DeveloperToolsCredential::new(None)?,
+        })
+    }
+}
+
+/// Tenant and client id, which `because` needs.
+fn application(because: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<[String; 2], Vec<Problem>> {
+    let names = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID"];
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| lookup(name).is_none())
+        .map(|name| Problem::new(name, format!("is not set, and {because} needs it")))
+        .collect();
+    if missing.is_empty() { Ok(names.map(|name| lookup(name).unwrap_or_default())) } else { Err(missing) }
+}
+
+/// The chosen credential. Tokens are cached inside; [`Identity::refresh`] forgets them.
+pub struct Identity {
+    choice: Choice,
+    http: reqwest::Client,
+    current: RwLock<Arc<dyn TokenCredential>>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("choice", &self.choice.name()).finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// Opens the chosen credential; asks for no token yet.
+    ///
+    /// # Errors
+    /// When `azure_identity` refuses the settings, for example a tenant id with a blank in it.
+    pub fn open(choice: Choice, http: reqwest::Client) -> azure_core::Result<Self> {
+        let current = RwLock::new(choice.open(&http)?);
+        Ok(Self { choice, http, current })
+    }
+
+    fn current(&self) -> Arc<dyn TokenCredential> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets every cached token. The caches of `azure_identity` cannot be emptied, so the credential is opened anew.
+    pub fn refresh(&self) {
+        match self.choice.open(&self.http) {
+            Ok(fresh) => *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh,
+            Err(error) => tracing::warn!(problem = problem(&error), "the credential could not be opened anew"),
+        }
+    }
+}
+
+#[async_trait]
+impl TokenCredential for Identity {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        self.current().get_token(scopes, options).await
+    }
+}
+
+/// Whether a failed token request means that our identity is refused, rather than that nobody answered.
+pub fn is_refusal(error: &azure_core::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<azure_core::Error>().map(azure_core::Error::kind) {
+            Some(ErrorKind::HttpResponse { status, .. }) => {
+                let status = u16::from(*status);
+                return status < 500 && status != 408 && status != 429;
+            }
+            Some(ErrorKind::Io | ErrorKind::Connection) => return false,
+            _ => next = error.source(),
+        }
+    }
+    // No answer of a service is involved: no login, no az, an unreadable token file.
+    true
+}
+
+/// What went wrong with a token, in one line: Entra's own words end at the first line break.
+pub fn problem(error: &azure_core::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text.lines().next().unwrap_or_default().chars().take(400).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(settings: &[(&str, &str)]) -> Result<Choice, String> {
+        let lookup =
+            |name: &str| settings.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned());
+        Choice::from_settings(&lookup)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+
+    const TENANT: (&str, &str) = ("AZURE_TENANT_ID", "t");
+    const CLIENT: (&str, &str) = ("AZURE_CLIENT_ID", "c");
+
+    #[test]
+    fn one_credential_is_chosen_by_what_is_set() {
+        let secret = ("AZURE_CLIENT_SECRET", "s");
+        let federated = ("AZURE_FEDERATED_TOKEN_FILE", "/token");
+        let endpoint = ("IDENTITY_ENDPOINT", "http://127.0.0.1/msi");
+        for (settings, name) in [
+            (vec![TENANT, CLIENT, secret, federated, endpoint], "client_secret"),
+            (vec![TENANT, CLIENT, federated, endpoint], "workload_identity"),
+            (vec![CLIENT, endpoint], "user_assigned_managed_identity"),
+            (vec![endpoint], "system_assigned_managed_identity"),
+            (vec![], "developer_tools"),
+            (vec![TENANT, CLIENT], "developer_tools"),
+        ] {
+            assert_eq!(choose(&settings).expect("a choice").name(), name, "{settings:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_credential_lacks_is_named_all_at_once() {
+        let text = choose(&[("AZURE_CLIENT_SECRET", "s")]).expect_err("incomplete");
+        assert!(text.contains("AZURE_TENANT_ID") && text.contains("AZURE_CLIENT_ID"), "{text}");
+        let text = choose(&[TENANT, ("AZURE_CLIENT_CERTIFICATE_PATH", "/nowhere.pem")]).expect_err("no file");
+        assert!(text.contains("AZURE_CLIENT_ID") && text.contains("AZURE_CLIENT_CERTIFICATE_PATH"), "{text}");
+    }
+
+    #[test]
+    fn secrets_are_in_no_debug_output() {
+        let choice = choose(&[TENANT, CLIENT, ("AZURE_CLIENT_SECRET", "hush-hush")]).expect("a choice");
+        assert!(!format!("{choice:?}").contains("hush-hush"));
+    }
+}

@@ -1,0 +1,142 @@
+//! A client certificate, and the signed assertion that proves we hold its key.
+//!
+//! PEM (certificate and RSA key in one file) and PKCS#12 are read, as `AZURE_CLIENT_CERTIFICATE_PATH` allows elsewhere.
+//! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::http::ClientMethodOptions;
+use azure_identity::ClientAssertion;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
+use ring::rand::SystemRandom;
+use ring::{digest, rsa, signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Entra accepts assertions of up to 24 hours; each is used once, at once.
+const LIFETIME_SECONDS: i64 = 300;
+
+/// Why a certificate file is not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("names a file that cannot be read: {problem}")]
+    File {
+        /// What the system says.
+        problem: std::io::Error,
+    },
+    /// The file holds no certificate.
+    #[error("names a file without a certificate; it must hold certificate and key, as PEM or PKCS#12")]
+    NoCertificate,
+    /// The file holds no private key.
+    #[error("names a file without a private key; it must hold certificate and key, as PEM or PKCS#12")]
+    NoKey,
+    /// The key is of another kind.
+    #[error("names a file whose key is not a usable RSA key of 2048 to 4096 bits")]
+    NotRsa,
+    /// The PKCS#12 file does not open.
+    #[error("names a PKCS#12 file that does not open; is AZURE_CLIENT_CERTIFICATE_PASSWORD right?")]
+    Sealed,
+}
+
+/// A certificate with its private key.
+pub struct Certificate {
+    thumbprint: String,
+    key: rsa::KeyPair,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("thumbprint", &self.thumbprint).finish_non_exhaustive()
+    }
+}
+
+impl Certificate {
+    /// Reads a PEM or PKCS#12 file.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its contents.
+    pub fn read(path: &Path, password: Option<&str>) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|problem| Error::File { problem })?;
+        if bytes.windows(11).any(|window| window == b"-----BEGIN ") {
+            from_pem(&bytes)
+        } else {
+            from_pkcs12(&bytes, password)
+        }
+    }
+
+    fn new(certificate: &[u8], pkcs8_or_pkcs1: &PrivateKeyDer<'_>) -> Result<Self, Error> {
+        let key = match pkcs8_or_pkcs1 {
+            PrivateKeyDer::Pkcs8(key) => rsa::KeyPair::from_pkcs8(key.secret_pkcs8_der()),
+            PrivateKeyDer::Pkcs1(key) => rsa::KeyPair::from_der(key.secret_pkcs1_der()),
+            _ => return Err(Error::NotRsa),
+        };
+        let thumbprint = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, certificate));
+        Ok(Self { thumbprint, key: key.map_err(|_| Error::NotRsa)? })
+    }
+
+    fn sign(&self, text: &str) -> String {
+        let mut signature = vec![0; self.key.public().modulus_len()];
+        self.key
+            .sign(&signature::RSA_PSS_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
+            .expect("the buffer has the length of the modulus");
+        URL_SAFE_NO_PAD.encode(signature)
+    }
+}
+
+fn from_pem(bytes: &[u8]) -> Result<Certificate, Error> {
+    let certificate = CertificateDer::from_pem_slice(bytes).map_err(|_| Error::NoCertificate)?;
+    let key = PrivateKeyDer::from_pem_slice(bytes).map_err(|_| Error::NoKey)?;
+    Certificate::new(&certificate, &key)
+}
+
+fn from_pkcs12(bytes: &[u8], password: Option<&str>) -> Result<Certificate, Error> {
+    let store = KeyStore::from_pkcs12(bytes, password.unwrap_or_default(), Pkcs12ImportPolicy::Relaxed)
+        .map_err(|_| Error::Sealed)?;
+    let (_, chain) = store.private_key_chain().ok_or(Error::NoKey)?;
+    let certificate = chain.certs().first().ok_or(Error::NoCertificate)?;
+    let key = PrivateKeyDer::Pkcs8(chain.key().as_der().into());
+    Certificate::new(certificate.as_der(), &key)
+}
+
+/// Makes a signed assertion for each token request.
+#[derive(Debug)]
+pub(super) struct Assertion {
+    client: String,
+    audience: String,
+    certificate: Arc<Certificate>,
+}
+
+impl Assertion {
+    pub(super) fn new(tenant: &str, client: &str, authority: &str, certificate: Arc<Certificate>) -> Self {
+        let audience = format!("{}/{tenant}/oauth2/v2.0/token", authority.trim_end_matches('/'));
+        Self { client: client.to_owned(), audience, certificate }
+    }
+
+    fn make(&self, now: OffsetDateTime) -> String {
+        let now = now.unix_timestamp();
+        let header = serde_json::json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": self.certificate.thumbprint });
+        let claims = serde_json::json!({
+            "aud": self.audience, "iss": self.client, "sub": self.client, "jti": Uuid::new_v4().to_string(),
+            "nbf": now, "iat": now, "exp": now + LIFETIME_SECONDS,
+        });
+        let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let text = format!("{}.{}", part(&header), part(&claims));
+        let signature = self.certificate.sign(&text);
+        format!("{text}.{signature}")
+    }
+}
+
+#[async_trait]
+impl ClientAssertion for Assertion {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        Ok(self.make(OffsetDateTime::now_utc()))
+    }
+}

@@ -1,0 +1,338 @@
+//! A message becomes a [`Record`], or an [`Error`] that names the field.
+//!
+//! Strict at the door: an unknown field, a wrong kind, a contradiction are errors; past it only validated values exist.
+//! Pure: bytes in, values out. Column values are never interpreted, they pass through as the text that was sent.
+//!
+//! The format is the table "A record" in the README; CloudEvents 1.0 events in JSON are unwrapped first
+//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>).
+
+mod error;
+mod json;
+mod key;
+
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+pub use error::Error;
+pub use json::{Members, Number, Value};
+pub use key::{KeyColumn, KeyValue, RecordKey, guid};
+
+/// The largest record that is accepted, in bytes. A queue message is at most 64 KiB; this bounds HTTP callers.
+pub const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// Entity set names are logical names with a suffix; Dataverse caps those at 128.
+const LONGEST_NAME: usize = 128;
+
+/// `source` and `messageId` end up in logs, so they are kept short.
+const LONGEST_LABEL: usize = 256;
+
+const FIELDS: &str = "table, key, columns, operation, source, version, onConflict, messageId";
+
+/// One change to one row, as a source sent it.
+#[derive(Debug)]
+pub struct Record {
+    /// The entity set name.
+    pub table: String,
+    /// What identifies the row.
+    pub key: RecordKey,
+    /// The key as the sender wrote it, for answers.
+    pub key_sent: Box<RawValue>,
+    /// Column values without the key's columns, in the order sent. Empty when deleting.
+    pub columns: Vec<Column>,
+    /// What to do.
+    pub operation: Operation,
+    /// The sending system.
+    pub source: Option<String>,
+    /// Where this change stands among the changes of its record.
+    pub version: Option<Version>,
+    /// What a lost create race leads to, when the sender has a say.
+    pub on_conflict: Option<OnConflict>,
+    /// The sender's id of this message.
+    pub message_id: Option<String>,
+}
+
+/// One column and the value that was sent for it.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// The property name, `nav@odata.bind` included.
+    pub name: String,
+    /// The value, as sent.
+    pub value: Box<RawValue>,
+}
+
+/// What a record asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Operation {
+    /// Create or update.
+    #[default]
+    Upsert,
+    /// Only if missing.
+    Create,
+    /// Only if present.
+    Update,
+    /// Remove the row.
+    Delete,
+}
+
+/// What a lost create race leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// Read the row; skip when it holds our values, else send again.
+    #[default]
+    Verify,
+    /// The row exists: skip.
+    Skip,
+    /// Send again.
+    Retry,
+}
+
+impl OnConflict {
+    /// The policy of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "verify" => Some(Self::Verify),
+            "skip" => Some(Self::Skip),
+            "retry" => Some(Self::Retry),
+            _ => None,
+        }
+    }
+}
+
+/// The source's own order of the changes of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// A counter.
+    Number(i64),
+    /// A moment.
+    Time(OffsetDateTime),
+}
+
+/// What could be read of a message that is no record, so that its sender can find it.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// The entity set, when it is one.
+    pub table: Option<String>,
+    /// The sender's id.
+    pub message_id: Option<String>,
+}
+
+/// Reads one message.
+///
+/// # Errors
+/// Says which field is wrong, and what could be read besides.
+pub fn decode(message: &[u8]) -> Result<Record, (Error, Trace)> {
+    let mut trace = Trace::default();
+    read(message, &mut trace).map_err(|error| (error, trace))
+}
+
+fn read(message: &[u8], trace: &mut Trace) -> Result<Record, Error> {
+    if message.len() > MOST_BYTES {
+        return Err(Error::TooLarge { bytes: message.len() });
+    }
+    let text = std::str::from_utf8(message).map_err(|error| Error::NotText { position: error.valid_up_to() })?;
+    let Members(members) = object(text)?;
+    if members.iter().any(|(name, _)| name == "specversion") {
+        return read_event(&members, trace);
+    }
+    read_record(members, trace)
+}
+
+fn object(text: &str) -> Result<Members<'_>, Error> {
+    serde_json::from_str(text).map_err(|error| Error::NotAnObject { problem: clause(&error) })
+}
+
+/// The parser's text without what it quotes of the data beyond a name.
+fn clause(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // serde quotes the offending string itself when a whole value has the wrong type; that may be somebody's data.
+    if text.starts_with("invalid type: string") {
+        return format!("a string at line {} column {}", error.line(), error.column());
+    }
+    text
+}
+
+/// Takes a record out of a CloudEvents 1.0 event.
+fn read_event(members: &[(std::borrow::Cow<'_, str>, &RawValue)], trace: &mut Trace) -> Result<Record, Error> {
+    let member = |name: &str| members.iter().find(|(found, _)| found == name).map(|(_, raw)| *raw);
+    let text = |name: &'static str| member(name).map(|raw| label(name, raw)).transpose().map(Option::flatten);
+    if member("specversion").map(Value::of) != Some(Value::Text("1.0".into())) {
+        return Err(Error::Event { problem: "`specversion` must be \"1.0\"" });
+    }
+    let (source, id) = (text("source")?, text("id")?);
+    trace.message_id.clone_from(&id);
+    let Some(data) = member("data") else {
+        return Err(Error::Event { problem: "it has no `data`; `data_base64` is not supported" });
+    };
+    if Value::of(data) != Value::Nested {
+        return Err(Error::Event { problem: "its `data` must be an object, the record" });
+    }
+    let mut record = read_record(object(data.get())?.0, trace)?;
+    record.source = record.source.or(source);
+    record.message_id = record.message_id.or(id);
+    Ok(record)
+}
+
+fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut Trace) -> Result<Record, Error> {
+    let mut fields = Fields::default();
+    let mut unknown = None;
+    for (name, raw) in members {
+        match fields.slot(&name) {
+            Some(slot) => *slot = Some(raw),
+            None => unknown = unknown.or(Some(name.into_owned())),
+        }
+    }
+    let message_id = optional(fields.message_id, |raw| label("messageId", raw))?;
+    if message_id.is_some() {
+        trace.message_id.clone_from(&message_id);
+    }
+    if let Some(field) = unknown {
+        return Err(Error::UnknownField { field });
+    }
+    let table = table(fields.table.ok_or(Error::Missing { field: "table" })?)?;
+    trace.table = Some(table.clone());
+    let key_sent = fields.key.ok_or(Error::Missing { field: "key" })?;
+    let key = RecordKey::read(key_sent)?;
+    let operation = optional(fields.operation, operation)?.unwrap_or_default();
+    let columns = match fields.columns {
+        Some(raw) => columns(raw, &key)?,
+        None if operation == Operation::Delete => Vec::new(),
+        None => return Err(Error::Missing { field: "columns" }),
+    };
+    Ok(Record {
+        table,
+        key,
+        key_sent: key_sent.to_owned(),
+        columns,
+        operation,
+        source: optional(fields.source, |raw| label("source", raw))?,
+        version: optional(fields.version, version)?,
+        on_conflict: optional(fields.on_conflict, on_conflict)?,
+        message_id,
+    })
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    table: Option<&'a RawValue>,
+    key: Option<&'a RawValue>,
+    columns: Option<&'a RawValue>,
+    operation: Option<&'a RawValue>,
+    source: Option<&'a RawValue>,
+    version: Option<&'a RawValue>,
+    on_conflict: Option<&'a RawValue>,
+    message_id: Option<&'a RawValue>,
+}
+
+impl<'a> Fields<'a> {
+    fn slot(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
+        Some(match name {
+            "table" => &mut self.table,
+            "key" => &mut self.key,
+            "columns" => &mut self.columns,
+            "operation" => &mut self.operation,
+            "source" => &mut self.source,
+            "version" => &mut self.version,
+            "onConflict" => &mut self.on_conflict,
+            "messageId" => &mut self.message_id,
+            _ => return None,
+        })
+    }
+}
+
+/// An optional field may be absent or null.
+fn optional<'a, T>(
+    raw: Option<&'a RawValue>,
+    read: impl FnOnce(&'a RawValue) -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
+    match raw {
+        None => Ok(None),
+        Some(raw) => read(raw),
+    }
+}
+
+fn table(raw: &RawValue) -> Result<String, Error> {
+    let Value::Text(name) = Value::of(raw) else { return Err(Error::Table) };
+    let mut chars = name.chars();
+    let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    let rest = chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if first && rest && name.len() <= LONGEST_NAME { Ok(name.into_owned()) } else { Err(Error::Table) }
+}
+
+/// Logical column names are lower case.
+fn is_logical_name(name: &str) -> bool {
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    first
+        && name.len() <= LONGEST_NAME
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+fn label(field: &'static str, raw: &RawValue) -> Result<Option<String>, Error> {
+    match Value::of(raw) {
+        Value::Null => Ok(None),
+        Value::Text(text) if text.chars().count() <= LONGEST_LABEL && !text.contains(char::is_control) => {
+            Ok(Some(text.into_owned()))
+        }
+        Value::Text(_) => Err(Error::Label { field }),
+        other => Err(Error::Kind { field: field.into(), wanted: "a string", found: other.kind() }),
+    }
+}
+
+fn operation(raw: &RawValue) -> Result<Option<Operation>, Error> {
+    let wrong = Error::Choice { field: "operation", allowed: "upsert, create, update, delete" };
+    match Value::of(raw) {
+        Value::Null => Ok(None),
+        Value::Text(word) => Ok(Some(match word.as_ref() {
+            "upsert" => Operation::Upsert,
+            "create" => Operation::Create,
+            "update" => Operation::Update,
+            "delete" => Operation::Delete,
+            _ => return Err(wrong),
+        })),
+        _ => Err(wrong),
+    }
+}
+
+fn on_conflict(raw: &RawValue) -> Result<Option<OnConflict>, Error> {
+    let wrong = Error::Choice { field: "onConflict", allowed: "verify, skip, retry" };
+    match Value::of(raw) {
+        Value::Null => Ok(None),
+        Value::Text(word) => OnConflict::parse(&word).map(Some).ok_or(wrong),
+        _ => Err(wrong),
+    }
+}
+
+fn version(raw: &RawValue) -> Result<Option<Version>, Error> {
+    match Value::of(raw) {
+        Value::Null => Ok(None),
+        Value::Number(number) => {
+            let whole = number.literal().and_then(|literal| literal.parse().ok());
+            whole.map(Version::Number).map(Some).ok_or(Error::Version)
+        }
+        Value::Text(text) => {
+            OffsetDateTime::parse(&text, &Rfc3339).map(|time| Some(Version::Time(time))).map_err(|_| Error::Version)
+        }
+        Value::Bool(_) | Value::Nested => Err(Error::Version),
+    }
+}
+
+fn columns(raw: &RawValue, key: &RecordKey) -> Result<Vec<Column>, Error> {
+    if !raw.get().starts_with('{') {
+        let found = Value::of(raw).kind();
+        return Err(Error::Kind { field: "columns".into(), wanted: "an object of column values", found });
+    }
+    let Members(members) =
+        serde_json::from_str(raw.get()).map_err(|error| Error::Columns { problem: clause(&error) })?;
+    let mut columns = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        match key.columns().iter().find(|column| column.name == name) {
+            Some(column) if column.agrees_with(value) => {}
+            Some(_) => return Err(Error::Contradiction { column: name.into_owned() }),
+            None => columns.push(Column { name: name.into_owned(), value: value.to_owned() }),
+        }
+    }
+    Ok(columns)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! JSON read without being taken apart: an object's members in order, each still the text that was sent.
+//!
+//! Values pass through this program as they are, so nothing here rounds a number or re-orders a member. Numbers compare by
+//! value, exactly, whatever their notation; duplicate members are an error, because two readers could pick different ones.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The members of one object, in the order sent.
+#[derive(Debug)]
+pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(map.size_hint().unwrap_or(8));
+        let mut seen = std::collections::HashSet::new();
+        while let Some(Name(name)) = map.next_key()? {
+            if !seen.insert(name.clone()) {
+                return Err(A::Error::custom(format_args!("the member `{name}` stands there twice")));
+            }
+            members.push((name, map.next_value()?));
+        }
+        Ok(Members(members))
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A value, looked at just closely enough to know its kind.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// Any number, by value.
+    Number(Number),
+    /// A string without its escapes.
+    Text(Cow<'a, str>),
+    /// An object or an array.
+    Nested,
+}
+
+impl<'a> Value<'a> {
+    /// Looks at a value.
+    pub fn of(raw: &'a RawValue) -> Self {
+        let text = raw.get();
+        match text.as_bytes().first() {
+            Some(b'"') => {
+                let Name(text) = serde_json::from_str(text).expect("a raw value that opens a quote is a string");
+                Self::Text(text)
+            }
+            Some(b't') => Self::Bool(true),
+            Some(b'f') => Self::Bool(false),
+            Some(b'n') => Self::Null,
+            Some(b'{' | b'[') => Self::Nested,
+            _ => Self::Number(Number::of(text)),
+        }
+    }
+
+    /// The kind, as a person would say it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "a string",
+            Self::Nested => "an object or array",
+        }
+    }
+}
+
+/// A number by its exact decimal value: `1`, `1.0` and `10e-1` are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Number {
+    negative: bool,
+    /// Significant digits without zeros at either end; empty for zero.
+    digits: String,
+    /// The power of ten of the last digit.
+    exponent: i64,
+}
+
+impl Number {
+    /// Reads a JSON number's text.
+    pub fn of(text: &str) -> Self {
+        let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        // JSON sets no bound on exponents. Beyond i64 all numbers of the same digits count as one; no column holds them.
+        let mut exponent: i64 = exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN } else { i64::MAX });
+        exponent = exponent.saturating_sub(i64::try_from(fraction.len()).unwrap_or(i64::MAX));
+        let digits = format!("{whole}{fraction}");
+        let digits = digits.trim_start_matches('0');
+        let kept = digits.trim_end_matches('0');
+        exponent = exponent.saturating_add(i64::try_from(digits.len() - kept.len()).unwrap_or(i64::MAX));
+        if kept.is_empty() {
+            return Self { negative: false, digits: String::new(), exponent: 0 };
+        }
+        Self { negative, digits: kept.to_owned(), exponent }
+    }
+
+    /// The plain decimal literal, without an exponent, or `None` when it would be longer than 64 characters.
+    pub fn literal(&self) -> Option<String> {
+        if self.digits.is_empty() {
+            return Some("0".to_owned());
+        }
+        let sign = if self.negative { "-" } else { "" };
+        let length = i64::try_from(self.digits.len()).ok()?;
+        let point = length.checked_add(self.exponent)?;
+        if !(-60..=60).contains(&point) || length > 60 || self.exponent > 60 {
+            return None;
+        }
+        let (digits, zeros) = (&self.digits, |n: i64| "0".repeat(usize::try_from(n).unwrap_or(0)));
+        Some(if self.exponent >= 0 {
+            format!("{sign}{digits}{}", zeros(self.exponent))
+        } else if point > 0 {
+            let (whole, fraction) = digits.split_at(usize::try_from(point).unwrap_or(0));
+            format!("{sign}{whole}.{fraction}")
+        } else {
+            format!("{sign}0.{}{digits}", zeros(-point))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_equal_by_value_and_only_by_value() {
+        for (a, b) in [("1", "1.0"), ("1", "10e-1"), ("0", "-0.0e7"), ("1200", "1.2E3"), ("-0.05", "-5e-2")] {
+            assert_eq!(Number::of(a), Number::of(b), "{a} and {b}");
+        }
+        for (a, b) in
+            [("1", "-1"), ("1", "10"), ("9007199254740993", "9007199254740992"), ("0.1", "0.10000000000000000001")]
+        {
+            assert_ne!(Number::of(a), Number::of(b), "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn a_literal_has_no_exponent() {
+        for (text, literal) in
+            [("1.20e3", "1200"), ("5e-2", "0.05"), ("-12.50", "-12.5"), ("0e9", "0"), ("123.456e1", "1234.56")]
+        {
+            assert_eq!(Number::of(text).literal().as_deref(), Some(literal));
+        }
+        assert_eq!(Number::of("1e400").literal(), None);
+        assert_eq!(Number::of("1e99999999999999999999").literal(), None);
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_an_error_that_names_it() {
+        let error = serde_json::from_str::<Members<'_>>(r#"{"a":1,"\u0061":2}"#).expect_err("twice").to_string();
+        assert!(error.contains("`a`"), "{error}");
+    }
+
+    #[test]
+    fn values_keep_the_text_that_was_sent() {
+        let members: Members<'_> = serde_json::from_str(r#"{"n": 1.50, "s":"\u00e4"}"#).expect("an object");
+        assert_eq!(members.0[0].1.get(), "1.50");
+        assert_eq!(Value::of(members.0[1].1), Value::Text("ä".into()));
+    }
+}

@@ -1,0 +1,123 @@
+use super::*;
+
+const ID: &str = "9b2e0c3a-1111-4222-8333-444455556666";
+
+fn record(json: &str) -> Record {
+    decode(json.as_bytes()).unwrap_or_else(|(error, _)| panic!("{json}: {error}"))
+}
+
+fn problem(json: &str) -> String {
+    decode(json.as_bytes()).expect_err(json).0.to_string()
+}
+
+#[test]
+fn the_whole_format_is_read() {
+    let record = record(
+        r#"{"table":"contacts","key":{"employeeid":"E1"},"columns":{"firstname":"Ada","creditlimit":1.50,
+            "parentcustomerid_account@odata.bind":"/accounts(accountnumber='7')"},"operation":"update","source":"hr",
+            "version":"2026-01-31T08:00:00+01:00","onConflict":"skip","messageId":"m-1"}"#,
+    );
+    assert_eq!(record.table, "contacts");
+    assert_eq!(record.columns.len(), 3);
+    assert_eq!(record.columns[1].value.get(), "1.50");
+    assert_eq!(record.operation, Operation::Update);
+    assert_eq!(record.source.as_deref(), Some("hr"));
+    assert_eq!(record.version, Some(Version::Time(time::macros::datetime!(2026-01-31 07:00 UTC))));
+    assert_eq!(record.on_conflict, Some(OnConflict::Skip));
+    assert_eq!(record.message_id.as_deref(), Some("m-1"));
+    assert_eq!(record.key_sent.get(), r#"{"employeeid":"E1"}"#);
+}
+
+#[test]
+fn defaults_are_upsert_and_nothing_else() {
+    let record = record(&format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"version":null,"source":null}}"#));
+    assert_eq!(record.operation, Operation::Upsert);
+    assert_eq!((record.source, record.version, record.on_conflict), (None, None, None));
+}
+
+#[test]
+fn a_delete_needs_no_columns_and_everything_else_does() {
+    assert!(record(&format!(r#"{{"table":"contacts","key":"{ID}","operation":"delete"}}"#)).columns.is_empty());
+    assert_eq!(problem(&format!(r#"{{"table":"contacts","key":"{ID}"}}"#)), "the field `columns` is missing");
+}
+
+#[test]
+fn a_key_column_repeated_in_columns_is_dropped_when_equal_and_an_error_when_not() {
+    let record = record(r#"{"table":"orders","key":{"n":7,"r":"x"},"columns":{"n":7.0,"r":"x","name":"y"}}"#);
+    let names: Vec<_> = record.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["name"]);
+    let text = problem(r#"{"table":"orders","key":{"n":7},"columns":{"n":8}}"#);
+    assert_eq!(text, "`columns.n` contradicts `key.n`");
+}
+
+#[test]
+fn a_cloud_event_gives_its_data_and_lends_its_source_and_id() {
+    let event = |data: &str| {
+        format!(
+            r#"{{"specversion":"1.0","type":"x","source":"shop","id":"ev-7","datacontenttype":"application/json","data":{data}}}"#
+        )
+    };
+    let plain = record(&event(&format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}}}}"#)));
+    assert_eq!((plain.source.as_deref(), plain.message_id.as_deref()), (Some("shop"), Some("ev-7")));
+    let named =
+        record(&event(&format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"source":"hr","messageId":"m"}}"#)));
+    assert_eq!((named.source.as_deref(), named.message_id.as_deref()), (Some("hr"), Some("m")));
+}
+
+#[test]
+fn broken_cloud_events_say_what_is_wrong() {
+    assert!(problem(r#"{"specversion":"0.3","data":{}}"#).contains("specversion"));
+    assert!(problem(r#"{"specversion":"1.0"}"#).contains("data"));
+    assert!(problem(r#"{"specversion":"1.0","data":"x"}"#).contains("data"));
+    assert!(problem(r#"{"specversion":"1.0","data":{"tabel":1}}"#).contains("`tabel`"));
+}
+
+#[test]
+fn every_problem_names_its_field() {
+    let ok = format!(r#""table":"contacts","key":"{ID}","columns":{{}}"#);
+    for (message, name) in [
+        ("{}".to_owned(), "table"),
+        (r#"{"table":"contacts"}"#.to_owned(), "key"),
+        (r#"{"table":7,"key":{}}"#.to_owned(), "table"),
+        (r#"{"table":"con tacts","key":{}}"#.to_owned(), "table"),
+        (r#"{"table":"contacts(1)/x","key":{}}"#.to_owned(), "table"),
+        (format!(r#"{{{ok},"colums":1}}"#), "colums"),
+        (format!(r#"{{{ok},"operation":"patch"}}"#), "operation"),
+        (format!(r#"{{{ok},"onConflict":"maybe"}}"#), "onConflict"),
+        (format!(r#"{{{ok},"version":1.5}}"#), "version"),
+        (format!(r#"{{{ok},"version":"yesterday"}}"#), "version"),
+        (format!(r#"{{{ok},"version":99999999999999999999}}"#), "version"),
+        (format!(r#"{{{ok},"source":7}}"#), "source"),
+        (format!(r#"{{{ok},"messageId":"a\nb"}}"#), "messageId"),
+        (format!(r#"{{"table":"contacts","key":"{ID}","columns":[]}}"#), "columns"),
+        (format!(r#"{{"table":"contacts","key":"{ID}","columns":{{"a":1,"a":2}}}}"#), "columns"),
+        (format!(r#"{{{ok},"table":"accounts"}}"#), "table"),
+    ] {
+        let text = problem(&message);
+        assert!(text.contains(&format!("`{name}")), "{message}: {text}");
+    }
+}
+
+#[test]
+fn what_is_no_object_is_said_without_quoting_it() {
+    for message in ["", "nonsense", "[1]", "7", r#""secret-value""#, r#"{"table":"#, "\u{0}"] {
+        let text = problem(message);
+        assert!(text.starts_with("the message is not a JSON object"), "{text}");
+        assert!(!text.contains("secret-value"), "{text}");
+    }
+    let (error, _) = decode(b"{\"table\":\"\xff\"}").expect_err("not UTF-8");
+    assert_eq!(error.to_string(), "the message is not text: byte 10 is not UTF-8");
+}
+
+#[test]
+fn an_oversized_message_is_told_apart() {
+    let (error, _) = decode(&vec![b' '; MOST_BYTES + 1]).expect_err("too large");
+    assert!(matches!(error, Error::TooLarge { bytes } if bytes == MOST_BYTES + 1));
+}
+
+#[test]
+fn a_broken_message_still_tells_whose_it_is() {
+    let message = format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"messageId":"m-9","oops":1}}"#);
+    let (_, trace) = decode(message.as_bytes()).expect_err("unknown field");
+    assert_eq!(trace.message_id.as_deref(), Some("m-9"));
+}

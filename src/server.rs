@@ -1,0 +1,254 @@
+//! The edge: routes, tracked tasks, drain. Only this module uses axum.
+//!
+//! Every invocation runs in a task of its own that nobody cancels: a caller who leaves does not stop it, and a panic in it
+//! becomes `retry/internal`. On shutdown the listener closes and the tasks finish, which releases what they hold.
+//!
+//! One span and one closing line per record; keys appear as hashes, values not at all.
+
+mod batch;
+mod respond;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use futures::FutureExt as _;
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+use crate::host::{Answer, Invocation};
+use crate::outcome::{Disposition, Outcome, Reason};
+use crate::record::{self, decode};
+use crate::sync::{Delivery, Sync};
+
+/// An envelope holds the record twice over, encoded; beyond this it is none of the host's.
+const MOST_ENVELOPE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Longest wait in place of an HTTP caller; the front end of Azure gives up at 230 s.
+const HTTP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Tasks that have not finished by then are left to their leases.
+const DRAIN: Duration = Duration::from_secs(25);
+
+const INVOCATION_ID: &str = "x-azure-functions-invocationid";
+
+/// What the routes share.
+#[derive(Clone)]
+struct Edge {
+    sync: Arc<Sync>,
+    tasks: TaskTracker,
+    hold: Duration,
+}
+
+/// Serves on `listener` until `shutdown` ends, then drains. `hold` is the longest wait in place of a queue message.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn run(
+    listener: TcpListener,
+    sync: Sync,
+    hold: Duration,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let tasks = TaskTracker::new();
+    let edge = Edge { sync: Arc::new(sync), tasks: tasks.clone(), hold };
+    axum::serve(listener, router(edge)).with_graceful_shutdown(shutdown).await?;
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        warn!(unfinished = tasks.len(), "stopping with work under way; its leases lapse by themselves");
+    }
+    Ok(())
+}
+
+fn router(edge: Edge) -> Router {
+    Router::new()
+        .route("/", get(ready))
+        .route("/SyncQueue", post(sync_queue))
+        .route("/api/records", post(sync_http))
+        .method_not_allowed_fallback(|| async { respond::plain_problem(StatusCode::METHOD_NOT_ALLOWED) })
+        .fallback(|| async { respond::plain_problem(StatusCode::NOT_FOUND) })
+        .with_state(edge)
+}
+
+async fn ready() -> &'static str {
+    concat!("dataverse-sync ", env!("CARGO_PKG_VERSION"), "\n")
+}
+
+async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let id = invocation_id(&parts.headers);
+    let invocation = match to_bytes(body, MOST_ENVELOPE_BYTES).await {
+        Err(_) => Err("the invocation could not be read, or is larger than 64 MiB".to_owned()),
+        Ok(body) => Invocation::read(&body).map_err(|error| error.to_string()),
+    };
+    let invocation = match invocation {
+        Ok(invocation) => invocation,
+        Err(problem) => {
+            error!(invocation_id = id, problem, "the host and this program do not fit each other");
+            return respond::queue(Answer::Failed { phrase: "retry/internal not an invocation".to_owned() });
+        }
+    };
+    let delivery = Delivery { attempts: invocation.dequeue_count, patience: edge.hold };
+    let message = Bytes::from(invocation.message.clone());
+    let outcome = edge.settle("SyncQueue", id.clone(), message, delivery).await;
+    respond::queue(Answer::new(&outcome, &invocation.message, &id, OffsetDateTime::now_utc()))
+}
+
+async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let id = invocation_id(&parts.headers);
+    let body = match read_record_body(&parts.headers, body).await {
+        Ok(body) => body,
+        Err(outcome) => return respond::single(&outcome),
+    };
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return batch::sync(&edge, &id, &body).await;
+    }
+    respond::single(&edge.settle("SyncHttp", id, body, edge.http_delivery()).await)
+}
+
+async fn read_record_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Outcome> {
+    let too_large =
+        || Outcome::new(Reason::TooLarge).detail(format!("a body has at most {} bytes", record::MOST_BYTES));
+    let announced = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|bytes| bytes > record::MOST_BYTES) {
+        return Err(too_large());
+    }
+    let bytes = match to_bytes(body, record::MOST_BYTES).await {
+        Ok(bytes) => bytes,
+        Err(error) if is_over_limit(&error) => return Err(too_large()),
+        Err(_) => return Err(Outcome::new(Reason::InvalidMessage).detail("the body broke off")),
+    };
+    if bytes.is_empty() {
+        let hint = "the body is empty; the Functions host drops bodies without a Content-Length, so send one";
+        return Err(Outcome::new(Reason::InvalidMessage).detail(hint));
+    }
+    Ok(bytes)
+}
+
+fn is_over_limit(error: &axum::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.to_string().contains("length limit exceeded") {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn invocation_id(headers: &HeaderMap) -> String {
+    let id = headers.get(INVOCATION_ID).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    id.chars().take(64).collect()
+}
+
+impl Edge {
+    fn http_delivery(&self) -> Delivery {
+        Delivery { attempts: Some(1), patience: self.hold.min(HTTP_PATIENCE) }
+    }
+
+    /// Runs one message to its end, whoever still waits for it.
+    async fn settle(&self, function: &'static str, id: String, message: Bytes, delivery: Delivery) -> Outcome {
+        let sync = self.sync.clone();
+        let task = async move {
+            let begun = Instant::now();
+            let work = AssertUnwindSafe(settle_in_span(&sync, function, &id, &message, delivery));
+            let outcome = work.catch_unwind().await.unwrap_or_else(|_| Outcome {
+                attempts: delivery.attempts,
+                ..Outcome::new(Reason::Internal).detail("the handler panicked")
+            });
+            report(function, &id, &outcome, begun.elapsed());
+            outcome
+        };
+        let ended = self.tasks.spawn(task).await;
+        ended.unwrap_or_else(|_| Outcome::new(Reason::Internal).detail("the runtime stopped"))
+    }
+}
+
+async fn settle_in_span(sync: &Sync, function: &str, id: &str, message: &[u8], delivery: Delivery) -> Outcome {
+    let record = match decode(message) {
+        Ok(record) => record,
+        Err((error, trace)) => return not_a_record(&error, trace, delivery),
+    };
+    let span = info_span!("record", invocation_id = id, function, table = record.table, attempt = delivery.attempts);
+    sync.settle(&record, delivery).instrument(span).await
+}
+
+fn not_a_record(error: &record::Error, trace: record::Trace, delivery: Delivery) -> Outcome {
+    let reason = match error {
+        record::Error::TooLarge { .. } => Reason::TooLarge,
+        _ => Reason::InvalidMessage,
+    };
+    let record::Trace { table, message_id } = trace;
+    Outcome { table, message_id, attempts: delivery.attempts, ..Outcome::new(reason).detail(error.to_string()) }
+}
+
+/// The one closing line of a record. What Dataverse said may hold data, so its text stays out.
+fn report(function: &str, id: &str, outcome: &Outcome, took: Duration) {
+    let (disposition, reason) = (outcome.disposition.code(), outcome.reason.code());
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let table = outcome.table.as_deref();
+    let key_hash = outcome.key_hash.as_deref();
+    let message_id = outcome.message_id.as_deref();
+    let attempt = outcome.attempts;
+    let status = outcome.dataverse.as_ref().and_then(|answer| answer.status);
+    let code = outcome.dataverse.as_ref().and_then(|answer| answer.code.as_deref());
+    let request_id = outcome.dataverse.as_ref().and_then(|answer| answer.request_id.as_deref());
+    match outcome.disposition {
+        Disposition::Applied | Disposition::Skipped => info!(
+            outcome = disposition,
+            reason,
+            function,
+            table,
+            key_hash,
+            message_id,
+            attempt,
+            duration_ms,
+            status,
+            code,
+            request_id,
+            invocation_id = id,
+            "record settled"
+        ),
+        Disposition::Retry => warn!(
+            outcome = disposition,
+            reason,
+            function,
+            table,
+            key_hash,
+            message_id,
+            attempt,
+            duration_ms,
+            status,
+            code,
+            request_id,
+            invocation_id = id,
+            "record goes back to the host"
+        ),
+        Disposition::Rejected => error!(
+            outcome = disposition,
+            reason,
+            function,
+            table,
+            key_hash,
+            message_id,
+            attempt,
+            duration_ms,
+            status,
+            code,
+            request_id,
+            invocation_id = id,
+            "record rejected"
+        ),
+    }
+}

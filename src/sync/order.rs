@@ -1,0 +1,70 @@
+//! Which of two versions of a record is the newer one.
+//!
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/optimistic-concurrency> knows only the server's own order; the
+//! source's is kept in a column of the row.
+
+use std::cmp::Ordering;
+
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::UtcOffset;
+use time::format_description::well_known::Rfc3339;
+
+use crate::dataverse::Row;
+use crate::record::{Members, Value, Version};
+
+/// The version that a row has.
+pub(super) enum Stored {
+    /// None yet: older than every version.
+    Nothing,
+    /// This one.
+    Version(Version),
+    /// Something that is no version.
+    Unreadable,
+}
+
+/// Reads the version column of a row.
+pub(super) fn stored(row: &Row, column: &str) -> Stored {
+    let Members(members) = row.members();
+    let Some((_, raw)) = members.into_iter().find(|(name, _)| name == column) else { return Stored::Nothing };
+    match Value::of(raw) {
+        Value::Null => Stored::Nothing,
+        _ => read(raw).map_or(Stored::Unreadable, Stored::Version),
+    }
+}
+
+fn read(raw: &RawValue) -> Option<Version> {
+    match Value::of(raw) {
+        Value::Number(number) => number.literal()?.parse().ok().map(Version::Number),
+        Value::Text(text) => match OffsetDateTime::parse(&text, &Rfc3339) {
+            Ok(time) => Some(Version::Time(time)),
+            Err(_) => text.parse().ok().map(Version::Number),
+        },
+        _ => None,
+    }
+}
+
+/// How two versions stand to each other, or `None` when one is a number and the other a time.
+pub(super) fn compare(a: Version, b: Version) -> Option<Ordering> {
+    match (a, b) {
+        (Version::Number(a), Version::Number(b)) => Some(a.cmp(&b)),
+        (Version::Time(a), Version::Time(b)) => Some(a.cmp(&b)),
+        (Version::Number(_), Version::Time(_)) | (Version::Time(_), Version::Number(_)) => None,
+    }
+}
+
+/// The version as a JSON value for its column.
+pub(super) fn json(version: Version) -> String {
+    match version {
+        Version::Number(number) => number.to_string(),
+        Version::Time(time) => {
+            let utc = time.to_offset(UtcOffset::UTC).format(&Rfc3339);
+            format!("\"{}\"", utc.expect("RFC 3339 holds every time that it was read from"))
+        }
+    }
+}
+
+/// Whether a value that the sender put into the version column itself says the same.
+pub(super) fn agrees(raw: &RawValue, version: Version) -> bool {
+    read(raw).and_then(|sent| compare(sent, version)) == Some(Ordering::Equal)
+}

@@ -1,0 +1,225 @@
+//! An embedded store that speaks the parts of the Azure Blob and Queue REST APIs which the handler and the Functions host use.
+//!
+//! It is strict where the documentation is strict, also where the usual emulator is not: lease ids must be GUIDs, an expired
+//! lease is renewed by its own id only, signatures, times and permissions are checked, names stay taken after a deletion.
+//! It refuses what it does not speak with 501 instead of guessing, keeps everything in memory, and listens on 127.0.0.1
+//! only, one port for blobs and one for queues, with the account in the path. Faults are made on demand.
+//!
+//! The rules it mirrors are linked where they are kept; the whole is
+//! <https://learn.microsoft.com/rest/api/storageservices/>.
+
+mod auth;
+mod bearer;
+mod blob_lease;
+mod blob_list;
+mod blob_service;
+mod blobs;
+mod call;
+mod conditions;
+mod counts;
+mod edge;
+mod error;
+mod fault;
+mod lease;
+mod operation;
+mod queue_service;
+mod queues;
+mod reply;
+mod sas;
+mod shared_key;
+#[cfg(test)]
+mod testing;
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+pub use call::Metadata;
+pub use counts::Counts;
+pub use fault::{Effect, Fault, Op};
+pub use lease::LeaseState;
+
+use crate::net::{Server, Tls};
+use auth::Account;
+use blobs::{Blob, Blobs};
+use call::Service;
+use edge::{Store, lock};
+use fault::Faults;
+use lease::Lease;
+use queues::Queues;
+
+/// The account that every storage emulator has, see <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>.
+const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
+/// Its key, which is public knowledge.
+const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// How a store is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The account's name, the first part of every path.
+    pub account: String,
+    /// The account's key, in base64.
+    pub key: String,
+    /// Listen with TLS; without it no Entra token is accepted.
+    pub tls: Option<Tls>,
+    /// How long every request waits before it is carried out.
+    pub latency: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { account: EMULATOR_ACCOUNT.to_owned(), key: EMULATOR_KEY.to_owned(), tls: None, latency: Duration::ZERO }
+    }
+}
+
+/// A running store; dropping it stops it.
+#[derive(Debug)]
+pub struct Storage {
+    store: Arc<Store>,
+    key: String,
+    blob: Server,
+    queue: Server,
+}
+
+/// A lease as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseView {
+    /// The container's name.
+    pub container: String,
+    /// The blob's name.
+    pub blob: String,
+    /// The id of the present or last holder, as the service writes it.
+    pub id: String,
+    /// The lease's state; never `Available`.
+    pub state: LeaseState,
+    /// Time left of the lease or its break period; `None` when it is infinite or over.
+    pub remaining: Option<Duration>,
+}
+
+/// A blob as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobView {
+    /// The blob's metadata.
+    pub metadata: Metadata,
+    /// The content's length, in bytes.
+    pub length: usize,
+    /// The content.
+    pub content: Bytes,
+    /// When content or metadata were last written.
+    pub last_modified: OffsetDateTime,
+}
+
+impl Storage {
+    /// Starts an empty store on two free ports. A key that is not base64 is `InvalidInput`.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let account = Account::new(&options.account, &options.key)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the account key is not base64"))?;
+        let store = Arc::new(Store {
+            account,
+            latency: options.latency,
+            secure: options.tls.is_some(),
+            blobs: Mutex::new(Blobs::default()),
+            queues: Mutex::new(Queues::default()),
+            counts: Mutex::new(Counts::default()),
+            faults: Mutex::new(Faults::default()),
+        });
+        let tls = options.tls.as_ref();
+        let blob = Server::start(edge::router(store.clone(), Service::Blob), 0, tls).await?;
+        let queue = Server::start(edge::router(store.clone(), Service::Queue), 0, tls).await?;
+        Ok(Self { store, key: options.key, blob, queue })
+    }
+
+    /// A storage connection string with both endpoints.
+    pub fn connection_string(&self) -> String {
+        let blob = self.blob_endpoint();
+        let protocol = blob.split(':').next().unwrap_or("http");
+        format!(
+            "DefaultEndpointsProtocol={protocol};AccountName={};AccountKey={};BlobEndpoint={blob};QueueEndpoint={};",
+            self.store.account.name,
+            self.key,
+            self.queue_endpoint(),
+        )
+    }
+
+    /// The blob service's address with the account: `http://127.0.0.1:4711/devstoreaccount1`.
+    pub fn blob_endpoint(&self) -> String {
+        format!("{}/{}", self.blob.url(), self.store.account.name)
+    }
+
+    /// The queue service's address with the account.
+    pub fn queue_endpoint(&self) -> String {
+        format!("{}/{}", self.queue.url(), self.store.account.name)
+    }
+
+    /// The requests by kind since the start.
+    pub fn counts(&self) -> Counts {
+        *lock(&self.store.counts)
+    }
+
+    /// Queues a fault behind those given before.
+    pub fn fault(&self, fault: Fault) {
+        lock(&self.store.faults).push(fault);
+    }
+
+    /// Forgets all faults; a request that met one already is not freed from it.
+    pub fn clear_faults(&self) {
+        lock(&self.store.faults).clear();
+    }
+
+    /// All leases that are held or remembered, by container and blob.
+    pub fn leases(&self) -> Vec<LeaseView> {
+        let now = Instant::now();
+        let view = |(container, blob, held): (&str, &str, &Blob)| {
+            let lease = held.lease.at(now);
+            lease.id().map(|id| LeaseView {
+                container: container.to_owned(),
+                blob: blob.to_owned(),
+                id: id.to_string(),
+                state: lease.state(),
+                remaining: lease.ends().map(|ends| ends.duration_since(now)),
+            })
+        };
+        lock(&self.store.blobs).all().filter_map(view).collect()
+    }
+
+    /// Breaks leases at once, as an operator would with a break period of 0: that of one blob (container and name) or,
+    /// with `None`, all. Gives how many were held.
+    pub fn break_leases(&self, blob: Option<(&str, &str)>) -> usize {
+        self.end_leases(blob, |lease, now| lease.break_after(Some(Duration::ZERO), now).unwrap_or(lease))
+    }
+
+    /// Lets leases run out at once, as if their holder had been paused: that of one blob (container and name) or, with
+    /// `None`, all. Gives how many were held.
+    pub fn expire_leases(&self, blob: Option<(&str, &str)>) -> usize {
+        self.end_leases(blob, |lease, _| lease.cut_short())
+    }
+
+    fn end_leases(&self, only: Option<(&str, &str)>, end: impl Fn(Lease, Instant) -> Lease) -> usize {
+        let now = Instant::now();
+        let mut ended = 0;
+        for (container, name, blob) in lock(&self.store.blobs).all_mut() {
+            let meant = only.is_none_or(|only| only == (container, name));
+            if meant && blob.lease.at(now).state().is_locked() {
+                blob.lease = end(blob.lease, now);
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    /// A blob, if it exists.
+    pub fn blob(&self, container: &str, blob: &str) -> Option<BlobView> {
+        let blobs = lock(&self.store.blobs);
+        let found = blobs.blob(container, blob).ok()?;
+        Some(BlobView {
+            metadata: found.metadata.clone(),
+            length: found.content.len(),
+            content: found.content.clone(),
+            last_modified: found.stamp.modified,
+        })
+    }
+}

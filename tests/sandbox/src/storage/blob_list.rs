@@ -1,0 +1,81 @@
+//! The two listings of the blob service, as XML.
+//!
+//! It refuses delimiters (no virtual folders). A page ends at `maxresults`, and its marker is the next name.
+//!
+//! See <https://learn.microsoft.com/rest/api/storageservices/list-blobs> and
+//! <https://learn.microsoft.com/rest/api/storageservices/list-containers2>.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use quick_xml::escape::escape;
+
+use super::blobs::{Blob, Blobs, Container};
+use super::call::Call;
+use super::error::{NOT_IMPLEMENTED, Result};
+use super::reply::{Now, Reply, http_date};
+
+const PAGE_LIMIT: i64 = 5000;
+
+/// Lists the containers.
+pub(super) fn containers(blobs: &Blobs, call: &Call) -> Result<Response> {
+    let (page, next) = page(blobs.containers.iter(), call)?;
+    let items: String = page.into_iter().map(|(name, container)| container_xml(name, container)).collect();
+    Ok(results("", &format!("<Containers>{items}</Containers>"), next))
+}
+
+/// Lists the blobs of a container.
+pub(super) fn blobs(blobs: &Blobs, call: &Call, container: &str, now: Now) -> Result<Response> {
+    if call.query("delimiter").is_some() {
+        return Err(NOT_IMPLEMENTED);
+    }
+    let (page, next) = page(blobs.container(container)?.blobs.iter(), call)?;
+    let items: String = page.into_iter().map(|(name, blob)| blob_xml(name, blob, now)).collect();
+    Ok(results(&format!(" ContainerName=\"{container}\""), &format!("<Blobs>{items}</Blobs>"), next))
+}
+
+type Named<'a, T> = (&'a String, &'a T);
+
+fn page<'a, T>(all: impl Iterator<Item = Named<'a, T>>, call: &Call) -> Result<(Vec<Named<'a, T>>, Option<&'a str>)> {
+    let limit = call.number("maxresults", 1..=PAGE_LIMIT)?.unwrap_or(PAGE_LIMIT);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let prefix = call.query("prefix").unwrap_or_default();
+    let marker = call.query("marker").unwrap_or_default();
+    let mut rest = all.filter(|(name, _)| name.starts_with(prefix) && name.as_str() >= marker);
+    let page = rest.by_ref().take(limit).collect();
+    Ok((page, rest.next().map(|(name, _)| name.as_str())))
+}
+
+fn results(attributes: &str, items: &str, next: Option<&str>) -> Response {
+    let next = escape(next.unwrap_or_default());
+    let xml = format!("<EnumerationResults{attributes}>{items}<NextMarker>{next}</NextMarker></EnumerationResults>");
+    Reply::new(StatusCode::OK).xml(&xml).done()
+}
+
+fn container_xml(name: &str, container: &Container) -> String {
+    let (modified, etag) = (http_date(container.stamp.modified), unquoted(&container.stamp.etag));
+    format!(
+        "<Container><Name>{name}</Name><Properties><Last-Modified>{modified}</Last-Modified><Etag>{etag}</Etag>\
+         <LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState></Properties></Container>",
+    )
+}
+
+fn blob_xml(name: &str, blob: &Blob, now: Now) -> String {
+    let state = blob.lease.at(now.instant).state();
+    let status = if state.is_locked() { "locked" } else { "unlocked" };
+    format!(
+        "<Blob><Name>{}</Name><Properties><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
+         <Content-Length>{}</Content-Length><Content-Type>{}</Content-Type><BlobType>BlockBlob</BlobType>\
+         <LeaseStatus>{status}</LeaseStatus><LeaseState>{}</LeaseState></Properties></Blob>",
+        escape(name),
+        http_date(blob.stamp.modified),
+        unquoted(&blob.stamp.etag),
+        blob.content.len(),
+        escape(&blob.content_type),
+        state.as_str(),
+    )
+}
+
+/// Listings show ETags without the quotes that headers need.
+fn unquoted(etag: &str) -> &str {
+    etag.trim_matches('"')
+}

@@ -1,0 +1,237 @@
+//! From an HTTP request to the store and back: body, count, fault, latency, authorization, operation, common headers.
+//!
+//! It refuses bodies above 8 MiB. A request that arrived is carried out even when its client has left, as in the service;
+//! only a fault keeps it from being carried out. No lock is held across an await.
+//!
+//! See <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-response-headers>.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::auth::Account;
+use super::blobs::Blobs;
+use super::call::{Call, Service};
+use super::counts::Counts;
+use super::error::{REQUEST_BODY_TOO_LARGE, Result};
+use super::fault::{self, Effect, Faults, Op};
+use super::operation::Operation;
+use super::queues::Queues;
+use super::reply::Now;
+use super::{blob_service, queue_service};
+use crate::drop::Wire;
+
+const BODY_LIMIT: usize = 8 * 1024 * 1024;
+/// What a request without a version is answered with.
+const DEFAULT_VERSION: &str = "2026-04-06";
+
+/// Everything the store holds; both services and the owner's handle share it.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) account: Account,
+    pub(super) latency: Duration,
+    pub(super) secure: bool,
+    pub(super) blobs: Mutex<Blobs>,
+    pub(super) queues: Mutex<Queues>,
+    pub(super) counts: Mutex<Counts>,
+    pub(super) faults: Mutex<Faults>,
+}
+
+/// Locks; a test that panicked while it held the lock leaves whole values behind, so poison means nothing here.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The routes of one service.
+pub(super) fn router(store: Arc<Store>, service: Service) -> Router {
+    Router::new().fallback(answer).with_state((store, service))
+}
+
+async fn answer(State((store, service)): State<(Arc<Store>, Service)>, wire: Wire, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let common = CommonHeaders::of(&parts);
+    let task = tokio::spawn(carry_out(store, service, wire.clone(), parts, body));
+    match task.await {
+        Ok(response) => common.on(response),
+        // The runtime is going down: the answer is lost, as with any server that stops.
+        Err(_) => wire.cut(),
+    }
+}
+
+async fn carry_out(store: Arc<Store>, service: Service, wire: Wire, parts: Parts, body: Body) -> Response {
+    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
+        return REQUEST_BODY_TOO_LARGE.into_response();
+    };
+    let call = Call::parse(service, store.secure, &store.account.name, parts, body);
+    let (call, operation) = match call.and_then(|call| Operation::of(&call).map(|operation| (call, operation))) {
+        Ok(both) => both,
+        Err(error) => return error.into_response(),
+    };
+    let op = Op::of(operation);
+    lock(&store.counts).add(op);
+    let effect = lock(&store.faults).strike(op);
+    match effect {
+        Some(Effect::Status { code, error_code, retry_after }) => {
+            return fault::refusal(code, error_code, retry_after).into_response();
+        }
+        Some(Effect::Hang(time)) => {
+            sleep(time).await;
+            return wire.cut();
+        }
+        Some(Effect::DropBefore) => return wire.cut(),
+        Some(Effect::Slow(time)) => sleep(time).await,
+        Some(Effect::SlowAnswer(_) | Effect::DropAfter) | None => {}
+    }
+    if !store.latency.is_zero() {
+        sleep(store.latency).await;
+    }
+    let response = execute(&store, &call, operation).unwrap_or_else(IntoResponse::into_response);
+    match effect {
+        Some(Effect::DropAfter) => return wire.cut(),
+        Some(Effect::SlowAnswer(time)) => sleep(time).await,
+        _ => {}
+    }
+    response
+}
+
+fn execute(store: &Store, call: &Call, operation: Operation) -> Result<Response> {
+    let grant = store.account.authorize(call, operation)?;
+    let now = Now::read();
+    let result = match call.service {
+        Service::Blob => blob_service::serve(&mut lock(&store.blobs), call, operation, grant, now),
+        Service::Queue => queue_service::serve(&mut lock(&store.queues), call, operation, now),
+    };
+    let conflict = result.as_ref().is_err_and(|error| error.status == StatusCode::CONFLICT);
+    if operation == Operation::Acquire && conflict {
+        lock(&store.counts).acquire_conflict += 1;
+    }
+    result
+}
+
+/// What every answer repeats of its request.
+struct CommonHeaders {
+    version: String,
+    client_request_id: Option<String>,
+}
+
+impl CommonHeaders {
+    fn of(parts: &Parts) -> Self {
+        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Self {
+            version: text("x-ms-version").unwrap_or_else(|| DEFAULT_VERSION.to_owned()),
+            client_request_id: text("x-ms-client-request-id"),
+        }
+    }
+
+    fn on(&self, mut response: Response) -> Response {
+        let request_id = Uuid::new_v4().to_string();
+        let pairs = [
+            ("x-ms-request-id", Some(request_id.as_str())),
+            ("x-ms-version", Some(self.version.as_str())),
+            ("x-ms-client-request-id", self.client_request_id.as_deref()),
+        ];
+        for (name, value) in pairs {
+            if let Some(value) = value.and_then(|value| value.parse().ok()) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::super::testing::{Bench, signed};
+    use super::super::{Effect, Fault, Op, Options};
+
+    const PAUSE: Duration = Duration::from_millis(80);
+    const FIFTEEN: (&str, &str) = ("x-ms-lease-duration", "15");
+
+    async fn acquire(bench: &Bench) -> reqwest::Result<u16> {
+        let url = format!("{}/locks/one?comp=lease", bench.storage.blob_endpoint());
+        let request = signed("PUT", &url, &[("x-ms-lease-action", "acquire"), FIFTEEN], "");
+        bench.http.execute(request).await.map(|response| response.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn a_status_fault_is_answered_once_and_nothing_is_executed() {
+        let bench = Bench::with_blob().await;
+        let effect = Effect::Status { code: 503, error_code: "ServerBusy", retry_after: Some(Duration::from_secs(7)) };
+        bench.storage.fault(Fault::once(Op::AnyLease, effect));
+        let busy = bench.lease("acquire", &[FIFTEEN]).await;
+        assert_eq!((busy.refusal(), busy.header("retry-after")), ((503, "ServerBusy"), "7"));
+        assert!(bench.storage.leases().is_empty());
+        assert_eq!(acquire(&bench).await.ok(), Some(201));
+    }
+
+    #[tokio::test]
+    async fn a_drop_before_executes_nothing_and_a_drop_after_everything() {
+        let bench = Bench::with_blob().await;
+        bench.storage.fault(Fault::once(Op::Acquire, Effect::DropBefore));
+        bench.storage.fault(Fault::once(Op::Acquire, Effect::DropAfter));
+        let error = acquire(&bench).await.expect_err("the connection was closed");
+        assert_eq!((error.status(), bench.storage.leases().len()), (None, 0));
+        let error = acquire(&bench).await.expect_err("the connection was closed");
+        assert_eq!((error.status(), bench.storage.leases().len()), (None, 1));
+        assert_eq!(acquire(&bench).await.ok(), Some(409), "the lost answer's lease is there");
+        assert_eq!(bench.storage.counts().acquire, 3);
+    }
+
+    #[tokio::test]
+    async fn a_hanging_request_is_closed_unexecuted_and_a_slow_one_executed() {
+        let bench = Bench::with_blob().await;
+        bench.storage.fault(Fault::once(Op::Acquire, Effect::Hang(PAUSE)));
+        let start = Instant::now();
+        acquire(&bench).await.expect_err("the connection was closed");
+        assert!(start.elapsed() >= PAUSE && bench.storage.leases().is_empty());
+        bench.storage.fault(Fault::once(Op::Acquire, Effect::Slow(PAUSE)));
+        let start = Instant::now();
+        assert_eq!(acquire(&bench).await.ok(), Some(201));
+        assert!(start.elapsed() >= PAUSE);
+    }
+
+    #[tokio::test]
+    async fn a_request_is_executed_even_when_its_client_has_left() {
+        let bench = Arc::new(Bench::with_blob().await);
+        bench.storage.fault(Fault::once(Op::Acquire, Effect::Slow(PAUSE)));
+        let client = tokio::spawn({
+            let bench = bench.clone();
+            async move { acquire(&bench).await }
+        });
+        while bench.storage.counts().acquire == 0 {
+            tokio::task::yield_now().await;
+        }
+        client.abort();
+        let limit = Instant::now() + Duration::from_secs(5);
+        while bench.storage.leases().is_empty() {
+            assert!(Instant::now() < limit, "the lease was never taken");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn every_request_waits_the_latency() {
+        let bench = Bench::start(Options { latency: PAUSE, ..Options::default() }).await;
+        let start = Instant::now();
+        assert_eq!(bench.queue("PUT", "sync-records", "").await.status, 201);
+        assert!(start.elapsed() >= PAUSE);
+    }
+
+    #[tokio::test]
+    async fn what_the_stand_in_does_not_speak_is_501() {
+        let bench = Bench::with_blob().await;
+        let snapshot = bench.blob("PUT", "locks/one?comp=snapshot", &[], "").await;
+        assert_eq!(snapshot.refusal(), (501, "NotImplemented"));
+    }
+}

@@ -1,2 +1,24 @@
-//! x
-fn main() {}
+//! The program as its users meet it: the real `handler` process in the sandbox's world, over real sockets.
+//!
+//! A test that needs Azurite starts it, and fails when it cannot.
+
+mod main_job;
+
+use std::path::PathBuf;
+
+use sandbox::world::{Options, World};
+
+/// The executable that cargo built for these tests.
+fn handler() -> PathBuf {
+    env!("CARGO_BIN_EXE_handler").into()
+}
+
+/// Stand-ins that behave, on the embedded storage.
+async fn world() -> World {
+    world_with(Options::default()).await
+}
+
+/// The same with other options.
+async fn world_with(options: Options) -> World {
+    World::start(Options { handler: handler(), ..options }).await.expect("the sandbox starts")
+}

@@ -1,2 +1,87 @@
-//! x
-fn main() {}
+//! `cargo sandbox`: the main job on this machine with nothing else installed, and the parts of it to play with.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use sandbox::stage::{self, Build};
+use sandbox::story;
+use sandbox::world::StorageKind;
+
+mod play;
+
+/// dataverse-sync on this machine, with stand-ins for everything that Azure would bring.
+///
+/// Without a command it shows the main job and checks it: the race in Dataverse's upsert, 2,000 messages through three
+/// instances without locks and with them, HTTP calls, and a dead letter. It takes less than a minute after the build and
+/// exits with 1 when a claim does not hold.
+#[derive(Parser)]
+#[command(name = "cargo sandbox", bin_name = "cargo sandbox", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    world: WorldArguments,
+}
+
+#[derive(Args)]
+struct WorldArguments {
+    /// Where locks and queues live; azurite needs Node and is started by itself.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    storage: StorageKind,
+    /// How many hosts run the handler side by side.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16), global = true)]
+    instances: u8,
+    /// A handler that is built already, instead of building it.
+    #[arg(long, value_name = "PATH", global = true)]
+    handler: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Keeps the world running and prints curl lines to play with; Ctrl-C ends it.
+    Up,
+    /// Runs the Dataverse stand-in alone, for use with `func start`.
+    Dataverse {
+        /// The port on 127.0.0.1.
+        #[arg(long, default_value_t = 7080)]
+        port: u16,
+    },
+    /// Builds the handler for release and lays out target/functionapp for func; the same as `cargo stage`.
+    Stage {
+        /// A target triple, such as x86_64-unknown-linux-musl.
+        #[arg(long)]
+        target: Option<String>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<bool> {
+    let WorldArguments { storage, instances, handler } = arguments.world;
+    let instances = usize::from(instances);
+    match arguments.command {
+        None => story::tell(story::Options { handler: executable(handler)?, instances, storage }).await,
+        Some(Command::Up) => play::up(executable(handler)?, instances, storage).await.map(|()| true),
+        Some(Command::Dataverse { port }) => play::dataverse(port).await.map(|()| true),
+        Some(Command::Stage { target }) => stage::run(target).map(|()| true),
+    }
+}
+
+fn executable(built: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    match built {
+        Some(path) => Ok(path),
+        None => stage::build(&Build::default()),
+    }
+}

@@ -1,0 +1,19 @@
+//! The story that `cargo sandbox` tells, as a test.
+
+use sandbox::story;
+use sandbox::world::StorageKind;
+
+async fn every_claim_holds(storage: StorageKind) {
+    let options = story::Options { handler: super::handler(), instances: 3, storage };
+    assert!(story::tell(options).await.expect("the story is told"), "a claim does not hold, see above");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_claim_of_the_story_holds_on_the_embedded_storage() {
+    every_claim_holds(StorageKind::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_claim_of_the_story_holds_on_azurite() {
+    every_claim_holds(StorageKind::Azurite).await;
+}

@@ -1,0 +1,320 @@
+//! A stand-in for the Dataverse Web API: upsert by key as a look-up and a create that are not one step, the refusals that
+//! follow from it, service protection, faults on demand, and a journal of every write.
+//!
+//! It refuses to be kinder than the service: what the service is known to refuse is refused here with its codes, and where
+//! no source settles what it does, an option or the harder case is taken. It does no deep insert, no `$batch`, no `$expand`,
+//! no elastic tables and no plug-ins.
+//!
+//! Invariants: the journal knows every write that arrived; a row is committed or not, never half; nothing waits while it
+//! holds the store. Mirrors <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>.
+
+mod body;
+mod bulk;
+mod call;
+mod control;
+mod errors;
+mod execute;
+mod faults;
+mod journal;
+mod key;
+mod limits;
+mod literal;
+mod metadata;
+mod path;
+mod read;
+mod reply;
+mod routes;
+mod rows;
+mod samples;
+mod table;
+mod values;
+mod write;
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use self::call::Call;
+pub use self::errors::BodyForm;
+use self::errors::Error;
+use self::faults::Faults;
+pub use self::faults::{Effect, Fault, Status};
+pub use self::journal::{Change, Counts, Entry, Operation};
+pub use self::limits::Limits;
+use self::limits::{Left, Limiter};
+pub use self::rows::Collation;
+use self::rows::{Row, Shelf, Store};
+pub use self::table::{Kind, Table};
+pub use self::write::DuplicateCode;
+use crate::identity::Tokens;
+use crate::net::Server;
+
+/// How the stand-in behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The port on 127.0.0.1; 0 lets the system choose one.
+    pub port: u16,
+    /// The time between a write's look-up and its commit.
+    pub race_window: Duration,
+    /// Added to every request.
+    pub latency: Duration,
+    /// Who knows the tokens. `None`: any bearer token is good, but there has to be one.
+    pub tokens: Option<Arc<Tokens>>,
+    /// Service protection; `None`: none.
+    pub limits: Option<Limits>,
+    /// The value of `x-ms-dop-hint`.
+    pub dop_hint: u32,
+    /// Which code a create gets that meets a row with the same key.
+    pub duplicate_code: DuplicateCode,
+    /// Which code it gets when that row is in the recycle bin.
+    pub bin_code: DuplicateCode,
+    /// How text in keys is compared.
+    pub collation: Collation,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            race_window: Duration::from_millis(15),
+            latency: Duration::ZERO,
+            tokens: None,
+            limits: None,
+            dop_hint: 8,
+            duplicate_code: DuplicateCode::default(),
+            bin_code: DuplicateCode::default(),
+            collation: Collation::default(),
+        }
+    }
+}
+
+/// The running stand-in; dropping it stops it.
+#[derive(Debug)]
+pub struct Dataverse {
+    world: Arc<World>,
+    server: Server,
+}
+
+impl Dataverse {
+    /// Starts with empty tables `contacts`, `accounts` and `new_orders`.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let port = options.port;
+        let world = Arc::new(World::new(options));
+        let routes = Router::new().fallback(routes::serve).with_state(world.clone());
+        let server = Server::start(routes, port, None).await?;
+        world.origin.set(server.url()).expect("this is the only place that sets the origin");
+        Ok(Self { world, server })
+    }
+
+    /// The organisation's URL, without a trailing slash; also the audience of its tokens.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Adds a table, or replaces one, empty.
+    pub fn define(&self, table: Table) {
+        self.world.store().define(table);
+    }
+
+    /// Every write request that was ended so far, in the order of arrival.
+    pub fn journal(&self) -> Vec<Entry> {
+        self.world.journal()
+    }
+
+    /// Pairs of writes that meant one row and overlapped in time.
+    pub fn overlaps(&self) -> Vec<(Entry, Entry)> {
+        journal::overlaps(&self.world.journal())
+    }
+
+    /// How many requests were answered, by method and status.
+    pub fn requests(&self) -> Counts {
+        lock(&self.world.counts).clone()
+    }
+
+    /// The live row in which each of these columns has this value, written as text.
+    pub fn row(&self, set: &str, key: &[(&str, &str)]) -> Option<Map<String, Value>> {
+        let store = self.world.store();
+        find(store.shelf(set).ok()?, key).map(|row| row.values.clone())
+    }
+
+    /// Every live row of the set, oldest write first.
+    pub fn rows(&self, set: &str) -> Vec<Map<String, Value>> {
+        let store = self.world.store();
+        let mut rows: Vec<&Row> = store.shelf(set).map(|shelf| shelf.live().collect()).unwrap_or_default();
+        rows.sort_by_key(|row| row.version);
+        rows.into_iter().map(|row| row.values.clone()).collect()
+    }
+
+    /// Adds a row without a request and gives its id. `values` is an object of columns, lookups as `_…_value`.
+    ///
+    /// # Panics
+    /// When the table would not take the row.
+    pub fn insert(&self, set: &str, values: &Value) -> String {
+        let mut store = self.world.store();
+        let table = store.shelf(set).expect("the table is defined").table.clone();
+        let mut kept = Map::new();
+        for (column, value) in values.as_object().expect("values are an object") {
+            let kind = table.columns.get(column).expect("the column is defined");
+            let value = values::accept(&table, column, kind, value).expect("the column takes the value");
+            kept.insert(column.clone(), value);
+        }
+        let id = kept.get(&table.primary_key).and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let id = id.unwrap_or_else(Uuid::new_v4);
+        kept.insert(table.primary_key.clone(), id.to_string().into());
+        store.put(set, Row { id, values: kept, version: 0, recycled: false }).expect("the row's keys are free");
+        id.to_string()
+    }
+
+    /// Moves a row into the recycle bin: no longer found, but its keys stay taken. Whether there was one.
+    pub fn recycle(&self, set: &str, key: &[(&str, &str)]) -> bool {
+        let mut store = self.world.store();
+        let id = store.shelf(set).ok().and_then(|shelf| find(shelf, key)).map(|row| row.id);
+        id.is_some_and(|id| store.recycle(set, id))
+    }
+
+    /// Sets a fault, in addition to those that are set.
+    pub fn fault(&self, fault: Fault) {
+        self.world.faults().add(fault);
+    }
+
+    /// Takes every fault away. Requests that hang already stay hung.
+    pub fn clear_faults(&self) {
+        self.world.faults().clear();
+    }
+
+    /// Sets the time between look-up and commit, for writes that are looked up from now on.
+    pub fn set_race_window(&self, window: Duration) {
+        *lock(&self.world.race_window) = window;
+    }
+}
+
+#[derive(Debug)]
+struct World {
+    options: Options,
+    origin: OnceLock<String>,
+    started: Instant,
+    race_window: Mutex<Duration>,
+    store: Mutex<Store>,
+    faults: Mutex<Faults>,
+    limiter: Option<Mutex<Limiter>>,
+    counts: Mutex<Counts>,
+    journal: Mutex<Vec<Entry>>,
+    seq: AtomicU64,
+}
+
+impl World {
+    fn new(options: Options) -> Self {
+        let mut store = Store::new(options.collation);
+        for table in samples::tables() {
+            store.define(table);
+        }
+        Self {
+            origin: OnceLock::new(),
+            started: Instant::now(),
+            race_window: Mutex::new(options.race_window),
+            store: Mutex::new(store),
+            faults: Mutex::default(),
+            limiter: options.limits.map(|limits| Mutex::new(Limiter::new(limits))),
+            counts: Mutex::default(),
+            journal: Mutex::default(),
+            seq: AtomicU64::new(0),
+            options,
+        }
+    }
+
+    fn origin(&self) -> &str {
+        self.origin.get().map_or("", String::as_str)
+    }
+
+    /// Since the stand-in's start.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn race_window(&self) -> Duration {
+        *lock(&self.race_window)
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        lock(&self.store)
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        lock(&self.faults)
+    }
+
+    fn journal(&self) -> Vec<Entry> {
+        let mut entries = lock(&self.journal).clone();
+        entries.sort_by_key(|entry| entry.seq);
+        entries
+    }
+
+    /// The `WWW-Authenticate` of a 401.
+    fn challenge(&self) -> String {
+        let tenant = self.options.tokens.as_ref().map_or("common", |tokens| tokens.tenant());
+        let authority = format!("https://login.microsoftonline.com/{tenant}/oauth2/authorize");
+        format!("Bearer authorization_uri={authority}, resource_id={}/", self.origin())
+    }
+
+    fn enter(&self, user: &str) -> Result<Option<Left>, Error> {
+        self.limiter.as_ref().map(|limiter| lock(limiter).enter(user, Instant::now())).transpose()
+    }
+
+    fn leave(&self, user: &str, spent: Duration) {
+        if let Some(limiter) = &self.limiter {
+            lock(limiter).leave(user, Instant::now(), spent);
+        }
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.seq.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn new_entry(&self, call: &Call, request_id: &str) -> Entry {
+        let (set, key) = path::glimpse(&call.path);
+        let now = self.now();
+        Entry {
+            seq: self.next_seq(),
+            method: call.method.to_string(),
+            set,
+            key,
+            operation: Operation::Unknown,
+            change: None,
+            row: None,
+            start: now,
+            looked_up: None,
+            commit: None,
+            end: now,
+            status: None,
+            code: None,
+            request_id: request_id.to_owned(),
+            values: Map::new(),
+            identity: String::new(),
+        }
+    }
+
+    fn record(&self, method: &str, status: Option<u16>, entries: Vec<Entry>) {
+        lock(&self.counts).add(method, status);
+        lock(&self.journal).extend(entries);
+    }
+}
+
+/// A panic elsewhere fails its own test; the data is never half written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn find<'a>(shelf: &'a Shelf, key: &[(&str, &str)]) -> Option<&'a Row> {
+    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let same = |row: &Row, column: &str, text: &str| row.values.get(column).is_some_and(|value| shown(value) == text);
+    shelf.live().find(|row| key.iter().all(|(column, text)| same(row, column, text)))
+}
+
+#[cfg(test)]
+mod tests;

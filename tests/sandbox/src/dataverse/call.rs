@@ -1,0 +1,121 @@
+//! A request, taken apart: the headers and query options that the Web API heeds.
+//!
+//! It refuses conditions that contradict each other, OData versions other than 4.0 and bodies that are not JSON. See
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors#http-headers>.
+
+use axum::body::Bytes;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+
+use super::errors::Error;
+use super::path;
+use super::table::Table;
+use super::write::Condition;
+
+/// One request for the Web API.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    /// The path as it was sent.
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    query: Vec<(String, String)>,
+}
+
+impl Call {
+    pub(super) fn new(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Self {
+        let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+        Self { method, path: uri.path().to_owned(), headers, body, query }
+    }
+
+    /// The path below the service root, still percent-encoded.
+    pub(super) fn below_root(&self) -> Result<&str, Error> {
+        path::below_root(&self.path).ok_or_else(|| {
+            let text = format!("No HTTP resource was found that matches the request URI '{}'.", self.path);
+            Error::new(StatusCode::NOT_FOUND, "", text)
+        })
+    }
+
+    /// The path of the service root, e.g. `/api/data/v9.2/`.
+    pub(super) fn root(&self) -> &str {
+        let below = path::below_root(&self.path).map_or(0, str::len);
+        &self.path[..self.path.len() - below]
+    }
+
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// A query option such as `$select`.
+    pub(super) fn option(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.header(&AUTHORIZATION)?.split_once(' ')?;
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    }
+
+    /// Judges what every request must get right.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for name in ["odata-version", "odata-maxversion"] {
+            let version = self.headers.get(name).map(HeaderValue::as_bytes);
+            if version.is_some_and(|version| version != b"4.0") {
+                return Err(Error::query(format!("The {name} header must be 4.0.")));
+            }
+        }
+        let known = ["$select", "$filter", "$top", "$expand", "tag"];
+        if let Some((name, _)) = self.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            return Err(Error::query(format!("The query parameter {name} is not supported")));
+        }
+        let has_body = self.method == Method::PATCH || self.method == Method::POST;
+        let content_type = self.header(&CONTENT_TYPE).unwrap_or_default();
+        if has_body && !content_type.to_ascii_lowercase().starts_with("application/json") {
+            let text = format!("The request entity's media type '{content_type}' is not supported for this resource.");
+            return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "", text));
+        }
+        Ok(())
+    }
+
+    /// What `If-Match` and `If-None-Match` demand. `null`, which some clients send for "none", counts as absent.
+    pub(super) fn condition(&self) -> Result<Condition, Error> {
+        let given = |name| self.header(name).filter(|value| *value != "null");
+        match (given(&IF_MATCH), given(&IF_NONE_MATCH)) {
+            (None, None) => Ok(Condition::Any),
+            (Some("*"), None) => Ok(Condition::Present),
+            (None, Some("*")) => Ok(Condition::Absent),
+            (Some(etag), None) if is_etag(etag) => Ok(Condition::Version(etag.to_owned())),
+            (Some(_), Some(_)) => Err(Error::query("If-Match and If-None-Match cannot be used together.")),
+            (Some(_), None) | (None, Some(_)) => Err(Error::query("The condition of the request is not a valid ETag.")),
+        }
+    }
+
+    /// Whether a write asks for the row in return.
+    pub(super) fn wants_representation(&self) -> bool {
+        let preferences = self.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+        preferences.flat_map(|list| list.split(',')).any(|preference| preference.trim() == "return=representation")
+    }
+
+    /// The columns that `$select` names; `None`: all.
+    pub(super) fn selection(&self, table: &Table) -> Result<Option<Vec<String>>, Error> {
+        let Some(list) = self.option("$select") else { return Ok(None) };
+        let columns: Vec<String> = list.split(',').map(|name| name.trim().to_owned()).collect();
+        match columns.iter().find(|name| !table.columns.contains_key(*name)) {
+            Some(name) => Err(no_property(table, name)),
+            None => Ok(Some(columns)),
+        }
+    }
+}
+
+/// The 400 for a column that a query names and the table does not have.
+pub(super) fn no_property(table: &Table, name: &str) -> Error {
+    let text =
+        format!("Could not find a property named '{name}' on type 'Microsoft.Dynamics.CRM.{}'.", table.logical_name);
+    Error::bad_request("0x0", text)
+}
+
+fn is_etag(text: &str) -> bool {
+    let digits = text.strip_prefix("W/\"").and_then(|rest| rest.strip_suffix('"'));
+    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}

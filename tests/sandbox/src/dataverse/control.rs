@@ -1,0 +1,45 @@
+//! The hand on the stand-in while it runs alone: `/_sandbox/…`, plain HTTP without a token.
+//!
+//! `GET journal`, `GET rows/<set>`, `POST faults` with a [`Fault`](super::faults::Fault) as JSON, `DELETE faults`. It refuses
+//! everything else with 404. It is no part of the service, <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>.
+
+use axum::body::Bytes;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::World;
+use super::reply;
+
+/// Where the control begins.
+pub(super) const PREFIX: &str = "/_sandbox/";
+
+/// Answers one request; `path` is what follows [`PREFIX`].
+pub(super) fn answer(world: &World, method: &Method, path: &str, body: &Bytes) -> Response {
+    match (method, path) {
+        (&Method::GET, "journal") => reply::json(StatusCode::OK, &json!(world.journal())),
+        (&Method::GET, _) if path.starts_with("rows/") => rows(world, &path["rows/".len()..]),
+        (&Method::POST, "faults") => match serde_json::from_slice(body) {
+            Ok(fault) => {
+                world.faults().add(fault);
+                StatusCode::NO_CONTENT.into_response()
+            }
+            Err(error) => reply::json(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() })),
+        },
+        (&Method::DELETE, "faults") => {
+            world.faults().clear();
+            StatusCode::NO_CONTENT.into_response()
+        }
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn rows(world: &World, set: &str) -> Response {
+    match world.store().shelf(set) {
+        Ok(shelf) => {
+            let rows: Vec<Value> = shelf.live().map(|row| Value::Object(row.values.clone())).collect();
+            reply::json(StatusCode::OK, &Value::Array(rows))
+        }
+        Err(error) => error.into_response(),
+    }
+}

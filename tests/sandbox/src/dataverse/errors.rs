@@ -1,0 +1,167 @@
+//! The Web API's refusals: status, service code, text, and the forms in which a body may come.
+//!
+//! It refuses to invent codes: each constructor stands for one that the service is known to answer with. See
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors> and
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// The value of `Content-Type` on every JSON answer.
+pub(super) const JSON: &str = "application/json; odata.metadata=minimal";
+
+/// How an error's body looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BodyForm {
+    /// `{"error":{"code","message"}}`.
+    #[default]
+    Standard,
+    /// `{"Message","ExceptionMessage","ErrorCode"}`.
+    Legacy,
+    /// A page, as a gateway or IIS writes it.
+    Html,
+    /// No body at all.
+    Empty,
+    /// The first half of the standard form.
+    Truncated,
+}
+
+/// One refusal.
+#[derive(Debug, Clone)]
+pub(super) struct Error {
+    pub(super) status: StatusCode,
+    pub(super) code: Cow<'static, str>,
+    pub(super) message: String,
+    pub(super) form: BodyForm,
+    /// Sent in whole seconds, rounded up.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Error {
+    pub(super) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { status, code: code.into(), message: message.into(), form: BodyForm::Standard, retry_after: None }
+    }
+
+    pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// A page of IIS rather than an answer of the service.
+    pub(super) fn page(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { form: BodyForm::Html, ..Self::new(status, "", message) }
+    }
+
+    /// 404 for an entity set, function or action that does not exist under exactly this name.
+    pub(super) fn no_segment(segment: &str) -> Self {
+        let text = format!("Resource not found for the segment '{segment}'.");
+        Self::new(StatusCode::NOT_FOUND, "0x8006088a", text)
+    }
+
+    pub(super) fn no_row(logical_name: &str, id: impl std::fmt::Display) -> Self {
+        let text = format!("Entity '{logical_name}' With Id = {id} Does Not Exist");
+        Self::new(StatusCode::NOT_FOUND, "0x80040217", text)
+    }
+
+    pub(super) fn no_row_with_key() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "0x80060891",
+            "A record with the specified key values does not exist in the table.",
+        )
+    }
+
+    /// 400 for a payload that the OData reader gives up on.
+    pub(super) fn payload(set: &str, cause: impl std::fmt::Display) -> Self {
+        let text = format!(
+            "Error identified in Payload provided by the user for Entity :'{set}', For more information on this error \
+             please follow this help link https://go.microsoft.com/fwlink/?linkid=2195293  ---->  InnerException : \
+             Microsoft.OData.ODataException: {cause}"
+        );
+        Self::bad_request("0x80048d19", text)
+    }
+
+    pub(super) fn query(message: impl Into<String>) -> Self {
+        Self::bad_request("0x80060888", message)
+    }
+
+    pub(super) fn stale() -> Self {
+        let text = "The version of the existing record doesn't match the RowVersion property provided.";
+        Self::new(StatusCode::PRECONDITION_FAILED, "0x80060882", text)
+    }
+
+    pub(super) fn duplicate() -> Self {
+        let text = "A record with matching key values already exists.";
+        Self::new(StatusCode::PRECONDITION_FAILED, "0x80040237", text)
+    }
+
+    pub(super) fn method_not_allowed(method: &str) -> Self {
+        let text = format!("The requested resource does not support http method '{method}'.");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "0x0", text)
+    }
+
+    fn body(&self) -> (&'static str, String) {
+        let standard = json!({ "error": { "code": self.code, "message": self.message } }).to_string();
+        match self.form {
+            BodyForm::Standard => (JSON, standard),
+            BodyForm::Legacy => {
+                let legacy =
+                    json!({ "Message": self.message, "ExceptionMessage": self.message, "ErrorCode": self.code });
+                ("application/json; charset=utf-8", legacy.to_string())
+            }
+            BodyForm::Html => {
+                let page = format!(
+                    "<!DOCTYPE html><html><head><title>{0}</title></head><body>{0}</body></html>",
+                    self.message
+                );
+                ("text/html; charset=utf-8", page)
+            }
+            BodyForm::Empty => ("text/plain", String::new()),
+            BodyForm::Truncated => (JSON, standard.chars().take(standard.chars().count() / 2).collect()),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (content_type, body) = self.body();
+        let mut response = (self.status, [(CONTENT_TYPE, content_type)], body).into_response();
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        response
+    }
+}
+
+/// `wait` in seconds, rounded up, as `Retry-After` carries it.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_rounded_up_to_whole_seconds() {
+        assert_eq!(whole_seconds(Duration::from_millis(1_001)), 2);
+        assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
+        assert_eq!(whole_seconds(Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn each_form_of_body_is_what_it_says() {
+        let error = |form| Error { form, ..Error::duplicate() }.body().1;
+        assert!(error(BodyForm::Standard).starts_with(r#"{"error":{"code":"0x80040237""#));
+        assert!(error(BodyForm::Legacy).contains(r#""ErrorCode":"0x80040237""#));
+        assert!(error(BodyForm::Html).starts_with("<!DOCTYPE html>"));
+        assert_eq!(error(BodyForm::Empty), "");
+        assert!(serde_json::from_str::<serde_json::Value>(&error(BodyForm::Truncated)).is_err());
+    }
+}

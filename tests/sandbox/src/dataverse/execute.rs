@@ -1,0 +1,121 @@
+//! Carrying writes out in time: look-up, race window, commit; and the handlers of PATCH, POST and DELETE.
+//!
+//! It refuses to hold the store across the window: that is where other writers come between, as in the service. See
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/use-upsert-insert-update-record>.
+
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::Response;
+
+use super::World;
+use super::body;
+use super::call::Call;
+use super::errors::Error;
+use super::journal::{Change, Entry, Operation};
+use super::key::Address;
+use super::path::Resource;
+use super::read;
+use super::reply;
+use super::rows::Store;
+use super::table::Table;
+use super::write::{self, Codes, Command, Condition, Done, Plan, Wish};
+
+/// PATCH, POST or DELETE of one row; `entry` is its line in the journal.
+pub(super) async fn one(world: &World, call: &Call, resource: &Resource, entry: &mut Entry) -> Result<Response, Error> {
+    let command = command(world, call, resource, entry)?;
+    let selection = call.selection(&command.table)?;
+    let table = command.table.clone();
+    let done = all(world, std::slice::from_ref(&command), std::slice::from_mut(entry)).await?;
+    let done = done.first().expect("one command gives one result");
+    if call.wants_representation() && matches!(command.wish, Wish::Write(_)) {
+        return Ok(represented(world, call, &table, done, selection.as_deref()));
+    }
+    let url = match (&resource.predicate, &command.wish) {
+        (_, Wish::Delete) => return Ok(reply::no_content(None)),
+        // As addressed: after a write by alternate key it repeats the key and holds no GUID.
+        (Some(_), Wish::Write(_)) => format!("{}{}", world.origin(), call.path),
+        (None, Wish::Write(_)) => format!("{}{}{}({})", world.origin(), call.root(), table.set, done.id),
+    };
+    Ok(reply::no_content(Some(&url)))
+}
+
+/// Looks all rows up, waits for the race window, and commits all or none; `entries` belong to `commands` one by one.
+pub(super) async fn all(world: &World, commands: &[Command], entries: &mut [Entry]) -> Result<Vec<Done>, Error> {
+    let plans = look_up(world, commands, entries)?;
+    tokio::time::sleep(world.race_window()).await;
+    let table = &commands.first().expect("callers have at least one command").table;
+    let codes = Codes { live: world.options.duplicate_code, bin: world.options.bin_code };
+    let done = write::commit(&mut world.store(), table, plans, codes)?;
+    for (entry, done) in entries.iter_mut().zip(&done) {
+        entry.commit = Some(world.now());
+        entry.change = Some(done.change);
+        entry.row = Some(done.id.to_string());
+    }
+    Ok(done)
+}
+
+fn look_up(world: &World, commands: &[Command], entries: &mut [Entry]) -> Result<Vec<Plan>, Error> {
+    let store = world.store();
+    let mut plans = Vec::with_capacity(commands.len());
+    for (command, entry) in commands.iter().zip(entries) {
+        note(world, &store, command, entry);
+        plans.push(write::plan(&store, command)?);
+    }
+    Ok(plans)
+}
+
+fn note(world: &World, store: &Store, command: &Command, entry: &mut Entry) {
+    entry.looked_up = Some(world.now());
+    let (Some(address), Ok(shelf)) = (&command.address, store.shelf(&command.table.set)) else { return };
+    entry.identity = shelf.identity(address);
+    entry.row = shelf.find(address).map(|row| row.id.to_string());
+}
+
+fn command(world: &World, call: &Call, resource: &Resource, entry: &mut Entry) -> Result<Command, Error> {
+    let table = world.store().shelf(&resource.name)?.table.clone();
+    if let Some(tail) = &resource.tail {
+        return Err(Error::no_segment(tail));
+    }
+    let (address, condition) = match (&resource.predicate, &call.method) {
+        (None, &Method::POST) => (None, Condition::Any),
+        (Some(predicate), &Method::PATCH | &Method::DELETE) => {
+            (Some(Address::parse(&table, predicate)?), call.condition()?)
+        }
+        _ => return Err(Error::method_not_allowed(call.method.as_str())),
+    };
+    entry.operation = operation(&call.method, &condition);
+    let wish = if call.method == Method::DELETE {
+        Wish::Delete
+    } else {
+        let body = body::object(&table.set, &call.body)?;
+        entry.values.clone_from(&body);
+        Wish::Write(body)
+    };
+    Ok(Command { table, address, wish, condition })
+}
+
+fn operation(method: &Method, condition: &Condition) -> Operation {
+    match (method, condition) {
+        (&Method::DELETE, _) => Operation::Delete,
+        (&Method::POST, _) | (_, Condition::Absent) => Operation::Create,
+        (_, Condition::Present | Condition::Version(_)) => Operation::Update,
+        (_, Condition::Any) => Operation::Upsert,
+    }
+}
+
+fn represented(world: &World, call: &Call, table: &Table, done: &Done, selection: Option<&[String]>) -> Response {
+    let status = match done.change {
+        Change::Created => StatusCode::CREATED,
+        Change::Updated | Change::Deleted => StatusCode::OK,
+    };
+    let store = world.store();
+    let Some(row) = store.shelf(&table.set).ok().and_then(|shelf| shelf.get(done.id)) else {
+        // Another request deleted it between the commit and this read.
+        return reply::no_content(None);
+    };
+    let context = format!("{}{}$metadata#{}/$entity", world.origin(), call.root(), table.set);
+    let mut response = reply::json(status, &read::represent(table, row, selection, Some(&context)));
+    let headers = response.headers_mut();
+    headers.insert("preference-applied", HeaderValue::from_static("return=representation"));
+    headers.insert("etag", reply::header_value(&row.etag()));
+    response
+}

@@ -1,0 +1,243 @@
+//! Faults on demand: which requests go wrong, how often, and in which way.
+//!
+//! It refuses to be random: a fault strikes the requests that it names, in the order in which they arrive. Several faults
+//! may be set; the first that matches strikes. The kinds are those that clients are told to expect:
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors>.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::errors::{BodyForm, Error};
+
+/// One fault. As JSON: `{"method":"PATCH","set":"contacts","key":"E1","skip":0,"times":1,"effect":"hang"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Fault {
+    /// Strikes this HTTP method only.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// Strikes this entity set only.
+    #[serde(default)]
+    pub set: Option<String>,
+    /// Strikes requests only whose key, as addressed, contains this text.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// So many matching requests pass first.
+    #[serde(default)]
+    pub skip: u32,
+    /// So many requests are struck; `None` (JSON null): all until cleared.
+    #[serde(default = "once")]
+    pub times: Option<u32>,
+    /// What happens.
+    pub effect: Effect,
+}
+
+/// What a fault does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Effect {
+    /// Nothing is done, and this is the answer.
+    Status(Status),
+    /// SQL Server chose this request as the victim: 500, 0x80044150, "Sql Number: 1205".
+    Deadlock,
+    /// Nothing is done, and no answer comes.
+    Hang,
+    /// The request is carried out after a pause; in JSON in milliseconds.
+    Slow(#[serde(serialize_with = "to_milliseconds", deserialize_with = "from_milliseconds")] Duration),
+    /// Nothing is done, and the connection breaks.
+    DropBefore,
+    /// The request is carried out, and then the connection breaks.
+    DropAfterCommit,
+}
+
+/// An answer instead of the work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Status {
+    /// The HTTP status.
+    pub status: u16,
+    /// The service code.
+    #[serde(default)]
+    pub code: String,
+    /// The text.
+    #[serde(default)]
+    pub message: String,
+    /// `Retry-After`, in seconds.
+    #[serde(default)]
+    pub retry_after: Option<u32>,
+    /// The form of the body.
+    #[serde(default)]
+    pub form: BodyForm,
+}
+
+impl Status {
+    /// This status in the standard form, without `Retry-After`.
+    pub fn new(status: u16, code: &str, message: &str) -> Self {
+        let (code, message) = (code.to_owned(), message.to_owned());
+        Self { status, code, message, retry_after: None, form: BodyForm::Standard }
+    }
+}
+
+impl Fault {
+    /// A fault that strikes the next request, whatever it is.
+    pub fn new(effect: Effect) -> Self {
+        Self { method: None, set: None, key: None, skip: 0, times: Some(1), effect }
+    }
+
+    /// Strikes this HTTP method only.
+    #[must_use]
+    pub fn method(self, method: &str) -> Self {
+        Self { method: Some(method.to_owned()), ..self }
+    }
+
+    /// Strikes this entity set only.
+    #[must_use]
+    pub fn set(self, set: &str) -> Self {
+        Self { set: Some(set.to_owned()), ..self }
+    }
+
+    /// Strikes requests only whose key, as addressed, contains `text`.
+    #[must_use]
+    pub fn key(self, text: &str) -> Self {
+        Self { key: Some(text.to_owned()), ..self }
+    }
+
+    /// Strikes from the `nth` matching request on, counted from 1.
+    #[must_use]
+    pub fn nth(self, nth: u32) -> Self {
+        Self { skip: nth.saturating_sub(1), ..self }
+    }
+
+    /// Strikes so many requests.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    /// Strikes every matching request until the faults are cleared.
+    #[must_use]
+    pub fn until_cleared(self) -> Self {
+        Self { times: None, ..self }
+    }
+
+    fn matches(&self, method: &str, set: &str, key: &str) -> bool {
+        self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && self.set.as_ref().is_none_or(|wanted| wanted == set)
+            && self.key.as_ref().is_none_or(|wanted| key.contains(wanted))
+    }
+
+    /// Counts a matching request; whether it is struck.
+    fn strike(&mut self) -> bool {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        match &mut self.times {
+            None => true,
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+}
+
+impl Effect {
+    /// The answer that this effect gives instead of the work; `None`: it lets the work be done, or gives no answer.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        match self {
+            Self::Status(told) => {
+                let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let mut error = Error::new(status, told.code.clone(), told.message.clone());
+                error.retry_after = told.retry_after.map(|seconds| Duration::from_secs(seconds.into()));
+                error.form = told.form;
+                Some(error)
+            }
+            Self::Deadlock => {
+                let text = "Generic SQL error. CRM ErrorCode: -2147204784 Sql ErrorCode: -2146232060 Sql Number: 1205";
+                Some(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80044150", text))
+            }
+            Self::Hang | Self::Slow(_) | Self::DropBefore | Self::DropAfterCommit => None,
+        }
+    }
+}
+
+/// The faults that are set.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// What strikes this request; the fault that did is used up by one.
+    pub(super) fn take(&mut self, method: &str, set: &str, key: &str) -> Option<Effect> {
+        let struck = self.0.iter_mut().filter(|fault| fault.matches(method, set, key)).find_map(|fault| {
+            let struck = fault.strike();
+            struck.then(|| fault.effect.clone())
+        });
+        self.0.retain(|fault| fault.times != Some(0));
+        struck
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "serde needs the field's own type")]
+fn once() -> Option<u32> {
+    Some(1)
+}
+
+fn to_milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).serialize(serializer)
+}
+
+fn from_milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(fault: Fault) -> Faults {
+        Faults(vec![fault])
+    }
+
+    #[test]
+    fn a_fault_strikes_once_unless_told_otherwise() {
+        let mut once = faults(Fault::new(Effect::Hang));
+        assert_eq!(once.take("PATCH", "contacts", ""), Some(Effect::Hang));
+        assert_eq!(once.take("PATCH", "contacts", ""), None);
+        let mut always = faults(Fault::new(Effect::Hang).until_cleared());
+        assert!((0..9).all(|_| always.take("PATCH", "contacts", "").is_some()));
+    }
+
+    #[test]
+    fn a_fault_strikes_what_it_names_from_the_nth_on() {
+        let mut second = faults(Fault::new(Effect::Deadlock).method("PATCH").set("contacts").key("E1").nth(2).times(2));
+        assert_eq!(second.take("GET", "contacts", "employeeid='E1'"), None);
+        assert_eq!(second.take("PATCH", "accounts", "employeeid='E1'"), None);
+        assert_eq!(second.take("PATCH", "contacts", "employeeid='E2'"), None);
+        let struck: Vec<bool> = (0..4).map(|_| second.take("PATCH", "contacts", "employeeid='E1'").is_some()).collect();
+        assert_eq!(struck, [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_fault_can_be_told_as_json() {
+        let text = r#"{"set":"contacts","times":null,"effect":{"status":{"status":429,"retryAfter":3,"form":"html"}}}"#;
+        let fault: Fault = serde_json::from_str(text).expect("a fault");
+        let mut status = Status::new(429, "", "");
+        (status.retry_after, status.form) = (Some(3), BodyForm::Html);
+        assert_eq!(fault, Fault::new(Effect::Status(status)).set("contacts").until_cleared());
+        let slow: Fault = serde_json::from_str(r#"{"effect":{"slow":250}}"#).expect("a fault");
+        assert_eq!(slow, Fault::new(Effect::Slow(Duration::from_millis(250))));
+        assert!(serde_json::from_str::<Fault>(r#"{"efect":"hang"}"#).is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! GET: one row by its key, rows by `$filter`, and `WhoAmI`.
+//!
+//! It refuses filters other than `column eq literal` joined by `and`, and options that it does not carry out. It shows
+//! committed rows only, and none from the recycle bin. See
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/retrieve-entity-using-web-api> and
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/filter-rows>.
+
+use axum::http::StatusCode;
+use axum::http::header::IF_NONE_MATCH;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::World;
+use super::call::{self, Call};
+use super::errors::Error;
+use super::key::Address;
+use super::literal::Literal;
+use super::path::Resource;
+use super::reply;
+use super::rows::{Row, Shelf};
+use super::table::Table;
+
+/// Answers a GET of a row or of a set's rows.
+pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Response, Error> {
+    let store = world.store();
+    let shelf = store.shelf(&resource.name)?;
+    if let Some(tail) = &resource.tail {
+        return Err(Error::no_segment(tail));
+    }
+    if call.option("$expand").is_some() {
+        return Err(Error::new(StatusCode::NOT_IMPLEMENTED, "", "This stand-in does not do $expand."));
+    }
+    let selection = call.selection(&shelf.table)?;
+    let context = format!("{}{}$metadata#{}", world.origin(), call.root(), resource.name);
+    match &resource.predicate {
+        Some(predicate) => one(call, shelf, predicate, selection.as_deref(), &context),
+        None => many(call, shelf, selection.as_deref(), &context),
+    }
+}
+
+/// Answers `WhoAmI()` for the user with this object id.
+pub(super) fn who_am_i(world: &World, call: &Call, user: &str) -> Response {
+    let organization = "00000000-0000-4000-8000-0000000000aa";
+    let body = json!({
+        "@odata.context": format!("{}{}$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse", world.origin(), call.root()),
+        "BusinessUnitId": "00000000-0000-4000-8000-0000000000bb",
+        "UserId": user,
+        "OrganizationId": organization,
+    });
+    reply::json(StatusCode::OK, &body)
+}
+
+/// The row as JSON: its etag, its primary key and the selected columns, lookups as `_…_value`.
+pub(super) fn represent(table: &Table, row: &Row, selection: Option<&[String]>, context: Option<&str>) -> Value {
+    let mut object = Map::new();
+    if let Some(context) = context {
+        object.insert("@odata.context".to_owned(), context.into());
+    }
+    object.insert("@odata.etag".to_owned(), row.etag().into());
+    let is_wanted =
+        |column: &String| selection.is_none_or(|names| names.contains(column) || *column == table.primary_key);
+    for column in table.columns.keys().filter(|column| is_wanted(column)) {
+        object.insert(column.clone(), row.values.get(column).cloned().unwrap_or(Value::Null));
+    }
+    Value::Object(object)
+}
+
+fn one(
+    call: &Call,
+    shelf: &Shelf,
+    predicate: &str,
+    selection: Option<&[String]>,
+    context: &str,
+) -> Result<Response, Error> {
+    let address = Address::parse(&shelf.table, predicate)?;
+    let row = shelf.find(&address).ok_or_else(|| address.not_found(&shelf.table))?;
+    if call.header(&IF_NONE_MATCH) == Some(row.etag().as_str()) {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    let body = represent(&shelf.table, row, selection, Some(&format!("{context}/$entity")));
+    let mut response = reply::json(StatusCode::OK, &body);
+    response.headers_mut().insert("etag", reply::header_value(&row.etag()));
+    Ok(response)
+}
+
+fn many(call: &Call, shelf: &Shelf, selection: Option<&[String]>, context: &str) -> Result<Response, Error> {
+    let wanted = call.option("$filter").map_or_else(|| Ok(Vec::new()), |filter| conditions(&shelf.table, filter))?;
+    let top = match call.option("$top").map(str::parse::<usize>) {
+        None => usize::MAX,
+        Some(Ok(top)) if top > 0 => top,
+        Some(_) => return Err(Error::query("Invalid value for $top query option found.")),
+    };
+    let is_wanted = |row: &&Row| {
+        let kept = |column: &String| row.values.get(column).unwrap_or(&Value::Null);
+        wanted.iter().all(|(column, value)| shelf.same(kept(column), value))
+    };
+    let mut rows: Vec<&Row> = shelf.live().filter(is_wanted).collect();
+    rows.sort_by_key(|row| row.version);
+    let rows: Vec<Value> = rows.iter().take(top).map(|row| represent(&shelf.table, row, selection, None)).collect();
+    Ok(reply::json(StatusCode::OK, &json!({ "@odata.context": context, "value": rows })))
+}
+
+/// Reads `a eq 'x' and b eq 2`.
+fn conditions(table: &Table, filter: &str) -> Result<Vec<(String, Value)>, Error> {
+    let syntax = || Error::query("Bad Request - Error in query syntax.");
+    let mut conditions = Vec::new();
+    let mut rest = filter.trim();
+    loop {
+        let (column, after) = rest.split_once(" eq ").ok_or_else(syntax)?;
+        let column = column.trim();
+        let kind = table.columns.get(column).ok_or_else(|| call::no_property(table, column))?;
+        let (literal, after) = Literal::take(after.trim_start()).ok_or_else(syntax)?;
+        let value = match literal {
+            Literal::Bare(word) if word == "null" => Value::Null,
+            literal => literal.value(kind).ok_or_else(syntax)?,
+        };
+        conditions.push((column.to_owned(), value));
+        rest = after.trim_start();
+        if rest.is_empty() {
+            return Ok(conditions);
+        }
+        rest = rest.strip_prefix("and ").ok_or_else(syntax)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn filters_are_equalities_joined_by_and() {
+        let [contacts, ..] = samples::tables();
+        let read = |filter| conditions(&contacts, filter).map_err(|error| error.code.into_owned());
+        let expected = vec![
+            ("employeeid".to_owned(), json!("a & 'b' and c")),
+            ("numberofchildren".to_owned(), json!(2)),
+            ("lastname".to_owned(), Value::Null),
+        ];
+        let filter = "employeeid eq 'a & ''b'' and c' and numberofchildren eq 2 and lastname eq null";
+        assert_eq!(read(filter), Ok(expected));
+        assert_eq!(read("nosuch eq 1"), Err("0x0".to_owned()));
+        assert_eq!(read("employeeid eq 1"), Err("0x80060888".to_owned()));
+        assert_eq!(read("contains(employeeid,'1')"), Err("0x80060888".to_owned()));
+    }
+}

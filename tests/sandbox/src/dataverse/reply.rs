@@ -1,0 +1,72 @@
+//! Answers and the headers that every one of them carries.
+//!
+//! It refuses nothing. The headers are those seen on the service's answers:
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#how-to-maximize-throughput>.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, SET_COOKIE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use super::errors::JSON;
+use super::limits::Left;
+
+/// A JSON answer.
+pub(super) fn json(status: StatusCode, body: &Value) -> Response {
+    (status, [(CONTENT_TYPE, JSON)], body.to_string()).into_response()
+}
+
+/// 204, with the written row's URL.
+pub(super) fn no_content(entity_id: Option<&str>) -> Response {
+    let mut response = (StatusCode::NO_CONTENT, Body::empty()).into_response();
+    if let Some(url) = entity_id {
+        response.headers_mut().insert("odata-entityid", header_value(url));
+        response.headers_mut().insert("location", header_value(url));
+    }
+    response
+}
+
+/// Adds what every answer carries.
+pub(super) fn dress(headers: &mut HeaderMap, request_id: &str, dop_hint: u32, left: Option<Left>) {
+    headers.insert("odata-version", HeaderValue::from_static("4.0"));
+    headers.insert("x-ms-service-request-id", header_value(request_id));
+    headers.insert("req_id", header_value(request_id));
+    headers.insert("x-ms-dop-hint", HeaderValue::from(dop_hint));
+    // Affinity to one server. A client that keeps it stays below one server's limits.
+    let affinity = HeaderValue::from_static("ARRAffinity=5a4d80b0x; domain=127.0.0.1; path=/; HttpOnly");
+    headers.insert(SET_COOKIE, affinity);
+    if let Some(left) = left {
+        let requests = HeaderName::from_static("x-ms-ratelimit-burst-remaining-xrm-requests");
+        headers.insert(requests, HeaderValue::from(left.requests));
+        let time = HeaderName::from_static("x-ms-ratelimit-time-remaining-xrm-requests");
+        headers.insert(time, header_value(&with_thousands(left.execution.as_secs_f64())));
+    }
+}
+
+/// A header value of text that is known to hold visible characters only, or an empty one.
+pub(super) fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// `1,199.25`, as the service writes seconds.
+fn with_thousands(seconds: f64) -> String {
+    let text = format!("{seconds:.2}");
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, "00"));
+    match whole.len().checked_sub(3) {
+        Some(at @ 1..) => format!("{},{}.{fraction}", &whole[..at], &whole[at..]),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_has_a_thousands_comma() {
+        assert_eq!(with_thousands(1_199.25), "1,199.25");
+        assert_eq!(with_thousands(7.0), "7.00");
+        assert_eq!(with_thousands(999.0), "999.00");
+    }
+}

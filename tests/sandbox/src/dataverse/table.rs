@@ -1,0 +1,146 @@
+//! What a table is: its names, columns, keys and lookups. Data only; nothing here acts.
+//!
+//! It refuses definitions that contradict themselves (a key over a column that does not exist) by panicking at the call,
+//! for they are mistakes in a test. Mirrors
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/entity-metadata> and
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>.
+
+use std::collections::BTreeMap;
+
+/// The kind of a column: what it accepts and in which form it keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// Text of at most `max` UTF-16 units.
+    Text {
+        /// The longest value, in UTF-16 units.
+        max: usize,
+    },
+    /// A whole number of 32 bits within these bounds.
+    Integer {
+        /// The least value.
+        min: i32,
+        /// The greatest value.
+        max: i32,
+    },
+    /// A whole number of 64 bits.
+    BigInteger,
+    /// A number kept to `precision` places, between -100 and +100 thousand millions.
+    Decimal {
+        /// Places after the point.
+        precision: u8,
+    },
+    /// Money, kept to `precision` places.
+    Money {
+        /// Places after the point.
+        precision: u8,
+    },
+    /// Yes or no.
+    Boolean,
+    /// An instant, kept in UTC and whole seconds.
+    DateTime,
+    /// A day.
+    DateOnly,
+    /// One of these values.
+    Choice(Vec<i64>),
+    /// Any of these values, sent as text: `"1,9"`.
+    MultiChoice(Vec<i64>),
+    /// A GUID.
+    Guid,
+    /// The id of a row that a lookup points to; written by `@odata.bind` only.
+    Lookup,
+}
+
+/// A navigation property that writes a lookup column.
+#[derive(Debug, Clone)]
+pub(super) struct Lookup {
+    pub(super) navigation: String,
+    pub(super) column: String,
+    pub(super) target_set: String,
+}
+
+/// Columns whose values together occur once.
+#[derive(Debug, Clone)]
+pub(super) struct Unique {
+    pub(super) columns: Vec<String>,
+    /// Whether rows can be addressed by it; otherwise it is a bare constraint.
+    pub(super) is_key: bool,
+}
+
+/// A table's definition, built up by chained calls.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(super) set: String,
+    pub(super) logical_name: String,
+    pub(super) primary_key: String,
+    pub(super) columns: BTreeMap<String, Kind>,
+    pub(super) lookups: Vec<Lookup>,
+    pub(super) uniques: Vec<Unique>,
+    pub(super) optimistic: bool,
+}
+
+impl Table {
+    /// A table with nothing but its primary key: `Table::new("contacts", "contact", "contactid")`.
+    pub fn new(set: &str, logical_name: &str, primary_key: &str) -> Self {
+        Self {
+            set: set.to_owned(),
+            logical_name: logical_name.to_owned(),
+            primary_key: primary_key.to_owned(),
+            columns: BTreeMap::from([(primary_key.to_owned(), Kind::Guid)]),
+            lookups: Vec::new(),
+            uniques: Vec::new(),
+            optimistic: false,
+        }
+    }
+
+    /// Adds a column.
+    #[must_use]
+    pub fn column(mut self, name: &str, kind: Kind) -> Self {
+        self.columns.insert(name.to_owned(), kind);
+        self
+    }
+
+    /// Adds a text column of at most `max` UTF-16 units.
+    #[must_use]
+    pub fn text(self, name: &str, max: usize) -> Self {
+        self.column(name, Kind::Text { max })
+    }
+
+    /// Adds a navigation property that writes `column` (`_…_value`) with rows of `target_set`. Several may share a column.
+    #[must_use]
+    pub fn lookup(mut self, navigation: &str, column: &str, target_set: &str) -> Self {
+        let lookup =
+            Lookup { navigation: navigation.to_owned(), column: column.to_owned(), target_set: target_set.to_owned() };
+        self.lookups.push(lookup);
+        self.column(column, Kind::Lookup)
+    }
+
+    /// Adds an alternate key over columns that exist already.
+    #[must_use]
+    pub fn key(self, columns: &[&str]) -> Self {
+        self.unique_over(columns, true)
+    }
+
+    /// Adds a unique constraint that is no key.
+    #[must_use]
+    pub fn unique(self, columns: &[&str]) -> Self {
+        self.unique_over(columns, false)
+    }
+
+    /// Turns optimistic concurrency on: `If-Match` with an etag is heeded rather than refused.
+    #[must_use]
+    pub fn optimistic_concurrency(mut self) -> Self {
+        self.optimistic = true;
+        self
+    }
+
+    pub(super) fn navigation(&self, name: &str) -> Option<&Lookup> {
+        self.lookups.iter().find(|lookup| lookup.navigation == name)
+    }
+
+    fn unique_over(mut self, columns: &[&str], is_key: bool) -> Self {
+        let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
+        assert!(columns.iter().all(|name| self.columns.contains_key(name)), "{columns:?} are not all columns");
+        self.uniques.push(Unique { columns, is_key });
+        self
+    }
+}

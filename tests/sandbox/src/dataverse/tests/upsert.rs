@@ -1,0 +1,180 @@
+//! Requests against rows: the table of the Web API's upsert, the race, conditions, bulk.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::super::{Change, DuplicateCode, Operation, Options, Table};
+use super::{Bench, EMPLOYEE, WIDE};
+
+const REPRESENTATION: (&str, &str) = ("prefer", "return=representation");
+
+#[tokio::test]
+async fn an_upsert_creates_and_then_updates() {
+    let bench = Bench::quick().await;
+    let created = bench.patch(EMPLOYEE, &json!({ "firstname": "Ada" })).await;
+    assert_eq!(created.status, 204);
+    assert!(created.header("odata-entityid").ends_with("/api/data/v9.2/contacts(employeeid='E1')"));
+    assert_eq!(bench.patch(EMPLOYEE, &json!({ "lastname": "L" })).await.status, 204);
+    let row = bench.contact("E1").expect("created");
+    assert_eq!((&row["firstname"], &row["lastname"]), (&json!("Ada"), &json!("L")));
+    let changes: Vec<_> = bench.dataverse.journal().iter().map(|entry| entry.change).collect();
+    assert_eq!(changes, [Some(Change::Created), Some(Change::Updated)]);
+}
+
+#[tokio::test]
+async fn a_representation_tells_created_from_updated() {
+    let bench = Bench::quick().await;
+    let body = json!({ "firstname": "Ada" });
+    let path = format!("{EMPLOYEE}?$select=contactid");
+    let created = bench.send(Method::PATCH, &path, &[REPRESENTATION], Some(&body)).await;
+    assert_eq!((created.status, created.body.get("firstname")), (201, None));
+    assert_eq!(created.header("preference-applied"), "return=representation");
+    let updated = bench.send(Method::PATCH, EMPLOYEE, &[REPRESENTATION], Some(&body)).await;
+    assert_eq!((updated.status, &updated.body["firstname"]), (200, &json!("Ada")));
+    assert_eq!(updated.body["contactid"], created.body["contactid"]);
+    assert_ne!(updated.body["@odata.etag"], created.body["@odata.etag"]);
+}
+
+#[tokio::test]
+async fn conditions_choose_between_create_and_update() {
+    let bench = Bench::quick().await;
+    let body = json!({ "firstname": "Ada" });
+    let send = async |header: (&'static str, &'static str), path: &'static str| {
+        let answer = bench.send(Method::PATCH, path, &[header], Some(&body)).await;
+        (answer.status, answer.verdict().1.to_owned())
+    };
+    let by_id = "contacts(aaaaaaaa-0000-4000-8000-000000000001)";
+    assert_eq!(send(("if-match", "*"), EMPLOYEE).await, (404, "0x80060891".to_owned()));
+    assert_eq!(send(("if-match", "*"), by_id).await, (404, "0x80040217".to_owned()));
+    assert_eq!(send(("if-match", "W/\"1\""), EMPLOYEE).await.0, 404);
+    assert_eq!(send(("if-none-match", "*"), EMPLOYEE).await.0, 204);
+    assert_eq!(send(("if-none-match", "*"), EMPLOYEE).await, (412, "0x80040237".to_owned()));
+    assert_eq!(send(("if-match", "*"), EMPLOYEE).await.0, 204);
+    assert_eq!(send(("if-match", "what"), EMPLOYEE).await.0, 400);
+    let both = [("if-match", "*"), ("if-none-match", "*")];
+    assert_eq!(bench.send(Method::PATCH, EMPLOYEE, &both, Some(&body)).await.status, 400);
+    let asked: Vec<_> = bench.dataverse.journal().iter().map(|entry| entry.operation).take(4).collect();
+    assert_eq!(asked, [Operation::Update, Operation::Update, Operation::Update, Operation::Create]);
+}
+
+#[tokio::test]
+async fn a_stale_etag_is_refused_and_a_fresh_one_is_not() {
+    let bench = Bench::quick().await;
+    bench.patch(EMPLOYEE, &json!({ "firstname": "Ada" })).await;
+    let etag = bench.get(EMPLOYEE).await.header("etag").to_owned();
+    let body = json!({ "firstname": "Eve" });
+    assert_eq!(bench.send(Method::PATCH, EMPLOYEE, &[("if-match", &etag)], Some(&body)).await.status, 204);
+    let stale = bench.send(Method::PATCH, EMPLOYEE, &[("if-match", &etag)], Some(&body)).await;
+    assert_eq!(stale.verdict(), (412, "0x80060882"));
+    bench.dataverse.define(Table::new("plains", "plain", "plainid").text("code", 9).key(&["code"]));
+    bench.dataverse.insert("plains", &json!({ "code": "1" }));
+    let without = bench.send(Method::PATCH, "plains(code='1')", &[("if-match", &etag)], Some(&json!({}))).await;
+    assert_eq!(without.verdict(), (412, "0x8006088D"));
+}
+
+#[tokio::test]
+async fn of_two_first_upserts_in_the_window_one_loses() {
+    let codes =
+        [(DuplicateCode::Record, "0x80040237"), (DuplicateCode::EntityKey, "0x80060892"), (DuplicateCode::Empty, "")];
+    for (duplicate_code, code) in codes {
+        let bench = Bench::start(Options { race_window: WIDE, duplicate_code, ..Options::default() }).await;
+        let (a, b) = (json!({ "firstname": "A" }), json!({ "firstname": "B" }));
+        let (a, b) = tokio::join!(bench.patch(EMPLOYEE, &a), bench.patch(EMPLOYEE, &b));
+        let mut verdicts = [a.verdict(), b.verdict()];
+        verdicts.sort_unstable();
+        assert_eq!(verdicts, [(204, ""), (412, code)]);
+        assert_eq!(bench.dataverse.rows("contacts").len(), 1);
+        assert_eq!(bench.dataverse.overlaps().len(), 1);
+        assert_eq!(bench.dataverse.requests().of("PATCH", 412), 1);
+        assert_eq!(bench.patch(EMPLOYEE, &json!({ "firstname": "B" })).await.status, 204, "sent again, it updates");
+    }
+}
+
+#[tokio::test]
+async fn two_updates_in_the_window_both_win() {
+    let bench = Bench::start(Options { race_window: WIDE, ..Options::default() }).await;
+    bench.dataverse.insert("contacts", &json!({ "employeeid": "E1" }));
+    let body = json!({ "firstname": "A" });
+    let (a, b) = tokio::join!(bench.patch(EMPLOYEE, &body), bench.patch(EMPLOYEE, &body));
+    assert_eq!((a.status, b.status), (204, 204));
+}
+
+#[tokio::test]
+async fn another_unique_key_and_the_recycle_bin_collide_for_ever() {
+    let bench = Bench::quick().await;
+    bench.dataverse.insert("contacts", &json!({ "employeeid": "E2", "emailaddress1": "a@b.example" }));
+    let taken = json!({ "emailaddress1": "A@B.example" });
+    for _ in 0..2 {
+        assert_eq!(bench.patch(EMPLOYEE, &taken).await.verdict(), (412, "0x80040237"));
+        assert_eq!(bench.get(EMPLOYEE).await.verdict(), (404, "0x80060891"));
+    }
+    bench.dataverse.insert("contacts", &json!({ "employeeid": "E1" }));
+    assert_eq!(bench.patch(EMPLOYEE, &taken).await.status, 412, "an update collides as well");
+    assert!(bench.dataverse.recycle("contacts", &[("employeeid", "E1")]));
+    assert_eq!(bench.patch(EMPLOYEE, &json!({})).await.status, 412);
+    assert_eq!(bench.get(EMPLOYEE).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_bare_constraint_has_its_own_code() {
+    let bench = Bench::quick().await;
+    let table = Table::new("things", "thing", "thingid").text("code", 9).text("serial", 9);
+    bench.dataverse.define(table.key(&["code"]).unique(&["serial"]));
+    assert_eq!(bench.patch("things(code='1')", &json!({ "serial": "s" })).await.status, 204);
+    assert_eq!(bench.patch("things(code='2')", &json!({ "serial": "s" })).await.verdict(), (412, "0x80073002"));
+    assert_eq!(bench.patch("things(serial='s')", &json!({})).await.verdict(), (400, "0x80060890"));
+}
+
+#[tokio::test]
+async fn a_key_column_in_the_body_wins_on_create() {
+    let bench = Bench::quick().await;
+    assert_eq!(bench.patch(EMPLOYEE, &json!({ "employeeid": "E9" })).await.status, 204);
+    assert!(bench.contact("E1").is_none());
+    assert!(bench.contact("E9").is_some());
+}
+
+#[tokio::test]
+async fn a_delete_deletes_once() {
+    let bench = Bench::quick().await;
+    let id = bench.dataverse.insert("contacts", &json!({ "employeeid": "E1" }));
+    assert_eq!(bench.send(Method::DELETE, EMPLOYEE, &[], None).await.status, 204);
+    assert_eq!(bench.send(Method::DELETE, EMPLOYEE, &[], None).await.verdict(), (404, "0x80060891"));
+    let by_id = bench.send(Method::DELETE, &format!("contacts({id})"), &[], None).await;
+    assert_eq!(by_id.verdict(), (404, "0x80040217"));
+}
+
+#[tokio::test]
+async fn a_post_creates_under_a_new_id() {
+    let bench = Bench::quick().await;
+    let body = json!({ "employeeid": "a/b" });
+    let created = bench.send(Method::POST, "contacts", &[], Some(&body)).await;
+    let id = bench.contact("a/b").expect("created")["contactid"].as_str().expect("a GUID").to_owned();
+    assert_eq!((created.status, created.header("odata-entityid").ends_with(&format!("contacts({id})"))), (204, true));
+    assert_eq!(bench.send(Method::POST, "contacts", &[], Some(&body)).await.status, 412);
+    assert_eq!(bench.patch("contacts", &body).await.status, 405);
+}
+
+#[tokio::test]
+async fn upsert_multiple_is_all_or_nothing() {
+    let bench = Bench::quick().await;
+    let path = "contacts/Microsoft.Dynamics.CRM.UpsertMultiple";
+    let target = |id: &str, first: serde_json::Value| {
+        let id = format!("contacts(employeeid='{id}')");
+        json!({ "@odata.type": "Microsoft.Dynamics.CRM.contact", "@odata.id": id, "firstname": first })
+    };
+    let good = json!({ "Targets": [target("1", json!("a")), target("2", json!("b"))] });
+    assert_eq!(bench.send(Method::POST, path, &[], Some(&good)).await.status, 204);
+    assert_eq!(bench.dataverse.rows("contacts").len(), 2);
+    let mut taken = target("4", json!("d"));
+    taken["contactid"] = bench.contact("1").expect("created")["contactid"].clone();
+    let half = json!({ "Targets": [target("2", json!("changed")), target("3", json!("c")), taken] });
+    assert_eq!(bench.send(Method::POST, path, &[], Some(&half)).await.status, 412);
+    assert_eq!(bench.contact("2").expect("there before")["firstname"], "b");
+    assert_eq!(bench.dataverse.rows("contacts").len(), 2);
+    let twice = json!({ "Targets": [target("5", json!("e")), target("5", json!("e"))] });
+    assert_eq!(bench.send(Method::POST, path, &[], Some(&twice)).await.verdict(), (400, "0x80040216"));
+    let mut repeated = target("6", json!("f"));
+    repeated["employeeid"] = json!("6");
+    let repeated = json!({ "Targets": [repeated] });
+    assert_eq!(bench.send(Method::POST, path, &[], Some(&repeated)).await.verdict(), (400, "0x80040216"));
+}

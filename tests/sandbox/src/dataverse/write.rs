@@ -1,0 +1,246 @@
+//! Create, update and delete: the look-up, the window in which others may come between, and the commit.
+//!
+//! It refuses to make the two steps one, for the service does not: the look-up decides between update and create, and a
+//! create that was decided on meets whatever was committed since. Invariant: a commit is all or nothing, also of many rows.
+//! See <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/update-delete-entities-using-web-api> and
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/optimistic-concurrency>.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::body;
+use super::errors::Error;
+use super::journal::Change;
+use super::key::Address;
+use super::rows::{Collision, Row, Store};
+use super::table::{Kind, Table};
+
+/// Which code a create gets that meets a row with the same key. Sources differ, so clients must accept each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum DuplicateCode {
+    /// 0x80040237 `DuplicateRecord`.
+    #[default]
+    Record,
+    /// 0x80060892 `DuplicateRecordEntityKey`.
+    EntityKey,
+    /// An empty code; only the text tells.
+    Empty,
+    /// 0x80043239, which some sources name for a row in the recycle bin.
+    RecycleBin,
+}
+
+/// The codes for collisions with live rows and with rows in the recycle bin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Codes {
+    pub(super) live: DuplicateCode,
+    pub(super) bin: DuplicateCode,
+}
+
+/// What the request's conditions demand of the row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Nothing.
+    Any,
+    /// `If-Match: *`.
+    Present,
+    /// `If-None-Match: *`.
+    Absent,
+    /// `If-Match: <etag>`.
+    Version(String),
+}
+
+/// What is to become of a row.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// It has these values, as they were sent.
+    Write(Map<String, Value>),
+    /// It is gone.
+    Delete,
+}
+
+/// One row to write.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) table: Arc<Table>,
+    /// `None`: create under a new or the body's id.
+    pub(super) address: Option<Address>,
+    pub(super) wish: Wish,
+    pub(super) condition: Condition,
+}
+
+/// What the look-up decided.
+#[derive(Debug)]
+pub(super) enum Plan {
+    Create(Row),
+    Update { id: Uuid, changes: Map<String, Value>, condition: Condition },
+    Delete { id: Uuid, condition: Condition },
+}
+
+/// What was committed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Done {
+    pub(super) change: Change,
+    pub(super) id: Uuid,
+}
+
+/// The first step: looks the row up, reads the body and decides.
+pub(super) fn plan(store: &Store, command: &Command) -> Result<Plan, Error> {
+    let Command { table, address, wish, condition } = command;
+    let found = match address {
+        Some(address) => store.shelf(&table.set)?.find(address),
+        None => None,
+    };
+    let missing = || address.as_ref().map_or_else(Error::no_row_with_key, |address| address.not_found(table));
+    let changes = match wish {
+        Wish::Write(body) => Some(body::changes(store, table, body)?),
+        Wish::Delete => None,
+    };
+    if let Some(row) = found {
+        check_version(table, row, condition)?;
+    }
+    match (found, changes, condition) {
+        (Some(_), Some(_), Condition::Absent) => Err(Error::duplicate()),
+        (Some(row), Some(changes), _) => Ok(Plan::Update { id: row.id, changes, condition: condition.clone() }),
+        (Some(row), None, _) => Ok(Plan::Delete { id: row.id, condition: condition.clone() }),
+        (None, None, _) | (None, Some(_), Condition::Present | Condition::Version(_)) => Err(missing()),
+        (None, Some(changes), Condition::Any | Condition::Absent) => {
+            new_row(store, table, address.as_ref(), changes).map(Plan::Create)
+        }
+    }
+}
+
+/// The second step: carries the plans out, all or none of them.
+pub(super) fn commit(store: &mut Store, table: &Table, plans: Vec<Plan>, codes: Codes) -> Result<Vec<Done>, Error> {
+    let mut done = Vec::with_capacity(plans.len());
+    let mut undo = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let id = plan.id();
+        let before = store.shelf(&table.set)?.get(id).cloned();
+        match carry_out(store, table, plan, before.as_ref(), codes) {
+            Ok(change) => done.push(Done { change, id }),
+            Err(error) => {
+                undo.into_iter().rev().for_each(|(id, row)| store.restore(&table.set, id, row));
+                return Err(error);
+            }
+        }
+        undo.push((id, before));
+    }
+    Ok(done)
+}
+
+impl Plan {
+    /// The row that will be written.
+    pub(super) fn id(&self) -> Uuid {
+        match self {
+            Self::Create(row) => row.id,
+            Self::Update { id, .. } | Self::Delete { id, .. } => *id,
+        }
+    }
+}
+
+fn carry_out(
+    store: &mut Store,
+    table: &Table,
+    plan: Plan,
+    before: Option<&Row>,
+    codes: Codes,
+) -> Result<Change, Error> {
+    let refuse = |collision: Collision| collision_error(table, &collision, codes);
+    match (plan, before) {
+        (Plan::Create(row), _) => {
+            if let Some(collision) = store.shelf(&table.set)?.taken(row.id) {
+                return Err(refuse(collision));
+            }
+            store.put(&table.set, row).map_err(refuse)?;
+            Ok(Change::Created)
+        }
+        // Deleted since the look-up.
+        (Plan::Update { id, .. } | Plan::Delete { id, .. }, None) => Err(Error::no_row(&table.logical_name, id)),
+        (Plan::Update { changes, condition, .. }, Some(row)) => {
+            check_version(table, row, &condition)?;
+            let mut row = row.clone();
+            if changes.get(&table.primary_key).is_some_and(|id| *id != row.id.to_string()) {
+                return Err(Error::bad_request("0x80040203", "The primary key of a row cannot be changed."));
+            }
+            row.values.extend(changes);
+            store.put(&table.set, row).map_err(refuse)?;
+            Ok(Change::Updated)
+        }
+        (Plan::Delete { id, condition }, Some(row)) => {
+            check_version(table, row, &condition)?;
+            store.restore(&table.set, id, None);
+            Ok(Change::Deleted)
+        }
+    }
+}
+
+fn new_row(
+    store: &Store,
+    table: &Table,
+    address: Option<&Address>,
+    mut changes: Map<String, Value>,
+) -> Result<Row, Error> {
+    let mut values = Map::new();
+    let mut id = Uuid::new_v4();
+    match address {
+        Some(Address::Id(given)) => id = *given,
+        Some(Address::Key { values: key, .. }) => {
+            for (column, value) in key {
+                values.insert(column.clone(), key_value(store, table, column, value)?);
+            }
+        }
+        None => {}
+    }
+    // Key columns in the body win over those in the URL, the primary key included.
+    if let Some(Value::String(given)) = changes.remove(&table.primary_key) {
+        id = given.parse().expect("a GUID column's value is a GUID");
+    }
+    values.extend(changes);
+    values.insert(table.primary_key.clone(), id.to_string().into());
+    Ok(Row { id, values, version: 0, recycled: false })
+}
+
+/// A key column's value from the URL, judged as if it stood in the body.
+fn key_value(store: &Store, table: &Table, column: &str, value: &Value) -> Result<Value, Error> {
+    let Some(kind) = table.columns.get(column) else { return Ok(value.clone()) };
+    let value = super::values::accept(table, column, kind, value)?;
+    if *kind != Kind::Lookup {
+        return Ok(value);
+    }
+    let mut targets = table.lookups.iter().filter(|lookup| lookup.column == column);
+    let id = value.as_str().and_then(|id| id.parse().ok()).unwrap_or_default();
+    let exists = targets.any(|lookup| store.shelf(&lookup.target_set).is_ok_and(|shelf| shelf.get(id).is_some()));
+    if exists { Ok(value) } else { Err(Error::no_row(column, id)) }
+}
+
+fn check_version(table: &Table, row: &Row, condition: &Condition) -> Result<(), Error> {
+    let Condition::Version(etag) = condition else { return Ok(()) };
+    if !table.optimistic {
+        let text = format!("Optimistic concurrency isn't enabled for entity type {}.", table.logical_name);
+        return Err(Error::new(StatusCode::PRECONDITION_FAILED, "0x8006088D", text));
+    }
+    if *etag == row.etag() { Ok(()) } else { Err(Error::stale()) }
+}
+
+fn collision_error(table: &Table, collision: &Collision, codes: Codes) -> Error {
+    let columns = collision.columns.join(", ");
+    if !collision.is_key {
+        let text = format!("A record that has the attribute values {columns} already exists.");
+        return Error::new(StatusCode::PRECONDITION_FAILED, "0x80073002", text);
+    }
+    let entity_key = format!(
+        "Entity Key {columns} violated. A record with the same value for {columns} already exists. A duplicate record \
+         cannot be created. Select one or more unique values and try again. ({})",
+        table.logical_name
+    );
+    match if collision.recycled { codes.bin } else { codes.live } {
+        DuplicateCode::Record => Error::duplicate(),
+        DuplicateCode::EntityKey => Error::new(StatusCode::PRECONDITION_FAILED, "0x80060892", entity_key),
+        DuplicateCode::Empty => Error { code: "".into(), ..Error::duplicate() },
+        DuplicateCode::RecycleBin => Error { code: "0x80043239".into(), ..Error::duplicate() },
+    }
+}

@@ -1,0 +1,272 @@
+//! One queue message from its receipt to its end: hidden while it runs, sent to the handler, its outputs written, and then
+//! deleted, shown again, or moved to the poison queue.
+//!
+//! Invariants: a message is deleted only after its outputs are in their queues, or after its copy is in the poison queue; a
+//! host that is dropped in between leaves it hidden, and it comes back by itself.
+//!
+//! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#poison-messages>.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use super::answer::{self, Answer, Output};
+use super::app::QueueFunction;
+use super::envelope::envelope;
+use super::ledger::{InvocationRecord, InvocationResult, Ledger};
+use super::logs::{Category, Logs, Severity};
+use super::process::{Handler, State};
+use super::settings::QueuePolicy;
+use super::wire::Request;
+use crate::queue::{Message, Queue};
+
+/// The version of the host that this one was written after.
+pub(super) const HOST_VERSION: &str = "4.1037.0.0";
+
+/// What every invocation of a host shares.
+#[derive(Debug)]
+pub(super) struct Runtime {
+    pub(super) handler: Handler,
+    pub(super) ledger: Ledger,
+    pub(super) logs: Logs,
+    pub(super) policy: QueuePolicy,
+    /// How long a received message is hidden; renewed at half.
+    pub(super) invisibility: Duration,
+    /// `None` waits for ever.
+    pub(super) function_timeout: Option<Duration>,
+}
+
+/// Shared by the listeners and the HTTP front.
+pub(super) type SharedRuntime = Arc<Runtime>;
+
+/// A queue function and its queues.
+#[derive(Debug)]
+pub(super) struct Trigger {
+    pub(super) function: QueueFunction,
+    pub(super) queue: Queue,
+    pub(super) poison: Queue,
+    /// By binding name.
+    pub(super) outputs: BTreeMap<String, Queue>,
+}
+
+/// What happens to a message after its invocation.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Delete,
+    Show,
+    Poison,
+}
+
+impl Runtime {
+    /// Takes a received message to its end.
+    pub(super) async fn process(&self, trigger: &Trigger, message: Message) {
+        let item = answer::decode(&message.text, self.policy.encoding);
+        let Some(item) = item.filter(|_| message.dequeue_count <= self.policy.max_dequeue_count) else {
+            return self.poison(trigger, &message).await;
+        };
+        let (finished, until) = oneshot::channel();
+        let hidden = keep_hidden(trigger.queue.clone(), message.clone(), self.invisibility, self.logs.clone(), until);
+        let hidden = tokio::spawn(hidden);
+        self.handler.settled().await;
+        let pid = self.handler.pid();
+        let result = self.invoke(trigger, &message, &item).await;
+        drop(finished);
+        let message = hidden.await.unwrap_or(message);
+        match fate(&result, message.dequeue_count, self.policy.max_dequeue_count) {
+            Fate::Delete => self.report("delete", trigger.queue.delete(&message).await),
+            Fate::Show => {
+                self.report("show", trigger.queue.update(&message, self.policy.visibility_timeout).await.map(drop));
+            }
+            Fate::Poison => self.poison(trigger, &message).await,
+        }
+        if result == InvocationResult::TimedOut {
+            self.handler.restart(pid).await;
+        }
+    }
+
+    /// The time limit of functions around `work`; `None` when it ran out.
+    pub(super) async fn within_limit<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        match self.function_timeout {
+            Some(limit) => timeout(limit, work).await.ok(),
+            None => Some(work.await),
+        }
+    }
+
+    async fn invoke(&self, trigger: &Trigger, message: &Message, item: &str) -> InvocationResult {
+        let (running, started, id) = (self.ledger.begin(), OffsetDateTime::now_utc(), Uuid::new_v4());
+        let ended = self.within_limit(self.call(trigger, message, item, id)).await;
+        let (result, outputs) = match ended {
+            None => (InvocationResult::TimedOut, Vec::new()),
+            Some(Ok(outputs)) => (InvocationResult::Succeeded, outputs),
+            Some(Err(exception)) => (InvocationResult::Failed(exception), Vec::new()),
+        };
+        let function = trigger.function.name.clone();
+        if result != InvocationResult::Succeeded {
+            let text = format!("Executed 'Functions.{function}' ({result:?}, Id={id})");
+            self.logs.add(Severity::Error, Category::Invocation(id), text);
+        }
+        running.end(InvocationRecord {
+            function,
+            id,
+            message_id: Some(message.id.clone()),
+            dequeue_count: message.dequeue_count,
+            started,
+            ended: OffsetDateTime::now_utc(),
+            result: result.clone(),
+            outputs,
+        });
+        result
+    }
+
+    /// Gives the outputs written, or the exception text; never returns when the answer completes nothing.
+    async fn call(
+        &self,
+        trigger: &Trigger,
+        message: &Message,
+        item: &str,
+        id: Uuid,
+    ) -> Result<Vec<(String, String)>, String> {
+        if let State::Down(why) = self.handler.settled().await {
+            return Err(why);
+        }
+        let function = &trigger.function;
+        let body = envelope(&function.name, &function.trigger.name, message, item, OffsetDateTime::now_utc());
+        let request = request(&function.name, self.handler.wire().port(), id, body);
+        let response = self.handler.wire().send(&request).await;
+        let response = response.map_err(|error| format!("An error occurred while sending the request. {error}"))?;
+        let (logs, outputs) = match answer::read(&response) {
+            Answer::Done { logs, outputs } => (logs, outputs),
+            Answer::Failed(exception) => return Err(exception),
+            Answer::Never => std::future::pending().await,
+        };
+        for line in logs {
+            self.logs.add(Severity::Information, Category::Invocation(id), line);
+        }
+        let outputs = answer::bind(outputs, &function.outputs, self.policy.encoding)?;
+        write(trigger, &outputs).await.map_err(|error| error.to_string())?;
+        Ok(outputs.into_iter().map(|output| (output.binding.name.clone(), output.text)).collect())
+    }
+
+    /// Copies the raw message and then deletes it; a copy that fails leaves it to come back.
+    async fn poison(&self, trigger: &Trigger, message: &Message) {
+        let text = format!("message {} goes to the queue '{}'", message.id, trigger.poison.name());
+        self.logs.add(Severity::Warning, Category::Host, text);
+        if let Err(error) = put(&trigger.poison, &message.text).await {
+            return self.report("poison", Err(error));
+        }
+        self.ledger.poisoned();
+        self.report("delete", trigger.queue.delete(message).await);
+    }
+
+    /// A message that somebody else received meanwhile is theirs: the host only notes it.
+    fn report(&self, action: &str, outcome: Result<(), crate::queue::Error>) {
+        if let Err(error) = outcome {
+            self.logs.add(Severity::Warning, Category::Host, format!("cannot {action} a message: {error}"));
+        }
+    }
+}
+
+fn fate(result: &InvocationResult, dequeue_count: u32, max_dequeue_count: u32) -> Fate {
+    match result {
+        InvocationResult::Succeeded => Fate::Delete,
+        InvocationResult::Failed(_) | InvocationResult::TimedOut if dequeue_count < max_dequeue_count => Fate::Show,
+        InvocationResult::Failed(_) | InvocationResult::TimedOut => Fate::Poison,
+    }
+}
+
+/// Renews at half of the time until `finished` is dropped; gives the message with its last pop receipt. A renewal under way
+/// is always waited for: its answer holds the receipt that the deletion needs.
+async fn keep_hidden(
+    queue: Queue,
+    mut message: Message,
+    invisibility: Duration,
+    logs: Logs,
+    mut finished: oneshot::Receiver<()>,
+) -> Message {
+    loop {
+        tokio::select! {
+            _ = &mut finished => return message,
+            () = sleep(invisibility / 2) => {}
+        }
+        match queue.update(&message, invisibility).await {
+            Ok(receipt) => message.pop_receipt = receipt,
+            Err(error) => logs.add(Severity::Warning, Category::Host, format!("cannot renew a message: {error}")),
+        }
+    }
+}
+
+fn request(function: &str, port: u16, id: Uuid, body: String) -> Request {
+    let trace = Uuid::new_v4().simple().to_string();
+    let span = Uuid::new_v4().simple().to_string();
+    let headers = [
+        ("Host", format!("127.0.0.1:{port}")),
+        ("X-Azure-Functions-InvocationId", id.to_string()),
+        ("X-Azure-Functions-HostVersion", HOST_VERSION.to_owned()),
+        ("User-Agent", format!("Azure-Functions-Host/{HOST_VERSION}")),
+        ("traceparent", format!("00-{trace}-{}-00", &span[..16])),
+        ("Content-Type", "application/json; charset=utf-8".to_owned()),
+    ];
+    Request {
+        method: "POST".to_owned(),
+        target: format!("/{function}"),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).into(),
+        body: body.into_bytes(),
+    }
+}
+
+async fn write(trigger: &Trigger, outputs: &[Output<'_>]) -> Result<(), crate::queue::Error> {
+    for output in outputs {
+        let queue = trigger.outputs.get(&output.binding.name).expect("there is a queue for every output binding");
+        put(queue, &output.raw).await?;
+    }
+    Ok(())
+}
+
+/// The host creates the queues that it writes to.
+async fn put(queue: &Queue, raw: &str) -> Result<(), crate::queue::Error> {
+    match queue.put(raw).await {
+        Err(error) if error.is("QueueNotFound") => {
+            queue.create_if_missing().await?;
+            queue.put(raw).await.map(drop)
+        }
+        settled => settled.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_deletes_the_message() {
+        assert_eq!(fate(&InvocationResult::Succeeded, 9, 5), Fate::Delete);
+    }
+
+    #[test]
+    fn a_failure_shows_the_message_again_until_its_last_delivery() {
+        for result in [InvocationResult::Failed("x".to_owned()), InvocationResult::TimedOut] {
+            assert_eq!(fate(&result, 4, 5), Fate::Show);
+            assert_eq!(fate(&result, 5, 5), Fate::Poison);
+        }
+    }
+
+    #[test]
+    fn a_request_names_the_invocation_the_host_and_a_trace() {
+        let id = Uuid::new_v4();
+        let request = request("SyncQueue", 7071, id, "{}".to_owned());
+        let header = |wanted: &str| {
+            let found = request.headers.iter().find(|(name, _)| name == wanted);
+            String::from_utf8(found.expect("it is sent").1.clone()).expect("it is text")
+        };
+        assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/SyncQueue"));
+        assert_eq!(header("X-Azure-Functions-InvocationId"), id.to_string());
+        assert_eq!(header("X-Azure-Functions-HostVersion"), HOST_VERSION);
+        assert_eq!(header("traceparent").split('-').map(str::len).collect::<Vec<_>>(), [2, 32, 16, 2]);
+        assert!(header("Content-Type").starts_with("application/json"));
+    }
+}

@@ -1,0 +1,176 @@
+//! The handler's process: started, waited for, restarted and stopped as the real host does it.
+//!
+//! Exit code 0 is never restarted, 200 is a wanted restart, anything else (a signal too) is a crash; the third crash within
+//! 30 minutes shuts the host down. The process sees PATH, HOME, the app settings and its port, and nothing else of this
+//! process's environment. It is killed without a warning, except by [`Handler::terminate`].
+//!
+//! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>; the exit codes are read from the
+//! source of <https://github.com/Azure/azure-functions-host>.
+
+mod supervisor;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::logs::Logs;
+use super::wire::Wire;
+use supervisor::Supervisor;
+
+/// What the host knows about its handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// It was started and has not answered yet.
+    Starting,
+    /// It has answered.
+    Ready,
+    /// It ended with code 0: the host goes on and every call fails.
+    Gone,
+    /// It was asked to end: the host takes no new work.
+    Stopping,
+    /// The host has given up; the text says why.
+    Down(String),
+}
+
+/// How to run the handler.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    /// The executable.
+    pub(super) path: PathBuf,
+    /// Its arguments.
+    pub(super) arguments: Vec<String>,
+    /// Its working directory.
+    pub(super) directory: PathBuf,
+    /// The app settings.
+    pub(super) settings: BTreeMap<String, String>,
+}
+
+/// The handler; dropping it kills the process.
+#[derive(Debug)]
+pub(super) struct Handler {
+    wire: Wire,
+    status: watch::Receiver<Status>,
+    orders: mpsc::Sender<Order>,
+    supervisor: AbortHandle,
+}
+
+#[derive(Debug, Clone)]
+struct Status {
+    state: State,
+    pid: Option<u32>,
+    restarts: u32,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// SIGKILL, as a crash; answered when the process is gone.
+    Kill(oneshot::Sender<()>),
+    /// SIGKILL and a start that does not count as a crash, if the process still is this one.
+    Restart(Option<u32>),
+    /// SIGKILL and no start after it; answered when the process is gone.
+    Stop(oneshot::Sender<()>),
+    /// SIGTERM; answered with the exit code when the process is gone.
+    Terminate(oneshot::Sender<Option<i32>>),
+}
+
+impl Handler {
+    /// Starts the program with this port; [`Self::settled`] tells how that went.
+    pub(super) fn start(program: Program, port: u16, logs: Logs) -> Self {
+        Self::supervised(port, |status, orders| tokio::spawn(Supervisor::new(program, port, logs, status).run(orders)))
+    }
+
+    /// Uses a handler that listens already.
+    #[cfg(test)]
+    pub(super) fn attach(port: u16) -> Self {
+        Self::supervised(port, |status, _orders| {
+            tokio::spawn(async move {
+                status.send_modify(|status| status.state = State::Ready);
+                status.closed().await;
+            })
+        })
+    }
+
+    /// The handler's port, to send requests to.
+    pub(super) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// The process id, while there is a process.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.status.borrow().pid
+    }
+
+    /// How often the process was started again.
+    pub(super) fn restarts(&self) -> u32 {
+        self.status.borrow().restarts
+    }
+
+    /// Waits while the handler is starting, and gives what came of it.
+    pub(super) async fn settled(&self) -> State {
+        let mut status = self.status.clone();
+        let settled = status.wait_for(|status| status.state != State::Starting).await;
+        settled.map_or_else(|_| State::Down("the host has stopped".to_owned()), |status| status.state.clone())
+    }
+
+    /// Waits until no new work may be taken.
+    pub(super) async fn closing(&self) {
+        let mut status = self.status.clone();
+        // A closed channel means the same.
+        let _ = status.wait_for(|status| matches!(status.state, State::Stopping | State::Down(_))).await;
+    }
+
+    /// Kills the process and waits until it is gone; the host then treats it as a crash.
+    pub(super) async fn kill(&self) {
+        let (done, gone) = oneshot::channel();
+        if self.orders.send(Order::Kill(done)).await.is_ok() {
+            let _ = gone.await;
+        }
+    }
+
+    /// Kills the process for good, without waiting: the child belongs to the task and is killed with it.
+    pub(super) fn abandon(&self) {
+        self.supervisor.abort();
+    }
+
+    /// Kills the process for good and waits until it is gone.
+    pub(super) async fn stop(&self) {
+        let (done, gone) = oneshot::channel();
+        if self.orders.send(Order::Stop(done)).await.is_ok() {
+            let _ = gone.await;
+        }
+    }
+
+    /// Starts the process anew, as the host does after an invocation ran out of time.
+    /// `pid` is the process that the invocation used: another one is left alone.
+    pub(super) async fn restart(&self, pid: Option<u32>) {
+        let _ = self.orders.send(Order::Restart(pid)).await;
+    }
+
+    /// Sends SIGTERM and waits for the end; gives the exit code, `None` after a signal or without a process.
+    pub(super) async fn terminate(&self) -> Option<i32> {
+        let (done, ended) = oneshot::channel();
+        self.orders.send(Order::Terminate(done)).await.ok()?;
+        ended.await.ok().flatten()
+    }
+
+    fn supervised(
+        port: u16,
+        start: impl FnOnce(watch::Sender<Status>, mpsc::Receiver<Order>) -> JoinHandle<()>,
+    ) -> Self {
+        let (sender, status) = watch::channel(Status { state: State::Starting, pid: None, restarts: 0 });
+        let (orders, receiver) = mpsc::channel(1);
+        let supervisor = start(sender, receiver).abort_handle();
+        Self { wire: Wire::new(port), status, orders, supervisor }
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests;

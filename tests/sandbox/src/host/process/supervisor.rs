@@ -1,0 +1,268 @@
+//! The life of the handler's process, as one task: it alone starts, watches and kills it.
+//!
+//! It holds no lock and keeps the state in a watch channel. It never starts a process again that was asked to end.
+//!
+//! Contract: the exit codes and limits are read from the source of <https://github.com/Azure/azure-functions-host>.
+
+use std::collections::VecDeque;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Order, Program, State, Status};
+use crate::host::logs::{Category, Logs, Severity};
+use crate::host::wire::{Request, Wire};
+
+/// The pause between two looks whether the handler answers.
+const READY_POLLING: Duration = Duration::from_millis(25);
+
+/// A handler that has not answered by then never will.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Crashes are counted over this time.
+const CRASH_WINDOW: Duration = Duration::from_mins(30);
+
+/// This many crashes within [`CRASH_WINDOW`] shut the host down.
+const CRASH_LIMIT: usize = 3;
+
+/// The exit code of a handler that wants to be restarted.
+const WANTED_RESTART: i32 = 200;
+
+/// How long an executable may be busy: far longer than a fork takes.
+const BUSY_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the last lines of a process that has ended are waited for; a grandchild may hold the pipe open.
+const LAST_LINES_LIMIT: Duration = Duration::from_millis(500);
+
+/// Runs the program over and over, until nothing may be started any more.
+pub(super) struct Supervisor {
+    program: Program,
+    port: u16,
+    logs: Logs,
+    status: watch::Sender<Status>,
+    crashes: VecDeque<Instant>,
+}
+
+/// How one run of the process ended.
+enum End {
+    Exited(ExitStatus),
+    Restarted,
+    Terminated,
+    Silent,
+}
+
+/// Who waits for the exit code of a process that got SIGTERM.
+type Terminated = oneshot::Sender<Option<i32>>;
+
+impl Supervisor {
+    pub(super) fn new(program: Program, port: u16, logs: Logs, status: watch::Sender<Status>) -> Self {
+        Self { program, port, logs, status, crashes: VecDeque::new() }
+    }
+
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            let (child, lines) = match self.spawn_patiently().await {
+                Ok(spawned) => spawned,
+                Err(error) => return self.give_up(format!("the handler cannot be started: {error}")),
+            };
+            let end = self.watch(child, &mut orders).await;
+            self.leave_ready();
+            let _ = timeout(LAST_LINES_LIMIT, lines.join_all()).await;
+            match self.next(&end) {
+                State::Starting => self.status.send_modify(|status| status.restarts += 1),
+                State::Down(why) => return self.give_up(why),
+                rest => {
+                    self.enter(rest);
+                    // Orders to a process that is gone are answered by dropping them.
+                    while orders.recv().await.is_some() {}
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A file that was just written may still be open in a process that is being forked elsewhere at this moment.
+    async fn spawn_patiently(&self) -> io::Result<(Child, JoinSet<()>)> {
+        let deadline = Instant::now() + BUSY_LIMIT;
+        loop {
+            match self.spawn() {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                    sleep(READY_POLLING).await;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    fn spawn(&self) -> io::Result<(Child, JoinSet<()>)> {
+        let mut command = Command::new(&self.program.path);
+        command.args(&self.program.arguments).current_dir(&self.program.directory).env_clear();
+        for name in ["PATH", "HOME"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command.envs(&self.program.settings);
+        for name in ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"] {
+            command.env(name, self.port.to_string());
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let mut lines = JoinSet::new();
+        if let Some(stdout) = child.stdout.take() {
+            lines.spawn(self.logs.clone().follow_stdout(stdout));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            lines.spawn(self.logs.clone().follow_stderr(stderr));
+        }
+        Ok((child, lines))
+    }
+
+    async fn watch(&self, mut child: Child, orders: &mut mpsc::Receiver<Order>) -> End {
+        self.status.send_modify(|status| status.pid = child.id());
+        let mut ready = std::pin::pin!(timeout(READY_LIMIT, answers(self.port)));
+        let (mut waiting, mut terminated) = (true, None);
+        loop {
+            tokio::select! {
+                status = child.wait() => return ended(status, terminated),
+                answer = &mut ready, if waiting => {
+                    waiting = false;
+                    match answer {
+                        Ok(()) => self.enter_ready(),
+                        Err(_) => return End::Silent,
+                    }
+                }
+                Some(order) = orders.recv() => {
+                    if let Some(end) = self.obey(order, &mut child, &mut terminated).await {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn obey(&self, order: Order, child: &mut Child, terminated: &mut Option<Terminated>) -> Option<End> {
+        match order {
+            Order::Kill(done) => {
+                // The state changes first, so that whoever loses a connection waits for the new process.
+                self.enter(State::Starting);
+                let status = kill(child).await;
+                let _ = done.send(());
+                Some(ended(status, None))
+            }
+            Order::Stop(done) => {
+                self.enter(State::Stopping);
+                let _ = kill(child).await;
+                let _ = done.send(());
+                Some(End::Terminated)
+            }
+            // Many invocations run out of time at once; the first of them restarted the process that they all used.
+            Order::Restart(pid) if pid != child.id() => None,
+            Order::Restart(_) => {
+                self.enter(State::Starting);
+                let _ = kill(child).await;
+                Some(End::Restarted)
+            }
+            Order::Terminate(done) => {
+                self.enter(State::Stopping);
+                send_sigterm(child).await;
+                *terminated = Some(done);
+                None
+            }
+        }
+    }
+
+    /// The facts about exit codes, in one place.
+    fn next(&mut self, end: &End) -> State {
+        let status = match end {
+            End::Terminated => return State::Stopping,
+            End::Restarted => return State::Starting,
+            End::Silent => return State::Down(format!("the handler did not answer in {} s", READY_LIMIT.as_secs())),
+            End::Exited(status) => status,
+        };
+        let text = format!("the handler ended: {status}");
+        match status.code() {
+            Some(0) => {
+                self.logs.add(Severity::Information, Category::Host, text);
+                State::Gone
+            }
+            Some(WANTED_RESTART) => State::Starting,
+            _ => {
+                self.logs.add(Severity::Error, Category::Host, text.as_str());
+                if self.crashed_too_often() { State::Down(format!("{text}, once too often")) } else { State::Starting }
+            }
+        }
+    }
+
+    fn crashed_too_often(&mut self) -> bool {
+        let now = Instant::now();
+        self.crashes.retain(|at| now.duration_since(*at) < CRASH_WINDOW);
+        self.crashes.push_back(now);
+        self.crashes.len() >= CRASH_LIMIT
+    }
+
+    /// The process is gone: whoever loses a connection waits for what comes next.
+    fn leave_ready(&self) {
+        self.status.send_modify(|status| {
+            status.pid = None;
+            if status.state == State::Ready {
+                status.state = State::Starting;
+            }
+        });
+    }
+
+    fn give_up(&self, why: String) {
+        self.logs.add(Severity::Error, Category::Host, why.as_str());
+        self.enter(State::Down(why));
+    }
+
+    fn enter(&self, state: State) {
+        self.status.send_modify(|status| status.state = state);
+    }
+
+    /// A process that was asked to end meanwhile stays so.
+    fn enter_ready(&self) {
+        self.status.send_if_modified(|status| {
+            let starting = status.state == State::Starting;
+            if starting {
+                status.state = State::Ready;
+            }
+            starting
+        });
+    }
+}
+
+fn ended(status: io::Result<ExitStatus>, terminated: Option<Terminated>) -> End {
+    if let Some(done) = terminated {
+        let _ = done.send(status.ok().and_then(|status| status.code()));
+        return End::Terminated;
+    }
+    status.map_or(End::Restarted, End::Exited)
+}
+
+async fn kill(child: &mut Child) -> io::Result<ExitStatus> {
+    child.start_kill()?;
+    child.wait().await
+}
+
+/// Through the shell's own `kill`: the standard library knows SIGKILL only.
+async fn send_sigterm(child: &Child) {
+    if let Some(pid) = child.id() {
+        let _ = Command::new("/bin/sh").arg("-c").arg(format!("kill -TERM {pid}")).status().await;
+    }
+}
+
+/// Returns when the handler gives any HTTP answer.
+async fn answers(port: u16) {
+    let wire = Wire::new(port);
+    let headers = vec![("Host".to_owned(), format!("127.0.0.1:{port}").into_bytes())];
+    let request = Request { method: "GET".to_owned(), target: "/".to_owned(), headers, body: Vec::new() };
+    while wire.send(&request).await.is_err() {
+        sleep(READY_POLLING).await;
+    }
+}

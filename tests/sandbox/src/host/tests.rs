@@ -1,0 +1,83 @@
+//! The host around a handler that the test plays itself: an axum router on a port that the host is attached to.
+//!
+//! The test is the barrier: a call waits until the test answers it. The tests that need queues start Azurite.
+
+mod front;
+mod queues;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use tokio::sync::{mpsc, oneshot};
+
+use super::scratch::StagedApp;
+use super::*;
+
+/// A call that the handler got.
+struct Call {
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+    answer: oneshot::Sender<(u16, String)>,
+}
+
+impl Call {
+    /// Answers with a status and a body of JSON.
+    fn answer(self, status: u16, body: &str) {
+        // A caller who is gone needs no answer.
+        let _ = self.answer.send((status, body.to_owned()));
+    }
+}
+
+/// The handler's side of a test.
+struct Played {
+    server: Server,
+    calls: mpsc::Receiver<Call>,
+}
+
+impl Played {
+    async fn start() -> Self {
+        let (calls, receiver) = mpsc::channel(64);
+        let respond = async move |uri: Uri, headers: HeaderMap, body: Bytes| {
+            let (answer, answered) = oneshot::channel();
+            calls.send(Call { uri, headers, body, answer }).await.expect("the test listens");
+            let (status, text) = answered.await.unwrap_or((500, String::new()));
+            let status = StatusCode::from_u16(status).expect("the test knows its numbers");
+            (status, [("content-type", "application/json")], text)
+        };
+        let server = Server::start(Router::new().fallback(respond), 0, None).await.expect("a port is free");
+        Self { server, calls: receiver }
+    }
+
+    async fn next(&mut self) -> Call {
+        self.calls.recv().await.expect("the host calls")
+    }
+}
+
+fn options(app: &StagedApp, connection: &str) -> Options {
+    Options {
+        app: app.path().to_owned(),
+        settings: BTreeMap::from([("AzureWebJobsStorage".to_owned(), connection.to_owned())]),
+        name: "test".to_owned(),
+        polling: Some(Duration::from_millis(20)),
+        ..Options::default()
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_crashes_at_start_is_reported_with_what_it_printed() {
+    let app = StagedApp::new("echo DATAVERSE_URL is missing >&2; exit 2");
+    let Err(Error::Handler { why, logs }) = Host::start(options(&app, front::NOWHERE)).await.map(drop) else {
+        panic!("it cannot start");
+    };
+    assert!(why.contains("exit status: 2"), "{why}");
+    assert!(logs.iter().any(|line| line.text == "DATAVERSE_URL is missing" && line.severity == Severity::Error));
+}
+
+#[tokio::test]
+async fn a_missing_connection_is_named() {
+    let app = StagedApp::new("exit 0");
+    let options = Options { app: app.path().to_owned(), ..Options::default() };
+    let Err(error) = Host::start(options).await.map(drop) else { panic!("it cannot start") };
+    assert!(error.to_string().contains("AzureWebJobsStorage"), "{error}");
+}

@@ -1,0 +1,106 @@
+//! HTTP through the front. The queue function of the app polls an address where nobody listens.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::super::wire::{Request, Response, Wire};
+use super::*;
+
+pub(super) const NOWHERE: &str = "AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:9/a";
+
+struct Front {
+    _app: StagedApp,
+    handler: Played,
+    host: Host,
+    client: Wire,
+}
+
+impl Front {
+    async fn start() -> Self {
+        let (app, handler) = (StagedApp::new("exit 0"), Played::start().await);
+        let host = Host::attach(options(&app, NOWHERE), handler.server.port()).await.expect("it starts");
+        let client = Wire::new(host.front.port());
+        Self { _app: app, handler, host, client }
+    }
+
+    async fn refused(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> u16 {
+        let request = request(method, target, headers, "{}");
+        self.client.send(&request).await.expect("the front answers").status
+    }
+
+    async fn answered(&mut self, request: &Request) -> (Response, Uri, HeaderMap, Bytes) {
+        let call = async {
+            let call = self.handler.next().await;
+            let (uri, headers, body) = (call.uri.clone(), call.headers.clone(), call.body.clone());
+            call.answer(422, "{\"detail\":1}");
+            (uri, headers, body)
+        };
+        let (response, (uri, headers, body)) = tokio::join!(self.client.send(request), call);
+        (response.expect("the front answers"), uri, headers, body)
+    }
+}
+
+fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Request {
+    let mut all = vec![("Host".to_owned(), b"front".to_vec())];
+    all.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())));
+    Request { method: method.to_owned(), target: target.to_owned(), headers: all, body: body.as_bytes().to_vec() }
+}
+
+#[tokio::test]
+async fn a_request_is_forwarded_as_it_is_and_the_answer_comes_back_as_it_is() {
+    let mut front = Front::start().await;
+    let key = front.host.function_key().to_owned();
+    let headers = [("x-functions-key", key.as_str()), ("traceparent", "00-1-2-00")];
+    let request = request("POST", "/api/records?a=b%20c", &headers, "{\"x\":1}");
+    let (response, uri, headers, body) = front.answered(&request).await;
+    assert_eq!((response.status, response.body), (422, b"{\"detail\":1}".to_vec()));
+    assert_eq!((uri.to_string().as_str(), &body[..]), ("/api/records?a=b%20c", &b"{\"x\":1}"[..]));
+    assert_eq!(headers["traceparent"], "00-1-2-00");
+    let records = front.host.invocations();
+    assert_eq!((records.len(), &records[0].result), (1, &InvocationResult::Succeeded));
+    assert_eq!(headers["x-azure-functions-invocationid"], records[0].id.to_string());
+}
+
+#[tokio::test]
+async fn the_key_may_be_in_the_query_and_no_trace_is_made_up() {
+    let mut front = Front::start().await;
+    let target = format!("/API/Records?code={}", front.host.function_key());
+    let request = request("POST", &target, &[], "{}");
+    let (_, _, headers, _) = front.answered(&request).await;
+    assert!(!headers.contains_key("traceparent"));
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_401_and_a_wrong_route_or_method_is_404() {
+    let front = Front::start().await;
+    let key = [("x-functions-key", front.host.function_key())];
+    assert_eq!(front.refused("POST", "/api/records", &[]).await, 401);
+    assert_eq!(front.refused("POST", "/api/records?code=wrong", &[("x-functions-key", "wrong")]).await, 401);
+    assert_eq!(front.refused("POST", "/records", &key).await, 404);
+    assert_eq!(front.refused("PUT", "/api/records", &key).await, 404);
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_dropped() {
+    let mut front = Front::start().await;
+    let mut stream = TcpStream::connect(("127.0.0.1", front.host.front.port())).await.expect("the front listens");
+    let key = front.host.function_key();
+    let head = format!("POST /api/records?code={key} HTTP/1.1\r\nHost: front\r\nConnection: close\r\n");
+    let request = format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("the front reads");
+    let call = front.handler.next().await;
+    assert_eq!((call.body.len(), &call.headers["content-length"]), (0, &"0".parse().expect("it is text")));
+    call.answer(400, "{}");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the front answers and closes");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_handler_that_does_not_listen_is_500() {
+    let Front { _app, handler, host, client } = Front::start().await;
+    drop(handler);
+    let request = request("POST", "/api/records", &[("x-functions-key", host.function_key())], "{}");
+    let gone = client.send(&request).await.expect("the front answers").status;
+    assert_eq!((gone, host.stats().failed), (500, 1));
+}

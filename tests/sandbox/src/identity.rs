@@ -1,0 +1,260 @@
+//! A stand-in for Microsoft Entra ID: the App Service managed-identity endpoint over http and, when a certificate is given,
+//! the Entra token endpoint over https.
+//!
+//! It refuses to guess: identities, applications and their credentials are those in [`Options`], everything else gets the
+//! service's own error. Tokens are good only at stand-ins that ask the register ([`Identity::tokens`]) and at servers that,
+//! like Azurite, look at the claims alone.
+//!
+//! Mirrors <https://learn.microsoft.com/azure/app-service/overview-managed-identity> and
+//! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>.
+
+mod assertion;
+mod entra;
+mod managed;
+mod token;
+
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::Value;
+use uuid::Uuid;
+
+pub use self::token::{Claims, Refusal, Tokens};
+use crate::net::{Server, Tls};
+
+/// What the tenant looks like.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The tenant's id.
+    pub tenant: String,
+    /// How long tokens live, in whole seconds.
+    pub lifetime: Duration,
+    /// The certificate of the Entra authority; without it there is none.
+    pub tls: Option<Tls>,
+    /// The client id of the app's system-assigned identity; `None`: the app has none.
+    pub system_assigned: Option<String>,
+    /// The client ids of the app's user-assigned identities.
+    pub user_assigned: Vec<String>,
+    /// The registered applications.
+    pub apps: Vec<App>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tenant: "11111111-1111-4111-8111-111111111111".to_owned(),
+            lifetime: Duration::from_hours(1),
+            tls: None,
+            system_assigned: Some("22222222-2222-4222-8222-222222222222".to_owned()),
+            user_assigned: Vec::new(),
+            apps: Vec::new(),
+        }
+    }
+}
+
+/// A registered application.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Its client id.
+    pub client_id: String,
+    /// The ways in which it may prove who it is; any one will do.
+    pub credentials: Vec<Credential>,
+}
+
+/// A way of proving who one is.
+#[derive(Clone)]
+pub enum Credential {
+    /// A client secret.
+    Secret(String),
+    /// A certificate. Without a key the assertion's signature is not looked at.
+    Certificate {
+        /// The RSA public key as a PKCS #1 `RSAPublicKey` in DER.
+        public_key: Option<Vec<u8>>,
+    },
+    /// Trust in tokens of another issuer.
+    Federated {
+        /// The `iss` claim.
+        issuer: String,
+        /// The `sub` claim.
+        subject: String,
+    },
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Secret(_) => "Secret",
+            Self::Certificate { .. } => "Certificate",
+            Self::Federated { .. } => "Federated",
+        })
+    }
+}
+
+/// Something that goes wrong at both endpoints until [`Identity::clear_faults`].
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    /// Every request is answered with this status.
+    Status(StatusCode),
+    /// No request is ever answered.
+    Hang,
+    /// Answers come late by this much.
+    Slow(Duration),
+    /// Tokens are issued for another audience than was asked for.
+    WrongAudience,
+}
+
+/// The running stand-in; dropping it stops it.
+#[derive(Debug)]
+pub struct Identity {
+    realm: Arc<Realm>,
+    managed: Server,
+    entra: Option<Server>,
+}
+
+impl Identity {
+    /// Starts the managed-identity endpoint and, with [`Options::tls`], the Entra authority on free ports.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let tokens = Arc::new(Tokens::new(options.tenant.clone(), options.lifetime));
+        let realm = Arc::new(Realm {
+            header: Uuid::new_v4().simple().to_string(),
+            authority: OnceLock::new(),
+            faults: Mutex::default(),
+            tokens,
+            options,
+        });
+        let routes = Router::new().route("/msi/token", get(managed_token)).with_state(realm.clone());
+        let managed = Server::start(routes, 0, None).await?;
+        let mut entra = None;
+        if let Some(tls) = &realm.options.tls {
+            let server = Server::start(authority_routes(realm.clone()), 0, Some(tls)).await?;
+            realm.authority.set(server.url()).expect("this is the only place that sets the authority");
+            entra = Some(server);
+        }
+        Ok(Self { realm, managed, entra })
+    }
+
+    /// The value for `IDENTITY_ENDPOINT`.
+    pub fn endpoint(&self) -> String {
+        format!("{}/msi/token", self.managed.url())
+    }
+
+    /// The value for `IDENTITY_HEADER`, a secret.
+    pub fn header(&self) -> &str {
+        &self.realm.header
+    }
+
+    /// The value for `AZURE_AUTHORITY_HOST`; `None` without a certificate.
+    pub fn authority(&self) -> Option<String> {
+        self.entra.as_ref().map(Server::url)
+    }
+
+    /// How many tokens both endpoints issued so far.
+    pub fn tokens_issued(&self) -> usize {
+        self.realm.tokens.issued()
+    }
+
+    /// Tokens issued so far are refused from now on by every stand-in that asks the register.
+    pub fn revoke_all(&self) {
+        self.realm.tokens.revoke_all();
+    }
+
+    /// The register, for resource servers to ask.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        self.realm.tokens.clone()
+    }
+
+    /// From now on `fault` happens as well.
+    pub fn fault(&self, fault: Fault) {
+        self.realm.faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+    }
+
+    /// From now on everything works again. Requests that hang already stay hung.
+    pub fn clear_faults(&self) {
+        self.realm.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+#[derive(Debug)]
+struct Realm {
+    options: Options,
+    header: String,
+    authority: OnceLock<String>,
+    tokens: Arc<Tokens>,
+    faults: Mutex<Vec<Fault>>,
+}
+
+impl Realm {
+    fn issue(&self, resource: &str, client_id: &str) -> (String, Claims) {
+        if self.faults().iter().any(|fault| matches!(fault, Fault::WrongAudience)) {
+            return self.tokens.issue("https://elsewhere.invalid", client_id);
+        }
+        self.tokens.issue(resource, client_id)
+    }
+
+    fn authority(&self) -> &str {
+        self.authority.get().map_or("", String::as_str)
+    }
+
+    fn token_url(&self) -> String {
+        format!("{}/{}/oauth2/v2.0/token", self.authority(), self.options.tenant)
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Suffers the faults that strike before an answer; `Some` is the answer that one of them gives.
+    async fn suffer(&self) -> Option<Response> {
+        for fault in self.faults() {
+            match fault {
+                Fault::Status(status) => return Some((status, "the sandbox was told to fail").into_response()),
+                Fault::Hang => return std::future::pending().await,
+                Fault::Slow(by) => tokio::time::sleep(by).await,
+                Fault::WrongAudience => {}
+            }
+        }
+        None
+    }
+}
+
+fn authority_routes(realm: Arc<Realm>) -> Router {
+    Router::new()
+        .route("/common/discovery/instance", get(async |State(realm): State<Arc<Realm>>| entra::instance(&realm)))
+        .route("/{tenant}/v2.0/.well-known/openid-configuration", get(discovery))
+        .route("/{tenant}/oauth2/v2.0/token", post(entra_token))
+        .with_state(realm)
+}
+
+async fn managed_token(State(realm): State<Arc<Realm>>, uri: Uri, headers: HeaderMap) -> Response {
+    if let Some(answer) = realm.suffer().await {
+        return answer;
+    }
+    managed::token(&realm, &uri, &headers)
+}
+
+async fn entra_token(State(realm): State<Arc<Realm>>, Path(tenant): Path<String>, body: Bytes) -> Response {
+    if let Some(answer) = realm.suffer().await {
+        return answer;
+    }
+    entra::token(&realm, &tenant, &body)
+}
+
+async fn discovery(State(realm): State<Arc<Realm>>, Path(tenant): Path<String>) -> Response {
+    entra::discovery(&realm, &tenant)
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Response {
+    (status, [(CONTENT_TYPE, "application/json; charset=utf-8"), (CACHE_CONTROL, "no-store")], body.to_string())
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Dataverse, identity and storage stand-ins on one machine, and Functions hosts that run the staged app against them.
+//!
+//! The stand-ins live as long as the [`World`]; hosts come and go. It sets what Azure would set (the managed identity's
+//! endpoint, connection strings) and nothing that tells the handler where it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use uuid::Uuid;
+
+use crate::azurite::{Azurite, AzuriteOptions};
+use crate::dataverse::{self, Dataverse};
+use crate::host::{self, Host};
+use crate::identity::{self, Identity};
+use crate::queue::{Queue, QueueService};
+use crate::stage;
+use crate::storage::{self, Counts, Storage};
+
+/// The queue that the app reads.
+pub const QUEUE: &str = "sync-records";
+
+/// The queue that dead letters go to.
+pub const POISON_QUEUE: &str = "sync-records-poison";
+
+/// Which storage to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum StorageKind {
+    /// The store inside the sandbox: nothing to install.
+    #[default]
+    Embedded,
+    /// Azurite, started with npx: needs Node.
+    Azurite,
+}
+
+/// What the world is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The handler's executable.
+    pub handler: PathBuf,
+    /// Which storage.
+    pub storage: StorageKind,
+    /// How Dataverse behaves. Its tokens are those of the world's identity stand-in, whatever stands here.
+    pub dataverse: dataverse::Options,
+    /// How identity behaves.
+    pub identity: identity::Options,
+}
+
+/// The storage in use.
+#[derive(Debug)]
+pub enum Backing {
+    /// The store inside the sandbox.
+    Embedded(Storage),
+    /// The emulator.
+    Azurite(Azurite),
+}
+
+impl Backing {
+    /// A connection string for blobs and queues.
+    pub fn connection_string(&self) -> String {
+        match self {
+            Self::Embedded(storage) => storage.connection_string(),
+            Self::Azurite(azurite) => azurite.connection_string(),
+        }
+    }
+
+    /// Requests so far, where they are counted.
+    pub fn counts(&self) -> Option<Counts> {
+        match self {
+            Self::Embedded(storage) => Some(storage.counts()),
+            Self::Azurite(_) => None,
+        }
+    }
+}
+
+/// The stand-ins, and a staged app for hosts to run.
+#[derive(Debug)]
+pub struct World {
+    /// The Web API.
+    pub dataverse: Dataverse,
+    /// The managed identity and, with TLS, the Entra authority.
+    pub identity: Identity,
+    /// Blobs and queues.
+    pub storage: Backing,
+    /// What the app reads.
+    pub queue: Queue,
+    /// Dead letters.
+    pub poison: Queue,
+    /// The app settings of every host that is started.
+    pub settings: BTreeMap<String, String>,
+    app: Folder,
+}
+
+/// A folder of the world's own, removed with it.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It lies in the temporary folder; what cannot be removed now is the system's to clear.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl World {
+    /// Starts the stand-ins and stages the app. No host runs yet.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let identity = Identity::start(options.identity).await.context("starting the identity stand-in")?;
+        let dataverse = dataverse::Options { tokens: Some(identity.tokens()), ..options.dataverse };
+        let dataverse = Dataverse::start(dataverse).await.context("starting the Dataverse stand-in")?;
+        let storage = match options.storage {
+            StorageKind::Embedded => {
+                Backing::Embedded(Storage::start(storage::Options::default()).await.context("starting the storage")?)
+            }
+            StorageKind::Azurite => {
+                Backing::Azurite(Azurite::start(AzuriteOptions::default()).await.context("starting Azurite")?)
+            }
+        };
+        let connection = storage.connection_string();
+        let queues = QueueService::from_connection_string(&connection).context("reading the connection string")?;
+        let (queue, poison) = (queues.queue(QUEUE), queues.queue(POISON_QUEUE));
+        queue.create_if_missing().await.context("creating the queue")?;
+        poison.create_if_missing().await.context("creating the poison queue")?;
+        let app = Folder(std::env::temp_dir().join(format!("dataverse-sync-{}", Uuid::new_v4())));
+        stage::lay_out(&app.0, &options.handler).context("staging the app")?;
+        let settings = BTreeMap::from([
+            ("FUNCTIONS_WORKER_RUNTIME".to_owned(), "custom".to_owned()),
+            ("AzureWebJobsStorage".to_owned(), connection),
+            ("DATAVERSE_URL".to_owned(), dataverse.url()),
+            ("IDENTITY_ENDPOINT".to_owned(), identity.endpoint()),
+            ("IDENTITY_HEADER".to_owned(), identity.header().to_owned()),
+        ]);
+        Ok(Self { dataverse, identity, storage, queue, poison, settings, app })
+    }
+
+    /// The staged app.
+    pub fn app(&self) -> &Path {
+        &self.app.0
+    }
+
+    /// What a host of this world is started with: the world's settings and `settings` over them, and times scaled down so
+    /// that a redelivery takes a second instead of half a minute.
+    pub fn host_options(&self, name: &str, settings: &[(&str, &str)]) -> host::Options {
+        let mut all = self.settings.clone();
+        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        host::Options {
+            app: self.app.0.clone(),
+            settings: all,
+            name: name.to_owned(),
+            polling: Some(Duration::from_millis(100)),
+            visibility_timeout: Some(Duration::from_secs(1)),
+            ..host::Options::default()
+        }
+    }
+
+    /// Starts one host.
+    pub async fn host(&self, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Host> {
+        Host::start(self.host_options(name, settings)).await.with_context(|| format!("starting {name}"))
+    }
+
+    /// Starts `count` hosts side by side.
+    pub async fn hosts(&self, count: usize, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Host>> {
+        let mut hosts = Vec::with_capacity(count);
+        for number in 1..=count {
+            hosts.push(self.host(&format!("instance-{number}"), settings).await?);
+        }
+        Ok(hosts)
+    }
+
+    /// Puts a message on the queue, encoded as host.json says.
+    pub async fn put(&self, message: &str) -> anyhow::Result<()> {
+        self.queue.put(&STANDARD.encode(message)).await.context("putting a message on the queue")?;
+        Ok(())
+    }
+
+    /// The texts of up to 32 dead letters, oldest first, without taking them.
+    pub async fn dead_letters(&self) -> anyhow::Result<Vec<String>> {
+        let letters = self.poison.peek(32).await.context("looking at the dead letters")?;
+        letters.into_iter().map(|letter| decoded(&letter.text)).collect()
+    }
+
+    /// Messages that are on the queue, hidden ones included.
+    pub async fn waiting(&self) -> anyhow::Result<u64> {
+        self.queue.approximate_count().await.context("counting the queue")
+    }
+}
+
+fn decoded(text: &str) -> anyhow::Result<String> {
+    let bytes = STANDARD.decode(text).context("a dead letter is no base64")?;
+    String::from_utf8(bytes).context("a dead letter is no text")
+}

@@ -6,7 +6,7 @@
 //! 3. unknown 5xx and transport failures are retried, unknown 4xx are rejected;
 //! 4. what an operator can mend (credentials, permissions, the environment) never costs a message.
 //!
-//! The codes are data in [`codes`].
+//! The codes are data in `classify/codes.rs`.
 
 mod codes;
 

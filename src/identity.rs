@@ -1,8 +1,8 @@
 //! Which Entra credential, from settings, and tokens from it.
 //!
 //! One credential is chosen at start by what is set and serves Dataverse and lock storage alike. All of them come from
-//! `azure_identity`; a client certificate goes through its client-assertion credential, signed in [`certificate`], because
-//! the crate's own certificate credential would tie the executable to a system OpenSSL.
+//! `azure_identity`; a client certificate goes through its client-assertion credential, signed in `identity/certificate.rs`,
+//! because the crate's own certificate credential would tie the executable to a system OpenSSL.
 //!
 //! The SDK's retries are off: a message that gets no token goes back to the host. Secrets are in no Debug output.
 //!

@@ -17,7 +17,6 @@ use dataverse_sync::lock::local::Local;
 use dataverse_sync::sync::Sync;
 use dataverse_sync::{server, telemetry};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 /// Settings that are missing or wrong; the host would only start the same again.
@@ -82,13 +81,9 @@ fn complain(problems: &[Problem]) -> ExitCode {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupted = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let stop = stop_requested().context("listening for the signal to stop")?;
     let shutdown = async move {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
-        }
+        stop.await;
         info!("stopping: the work under way is finished first");
     };
     let listener =
@@ -106,10 +101,33 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     server::run(listener, sync, hold, shutdown).await.context("serving")
 }
 
+/// SIGTERM, or Ctrl-C. The Functions host in Azure sends neither, it kills.
+#[cfg(unix)]
+fn stop_requested() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+    })
+}
+
+/// Ctrl-C.
+#[cfg(windows)]
+fn stop_requested() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupted = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupted.recv().await;
+    })
+}
+
 fn put_together(config: Config) -> anyhow::Result<Sync> {
     // Whoever links another provider in as well would make rustls ask which one to use.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = client::http().context("preparing TLS: the system's root certificates")?;
+    let http = client::http().context("preparing TLS")?;
     let identity = Arc::new(Identity::open(config.identity, http.clone()).context("opening the Entra credential")?);
     let locks = match config.locks {
         None => None,

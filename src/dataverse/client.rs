@@ -47,9 +47,21 @@ pub struct Client {
 
 /// The one HTTP client of the process: pooled connections, no redirects, no cookies, no retries.
 ///
+/// Without root certificates (a bare container) it still serves, and every https address is refused: a process that exits
+/// would be started over and over, and this way the log and each result say what is wrong.
+///
 /// # Errors
-/// When the system has no usable root certificates.
+/// When TLS cannot be set up at all.
 pub fn http() -> reqwest::Result<reqwest::Client> {
+    builder().build().or_else(|_| {
+        tracing::error!(
+            "this system has no root certificates, so no https address can be trusted: install ca-certificates"
+        );
+        builder().tls_certs_only([]).build()
+    })
+}
+
+fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())
@@ -57,7 +69,6 @@ pub fn http() -> reqwest::Result<reqwest::Client> {
         .retry(reqwest::retry::never())
         .referer(false)
         .user_agent(concat!("dataverse-sync/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 impl Client {

@@ -3,8 +3,8 @@
 //! Every acquire proposes a fresh id, so a request whose answer was lost can be repeated, and two deliveries of one message
 //! never both believe to hold the lock. A waiter polls with exponential back-off and jitter.
 //!
-//! Only this module uses `azure_storage_blob`. The SDK's own retries are off: its default outlives a lease, and what may be
-//! repeated here is decided in [`BlobLocks::repeat`].
+//! Only this module uses `azure_storage_blob`. The SDK's own retries are off: its default outlives a lease, and what
+//! may be repeated is decided here, in one place.
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/lease-blob>
 

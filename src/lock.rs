@@ -1,6 +1,7 @@
 //! One writer per record at a time: the [`Locks`] seam, the [`Lease`] it hands out, and work that runs inside one.
 //!
-//! Contention is an answer ([`Acquired::Busy`]), never an error: an [`Error`] means that we do not know.
+//! [`local::Local`] is what the program uses: it queues the work of this process, asks the [`Locks`] behind it, and hands
+//! leases on. Contention is an answer ([`Asked::Held`], [`local::Acquired::Busy`]), never an error: an [`Error`] means that we do not know.
 //!
 //! Invariants:
 //! - a lease's clock is read before the request that starts or renews it is sent, so it never believes to live longer than
@@ -15,6 +16,7 @@
 
 pub mod blob;
 pub mod local;
+mod rhythm;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -56,14 +58,14 @@ impl fmt::Display for LockName {
     }
 }
 
-/// Exclusive locks by name, across processes.
+/// Exclusive locks by name, across processes, asked once at a time. Who waits, and how, is decided in [`local`].
 #[async_trait]
 pub trait Locks: fmt::Debug + Send + Sync {
-    /// Takes the lock, waiting at most `wait` for whoever holds it.
+    /// Asks for the lock once.
     ///
     /// # Errors
-    /// When it is not known whether the lock could be had.
-    async fn acquire(&self, name: &LockName, wait: Duration) -> Result<Acquired, Error>;
+    /// When it is not known whether it was given.
+    async fn ask(&self, name: &LockName) -> Result<Asked, Error>;
 
     /// Starts the lease's life anew.
     ///
@@ -77,11 +79,11 @@ pub trait Locks: fmt::Debug + Send + Sync {
 
 /// What asking for a lock leads to.
 #[derive(Debug)]
-pub enum Acquired {
+pub enum Asked {
     /// It is ours until the lease ends.
-    Held(Lease),
-    /// Somebody else held it for the whole wait.
-    Busy,
+    Granted(Lease),
+    /// Somebody else holds it.
+    Held,
 }
 
 /// What asking for more time leads to.
@@ -135,16 +137,14 @@ pub struct Lease {
     id: String,
     begun: Instant,
     life: Duration,
-    /// How often the lease was handed on inside this process.
-    turns: u32,
-    /// Where this process's own waiters for the same lock queue.
-    place: Option<local::Place>,
+    /// What this process knows of it beyond the storage.
+    tenure: Option<local::Tenure>,
 }
 
 impl Lease {
     /// A lease that began no later than `begun`.
     pub fn new(name: LockName, id: String, begun: Instant, life: Duration) -> Self {
-        Self { name, id, begun, life, turns: 0, place: None }
+        Self { name, id, begun, life, tenure: None }
     }
 
     /// The lock's name.
@@ -182,7 +182,7 @@ pub struct Lost;
 ///
 /// # Errors
 /// [`Lost`] when the lease ended first. The work was dropped where it stood, so a request of it may still be under way.
-pub async fn hold<T>(locks: &dyn Locks, lease: &mut Lease, work: impl Future<Output = T>) -> Result<T, Lost> {
+async fn hold<T>(locks: &dyn Locks, lease: &mut Lease, work: impl Future<Output = T>) -> Result<T, Lost> {
     let mut work = pin!(work);
     let mut due = lease.renewal_due();
     loop {
@@ -212,6 +212,11 @@ pub async fn hold<T>(locks: &dyn Locks, lease: &mut Lease, work: impl Future<Out
 
 async fn renew_when(due: Instant, locks: &dyn Locks, lease: &mut Lease) -> Result<Renewed, Error> {
     sleep_until(due).await;
+    renew_now(locks, lease).await
+}
+
+/// One renewal, with a deadline of its own.
+async fn renew_now(locks: &dyn Locks, lease: &mut Lease) -> Result<Renewed, Error> {
     match timeout(RENEW_TIMEOUT, locks.renew(lease)).await {
         Ok(renewed) => renewed,
         Err(_) => Err(Error::Unreachable { problem: "no answer to a renewal in time".to_owned() }),

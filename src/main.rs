@@ -11,7 +11,6 @@ use dataverse_sync::connection::Connection;
 use dataverse_sync::dataverse::client::{self, Client};
 use dataverse_sync::gate::Gate;
 use dataverse_sync::identity::Identity;
-use dataverse_sync::lock::Locks;
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local::Local;
 use dataverse_sync::sync::Sync;
@@ -135,8 +134,7 @@ fn put_together(config: Config) -> anyhow::Result<Sync> {
             let credential: Arc<dyn TokenCredential> = identity.clone();
             let connection = Connection::new(settings.address, &credential, http.clone());
             let blobs = BlobLocks::new(&connection, &settings.container, settings.life).context("LOCK_STORAGE")?;
-            let locks: Arc<dyn Locks> = Arc::new(Local::new(Arc::new(blobs)));
-            Some((locks, settings.wait))
+            Some((Local::new(Arc::new(blobs)), settings.wait))
         }
     };
     Ok(Sync {

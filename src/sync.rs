@@ -12,7 +12,8 @@ use std::time::Duration;
 use crate::classify;
 use crate::dataverse::{Fault, Store};
 use crate::gate::Gate;
-use crate::lock::{self, Acquired, Lease, LockName, Locks};
+use crate::lock::local::{Acquired, Local};
+use crate::lock::{self, Lease, LockName};
 use crate::outcome::{Outcome, Reason};
 use crate::record::{OnConflict, Record};
 use write::Writer;
@@ -26,7 +27,7 @@ pub struct Sync {
     /// The rows.
     pub store: Arc<dyn Store>,
     /// The locks and the longest wait for one; none with `LOCK_MODE=off`.
-    pub locks: Option<(Arc<dyn Locks>, Duration)>,
+    pub locks: Option<(Local, Duration)>,
     /// The gate in front of the store.
     pub gate: Gate,
     /// What a lost create race leads to when the record does not say.
@@ -105,7 +106,7 @@ impl Sync {
         let writer = Writer::new(self, record, delivery);
         let Some((locks, wait)) = &self.locks else { return writer.run().await };
         match locks.acquire(&name, *wait).await {
-            Ok(Acquired::Held(lease)) => under_lease(locks.as_ref(), lease, writer).await,
+            Ok(Acquired::Held(lease)) => under_lease(locks, lease, writer).await,
             Ok(Acquired::Busy) => End::because(Reason::LockBusy)
                 .detail(format!("the lock was held by another writer for {} s", wait.as_secs())),
             Err(error) => End::because(classify::judge_locks(&error)).detail(error.to_string()),
@@ -113,8 +114,8 @@ impl Sync {
     }
 }
 
-async fn under_lease(locks: &dyn Locks, mut lease: Lease, writer: Writer<'_>) -> End {
-    match lock::hold(locks, &mut lease, writer.run()).await {
+async fn under_lease(locks: &Local, mut lease: Lease, writer: Writer<'_>) -> End {
+    match locks.hold(&mut lease, writer.run()).await {
         // The write may still be under way: nobody else gets the lock before it has run out.
         Ok(end) if end.fate_unknown() => end,
         Ok(end) => {

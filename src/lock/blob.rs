@@ -1,7 +1,7 @@
 //! Leases on blobs: one empty blob per lock, in one container, both created when missing.
 //!
 //! Every acquire proposes a fresh id, so a request whose answer was lost can be repeated, and two deliveries of one message
-//! never both believe to hold the lock. A waiter polls with exponential back-off and jitter.
+//! never both believe to hold the lock.
 //!
 //! Only this module uses `azure_storage_blob`. The SDK's own retries are off: its default outlives a lease, and what
 //! may be repeated is decided here, in one place.
@@ -16,10 +16,10 @@ use azure_core::error::ErrorKind;
 use azure_core::http::RequestContent;
 use azure_storage_blob::models::{BlobClientAcquireLeaseOptions, BlockBlobClientUploadOptions};
 use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOptions};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::{Acquired, Error, Lease, LockName, Locks, Renewed};
+use super::{Asked, Error, Lease, LockName, Locks, Renewed};
 use crate::connection::Connection;
 
 /// One request to the storage must be answered within this time.
@@ -28,16 +28,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request without a usable answer is repeated at most this often.
 const MOST_REPEATS: u32 = 2;
 
-/// First and longest pause of a waiter. A held lock is usually free again after one write, about 100 ms.
-const FIRST_PAUSE: Duration = Duration::from_millis(60);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// The lease was created, or is held by someone else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Granted,
-    Held,
-}
+/// The pause before a request is repeated, on average.
+const REPEAT_PAUSE: Duration = Duration::from_millis(150);
 
 /// Locks as leases on the blobs of one container.
 pub struct BlobLocks {
@@ -63,20 +55,21 @@ impl BlobLocks {
         Ok(Self { container, life })
     }
 
-    async fn ask(&self, blob: &BlobClient, id: &str) -> Result<Asked, Error> {
+    /// Whether the lease was given; it was not when somebody else holds it.
+    async fn ask_as(&self, blob: &BlobClient, id: &str) -> Result<bool, Error> {
         let seconds = i32::try_from(self.life.as_secs()).expect("a lease lives 15 to 60 seconds");
         // Two creations at most: the container, then the blob.
         for _ in 0..3 {
             let options =
                 BlobClientAcquireLeaseOptions { proposed_lease_id: Some(id.to_owned()), ..Default::default() };
             match request(blob.acquire_lease(seconds, Some(options))).await {
-                Ok(_) => return Ok(Asked::Granted),
+                Ok(_) => return Ok(true),
                 Err(Failure::Service { status: 409, code }) if code.starts_with("LeaseAlreadyPresent") => {
-                    return Ok(Asked::Held);
+                    return Ok(false);
                 }
                 // A lease that somebody broke keeps others out until it ends.
                 Err(Failure::Service { status: 409, code }) if code == "LeaseIsBreakingAndCannotBeAcquired" => {
-                    return Ok(Asked::Held);
+                    return Ok(false);
                 }
                 Err(Failure::Service { status: 404, code }) => self.create(blob, &code).await?,
                 Err(failure) => return Err(failure.into()),
@@ -100,43 +93,29 @@ impl BlobLocks {
             Err(failure) => Err(failure.into()),
         }
     }
-
-    /// Repeats what is safe to repeat: the proposed id makes an acquire whose answer was lost harmless.
-    async fn repeat(&self, blob: &BlobClient, id: &str, deadline: Instant) -> (Instant, Result<Asked, Error>) {
-        let mut repeats = 0;
-        loop {
-            let begun = Instant::now();
-            let asked = self.ask(blob, id).await;
-            let again = matches!(&asked, Err(Error::Unreachable { .. }))
-                || matches!(&asked, Err(Error::Service { status, .. }) if *status >= 500);
-            let pause = jitter(FIRST_PAUSE * 2u32.pow(repeats + 1));
-            if !again || repeats == MOST_REPEATS || Instant::now() + pause >= deadline {
-                return (begun, asked);
-            }
-            repeats += 1;
-            sleep(pause).await;
-        }
-    }
 }
 
 #[async_trait]
 impl Locks for BlobLocks {
-    async fn acquire(&self, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
+    async fn ask(&self, name: &LockName) -> Result<Asked, Error> {
         let blob = self.container.blob_client(name.as_str());
         let id = Uuid::new_v4().to_string();
-        let deadline = Instant::now() + wait;
-        let mut pause = FIRST_PAUSE;
+        let mut repeats = 0;
         loop {
-            let (begun, asked) = self.repeat(&blob, &id, deadline).await;
-            if asked? == Asked::Granted {
-                return Ok(Acquired::Held(Lease::new(name.clone(), id, begun, self.life)));
+            let begun = Instant::now();
+            let granted = self.ask_as(&blob, &id).await;
+            let again = matches!(&granted, Err(Error::Unreachable { .. }))
+                || matches!(&granted, Err(Error::Service { status, .. }) if *status >= 500);
+            if again && repeats < MOST_REPEATS {
+                repeats += 1;
+                sleep(REPEAT_PAUSE.mul_f64(0.5 + fastrand::f64())).await;
+                continue;
             }
-            let next = Instant::now() + jitter(pause);
-            if next >= deadline {
-                return Ok(Acquired::Busy);
-            }
-            sleep_until(next).await;
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            return Ok(if granted? {
+                Asked::Granted(Lease::new(name.clone(), id, begun, self.life))
+            } else {
+                Asked::Held
+            });
         }
     }
 
@@ -206,9 +185,4 @@ async fn request<T>(request: impl Future<Output = azure_core::Result<T>>) -> Res
         ErrorKind::Credential => Failure::Token { problem: crate::identity::problem(&error) },
         _ => Failure::Unreachable { problem: "the answer was not understood".to_owned() },
     })
-}
-
-/// Between half of the pause and all of it, so that waiters do not poll in step.
-fn jitter(pause: Duration) -> Duration {
-    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -1,182 +1,322 @@
 //! Same-key work of one process queues here, first come first served, in front of the lease.
 //!
-//! Whoever holds a lease hands it on to the next in line without touching storage, as long as enough of its life is left
-//! and at most [`MOST_TURNS`] times in a row; then it goes back, so that other instances get their turn. At most one task
-//! per key talks to the storage. A key without waiters leaves nothing behind: memory does not grow with the keys seen.
+//! Whoever holds a lease hands it on to the next in line without touching storage, renewing it when less than two thirds of
+//! its life are left. A tenure ends after [`MOST_TURNS`] turns or [`LONGEST_TENURE`]; then the lease goes back, and the next in
+//! line lets others go first for [`YIELD`]. At most one task per key talks to the storage. A key without work leaves nothing
+//! behind: memory does not grow with the keys seen.
 //!
-//! It knows nothing of blobs: it wraps any [`Locks`].
+//! Nothing is lost by cancellation: a lease that was granted to, or handed to, somebody who no longer waits goes to the next
+//! in line or back to the storage.
+//!
+//! It knows nothing of blobs: it wraps any [`Locks`], and uses tokio's own primitives only.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Acquired, Error, Lease, LockName, Locks, Renewed};
+use super::rhythm::Rhythm;
+use super::{Asked, Error, Lease, LockName, Locks, Lost, Renewed, hold, renew_now};
 
-/// How often in a row a lease is handed on inside one process. Two requests then serve 16 messages, and another instance
-/// waits for 15 writes at most before its turn comes.
-pub const MOST_TURNS: u32 = 15;
+/// How many pieces of work one tenure serves: 20 writes then cost two storage requests instead of forty, and a further
+/// doubling would save one request in twenty only, while others wait twice as long.
+pub const MOST_TURNS: u32 = 20;
+
+/// How long one tenure is handed on at most: with the default wait of 10 s, two other instances get their turn in time.
+pub const LONGEST_TENURE: Duration = Duration::from_secs(3);
+
+/// How long the next in line waits after a full tenure before it asks again. A process that waits for the same key asks at
+/// intervals shorter than this when the lock is due, so it gets its turn.
+pub const YIELD: Duration = Duration::from_millis(250);
 
 /// Locks with a local queue in front.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Local {
-    storage: Arc<dyn Locks>,
-    lines: Arc<Lines>,
+    shared: Arc<Shared>,
 }
 
+/// What asking for a lock, and waiting for it, leads to.
+#[derive(Debug)]
+pub enum Acquired {
+    /// It is ours until the lease ends.
+    Held(Lease),
+    /// Somebody else held it for the whole wait.
+    Busy,
+}
+
+#[derive(Debug)]
+struct Shared {
+    storage: Arc<dyn Locks>,
+    lines: Mutex<HashMap<LockName, Line>>,
+}
+
+/// The work on one key in this process, but for the piece at its head.
 #[derive(Debug, Default)]
-struct Lines(Mutex<HashMap<LockName, VecDeque<oneshot::Sender<Turn>>>>);
+struct Line {
+    waiters: VecDeque<oneshot::Sender<Turn>>,
+    rhythm: Rhythm,
+    /// Others go first until then.
+    others_until: Option<Instant>,
+}
 
 /// What the next in line gets.
 #[derive(Debug)]
 enum Turn {
     /// The lease itself.
-    Lease(Lease),
+    Lease(Offer),
     /// The head of the line: ask the storage.
-    Ask(Place),
+    Ask(Head),
 }
 
-/// The head of the line of one key. Dropping it lets the next in line ask the storage.
-pub struct Place {
+/// The head of the line of one key. Dropping it makes the next in line the head.
+struct Head {
     name: LockName,
-    lines: Arc<Lines>,
-    passed_on: bool,
+    shared: Arc<Shared>,
+    gone: bool,
 }
 
-impl fmt::Debug for Place {
+/// A lease on its way to somebody who may have stopped waiting. Dropped on the way, it goes to the next in line or back.
+#[derive(Debug)]
+struct Offer {
+    lease: Option<Lease>,
+    shared: Arc<Shared>,
+}
+
+/// What this process knows of a lease beyond the storage.
+#[derive(Debug)]
+pub(super) struct Tenure {
+    head: Head,
+    since: Instant,
+    turns: u32,
+}
+
+impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Head").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 impl Local {
     /// Puts a local queue in front of `storage`.
     pub fn new(storage: Arc<dyn Locks>) -> Self {
-        Self { storage, lines: Arc::default() }
+        Self { shared: Arc::new(Shared { storage, lines: Mutex::default() }) }
     }
 
     /// How many keys are being worked on or waited for.
     pub fn keys(&self) -> usize {
-        self.lines.lock().len()
+        self.shared.lines().len()
     }
 
-    async fn ask(&self, place: Place, deadline: Instant) -> Result<Acquired, Error> {
-        let wait = deadline.saturating_duration_since(Instant::now());
-        let acquired = self.storage.acquire(&place.name, wait).await?;
-        Ok(match acquired {
-            Acquired::Held(mut lease) => {
-                lease.place = Some(place);
-                Acquired::Held(lease)
-            }
-            Acquired::Busy => Acquired::Busy,
-        })
-    }
-}
-
-#[async_trait]
-impl Locks for Local {
-    async fn acquire(&self, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
+    /// Takes the lock, waiting at most `wait` for whoever holds it.
+    ///
+    /// # Errors
+    /// When it is not known whether the lock could be had.
+    pub async fn acquire(&self, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
         let deadline = Instant::now() + wait;
-        let mut line = match self.lines.join(name) {
-            Joined::Head(place) => return self.ask(place, deadline).await,
-            Joined::Line(line) => line,
+        let mut turn = match self.shared.join(name) {
+            Joined::Head(head) => return self.shared.ask(head, deadline).await,
+            Joined::Line(turn) => turn,
         };
-        let turn = if let Ok(turn) = timeout_at(deadline, &mut line).await {
+        let turn = if let Ok(turn) = timeout_at(deadline, &mut turn).await {
             turn.ok()
         } else {
             // The turn may have come in the very moment in which the wait ended.
-            line.close();
-            line.try_recv().ok()
+            turn.close();
+            turn.try_recv().ok()
         };
         match turn {
-            Some(Turn::Lease(lease)) => Ok(Acquired::Held(lease)),
-            Some(Turn::Ask(place)) => self.ask(place, deadline).await,
+            Some(Turn::Lease(offer)) => Ok(Acquired::Held(offer.take())),
+            Some(Turn::Ask(head)) => self.shared.ask(head, deadline).await,
             None => Ok(Acquired::Busy),
         }
     }
 
-    async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error> {
-        self.storage.renew(lease).await
+    /// Runs `work` inside the lease, renewing it as needed.
+    ///
+    /// # Errors
+    /// [`Lost`] when the lease ended first. The work was dropped where it stood, so a request of it may still be under way.
+    pub async fn hold<T>(&self, lease: &mut Lease, work: impl Future<Output = T>) -> Result<T, Lost> {
+        hold(self.shared.storage.as_ref(), lease, work).await
     }
 
-    async fn release(&self, mut lease: Lease) {
-        let fresh = Instant::now() < lease.renewal_due();
-        if fresh && lease.turns < MOST_TURNS {
-            lease.turns += 1;
-            match self.lines.hand_on(lease) {
-                None => return,
-                Some(unwanted) => lease = unwanted,
-            }
-        }
-        let place = lease.place.take();
-        self.storage.release(lease).await;
-        drop(place);
+    /// Hands the lease on to the next in line, or gives it back.
+    pub async fn release(&self, lease: Lease) {
+        let shared = self.shared.clone();
+        // In a task of its own, so that a caller who leaves does not take the lease along.
+        let released = tokio::spawn(async move { shared.release(lease).await });
+        released.await.unwrap_or_else(|_| tracing::warn!("a lease was not released; it lapses by itself"));
     }
 }
 
 enum Joined {
-    Head(Place),
+    Head(Head),
     Line(oneshot::Receiver<Turn>),
 }
 
-impl Lines {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LockName, VecDeque<oneshot::Sender<Turn>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn lines(&self) -> MutexGuard<'_, HashMap<LockName, Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn join(self: &Arc<Self>, name: &LockName) -> Joined {
-        let mut lines = self.lock();
+        let mut lines = self.lines();
         if let Some(line) = lines.get_mut(name) {
             let (turn, wait) = oneshot::channel();
-            line.push_back(turn);
+            line.waiters.push_back(turn);
             return Joined::Line(wait);
         }
-        lines.insert(name.clone(), VecDeque::new());
-        Joined::Head(Place { name: name.clone(), lines: self.clone(), passed_on: false })
+        lines.insert(name.clone(), Line::default());
+        Joined::Head(Head { name: name.clone(), shared: self.clone(), gone: false })
     }
 
-    fn next(&self, name: &LockName) -> Option<oneshot::Sender<Turn>> {
-        self.lock().get_mut(name)?.pop_front()
+    /// Asks the storage until the lock is there or the deadline has come.
+    async fn ask(self: &Arc<Self>, head: Head, deadline: Instant) -> Result<Acquired, Error> {
+        let begun = Instant::now();
+        let (rhythm, others_until) = self.past(&head.name);
+        let mut wait = rhythm.wait();
+        let mut next = begun + wait.first(others_until.saturating_duration_since(begun));
+        loop {
+            // However short the wait is, the lock is asked for once.
+            sleep_until(next.min(deadline)).await;
+            let offer = self.ask_once(&head.name).await?;
+            let after = begun.elapsed();
+            if let Some(offer) = offer {
+                self.learn(&head.name, |rhythm| rhythm.learn(&wait, after));
+                let mut lease = offer.take();
+                lease.tenure = Some(Tenure { head, since: Instant::now(), turns: 1 });
+                return Ok(Acquired::Held(lease));
+            }
+            next = Instant::now() + wait.next(after, fastrand::f64());
+            if next >= deadline {
+                return Ok(Acquired::Busy);
+            }
+        }
     }
 
-    /// Gives the lease to the first waiter that is still there, or back.
-    fn hand_on(&self, mut lease: Lease) -> Option<Lease> {
+    /// One question, in a task of its own: if whoever asks leaves, a lease that is granted goes back.
+    async fn ask_once(self: &Arc<Self>, name: &LockName) -> Result<Option<Offer>, Error> {
+        let (answer, answered) = oneshot::channel();
+        let (shared, name) = (self.clone(), name.clone());
+        tokio::spawn(async move {
+            let asked = shared.storage.ask(&name).await.map(|asked| match asked {
+                Asked::Granted(lease) => Some(Offer { lease: Some(lease), shared: shared.clone() }),
+                Asked::Held => None,
+            });
+            drop(answer.send(asked));
+        });
+        let panicked = || Error::Unreachable { problem: "the question for the lock was not finished".to_owned() };
+        answered.await.unwrap_or_else(|_| Err(panicked()))
+    }
+
+    fn past(&self, name: &LockName) -> (Rhythm, Instant) {
+        let lines = self.lines();
+        let line = lines.get(name);
+        let now = Instant::now();
+        (line.map(|line| line.rhythm).unwrap_or_default(), line.and_then(|line| line.others_until).unwrap_or(now))
+    }
+
+    fn learn(&self, name: &LockName, lesson: impl FnOnce(&mut Rhythm)) {
+        if let Some(line) = self.lines().get_mut(name) {
+            lesson(&mut line.rhythm);
+        }
+    }
+
+    /// Hands the lease on, or gives it back.
+    async fn release(self: Arc<Self>, lease: Lease) {
+        let Some(mut lease) = self.hand_on(lease).await else { return };
+        let tenure = lease.tenure.take();
+        self.storage.release(lease).await;
+        if let Some(tenure) = &tenure {
+            let until = Instant::now() + YIELD;
+            if let Some(line) = self.lines().get_mut(&tenure.head.name) {
+                line.others_until = Some(until);
+            }
+        }
+        drop(tenure);
+    }
+
+    /// Gives the lease to the first in line who still waits; `None` when that is done.
+    async fn hand_on(self: &Arc<Self>, mut lease: Lease) -> Option<Lease> {
+        let going_on = lease.tenure.as_ref().is_some_and(Tenure::goes_on);
+        if !going_on || !self.has_waiters(&lease.name) {
+            return Some(lease);
+        }
+        if Instant::now() >= lease.renewal_due() {
+            match renew_now(self.storage.as_ref(), &mut lease).await {
+                Ok(Renewed::Extended) => {}
+                Ok(Renewed::Lost) | Err(_) => return Some(lease),
+            }
+        }
         while let Some(waiter) = self.next(&lease.name) {
-            match waiter.send(Turn::Lease(lease)) {
+            if let Some(tenure) = &mut lease.tenure {
+                tenure.turns += 1;
+            }
+            match waiter.send(Turn::Lease(Offer { lease: Some(lease), shared: self.clone() })) {
                 Ok(()) => return None,
-                Err(Turn::Lease(unwanted)) => lease = unwanted,
+                Err(Turn::Lease(offer)) => lease = offer.take(),
                 Err(Turn::Ask(_)) => unreachable!("a lease was sent"),
             }
         }
         Some(lease)
     }
+
+    fn has_waiters(&self, name: &LockName) -> bool {
+        self.lines().get(name).is_some_and(|line| line.waiters.iter().any(|waiter| !waiter.is_closed()))
+    }
+
+    fn next(&self, name: &LockName) -> Option<oneshot::Sender<Turn>> {
+        self.lines().get_mut(name)?.waiters.pop_front()
+    }
 }
 
-impl Drop for Place {
+impl Tenure {
+    fn goes_on(&self) -> bool {
+        self.turns < MOST_TURNS && self.since.elapsed() < LONGEST_TENURE
+    }
+}
+
+impl Offer {
+    fn take(mut self) -> Lease {
+        self.lease.take().expect("an offer is taken or dropped, once")
+    }
+}
+
+impl Drop for Offer {
     fn drop(&mut self) {
-        if self.passed_on {
+        let Some(lease) = self.lease.take() else { return };
+        let shared = self.shared.clone();
+        // Without a runtime the process is ending, and the lease lapses.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(shared.release(lease));
+        }
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        if self.gone {
             return;
         }
         loop {
             let waiter = {
-                let mut lines = self.lines.lock();
-                let waiter = lines.get_mut(&self.name).and_then(VecDeque::pop_front);
+                let mut lines = self.shared.lines();
+                let waiter = lines.get_mut(&self.name).and_then(|line| line.waiters.pop_front());
                 if waiter.is_none() {
                     lines.remove(&self.name);
                 }
                 waiter
             };
             let Some(waiter) = waiter else { return };
-            let place = Place { name: self.name.clone(), lines: self.lines.clone(), passed_on: false };
-            match waiter.send(Turn::Ask(place)) {
+            let head = Head { name: self.name.clone(), shared: self.shared.clone(), gone: false };
+            match waiter.send(Turn::Ask(head)) {
                 Ok(()) => return,
-                // The waiter has gone. Its place must not pass the head on a second time.
-                Err(Turn::Ask(mut place)) => place.passed_on = true,
-                Err(Turn::Lease(_)) => unreachable!("a place was sent"),
+                // Nobody waits there any more. This head goes on looking, the one that came back must not.
+                Err(Turn::Ask(mut head)) => head.gone = true,
+                Err(Turn::Lease(_)) => unreachable!("a head was sent"),
             }
         }
     }

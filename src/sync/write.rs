@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Delivery, End, Sync, order};
 use crate::classify::{self, AfterRace, Attempt, Found, Verdict, create_refused, judge, race};
@@ -18,6 +18,9 @@ use order::Stored;
 
 /// How often a row that moves under a version is read again.
 const MOST_READS: u32 = 5;
+
+/// How long the read after a write without an answer may take.
+const FATE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The first pause before something is sent again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(80);
@@ -93,6 +96,7 @@ impl<'a> Writer<'a> {
         loop {
             let fault = match self.send(form, None).await {
                 Ok(reason) => return End::because(reason),
+                Err(fault) if fault.fate_unknown() => return self.after_silence(form, fault).await,
                 Err(fault) => fault,
             };
             match judge(&fault, Attempt { form, binds: self.binds, again }) {
@@ -118,6 +122,39 @@ impl<'a> Writer<'a> {
             }
             pause(again + resends).await;
         }
+    }
+
+    /// A write without an answer may have been made. Where one read can tell that the row is as it should be, the message is
+    /// done; the fault stays with it, because the request may still be on its way, and so the lease is not given back.
+    async fn after_silence(&self, form: Form, fault: Fault) -> End {
+        let reason = match form {
+            Form::Upsert => Reason::Upserted,
+            Form::Update => Reason::Updated,
+            Form::Delete => Reason::Deleted,
+            // Whether a row that holds our values is our own creation, no read can tell.
+            Form::Create | Form::UpdateUnchanged | Form::DeleteUnchanged | Form::Read => {
+                return End::refused(Reason::Unavailable, fault);
+            }
+        };
+        let landed = timeout(FATE_TIMEOUT, self.is_as_sent(form)).await;
+        if landed != Ok(true) {
+            return End::refused(Reason::Unavailable, fault);
+        }
+        let detail = Some("no answer came, but the row is as it was sent".to_owned());
+        End { reason, detail, fault: Some(fault) }
+    }
+
+    async fn is_as_sent(&self, form: Form) -> bool {
+        if form == Form::Delete {
+            return matches!(self.store.read(self.record, &self.key_columns()).await, Ok(None));
+        }
+        let Some(columns) = select(&self.record.columns).filter(|columns| !columns.is_empty()) else { return false };
+        let row = self.store.read(self.record, &columns).await;
+        matches!(row, Ok(Some(row)) if compare(&self.record.columns, &row) == Comparison::Same)
+    }
+
+    fn key_columns(&self) -> Vec<String> {
+        self.record.key.columns().iter().map(|column| column.name.clone()).collect()
     }
 
     /// With a version: never over a newer one, whatever the lock does.
@@ -197,16 +234,14 @@ impl<'a> Writer<'a> {
                 Err(error) => return Err(read_failed(error.fault)),
             }
         }
-        let key: Vec<_> = self.record.key.columns().iter().map(|column| column.name.clone()).collect();
         // Where nothing was sent beyond the key, a row that is there holds all of it.
         let present = if self.record.columns.is_empty() { Found::Same } else { Found::Other };
-        Ok(self.read(&key).await?.map_or(Found::Nothing, |_| present))
+        Ok(self.read(&self.key_columns()).await?.map_or(Found::Nothing, |_| present))
     }
 
     /// A 404 on an update that binds a lookup: is it the row that is missing, or what the lookup points at?
     async fn row_or_parent(&self, fault: Fault) -> End {
-        let key: Vec<_> = self.record.key.columns().iter().map(|column| column.name.clone()).collect();
-        match self.read(&key).await {
+        match self.read(&self.key_columns()).await {
             Ok(Some(_)) => End::refused(Reason::ParentMissing, fault),
             Ok(None) => End::refused(Reason::NotFound, fault),
             Err(end) => end,

@@ -3,6 +3,7 @@
 //! A test that needs Azurite starts it, and fails when it cannot.
 
 mod main_job;
+mod simulation;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,191 @@
+//! The lock under every fault that a lease can meet, in simulated time: several processes, a lease service that is slow, loses
+//! requests and answers and fails, and processes that stop for longer than a lease lives.
+//!
+//! What must hold, whatever happens: no two holders of a key act inside their own deadlines, no waiter starves, and every
+//! key is free again after all have stopped. A seed decides everything, so a failing seed tells its story again:
+//!
+//! ```sh
+//! LOCK_SIMULATION_FIRST=4711 LOCK_SIMULATION_SEEDS=1 cargo test --test it simulation -- --nocapture
+//! ```
+
+mod service;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataverse_sync::lock::local::{Acquired, Local};
+use dataverse_sync::lock::{Asked, LockName, Locks as _};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use service::{Process, Remote, Service};
+
+const PROCESSES: usize = 3;
+const WORKERS: usize = 3;
+const KEYS: usize = 2;
+const TURNS: usize = 2;
+
+/// Leases of 15 s, the shortest there are.
+const LIFE: Duration = Duration::from_secs(15);
+
+/// The worst storm is over long before; who still waits then starves.
+const PATIENCE: Duration = Duration::from_hours(1);
+
+#[test]
+fn no_seed_breaks_the_lock() {
+    let (first, seeds) = (number("LOCK_SIMULATION_FIRST", 1), number("LOCK_SIMULATION_SEEDS", 10_000));
+    let begun = std::time::Instant::now();
+    // Two halves side by side: each runs its seeds on a runtime of its own.
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            scope.spawn(move || (first..first + seeds).filter(|seed| seed % 2 == half).for_each(run));
+        }
+    });
+    println!("{seeds} seeds from {first} in {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Runs one seed; prints its story when something in it must not happen.
+fn run(seed: u64) {
+    fastrand::seed(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let service = Service::new();
+    let outcome = runtime.expect("a runtime without I/O").block_on(storm(&service));
+    let broken = outcome.err().or_else(|| service.violation());
+    if let Some(broken) = broken {
+        panic!("seed {seed}: {broken}\n{}", service.story());
+    }
+}
+
+/// Everything that happens in one seed.
+async fn storm(service: &Arc<Service>) -> Result<(), String> {
+    let mut workers = JoinSet::new();
+    let mut processes = Vec::new();
+    for number in 0..PROCESSES {
+        let process = Process::new(number);
+        let local = Local::new(Arc::new(Remote::new(service.clone(), process.clone(), LIFE)));
+        for worker in 0..WORKERS {
+            let turns = turns(service.clone(), process.clone(), local.clone(), number * WORKERS + worker);
+            let process = process.clone();
+            workers.spawn(async move { process.freezing(turns).await });
+        }
+        processes.push((process, local));
+    }
+    let pauses = pauses(service.clone(), processes.iter().map(|(process, _)| process.clone()).collect());
+    let work = async { while workers.join_next().await.is_some() {} };
+    tokio::select! {
+        () = pauses => unreachable!("pauses never end"),
+        finished = timeout(PATIENCE, work) => finished.map_err(|_| "a waiter starves".to_owned())?,
+    }
+    all_is_free(service, &processes).await
+}
+
+/// Some processes stop now and then, for up to three lives of a lease.
+async fn pauses(service: Arc<Service>, processes: Vec<Arc<Process>>) {
+    loop {
+        sleep(LIFE.mul_f64(fastrand::f64() * 4.0)).await;
+        if service.is_calm() {
+            continue;
+        }
+        let process = &processes[fastrand::usize(..processes.len())];
+        let length = LIFE.mul_f64(fastrand::f64() * 3.0);
+        service.tell(&format!("process {} stops for {length:?}", process.number()));
+        process.stop_for(length);
+    }
+}
+
+/// One worker: so many turns under the lock, each until it works out.
+async fn turns(service: Arc<Service>, process: Arc<Process>, local: Local, worker: usize) {
+    for turn in 0..TURNS {
+        let name = LockName::new(format!("key-{}", fastrand::usize(..KEYS)));
+        let holder = (worker, turn);
+        let mut tries = 0;
+        while !turn_once(&service, &process, &local, &name, (holder, tries)).await {
+            tries += 1;
+            sleep(Duration::from_millis(fastrand::u64(10..2_000))).await;
+        }
+    }
+}
+
+type Holder = ((usize, usize), usize);
+
+async fn turn_once(service: &Service, process: &Process, local: &Local, name: &LockName, holder: Holder) -> bool {
+    let mut lease = match local.acquire(name, Duration::from_secs(10)).await {
+        Ok(Acquired::Held(lease)) => lease,
+        Ok(Acquired::Busy) => return false,
+        Err(error) => {
+            service.tell(&format!("{holder:?} of process {} asks for {name}: {error}", process.number()));
+            return false;
+        }
+    };
+    let work = async {
+        for _ in 0..fastrand::usize(1..6) {
+            service.act(name, holder);
+            sleep(slow()).await;
+        }
+        service.act(name, holder);
+    };
+    let done = local.hold(&mut lease, work).await;
+    service.tell(&format!("{holder:?} of process {} works on {name}: {done:?}", process.number()));
+    match done {
+        // Now and then a write's fate is unknown, and the lease is left to lapse.
+        Ok(()) if fastrand::u8(..10) == 0 => drop(lease),
+        Ok(()) => local.release(lease).await,
+        Err(_) => drop(lease),
+    }
+    done.is_ok()
+}
+
+/// Mostly a fast write, sometimes a slow plug-in.
+fn slow() -> Duration {
+    let most = if fastrand::u8(..8) == 0 { 12_000 } else { 150 };
+    Duration::from_millis(fastrand::u64(1..most))
+}
+
+async fn all_is_free(service: &Arc<Service>, processes: &[(Arc<Process>, Local)]) -> Result<(), String> {
+    service.calm_down();
+    // Requests that are still under way, and leases that nobody gives back, have come to their end by then.
+    sleep(4 * LIFE).await;
+    let visitor = Remote::new(service.clone(), Process::new(PROCESSES), LIFE);
+    for key in 0..KEYS {
+        let name = LockName::new(format!("key-{key}"));
+        match visitor.ask(&name).await {
+            Ok(Asked::Granted(_)) => {}
+            other => return Err(format!("{name} is not free at the end: {other:?}")),
+        }
+    }
+    let kept: usize = processes.iter().map(|(_, local)| local.keys()).sum();
+    if kept > 0 { Err(format!("{kept} keys are remembered although nobody works")) } else { Ok(()) }
+}
+
+/// The simulation can fail: a lock that believes in its lease for longer than the service does is caught.
+#[test]
+fn a_lock_that_counts_its_lease_from_the_answer_is_caught() {
+    let broken = (1..200).any(|seed| {
+        fastrand::seed(seed);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let service = Service::believing_longer(Duration::from_secs(8));
+        let outcome = runtime.expect("a runtime without I/O").block_on(storm(&service));
+        outcome.is_err() || service.violation().is_some()
+    });
+    assert!(broken, "none of 200 seeds noticed");
+}
+
+#[test]
+fn one_seed_tells_one_story() {
+    let story = |seed| {
+        fastrand::seed(seed);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let service = Service::new();
+        let outcome = runtime.expect("a runtime without I/O").block_on(async {
+            let begun = Instant::now();
+            storm(&service).await.map(|()| begun.elapsed())
+        });
+        (outcome, service.story())
+    };
+    assert_eq!(story(7), story(7));
+    assert_ne!(story(7), story(8));
+}

@@ -1,0 +1,268 @@
+//! The simulated lease service, the way to it, and processes that can stop.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dataverse_sync::lock::{Asked, Error, Lease, LockName, Locks, Renewed};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Holder;
+
+/// A client waits this long for an answer, and repeats an acquire twice: as `lock::blob` does.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const MOST_REPEATS: usize = 2;
+
+/// What the service knows of one blob.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    id: u64,
+    until: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    leases: HashMap<LockName, Held>,
+    ids: u64,
+    acting: HashMap<LockName, Holder>,
+    retired: HashSet<(LockName, Holder)>,
+    violation: Option<String>,
+    story: Vec<String>,
+    calm: bool,
+}
+
+/// The service, and the judge who watches the holders.
+pub(super) struct Service {
+    state: Mutex<State>,
+    begun: Mutex<Option<Instant>>,
+    belief: Duration,
+}
+
+impl Service {
+    pub(super) fn new() -> Arc<Self> {
+        Self::believing_longer(Duration::ZERO)
+    }
+
+    /// Its clients count a lease's life from so much later than the request was sent: a mistake, to see that it shows.
+    pub(super) fn believing_longer(belief: Duration) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), begun: Mutex::default(), belief })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder panics")
+    }
+
+    /// A line of the story.
+    pub(super) fn tell(&self, line: &str) {
+        let begun = *self.begun.lock().expect("no holder panics").get_or_insert_with(Instant::now);
+        let line = format!("{:>9.3} s  {line}", begun.elapsed().as_secs_f64());
+        self.state().story.push(line);
+    }
+
+    pub(super) fn story(&self) -> String {
+        self.state().story.join("\n")
+    }
+
+    pub(super) fn violation(&self) -> Option<String> {
+        self.state().violation.clone()
+    }
+
+    pub(super) fn calm_down(&self) {
+        self.state().calm = true;
+    }
+
+    pub(super) fn is_calm(&self) -> bool {
+        self.state().calm
+    }
+
+    /// A holder does something that nobody else may do at the same time. Once another has acted, its time is over.
+    pub(super) fn act(&self, name: &LockName, holder: Holder) {
+        let mut state = self.state();
+        let before = state.acting.insert(name.clone(), holder);
+        if let Some(before) = before.filter(|before| *before != holder) {
+            state.retired.insert((name.clone(), before));
+        }
+        if state.retired.contains(&(name.clone(), holder)) {
+            state.violation.get_or_insert(format!("{holder:?} acts on {name} after {before:?} did"));
+        }
+    }
+
+    fn acquire(&self, name: &LockName, id: u64, life: Duration) -> bool {
+        let mut state = self.state();
+        let now = Instant::now();
+        let taken = state.leases.get(name).is_some_and(|held| held.id != id && now < held.until);
+        if !taken {
+            state.leases.insert(name.clone(), Held { id, until: now + life });
+        }
+        !taken
+    }
+
+    /// An expired lease can be renewed while nobody else took it.
+    fn renew(&self, name: &LockName, id: u64, life: Duration) -> bool {
+        let mut state = self.state();
+        match state.leases.get_mut(name) {
+            Some(held) if held.id == id => {
+                held.until = Instant::now() + life;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn release(&self, name: &LockName, id: u64) {
+        let mut state = self.state();
+        if state.leases.get(name).is_some_and(|held| held.id == id) {
+            state.leases.remove(name);
+        }
+    }
+}
+
+/// One process: its tasks run only while it is not stopped.
+pub(super) struct Process {
+    number: usize,
+    stopped_until: Mutex<Option<Instant>>,
+}
+
+impl Process {
+    pub(super) fn new(number: usize) -> Arc<Self> {
+        Arc::new(Self { number, stopped_until: Mutex::default() })
+    }
+
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(super) fn stop_for(&self, length: Duration) {
+        *self.stopped_until.lock().expect("no holder panics") = Some(Instant::now() + length);
+    }
+
+    fn stopped(&self) -> Option<Instant> {
+        self.stopped_until.lock().expect("no holder panics").filter(|until| Instant::now() < *until)
+    }
+
+    async fn running(&self) {
+        while let Some(until) = self.stopped() {
+            sleep_until(until).await;
+        }
+    }
+
+    /// Runs `work` only while the process is not stopped.
+    pub(super) async fn freezing<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            self.running().await;
+            let done = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                // Woken while stopped: wait for the end of the stop first.
+                Poll::Pending if self.stopped().is_some() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            let mut done = pin!(done);
+            let polled = std::future::poll_fn(|cx| match self.stopped() {
+                Some(_) => Poll::Ready(None),
+                None => done.as_mut().poll(cx),
+            });
+            if let Some(done) = polled.await {
+                return done;
+            }
+        }
+    }
+}
+
+/// A process's way to the service.
+pub(super) struct Remote {
+    service: Arc<Service>,
+    process: Arc<Process>,
+    life: Duration,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("process", &self.process.number).finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    pub(super) fn new(service: Arc<Service>, process: Arc<Process>, life: Duration) -> Self {
+        Self { service, process, life }
+    }
+
+    /// One request: out, executed, back, each leg slow or lost, the service failing now and then.
+    async fn request<T>(&self, execute: impl FnOnce(&Service) -> T) -> Result<T, Error> {
+        self.process.running().await;
+        let weather = if self.service.is_calm() { 255 } else { fastrand::u8(..100) };
+        let lost = Error::Unreachable { problem: "no answer in time".to_owned() };
+        if weather < 3 {
+            sleep(REQUEST_TIMEOUT).await;
+            self.process.running().await;
+            return Err(lost);
+        }
+        sleep(leg()).await;
+        if weather < 6 {
+            self.process.running().await;
+            return Err(Error::Service { status: 503, code: "ServerBusy".to_owned() });
+        }
+        let answer = execute(&self.service);
+        if weather < 9 {
+            sleep(REQUEST_TIMEOUT).await;
+            self.process.running().await;
+            return Err(lost);
+        }
+        sleep(leg()).await;
+        self.process.running().await;
+        Ok(answer)
+    }
+}
+
+/// Mostly a few milliseconds, sometimes seconds.
+fn leg() -> Duration {
+    let most = if fastrand::u8(..20) == 0 { 3_000 } else { 20 };
+    Duration::from_millis(fastrand::u64(1..most))
+}
+
+fn number(lease: &Lease) -> u64 {
+    lease.id().parse().expect("ids are numbers here")
+}
+
+#[async_trait]
+impl Locks for Remote {
+    async fn ask(&self, name: &LockName) -> Result<Asked, Error> {
+        let id = {
+            let mut state = self.service.state();
+            state.ids += 1;
+            state.ids
+        };
+        let mut repeats = 0;
+        loop {
+            let begun = Instant::now() + self.service.belief;
+            match self.request(|service| service.acquire(name, id, self.life)).await {
+                Ok(true) => return Ok(Asked::Granted(Lease::new(name.clone(), id.to_string(), begun, self.life))),
+                Ok(false) => return Ok(Asked::Held),
+                Err(error) if repeats == MOST_REPEATS => return Err(error),
+                Err(_) => repeats += 1,
+            }
+        }
+    }
+
+    async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error> {
+        let begun = Instant::now() + self.service.belief;
+        let (name, id) = (lease.name().clone(), number(lease));
+        if self.request(|service| service.renew(&name, id, self.life)).await? {
+            lease.extend(begun);
+            return Ok(Renewed::Extended);
+        }
+        Ok(Renewed::Lost)
+    }
+
+    async fn release(&self, lease: Lease) {
+        for _ in 0..=MOST_REPEATS {
+            if self.request(|service| service.release(lease.name(), number(&lease))).await.is_ok() {
+                return;
+            }
+        }
+    }
+}

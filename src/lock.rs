@@ -15,6 +15,8 @@
 
 pub mod blob;
 pub mod local;
+#[cfg(test)]
+pub(crate) mod memory;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -30,6 +32,10 @@ pub const MARGIN: Duration = Duration::from_secs(2);
 
 /// A renewal that has no answer by then is repeated while the lease still lives.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Whoever waits for a lock asks again at least this often, and whoever has had more than a fair share of one stays away
+/// this long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Pause before a renewal without an answer is repeated.
 const RENEW_AGAIN: Duration = Duration::from_millis(500);

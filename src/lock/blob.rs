@@ -19,7 +19,7 @@ use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOpt
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
-use super::{Acquired, Error, Lease, LockName, Locks, Renewed};
+use super::{Acquired, Error, LONGEST_PAUSE, Lease, LockName, Locks, Renewed};
 use crate::connection::Connection;
 
 /// One request to the storage must be answered within this time.
@@ -28,9 +28,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request without a usable answer is repeated at most this often.
 const MOST_REPEATS: u32 = 2;
 
-/// First and longest pause of a waiter. A held lock is usually free again after one write, about 100 ms.
+/// First pause of a waiter. A held lock is usually free again after one write, about 100 ms.
 const FIRST_PAUSE: Duration = Duration::from_millis(60);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The lease was created, or is held by someone else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

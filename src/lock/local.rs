@@ -1,8 +1,9 @@
 //! Same-key work of one process queues here, first come first served, in front of the lease.
 //!
 //! Whoever holds a lease hands it on to the next in line without touching storage, as long as enough of its life is left
-//! and at most [`MOST_TURNS`] times in a row; then it goes back, so that other instances get their turn. At most one task
-//! per key talks to the storage. A key without waiters leaves nothing behind: memory does not grow with the keys seen.
+//! and at most [`MOST_TURNS`] times in a row. Then it goes back, and the next in line stays away from the storage for as long
+//! as waiters elsewhere pause between two requests, so that other instances get their turn. At most one task per key talks to
+//! the storage. A key without waiters leaves nothing behind: memory does not grow with the keys seen.
 //!
 //! It knows nothing of blobs: it wraps any [`Locks`].
 
@@ -13,9 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Acquired, Error, Lease, LockName, Locks, Renewed};
+use super::{Acquired, Error, LONGEST_PAUSE, Lease, LockName, Locks, Renewed};
 
 /// How often in a row a lease is handed on inside one process. Two requests then serve 16 messages, and another instance
 /// waits for 15 writes at most before its turn comes.
@@ -44,6 +45,8 @@ enum Turn {
 pub struct Place {
     name: LockName,
     lines: Arc<Lines>,
+    /// Until then the storage belongs to other instances.
+    rests_until: Option<Instant>,
     passed_on: bool,
 }
 
@@ -65,6 +68,9 @@ impl Local {
     }
 
     async fn ask(&self, place: Place, deadline: Instant) -> Result<Acquired, Error> {
+        if let Some(until) = place.rests_until {
+            sleep_until(until.min(deadline)).await;
+        }
         let wait = deadline.saturating_duration_since(Instant::now());
         let acquired = self.storage.acquire(&place.name, wait).await?;
         Ok(match acquired {
@@ -105,15 +111,19 @@ impl Locks for Local {
 
     async fn release(&self, mut lease: Lease) {
         let fresh = Instant::now() < lease.renewal_due();
-        if fresh && lease.turns < MOST_TURNS {
+        let used_up = !fresh || lease.turns == MOST_TURNS;
+        if !used_up {
             lease.turns += 1;
             match self.lines.hand_on(lease) {
                 None => return,
                 Some(unwanted) => lease = unwanted,
             }
         }
-        let place = lease.place.take();
+        let mut place = lease.place.take();
         self.storage.release(lease).await;
+        if let Some(place) = place.as_mut().filter(|_| used_up) {
+            place.rests_until = Some(Instant::now() + LONGEST_PAUSE);
+        }
         drop(place);
     }
 }
@@ -136,7 +146,7 @@ impl Lines {
             return Joined::Line(wait);
         }
         lines.insert(name.clone(), VecDeque::new());
-        Joined::Head(Place { name: name.clone(), lines: self.clone(), passed_on: false })
+        Joined::Head(Place { name: name.clone(), lines: self.clone(), rests_until: None, passed_on: false })
     }
 
     fn next(&self, name: &LockName) -> Option<oneshot::Sender<Turn>> {
@@ -171,7 +181,12 @@ impl Drop for Place {
                 waiter
             };
             let Some(waiter) = waiter else { return };
-            let place = Place { name: self.name.clone(), lines: self.lines.clone(), passed_on: false };
+            let place = Place {
+                name: self.name.clone(),
+                lines: self.lines.clone(),
+                rests_until: self.rests_until,
+                passed_on: false,
+            };
             match waiter.send(Turn::Ask(place)) {
                 Ok(()) => return,
                 // The waiter has gone. Its place must not pass the head on a second time.

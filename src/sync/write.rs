@@ -103,10 +103,12 @@ impl<'a> Writer<'a> {
                         Ok(found) => found,
                         Err(end) => return end,
                     };
-                    if form == Form::Create {
-                        return End::refused(create_refused(found, self.delivered_before), fault);
-                    }
-                    match race(self.policy, found, seen, resends) {
+                    let after = if form == Form::Create {
+                        create_refused(found, self.delivered_before, resends)
+                    } else {
+                        race(self.policy, found, seen, resends)
+                    };
+                    match after {
                         AfterRace::Settle(reason) => return settled_race(reason, fault),
                         AfterRace::Resend => resends += 1,
                     }

@@ -50,11 +50,13 @@ struct End {
     reason: Reason,
     detail: Option<String>,
     fault: Option<Fault>,
+    /// Whether the row may yet change although nothing says so.
+    fate_unknown: bool,
 }
 
 impl End {
     fn because(reason: Reason) -> Self {
-        Self { reason, detail: None, fault: None }
+        Self { reason, detail: None, fault: None, fate_unknown: false }
     }
 
     fn refused(reason: Reason, fault: Fault) -> Self {
@@ -62,16 +64,12 @@ impl End {
             Fault::Answered { message: Some(message), .. } => Some(message.clone()),
             other => Some(other.to_string()),
         };
-        Self { reason, detail, fault: Some(fault) }
+        Self { reason, detail, fate_unknown: fault.fate_unknown(), fault: Some(fault) }
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
-    }
-
-    fn fate_unknown(&self) -> bool {
-        self.fault.as_ref().is_some_and(Fault::fate_unknown)
     }
 }
 
@@ -116,7 +114,7 @@ impl Sync {
 async fn under_lease(locks: &dyn Locks, mut lease: Lease, writer: Writer<'_>) -> End {
     match lock::hold(locks, &mut lease, writer.run()).await {
         // The write may still be under way: nobody else gets the lock before it has run out.
-        Ok(end) if end.fate_unknown() => end,
+        Ok(end) if end.fate_unknown => end,
         Ok(end) => {
             locks.release(lease).await;
             end
@@ -127,11 +125,10 @@ async fn under_lease(locks: &dyn Locks, mut lease: Lease, writer: Writer<'_>) ->
 
 fn throttled(retry_after: Option<Duration>) -> End {
     let fault = Fault::Answered { status: 429, code: None, message: None, request_id: None, retry_after };
-    End {
-        reason: Reason::Throttled,
-        detail: Some("Dataverse asked for a pause that is not over".to_owned()),
-        fault: Some(fault),
-    }
+    End::refused(Reason::Throttled, fault).detail(match retry_after {
+        Some(_) => "Dataverse asked for a pause that is not over",
+        None => "too many requests are under way, and none ended in time",
+    })
 }
 
 #[cfg(test)]

@@ -20,6 +20,19 @@ async fn a_waiter_that_left_the_line_is_passed_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_left_the_line_is_passed_over_when_a_lease_is_dropped_too() {
+    let process = Process::new();
+    let first = process.take().await;
+    let second = process.stand_in_line(WAIT);
+    let third = process.stand_in_line(WAIT);
+    drop(second);
+    process.storage.break_lease(&process.name);
+    drop(first);
+    assert_eq!(turn_of(third).id(), "lease-2");
+    assert_eq!(process.local.keys(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_goes_back_when_all_who_waited_have_left() {
     let process = Process::new();
     let first = process.take().await;

@@ -19,7 +19,7 @@ use codes::{Meaning, meaning_of_code, meaning_of_text};
 /// How often one change is sent again in place after a deadlock.
 pub const MOST_DEADLOCKS: u32 = 3;
 
-/// How often one change is sent again in place after a lost create race.
+/// How often one change is sent again in place after a lost create race, or a 412 on a create without a row.
 pub const MOST_RESENDS: u32 = 3;
 
 /// What was asked, as far as it matters for what the answer means.
@@ -152,12 +152,15 @@ pub fn race(policy: OnConflict, found: Found, seen: bool, resends: u32) -> After
     }
 }
 
-/// Judges a 412 on a `create`: `delivered_before` says that an earlier delivery of this message may have made the row.
-pub fn create_refused(found: Found, delivered_before: bool) -> Reason {
+/// Judges a 412 on a `create` by what a read found, after `resends` in place. `delivered_before` says that an earlier delivery
+/// of this message may have made the row.
+pub fn create_refused(found: Found, delivered_before: bool, resends: u32) -> AfterRace {
     match found {
-        Found::Nothing => Reason::KeyCollision,
-        Found::Same if delivered_before => Reason::AlreadyWritten,
-        Found::Same | Found::Other => Reason::Exists,
+        Found::Same if delivered_before => AfterRace::Settle(Reason::AlreadyWritten),
+        Found::Same | Found::Other => AfterRace::Settle(Reason::Exists),
+        // Whoever won has not committed yet, or has rolled back.
+        Found::Nothing if resends < MOST_RESENDS => AfterRace::Resend,
+        Found::Nothing => AfterRace::Settle(Reason::KeyCollision),
     }
 }
 

@@ -180,8 +180,9 @@ impl Fault {
         }
     }
 
-    /// Whether the change may have been made although nothing says so.
+    /// Whether the change may have been made, or may yet be, although nothing says so: no answer, or a gateway's word that it
+    /// got none.
     pub fn fate_unknown(&self) -> bool {
-        matches!(self, Self::NoAnswer { sent: true, .. })
+        matches!(self, Self::NoAnswer { sent: true, .. } | Self::Answered { status: 502 | 504, code: None, .. })
     }
 }

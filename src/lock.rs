@@ -16,6 +16,8 @@
 
 pub mod blob;
 pub mod local;
+#[cfg(test)]
+pub(crate) mod memory;
 mod rhythm;
 
 use std::fmt;

@@ -11,8 +11,8 @@ mod json;
 mod key;
 
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 pub use error::Error;
 pub use json::{Members, Number, Value};
@@ -104,7 +104,7 @@ impl OnConflict {
 pub enum Version {
     /// A counter.
     Number(i64),
-    /// A moment.
+    /// A moment, in UTC.
     Time(OffsetDateTime),
 }
 
@@ -310,10 +310,16 @@ fn version(raw: &RawValue) -> Result<Option<Version>, Error> {
             whole.map(Version::Number).map(Some).ok_or(Error::Version)
         }
         Value::Text(text) => {
-            OffsetDateTime::parse(&text, &Rfc3339).map(|time| Some(Version::Time(time))).map_err(|_| Error::Version)
+            let time = OffsetDateTime::parse(&text, &Rfc3339).ok().and_then(in_utc).ok_or(Error::Version)?;
+            Ok(Some(Version::Time(time)))
         }
         Value::Bool(_) | Value::Nested => Err(Error::Version),
     }
+}
+
+/// The same moment in UTC, unless its year there has no four digits: it could not be written down again.
+fn in_utc(time: OffsetDateTime) -> Option<OffsetDateTime> {
+    time.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()))
 }
 
 fn columns(raw: &RawValue, key: &RecordKey) -> Result<Vec<Column>, Error> {

@@ -50,12 +50,16 @@ pub struct Delivery {
 struct End {
     reason: Reason,
     detail: Option<String>,
-    fault: Option<Fault>,
+    fault: Option<Box<Fault>>,
+    /// Whether the row may yet change although nothing says so.
+    fate_unknown: bool,
+    /// The delay that Dataverse named, now or a moment ago.
+    retry_after: Option<Duration>,
 }
 
 impl End {
     fn because(reason: Reason) -> Self {
-        Self { reason, detail: None, fault: None }
+        Self { reason, detail: None, fault: None, fate_unknown: false, retry_after: None }
     }
 
     fn refused(reason: Reason, fault: Fault) -> Self {
@@ -63,16 +67,13 @@ impl End {
             Fault::Answered { message: Some(message), .. } => Some(message.clone()),
             other => Some(other.to_string()),
         };
-        Self { reason, detail, fault: Some(fault) }
+        let (fate_unknown, retry_after) = (fault.fate_unknown(), fault.retry_after());
+        Self { reason, detail, fate_unknown, retry_after, fault: Some(Box::new(fault)) }
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
-    }
-
-    fn fate_unknown(&self) -> bool {
-        self.fault.as_ref().is_some_and(Fault::fate_unknown)
     }
 }
 
@@ -81,7 +82,7 @@ impl Sync {
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
         let name = record.key.lock_name(&record.table);
         let end = self.pass(record, LockName::new(&*name), delivery).await;
-        if let (Reason::Throttled, Some(delay)) = (end.reason, end.fault.as_ref().and_then(Fault::retry_after)) {
+        if let (Reason::Throttled, Some(delay)) = (end.reason, end.fault.as_ref().and(end.retry_after)) {
             self.gate.pause(delay);
         }
         let mut outcome = Outcome::new(end.reason);
@@ -90,11 +91,9 @@ impl Sync {
         outcome.key = Some(record.key_sent.clone());
         outcome.message_id.clone_from(&record.message_id);
         outcome.attempts = delivery.attempts;
-        outcome.dataverse = end.fault.as_ref().and_then(Fault::answer);
+        outcome.dataverse = end.fault.as_deref().and_then(Fault::answer);
         outcome.key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN)).map(str::to_owned);
-        if let (Some(_), Some(named)) = (outcome.retry_after, end.fault.as_ref().and_then(Fault::retry_after)) {
-            outcome.retry_after = Some(named);
-        }
+        outcome.retry_after = outcome.retry_after.map(|usual| end.retry_after.unwrap_or(usual));
         outcome
     }
 
@@ -117,7 +116,7 @@ impl Sync {
 async fn under_lease(locks: &Local, mut lease: Lease, writer: Writer<'_>) -> End {
     match locks.hold(&mut lease, writer.run()).await {
         // The write may still be under way: nobody else gets the lock before it has run out.
-        Ok(end) if end.fate_unknown() => end,
+        Ok(end) if end.fate_unknown => end,
         Ok(end) => {
             locks.release(lease).await;
             end
@@ -126,13 +125,13 @@ async fn under_lease(locks: &Local, mut lease: Lease, writer: Writer<'_>) -> End
     }
 }
 
+/// Nobody was asked: the gate knows.
 fn throttled(retry_after: Option<Duration>) -> End {
-    let fault = Fault::Answered { status: 429, code: None, message: None, request_id: None, retry_after };
-    End {
-        reason: Reason::Throttled,
-        detail: Some("Dataverse asked for a pause that is not over".to_owned()),
-        fault: Some(fault),
-    }
+    let end = End::because(Reason::Throttled).detail(match retry_after {
+        Some(_) => "Dataverse asked for a pause that is not over",
+        None => "too many requests are under way, and none ended in time",
+    });
+    End { retry_after, ..end }
 }
 
 #[cfg(test)]

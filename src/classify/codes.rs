@@ -122,6 +122,10 @@ pub(super) fn meaning_of_code(code: u32, message: &str) -> Option<Meaning> {
 
 /// What a text says when there is no code.
 pub(super) fn meaning_of_text(status: u16, message: &str) -> Option<Meaning> {
+    // These are about our identity or our pace, whatever they quote.
+    if matches!(status, 401 | 403 | 429) {
+        return None;
+    }
     let message = message.to_ascii_lowercase();
     if status == 404 && message.contains(MISSING) {
         return Some(Meaning::RowMissing);

@@ -14,8 +14,14 @@ use std::time::Duration;
 /// The first interval after a miss.
 const FIRST: Duration = Duration::from_millis(110);
 
-/// Intervals grow up to this.
-const LONGEST: Duration = Duration::from_millis(600);
+/// Intervals grow up to this: three questions a second.
+const LONGEST: Duration = Duration::from_millis(333);
+
+/// Jitter takes up to this share off an interval, or adds it.
+const JITTER: f64 = 0.15;
+
+/// The longest pause between two questions of one waiter.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(383);
 
 /// What the first hit takes off the next guess; each further one in a row takes twice as much.
 const STEP: Duration = Duration::from_millis(20);
@@ -62,7 +68,7 @@ impl Wait {
     /// The lock was found held `after` the begin of the wait: the pause before the next question. `jitter` lies in 0..1.
     pub(super) fn next(&mut self, after: Duration, jitter: f64) -> Duration {
         self.missed = Some(after);
-        let pause = self.interval.mul_f64(0.8 + 0.4 * jitter);
+        let pause = self.interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * jitter);
         self.interval = self.interval.mul_f64(1.4).min(LONGEST);
         pause
     }
@@ -95,6 +101,13 @@ mod tests {
         let pauses: Vec<_> = (0..8).map(|_| wait.next(Duration::ZERO, 0.5)).collect();
         assert!(pauses.is_sorted());
         assert_eq!((pauses[0], pauses[7]), (FIRST, LONGEST));
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_the_longest() {
+        let mut wait = Rhythm::default().wait();
+        let longest = (0..20).map(|_| wait.next(Duration::ZERO, 1.0)).max();
+        assert!(longest.is_some_and(|longest| longest <= LONGEST_PAUSE), "{longest:?}");
     }
 
     #[test]

@@ -87,6 +87,8 @@ fn every_problem_names_its_field() {
         (format!(r#"{{{ok},"version":1.5}}"#), "version"),
         (format!(r#"{{{ok},"version":"yesterday"}}"#), "version"),
         (format!(r#"{{{ok},"version":99999999999999999999}}"#), "version"),
+        (format!(r#"{{{ok},"version":"9999-12-31T23:59:59-01:00"}}"#), "version"),
+        (format!(r#"{{{ok},"version":"0000-01-01T00:00:00+01:00"}}"#), "version"),
         (format!(r#"{{{ok},"source":7}}"#), "source"),
         (format!(r#"{{{ok},"messageId":"a\nb"}}"#), "messageId"),
         (format!(r#"{{"table":"contacts","key":"{ID}","columns":[]}}"#), "columns"),

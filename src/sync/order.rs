@@ -7,7 +7,6 @@ use std::cmp::Ordering;
 
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
-use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 
 use crate::dataverse::Row;
@@ -58,8 +57,7 @@ pub(super) fn json(version: Version) -> String {
     match version {
         Version::Number(number) => number.to_string(),
         Version::Time(time) => {
-            let utc = time.to_offset(UtcOffset::UTC).format(&Rfc3339);
-            format!("\"{}\"", utc.expect("RFC 3339 holds every time that it was read from"))
+            format!("\"{}\"", time.format(&Rfc3339).expect("a record's version is in UTC, in a year of four digits"))
         }
     }
 }

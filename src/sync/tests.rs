@@ -1,1 +1,261 @@
+mod leases;
+mod races;
+mod store;
+mod versions;
 
+use futures::FutureExt as _;
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use super::*;
+use crate::dataverse::Written;
+use crate::lock::memory::MemoryLocks;
+use crate::record::decode;
+use store::{Answer, ScriptedStore};
+
+const SECOND: Duration = Duration::from_secs(1);
+const FIRST: Delivery = Delivery { attempts: Some(1), patience: Duration::from_secs(20) };
+const SECOND_TIME: Delivery = Delivery { attempts: Some(2), ..FIRST };
+
+const DUPLICATE: u32 = 0x8004_0237;
+const STALE: u32 = 0x8006_0882;
+const MISSING: u32 = 0x8006_0891;
+const DEADLOCK: &str = "Generic SQL error. Sql Number: 1205";
+
+/// The pipeline between a scripted store and locks in memory.
+struct World {
+    store: Arc<ScriptedStore>,
+    locks: Arc<MemoryLocks>,
+    sync: Sync,
+}
+
+impl World {
+    fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let store = Arc::new(ScriptedStore::new(answers));
+        let locks = Arc::new(MemoryLocks::new(15 * SECOND));
+        let sync = Sync {
+            store: store.clone(),
+            locks: Some((Local::new(locks.clone()), 10 * SECOND)),
+            gate: Gate::new(8),
+            on_conflict: OnConflict::Verify,
+            version_column: Some("new_version".to_owned()),
+        };
+        Self { store, locks, sync }
+    }
+
+    async fn settle(&self, record: &Record) -> Outcome {
+        self.sync.settle(record, FIRST).await
+    }
+
+    /// Settles one record, for which the whole script must be needed.
+    async fn reason(&self, record: &Record, delivery: Delivery) -> Reason {
+        let reason = self.sync.settle(record, delivery).await.reason;
+        assert_eq!(self.store.answers_left(), 0, "ended early, as {}", reason.code());
+        reason
+    }
+}
+
+/// A contact with some fields set or replaced.
+fn contact(fields: &Json) -> Record {
+    let mut message = json!({ "table": "contacts", "key": { "employeeid": "E1" }, "columns": { "firstname": "Ada" } });
+    for (name, value) in fields.as_object().expect("fields are an object") {
+        message[name] = value.clone();
+    }
+    decode(message.to_string().as_bytes()).unwrap_or_else(|(error, _)| panic!("{message}: {error}"))
+}
+
+/// A contact that refers to an account.
+fn bound_contact(operation: &str) -> Record {
+    let columns = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='7')" });
+    contact(&json!({ "operation": operation, "columns": columns }))
+}
+
+fn deadlock() -> Answer {
+    let (code, message) = (Some(0x8004_4150), Some(DEADLOCK.to_owned()));
+    Answer::Fails(Fault::Answered { status: 500, code, message, request_id: None, retry_after: None })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_is_what_the_outcome_says() {
+    for (operation, written, request, reason) in [
+        ("upsert", Written::Upserted, "upsert", Reason::Upserted),
+        ("upsert", Written::Created, "upsert", Reason::Created),
+        ("upsert", Written::Updated, "upsert", Reason::Updated),
+        ("create", Written::Created, "create", Reason::Created),
+        ("update", Written::Updated, "update", Reason::Updated),
+        ("delete", Written::Deleted, "delete", Reason::Deleted),
+    ] {
+        let world = World::new([Answer::Wrote(written)]);
+        let found = world.reason(&contact(&json!({ "operation": operation })), FIRST).await;
+        assert_eq!((found, world.store.requests()), (reason, vec![request.to_owned()]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_ends_the_record_as_its_verdict_says() {
+    for (operation, answer, reason) in [
+        ("upsert", Answer::wait(503, None), Reason::Unavailable),
+        ("create", Answer::lost(true), Reason::Unavailable),
+        ("upsert", Answer::lost(false), Reason::Unavailable),
+        ("upsert", Answer::wait(429, None), Reason::Throttled),
+        ("upsert", Answer::refused(403, 0x8004_0220), Reason::Unauthorized),
+        ("upsert", Answer::refused(412, STALE), Reason::Conflict),
+        ("upsert", Answer::refused(412, 0x8004_3239), Reason::KeyCollision),
+        ("update", Answer::refused(412, DUPLICATE), Reason::KeyCollision),
+        ("upsert", Answer::refused(412, 0x8004_0333), Reason::DuplicateDetected),
+        ("upsert", Answer::refused(400, 0x8004_4331), Reason::InvalidData),
+        ("upsert", Answer::wait(413, None), Reason::TooLarge),
+        ("upsert", Answer::refused(404, 0x8006_088A), Reason::NotFound),
+        ("update", Answer::refused(404, MISSING), Reason::NotFound),
+        ("delete", Answer::refused(404, MISSING), Reason::AlreadyAbsent),
+    ] {
+        let world = World::new([answer.clone()]);
+        let found = world.reason(&contact(&json!({ "operation": operation })), FIRST).await;
+        assert_eq!(found, reason, "{operation} {answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_tells_whose_it_is_and_what_dataverse_said() {
+    let fault = Fault::Answered {
+        status: 400,
+        code: Some(0x8004_4331),
+        message: Some("firstname is too long".to_owned()),
+        request_id: Some("req-7".to_owned()),
+        retry_after: None,
+    };
+    let world = World::new([Answer::Fails(fault)]);
+    let outcome = world.sync.settle(&contact(&json!({ "messageId": "m-1" })), SECOND_TIME).await;
+    assert_eq!(
+        serde_json::to_value(&outcome).expect("an outcome is plain data"),
+        json!({
+            "outcome": "rejected", "reason": "invalid_data", "detail": "firstname is too long",
+            "table": "contacts", "key": { "employeeid": "E1" }, "messageId": "m-1", "attempts": 2,
+            "dataverse": { "status": 400, "code": "0x80044331", "message": "firstname is too long", "requestId": "req-7" },
+        })
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_is_shown_to_logs_as_the_start_of_its_hash() {
+    let world = World::new([Answer::Wrote(Written::Upserted)]);
+    let record = contact(&json!({}));
+    let shown = world.settle(&record).await.key_hash.expect("every record has a key");
+    assert!(record.key.lock_name("contacts").starts_with(&format!("contacts-{shown}")));
+    assert_eq!(shown.len(), HASH_SHOWN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_404_on_a_record_that_refers_to_another_row_is_told_apart_by_a_read() {
+    let missing = || Answer::refused(404, MISSING);
+    for (operation, answers, reason) in [
+        ("upsert", vec![missing()], Reason::ParentMissing),
+        ("create", vec![missing()], Reason::ParentMissing),
+        ("update", vec![missing(), Answer::Row("{}")], Reason::ParentMissing),
+        ("update", vec![missing(), Answer::NoRow], Reason::NotFound),
+        ("update", vec![missing(), Answer::wait(503, None)], Reason::Unavailable),
+        ("delete", vec![missing()], Reason::AlreadyAbsent),
+    ] {
+        let found = World::new(answers.clone()).reason(&bound_contact(operation), FIRST).await;
+        assert_eq!(found, reason, "{operation} {answers:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_in_the_key_can_lack_its_parent_too() {
+    let key = json!({ "_parentcustomerid_value": "9b2e0c3a-1111-4222-8333-444455556666" });
+    let world = World::new([Answer::refused(404, MISSING)]);
+    assert_eq!(world.reason(&contact(&json!({ "key": key })), FIRST).await, Reason::ParentMissing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_on_a_present_row_is_ours_only_when_delivered_before() {
+    for (row, delivery, reason) in [
+        (r#"{"firstname":"Ada"}"#, FIRST, Reason::Exists),
+        (r#"{"firstname":"Ada"}"#, SECOND_TIME, Reason::AlreadyWritten),
+        (r#"{"firstname":"Eve"}"#, FIRST, Reason::Exists),
+        (r#"{"firstname":"Eve"}"#, SECOND_TIME, Reason::Exists),
+        (r#"{"firstname":"Ada"}"#, Delivery { attempts: None, ..FIRST }, Reason::Exists),
+    ] {
+        let world = World::new([Answer::refused(412, DUPLICATE), Answer::Row(row)]);
+        let found = world.reason(&contact(&json!({ "operation": "create" })), delivery).await;
+        assert_eq!(found, reason, "{row} {delivery:?}");
+        assert_eq!(world.store.requests(), ["create", "read firstname"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_lost_to_nobody_is_sent_again_before_it_is_rejected() {
+    let refused = || [Answer::refused(412, DUPLICATE), Answer::NoRow];
+    let create = contact(&json!({ "operation": "create" }));
+    let world = World::new(refused().into_iter().chain([Answer::Wrote(Written::Created)]));
+    assert_eq!(world.reason(&create, FIRST).await, Reason::Created, "the winner rolled back");
+    let world = World::new((0..4).flat_map(|_| refused()));
+    assert_eq!(world.reason(&create, FIRST).await, Reason::KeyCollision);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadlock_is_repeated_in_place_three_times_at_most() {
+    let world = World::new([deadlock(), Answer::Wrote(Written::Upserted)]);
+    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Upserted);
+    let world = World::new((0..4).map(|_| deadlock()));
+    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_catch_all_code_gets_one_more_try() {
+    let unclear = || Answer::refused(400, 0x8004_0216);
+    let world = World::new([unclear(), unclear()]);
+    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::InvalidData);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_that_dataverse_names_is_passed_on() {
+    for (status, reason) in [(429, Reason::Throttled), (503, Reason::Unavailable)] {
+        for (named, told) in [(Some(42 * SECOND), Some(42 * SECOND)), (None, reason.default_retry_after())] {
+            let outcome = World::new([Answer::wait(status, named)]).settle(&contact(&json!({}))).await;
+            assert_eq!((outcome.reason, outcome.retry_after), (reason, told));
+        }
+    }
+    let outcome = World::new([Answer::wait(400, Some(SECOND))]).settle(&contact(&json!({}))).await;
+    assert_eq!((outcome.reason, outcome.retry_after), (Reason::InvalidData, None), "a delay causes no retry");
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_closes_the_gate_for_the_next() {
+    let throttled_write = vec![Answer::wait(429, Some(30 * SECOND))];
+    let throttled_read = vec![Answer::refused(412, DUPLICATE), Answer::wait(429, Some(30 * SECOND))];
+    for answers in [throttled_write, throttled_read] {
+        let world = World::new(answers.into_iter().chain([Answer::Wrote(Written::Upserted)]));
+        assert_eq!(world.settle(&contact(&json!({}))).await.reason, Reason::Throttled);
+        let locked = world.locks.count_all();
+        let impatient = world.settle(&contact(&json!({}))).await;
+        assert_eq!((impatient.reason, impatient.retry_after), (Reason::Throttled, Some(30 * SECOND)));
+        assert_eq!((world.store.answers_left(), world.locks.count_all()), (1, locked), "nobody was asked");
+        let begun = Instant::now();
+        let patient = Delivery { patience: 60 * SECOND, ..FIRST };
+        assert_eq!(world.reason(&contact(&json!({})), patient).await, Reason::Upserted);
+        assert_eq!(begun.elapsed(), 30 * SECOND);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_without_a_delay_leaves_the_gate_open() {
+    let world = World::new([Answer::wait(429, None), Answer::Wrote(Written::Upserted)]);
+    assert_eq!(world.settle(&contact(&json!({}))).await.reason, Reason::Throttled);
+    assert_eq!(world.settle(&contact(&json!({}))).await.reason, Reason::Upserted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_gate_is_told_apart_from_a_closed_one() {
+    let mut world = World::new([Answer::Hangs]);
+    world.sync.gate = Gate::new(1);
+    world.sync.locks = None;
+    let record = contact(&json!({}));
+    let mut stuck = Box::pin(world.settle(&record));
+    assert!(stuck.as_mut().now_or_never().is_none());
+    let begun = Instant::now();
+    let outcome = world.settle(&record).await;
+    assert_eq!((outcome.reason, begun.elapsed()), (Reason::Throttled, FIRST.patience));
+    assert_eq!(outcome.detail.as_deref(), Some("too many requests are under way, and none ended in time"));
+}

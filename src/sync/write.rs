@@ -13,7 +13,7 @@ use crate::classify::{self, AfterRace, Attempt, Found, Verdict, create_refused, 
 use crate::dataverse::compare::{Comparison, compare, select};
 use crate::dataverse::{Change, Fault, Form, Row, Store, Written};
 use crate::outcome::Reason;
-use crate::record::{OnConflict, Operation, Record, Version};
+use crate::record::{KeyValue, OnConflict, Operation, Record, Version};
 use order::Stored;
 
 /// How often a row that moves under a version is read again.
@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
             record,
             policy: record.on_conflict.unwrap_or(sync.on_conflict),
             stamp: stamp.map(|(column, version)| Stamp { column, version, json: order::json(version) }),
-            binds: record.columns.iter().any(|column| column.name.ends_with("@odata.bind")),
+            binds: binds(record),
             delivered_before: delivery.attempts.is_some_and(|attempts| attempts > 1),
         }
     }
@@ -107,10 +107,12 @@ impl<'a> Writer<'a> {
                         Ok(found) => found,
                         Err(end) => return end,
                     };
-                    if form == Form::Create {
-                        return End::refused(create_refused(found, self.delivered_before), fault);
-                    }
-                    match race(self.policy, found, seen, resends) {
+                    let after = if form == Form::Create {
+                        create_refused(found, self.delivered_before, resends)
+                    } else {
+                        race(self.policy, found, seen, resends)
+                    };
+                    match after {
                         AfterRace::Settle(reason) => return settled_race(reason, fault),
                         AfterRace::Resend => resends += 1,
                     }
@@ -118,7 +120,13 @@ impl<'a> Writer<'a> {
                 }
                 // Nothing was asked of the row's version, so somebody's header did; the host may try again.
                 Verdict::Moved => return End::refused(Reason::Conflict, fault),
-                Verdict::RowOrParent => return self.row_or_parent(fault).await,
+                Verdict::RowOrParent => {
+                    return match self.is_present().await {
+                        Ok(true) => End::refused(Reason::ParentMissing, fault),
+                        Ok(false) => End::refused(Reason::NotFound, fault),
+                        Err(end) => end,
+                    };
+                }
             }
             pause(again + resends).await;
         }
@@ -141,7 +149,7 @@ impl<'a> Writer<'a> {
             return End::refused(Reason::Unavailable, fault);
         }
         let detail = Some("no answer came, but the row is as it was sent".to_owned());
-        End { reason, detail, fault: Some(fault) }
+        End { reason, detail, ..End::refused(reason, fault) }
     }
 
     async fn is_as_sent(&self, form: Form) -> bool {
@@ -177,7 +185,12 @@ impl<'a> Writer<'a> {
             match judge(&fault, Attempt { form, binds: self.binds, again }) {
                 Verdict::Settle(reason) => return End::refused(reason, fault),
                 Verdict::Again => again += 1,
-                Verdict::RowOrParent => return self.row_or_parent(fault).await,
+                Verdict::RowOrParent => match self.is_present().await {
+                    Ok(true) => return End::refused(Reason::ParentMissing, fault),
+                    // It was there a moment ago, so it has moved.
+                    Ok(false) => {}
+                    Err(end) => return end,
+                },
                 Verdict::LostRace | Verdict::Moved if reads == MOST_READS => {
                     // A row that never shows itself is no race: another key, or the recycle bin.
                     let reason = if seen { Reason::Conflict } else { Reason::KeyCollision };
@@ -236,22 +249,24 @@ impl<'a> Writer<'a> {
         }
         // Where nothing was sent beyond the key, a row that is there holds all of it.
         let present = if self.record.columns.is_empty() { Found::Same } else { Found::Other };
-        Ok(self.read(&self.key_columns()).await?.map_or(Found::Nothing, |_| present))
+        Ok(if self.is_present().await? { present } else { Found::Nothing })
     }
 
-    /// A 404 on an update that binds a lookup: is it the row that is missing, or what the lookup points at?
-    async fn row_or_parent(&self, fault: Fault) -> End {
-        match self.read(&self.key_columns()).await {
-            Ok(Some(_)) => End::refused(Reason::ParentMissing, fault),
-            Ok(None) => End::refused(Reason::NotFound, fault),
-            Err(end) => end,
-        }
+    /// Whether there is a row by our key.
+    async fn is_present(&self) -> Result<bool, End> {
+        Ok(self.read(&self.key_columns()).await?.is_some())
     }
+}
+
+/// Whether the record refers to another row, by a column or by a lookup in its key.
+fn binds(record: &Record) -> bool {
+    record.columns.iter().any(|column| column.name.ends_with("@odata.bind"))
+        || record.key.columns().iter().any(|column| matches!(column.value, KeyValue::Guid(_)))
 }
 
 fn settled_race(reason: Reason, fault: Fault) -> End {
     match reason {
-        Reason::AlreadyWritten | Reason::WrittenElsewhere => End { reason, detail: None, fault: Some(fault) },
+        Reason::AlreadyWritten | Reason::WrittenElsewhere => End { detail: None, ..End::refused(reason, fault) },
         other => End::refused(other, fault),
     }
 }
@@ -262,15 +277,14 @@ fn incomparable(stamp: &Stamp<'_>) -> End {
     End::because(Reason::InvalidData).detail(text)
 }
 
-/// A read that failed leaves the record where it was.
+/// A read that failed leaves the record where it was, and the row as well.
 fn read_failed(fault: Fault) -> End {
     let attempt = Attempt { form: Form::Read, binds: false, again: classify::MOST_DEADLOCKS };
-    match judge(&fault, attempt) {
-        Verdict::Settle(reason) => End::refused(reason, fault),
-        Verdict::LostRace | Verdict::Moved | Verdict::RowOrParent | Verdict::Again => {
-            End::refused(Reason::Unavailable, fault)
-        }
-    }
+    let reason = match judge(&fault, attempt) {
+        Verdict::Settle(reason) => reason,
+        Verdict::LostRace | Verdict::Moved | Verdict::RowOrParent | Verdict::Again => Reason::Unavailable,
+    };
+    End { fate_unknown: false, ..End::refused(reason, fault) }
 }
 
 /// Between half of the pause and all of it, so that rivals do not meet again.

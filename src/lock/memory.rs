@@ -1,0 +1,147 @@
+//! Locks in memory, for tests: exclusive and expiring on tokio's clock, as leases on blobs are, with faults on demand.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{Asked, Error, Lease, LockName, Locks, Renewed};
+
+/// What the storage is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    Acquire,
+    Renew,
+    Release,
+}
+
+/// How a request fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// 403
+    Refused,
+    /// No connection. Nothing has happened.
+    Unreachable,
+    /// Never an answer. Nothing has happened.
+    Hanging,
+}
+
+/// The lock storage that all processes of a test share.
+#[derive(Debug)]
+pub(crate) struct MemoryLocks {
+    life: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    holders: HashMap<LockName, Holder>,
+    faults: VecDeque<(Request, Fault)>,
+    requests: Vec<Request>,
+    granted: u32,
+}
+
+#[derive(Debug)]
+struct Holder {
+    id: String,
+    until: Instant,
+}
+
+impl MemoryLocks {
+    /// Locks whose leases live for `life`.
+    pub(crate) fn new(life: Duration) -> Self {
+        Self { life, state: Mutex::default() }
+    }
+
+    /// The next requests of that kind fail, one for each fault.
+    pub(crate) fn fail(&self, request: Request, faults: impl IntoIterator<Item = Fault>) {
+        self.state().faults.extend(faults.into_iter().map(|fault| (request, fault)));
+    }
+
+    /// Somebody breaks the lease: its holder is not told.
+    pub(crate) fn break_lease(&self, name: &LockName) {
+        self.state().holders.remove(name);
+    }
+
+    /// How many requests of that kind came.
+    pub(crate) fn count(&self, request: Request) -> usize {
+        self.state().requests.iter().filter(|asked| **asked == request).count()
+    }
+
+    /// How many requests came.
+    pub(crate) fn count_all(&self) -> usize {
+        self.state().requests.len()
+    }
+
+    /// Whether a lease on `name` is alive.
+    pub(crate) fn is_held(&self, name: &LockName) -> bool {
+        self.state().holders.get(name).is_some_and(|holder| Instant::now() < holder.until)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn receive(&self, request: Request) -> Result<(), Error> {
+        let fault = {
+            let mut state = self.state();
+            state.requests.push(request);
+            let scripted = state.faults.iter().position(|(failing, _)| *failing == request);
+            scripted.and_then(|position| state.faults.remove(position))
+        };
+        match fault.map(|(_, fault)| fault) {
+            None => Ok(()),
+            Some(Fault::Refused) => Err(Error::Refused { status: 403, code: "AuthorizationFailure".to_owned() }),
+            Some(Fault::Unreachable) => Err(Error::Unreachable { problem: "no connection".to_owned() }),
+            Some(Fault::Hanging) => pending().await,
+        }
+    }
+
+    fn take(&self, name: &LockName) -> Option<Lease> {
+        let begun = Instant::now();
+        let mut state = self.state();
+        if state.holders.get(name).is_some_and(|holder| begun < holder.until) {
+            return None;
+        }
+        state.granted += 1;
+        let id = format!("lease-{}", state.granted);
+        state.holders.insert(name.clone(), Holder { id: id.clone(), until: begun + self.life });
+        Some(Lease::new(name.clone(), id, begun, self.life))
+    }
+}
+
+#[async_trait]
+impl Locks for MemoryLocks {
+    async fn ask(&self, name: &LockName) -> Result<Asked, Error> {
+        self.receive(Request::Acquire).await?;
+        Ok(self.take(name).map_or(Asked::Held, Asked::Granted))
+    }
+
+    async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error> {
+        let begun = Instant::now();
+        self.receive(Request::Renew).await?;
+        let mut state = self.state();
+        // A lease that has ended can be renewed as long as nobody else has taken the lock.
+        match state.holders.get_mut(lease.name()).filter(|holder| holder.id == lease.id()) {
+            None => Ok(Renewed::Lost),
+            Some(holder) => {
+                holder.until = begun + self.life;
+                lease.extend(begun);
+                Ok(Renewed::Extended)
+            }
+        }
+    }
+
+    async fn release(&self, lease: Lease) {
+        if self.receive(Request::Release).await.is_err() {
+            return;
+        }
+        let mut state = self.state();
+        if state.holders.get(lease.name()).is_some_and(|holder| holder.id == lease.id()) {
+            state.holders.remove(lease.name());
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The lock around the write: who waits, who stops, and when the lease is given back.
+
+use std::iter::repeat_n;
+
+use tokio::time::sleep;
+
+use super::*;
+use crate::lock::Locks as _;
+use crate::lock::memory::{Fault as StorageFault, Request};
+
+const UPSERTED: Answer = Answer::Wrote(Written::Upserted);
+
+fn lock_of(record: &Record) -> LockName {
+    LockName::new(record.key.lock_name(&record.table))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_written_under_its_lock_which_is_free_afterwards() {
+    let world = World::new([Answer::Slow(SECOND, Written::Upserted)]);
+    let record = contact(&json!({}));
+    let meanwhile = async {
+        sleep(SECOND / 2).await;
+        world.locks.is_held(&lock_of(&record))
+    };
+    let (outcome, held) = tokio::join!(world.settle(&record), meanwhile);
+    assert_eq!((outcome.reason, held), (Reason::Upserted, true));
+    assert!(!world.locks.is_held(&lock_of(&record)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_write_is_covered_by_renewals() {
+    let world = World::new([Answer::Slow(40 * SECOND, Written::Upserted)]);
+    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Upserted);
+    assert_eq!((world.locks.count(Request::Renew), world.locks.count(Request::Release)), (7, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_is_written_by_one_message_at_a_time_and_other_keys_meanwhile() {
+    let mut world = World::new([const { Answer::Slow(SECOND, Written::Upserted) }; 3]);
+    world.sync.locks = Some((Local::new(world.locks.clone()), 10 * SECOND));
+    let (record, other) = (contact(&json!({})), contact(&json!({ "key": { "employeeid": "E2" } })));
+    let begun = Instant::now();
+    let timed = async |record| (world.settle(record).await.reason, begun.elapsed());
+    let ends = tokio::join!(timed(&record), timed(&record), timed(&other));
+    let upserted_after = |seconds| (Reason::Upserted, seconds * SECOND);
+    assert_eq!(ends, (upserted_after(1), upserted_after(2), upserted_after(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_stays_held_is_busy_after_the_wait() {
+    let world = World::new([]);
+    let record = contact(&json!({}));
+    let rival = world.locks.ask(&lock_of(&record)).await;
+    let begun = Instant::now();
+    let outcome = world.settle(&record).await;
+    assert_eq!((outcome.reason, begun.elapsed()), (Reason::LockBusy, 10 * SECOND));
+    assert_eq!(outcome.detail.as_deref(), Some("the lock was held by another writer for 10 s"));
+    drop(rival);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_answer_about_the_lock_nothing_is_written() {
+    for fault in [StorageFault::Refused, StorageFault::Unreachable] {
+        let world = World::new([]);
+        world.locks.fail(Request::Acquire, [fault]);
+        assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::StorageUnavailable, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_stops_when_its_lease_is_lost_and_releases_nothing() {
+    let world = World::new([Answer::Hangs]);
+    let record = contact(&json!({}));
+    let begun = Instant::now();
+    let (outcome, ()) = tokio::join!(world.settle(&record), async {
+        sleep(SECOND).await;
+        world.locks.break_lease(&lock_of(&record));
+    });
+    assert_eq!((outcome.reason, begun.elapsed()), (Reason::LockLost, 5 * SECOND));
+    assert_eq!(world.locks.count(Request::Release), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_stops_before_a_lease_ends_that_cannot_be_renewed() {
+    let world = World::new([Answer::Hangs]);
+    world.locks.fail(Request::Renew, repeat_n(StorageFault::Unreachable, 100));
+    let record = contact(&json!({}));
+    let begun = Instant::now();
+    assert_eq!(world.settle(&record).await.reason, Reason::LockLost);
+    assert_eq!(begun.elapsed(), 13 * SECOND);
+    assert!(world.locks.is_held(&lock_of(&record)), "the write may still be under way");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_of_unknown_fate_keeps_its_lease_until_that_lapses() {
+    let world = World::new([Answer::lost(true), Answer::NoRow, UPSERTED]);
+    let record = contact(&json!({}));
+    let begun = Instant::now();
+    assert_eq!(world.settle(&record).await.reason, Reason::Unavailable);
+    assert_eq!(world.locks.count(Request::Release), 0);
+    assert_eq!(world.settle(&record).await.reason, Reason::LockBusy);
+    assert_eq!(world.settle(&record).await.reason, Reason::Upserted);
+    assert!(begun.elapsed() >= 15 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_an_answer_is_settled_by_a_row_that_holds_it_and_still_keeps_its_lease() {
+    for (operation, row, reason) in [
+        ("upsert", Answer::Row(r#"{"firstname":"Ada"}"#), Reason::Upserted),
+        ("update", Answer::Row(r#"{"firstname":"Ada"}"#), Reason::Updated),
+        ("delete", Answer::NoRow, Reason::Deleted),
+        ("upsert", Answer::Row(r#"{"firstname":"Grace"}"#), Reason::Unavailable),
+        ("update", Answer::NoRow, Reason::Unavailable),
+        ("delete", Answer::Row("{}"), Reason::Unavailable),
+        ("upsert", Answer::Hangs, Reason::Unavailable),
+        ("upsert", Answer::lost(true), Reason::Unavailable),
+    ] {
+        for silence in [Answer::lost(true), Answer::wait(504, None)] {
+            let world = World::new([silence, row.clone()]);
+            let found = world.reason(&contact(&json!({ "operation": operation })), FIRST).await;
+            assert_eq!((found, world.locks.count(Request::Release)), (reason, 0), "{operation} {row:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_a_create_without_an_answer_was_ours_no_read_can_tell() {
+    let world = World::new([Answer::lost(true)]);
+    assert_eq!(world.reason(&contact(&json!({ "operation": "create" })), FIRST).await, Reason::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_of_known_fate_releases_its_lease() {
+    let no_token = Fault::NoToken { refused: false, problem: "no answer in time".to_owned() };
+    for answers in [
+        vec![UPSERTED],
+        vec![Answer::wait(503, None)],
+        vec![Answer::wait(429, Some(SECOND))],
+        vec![Answer::refused(400, 0x8004_4331)],
+        vec![Answer::lost(false)],
+        vec![Answer::Fails(no_token)],
+        vec![Answer::Fails(Fault::NotAddressable { column: "employeeid".to_owned() })],
+        // A read without an answer has changed nothing.
+        vec![Answer::refused(412, DUPLICATE), Answer::lost(true)],
+    ] {
+        let world = World::new(answers.clone());
+        world.settle(&contact(&json!({}))).await;
+        assert_eq!(world.locks.count(Request::Release), 1, "{answers:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_write_of_unknown_fate_keeps_its_lease_too() {
+    let world = World::new([deadlock(), Answer::lost(true), Answer::NoRow]);
+    world.settle(&contact(&json!({}))).await;
+    assert_eq!(world.locks.count(Request::Release), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_locks_the_record_is_written_all_the_same() {
+    let mut world = World::new([UPSERTED]);
+    world.sync.locks = None;
+    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Upserted);
+    assert_eq!(world.locks.count_all(), 0);
+}

@@ -1,0 +1,145 @@
+//! A lost create race, by policy. The pauses between the tries pass on the paused clock.
+
+use super::*;
+
+fn lost() -> Answer {
+    Answer::refused(412, DUPLICATE)
+}
+
+const SAME: Answer = Answer::Row(r#"{"firstname":"Ada"}"#);
+const OTHER: Answer = Answer::Row(r#"{"firstname":"Eve"}"#);
+const UPSERTED: Answer = Answer::Wrote(Written::Upserted);
+
+async fn settle(policy: &str, answers: impl IntoIterator<Item = Answer>) -> (Reason, Vec<String>) {
+    let world = World::new(answers);
+    let reason = world.reason(&contact(&json!({ "onConflict": policy })), FIRST).await;
+    (reason, world.store.requests())
+}
+
+fn requests(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_skips_when_the_row_holds_our_values() {
+    let settled = settle("verify", [lost(), SAME]).await;
+    assert_eq!(settled, (Reason::AlreadyWritten, requests(&["upsert", "read firstname"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_sends_again_when_the_row_differs() {
+    let settled = settle("verify", [lost(), OTHER, UPSERTED]).await;
+    assert_eq!(settled, (Reason::Upserted, requests(&["upsert", "read firstname", "upsert"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_rejects_a_412_on_a_row_that_was_already_there() {
+    let (reason, _) = settle("verify", [lost(), OTHER, lost(), OTHER]).await;
+    assert_eq!(reason, Reason::KeyCollision, "that was an update, so the key is another one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_sends_again_three_times_at_most_when_there_is_no_row() {
+    let (reason, requests) = settle("verify", (0..4).flat_map(|_| [lost(), Answer::NoRow])).await;
+    assert_eq!(reason, Reason::KeyCollision);
+    assert_eq!(requests.iter().filter(|request| *request == "upsert").count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_finds_the_row_that_its_winner_commits_late() {
+    let (reason, _) = settle("verify", [lost(), Answer::NoRow, lost(), SAME]).await;
+    assert_eq!(reason, Reason::AlreadyWritten);
+    let (reason, _) = settle("verify", [lost(), Answer::NoRow, lost(), OTHER, UPSERTED]).await;
+    assert_eq!(reason, Reason::Upserted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_sends_again_what_it_cannot_compare() {
+    for columns in [json!({ "a": [1] }), json!({ "p@odata.bind": "/accounts(accountnumber='7')" })] {
+        let world = World::new([lost(), Answer::Row("{}"), UPSERTED]);
+        assert_eq!(world.reason(&contact(&json!({ "columns": columns })), FIRST).await, Reason::Upserted);
+        assert_eq!(world.store.requests(), ["upsert", "read employeeid", "upsert"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_looks_for_the_row_alone_when_a_column_has_another_name() {
+    let columns = json!({ "parent_account@odata.bind": "/accounts(9b2e0c3a-1111-4222-8333-444455556666)" });
+    let world = World::new([lost(), Answer::wait(400, None), Answer::Row("{}"), UPSERTED]);
+    assert_eq!(world.reason(&contact(&json!({ "columns": columns })), FIRST).await, Reason::Upserted);
+    assert_eq!(world.store.requests(), ["upsert", "read _parent_account_value", "read employeeid", "upsert"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_is_content_with_the_row_when_nothing_but_the_key_was_sent() {
+    let world = World::new([lost(), Answer::Row("{}")]);
+    assert_eq!(world.reason(&contact(&json!({ "columns": {} })), FIRST).await, Reason::AlreadyWritten);
+    assert_eq!(world.store.requests(), ["upsert", "read employeeid"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn skip_is_content_with_any_row() {
+    for row in [SAME, OTHER] {
+        let settled = settle("skip", [lost(), row]).await;
+        assert_eq!(settled, (Reason::WrittenElsewhere, requests(&["upsert", "read employeeid"])));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn skip_never_skips_without_a_row() {
+    let (reason, _) = settle("skip", [lost(), Answer::NoRow, UPSERTED]).await;
+    assert_eq!(reason, Reason::Upserted);
+    let (reason, _) = settle("skip", (0..4).flat_map(|_| [lost(), Answer::NoRow])).await;
+    assert_eq!(reason, Reason::KeyCollision);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_sends_again_without_looking() {
+    let settled = settle("retry", [lost(), lost(), UPSERTED]).await;
+    assert_eq!(settled, (Reason::Upserted, requests(&["upsert", "upsert", "upsert"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_leaves_the_rest_to_the_host_after_three_more_tries() {
+    let settled = settle("retry", (0..4).map(|_| lost())).await;
+    assert_eq!(settled, (Reason::Conflict, requests(&["upsert"; 4])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_setting_decides_for_records_that_do_not() {
+    let mut world = World::new([lost(), OTHER]);
+    world.sync.on_conflict = OnConflict::Skip;
+    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::WrittenElsewhere);
+    let mut world = World::new([lost(), SAME]);
+    world.sync.on_conflict = OnConflict::Retry;
+    assert_eq!(world.reason(&contact(&json!({ "onConflict": "verify" })), FIRST).await, Reason::AlreadyWritten);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_fails_ends_the_race_with_what_it_met() {
+    for (answer, reason) in [
+        (Answer::wait(503, None), Reason::Unavailable),
+        (Answer::wait(429, None), Reason::Throttled),
+        (Answer::wait(403, None), Reason::Unauthorized),
+        (Answer::lost(true), Reason::Unavailable),
+        (deadlock(), Reason::Unavailable),
+    ] {
+        let (found, _) = settle("verify", [lost(), answer.clone()]).await;
+        assert_eq!(found, reason, "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rivals_pause_longer_each_time_and_not_in_step() {
+    let (begun, longest) = (Instant::now(), Duration::from_millis(80 + 160 + 320));
+    settle("retry", (0..4).map(|_| lost())).await;
+    // Each sleep ends on the timer's next whole millisecond.
+    assert!((longest / 2..=longest + Duration::from_millis(3)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlocks_do_not_use_up_the_tries_of_a_race() {
+    let answers = [deadlock(), lost(), deadlock(), lost(), deadlock(), lost(), UPSERTED];
+    let (reason, _) = settle("retry", answers).await;
+    assert_eq!(reason, Reason::Upserted);
+}

@@ -1,0 +1,124 @@
+//! A store with a script: each request gets the next answer, and is written down.
+//!
+//! It refuses to improvise: a request beyond the script, or of another kind than the script expects, fails the test.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::sleep;
+
+use crate::dataverse::{Change, Error, Fault, Form, Row, Store, Written};
+use crate::record::Record;
+
+/// What comes back for one request.
+#[derive(Debug, Clone)]
+pub(super) enum Answer {
+    /// A write is made.
+    Wrote(Written),
+    /// A write is made, after a while.
+    Slow(Duration, Written),
+    /// A read finds this JSON object.
+    Row(&'static str),
+    /// A read finds nothing.
+    NoRow,
+    /// Either fails.
+    Fails(Fault),
+    /// Nothing comes back, ever.
+    Hangs,
+}
+
+impl Answer {
+    /// Dataverse refuses with a code.
+    pub(super) fn refused(status: u16, code: u32) -> Self {
+        Self::Fails(Fault::Answered { status, code: Some(code), message: None, request_id: None, retry_after: None })
+    }
+
+    /// Dataverse refuses with a status and a delay.
+    pub(super) fn wait(status: u16, retry_after: Option<Duration>) -> Self {
+        Self::Fails(Fault::Answered { status, code: None, message: None, request_id: None, retry_after })
+    }
+
+    /// Nothing came back.
+    pub(super) fn lost(sent: bool) -> Self {
+        Self::Fails(Fault::NoAnswer { sent, problem: "the connection broke" })
+    }
+}
+
+/// The store.
+#[derive(Debug, Default)]
+pub(super) struct ScriptedStore {
+    answers: Mutex<VecDeque<Answer>>,
+    requests: Mutex<Vec<String>>,
+}
+
+impl ScriptedStore {
+    pub(super) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self { answers: Mutex::new(answers.into_iter().collect()), requests: Mutex::default() }
+    }
+
+    /// What was asked so far: `upsert`, `create`, `update`, `delete` with the ETag if there is one and the stamp as
+    /// `column=json`; `read` with the columns wanted.
+    pub(super) fn requests(&self) -> Vec<String> {
+        lock(&self.requests).clone()
+    }
+
+    /// How many answers were not called for.
+    pub(super) fn answers_left(&self) -> usize {
+        lock(&self.answers).len()
+    }
+
+    fn next(&self, request: String) -> Answer {
+        let next = lock(&self.answers).pop_front();
+        let answer = next.unwrap_or_else(|| panic!("the script has no answer for `{request}`"));
+        lock(&self.requests).push(request);
+        answer
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn verb(form: Form) -> &'static str {
+    match form {
+        Form::Upsert => "upsert",
+        Form::Create => "create",
+        Form::Update | Form::UpdateUnchanged => "update",
+        Form::Delete | Form::DeleteUnchanged => "delete",
+        Form::Read => "read",
+    }
+}
+
+#[async_trait]
+impl Store for ScriptedStore {
+    async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
+        let conditional = matches!(change.form, Form::UpdateUnchanged | Form::DeleteUnchanged);
+        assert_eq!(conditional, change.etag.is_some(), "a condition and its ETag go together");
+        let stamp = change.stamp.map(|(column, json)| format!("{column}={json}"));
+        let parts = [Some(verb(change.form)), change.etag, stamp.as_deref()];
+        let request = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        match self.next(request) {
+            Answer::Wrote(written) => Ok(written),
+            Answer::Slow(duration, written) => {
+                sleep(duration).await;
+                Ok(written)
+            }
+            Answer::Fails(fault) => Err(fault.into()),
+            Answer::Hangs => pending().await,
+            answer @ (Answer::Row(_) | Answer::NoRow) => panic!("the script expects a read: {answer:?}"),
+        }
+    }
+
+    async fn read(&self, _: &Record, columns: &[String]) -> Result<Option<Row>, Error> {
+        match self.next(format!("read {}", columns.join(",")).trim_end().to_owned()) {
+            Answer::Row(json) => Ok(Some(Row::from_json(json.to_owned()).expect("scripts hold JSON objects"))),
+            Answer::NoRow => Ok(None),
+            Answer::Fails(fault) => Err(fault.into()),
+            Answer::Hangs => pending().await,
+            answer @ (Answer::Wrote(_) | Answer::Slow(..)) => panic!("the script expects a write: {answer:?}"),
+        }
+    }
+}

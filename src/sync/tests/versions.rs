@@ -1,0 +1,219 @@
+//! Records with a version: read, compare, write only what is newer.
+
+use super::*;
+
+/// The row with version 7, as the service shows it.
+const SEVEN: Answer = Answer::Row(r#"{"@odata.etag":"W/\"1\"","new_version":7}"#);
+const EIGHT: Answer = Answer::Row(r#"{"@odata.etag":"W/\"2\"","new_version":8}"#);
+const UPDATED: Answer = Answer::Wrote(Written::Updated);
+const CREATED: Answer = Answer::Wrote(Written::Created);
+
+fn stale() -> Answer {
+    Answer::refused(412, STALE)
+}
+
+fn duplicate() -> Answer {
+    Answer::refused(412, DUPLICATE)
+}
+
+fn versioned(operation: &str, version: impl Into<Json>) -> Record {
+    contact(&json!({ "operation": operation, "version": version.into() }))
+}
+
+async fn settle(record: &Record, answers: impl IntoIterator<Item = Answer>) -> (Reason, Vec<String>) {
+    let world = World::new(answers);
+    let reason = world.reason(record, FIRST).await;
+    (reason, world.store.requests())
+}
+
+fn requests(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_row_is_created_with_its_version() {
+    let settled = settle(&versioned("upsert", 7), [Answer::NoRow, CREATED]).await;
+    assert_eq!(settled, (Reason::Created, requests(&["read new_version", "create new_version=7"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_row_is_updated_if_it_is_still_the_same() {
+    for operation in ["upsert", "update"] {
+        let settled = settle(&versioned(operation, 8), [SEVEN, UPDATED]).await;
+        assert_eq!(settled, (Reason::Updated, requests(&["read new_version", "update W/\"1\" new_version=8"])));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_of_this_version_or_a_newer_one_is_left_alone() {
+    for operation in ["upsert", "update", "delete"] {
+        for version in [7, 6, -1] {
+            let settled = settle(&versioned(operation, version), [SEVEN]).await;
+            assert_eq!(settled, (Reason::Superseded, requests(&["read new_version"])), "{operation} {version}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_without_a_version_is_older_than_every_version() {
+    for row in [r#"{"@odata.etag":"W/\"1\"","new_version":null}"#, r#"{"@odata.etag":"W/\"1\""}"#] {
+        let (reason, _) = settle(&versioned("upsert", i64::MIN), [Answer::Row(row), UPDATED]).await;
+        assert_eq!(reason, Reason::Updated, "{row}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_row_is_neither_updated_nor_deleted() {
+    let (reason, _) = settle(&versioned("update", 7), [Answer::NoRow]).await;
+    assert_eq!(reason, Reason::NotFound);
+    let (reason, _) = settle(&versioned("delete", 7), [Answer::NoRow]).await;
+    assert_eq!(reason, Reason::AlreadyAbsent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_row_is_deleted_if_it_is_still_the_same() {
+    let (reason, requests) = settle(&versioned("delete", 8), [SEVEN, Answer::Wrote(Written::Deleted)]).await;
+    assert_eq!(reason, Reason::Deleted);
+    assert!(requests[1].starts_with("delete W/\"1\""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_moved_is_read_again_and_judged_anew() {
+    let settled = settle(&versioned("upsert", 9), [SEVEN, stale(), EIGHT, UPDATED]).await;
+    let expected =
+        ["read new_version", "update W/\"1\" new_version=9", "read new_version", "update W/\"2\" new_version=9"];
+    assert_eq!(settled, (Reason::Updated, requests(&expected)));
+    let (reason, _) = settle(&versioned("upsert", 8), [SEVEN, stale(), EIGHT]).await;
+    assert_eq!(reason, Reason::Superseded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_somebody_created_meanwhile_is_read_again() {
+    let (reason, _) = settle(&versioned("upsert", 8), [Answer::NoRow, duplicate(), SEVEN, UPDATED]).await;
+    assert_eq!(reason, Reason::Updated);
+    let (reason, _) = settle(&versioned("upsert", 7), [Answer::NoRow, duplicate(), EIGHT]).await;
+    assert_eq!(reason, Reason::Superseded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_somebody_deleted_meanwhile_is_created_anew() {
+    let gone = || Answer::refused(404, MISSING);
+    let (reason, _) = settle(&versioned("upsert", 8), [SEVEN, gone(), Answer::NoRow, CREATED]).await;
+    assert_eq!(reason, Reason::Created);
+    let (reason, _) = settle(&versioned("update", 8), [SEVEN, gone(), Answer::NoRow]).await;
+    assert_eq!(reason, Reason::NotFound);
+    let (reason, _) = settle(&versioned("delete", 8), [SEVEN, gone(), Answer::NoRow]).await;
+    assert_eq!(reason, Reason::AlreadyAbsent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_row_and_a_missing_parent_are_told_apart_by_a_read() {
+    let record = |operation: &str| Record { version: versioned("upsert", 8).version, ..bound_contact(operation) };
+    let gone = || Answer::refused(404, MISSING);
+    let (reason, _) = settle(&record("upsert"), [SEVEN, gone(), Answer::NoRow, Answer::NoRow, CREATED]).await;
+    assert_eq!(reason, Reason::Created);
+    let (reason, _) = settle(&record("update"), [SEVEN, gone(), Answer::NoRow, Answer::NoRow]).await;
+    assert_eq!(reason, Reason::NotFound);
+    let (reason, _) = settle(&record("upsert"), [SEVEN, gone(), Answer::Row("{}")]).await;
+    assert_eq!(reason, Reason::ParentMissing);
+    let (reason, _) = settle(&record("upsert"), [Answer::NoRow, gone()]).await;
+    assert_eq!(reason, Reason::ParentMissing);
+    let (reason, _) = settle(&record("upsert"), [SEVEN, gone(), Answer::wait(503, None)]).await;
+    assert_eq!(reason, Reason::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_keeps_moving_goes_back_to_the_host() {
+    let (reason, _) = settle(&versioned("upsert", 9), (0..5).flat_map(|_| [SEVEN, stale()])).await;
+    assert_eq!(reason, Reason::Conflict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_never_shows_itself_is_a_collision() {
+    let (reason, _) = settle(&versioned("upsert", 9), (0..5).flat_map(|_| [Answer::NoRow, duplicate()])).await;
+    assert_eq!(reason, Reason::KeyCollision);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_was_seen_once_is_no_collision() {
+    let answers = [SEVEN, stale()].into_iter().chain((0..4).flat_map(|_| [Answer::NoRow, duplicate()]));
+    let (reason, _) = settle(&versioned("upsert", 9), answers).await;
+    assert_eq!(reason, Reason::Conflict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlocks_under_a_version_are_bounded_as_well() {
+    let (reason, _) = settle(&versioned("upsert", 9), [SEVEN, deadlock(), SEVEN, UPDATED]).await;
+    assert_eq!(reason, Reason::Updated);
+    let (reason, _) = settle(&versioned("upsert", 9), (0..4).flat_map(|_| [SEVEN, deadlock()])).await;
+    assert_eq!(reason, Reason::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_of_one_kind_compare_whatever_their_notation() {
+    let time = "2026-01-31T08:00:00+01:00";
+    for (version, row, reason) in [
+        (json!(7), r#"{"new_version":"7"}"#, Reason::Superseded),
+        (json!(7), r#"{"new_version":7.0000000000}"#, Reason::Superseded),
+        (json!(time), r#"{"new_version":"2026-01-31T07:00:00Z"}"#, Reason::Superseded),
+        (json!(time), r#"{"new_version":"2026-01-31T07:00:01Z"}"#, Reason::Superseded),
+    ] {
+        let (found, _) = settle(&versioned("upsert", version), [Answer::Row(row)]).await;
+        assert_eq!(found, reason, "{row}");
+    }
+    let row = Answer::Row(r#"{"@odata.etag":"W/\"1\"","new_version":"2026-01-31T06:59:59Z"}"#);
+    let (_, requests) = settle(&versioned("upsert", time), [row, UPDATED]).await;
+    assert_eq!(requests[1], r#"update W/"1" new_version="2026-01-31T07:00:00Z""#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_and_a_time_cannot_be_compared() {
+    for (version, row) in [
+        (json!(7), r#"{"new_version":"2026-01-31T07:00:00Z"}"#),
+        (json!("2026-01-31T07:00:00Z"), r#"{"new_version":7}"#),
+        (json!(7), r#"{"new_version":"seven"}"#),
+        (json!(7), r#"{"new_version":7.5}"#),
+        (json!(7), r#"{"new_version":true}"#),
+    ] {
+        let (reason, _) = settle(&versioned("upsert", version), [Answer::Row(row)]).await;
+        assert_eq!(reason, Reason::InvalidData, "{row}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_sets_the_version_column_itself_must_not_contradict_itself() {
+    for column in [json!(9), json!(null), json!("2026-01-31T07:00:00Z"), json!([8])] {
+        let record = contact(&json!({ "version": 8, "columns": { "new_version": column } }));
+        let world = World::new([]);
+        assert_eq!(world.reason(&record, FIRST).await, Reason::InvalidMessage, "{column}");
+    }
+    let record = contact(&json!({ "version": 8, "columns": { "new_version": 8.0 } }));
+    let settled = settle(&record, [SEVEN, UPDATED]).await;
+    assert_eq!(settled, (Reason::Updated, requests(&["read new_version", "update W/\"1\""])), "it is sent once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_carries_its_version_and_needs_no_read() {
+    let settled = settle(&versioned("create", 7), [CREATED]).await;
+    assert_eq!(settled, (Reason::Created, requests(&["create new_version=7"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_version_or_a_column_for_it_the_row_is_written_as_it_comes() {
+    let settled = settle(&contact(&json!({})), [Answer::Wrote(Written::Upserted)]).await;
+    assert_eq!(settled, (Reason::Upserted, requests(&["upsert"])));
+    let mut world = World::new([Answer::Wrote(Written::Upserted)]);
+    world.sync.version_column = None;
+    assert_eq!(world.reason(&versioned("upsert", 7), FIRST).await, Reason::Upserted);
+    assert_eq!(world.store.requests(), ["upsert"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_fails_writes_nothing() {
+    for (answer, reason) in
+        [(Answer::wait(503, None), Reason::Unavailable), (Answer::refused(400, 0x8006_0890), Reason::InvalidData)]
+    {
+        let (found, _) = settle(&versioned("upsert", 8), [answer]).await;
+        assert_eq!(found, reason);
+    }
+}

@@ -248,7 +248,8 @@ pub fn is_refusal(error: &azure_core::Error) -> bool {
                 let status = u16::from(*status);
                 return status < 500 && status != 408 && status != 429;
             }
-            Some(ErrorKind::Io | ErrorKind::Connection) => return false,
+            // No connection, or words that are not Entra's: a proxy, a page that says there is an outage.
+            Some(ErrorKind::Io | ErrorKind::Connection | ErrorKind::DataConversion) => return false,
             _ => next = error.source(),
         }
     }

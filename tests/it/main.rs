@@ -2,7 +2,9 @@
 //!
 //! A test that needs Azurite starts it, and fails when it cannot.
 
+mod client;
 mod main_job;
+mod trust;
 
 use std::path::PathBuf;
 

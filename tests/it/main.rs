@@ -2,8 +2,11 @@
 //!
 //! A test that needs Azurite starts it, and fails when it cannot.
 
+mod caller;
 mod client;
+mod locks;
 mod main_job;
+mod sas;
 mod trust;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 
 mod caller;
 mod client;
+mod credentials;
 mod locks;
 mod main_job;
 mod sas;

@@ -8,6 +8,7 @@ mod credentials;
 mod locks;
 mod main_job;
 mod sas;
+mod storage_access;
 mod trust;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 
 mod caller;
 mod client;
+mod crash;
 mod credentials;
 mod locks;
 mod main_job;

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
@@ -31,35 +32,38 @@ pub use certificate::Certificate;
 /// The Entra authority of the public cloud; `AZURE_AUTHORITY_HOST` names another.
 const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
 
+/// A registered application.
+#[derive(Debug, Clone)]
+pub struct Application {
+    /// Directory.
+    pub tenant: String,
+    /// Application id.
+    pub client: String,
+    /// Where its tokens come from, such as `https://login.microsoftonline.com`.
+    pub authority: String,
+}
+
 /// A way to prove who we are.
 #[derive(Debug, Clone)]
 pub enum Choice {
     /// An application with a secret.
     ClientSecret {
-        /// Directory.
-        tenant: String,
-        /// Application id.
-        client: String,
+        /// Who we are.
+        application: Application,
         /// Its secret.
         secret: Secret,
     },
     /// An application with a certificate.
     ClientCertificate {
-        /// Directory.
-        tenant: String,
-        /// Application id.
-        client: String,
-        /// The authority that the assertion is for.
-        authority: String,
+        /// Who we are.
+        application: Application,
         /// The certificate and its key.
         certificate: Arc<Certificate>,
     },
     /// An application with a federated token, as in Kubernetes.
     WorkloadIdentity {
-        /// Directory.
-        tenant: String,
-        /// Application id.
-        client: String,
+        /// Who we are.
+        application: Application,
         /// Where the federated token is.
         token_file: PathBuf,
     },
@@ -79,15 +83,15 @@ impl Choice {
     /// All that is missing or unusable, each with the variable's name.
     pub fn from_settings(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         if let Some(secret) = lookup("AZURE_CLIENT_SECRET") {
-            let [tenant, client] = application("AZURE_CLIENT_SECRET", lookup)?;
-            return Ok(Self::ClientSecret { tenant, client, secret: secret.into() });
+            let application = Application::from_settings("AZURE_CLIENT_SECRET", lookup)?;
+            return Ok(Self::ClientSecret { application, secret: secret.into() });
         }
         if let Some(path) = lookup("AZURE_CLIENT_CERTIFICATE_PATH") {
             return Self::from_certificate(&path, lookup);
         }
         if let Some(file) = lookup("AZURE_FEDERATED_TOKEN_FILE") {
-            let [tenant, client] = application("AZURE_FEDERATED_TOKEN_FILE", lookup)?;
-            return Ok(Self::WorkloadIdentity { tenant, client, token_file: file.into() });
+            let application = Application::from_settings("AZURE_FEDERATED_TOKEN_FILE", lookup)?;
+            return Ok(Self::WorkloadIdentity { application, token_file: file.into() });
         }
         if lookup("IDENTITY_ENDPOINT").is_some() {
             return Ok(Self::ManagedIdentity { client: lookup("AZURE_CLIENT_ID") });
@@ -96,14 +100,13 @@ impl Choice {
     }
 
     fn from_certificate(path: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let application = application("AZURE_CLIENT_CERTIFICATE_PATH", lookup);
+        let application = Application::from_settings("AZURE_CLIENT_CERTIFICATE_PATH", lookup);
         let password = lookup("AZURE_CLIENT_CERTIFICATE_PASSWORD");
         let certificate = Certificate::read(path.as_ref(), password.as_deref())
             .map_err(|error| Problem::new("AZURE_CLIENT_CERTIFICATE_PATH", error.to_string()));
         match (application, certificate) {
-            (Ok([tenant, client]), Ok(certificate)) => {
-                let authority = lookup("AZURE_AUTHORITY_HOST").unwrap_or_else(|| PUBLIC_AUTHORITY.to_owned());
-                Ok(Self::ClientCertificate { tenant, client, authority, certificate: Arc::new(certificate) })
+            (Ok(application), Ok(certificate)) => {
+                Ok(Self::ClientCertificate { application, certificate: Arc::new(certificate) })
             }
             (Err(mut problems), certificate) => {
                 problems.extend(certificate.err());
@@ -127,28 +130,30 @@ impl Choice {
 
     fn open(&self, http: &reqwest::Client) -> azure_core::Result<Arc<dyn TokenCredential>> {
         // No retries here: their owner is the host.
-        let client_options = ClientOptions {
+        let mut client_options = ClientOptions {
             retry: RetryOptions::none(),
             transport: Some(Transport::new(Arc::new(http.clone()))),
             ..ClientOptions::default()
         };
         Ok(match self.clone() {
-            Self::ClientSecret { tenant, client, secret } => ClientSecretCredential::new(
-                &tenant,
-                client,
-                secret,
-                Some(ClientSecretCredentialOptions { client_options }),
-            )?,
-            Self::ClientCertificate { tenant, client, authority, certificate } => {
-                let assertion = certificate::Assertion::new(&tenant, &client, &authority, certificate);
-                let options = ClientAssertionCredentialOptions { client_options };
-                ClientAssertionCredential::new(tenant, client, assertion, Some(options))?
+            Self::ClientSecret { application, secret } => {
+                client_options.cloud = Some(application.cloud());
+                let Application { tenant, client, .. } = application;
+                let options = ClientSecretCredentialOptions { client_options };
+                ClientSecretCredential::new(&tenant, client, secret, Some(options))?
             }
-            Self::WorkloadIdentity { tenant, client, token_file } => {
+            Self::ClientCertificate { application, certificate } => {
+                client_options.cloud = Some(application.cloud());
+                let assertion = certificate::Assertion::new(&application, certificate);
+                let options = ClientAssertionCredentialOptions { client_options };
+                ClientAssertionCredential::new(application.tenant, application.client, assertion, Some(options))?
+            }
+            Self::WorkloadIdentity { application, token_file } => {
+                client_options.cloud = Some(application.cloud());
                 WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
                     credential_options: ClientAssertionCredentialOptions { client_options },
-                    client_id: Some(client),
-                    tenant_id: Some(tenant),
+                    client_id: Some(application.client),
+                    tenant_id: Some(application.tenant),
                     token_file_path: Some(token_file),
                 }))?
             }
@@ -163,15 +168,28 @@ impl Choice {
     }
 }
 
-/// Tenant and client id, which `because` needs.
-fn application(because: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<[String; 2], Vec<Problem>> {
-    let names = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID"];
-    let missing: Vec<_> = names
-        .iter()
-        .filter(|name| lookup(name).is_none())
-        .map(|name| Problem::new(name, format!("is not set, and {because} needs it")))
-        .collect();
-    if missing.is_empty() { Ok(names.map(|name| lookup(name).unwrap_or_default())) } else { Err(missing) }
+impl Application {
+    /// Tenant and client id, which `because` needs.
+    fn from_settings(because: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let missing = |name: &str| Problem::new(name, format!("is not set, and {because} needs it"));
+        match (lookup("AZURE_TENANT_ID"), lookup("AZURE_CLIENT_ID")) {
+            (Some(tenant), Some(client)) => {
+                let authority = lookup("AZURE_AUTHORITY_HOST").unwrap_or_else(|| PUBLIC_AUTHORITY.to_owned());
+                Ok(Self { tenant, client, authority })
+            }
+            (tenant, client) => {
+                let found = [("AZURE_TENANT_ID", tenant), ("AZURE_CLIENT_ID", client)];
+                Err(found.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| missing(name)).collect())
+            }
+        }
+    }
+
+    /// Names the authority to the SDK, which would otherwise look into the environment by itself.
+    fn cloud(&self) -> Arc<CloudConfiguration> {
+        let mut cloud = CustomConfiguration::default();
+        cloud.authority_host.clone_from(&self.authority);
+        Arc::new(cloud.into())
+    }
 }
 
 /// The chosen credential. Tokens are cached inside; [`Identity::refresh`] forgets them.
@@ -230,7 +248,8 @@ pub fn is_refusal(error: &azure_core::Error) -> bool {
                 let status = u16::from(*status);
                 return status < 500 && status != 408 && status != 429;
             }
-            Some(ErrorKind::Io | ErrorKind::Connection) => return false,
+            // No connection, or words that are not Entra's: a proxy, a page that says there is an outage.
+            Some(ErrorKind::Io | ErrorKind::Connection | ErrorKind::DataConversion) => return false,
             _ => next = error.source(),
         }
     }

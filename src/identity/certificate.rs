@@ -20,6 +20,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Application;
+
 /// Entra accepts assertions of up to 24 hours; each is used once, at once.
 const LIFETIME_SECONDS: i64 = 300;
 
@@ -115,9 +117,10 @@ pub(super) struct Assertion {
 }
 
 impl Assertion {
-    pub(super) fn new(tenant: &str, client: &str, authority: &str, certificate: Arc<Certificate>) -> Self {
+    pub(super) fn new(application: &Application, certificate: Arc<Certificate>) -> Self {
+        let Application { tenant, client, authority } = application;
         let audience = format!("{}/{tenant}/oauth2/v2.0/token", authority.trim_end_matches('/'));
-        Self { client: client.to_owned(), audience, certificate }
+        Self { client: client.clone(), audience, certificate }
     }
 
     fn make(&self, now: OffsetDateTime) -> String {

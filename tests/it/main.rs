@@ -2,8 +2,16 @@
 //!
 //! A test that needs Azurite starts it, and fails when it cannot.
 
+mod caller;
+mod client;
+mod crash;
+mod credentials;
+mod locks;
 mod main_job;
+mod sas;
 mod simulation;
+mod storage_access;
+mod trust;
 
 use std::path::PathBuf;
 

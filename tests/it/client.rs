@@ -1,0 +1,152 @@
+//! The Dataverse client against a server that breaks the rules: what came back becomes a fact, and nothing is sent twice.
+//!
+//! Tokens come from the sandbox's Entra tenant. The HTTP client is the process's own, [`http`].
+
+mod answers;
+mod scripted;
+mod silence;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataverse_sync::config::Environment;
+use dataverse_sync::dataverse::client::{Client, http};
+use dataverse_sync::dataverse::{Change, Error, Fault, Form, Row, Store as _, Written};
+use dataverse_sync::identity::{Choice, Identity};
+use dataverse_sync::record::{Record, decode};
+use reqwest::header::HeaderMap;
+use sandbox::identity::{self, App, Credential};
+use scripted::{Act, Scripted, Seen};
+
+use super::trust;
+
+/// A client, the server that it talks to, and the tenant that gives it tokens.
+struct Bench {
+    server: Scripted,
+    tenant: identity::Identity,
+    client: Client,
+}
+
+impl Bench {
+    async fn start(script: Vec<Act>) -> Self {
+        Self::start_as("secret", script).await
+    }
+
+    /// The same with this secret, right or wrong.
+    async fn start_as(secret: &str, script: Vec<Act>) -> Self {
+        let server = Scripted::start(script).await;
+        let (client, tenant) = client(server.port(), secret).await;
+        Self { server, tenant, client }
+    }
+
+    /// A client whose only request meets `act`.
+    async fn with(act: Act) -> Self {
+        Self::start(vec![act]).await
+    }
+
+    async fn write(&self, form: Form) -> Result<Written, Fault> {
+        let etag = Some("W/\"7\"");
+        let deletes = matches!(form, Form::Delete | Form::DeleteUnchanged);
+        let record = record(if deletes { "delete" } else { "upsert" });
+        let change = Change { record: &record, form, etag, stamp: None };
+        self.client.write(&change).await.map_err(|Error { fault }| fault)
+    }
+
+    async fn upsert(&self) -> Result<Written, Fault> {
+        self.write(Form::Upsert).await
+    }
+
+    async fn read(&self) -> Result<Option<Row>, Fault> {
+        let columns = ["firstname".to_owned()];
+        self.client.read(&record("upsert"), &columns).await.map_err(|Error { fault }| fault)
+    }
+
+    fn seen(&self) -> Seen {
+        self.server.seen()
+    }
+}
+
+/// A client of whoever listens on that port, and the tenant that gives it tokens if its secret is `secret`.
+async fn client(port: u16, secret: &str) -> (Client, identity::Identity) {
+    let tls = trust::authority();
+    let app = App { client_id: "app".to_owned(), credentials: vec![Credential::Secret("secret".to_owned())] };
+    let options = identity::Options { tls: Some(tls.clone()), apps: vec![app], ..identity::Options::default() };
+    let id = options.tenant.clone();
+    let tenant = identity::Identity::start(options).await.expect("loopback has free ports");
+    let authority = tenant.authority().expect("it has a certificate");
+    let settings = |name: &str| match name {
+        "AZURE_TENANT_ID" => Some(id.clone()),
+        "AZURE_CLIENT_ID" => Some("app".to_owned()),
+        "AZURE_CLIENT_SECRET" => Some(secret.to_owned()),
+        "AZURE_AUTHORITY_HOST" => Some(authority.clone()),
+        _ => None,
+    };
+    let choice = Choice::from_settings(&settings).expect("the settings are complete");
+    let identity = Identity::open(choice, trust::client(&tls)).expect("the settings are valid");
+    let client =
+        Client::new(&environment(port), Arc::new(identity), http().expect("this machine has root certificates"));
+    (client, tenant)
+}
+
+fn environment(port: u16) -> Environment {
+    let url = format!("http://127.0.0.1:{port}/").parse().expect("an address");
+    Environment { url, api_version: "v9.2".to_owned(), headers: HeaderMap::new() }
+}
+
+fn record(operation: &str) -> Record {
+    let message = serde_json::json!({
+        "table": "contacts",
+        "key": { "employeeid": "E1" },
+        "columns": { "firstname": "Ada" },
+        "operation": operation,
+    });
+    decode(message.to_string().as_bytes()).expect("a record")
+}
+
+/// An answer with these headers, each ended by a line break, and this body.
+fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// A refusal in the standard shape.
+fn refusal(status: &str, headers: &str, code: &str, message: &str) -> Vec<u8> {
+    let body = serde_json::json!({ "error": { "code": code, "message": message } }).to_string();
+    answer(status, &format!("{headers}Content-Type: application/json\r\n"), &body)
+}
+
+/// The facts of an answer that is no success.
+#[derive(Debug, PartialEq, Eq)]
+struct Answered {
+    status: u16,
+    code: Option<u32>,
+    message: Option<String>,
+    request_id: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Answered {
+    fn new(status: u16, code: Option<u32>, message: Option<&str>) -> Self {
+        let message = message.map(str::to_owned);
+        Self { status, code, message, request_id: None, retry_after: None }
+    }
+
+    /// Of a result that has to be one.
+    fn of<T>(result: Result<T, Fault>) -> Self {
+        match result {
+            Err(Fault::Answered { status, code, message, request_id, retry_after }) => {
+                Self { status, code, message, request_id, retry_after }
+            }
+            Err(other) => panic!("no answer: {other}"),
+            Ok(_) => panic!("a success"),
+        }
+    }
+}
+
+/// Whether a request without an answer may have arrived, and what is said about it.
+fn unanswered<T>(result: Result<T, Fault>) -> (bool, &'static str) {
+    match result {
+        Err(Fault::NoAnswer { sent, problem }) => (sent, problem),
+        Err(other) => panic!("another fault: {other}"),
+        Ok(_) => panic!("a success"),
+    }
+}

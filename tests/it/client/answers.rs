@@ -1,0 +1,203 @@
+//! Answers that came, however oddly: each becomes the facts that it holds, and costs one request.
+
+use std::time::Duration;
+
+use dataverse_sync::dataverse::{Fault, Form, Written};
+use reqwest::StatusCode;
+use sandbox::identity;
+
+use super::{Act, Answered, Bench, answer, refusal, unanswered};
+
+const DUPLICATE: Option<u32> = Some(0x8004_0237);
+
+#[tokio::test]
+async fn the_facts_of_a_refusal_are_those_that_were_sent() {
+    let duplicate = r#"{"error":{"code":"0x80040237","message":"taken"}}"#;
+    let other_shape = r#"{"Message":"outer","ExceptionMessage":"taken","ErrorCode":"0x80040237"}"#;
+    let page = "<html>Bad gateway</html>";
+    for (status, body, expected) in [
+        ("412 Precondition Failed", duplicate, Answered::new(412, DUPLICATE, Some("taken"))),
+        ("412 Precondition Failed", other_shape, Answered::new(412, DUPLICATE, Some("taken"))),
+        ("400 Bad Request", r#"{"error":{"code":"0x0","message":"odd"}}"#, Answered::new(400, None, Some("odd"))),
+        ("502 Bad Gateway", page, Answered::new(502, None, None)),
+        ("503", "", Answered::new(503, None, None)),
+        ("304 Not Modified", "", Answered::new(304, None, None)),
+        ("599 Odder", "null", Answered::new(599, None, None)),
+    ] {
+        let bench = Bench::with(Act::Send(answer(status, "", body))).await;
+        assert_eq!(Answered::of(bench.upsert().await), expected, "{status} {body}");
+        assert_eq!(bench.seen().requests.len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn ids_and_delays_are_taken_from_the_headers() {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    for (headers, id, delay) in [
+        ("x-ms-service-request-id: a1\r\nREQ_ID: b2\r\nRetry-After: 17\r\n", Some("a1"), seconds(17)),
+        ("REQ_ID: b2\r\nRetry-After: soon\r\n", Some("b2"), None),
+        ("Retry-After: Wed, 01 Jan 2020 00:00:00 GMT\r\n", None, seconds(0)),
+        ("Retry-After: -5\r\n", None, None),
+        ("", None, None),
+    ] {
+        let bytes = refusal("429 Too Many Requests", headers, "0x80072322", "slow down");
+        let bench = Bench::with(Act::Send(bytes)).await;
+        let answered = Answered::of(bench.upsert().await);
+        assert_eq!(answered.request_id.as_deref(), id, "{headers}");
+        assert_eq!(answered.retry_after, delay, "{headers}");
+        assert_eq!(bench.seen().requests.len(), 1, "a delay never causes a retry here");
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_told_by_request_and_status() {
+    for (form, status, method, condition, expected) in [
+        (Form::Upsert, "204 No Content", "PATCH", "", Written::Upserted),
+        (Form::Upsert, "201 Created", "PATCH", "", Written::Created),
+        (Form::Upsert, "200 OK", "PATCH", "", Written::Updated),
+        (Form::Create, "204 No Content", "PATCH", "if-none-match: *", Written::Created),
+        (Form::Update, "204 No Content", "PATCH", "if-match: *", Written::Updated),
+        (Form::UpdateUnchanged, "204 No Content", "PATCH", "if-match: W/\"7\"", Written::Updated),
+        (Form::Delete, "204 No Content", "DELETE", "", Written::Deleted),
+        (Form::DeleteUnchanged, "204 No Content", "DELETE", "if-match: W/\"7\"", Written::Deleted),
+    ] {
+        let bench = Bench::with(Act::Send(format!("HTTP/1.1 {status}\r\n\r\n").into_bytes())).await;
+        assert_eq!(bench.write(form).await.expect("a success"), expected, "{form:?} {status}");
+        let seen = bench.seen();
+        let [request] = &seen.requests[..] else { panic!("one request: {seen:?}") };
+        assert!(request.starts_with(&format!("{method} /api/data/v9.2/contacts(employeeid='E1') ")), "{request}");
+        let conditions: Vec<_> = request.lines().filter(|line| line.starts_with("if-")).collect();
+        assert_eq!(conditions.join(""), condition, "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_success_whose_body_breaks_off_is_a_success() {
+    let half = b"HTTP/1.1 201 Created\r\nContent-Length: 500\r\n\r\n{\"contactid\"".to_vec();
+    let bench = Bench::with(Act::SendAndClose(half)).await;
+    assert_eq!(bench.upsert().await.expect("the status says so"), Written::Created);
+}
+
+#[tokio::test]
+async fn a_refusal_whose_body_breaks_off_is_still_that_refusal() {
+    let whole = refusal("412 Precondition Failed", "x-ms-service-request-id: a1\r\n", "0x80040237", "taken");
+    let bench = Bench::with(Act::SendAndClose(whole[..whole.len() - 5].to_vec())).await;
+    let expected = Answered { request_id: Some("a1".to_owned()), ..Answered::new(412, None, None) };
+    assert_eq!(Answered::of(bench.upsert().await), expected);
+}
+
+#[tokio::test]
+async fn chunks_and_trickles_are_read_to_their_end() {
+    let pieces = [r#"{"error":{"code":"0x"#, r#"80040237","message":"taken"}}"#, ""];
+    let chunks: Vec<_> = pieces.iter().map(|piece| format!("{:X};odd=extension\r\n{piece}\r\n", piece.len())).collect();
+    let chunked = format!("HTTP/1.1 412 Precondition Failed\r\nTransfer-Encoding: chunked\r\n\r\n{}", chunks.concat());
+    let plain = refusal("412 Precondition Failed", "", "0x80040237", "taken");
+    for act in [Act::Send(chunked.clone().into()), Act::Dribble(chunked.into()), Act::Dribble(plain)] {
+        let bench = Bench::with(act).await;
+        assert_eq!(Answered::of(bench.upsert().await), Answered::new(412, DUPLICATE, Some("taken")));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_is_not_followed() {
+    for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let bench = Bench::with(Act::Send(answer(status, "Location: /login\r\n", ""))).await;
+        let expected: u16 = status[..3].parse().expect("a status");
+        assert_eq!(Answered::of(bench.upsert().await), Answered::new(expected, None, None));
+        assert_eq!(bench.seen().requests.len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn cookies_are_not_sent_back() {
+    let cookie = "Set-Cookie: ARRAffinity=server-7; Path=/\r\n";
+    let bench = Bench::start(vec![Act::Send(answer("204 No Content", cookie, "")); 2]).await;
+    for _ in 0..2 {
+        bench.upsert().await.expect("a success");
+    }
+    let seen = bench.seen();
+    assert_eq!(seen.requests.len(), 2);
+    assert!(!seen.requests.iter().any(|request| request.to_ascii_lowercase().contains("cookie")), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_401_is_answered_with_one_fresh_token() {
+    let denied = || Act::Send(refusal("401 Unauthorized", "", "0x80040277", "no"));
+    let bench = Bench::start(vec![denied(), Act::Send(answer("204 No Content", "", ""))]).await;
+    assert_eq!(bench.upsert().await.expect("the second token is good"), Written::Upserted);
+    let token = |request: &str| request.lines().find(|line| line.starts_with("authorization:")).map(str::to_owned);
+    let tokens: Vec<_> = bench.seen().requests.iter().map(|request| token(request)).collect();
+    assert!(tokens.len() == 2 && tokens[0].is_some() && tokens[0] != tokens[1], "{tokens:?}");
+
+    let bench = Bench::start(vec![denied(), denied(), denied()]).await;
+    assert_eq!(Answered::of(bench.upsert().await).status, 401);
+    assert_eq!((bench.seen().requests.len(), bench.tenant.tokens_issued()), (2, 2));
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_sent() {
+    let outage = |status| Some(identity::Fault::Status(status));
+    for (secret, fault, expected) in [
+        ("wrong", None, true),
+        // Plain text is none of Entra's answers, so it is no refusal either.
+        ("secret", outage(StatusCode::SERVICE_UNAVAILABLE), false),
+        ("secret", outage(StatusCode::FORBIDDEN), false),
+    ] {
+        let bench = Bench::start_as(secret, Vec::new()).await;
+        if let Some(fault) = fault {
+            bench.tenant.fault(fault);
+        }
+        let result = bench.upsert().await;
+        assert!(
+            matches!(&result, Err(Fault::NoToken { refused, .. }) if *refused == expected),
+            "{fault:?}: {result:?}"
+        );
+        assert_eq!(bench.seen().connections, 0);
+    }
+}
+
+#[tokio::test]
+async fn bodies_and_messages_are_capped() {
+    let long = "x".repeat(5_000);
+    let bench = Bench::with(Act::Send(refusal("400 Bad Request", "", "0x80048d19", &long))).await;
+    assert_eq!(Answered::of(bench.upsert().await).message.map(|text| text.len()), Some(1_000));
+
+    let endless = "x".repeat(1024 * 1024);
+    let bench = Bench::with(Act::Send(refusal("400 Bad Request", "", "0x80048d19", &endless))).await;
+    assert_eq!(Answered::of(bench.upsert().await), Answered::new(400, None, None), "its text is not worth the memory");
+
+    let row = serde_json::json!({ "firstname": "x".repeat(17 * 1024 * 1024) }).to_string();
+    let bench = Bench::with(Act::Send(answer("200 OK", "", &row))).await;
+    assert_eq!(unanswered(bench.read().await), (false, "the answer is too large"));
+}
+
+#[tokio::test]
+async fn a_row_that_is_not_there_is_no_error_and_anything_else_is() {
+    let missing = |code, text| Act::Send(refusal("404 Not Found", "", code, text));
+    for act in [missing("0x80060891", "gone"), missing("0x80040217", "gone"), missing("", "Contact Does Not Exist")] {
+        assert!(Bench::with(act).await.read().await.expect("no error").is_none());
+    }
+    let unknown_table = Bench::with(missing("0x8006088a", "no such segment")).await;
+    assert_eq!(Answered::of(unknown_table.read().await).status, 404);
+
+    let row = Bench::with(Act::Send(answer("200 OK", "", r#"{"@odata.etag":"W/\"7\"","firstname":"Ada"}"#))).await;
+    let found = row.read().await.expect("a success").expect("a row");
+    assert_eq!(found.etag().as_deref(), Some("W/\"7\""));
+    let request = row.seen().requests.remove(0);
+    assert!(request.starts_with("GET /api/data/v9.2/contacts(employeeid='E1')?$select=firstname "), "{request}");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_has_not_changed_anything() {
+    let whole = answer("200 OK", "", r#"{"firstname":"Ada"}"#);
+    for (act, problem) in [
+        (Act::SendAndClose(whole[..whole.len() - 3].to_vec()), "the answer broke off"),
+        (Act::Send(answer("200 OK", "", "<html>")), "the row that came back is no JSON object"),
+        (Act::Send(answer("200 OK", "", "[]")), "the row that came back is no JSON object"),
+        (Act::Send(answer("204 No Content", "", "")), "the row that came back is no JSON object"),
+    ] {
+        let bench = Bench::with(act).await;
+        assert_eq!(unanswered(bench.read().await), (false, problem));
+        assert_eq!(bench.seen().requests.len(), 1);
+    }
+}

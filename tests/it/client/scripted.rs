@@ -1,0 +1,152 @@
+//! A TCP server that answers requests with what a test has written down, first come first served: bytes as they are, or
+//! trouble. It knows no HTTP beyond where a request ends, so it can break every rule of it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// What one request meets. All but [`Act::Refuse`] read it to its end first.
+#[derive(Debug, Clone)]
+pub(super) enum Act {
+    /// These bytes; the connection stays open for another request.
+    Send(Vec<u8>),
+    /// These bytes, and the connection is closed.
+    SendAndClose(Vec<u8>),
+    /// These bytes, and then silence on an open connection.
+    SendAndHang(Vec<u8>),
+    /// These bytes in small pieces with pauses between them; the connection stays open.
+    Dribble(Vec<u8>),
+    /// The connection is reset.
+    Reset,
+    /// The connection is closed as soon as it is accepted: no request is read.
+    Refuse,
+}
+
+/// The running server; dropping it closes every connection.
+#[derive(Debug)]
+pub(super) struct Scripted {
+    port: u16,
+    seen: watch::Receiver<Seen>,
+    _listener: JoinSet<()>,
+}
+
+/// What came in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    pub(super) connections: usize,
+    /// Head and body of each request, in order.
+    pub(super) requests: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Desk {
+    script: Mutex<VecDeque<Act>>,
+    seen: watch::Sender<Seen>,
+}
+
+impl Scripted {
+    /// Starts a server that follows `script`, and closes the connection of every request beyond it.
+    pub(super) async fn start(script: Vec<Act>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let (sender, seen) = watch::channel(Seen::default());
+        let desk = Arc::new(Desk { script: Mutex::new(script.into()), seen: sender });
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                desk.seen.send_modify(|seen| seen.connections += 1);
+                if desk.refuses() {
+                    continue;
+                }
+                let desk = desk.clone();
+                // A client that leaves is none of the server's business.
+                open.spawn(async move { desk.serve(stream).await.unwrap_or_default() });
+            }
+        });
+        Self { port, seen, _listener: task }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What came in so far.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.borrow().clone()
+    }
+
+    /// Waits until so many requests have been read to their ends.
+    pub(super) async fn received(&self, count: usize) {
+        let mut seen = self.seen.clone();
+        seen.wait_for(|seen| seen.requests.len() >= count).await.expect("the server runs as long as this value");
+    }
+}
+
+impl Desk {
+    fn script(&self) -> std::sync::MutexGuard<'_, VecDeque<Act>> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuses(&self) -> bool {
+        let mut script = self.script();
+        let refuses = matches!(script.front(), Some(Act::Refuse));
+        if refuses {
+            script.pop_front();
+        }
+        refuses
+    }
+
+    async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+        while let Some(request) = read_request(&mut stream).await? {
+            let act = self.script().pop_front();
+            self.seen.send_modify(|seen| seen.requests.push(request));
+            match act {
+                Some(Act::Send(bytes)) => stream.write_all(&bytes).await?,
+                Some(Act::SendAndClose(bytes)) => return stream.write_all(&bytes).await,
+                Some(Act::SendAndHang(bytes)) => {
+                    stream.write_all(&bytes).await?;
+                    return std::future::pending().await;
+                }
+                Some(Act::Dribble(bytes)) => dribble(&mut stream, &bytes).await?,
+                Some(Act::Reset) => return stream.set_zero_linger(),
+                Some(Act::Refuse) | None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn dribble(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    for piece in bytes.chunks(7) {
+        stream.write_all(piece).await?;
+        sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+/// One request with a Content-Length or without a body; `None` when the client has closed.
+async fn read_request(stream: &mut TcpStream) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            let length: usize = length.map_or(0, |text| text.trim().parse().expect("the client counts right"));
+            if bytes.len() >= end + 4 + length {
+                return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
+            }
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Requests without an answer: whether they may have arrived is a fact too, and no request is repeated to find out.
+
+use std::time::Duration;
+
+use dataverse_sync::dataverse::Fault;
+use tokio::time::{Instant, pause};
+
+use super::{Act, Answered, Bench, answer, unanswered};
+
+#[tokio::test]
+async fn a_request_that_was_read_and_not_answered_may_have_arrived() {
+    let half_a_head = b"HTTP/1.1 204 No Con".to_vec();
+    let garbage = b"SSH-2.0-OpenSSH_9.6\r\n\r\n".to_vec();
+    let no_status = b"HTTP/1.1 abc\r\n\r\n".to_vec();
+    for act in [
+        Act::Reset,
+        Act::SendAndClose(Vec::new()),
+        Act::SendAndClose(half_a_head),
+        Act::SendAndClose(garbage.clone()),
+        Act::Send(garbage),
+        Act::Send(no_status),
+    ] {
+        let bench = Bench::with(act.clone()).await;
+        assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"), "{act:?}");
+        let seen = bench.seen();
+        assert_eq!((seen.connections, seen.requests.len()), (1, 1), "{act:?}: nothing is repeated");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_breaks_under_a_request_is_not_tried_again() {
+    for trouble in [Act::Reset, Act::SendAndClose(Vec::new())] {
+        let bench = Bench::start(vec![Act::Send(answer("204 No Content", "", "")), trouble.clone()]).await;
+        bench.upsert().await.expect("a success");
+        assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"), "{trouble:?}");
+        let seen = bench.seen();
+        assert_eq!((seen.connections, seen.requests.len()), (1, 2), "{trouble:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_at_once_is_not_opened_again() {
+    let bench = Bench::with(Act::Refuse).await;
+    // Nobody can tell whether the request was in that connection when it broke.
+    assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"));
+    let seen = bench.seen();
+    assert_eq!((seen.connections, seen.requests.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_request_to_nobody_never_arrived() {
+    let mut bench = Bench::start(Vec::new()).await;
+    // Port 1 belongs to a service that nobody runs any more.
+    (bench.client, bench.tenant) = super::client(1, "secret").await;
+    assert_eq!(unanswered(bench.upsert().await), (false, "no connection"));
+}
+
+#[tokio::test]
+async fn no_status_leads_to_a_second_request() {
+    for status in ["408 Request Timeout", "425 Too Early", "429 Too Many Requests", "500 X", "502 X", "503 X", "504 X"]
+    {
+        let bench = Bench::with(Act::Send(answer(status, "Retry-After: 0\r\n", ""))).await;
+        let expected: u16 = status[..3].parse().expect("a status");
+        assert_eq!(Answered::of(bench.upsert().await).status, expected);
+        assert_eq!(bench.seen().requests.len(), 1, "{status}");
+    }
+}
+
+/// Lets the hours of this test's clock pass as soon as the request is with the server.
+async fn after_hours<T>(
+    bench: &Bench,
+    request: impl Future<Output = Result<T, Fault>>,
+) -> (Result<T, Fault>, Duration) {
+    let sent = async {
+        bench.server.received(1).await;
+        pause();
+        Instant::now()
+    };
+    let (result, sent) = tokio::join!(request, sent);
+    (result, sent.elapsed())
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up_on_within_the_longest_plug_in() {
+    let bench = Bench::with(Act::SendAndHang(Vec::new())).await;
+    let (result, waited) = after_hours(&bench, bench.upsert()).await;
+    assert_eq!(unanswered(result), (true, "no answer in time"));
+    assert!((120..=140).contains(&waited.as_secs()), "{waited:?}: plug-ins may run for two minutes");
+    assert_eq!(bench.seen().requests.len(), 1);
+}
+
+#[tokio::test]
+async fn a_read_is_given_up_on_sooner() {
+    let bench = Bench::with(Act::SendAndHang(b"HTTP/1.1 200 O".to_vec())).await;
+    let (result, waited) = after_hours(&bench, bench.read()).await;
+    assert_eq!(unanswered(result), (true, "no answer in time"));
+    assert!(waited <= Duration::from_secs(31), "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_whose_body_never_comes_is_still_that_refusal() {
+    let head = b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 500\r\n\r\n{".to_vec();
+    let bench = Bench::with(Act::SendAndHang(head)).await;
+    let (result, waited) = after_hours(&bench, bench.upsert()).await;
+    assert_eq!(Answered::of(result), Answered::new(412, None, None));
+    assert!(waited <= Duration::from_secs(140), "{waited:?}");
+}

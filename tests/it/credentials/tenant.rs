@@ -1,0 +1,62 @@
+//! A world whose tokens come from an Entra tenant behind TLS, and from nowhere else.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sandbox::host::Host;
+use sandbox::identity::{Credential, Options};
+use sandbox::world::{self, World};
+use serde_json::{Value, json};
+
+use super::app;
+use crate::trust::{self, Folder};
+
+/// The registered application.
+pub(super) const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
+
+/// Its secret, where it has one.
+pub(super) const SECRET: &str = "kept-by-the-sandbox";
+
+/// The tenant, and the world that trusts it.
+pub(super) struct Tenant {
+    pub(super) world: World,
+    id: String,
+    trusted: String,
+    _folder: Folder,
+}
+
+impl Tenant {
+    /// A tenant in which the application may prove itself in these ways.
+    pub(super) async fn start(credentials: Vec<Credential>) -> Self {
+        let tls = trust::authority();
+        let identity = Options { tls: Some(tls.clone()), apps: vec![app(credentials)], ..Options::default() };
+        let id = identity.tenant.clone();
+        let mut world = crate::world_with(world::Options { identity, ..Default::default() }).await;
+        world.settings.remove("IDENTITY_ENDPOINT");
+        world.settings.remove("IDENTITY_HEADER");
+        let folder = Folder::new();
+        let trusted = folder.write("authority.pem", tls.ca_pem());
+        Self { world, id, trusted, _folder: folder }
+    }
+
+    /// A host whose handler is this tenant's application; `proof` says how it proves that.
+    pub(super) async fn host(&self, proof: &[(&str, &str)]) -> Host {
+        let authority = self.world.identity.authority().expect("the tenant has a certificate");
+        let mut settings = vec![
+            ("AZURE_TENANT_ID", self.id.as_str()),
+            ("AZURE_CLIENT_ID", CLIENT),
+            ("AZURE_AUTHORITY_HOST", &authority),
+            ("SSL_CERT_FILE", &self.trusted),
+        ];
+        settings.extend_from_slice(proof);
+        self.world.host("one", &settings).await.expect("the handler starts")
+    }
+}
+
+/// A token such as Kubernetes puts into the file of a pod. Nobody here looks at its signature.
+pub(super) fn federated_token(issuer: &str, subject: &str) -> String {
+    let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let header = json!({ "alg": "RS256", "typ": "JWT" });
+    let claims =
+        json!({ "iss": issuer, "sub": subject, "aud": "api://AzureADTokenExchange", "exp": 32_503_680_000_u64 });
+    format!("{}.{}.{}", part(&header), part(&claims), URL_SAFE_NO_PAD.encode("unsigned"))
+}

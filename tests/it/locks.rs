@@ -1,0 +1,93 @@
+//! Leases on blobs as locks: one conformance suite on the embedded store and on Azurite, and what only the stricter of the
+//! two can prove.
+
+mod embedded;
+mod suite;
+mod trouble;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use azure_core::credentials::TokenCredential;
+use dataverse_sync::connection::{Address, Connection};
+use dataverse_sync::dataverse::client;
+use dataverse_sync::identity::{Choice, Identity};
+use dataverse_sync::lock::blob::BlobLocks;
+use dataverse_sync::lock::local::{Acquired, Local};
+use dataverse_sync::lock::{Error, Lease, LockName, Locks as _};
+use sandbox::azurite::{Azurite, AzuriteOptions};
+use sandbox::storage::{Options, Storage};
+use uuid::Uuid;
+
+/// The shortest lease that the service gives.
+const LIFE: Duration = Duration::from_secs(15);
+
+/// Longer than any lease: who waits this long gets the lock, on a busy machine too.
+const LONG: Duration = Duration::from_mins(2);
+
+/// A storage account, as a connection string opens it.
+struct Account(String);
+
+impl Account {
+    /// Locks of one more process, in a container of that name.
+    fn locks(&self, container: &str) -> Arc<BlobLocks> {
+        // Another test of this process may have installed the same provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let address = Address::resolve("Locks", &|_| Some(self.0.clone())).expect("it is a connection string");
+        let http = client::http().expect("this machine has root certificates");
+        // With a key no token is ever asked for.
+        let identity = Identity::open(Choice::DeveloperTools, http.clone()).expect("nothing is opened yet");
+        let identity: Arc<dyn TokenCredential> = Arc::new(identity);
+        let locks = BlobLocks::new(&Connection::new(address, &identity, http), container, LIFE);
+        Arc::new(locks.expect("the address is usable"))
+    }
+}
+
+/// An embedded store, and one process's locks in it.
+async fn embedded() -> (Storage, Arc<BlobLocks>) {
+    let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
+    let locks = Account(storage.connection_string()).locks("sync-locks");
+    (storage, locks)
+}
+
+/// A name that nobody used before.
+fn fresh() -> LockName {
+    LockName::new(format!("contacts-{}", Uuid::new_v4().simple()))
+}
+
+/// Asks for the lock until it is there or `wait` is over, with nobody else in line: what the storage says decides.
+async fn acquire(locks: &Arc<BlobLocks>, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
+    Local::new(locks.clone()).acquire(name, wait).await
+}
+
+/// The lease, which must be had.
+async fn held(locks: &Arc<BlobLocks>, name: &LockName, wait: Duration) -> Lease {
+    match acquire(locks, name, wait).await {
+        Ok(Acquired::Held(lease)) => lease,
+        other => panic!("not held: {other:?}"),
+    }
+}
+
+/// Whether somebody else holds the lock at this moment.
+async fn is_busy(locks: &Arc<BlobLocks>, name: &LockName) -> bool {
+    match acquire(locks, name, Duration::ZERO).await {
+        Ok(Acquired::Busy) => true,
+        Ok(Acquired::Held(lease)) => {
+            locks.release(lease).await;
+            false
+        }
+        Err(error) => panic!("not known: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn the_suite_holds_on_the_embedded_store() {
+    let (storage, _) = embedded().await;
+    suite::run(&Account(storage.connection_string())).await;
+}
+
+#[tokio::test]
+async fn the_suite_holds_on_azurite() {
+    let azurite = Azurite::start(AzuriteOptions::default()).await.expect("Azurite starts");
+    suite::run(&Account(azurite.connection_string())).await;
+}

@@ -1,0 +1,129 @@
+//! Storage trouble: it is never taken for contention, and never for a lock.
+
+use std::time::Duration;
+
+use dataverse_sync::lock::local::Acquired;
+use dataverse_sync::lock::{Error, Locks as _, Renewed};
+use reqwest::{Method, StatusCode};
+use sandbox::storage::{Effect, Fault, Op, Options, Storage};
+
+use super::{Account, LONG, acquire, embedded, fresh, held};
+use crate::sas;
+
+/// One request is given up on after 5 s; this is long enough to repeat none.
+const SHORT: Duration = Duration::from_millis(50);
+
+fn status(code: u16, error_code: &'static str) -> Effect {
+    Effect::Status { code, error_code, retry_after: None }
+}
+
+#[tokio::test]
+async fn trouble_is_an_error_and_never_busy() {
+    let (storage, locks) = embedded().await;
+    let hang = Effect::Hang(Duration::from_mins(1));
+    for (effect, expected) in [
+        (status(503, "ServerBusy"), "the lock storage answered 503 ServerBusy"),
+        (status(500, "InternalError"), "the lock storage answered 500 InternalError"),
+        (status(403, "AuthorizationFailure"), "the lock storage refuses access (403 AuthorizationFailure)"),
+        (status(401, "InvalidAuthenticationInfo"), "the lock storage refuses access (401 InvalidAuthenticationInfo)"),
+        (status(409, "AccountBeingCreated"), "the lock storage answered 409 AccountBeingCreated"),
+        (status(412, "LeaseIdMissing"), "the lock storage answered 412 LeaseIdMissing"),
+        (hang, "the lock storage cannot be reached: no answer in time"),
+        (Effect::DropBefore, "the lock storage cannot be reached: the connection broke"),
+    ] {
+        storage.fault(Fault::until_cleared(Op::AnyBlob, effect.clone()));
+        let error = acquire(&locks, &fresh(), SHORT).await.expect_err("trouble");
+        assert_eq!(error.to_string(), expected, "{effect:?}");
+        storage.clear_faults();
+    }
+    held(&locks, &fresh(), LONG).await;
+}
+
+#[tokio::test]
+async fn nobody_listening_is_an_error() {
+    let account = "AccountName=acc;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:1/acc";
+    let error = acquire(&Account(account.to_owned()).locks("sync-locks"), &fresh(), SHORT).await.expect_err("nobody");
+    assert_eq!(error.to_string(), "the lock storage cannot be reached: no connection");
+}
+
+#[tokio::test]
+async fn trouble_in_the_creation_of_a_blob_is_an_error_too() {
+    let (storage, locks) = embedded().await;
+    for op in [Op::CreateContainer, Op::PutBlob] {
+        storage.fault(Fault::until_cleared(op, status(503, "ServerBusy")));
+        let error = acquire(&locks, &fresh(), SHORT).await.expect_err("trouble");
+        assert!(matches!(error, Error::Service { status: 503, .. }), "{op:?}: {error}");
+        storage.clear_faults();
+        held(&locks, &fresh(), LONG).await;
+    }
+}
+
+#[tokio::test]
+async fn a_short_trouble_is_lived_through() {
+    let (storage, locks) = embedded().await;
+    for effect in [status(503, "ServerBusy"), status(500, "OperationTimedOut"), Effect::DropBefore, Effect::DropAfter] {
+        storage.fault(Fault::times(2, Op::AnyBlob, effect));
+        held(&locks, &fresh(), LONG).await;
+    }
+}
+
+#[tokio::test]
+async fn trouble_while_waiting_for_a_held_lock_is_an_error() {
+    let (storage, locks) = embedded().await;
+    let name = fresh();
+    let _lease = held(&locks, &name, LONG).await;
+    let mut waiter = Box::pin(acquire(&locks, &name, LONG));
+    let asked = storage.counts().acquire;
+    let met = async { crate::caller::wait_until("it was busy", async || storage.counts().acquire > asked).await };
+    tokio::select! {
+        early = &mut waiter => panic!("the lock is held: {early:?}"),
+        () = met => storage.fault(Fault::until_cleared(Op::AnyBlob, status(403, "AuthorizationFailure"))),
+    }
+    assert!(matches!(waiter.await, Err(Error::Refused { status: 403, .. })));
+}
+
+#[tokio::test]
+async fn a_renewal_in_trouble_is_an_error_and_not_a_lost_lease() {
+    let (storage, locks) = embedded().await;
+    let mut lease = held(&locks, &fresh(), LONG).await;
+    for effect in [status(503, "ServerBusy"), status(403, "AuthorizationFailure"), Effect::DropBefore] {
+        let deadline = lease.deadline();
+        storage.fault(Fault::once(Op::Renew, effect.clone()));
+        locks.renew(&mut lease).await.expect_err("trouble");
+        assert_eq!(lease.deadline(), deadline, "{effect:?}: it may not have been renewed");
+    }
+    assert_eq!(locks.renew(&mut lease).await.expect("the trouble is over"), Renewed::Extended);
+}
+
+#[tokio::test]
+async fn a_blob_that_is_deleted_under_its_holder_takes_the_lease_along() {
+    let (storage, locks) = embedded().await;
+    let name = fresh();
+    let mut lease = held(&locks, &name, LONG).await;
+    assert_eq!(storage.break_leases(None), 1, "a leased blob cannot be deleted");
+    assert_eq!(delete(&storage, &format!("sync-locks/{}", name.as_str()), "").await, StatusCode::ACCEPTED);
+    assert_eq!(locks.renew(&mut lease).await.expect("the storage answers"), Renewed::Lost);
+    locks.release(lease).await;
+    // The lifecycle rule of an account may do that to any free blob: the next one makes it anew.
+    assert!(matches!(acquire(&locks, &name, Duration::ZERO).await, Ok(Acquired::Held(_))));
+}
+
+#[tokio::test]
+async fn a_container_that_is_being_deleted_is_an_error() {
+    let (storage, locks) = embedded().await;
+    let name = fresh();
+    let mut lease = held(&locks, &name, LONG).await;
+    assert_eq!(delete(&storage, "sync-locks", "restype=container&").await, StatusCode::ACCEPTED);
+    assert_eq!(locks.renew(&mut lease).await.expect("the storage answers"), Renewed::Lost);
+    // For half a minute its name cannot be used.
+    let error = acquire(&locks, &name, SHORT).await.expect_err("there is no container");
+    assert_eq!(error.to_string(), "the lock storage answered 409 ContainerBeingDeleted");
+}
+
+/// Deletes a blob or container as an operator would.
+async fn delete(storage: &Storage, path: &str, query: &str) -> StatusCode {
+    let Options { account, key, .. } = Options::default();
+    let url = format!("{}/{path}?{query}{}", storage.blob_endpoint(), sas::everything(&account, &key));
+    let answer = sandbox::net::http_client().request(Method::DELETE, url).send().await;
+    answer.expect("the store answers").status()
+}

@@ -1,0 +1,97 @@
+//! A lock storage beside the world's own storage, which keeps the queues.
+
+use sandbox::azurite::{Azurite, AzuriteOptions};
+use sandbox::host::Host;
+use sandbox::net::{Tls, http_client};
+use sandbox::storage::{self, Storage};
+use sandbox::world::World;
+
+use crate::sas;
+use crate::trust::{self, Folder};
+
+/// The connection name that `LOCK_STORAGE` is set to.
+pub(super) const NAME: &str = "Locks";
+
+/// The account of every emulator, and its key, which is public knowledge.
+/// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
+const ACCOUNT: &str = "devstoreaccount1";
+pub(super) const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// The storage, and a world whose handlers lock there.
+pub(super) struct Place {
+    pub(super) world: World,
+    endpoint: String,
+    http: reqwest::Client,
+    trusted: Option<String>,
+    _storage: Backing,
+    _folder: Folder,
+}
+
+/// Kept while it is used.
+#[expect(dead_code, reason = "held for their drop")]
+enum Backing {
+    Embedded(Storage),
+    Azurite(Azurite),
+}
+
+impl Place {
+    pub(super) async fn embedded(tls: Option<Tls>) -> Self {
+        let options = storage::Options { tls: tls.clone(), ..storage::Options::default() };
+        let storage = Storage::start(options).await.expect("loopback has free ports");
+        Self::new(storage.blob_endpoint(), tls, Backing::Embedded(storage)).await
+    }
+
+    pub(super) async fn embedded_behind_tls() -> Self {
+        Self::embedded(Some(trust::authority())).await
+    }
+
+    /// Behind TLS, and with Entra tokens accepted.
+    pub(super) async fn azurite() -> Self {
+        let tls = trust::authority();
+        let azurite = Azurite::start(AzuriteOptions { tls: Some(tls.clone()), oauth: true }).await;
+        let azurite = azurite.expect("Azurite starts");
+        Self::new(azurite.blob_endpoint(), Some(tls), Backing::Azurite(azurite)).await
+    }
+
+    async fn new(endpoint: String, tls: Option<Tls>, storage: Backing) -> Self {
+        let world = crate::world().await;
+        let folder = Folder::new();
+        let trusted = tls.as_ref().map(|tls| folder.write("authority.pem", tls.ca_pem()));
+        let http = tls.as_ref().map_or_else(http_client, trust::client);
+        Self { world, endpoint, http, trusted, _storage: storage, _folder: folder }
+    }
+
+    /// The blob service's address with the account.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// A connection string with the account's key.
+    pub(super) fn with_key(&self) -> String {
+        format!("AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={}", self.endpoint)
+    }
+
+    /// A connection string with a signature of the account.
+    pub(super) fn with_signature(&self, permissions: &str, expiry: &str) -> String {
+        let signature = sas::signature(ACCOUNT, KEY, permissions, expiry);
+        format!("BlobEndpoint={};SharedAccessSignature={signature}", self.endpoint)
+    }
+
+    /// A host whose handler locks here, in `container`.
+    pub(super) async fn host(&self, container: &str, settings: &[(&str, &str)]) -> Host {
+        let mut all = vec![("LOCK_STORAGE", NAME), ("LOCK_CONTAINER", container)];
+        all.extend(self.trusted.as_deref().map(|file| ("SSL_CERT_FILE", file)));
+        all.extend_from_slice(settings);
+        self.world.host("one", &all).await.expect("the handler starts")
+    }
+
+    /// The lease state of every lock blob in `container`; none where there is no container.
+    pub(super) async fn lease_states(&self, container: &str) -> Vec<String> {
+        let signature = sas::everything(ACCOUNT, KEY);
+        let url = format!("{}/{container}?restype=container&comp=list&{signature}", self.endpoint);
+        let answer = self.http.get(url).send().await.expect("the storage answers");
+        let text = answer.text().await.expect("the answer is whole");
+        let states = text.split("<LeaseState>").skip(1).filter_map(|rest| rest.split('<').next());
+        states.map(str::to_owned).collect()
+    }
+}

@@ -22,7 +22,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!((locks.life, locks.wait), (Duration::from_secs(15), Duration::from_secs(10)));
     assert_eq!(locks.container, "sync-locks");
     assert_eq!(config.on_conflict, OnConflict::Verify);
-    assert_eq!((config.max_concurrency, config.hold), (52, Duration::from_secs(480)));
+    assert_eq!((config.max_concurrency, config.hold), (52, Duration::from_mins(8)));
     assert_eq!(config.version_column, None);
     assert_eq!(config.identity.name(), "developer_tools");
 }

@@ -27,7 +27,7 @@ fn the_three_encodings_of_an_item_give_one_message() {
 
 #[test]
 fn an_object_is_kept_byte_for_byte() {
-    let body = format!(r#"{{"Data":{{"record": {{ "table" : "contacts", "n":1.50 }} }}}}"#);
+    let body = r#"{"Data":{"record": { "table" : "contacts", "n":1.50 } }}"#;
     assert_eq!(
         Invocation::read(body.as_bytes()).expect("an invocation").message,
         r#"{ "table" : "contacts", "n":1.50 }"#

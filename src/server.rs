@@ -18,8 +18,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::Bytes;
-use futures::FutureExt as _;
+use bytes::{Bytes, BytesMut};
+use futures::{FutureExt as _, StreamExt as _};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -33,6 +33,9 @@ use crate::sync::{Delivery, Sync};
 
 /// An envelope holds the record twice over, encoded; beyond this it is none of the host's.
 const MOST_ENVELOPE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Of a body that is too large for a record no more than this is read; the host forwards at most 100 MiB.
+const MOST_BYTES_READ: usize = 100 * 1024 * 1024;
 
 /// Longest wait in place of an HTTP caller; the front end of Azure gives up at 230 s.
 const HTTP_PATIENCE: Duration = Duration::from_secs(20);
@@ -107,7 +110,7 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
 async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
-    let body = match read_record_body(&parts.headers, body).await {
+    let body = match read_record_body(body).await {
         Ok(body) => body,
         Err(outcome) => return respond::single(&outcome),
     };
@@ -117,34 +120,27 @@ async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
     respond::single(&edge.settle("SyncHttp", id, body, edge.http_delivery()).await)
 }
 
-async fn read_record_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Outcome> {
-    let too_large =
-        || Outcome::new(Reason::TooLarge).detail(format!("a body has at most {} bytes", record::MOST_BYTES));
-    let announced = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > record::MOST_BYTES) {
-        return Err(too_large());
+/// Reads a body up to [`record::MOST_BYTES`]. What is longer is read on and thrown away: a caller who is still sending when the
+/// answer comes and the connection closes loses the answer.
+async fn read_record_body(body: Body) -> Result<Bytes, Outcome> {
+    let (mut stream, mut kept, mut length) = (body.into_data_stream(), BytesMut::new(), 0);
+    while let Some(chunk) = stream.next().await {
+        let Ok(chunk) = chunk else { return Err(Outcome::new(Reason::InvalidMessage).detail("the body broke off")) };
+        length += chunk.len();
+        match length {
+            0..=record::MOST_BYTES => kept.extend_from_slice(&chunk),
+            ..=MOST_BYTES_READ => kept.clear(),
+            _ => break,
+        }
     }
-    let bytes = match to_bytes(body, record::MOST_BYTES).await {
-        Ok(bytes) => bytes,
-        Err(error) if is_over_limit(&error) => return Err(too_large()),
-        Err(_) => return Err(Outcome::new(Reason::InvalidMessage).detail("the body broke off")),
-    };
-    if bytes.is_empty() {
+    if length > record::MOST_BYTES {
+        return Err(Outcome::new(Reason::TooLarge).detail(format!("a body has at most {} bytes", record::MOST_BYTES)));
+    }
+    if length == 0 {
         let hint = "the body is empty; the Functions host drops bodies without a Content-Length, so send one";
         return Err(Outcome::new(Reason::InvalidMessage).detail(hint));
     }
-    Ok(bytes)
-}
-
-fn is_over_limit(error: &axum::Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if error.to_string().contains("length limit exceeded") {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    Ok(kept.freeze())
 }
 
 fn invocation_id(headers: &HeaderMap) -> String {

@@ -2,7 +2,10 @@
 //!
 //! A test that needs Azurite starts it, and fails when it cannot.
 
+mod caller;
 mod main_job;
+mod outcomes;
+mod waiting;
 
 use std::path::PathBuf;
 

@@ -22,7 +22,8 @@ use bytes::{Bytes, BytesMut};
 use futures::{FutureExt as _, StreamExt as _};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
@@ -40,7 +41,7 @@ const MOST_BYTES_READ: usize = 100 * 1024 * 1024;
 /// Longest wait in place of an HTTP caller; the front end of Azure gives up at 230 s.
 const HTTP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Tasks that have not finished by then are left to their leases.
+/// Tasks that have not finished this long after the signal are left to their leases, and so are callers who wait for them.
 const DRAIN: Duration = Duration::from_secs(25);
 
 const INVOCATION_ID: &str = "x-azure-functions-invocationid";
@@ -65,12 +66,33 @@ pub async fn run(
 ) -> std::io::Result<()> {
     let tasks = TaskTracker::new();
     let edge = Edge { sync: Arc::new(sync), tasks: tasks.clone(), hold };
-    axum::serve(listener, router(edge)).with_graceful_shutdown(shutdown).await?;
-    tasks.close();
-    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-        warn!(unfinished = tasks.len(), "stopping with work under way; its leases lapse by themselves");
+    let (stop, stopping) = oneshot::channel();
+    let shutdown = async move {
+        shutdown.await;
+        // Nobody listens when the listener has failed before.
+        let _ = stop.send(());
+    };
+    let served = async {
+        axum::serve(listener, router(edge)).with_graceful_shutdown(shutdown).await?;
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
+    };
+    tokio::select! {
+        ended = served => ended,
+        () = out_of_time(stopping) => {
+            warn!(unfinished = tasks.len(), "stopping with work under way; its leases lapse by themselves");
+            Ok(())
+        }
     }
-    Ok(())
+}
+
+/// The end of the time for draining, which begins when `stopping` says so.
+async fn out_of_time(stopping: oneshot::Receiver<()>) {
+    match stopping.await {
+        Ok(()) => sleep(DRAIN).await,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 fn router(edge: Edge) -> Router {

@@ -57,13 +57,16 @@ Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
 async fn main() -> ExitCode {
     let Arguments {} = Arguments::parse();
     let lookup = |name: &str| std::env::var(name).ok();
-    let config = match Config::from_settings(&lookup) {
-        Ok(config) => config,
-        Err(problems) => return complain(&problems),
+    let config = match (Config::from_settings(&lookup), telemetry::filter(&lookup)) {
+        (Ok(config), Ok(filter)) => {
+            telemetry::start(filter);
+            config
+        }
+        (config, filter) => {
+            let problems: Vec<_> = config.err().into_iter().flatten().chain(filter.err()).collect();
+            return complain(&problems);
+        }
     };
-    if let Err(problem) = telemetry::start(lookup("RUST_LOG").as_deref()) {
-        return complain(&[problem]);
-    }
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -6,6 +6,7 @@ mod caller;
 mod http;
 mod main_job;
 mod outcomes;
+mod process;
 mod queue;
 mod waiting;
 

@@ -34,8 +34,9 @@ const SETTINGS: &str = "\
 Settings are environment variables (app settings in Azure, Values in local.settings.json):
   DATAVERSE_URL            https://contoso.crm.dynamics.com                      required
   DATAVERSE_API_VERSION    v9.2
-  AZURE_TENANT_ID, AZURE_CLIENT_ID and one of AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH,
-                           AZURE_FEDERATED_TOKEN_FILE; else the managed identity; else your az or azd login
+  AZURE_TENANT_ID, AZURE_CLIENT_ID and one of AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH (and
+                           AZURE_CLIENT_CERTIFICATE_PASSWORD where it has one), AZURE_FEDERATED_TOKEN_FILE;
+                           else the managed identity; else your az or azd login
   LOCK_STORAGE             AzureWebJobsStorage, the name of a connection
   LOCK_CONTAINER           sync-locks
   LOCK_LEASE_SECONDS       15, from 15 to 60

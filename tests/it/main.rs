@@ -3,6 +3,7 @@
 //! A test that needs Azurite starts it, and fails when it cannot.
 
 mod caller;
+mod contract;
 mod http;
 mod main_job;
 mod outcomes;

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -41,7 +42,7 @@ pub enum Error {
     /// Not the JSON that a custom handler gets.
     #[error("the request is no invocation: {problem}")]
     NotAnInvocation {
-        /// What the parser met.
+        /// What is wrong, and where; none of the data.
         problem: String,
     },
     /// The trigger has another name.
@@ -64,13 +65,22 @@ impl Invocation {
     /// When it is no invocation of the queue function.
     pub fn read(body: &[u8]) -> Result<Self, Error> {
         let envelope: Envelope<'_> =
-            serde_json::from_slice(body).map_err(|error| Error::NotAnInvocation { problem: error.to_string() })?;
+            serde_json::from_slice(body).map_err(|error| Error::NotAnInvocation { problem: place(&error) })?;
         let Members(data) = envelope.data;
         let (_, item) = data.into_iter().find(|(name, _)| name == RECORD_BINDING).ok_or(Error::NoRecord)?;
         let message = message(item);
         let dequeue_count = envelope.metadata.filter(|_| !sets_dequeue_count(&message)).and_then(dequeue_count);
         Ok(Self { message, dequeue_count })
     }
+}
+
+/// The parser's own text quotes what it met, and this one ends up in the log.
+fn place(error: &serde_json::Error) -> String {
+    let met = match error.classify() {
+        Category::Data => "JSON of another shape",
+        Category::Syntax | Category::Eof | Category::Io => "no JSON",
+    };
+    format!("{met}, line {} column {}", error.line(), error.column())
 }
 
 /// The message's own text: an object as it stands, a string without one or two layers of encoding.

@@ -32,8 +32,9 @@ const SETTINGS: &str = "\
 Settings are environment variables (app settings in Azure, Values in local.settings.json):
   DATAVERSE_URL            https://contoso.crm.dynamics.com                      required
   DATAVERSE_API_VERSION    v9.2
-  AZURE_TENANT_ID, AZURE_CLIENT_ID and one of AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH,
-                           AZURE_FEDERATED_TOKEN_FILE; else the managed identity; else your az or azd login
+  AZURE_TENANT_ID, AZURE_CLIENT_ID and one of AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH (and
+                           AZURE_CLIENT_CERTIFICATE_PASSWORD where it has one), AZURE_FEDERATED_TOKEN_FILE;
+                           else the managed identity; else your az or azd login
   LOCK_STORAGE             AzureWebJobsStorage, the name of a connection
   LOCK_CONTAINER           sync-locks
   LOCK_LEASE_SECONDS       15, from 15 to 60
@@ -55,13 +56,16 @@ Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
 async fn main() -> ExitCode {
     let Arguments {} = Arguments::parse();
     let lookup = |name: &str| std::env::var(name).ok();
-    let config = match Config::from_settings(&lookup) {
-        Ok(config) => config,
-        Err(problems) => return complain(&problems),
+    let config = match (Config::from_settings(&lookup), telemetry::filter(&lookup)) {
+        (Ok(config), Ok(filter)) => {
+            telemetry::start(filter);
+            config
+        }
+        (config, filter) => {
+            let problems: Vec<_> = config.err().into_iter().flatten().chain(filter.err()).collect();
+            return complain(&problems);
+        }
     };
-    if let Err(problem) = telemetry::start(lookup("RUST_LOG").as_deref()) {
-        return complain(&[problem]);
-    }
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -18,11 +18,12 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::Bytes;
-use futures::FutureExt as _;
+use bytes::{Bytes, BytesMut};
+use futures::{FutureExt as _, StreamExt as _};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
@@ -34,10 +35,13 @@ use crate::sync::{Delivery, Sync};
 /// An envelope holds the record twice over, encoded; beyond this it is none of the host's.
 const MOST_ENVELOPE_BYTES: usize = 64 * 1024 * 1024;
 
+/// Of a body that is too large for a record no more than this is read; the host forwards at most 100 MiB.
+const MOST_BYTES_READ: usize = 100 * 1024 * 1024;
+
 /// Longest wait in place of an HTTP caller; the front end of Azure gives up at 230 s.
 const HTTP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Tasks that have not finished by then are left to their leases.
+/// Tasks that have not finished this long after the signal are left to their leases, and so are callers who wait for them.
 const DRAIN: Duration = Duration::from_secs(25);
 
 const INVOCATION_ID: &str = "x-azure-functions-invocationid";
@@ -62,12 +66,33 @@ pub async fn run(
 ) -> std::io::Result<()> {
     let tasks = TaskTracker::new();
     let edge = Edge { sync: Arc::new(sync), tasks: tasks.clone(), hold };
-    axum::serve(listener, router(edge)).with_graceful_shutdown(shutdown).await?;
-    tasks.close();
-    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-        warn!(unfinished = tasks.len(), "stopping with work under way; its leases lapse by themselves");
+    let (stop, stopping) = oneshot::channel();
+    let shutdown = async move {
+        shutdown.await;
+        // Nobody listens when the listener has failed before.
+        let _ = stop.send(());
+    };
+    let served = async {
+        axum::serve(listener, router(edge)).with_graceful_shutdown(shutdown).await?;
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
+    };
+    tokio::select! {
+        ended = served => ended,
+        () = out_of_time(stopping) => {
+            warn!(unfinished = tasks.len(), "stopping with work under way; its leases lapse by themselves");
+            Ok(())
+        }
     }
-    Ok(())
+}
+
+/// The end of the time for draining, which begins when `stopping` says so.
+async fn out_of_time(stopping: oneshot::Receiver<()>) {
+    match stopping.await {
+        Ok(()) => sleep(DRAIN).await,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 fn router(edge: Edge) -> Router {
@@ -107,44 +132,41 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
 async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
-    let body = match read_record_body(&parts.headers, body).await {
+    let body = match read_record_body(body).await {
         Ok(body) => body,
         Err(outcome) => return respond::single(&outcome),
     };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        return batch::sync(&edge, &id, &body).await;
+        // A task of its own as well: of two records with one key the second begins when the first has ended.
+        let batch = edge.tasks.spawn(batch::sync(edge.clone(), id, body));
+        return batch
+            .await
+            .unwrap_or_else(|_| respond::single(&Outcome::new(Reason::Internal).detail("the handler panicked")));
     }
     respond::single(&edge.settle("SyncHttp", id, body, edge.http_delivery()).await)
 }
 
-async fn read_record_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Outcome> {
-    let too_large =
-        || Outcome::new(Reason::TooLarge).detail(format!("a body has at most {} bytes", record::MOST_BYTES));
-    let announced = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > record::MOST_BYTES) {
-        return Err(too_large());
+/// Reads a body up to [`record::MOST_BYTES`]. What is longer is read on and thrown away: a caller who is still sending when the
+/// answer comes and the connection closes loses the answer.
+async fn read_record_body(body: Body) -> Result<Bytes, Outcome> {
+    let (mut stream, mut kept, mut length) = (body.into_data_stream(), BytesMut::new(), 0);
+    while let Some(chunk) = stream.next().await {
+        let Ok(chunk) = chunk else { return Err(Outcome::new(Reason::InvalidMessage).detail("the body broke off")) };
+        length += chunk.len();
+        if length <= record::MOST_BYTES {
+            kept.extend_from_slice(&chunk);
+        } else if length > MOST_BYTES_READ {
+            break;
+        }
     }
-    let bytes = match to_bytes(body, record::MOST_BYTES).await {
-        Ok(bytes) => bytes,
-        Err(error) if is_over_limit(&error) => return Err(too_large()),
-        Err(_) => return Err(Outcome::new(Reason::InvalidMessage).detail("the body broke off")),
-    };
-    if bytes.is_empty() {
+    if length > record::MOST_BYTES {
+        return Err(Outcome::new(Reason::TooLarge).detail(format!("a body has at most {} bytes", record::MOST_BYTES)));
+    }
+    if length == 0 {
         let hint = "the body is empty; the Functions host drops bodies without a Content-Length, so send one";
         return Err(Outcome::new(Reason::InvalidMessage).detail(hint));
     }
-    Ok(bytes)
-}
-
-fn is_over_limit(error: &axum::Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if error.to_string().contains("length limit exceeded") {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    Ok(kept.freeze())
 }
 
 fn invocation_id(headers: &HeaderMap) -> String {

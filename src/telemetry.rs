@@ -16,22 +16,26 @@ use crate::config::Problem;
 /// Chatter of the libraries below this program stays out by default.
 const DEFAULT: &str = "info,azure_core=warn,azure_identity=warn,typespec_client_core=warn,hyper=warn,reqwest=warn";
 
-/// Starts logging with a filter in the syntax of `RUST_LOG`.
+/// Reads the setting `RUST_LOG`; an empty one counts as not set.
 ///
 /// # Errors
 /// When the filter cannot be read.
-pub fn start(filter: Option<&str>) -> Result<(), Problem> {
-    let filter = match filter {
-        None | Some("info") => EnvFilter::new(DEFAULT),
-        Some(text) => EnvFilter::try_new(text).map_err(|_| {
+pub fn filter(lookup: &dyn Fn(&str) -> Option<String>) -> Result<EnvFilter, Problem> {
+    let text = lookup("RUST_LOG").unwrap_or_default();
+    match text.trim() {
+        "" | "info" => Ok(EnvFilter::new(DEFAULT)),
+        text => EnvFilter::try_new(text).map_err(|_| {
             Problem::new("RUST_LOG", "must be a level such as info, or a filter such as info,dataverse_sync=debug")
-        })?,
-    };
+        }),
+    }
+}
+
+/// Starts logging what `filter` lets through.
+pub fn start(filter: EnvFilter) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(stdout().is_terminal() && stderr().is_terminal())
         .with_target(false)
         .with_writer(stderr.with_max_level(Level::WARN).or_else(stdout))
         .init();
-    Ok(())
 }

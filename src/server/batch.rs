@@ -25,8 +25,8 @@ struct Results {
 }
 
 /// Settles every record of a JSON array.
-pub(super) async fn sync(edge: &Edge, id: &str, body: &Bytes) -> Response {
-    let records: Vec<&RawValue> = match serde_json::from_slice(body) {
+pub(super) async fn sync(edge: Edge, id: String, body: Bytes) -> Response {
+    let records: Vec<&RawValue> = match serde_json::from_slice(&body) {
         Ok(records) => records,
         Err(error) => {
             let text = format!("the body is no JSON array of records: line {} column {}", error.line(), error.column());
@@ -39,7 +39,7 @@ pub(super) async fn sync(edge: &Edge, id: &str, body: &Bytes) -> Response {
     }
     let messages: Vec<Bytes> = records.into_iter().map(|record| body.slice_ref(record.get().as_bytes())).collect();
     let mut settled: Vec<(usize, Outcome)> =
-        join_all(same_keys(&messages).into_iter().map(|line| in_line(edge, id, line)))
+        join_all(same_keys(&messages).into_iter().map(|line| in_line(&edge, &id, line)))
             .await
             .into_iter()
             .flatten()

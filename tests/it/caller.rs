@@ -1,61 +1,99 @@
-//! An HTTP caller with a function key, and the patience of a test on a busy machine.
+//! A caller of the HTTP function: what is sent to the host's front, and what comes back.
+//!
+//! It repeats nothing and judges nothing; [`Answer`] holds the whole answer for a test to compare.
 
-use std::time::Duration;
-
+use dataverse_sync::outcome::Reason;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Body, Client, RequestBuilder};
 use sandbox::host::Host;
 use sandbox::net::http_client;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
-/// Far beyond what anything here takes; then something is stuck.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Sends records to one host, with its function key.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    http: Client,
+    url: String,
+    key: String,
+}
 
-/// What a caller was answered.
+/// A whole answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// The HTTP status.
     pub(crate) status: u16,
-    /// The body.
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+    /// The text as JSON; null when it is none.
     pub(crate) body: Value,
 }
 
-impl Answer {
-    /// Status, outcome and reason, to compare with.
-    pub(crate) fn told(&self) -> (u16, &str, &str) {
-        let text = |name: &str| self.body[name].as_str().unwrap_or_default();
-        (self.status, text("outcome"), text("reason"))
+impl Caller {
+    /// A caller of `host`.
+    pub(crate) fn of(host: &Host) -> Self {
+        let url = format!("{}/api/records", host.http_url());
+        Self { http: http_client(), url, key: host.function_key().to_owned() }
+    }
+
+    /// Posts one record, or an array of them.
+    pub(crate) async fn post(&self, records: &Value) -> Answer {
+        self.post_text(records.to_string()).await
+    }
+
+    /// Posts a body as it is.
+    pub(crate) async fn post_text(&self, body: impl Into<Body>) -> Answer {
+        answer(self.request().header(CONTENT_TYPE, "application/json").body(body)).await
+    }
+
+    /// A POST with the function key and nothing else yet.
+    pub(crate) fn request(&self) -> RequestBuilder {
+        self.http.post(&self.url).header("x-functions-key", &self.key)
     }
 }
 
-/// What an applied upsert is told as.
-pub(crate) const UPSERTED: (u16, &str, &str) = (200, "applied", "upserted");
-
-/// A contact's record.
-pub(crate) fn contact(key: &str) -> Value {
-    json!({ "table": "contacts", "key": { "employeeid": key }, "columns": { "firstname": "Ada" } })
-}
-
-/// Sends the contact `key` through `host` and reads the answer.
-pub(crate) async fn send(host: &Host, key: &str) -> Answer {
-    let url = format!("{}/api/records", host.http_url());
-    let request = http_client().post(url).header("x-functions-key", host.function_key()).timeout(PATIENCE);
-    let request = request.header("content-type", "application/json").body(contact(key).to_string());
-    let response = request.send().await.expect("the host answers");
-    let status = response.status().as_u16();
+/// Sends a request and reads the whole answer.
+pub(crate) async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("this machine answers");
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await.expect("the answer is whole");
-    Answer { status, body: serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {status} {text}")) }
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Answer { status, headers, text, body }
 }
 
-/// Whether a line that the handler printed holds `text`.
-pub(crate) fn printed(host: &Host, text: &str) -> bool {
-    host.logs().iter().any(|line| line.text.contains(text))
-}
-
-/// Polls until `holds`; `what` names it when it never does.
-pub(crate) async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds().await {
-        assert!(begun.elapsed() < PATIENCE, "not within {} s: {what}", PATIENCE.as_secs());
-        sleep(Duration::from_millis(20)).await;
+impl Answer {
+    /// A header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("headers are text"))
     }
+
+    /// Asserts that this is a result: status, media type, no `Retry-After`, and these members and no others.
+    pub(crate) fn is_result(&self, status: u16, members: &Value) {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert_eq!(self.header("retry-after"), None);
+        assert_eq!(self.body, *members);
+    }
+
+    /// Asserts that this is a problem document (RFC 9457): status, media type, the reason's own title, a detail, and these
+    /// extension members and no others. Gives the detail.
+    pub(crate) fn is_problem(&self, status: u16, members: &Value) -> &str {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        let reason = Reason::ALL.into_iter().find(|reason| members["reason"] == reason.code()).expect("a known code");
+        let detail = self.body["detail"].as_str().expect("a problem has a detail");
+        let mut expected = members.clone();
+        expected["title"] = json!(reason.title());
+        expected["status"] = json!(status);
+        expected["detail"] = json!(detail);
+        assert_eq!(self.body, expected);
+        detail
+    }
+}
+
+/// A record for a contact; `columns` may be null, as for a deletion.
+pub(crate) fn contact(key: &str, columns: &Value) -> Value {
+    let mut record = json!({ "table": "contacts", "key": { "employeeid": key }, "messageId": format!("m-{key}") });
+    if !columns.is_null() {
+        record["columns"] = columns.clone();
+    }
+    record
 }

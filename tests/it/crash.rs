@@ -13,7 +13,7 @@ use sandbox::world::World;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::caller::wait_until;
+use super::waiting::wait_until;
 
 const KEYS: usize = 30;
 const MESSAGES: usize = 600;

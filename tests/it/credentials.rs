@@ -9,7 +9,7 @@ mod trouble;
 use sandbox::identity::{App, Credential, Options};
 use tenant::{CLIENT, SECRET, Tenant, federated_token};
 
-use super::caller::{UPSERTED, printed, send};
+use super::one_contact::{UPSERTED, printed, send};
 use super::trust::Folder;
 
 const USER_ASSIGNED: &str = "44444444-4444-4444-8444-444444444444";

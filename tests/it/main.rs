@@ -4,14 +4,21 @@
 
 mod caller;
 mod client;
+mod contract;
 mod crash;
 mod credentials;
+mod http;
 mod locks;
 mod main_job;
+mod one_contact;
+mod outcomes;
+mod process;
+mod queue;
 mod sas;
 mod simulation;
 mod storage_access;
 mod trust;
+mod waiting;
 
 use std::path::PathBuf;
 

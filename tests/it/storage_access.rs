@@ -9,8 +9,9 @@ use place::{KEY, NAME, Place};
 use sandbox::dataverse::{Effect, Fault};
 use sandbox::{identity, storage};
 
-use super::caller::{UPSERTED, contact, printed, send, wait_until};
+use super::one_contact::{UPSERTED, contact, printed, send};
 use super::sas;
+use super::waiting::wait_until;
 
 const STORAGE_UNAVAILABLE: (u16, &str, &str) = (503, "retry", "storage_unavailable");
 

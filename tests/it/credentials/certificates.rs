@@ -6,7 +6,7 @@ use sandbox::identity::Credential;
 use tokio::process::Command;
 
 use super::tenant::Tenant;
-use crate::caller::{UPSERTED, printed, send};
+use crate::one_contact::{UPSERTED, printed, send};
 use crate::trust::Folder;
 
 const PASSWORD: &str = "open-sesame";

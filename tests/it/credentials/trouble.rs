@@ -8,7 +8,8 @@ use sandbox::identity::{Credential, Fault, Options};
 use sandbox::world;
 
 use super::tenant::{SECRET, Tenant};
-use crate::caller::{UPSERTED, contact, printed, send, wait_until};
+use crate::one_contact::{UPSERTED, contact, printed, send};
+use crate::waiting::wait_until;
 
 const UNAUTHORIZED: (u16, &str, &str) = (503, "retry", "unauthorized");
 const UNAVAILABLE: (u16, &str, &str) = (503, "retry", "unavailable");

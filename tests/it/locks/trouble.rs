@@ -74,7 +74,7 @@ async fn trouble_while_waiting_for_a_held_lock_is_an_error() {
     let _lease = held(&locks, &name, LONG).await;
     let mut waiter = Box::pin(acquire(&locks, &name, LONG));
     let asked = storage.counts().acquire;
-    let met = async { crate::caller::wait_until("it was busy", async || storage.counts().acquire > asked).await };
+    let met = async { crate::waiting::wait_until("it was busy", async || storage.counts().acquire > asked).await };
     tokio::select! {
         early = &mut waiter => panic!("the lock is held: {early:?}"),
         () = met => storage.fault(Fault::until_cleared(Op::AnyBlob, status(403, "AuthorizationFailure"))),

@@ -294,6 +294,7 @@ impl World {
             status: None,
             code: None,
             request_id: request_id.to_owned(),
+            headers: call.headers_shown(),
             values: Map::new(),
             identity: String::new(),
         }

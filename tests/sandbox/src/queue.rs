@@ -27,6 +27,9 @@ const API_VERSION: &str = "2021-12-02";
 /// A store on this machine that takes longer than this is broken.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
+/// How often a deletion without an answer is repeated.
+const DELETE_REPEATS: usize = 3;
+
 /// Why a queue call did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -194,10 +197,21 @@ impl Queue {
         header(&response, "x-ms-popreceipt")
     }
 
-    /// Deletes a received message.
+    /// Deletes a received message. As the SDK of the real host does, it asks again when no answer came; that the message is
+    /// then not found means that the first request did it.
     pub async fn delete(&self, message: &Message) -> Result<(), Error> {
         let url = self.url(&format!("/messages/{}", message.id), &[("popreceipt", &message.pop_receipt)]);
-        self.service.send(Method::DELETE, url, None).await.map(drop)
+        let mut deleted = self.service.send(Method::DELETE, url.clone(), None).await.map(drop);
+        for _ in 0..DELETE_REPEATS {
+            if !matches!(deleted, Err(Error::Transport(_))) {
+                break;
+            }
+            deleted = match self.service.send(Method::DELETE, url.clone(), None).await.map(drop) {
+                Err(error) if error.is("MessageNotFound") => Ok(()),
+                repeated => repeated,
+            };
+        }
+        deleted
     }
 
     /// Deletes all messages.

@@ -3,6 +3,8 @@
 //! It refuses conditions that contradict each other, OData versions other than 4.0 and bodies that are not JSON. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors#http-headers>.
 
+use std::collections::BTreeMap;
+
 use axum::body::Bytes;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
@@ -45,6 +47,20 @@ impl Call {
 
     pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// All headers but the token, for the journal; several of one name are joined as HTTP allows.
+    pub(super) fn headers_shown(&self) -> BTreeMap<String, String> {
+        let mut shown: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in self.headers.iter().filter(|(name, _)| *name != AUTHORIZATION) {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let joined = shown.entry(name.as_str().to_owned()).or_default();
+            if !joined.is_empty() {
+                joined.push_str(", ");
+            }
+            joined.push_str(&value);
+        }
+        shown
     }
 
     /// A query option such as `$select`.

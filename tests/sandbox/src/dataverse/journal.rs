@@ -77,6 +77,8 @@ pub struct Entry {
     pub code: Option<String>,
     /// `x-ms-service-request-id`.
     pub request_id: String,
+    /// The request's headers, names in lower case; what proves who the caller is stays out.
+    pub headers: BTreeMap<String, String>,
     /// The body as it was sent.
     pub values: Map<String, Value>,
     /// The same for every way of writing one address; for finding overlaps.
@@ -164,6 +166,7 @@ mod tests {
             status: Some(204),
             code: None,
             request_id: String::new(),
+            headers: BTreeMap::new(),
             values: Map::new(),
             identity: identity.to_owned(),
         }

@@ -1,0 +1,201 @@
+//! The files that are deployed beside the executable, against the code: host.json, both function.json, and the sample of
+//! settings. A name that differs between them is a function that never runs.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use dataverse_sync::config::Config;
+use dataverse_sync::host::{DEAD_LETTER_BINDING, RECORD_BINDING};
+use dataverse_sync::telemetry;
+use sandbox::world::{POISON_QUEUE, QUEUE};
+use serde_json::{Value, json};
+
+/// Variables that Azure or the host sets, or that only some clouds need: nobody fills them in by hand.
+const NOT_BY_HAND: [&str; 4] =
+    ["AZURE_AUTHORITY_HOST", "FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT", "IDENTITY_ENDPOINT"];
+
+fn text(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn file(path: &str) -> Value {
+    serde_json::from_str(&text(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn span(value: &Value) -> Duration {
+    let parts: Vec<u64> = value.as_str().expect("a time span").split(':').flat_map(str::parse).collect();
+    let [hours, minutes, seconds] = parts[..] else { panic!("{value} is not hh:mm:ss") };
+    Duration::from_secs((hours * 60 + minutes) * 60 + seconds)
+}
+
+/// The sample's settings.
+fn sample() -> BTreeMap<String, String> {
+    let file = file("local.settings.json.sample");
+    assert_eq!(file["IsEncrypted"], false);
+    let values = file["Values"].as_object().expect("settings are an object");
+    let value = |value: &Value| value.as_str().expect("the host takes strings only").to_owned();
+    values.iter().map(|(name, text)| (name.clone(), value(text))).collect()
+}
+
+/// Reads settings as the executable does.
+fn config(settings: &BTreeMap<String, String>) -> Config {
+    Config::from_settings(&|name| settings.get(name).cloned()).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn with_port(mut settings: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    settings.insert("FUNCTIONS_CUSTOMHANDLER_PORT".to_owned(), "7071".to_owned());
+    settings
+}
+
+/// Every name that the code looks up when these are set.
+fn names_asked_for(set: &[(&str, &str)]) -> BTreeSet<String> {
+    let asked = RefCell::new(BTreeSet::new());
+    let lookup = |name: &str| {
+        asked.borrow_mut().insert(name.to_owned());
+        set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    };
+    // What is missing besides is no matter here.
+    let _ = Config::from_settings(&lookup);
+    telemetry::filter(&lookup).expect("no filter is set");
+    asked.into_inner()
+}
+
+#[test]
+fn the_queue_function_has_the_names_that_the_code_and_the_contract_have() {
+    let function = file("functions/SyncQueue/function.json");
+    let expected = json!({
+        "bindings": [
+            {
+                "type": "queueTrigger",
+                "direction": "in",
+                "name": RECORD_BINDING,
+                "queueName": QUEUE,
+                "connection": "AzureWebJobsStorage",
+            },
+            {
+                "type": "queue",
+                "direction": "out",
+                "name": DEAD_LETTER_BINDING,
+                "queueName": POISON_QUEUE,
+                "connection": "AzureWebJobsStorage",
+            },
+        ],
+    });
+    assert_eq!(function, expected);
+    assert_eq!((RECORD_BINDING, DEAD_LETTER_BINDING), ("record", "deadLetter"));
+    assert_eq!((QUEUE, POISON_QUEUE), ("sync-records", "sync-records-poison"));
+    assert_eq!(POISON_QUEUE, format!("{QUEUE}-poison"), "raw messages and letters meet in one queue");
+}
+
+#[test]
+fn the_http_function_is_forwarded_from_post_api_records_with_a_function_key() {
+    let function = file("functions/SyncHttp/function.json");
+    let expected = json!({
+        "bindings": [
+            {
+                "type": "httpTrigger",
+                "direction": "in",
+                "name": "req",
+                "authLevel": "function",
+                "methods": ["post"],
+                "route": "records",
+            },
+            { "type": "http", "direction": "out", "name": "res" },
+        ],
+    });
+    assert_eq!(function, expected);
+    let host = file("host.json");
+    assert_eq!(host["extensions"]["http"]["routePrefix"], "api");
+    assert_eq!(host["customHandler"]["enableForwardingHttpRequest"], true);
+}
+
+#[test]
+fn there_are_no_other_functions_and_each_folder_has_its_function() {
+    let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions");
+    let entries = fs::read_dir(functions).expect("the folder is there").flatten();
+    let names: BTreeSet<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(names, BTreeSet::from(["SyncHttp", "SyncQueue"].map(str::to_owned)));
+}
+
+#[test]
+fn the_executable_is_named_so_that_the_publish_zip_makes_it_executable() {
+    let description = &file("host.json")["customHandler"]["description"];
+    assert_eq!(description["defaultExecutablePath"], "handler", "not ./handler");
+    let built = crate::handler();
+    assert_eq!(built.file_stem().and_then(|name| name.to_str()), Some("handler"));
+    assert_eq!(description["arguments"], json!([]), "alone it serves");
+}
+
+#[test]
+fn redelivery_is_the_queues_own_policy_and_no_retry_block_pretends_otherwise() {
+    let host = file("host.json");
+    let queues = &host["extensions"]["queues"];
+    assert_eq!(span(&queues["visibilityTimeout"]), Duration::from_secs(30));
+    assert_eq!(queues["maxDequeueCount"], 10);
+    assert_eq!(queues["messageEncoding"], "base64");
+    for path in ["host.json", "functions/SyncQueue/function.json", "functions/SyncHttp/function.json"] {
+        assert_eq!(file(path).get("retry"), None, "{path}");
+    }
+}
+
+#[test]
+fn the_time_limit_leaves_room_for_the_longest_wait_in_place() {
+    let limit = span(&file("host.json")["functionTimeout"]);
+    assert_eq!(limit, Duration::from_mins(10));
+    let locks = config(&with_port(sample())).locks.expect("leases are the default");
+    assert!(config(&with_port(sample())).hold + locks.wait < limit);
+}
+
+#[test]
+fn the_host_fetches_no_more_messages_than_may_be_sent_at_once() {
+    let queues = &file("host.json")["extensions"]["queues"];
+    let number = |name: &str| queues[name].as_u64().expect("a number");
+    let in_flight = number("batchSize") + number("newBatchThreshold");
+    let ceiling = u64::try_from(config(&with_port(sample())).max_concurrency).expect("a small number");
+    assert!(in_flight <= ceiling, "{in_flight} in flight, {ceiling} places");
+    assert!((1..=32).contains(&number("batchSize")));
+}
+
+#[test]
+fn the_sample_is_complete_and_holds_nothing_that_the_code_does_not_read() {
+    let secret = [("AZURE_CLIENT_SECRET", "s"), ("AZURE_TENANT_ID", "t")];
+    let certificate = [("AZURE_CLIENT_CERTIFICATE_PATH", "/nowhere")];
+    let federated = [("AZURE_FEDERATED_TOKEN_FILE", "/nowhere"), ("FUNCTIONS_CUSTOMHANDLER_PORT", "1")];
+    let managed = [("IDENTITY_ENDPOINT", "http://127.0.0.1/"), ("AzureWebJobsStorage", "UseDevelopmentStorage=true")];
+    let mut asked: BTreeSet<String> = [&secret[..], &certificate, &federated, &managed, &[]]
+        .into_iter()
+        .flat_map(names_asked_for)
+        .filter(|name| !NOT_BY_HAND.contains(&name.as_str()))
+        // Other ways to name a connection; the sample shows one.
+        .filter(|name| !name.contains("__"))
+        .collect();
+    asked.insert("FUNCTIONS_WORKER_RUNTIME".to_owned());
+    let listed: BTreeSet<String> = sample().into_keys().collect();
+    assert_eq!(listed, asked);
+}
+
+#[test]
+fn the_sample_parses_and_its_values_are_the_defaults() {
+    let sample = sample();
+    assert_eq!(sample["FUNCTIONS_WORKER_RUNTIME"], "custom");
+    assert_eq!(sample["AzureWebJobsStorage"], "UseDevelopmentStorage=true", "it runs with Azurite as it is");
+    let required = ["DATAVERSE_URL", "AzureWebJobsStorage"];
+    let least = sample.iter().filter(|(name, _)| required.contains(&name.as_str()));
+    let least = least.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let (full, least) = (config(&with_port(sample.clone())), config(&with_port(least)));
+    assert_eq!(format!("{full:?}"), format!("{least:?}"));
+    assert_eq!(sample["RUST_LOG"], "info");
+}
+
+#[tokio::test]
+async fn help_names_every_setting_of_the_sample() {
+    let help = tokio::process::Command::new(crate::handler()).arg("--help").output().await.expect("it can be started");
+    let help = String::from_utf8(help.stdout).expect("it is text");
+    for name in sample().into_keys().filter(|name| name != "FUNCTIONS_WORKER_RUNTIME") {
+        assert!(help.contains(&name), "{name}");
+    }
+}

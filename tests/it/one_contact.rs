@@ -1,0 +1,32 @@
+//! One contact, sent through a host: what it was told, and what the handler printed meanwhile.
+
+use sandbox::host::Host;
+use serde_json::{Value, json};
+
+use crate::caller::{Answer, Caller};
+
+/// What an applied upsert is told as.
+pub(crate) const UPSERTED: (u16, &str, &str) = (200, "applied", "upserted");
+
+impl Answer {
+    /// Status, outcome and reason, to compare with.
+    pub(crate) fn told(&self) -> (u16, &str, &str) {
+        let text = |name: &str| self.body[name].as_str().unwrap_or_default();
+        (self.status, text("outcome"), text("reason"))
+    }
+}
+
+/// A contact's record.
+pub(crate) fn contact(key: &str) -> Value {
+    json!({ "table": "contacts", "key": { "employeeid": key }, "columns": { "firstname": "Ada" } })
+}
+
+/// Sends the contact `key` through `host` and reads the answer.
+pub(crate) async fn send(host: &Host, key: &str) -> Answer {
+    Caller::of(host).post(&contact(key)).await
+}
+
+/// Whether a line that the handler printed holds `text`.
+pub(crate) fn printed(host: &Host, text: &str) -> bool {
+    host.logs().iter().any(|line| line.text.contains(text))
+}

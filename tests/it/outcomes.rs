@@ -1,0 +1,99 @@
+//! The contract's table of outcomes, row by row: what an HTTP caller gets, through the host, from the real handler.
+//!
+//! Each answer is compared whole. Where Dataverse can be brought to refuse by what is in its rows it is; what it says only at
+//! bad times is a fault of the stand-in.
+
+mod applied;
+mod internal;
+mod rejected;
+mod retry;
+mod skipped;
+
+use sandbox::dataverse::{Effect, Fault, Status};
+use sandbox::host::Host;
+use sandbox::storage::Storage;
+use sandbox::world::{Backing, World};
+use serde_json::{Value, json};
+
+use crate::caller::{Answer, Caller, contact};
+
+/// What Dataverse says when a key is taken.
+const DUPLICATE: &str = "A record with matching key values already exists.";
+
+/// One host, and a caller of it.
+struct Scene {
+    world: World,
+    caller: Caller,
+    _host: Host,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(settings: &[(&str, &str)]) -> Self {
+        let world = crate::world().await;
+        let host = world.host("instance-1", settings).await.expect("the host starts");
+        Self { caller: Caller::of(&host), world, _host: host }
+    }
+
+    async fn post(&self, record: &Value) -> Answer {
+        self.caller.post(record).await
+    }
+
+    /// Posts an upsert of one contact.
+    async fn upsert(&self, key: &str, columns: &Value) -> Answer {
+        self.post(&contact(key, columns)).await
+    }
+
+    /// Posts what is done to one contact.
+    async fn operate(&self, operation: &str, key: &str, columns: &Value) -> Answer {
+        let mut record = contact(key, columns);
+        record["operation"] = json!(operation);
+        self.post(&record).await
+    }
+
+    /// The next `times` writes of this contact are answered with `status`.
+    fn refuse(&self, times: u32, key: &str, status: Status) {
+        self.world.dataverse.fault(Fault::new(Effect::Status(status)).method("PATCH").key(key).times(times));
+    }
+
+    /// What one contact's row holds in a column.
+    fn stored(&self, key: &str, column: &str) -> Option<Value> {
+        self.world.dataverse.row("contacts", &[("employeeid", key)])?.get(column).cloned()
+    }
+
+    /// The `dataverse` member: this refusal, under the request id of the last write that arrived.
+    fn said(&self, status: u16, code: &str, message: &str) -> Value {
+        let journal = self.world.dataverse.journal();
+        let last = journal.last().expect("a write arrived");
+        json!({ "status": status, "code": code, "message": message, "requestId": last.request_id })
+    }
+
+    fn storage(&self) -> &Storage {
+        match &self.world.storage {
+            Backing::Embedded(storage) => storage,
+            Backing::Azurite(_) => panic!("these worlds are on the embedded storage"),
+        }
+    }
+}
+
+/// The members of a result about one contact, as [`contact`] sent it.
+fn about(key: &str, outcome: &str, reason: &str) -> Value {
+    json!({
+        "outcome": outcome,
+        "reason": reason,
+        "table": "contacts",
+        "key": { "employeeid": key },
+        "messageId": format!("m-{key}"),
+        "attempts": 1,
+    })
+}
+
+/// The same with what Dataverse said.
+fn about_refusal(key: &str, outcome: &str, reason: &str, said: Value) -> Value {
+    let mut members = about(key, outcome, reason);
+    members["dataverse"] = said;
+    members
+}

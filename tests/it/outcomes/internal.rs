@@ -1,0 +1,71 @@
+//! `retry/internal`: only a defect of this program gives it, and none is known, so here the edge stands on a store that panics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
+use dataverse_sync::gate::Gate;
+use dataverse_sync::record::{OnConflict, Record};
+use dataverse_sync::server;
+use dataverse_sync::sync::Sync;
+use sandbox::net::http_client;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::caller::{answer, contact};
+
+#[derive(Debug)]
+struct Defect;
+
+#[async_trait]
+impl Store for Defect {
+    async fn write(&self, _: &Change<'_>) -> Result<Written, Error> {
+        panic!("a defect, as this test wants it")
+    }
+
+    async fn read(&self, _: &Record, _: &[String]) -> Result<Option<Row>, Error> {
+        panic!("a defect, as this test wants it")
+    }
+}
+
+/// The address of an edge in front of a store that panics; it lives as long as the test's runtime.
+async fn edge() -> String {
+    let sync = Sync {
+        store: Arc::new(Defect),
+        locks: None,
+        gate: Gate::new(1),
+        on_conflict: OnConflict::default(),
+        version_column: None,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    tokio::spawn(server::run(listener, sync, Duration::ZERO, std::future::pending()));
+    url
+}
+
+#[tokio::test]
+async fn a_defect_is_internal_and_takes_nothing_else_with_it() {
+    let url = format!("{}/api/records", edge().await);
+    for _ in 0..2 {
+        let request = http_client().post(&url).header("content-type", "application/json");
+        let answer = answer(request.body(contact("C1", &json!({})).to_string())).await;
+        let detail = answer.is_problem(503, &json!({ "outcome": "retry", "reason": "internal", "attempts": 1 }));
+        assert_eq!(detail, "the handler panicked");
+        assert_eq!(answer.header("retry-after"), Some("10"), "and the gate's one place is free again");
+    }
+}
+
+#[tokio::test]
+async fn on_the_queue_a_defect_and_a_foreign_envelope_come_back_as_internal() {
+    let url = format!("{}/SyncQueue", edge().await);
+    let record = contact("C1", &json!({}));
+    for (body, phrase) in [
+        (json!({ "Data": { "record": record }, "Metadata": {} }), "retry/internal"),
+        (json!({ "Data": { "item": record }, "Metadata": {} }), "retry/internal not an invocation"),
+        (Value::Null, "retry/internal not an invocation"),
+    ] {
+        let answer = answer(http_client().post(&url).body(body.to_string())).await;
+        assert_eq!((answer.status, answer.text.trim_end()), (500, phrase), "{body}");
+    }
+}

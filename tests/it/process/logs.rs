@@ -1,0 +1,189 @@
+//! Nothing secret and no data of a record is in anything that the process prints, whatever goes wrong.
+
+use std::fs;
+use std::path::PathBuf;
+
+use sandbox::dataverse::{Effect, Fault, Status};
+use sandbox::identity::{App, Credential, Options as IdentityOptions};
+use sandbox::net::{Tls, http_client};
+use sandbox::storage;
+use sandbox::world::{Backing, Options, World};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::running::Running;
+use crate::caller::{answer, contact};
+use crate::waiting::eventually;
+
+const SECRET: &str = "canary-client-secret";
+const COLUMN: &str = "canary-column-value";
+const KEY: &str = "canary-key-value";
+const HEADER: &str = "canary-header-value";
+
+/// The client that the secret belongs to.
+const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
+
+/// A file that trusts the world's authority; removed at the end.
+struct TrustFile(PathBuf);
+
+impl TrustFile {
+    fn new(pem: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("dataverse-sync-trust-{}.pem", Uuid::new_v4()));
+        fs::write(&path, pem).expect("the temporary folder is writable");
+        Self(path)
+    }
+}
+
+impl Drop for TrustFile {
+    fn drop(&mut self) {
+        // It lies in the temporary folder; what cannot be removed now is the system's to clear.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+struct Scene {
+    world: World,
+    handler: Running,
+    _trust: TrustFile,
+}
+
+impl Scene {
+    /// An application with a client secret, and every other secret that a setting can hold.
+    async fn start(filter: &str) -> Self {
+        let tls = Tls::generate().expect("a certificate can be made");
+        let trust = TrustFile::new(tls.ca_pem());
+        let credentials = vec![Credential::Secret(SECRET.to_owned())];
+        let apps = vec![App { client_id: CLIENT.to_owned(), credentials }];
+        let identity = IdentityOptions { tls: Some(tls), apps, ..IdentityOptions::default() };
+        let world = crate::world_with(Options { identity, ..Options::default() }).await;
+        let authority = world.identity.authority().expect("there is a certificate");
+        let headers = json!({ "CallerObjectId": HEADER }).to_string();
+        let settings = [
+            ("AZURE_AUTHORITY_HOST", authority.as_str()),
+            ("AZURE_TENANT_ID", &IdentityOptions::default().tenant),
+            ("AZURE_CLIENT_ID", CLIENT),
+            ("AZURE_CLIENT_SECRET", SECRET),
+            ("SSL_CERT_FILE", trust.0.to_str().expect("the temporary folder's name is text")),
+            ("SYNC_HEADERS", &headers),
+            ("LOCK_WAIT_SECONDS", "1"),
+            ("RUST_LOG", filter),
+        ];
+        let handler = Running::in_world(&world, &settings).await;
+        Self { world, handler, _trust: trust }
+    }
+
+    /// Posts a record with canaries and asserts its reason.
+    async fn post(&self, operation: &str, key: &str, reason: &str) {
+        let mut record = contact(key, &json!({ "firstname": COLUMN, "emailaddress1": COLUMN }));
+        record["operation"] = json!(operation);
+        // The sender's id is meant for the log.
+        record["messageId"] = json!("m-1");
+        let request = http_client().post(self.handler.url("/api/records"));
+        let answer = answer(request.body(record.to_string())).await;
+        assert_eq!(answer.body["reason"], reason, "{}", answer.text);
+    }
+
+    async fn invoke(&self, body: String) {
+        answer(http_client().post(self.handler.url("/SyncQueue")).body(body)).await;
+    }
+
+    /// The next write of any contact meets this.
+    fn strike(&self, effect: Effect) {
+        self.world.dataverse.fault(Fault::new(effect).method("PATCH"));
+    }
+
+    /// One record after the other, each ending in another way.
+    async fn everything_goes_wrong(&self) {
+        self.post("upsert", KEY, "upserted").await;
+        self.post("create", KEY, "exists").await;
+        self.post("upsert", &format!("{KEY}-2"), "key_collision").await;
+        self.post("update", &format!("{KEY}-3"), "not_found").await;
+        self.post("upsert", &format!("{KEY}/4"), "invalid_data").await;
+        for (status, reason) in [(400, "invalid_data"), (403, "unauthorized"), (503, "unavailable")] {
+            self.strike(Effect::Status(Status::new(status, "", &format!("Not with {COLUMN} for {KEY}."))));
+            self.post("upsert", KEY, reason).await;
+        }
+        self.strike(Effect::DropAfterCommit);
+        self.post("upsert", &format!("{KEY}-5"), "unavailable").await;
+        self.post("upsert", &format!("{KEY}-5"), "lock_busy").await;
+        let Backing::Embedded(storage) = &self.world.storage else { panic!("this world is on the embedded storage") };
+        storage.fault(storage::Fault::until_cleared(storage::Op::AnyBlob, storage::Effect::DropBefore));
+        self.post("upsert", &format!("{KEY}-6"), "storage_unavailable").await;
+        storage.clear_faults();
+        self.world.identity.revoke_all();
+        self.world.identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
+        self.post("upsert", KEY, "unauthorized").await;
+        self.world.identity.clear_faults();
+        self.broken_messages().await;
+    }
+
+    async fn broken_messages(&self) {
+        for message in [
+            COLUMN.to_owned(),
+            json!(COLUMN).to_string(),
+            json!({ "table": "contacts", "key": { "employeeid": KEY }, "columns": COLUMN }).to_string(),
+            json!({ "table": COLUMN, "key": KEY, COLUMN: COLUMN }).to_string(),
+            format!(r#"{{"table":"contacts","key":{{"employeeid":"{KEY}"}},"columns":{{"a":"{COLUMN}","#),
+        ] {
+            answer(http_client().post(self.handler.url("/api/records")).body(message.clone())).await;
+            self.invoke(json!({ "Data": { "record": message }, "Metadata": {} }).to_string()).await;
+            self.invoke(json!({ "Data": message, "Metadata": message }).to_string()).await;
+            self.invoke(message).await;
+        }
+    }
+
+    /// What must not be in any log, also in another form.
+    fn secrets(&self) -> Vec<String> {
+        let account = self.world.settings["AzureWebJobsStorage"].split(';').find_map(|part| {
+            let key = part.strip_prefix("AccountKey=")?;
+            Some(key.to_owned())
+        });
+        let account = account.expect("the connection string has a key");
+        [SECRET, COLUMN, KEY, HEADER, "Bearer ey"].map(str::to_owned).into_iter().chain([account]).collect()
+    }
+}
+
+async fn prints_no_secret(filter: &str) {
+    let scene = Scene::start(filter).await;
+    scene.everything_goes_wrong().await;
+    let printed = eventually("the last line", async || {
+        let printed = scene.handler.printed();
+        (printed.matches("do not fit each other").count() >= 10).then_some(printed)
+    })
+    .await;
+    for reason in ["upserted", "exists", "key_collision", "invalid_data", "lock_busy", "storage_unavailable"] {
+        assert!(printed.contains(reason), "{reason} is not even logged:\n{printed}");
+    }
+    for secret in scene.secrets() {
+        let line = printed.lines().find(|line| line.contains(&secret));
+        assert_eq!(line, None, "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn the_usual_log_holds_neither_secrets_nor_data() {
+    prints_no_secret("info").await;
+}
+
+#[tokio::test]
+async fn nor_does_the_log_of_everything_that_can_be_logged() {
+    prints_no_secret("trace").await;
+}
+
+#[tokio::test]
+async fn the_closing_line_of_a_record_says_what_became_of_it_and_names_its_key_by_a_hash() {
+    let scene = Scene::start("info").await;
+    scene.post("upsert", KEY, "upserted").await;
+    let line = eventually("the closing line", async || {
+        let printed = scene.handler.printed();
+        printed.lines().find(|line| line.contains("record settled")).map(str::to_owned)
+    })
+    .await;
+    for part in [r#"outcome="applied""#, r#"reason="upserted""#, r#"table="contacts""#, "key_hash=", "duration_ms="] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let started = scene.handler.printed();
+    let started = started.lines().find(|line| line.contains("handler started")).expect("it says so");
+    assert!(started.contains(r#"credential="client_secret""#), "{started}");
+    assert!(started.contains(r#"locks="shared_key""#), "{started}");
+}

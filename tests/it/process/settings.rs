@@ -1,0 +1,67 @@
+//! Settings that cannot be used: every problem at once, each with the variable's name, and exit code 2.
+
+use super::{output, stderr, stdout};
+
+/// The names that begin the lines of a complaint, in order.
+fn named(text: &str) -> Vec<&str> {
+    text.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect()
+}
+
+#[tokio::test]
+async fn without_any_settings_all_that_is_missing_is_named() {
+    let output = output(&[], &[]).await;
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));
+    let text = stderr(&output);
+    assert_eq!(named(&text), ["DATAVERSE_URL", "AzureWebJobsStorage", "FUNCTIONS_CUSTOMHANDLER_PORT"], "{text}");
+    assert!(text.starts_with("3 of the settings cannot be used:"), "{text}");
+}
+
+#[tokio::test]
+async fn every_wrong_setting_is_named_at_once_and_none_of_their_values_is_printed() {
+    let wrong = [
+        ("DATAVERSE_URL", "http://user:canary@contoso.crm.dynamics.com/canary"),
+        ("DATAVERSE_API_VERSION", "canary"),
+        ("AZURE_CLIENT_SECRET", "canary"),
+        ("LOCK_STORAGE", "Locks"),
+        ("Locks", "AccountName=abc;AccountKey=%canary%"),
+        ("LOCK_CONTAINER", "Canary_"),
+        ("LOCK_LEASE_SECONDS", "14"),
+        ("LOCK_WAIT_SECONDS", "canary"),
+        ("LOCK_MODE", "canary"),
+        ("SYNC_ON_CONFLICT", "canary"),
+        ("SYNC_VERSION_COLUMN", "Canary!"),
+        ("SYNC_MAX_CONCURRENCY", "0"),
+        ("SYNC_HOLD_SECONDS", "canary"),
+        ("SYNC_HEADERS", r#"["canary"]"#),
+        ("FUNCTIONS_CUSTOMHANDLER_PORT", "canary"),
+        ("RUST_LOG", "info,handler=canary"),
+    ];
+    let output = output(&[], &wrong).await;
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));
+    let text = stderr(&output);
+    let found = named(&text);
+    let missing = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID"];
+    let fine = ["AZURE_CLIENT_SECRET", "LOCK_STORAGE"];
+    let names = wrong.iter().map(|(name, _)| *name).filter(|name| !fine.contains(name)).chain(missing);
+    for name in names {
+        assert_eq!(found.iter().filter(|found| **found == name).count(), 1, "{name} once:\n{text}");
+    }
+    assert_eq!(found.len(), wrong.len() - fine.len() + missing.len(), "{text}");
+    assert!(!text.to_lowercase().contains("canary"), "{text}");
+}
+
+#[tokio::test]
+async fn a_wrong_log_filter_alone_is_named_too() {
+    let fine = [
+        ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
+        ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
+        ("FUNCTIONS_CUSTOMHANDLER_PORT", "0"),
+    ];
+    for filter in ["dataverse_sync=loud", "info,,=", "[{"] {
+        let mut settings = fine.to_vec();
+        settings.push(("RUST_LOG", filter));
+        let output = output(&[], &settings).await;
+        let text = stderr(&output);
+        assert_eq!((output.status.code(), named(&text)), (Some(2), vec!["RUST_LOG"]), "{filter}: {text}");
+    }
+}

@@ -1,0 +1,179 @@
+//! The queue function: what the host makes of the handler's answers, message by message.
+//!
+//! Messages that can never work end in `sync-records-poison` in one of two forms: as our letter, or raw, when the host moves
+//! them itself.
+
+mod broken;
+mod envelope;
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sandbox::dataverse::{Effect, Fault, Status};
+use sandbox::host::{Host, InvocationRecord, InvocationResult};
+use sandbox::world::World;
+use serde_json::{Value, json};
+
+use crate::caller::contact;
+use crate::waiting::eventually;
+
+/// host.json's `maxDequeueCount`.
+const MOST_DELIVERIES: u32 = 10;
+
+/// A world with one host that shows failed messages again at once.
+async fn scene(settings: &[(&str, &str)]) -> (World, Host) {
+    let world = crate::world().await;
+    let options = world.host_options("instance-1", settings);
+    let options = sandbox::host::Options { visibility_timeout: Some(Duration::ZERO), ..options };
+    let host = Host::start(options).await.expect("the host starts");
+    (world, host)
+}
+
+async fn put(world: &World, message: &str) {
+    world.put(message).await.expect("the queue takes it");
+}
+
+/// The text of the oldest message in the poison queue, as it lies there, once there is one.
+async fn raw_letter(world: &World) -> String {
+    eventually("a message in the poison queue", async || {
+        let letters = world.poison.peek(1).await.expect("the queue answers");
+        letters.into_iter().next().map(|letter| letter.text)
+    })
+    .await
+}
+
+/// Our own letter, once there is one.
+async fn letter(world: &World) -> Value {
+    let text = STANDARD.decode(raw_letter(world).await).expect("the host wraps in base64");
+    serde_json::from_slice(&text).expect("our letters are JSON")
+}
+
+/// The first `count` invocations, once so many have ended.
+async fn invocations(host: &Host, count: usize) -> Vec<InvocationRecord> {
+    eventually("the invocations", async || {
+        let ended = host.invocations();
+        (ended.len() >= count).then_some(ended)
+    })
+    .await
+}
+
+/// Until no message is left, hidden ones included.
+async fn emptied(world: &World) {
+    eventually("an empty queue", async || (world.waiting().await.expect("the queue answers") == 0).then_some(())).await;
+}
+
+/// The exception that the host logs for a retry, up to the key's hash.
+fn exception(reason: &str) -> String {
+    format!("Response status code does not indicate success: 500 (retry/{reason}")
+}
+
+fn failed_with(record: &InvocationRecord, reason: &str) -> bool {
+    matches!(&record.result, InvocationResult::Failed(text) if text.starts_with(&exception(reason)))
+}
+
+#[tokio::test]
+async fn a_message_is_applied_and_its_line_stands_in_the_invocations_own_log() {
+    let (world, host) = scene(&[]).await;
+    put(&world, &contact("C1", &json!({ "firstname": "Ada" })).to_string()).await;
+    let ended = invocations(&host, 1).await;
+    assert_eq!((&ended[0].result, ended[0].outputs.len()), (&InvocationResult::Succeeded, 0));
+    emptied(&world).await;
+    assert_eq!(world.dataverse.rows("contacts")[0]["firstname"], "Ada");
+    let category = sandbox::host::Category::Invocation(ended[0].id);
+    let lines: Vec<_> = host.logs().into_iter().filter(|line| line.category == category).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].text.starts_with("applied/upserted key="), "{}", lines[0].text);
+    assert!(lines[0].text.ends_with(" table=contacts attempt=1"), "{}", lines[0].text);
+}
+
+#[tokio::test]
+async fn a_retry_fails_with_its_reason_in_the_phrase_and_comes_back_and_is_applied() {
+    let world = crate::world().await;
+    let host = world.host("instance-1", &[]).await.expect("the host starts");
+    let columns = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='A1')" });
+    put(&world, &contact("C1", &columns).to_string()).await;
+    let first = invocations(&host, 1).await.swap_remove(0);
+    assert!(failed_with(&first, "parent_missing key="), "{:?}", first.result);
+
+    put(&world, &json!({ "table": "accounts", "key": { "accountnumber": "A1" }, "columns": {} }).to_string()).await;
+    emptied(&world).await;
+    let ended = host.invocations();
+    let last = ended.iter().rfind(|ended| ended.message_id == first.message_id).expect("it came back");
+    assert_eq!(last.result, InvocationResult::Succeeded);
+    assert!(last.dequeue_count > 1);
+    assert_eq!(world.dataverse.rows("contacts").len(), 1);
+    assert_eq!(world.poison.approximate_count().await.expect("the queue answers"), 0);
+}
+
+#[tokio::test]
+async fn a_message_that_is_retried_for_ever_ends_raw_in_the_poison_queue_after_its_last_delivery() {
+    let (world, host) = scene(&[]).await;
+    let refused = Status::new(403, "0x80040220", "Principal user is missing prvWriteContact privilege.");
+    world.dataverse.fault(Fault::new(Effect::Status(refused)).until_cleared());
+    let message = contact("C1", &json!({ "firstname": "Ada" })).to_string();
+    put(&world, &message).await;
+    assert_eq!(raw_letter(&world).await, STANDARD.encode(&message));
+    let ended = host.invocations();
+    let deliveries: Vec<u32> = ended.iter().map(|ended| ended.dequeue_count).collect();
+    assert!(deliveries.into_iter().eq(1..=MOST_DELIVERIES), "{ended:?}");
+    assert!(ended.iter().all(|ended| failed_with(ended, "unauthorized key=")), "{ended:?}");
+    emptied(&world).await;
+    assert_eq!(host.stats().poisoned, 1);
+}
+
+#[tokio::test]
+async fn the_same_message_twice_is_applied_twice_one_after_the_other() {
+    let (world, host) = scene(&[]).await;
+    let message = contact("C1", &json!({ "firstname": "Ada" })).to_string();
+    put(&world, &message).await;
+    put(&world, &message).await;
+    let ended = invocations(&host, 2).await;
+    assert!(ended.iter().all(|ended| ended.result == InvocationResult::Succeeded), "{ended:?}");
+    emptied(&world).await;
+    assert_eq!(world.dataverse.rows("contacts").len(), 1);
+    assert_eq!(world.dataverse.requests().of("PATCH", 204), 2);
+    assert!(world.dataverse.overlaps().is_empty());
+}
+
+#[tokio::test]
+async fn a_create_that_was_delivered_twice_is_written_once_and_only_its_own_redelivery_is_skipped() {
+    // With leases the second delivery would meet the first one's, which lapses because its fate is unknown.
+    let (world, host) = scene(&[("LOCK_MODE", "off")]).await;
+    world.dataverse.fault(Fault::new(Effect::DropAfterCommit).method("PATCH"));
+    let mut record = contact("C1", &json!({ "firstname": "Ada" }));
+    record["operation"] = json!("create");
+    put(&world, &record.to_string()).await;
+    let ended = invocations(&host, 2).await;
+    assert!(failed_with(&ended[0], "unavailable key="), "{ended:?}");
+    let line = eventually("the second delivery's line", async || {
+        let lines = host.logs();
+        let found = lines.into_iter().find(|line| line.text.starts_with("skipped/already_written"));
+        found.map(|line| line.text)
+    })
+    .await;
+    assert!(line.ends_with("attempt=2"), "{line}");
+    assert_eq!(world.dataverse.rows("contacts").len(), 1);
+
+    put(&world, &record.to_string()).await;
+    let letter = letter(&world).await;
+    assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("exists"), &json!(1)));
+}
+
+/// The host merges a message's own properties over its own metadata, so the true count is lost; an event may have any.
+#[tokio::test]
+async fn a_message_cannot_pose_as_a_redelivery_by_a_property_of_its_own() {
+    let (world, _host) = scene(&[]).await;
+    world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "firstname": "Ada" }));
+    for name in ["DequeueCount", "dequeuecount"] {
+        let mut record = contact("C1", &json!({ "firstname": "Ada" }));
+        record["operation"] = json!("create");
+        let mut event = json!({ "specversion": "1.0", "type": "t", "source": "/hr", "id": "1", "data": record });
+        event[name] = json!(7);
+        put(&world, &event.to_string()).await;
+        let letter = letter(&world).await;
+        assert_eq!(letter["reason"], "exists", "a redelivery would have been skipped: {letter}");
+        assert_eq!(letter.get("attempts"), None, "neither the host's count, which is lost, nor the message's");
+        world.poison.clear().await.expect("the queue answers");
+    }
+}

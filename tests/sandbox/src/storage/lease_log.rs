@@ -159,6 +159,6 @@ mod tests {
         let callers: Vec<String> = bench.storage.lease_history().events.into_iter().map(|event| event.caller).collect();
         assert_eq!(callers[1], door.authority());
         assert_ne!(callers[0], callers[1]);
-        assert!(door.connection_string().contains(&door.blob_endpoint()));
+        assert!(door.connection_string().contains(door.blob_endpoint()));
     }
 }

@@ -132,14 +132,7 @@ impl Pair {
             seen(store, 1, |event| event.caller == caller && event.status == Some(201)).await?;
             insist(&other, takes + PATIENCE).await
         };
-        let faults = async {
-            if let Some(cut) = cut {
-                seen(store, plan.renewals_before_cut, |event| event.op == Op::Renew).await?;
-                store.fault(Fault::until_cleared(Op::Renew, cut.effect()));
-            }
-            anyhow::Ok(())
-        };
-        let ((slow_answer, answered), (), ()) = tokio::try_join!(first, second, faults)?;
+        let ((slow_answer, answered), (), ()) = tokio::try_join!(first, second, cut_in(plan, store, cut))?;
         let mut history = store.lease_history();
         history.events.retain(|event| event.at >= begun);
         let contest = Contest::read(&history.events, &blob, Instant::now());
@@ -168,6 +161,14 @@ impl Cut {
             Self::Silent => Effect::Hang(SILENCE),
         }
     }
+}
+
+/// Cuts the renewals off for good, after some of them.
+async fn cut_in(plan: &Plan, store: &Storage, cut: Option<Cut>) -> anyhow::Result<()> {
+    let Some(cut) = cut else { return Ok(()) };
+    seen(store, plan.renewals_before_cut, |event| event.op == Op::Renew).await?;
+    store.fault(Fault::until_cleared(Op::Renew, cut.effect()));
+    Ok(())
 }
 
 /// Writes again and again until the lock is had.

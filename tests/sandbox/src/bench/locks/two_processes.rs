@@ -75,12 +75,7 @@ async fn fight(time: Duration, plan: &Plan, bar: &ProgressBar) -> anyhow::Result
     }
     let (blob, writes) = (last_blob(store)?, world.dataverse.journal().len());
     let begun = Instant::now();
-    let busy = AtomicU32::new(0);
-    let workers = processes.iter().flat_map(|process| (0..BACKLOG).map(|_| keep_writing(process, &busy)));
-    tokio::select! {
-        failed = try_join_all(workers) => drop(failed?),
-        () = report::pass(bar, time) => {}
-    }
+    let busy = keep_busy(&processes, time, bar).await?;
     let until = begun + time;
     let (mut history, mut journal) = (store.lease_history(), world.dataverse.journal());
     for process in processes {
@@ -92,9 +87,20 @@ async fn fight(time: Duration, plan: &Plan, bar: &ProgressBar) -> anyhow::Result
         contest: Contest::read(&history.events, &blob, until),
         writes: journal.split_off(writes).into_iter().filter(|entry| entry.commit.is_some()).collect(),
         overlaps: world.dataverse.overlaps().len(),
-        busy: busy.into_inner(),
+        busy,
         callers: doors.map(|door| door.authority()),
     })
+}
+
+/// Keeps every process busy for `time`; gives how often the answer was `lock_busy`.
+async fn keep_busy(processes: &[Process], time: Duration, bar: &ProgressBar) -> anyhow::Result<u32> {
+    let busy = AtomicU32::new(0);
+    let workers = processes.iter().flat_map(|process| (0..BACKLOG).map(|_| keep_writing(process, &busy)));
+    tokio::select! {
+        failed = try_join_all(workers) => drop(failed?),
+        () = report::pass(bar, time) => {}
+    }
+    Ok(busy.into_inner())
 }
 
 /// Sends one message after the other; what comes back as `lock_busy` counts, and the next one is sent.

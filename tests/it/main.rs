@@ -2,6 +2,7 @@
 //!
 //! A test that needs Azurite starts it, and fails when it cannot.
 
+mod bench;
 mod caller;
 mod client;
 mod contract;

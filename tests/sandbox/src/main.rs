@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use sandbox::bench;
 use sandbox::stage::{self, Build};
 use sandbox::story;
 use sandbox::world::StorageKind;
@@ -16,7 +17,7 @@ mod play;
 /// instances without locks and with them, HTTP calls, and a dead letter. It takes less than a minute after the build and
 /// exits with 1 when a claim does not hold.
 #[derive(Parser)]
-#[command(name = "cargo sandbox", bin_name = "cargo sandbox", version)]
+#[command(name = "cargo sandbox", bin_name = "cargo sandbox", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -27,25 +28,30 @@ struct Arguments {
 #[derive(Args)]
 struct WorldArguments {
     /// Where locks and queues live; azurite needs Node and is started by itself.
-    #[arg(long, value_enum, default_value_t, global = true)]
+    #[arg(long, value_enum, default_value_t)]
     storage: StorageKind,
     /// How many hosts run the handler side by side.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16), global = true)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     instances: u8,
     /// A handler that is built already, instead of building it.
-    #[arg(long, value_name = "PATH", global = true)]
+    #[arg(long, value_name = "PATH")]
     handler: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Keeps the world running and prints curl lines to play with; Ctrl-C ends it.
-    Up,
+    Up(WorldArguments),
     /// Runs the Dataverse stand-in alone, for use with `func start`.
     Dataverse {
         /// The port on 127.0.0.1.
         #[arg(long, default_value_t = 7080)]
         port: u16,
+    },
+    /// Measures what the program promises in numbers; exits with 1 when a bound is broken.
+    Bench {
+        #[command(subcommand)]
+        room: bench::Room,
     },
     /// Builds the handler for release and lays out target/functionapp for func; the same as `cargo stage`.
     Stage {
@@ -69,11 +75,16 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let WorldArguments { storage, instances, handler } = arguments.world;
-    let instances = usize::from(instances);
     match arguments.command {
-        None => story::tell(story::Options { handler: executable(handler)?, instances, storage }).await,
-        Some(Command::Up) => play::up(executable(handler)?, instances, storage).await.map(|()| true),
+        None => {
+            let WorldArguments { storage, instances, handler } = arguments.world;
+            let (handler, instances) = (executable(handler)?, usize::from(instances));
+            story::tell(story::Options { handler, instances, storage }).await
+        }
+        Some(Command::Up(WorldArguments { storage, instances, handler })) => {
+            play::up(executable(handler)?, instances.into(), storage).await.map(|()| true)
+        }
+        Some(Command::Bench { room }) => bench::run(room).await,
         Some(Command::Dataverse { port }) => play::dataverse(port).await.map(|()| true),
         Some(Command::Stage { target }) => stage::run(target).map(|()| true),
     }

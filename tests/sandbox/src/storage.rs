@@ -21,6 +21,7 @@ mod edge;
 mod error;
 mod fault;
 mod lease;
+mod lease_log;
 mod operation;
 mod queue_service;
 mod queues;
@@ -42,6 +43,7 @@ pub use call::Metadata;
 pub use counts::Counts;
 pub use fault::{Effect, Fault, Op};
 pub use lease::LeaseState;
+pub use lease_log::{LeaseEvent, LeaseHistory};
 
 use crate::net::{Server, Tls};
 use auth::Account;
@@ -50,6 +52,7 @@ use call::Service;
 use edge::{Store, lock};
 use fault::Faults;
 use lease::Lease;
+use lease_log::LeaseLog;
 use queues::Queues;
 
 /// The account that every storage emulator has, see <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>.
@@ -68,11 +71,14 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// How long every request waits before it is carried out.
     pub latency: Duration,
+    /// How many lease requests [`Storage::lease_history`] remembers; none by default.
+    pub lease_log: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { account: EMULATOR_ACCOUNT.to_owned(), key: EMULATOR_KEY.to_owned(), tls: None, latency: Duration::ZERO }
+        let (account, key) = (EMULATOR_ACCOUNT.to_owned(), EMULATOR_KEY.to_owned());
+        Self { account, key, tls: None, latency: Duration::ZERO, lease_log: 0 }
     }
 }
 
@@ -81,8 +87,34 @@ impl Default for Options {
 pub struct Storage {
     store: Arc<Store>,
     key: String,
+    tls: Option<Tls>,
     blob: Server,
     queue: Server,
+}
+
+/// One more listener on a store's blobs. Whoever calls through it is known by it in the lease history; dropping it closes it.
+#[derive(Debug)]
+pub struct Door {
+    server: Server,
+    blob_endpoint: String,
+    connection_string: String,
+}
+
+impl Door {
+    /// The host and port that its callers name: `127.0.0.1:4711`.
+    pub fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.server.port())
+    }
+
+    /// The blob service's address with the account.
+    pub fn blob_endpoint(&self) -> &str {
+        &self.blob_endpoint
+    }
+
+    /// A storage connection string with this door for blobs and the store's own for queues.
+    pub fn connection_string(&self) -> &str {
+        &self.connection_string
+    }
 }
 
 /// A lease as an operator sees it.
@@ -126,16 +158,28 @@ impl Storage {
             queues: Mutex::new(Queues::default()),
             counts: Mutex::new(Counts::default()),
             faults: Mutex::new(Faults::default()),
+            lease_log: Mutex::new(LeaseLog::new(options.lease_log)),
         });
         let tls = options.tls.as_ref();
         let blob = Server::start(edge::router(store.clone(), Service::Blob), 0, tls).await?;
         let queue = Server::start(edge::router(store.clone(), Service::Queue), 0, tls).await?;
-        Ok(Self { store, key: options.key, blob, queue })
+        Ok(Self { store, key: options.key, tls: options.tls, blob, queue })
     }
 
     /// A storage connection string with both endpoints.
     pub fn connection_string(&self) -> String {
-        let blob = self.blob_endpoint();
+        self.connection_string_by(&self.blob_endpoint())
+    }
+
+    /// Opens one more listener on the same blobs.
+    pub async fn door(&self) -> io::Result<Door> {
+        let server = Server::start(edge::router(self.store.clone(), Service::Blob), 0, self.tls.as_ref()).await?;
+        let blob_endpoint = format!("{}/{}", server.url(), self.store.account.name);
+        let connection_string = self.connection_string_by(&blob_endpoint);
+        Ok(Door { server, blob_endpoint, connection_string })
+    }
+
+    fn connection_string_by(&self, blob: &str) -> String {
         let protocol = blob.split(':').next().unwrap_or("http");
         format!(
             "DefaultEndpointsProtocol={protocol};AccountName={};AccountKey={};BlobEndpoint={blob};QueueEndpoint={};",
@@ -158,6 +202,11 @@ impl Storage {
     /// The requests by kind since the start.
     pub fn counts(&self) -> Counts {
         *lock(&self.store.counts)
+    }
+
+    /// The newest lease requests, as many as the options allow.
+    pub fn lease_history(&self) -> LeaseHistory {
+        lock(&self.store.lease_log).history()
     }
 
     /// Queues a fault behind those given before.

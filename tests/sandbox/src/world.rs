@@ -44,6 +44,8 @@ pub struct Options {
     pub handler: PathBuf,
     /// Which storage.
     pub storage: StorageKind,
+    /// How the embedded storage is set up, where that is used.
+    pub embedded: storage::Options,
     /// How Dataverse behaves. Its tokens are those of the world's identity stand-in, whatever stands here.
     pub dataverse: dataverse::Options,
     /// How identity behaves.
@@ -114,7 +116,7 @@ impl World {
         let dataverse = Dataverse::start(dataverse).await.context("starting the Dataverse stand-in")?;
         let storage = match options.storage {
             StorageKind::Embedded => {
-                Backing::Embedded(Storage::start(storage::Options::default()).await.context("starting the storage")?)
+                Backing::Embedded(Storage::start(options.embedded).await.context("starting the storage")?)
             }
             StorageKind::Azurite => {
                 Backing::Azurite(Azurite::start(AzuriteOptions::default()).await.context("starting Azurite")?)

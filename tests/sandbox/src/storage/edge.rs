@@ -14,15 +14,16 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::auth::Account;
+use super::auth::{Account, Grant};
 use super::blobs::Blobs;
 use super::call::{Call, Service};
 use super::counts::Counts;
 use super::error::{REQUEST_BODY_TOO_LARGE, Result};
 use super::fault::{self, Effect, Faults, Op};
+use super::lease_log::LeaseLog;
 use super::operation::Operation;
 use super::queues::Queues;
 use super::reply::Now;
@@ -43,6 +44,7 @@ pub(super) struct Store {
     pub(super) queues: Mutex<Queues>,
     pub(super) counts: Mutex<Counts>,
     pub(super) faults: Mutex<Faults>,
+    pub(super) lease_log: Mutex<LeaseLog>,
 }
 
 /// Locks; a test that panicked while it held the lock leaves whole values behind, so poison means nothing here.
@@ -80,13 +82,18 @@ async fn carry_out(store: Arc<Store>, service: Service, wire: Wire, parts: Parts
     let effect = lock(&store.faults).strike(op);
     match effect {
         Some(Effect::Status { code, error_code, retry_after }) => {
+            lock(&store.lease_log).note(&call, op, Instant::now(), Some(code), None);
             return fault::refusal(code, error_code, retry_after).into_response();
         }
         Some(Effect::Hang(time)) => {
+            lock(&store.lease_log).note(&call, op, Instant::now(), None, None);
             sleep(time).await;
             return wire.cut();
         }
-        Some(Effect::DropBefore) => return wire.cut(),
+        Some(Effect::DropBefore) => {
+            lock(&store.lease_log).note(&call, op, Instant::now(), None, None);
+            return wire.cut();
+        }
         Some(Effect::Slow(time)) => sleep(time).await,
         Some(Effect::SlowAnswer(_) | Effect::DropAfter) | None => {}
     }
@@ -104,16 +111,32 @@ async fn carry_out(store: Arc<Store>, service: Service, wire: Wire, parts: Parts
 
 fn execute(store: &Store, call: &Call, operation: Operation) -> Result<Response> {
     let grant = store.account.authorize(call, operation)?;
-    let now = Now::read();
     let result = match call.service {
-        Service::Blob => blob_service::serve(&mut lock(&store.blobs), call, operation, grant, now),
-        Service::Queue => queue_service::serve(&mut lock(&store.queues), call, operation, now),
+        Service::Blob => serve_blobs(store, call, operation, grant),
+        Service::Queue => queue_service::serve(&mut lock(&store.queues), call, operation, Now::read()),
     };
     let conflict = result.as_ref().is_err_and(|error| error.status == StatusCode::CONFLICT);
     if operation == Operation::Acquire && conflict {
         lock(&store.counts).acquire_conflict += 1;
     }
     result
+}
+
+/// The time is read and the outcome noted under the blobs' own lock, so that the log stands in the order of the decisions.
+fn serve_blobs(store: &Store, call: &Call, operation: Operation, grant: Grant) -> Result<Response> {
+    let mut blobs = lock(&store.blobs);
+    let now = Now::read();
+    let result = blob_service::serve(&mut blobs, call, operation, grant, now);
+    let (status, granted) = match &result {
+        Ok(response) => (response.status(), lease_id(response)),
+        Err(error) => (error.status, None),
+    };
+    lock(&store.lease_log).note(call, Op::of(operation), now.instant, Some(status.as_u16()), granted);
+    result
+}
+
+fn lease_id(response: &Response) -> Option<Uuid> {
+    response.headers().get("x-ms-lease-id")?.to_str().ok()?.parse().ok()
 }
 
 /// What every answer repeats of its request.

@@ -82,7 +82,7 @@ impl Op {
     }
 
     /// Whether a request of kind `actual` is one of these.
-    const fn covers(self, actual: Self) -> bool {
+    pub(super) const fn covers(self, actual: Self) -> bool {
         let lease = matches!(actual, Self::Acquire | Self::Renew | Self::Release | Self::Break | Self::Change);
         let blob = lease || matches!(actual, Self::CreateContainer | Self::PutBlob | Self::OtherBlob);
         match self {

@@ -1,0 +1,200 @@
+//! Benchmarks with bounds: what the program promises in numbers, measured on real `handler` processes: `cargo sandbox bench`.
+//!
+//! A room (so far [`locks`]) has cases; a case gives [`Measurement`]s, most of them with a [`Bound`]. The frame shows a bar
+//! while a case runs, a table at the end, writes the same as JSON, and fails when a bound is broken or a case could not be
+//! measured. It refuses to be kind: a value that could not be had is not a number, and keeps no bound.
+
+pub mod locks;
+mod process;
+mod report;
+mod sink;
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// The benchmarks there are.
+#[derive(Debug, clap::Subcommand)]
+pub enum Room {
+    /// What the per-record lock costs, and whether it keeps its promises.
+    #[command(long_about = locks::ABOUT, after_long_help = locks::EXAMPLES)]
+    Locks(locks::Arguments),
+}
+
+/// Runs a benchmark; gives whether every bound was kept.
+pub async fn run(room: Room) -> anyhow::Result<bool> {
+    match room {
+        Room::Locks(arguments) => locks::run(arguments).await,
+    }
+}
+
+/// What a value has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Bound {
+    /// This value.
+    Exactly(f64),
+    /// This value or less.
+    AtMost(f64),
+    /// This value or more.
+    AtLeast(f64),
+    /// One of these two or anything between.
+    Between(f64, f64),
+}
+
+impl Bound {
+    /// Whether `value` keeps the bound. What is not a number keeps none.
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            Self::Exactly(wanted) => value.partial_cmp(&wanted).is_some_and(Ordering::is_eq),
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+            Self::Between(least, most) => (least..=most).contains(&value),
+        }
+    }
+}
+
+/// One value, and what it has to be.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measurement {
+    /// What was measured.
+    pub name: String,
+    /// How much it was; JSON has null for what could not be had.
+    pub value: f64,
+    /// Of what.
+    pub unit: &'static str,
+    /// What it has to be; `None`: it is told and not judged.
+    pub bound: Option<Bound>,
+    /// Whether the bound was kept; true without one.
+    pub held: bool,
+}
+
+impl Measurement {
+    /// A value that is told and not judged.
+    pub fn told(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self { name: name.into(), value, unit, bound: None, held: true }
+    }
+
+    /// A value with a bound.
+    pub fn judged(name: impl Into<String>, value: f64, unit: &'static str, bound: Bound) -> Self {
+        Self { name: name.into(), value, unit, bound: Some(bound), held: bound.holds(value) }
+    }
+}
+
+/// What came of one case.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CaseResult {
+    /// The case's name on the command line.
+    pub case: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// In the order of the table.
+    pub measurements: Vec<Measurement>,
+    /// Why it could not be measured.
+    pub problem: Option<String>,
+}
+
+impl CaseResult {
+    /// Closes the books on a case.
+    pub fn new(case: impl Into<String>, took: Duration, outcome: anyhow::Result<Vec<Measurement>>) -> Self {
+        let (measurements, problem) = match outcome {
+            Ok(measurements) => (measurements, None),
+            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        };
+        Self { case: case.into(), seconds: took.as_secs_f64(), measurements, problem }
+    }
+
+    /// Whether it was measured and every bound was kept.
+    pub fn held(&self) -> bool {
+        self.problem.is_none() && self.measurements.iter().all(|measurement| measurement.held)
+    }
+}
+
+/// What came of a benchmark.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Results {
+    /// The room.
+    pub bench: &'static str,
+    /// The handler's build: `release`, `debug` or `given`.
+    pub handler: &'static str,
+    /// Whether times were cut short; then it proves less.
+    pub quick: bool,
+    /// The cases, in the order in which they ran.
+    pub cases: Vec<CaseResult>,
+}
+
+impl Results {
+    /// Whether everything was measured and every bound was kept.
+    pub fn held(&self) -> bool {
+        self.cases.iter().all(CaseResult::held)
+    }
+}
+
+/// A count as a value; beyond four thousand million it is no longer told apart from infinity.
+fn number(count: impl TryInto<u32>) -> f64 {
+    count.try_into().map_or(f64::INFINITY, f64::from)
+}
+
+/// A duration as a value in milliseconds.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+/// The value below which `share` (0 to 1) of the values lie, by nearest rank; not a number when there are none.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let below = |rank: &usize| number(*rank) < share * number(sorted.len());
+    let rank = (1..sorted.len()).take_while(below).count();
+    sorted.get(rank).copied().unwrap_or(f64::NAN)
+}
+
+/// The quantile in the middle.
+fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_includes_its_own_value() {
+        for (bound, kept, broken) in [
+            (Bound::Exactly(2.0), 2.0, 2.1),
+            (Bound::AtMost(40.0), 40.0, 41.0),
+            (Bound::AtLeast(35.0), 35.0, 34.9),
+            (Bound::Between(4.0, 6.0), 6.0, 6.1),
+        ] {
+            assert!(bound.holds(kept) && !bound.holds(broken), "{bound:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_keeps_no_bound() {
+        let all = [Bound::Exactly(f64::NAN), Bound::AtMost(1.0), Bound::AtLeast(1.0), Bound::Between(0.0, 1.0)];
+        assert!(!all.iter().any(|bound| bound.holds(median(&[]))));
+    }
+
+    #[test]
+    fn quantiles_are_values_that_were_measured() {
+        let values = [5.0, 1.0, 4.0, 2.0, 3.0];
+        let found: Vec<f64> = [0.0, 0.2, 0.5, 0.95, 1.0].iter().map(|share| quantile(&values, *share)).collect();
+        assert_eq!(found, [1.0, 1.0, 3.0, 5.0, 5.0]);
+        assert_eq!(median(&[7.0]).to_string(), "7");
+    }
+
+    #[test]
+    fn results_hold_when_every_case_was_measured_and_no_bound_broken() {
+        let case = |outcome| CaseResult::new("a", Duration::from_secs(1), outcome);
+        let kept = case(Ok(vec![Measurement::judged("requests", 2.0, "", Bound::Exactly(2.0))]));
+        let told = case(Ok(vec![Measurement::told("requests", 2.0, "")]));
+        let broken = case(Ok(vec![Measurement::judged("requests", 3.0, "", Bound::Exactly(2.0))]));
+        let failed = case(Err(anyhow::anyhow!("no handler")));
+        let results = |cases| Results { bench: "locks", handler: "debug", quick: true, cases };
+        assert!(results(vec![kept.clone(), told]).held());
+        assert!(!results(vec![kept.clone(), broken]).held());
+        assert!(!results(vec![kept, failed]).held());
+    }
+}

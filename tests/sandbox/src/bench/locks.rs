@@ -1,0 +1,237 @@
+//! What the per-record lock costs and whether it keeps its promises: `cargo sandbox bench locks`.
+//!
+//! Real handler processes and the embedded store, which counts the requests and remembers who was granted what. Each case
+//! stands in a file of its own and has a world of its own; they run one after the other, because they would disturb each
+//! other's times.
+
+mod contest;
+mod many_keys;
+mod one_process;
+mod slow_write;
+mod two_processes;
+mod uncontended;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::ProgressBar;
+use tokio::time::Instant;
+
+use super::{CaseResult, Measurement, Results, report};
+use crate::dataverse;
+use crate::stage::{self, Build};
+use crate::storage::{self, Door, Storage};
+use crate::world::{Options as WorldOptions, World};
+
+/// Lease requests that the store remembers; a minute's fight makes a few thousand.
+const LEASE_LOG: usize = 200_000;
+
+/// `--help`, the text.
+pub const ABOUT: &str = "\
+What the per-record lock costs, and whether it keeps its promises.
+
+Real handler processes against the embedded store, which counts every request to the lock storage and remembers every
+lease. All of it takes about ten minutes after the build. It ends with a table and the same as JSON, and with exit code 1
+when a bound is broken or a case could not be measured.
+
+Cases:
+  uncontended    requests to the storage for a write that nobody disputes: 2, or 4 for a new key
+  one-process    200 messages for one key at once in one process: 40 lease requests at most
+  two-processes  two processes with more messages for one key than they can get rid of: shares, hand-overs, polling
+  many-keys      a million keys through one process: memory stays within 5 MB (Linux)
+  slow-write     a 90-second write under 15-second leases, and its renewals cut off in the middle";
+
+/// `--help`, the end.
+pub const EXAMPLES: &str = "\
+Examples:
+  cargo sandbox bench locks
+  cargo sandbox bench locks --debug --quick                 is anything broken? No release build, short times
+  cargo sandbox bench locks --only two-processes --seconds 20
+  cargo sandbox bench locks --only many-keys --keys 100000
+  jq '.cases[].measurements[] | select(.held | not)' target/bench/locks.json";
+
+/// One case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Case {
+    /// A write that nobody disputes.
+    Uncontended,
+    /// Many messages for one key in one process.
+    OneProcess,
+    /// Two processes fighting over one key.
+    TwoProcesses,
+    /// More keys than anybody can remember.
+    ManyKeys,
+    /// A write that outlives its lease.
+    SlowWrite,
+}
+
+impl Case {
+    /// All of them, the quick ones first.
+    pub const ALL: [Self; 5] =
+        [Self::Uncontended, Self::OneProcess, Self::TwoProcesses, Self::SlowWrite, Self::ManyKeys];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uncontended => "uncontended",
+            Self::OneProcess => "one-process",
+            Self::TwoProcesses => "two-processes",
+            Self::ManyKeys => "many-keys",
+            Self::SlowWrite => "slow-write",
+        }
+    }
+
+    async fn measure(self, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+        match self {
+            Self::Uncontended => uncontended::measure(plan, bar).await,
+            Self::OneProcess => one_process::measure(plan, bar).await,
+            Self::TwoProcesses => two_processes::measure(plan, bar).await,
+            Self::ManyKeys => many_keys::measure(plan, bar).await,
+            Self::SlowWrite => slow_write::measure(plan, bar).await,
+        }
+    }
+}
+
+/// The command line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// Measures this case alone; may be given several times.
+    #[arg(long, value_name = "CASE", value_enum, hide_possible_values = true)]
+    only: Vec<Case>,
+    /// How long the two processes fight.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    seconds: u64,
+    /// How many keys pass through one process.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(2_000..=100_000_000))]
+    keys: u64,
+    /// Short times and few keys: finds what is broken, proves nothing.
+    #[arg(long, conflicts_with_all = ["seconds", "keys"])]
+    quick: bool,
+    /// Builds the handler as it is deployed; the default.
+    #[arg(long)]
+    release: bool,
+    /// Builds the handler without optimisation.
+    #[arg(long, conflicts_with = "release")]
+    debug: bool,
+    /// A handler that is built already, instead of building it.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["release", "debug"])]
+    handler: Option<PathBuf>,
+    /// Where the results go as JSON, instead of target/bench/locks.json.
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+/// What is measured, and how long.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The handler's executable.
+    pub handler: PathBuf,
+    /// How long two processes fight.
+    pub fight: Duration,
+    /// How many keys pass through one process.
+    pub keys: u64,
+    /// How long the slow write takes.
+    pub slow_write: Duration,
+    /// After how many of its renewals they are cut off.
+    pub renewals_before_cut: usize,
+}
+
+impl Plan {
+    /// As the bounds are meant.
+    pub fn full(handler: PathBuf) -> Self {
+        let (fight, slow_write) = (Duration::from_mins(1), Duration::from_secs(90));
+        Self { handler, fight, keys: 1_000_000, slow_write, renewals_before_cut: 2 }
+    }
+
+    /// As short as each case can be.
+    pub fn quick(handler: PathBuf) -> Self {
+        let (fight, slow_write) = (Duration::from_secs(10), Duration::from_secs(21));
+        Self { handler, fight, keys: 10_000, slow_write, renewals_before_cut: 1 }
+    }
+
+    /// Whether it is less than the bounds are meant for.
+    fn is_short(&self) -> bool {
+        let full = Self::full(PathBuf::new());
+        self.fight < full.fight || self.keys < full.keys || self.slow_write < full.slow_write
+    }
+}
+
+/// Measures these cases and says on the way how each ended.
+pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
+    let mut results = Vec::with_capacity(cases.len());
+    for case in cases {
+        let (begun, bar) = (Instant::now(), report::bar(case.name()));
+        let outcome = case.measure(plan, &bar).await;
+        bar.finish_and_clear();
+        let result = CaseResult::new(case.name(), begun.elapsed(), outcome);
+        report::ended(&result);
+        results.push(result);
+    }
+    results
+}
+
+/// Builds the handler, measures, reports; gives whether every bound was kept.
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
+    let (handler, build) = match arguments.handler {
+        Some(path) => (path, "given"),
+        None if arguments.debug => (stage::build(&Build::default())?, "debug"),
+        None => (stage::build(&Build { release: true, target: None })?, "release"),
+    };
+    let plan = if arguments.quick {
+        Plan::quick(handler)
+    } else {
+        let fight = Duration::from_secs(arguments.seconds);
+        Plan { fight, keys: arguments.keys, ..Plan::full(handler) }
+    };
+    let quick = plan.is_short();
+    let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
+    let cases = measure(&plan, &cases).await;
+    let results = Results { bench: "locks", handler: build, quick, cases };
+    let json = arguments.json.unwrap_or_else(|| stage::workspace().join("target").join("bench").join("locks.json"));
+    report::write_json(&results, &json)?;
+    println!("\n{}\n\nas JSON: {}", report::table(&results), json.display());
+    if quick {
+        println!("Times or keys were cut short: this finds what is broken and proves nothing.");
+    }
+    Ok(results.held())
+}
+
+/// A world of a case's own, in which Dataverse takes `write` for a write and leases are remembered.
+async fn world(plan: &Plan, write: Duration) -> anyhow::Result<World> {
+    let options = WorldOptions {
+        handler: plan.handler.clone(),
+        embedded: storage::Options { lease_log: LEASE_LOG, ..storage::Options::default() },
+        dataverse: dataverse::Options { race_window: write, ..dataverse::Options::default() },
+        ..WorldOptions::default()
+    };
+    World::start(options).await
+}
+
+/// A way into the store by which one process is known.
+async fn door(store: &Storage) -> anyhow::Result<Door> {
+    store.door().await.context("opening a door of the storage")
+}
+
+/// The blob that was asked for last.
+fn last_blob(store: &Storage) -> anyhow::Result<String> {
+    let last = store.lease_history().events.pop();
+    Ok(last.context("no lease was asked for: are the locks on?")?.blob)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_the_name_of_the_command_line_and_stands_in_the_help() {
+        assert_eq!(Case::ALL.len(), Case::value_variants().len());
+        for case in Case::ALL {
+            let value = case.to_possible_value().expect("no case is hidden");
+            assert_eq!(value.get_name(), case.name());
+            assert!(ABOUT.contains(&format!("\n  {} ", case.name())), "{}", case.name());
+        }
+    }
+}

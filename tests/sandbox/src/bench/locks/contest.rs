@@ -1,0 +1,285 @@
+//! Who held a lock when, who waited for it and how often it was asked for: read from the store's lease history alone.
+//!
+//! Pure. The store knows what callers can only believe: the moment of a grant, of a refusal and of a release. A caller
+//! waits from its first refusal on until it is granted the lease; a caller with work left always waits for the next turn.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::storage::{LeaseEvent, Op};
+
+/// The time from one grant of a lease to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tenure {
+    /// The host and port of the store that the holder calls.
+    pub(super) caller: String,
+    /// The lease's id.
+    pub(super) lease: Option<Uuid>,
+    /// When it was granted.
+    pub(super) begun: Instant,
+    /// When it was renewed.
+    pub(super) renewed: Vec<Instant>,
+    /// When it was released; `None`: it still runs, or it ran out.
+    pub(super) released: Option<Instant>,
+}
+
+/// One wait, from the first refusal to the grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// Who waited.
+    pub(super) caller: String,
+    /// When it was refused first.
+    pub(super) begun: Instant,
+    /// When it was granted the lease, or the end of the history.
+    pub(super) ended: Instant,
+    /// How often it asked, the grant included.
+    pub(super) asked: u32,
+}
+
+/// All that happened to one lock.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Contest {
+    /// In the order of the grants.
+    pub(super) tenures: Vec<Tenure>,
+    /// In the order of their ends.
+    pub(super) waits: Vec<Wait>,
+    /// For each release while somebody else waited: the time until that one was granted the lease, also when others came
+    /// first. Where the history ends before, the time until then.
+    pub(super) handovers: Vec<Duration>,
+}
+
+/// A wait that is not over.
+struct Waiting {
+    wait: Wait,
+    /// The releases that it has seen pass.
+    freed: Vec<Instant>,
+}
+
+/// A history that is being read.
+#[derive(Default)]
+struct Reading {
+    contest: Contest,
+    waiting: BTreeMap<String, Waiting>,
+}
+
+impl Reading {
+    fn granted(&mut self, event: &LeaseEvent) {
+        if let Some(mut over) = self.waiting.remove(&event.caller) {
+            over.wait.asked += 1;
+            self.contest.end(over, event.at);
+        }
+        // An acquire whose answer was lost is repeated with the same id: that is one tenure.
+        if self.contest.holding(event.lease).is_some() {
+            return;
+        }
+        let (caller, lease) = (event.caller.clone(), event.lease);
+        self.contest.tenures.push(Tenure { caller, lease, begun: event.at, renewed: Vec::new(), released: None });
+    }
+
+    fn refused(&mut self, event: &LeaseEvent) {
+        let begin = || Waiting {
+            wait: Wait { caller: event.caller.clone(), begun: event.at, ended: event.at, asked: 0 },
+            freed: Vec::new(),
+        };
+        self.waiting.entry(event.caller.clone()).or_insert_with(begin).wait.asked += 1;
+    }
+
+    fn renewed(&mut self, event: &LeaseEvent) {
+        if let Some(tenure) = self.contest.holding(event.lease) {
+            tenure.renewed.push(event.at);
+        }
+    }
+
+    fn released(&mut self, event: &LeaseEvent) {
+        if let Some(tenure) = self.contest.holding(event.lease) {
+            tenure.released = Some(event.at);
+        }
+        for other in self.waiting.values_mut().filter(|other| other.wait.caller != event.caller) {
+            other.freed.push(event.at);
+        }
+    }
+
+    fn close(mut self, until: Instant) -> Contest {
+        for waiting in std::mem::take(&mut self.waiting).into_values() {
+            self.contest.end(waiting, until);
+        }
+        self.contest
+    }
+}
+
+impl Contest {
+    /// Reads the events of one blob up to `until`.
+    pub(super) fn read(events: &[LeaseEvent], blob: &str, until: Instant) -> Self {
+        let mut reading = Reading::default();
+        for event in events.iter().filter(|event| event.blob == blob && event.at <= until) {
+            match (event.op, event.status) {
+                (Op::Acquire, Some(201)) => reading.granted(event),
+                (Op::Acquire, Some(409)) => reading.refused(event),
+                (Op::Renew, Some(200)) => reading.renewed(event),
+                (Op::Release, Some(200)) => reading.released(event),
+                _ => {}
+            }
+        }
+        reading.close(until)
+    }
+
+    fn end(&mut self, waiting: Waiting, at: Instant) {
+        self.handovers.extend(waiting.freed.iter().map(|freed| at - *freed));
+        self.waits.push(Wait { ended: at, ..waiting.wait });
+    }
+
+    /// The last tenure, if it has this id and was not released.
+    fn holding(&mut self, lease: Option<Uuid>) -> Option<&mut Tenure> {
+        self.tenures.last_mut().filter(|tenure| tenure.lease == lease && tenure.released.is_none())
+    }
+
+    /// How many tenures this caller had.
+    pub(super) fn tenures_of(&self, caller: &str) -> usize {
+        self.tenures.iter().filter(|tenure| tenure.caller == caller).count()
+    }
+
+    /// How often this caller asked per second of waiting; 0 when it never waited.
+    pub(super) fn asked_per_second(&self, caller: &str) -> f64 {
+        let waits = || self.waits.iter().filter(|wait| wait.caller == caller);
+        let waited: Duration = waits().map(|wait| wait.ended - wait.begun).sum();
+        let asked: u32 = waits().map(|wait| wait.asked).sum();
+        if asked == 0 { 0.0 } else { f64::from(asked) / waited.as_secs_f64() }
+    }
+
+    /// The time for which this caller waited.
+    pub(super) fn waited(&self, caller: &str) -> Duration {
+        self.waits.iter().filter(|wait| wait.caller == caller).map(|wait| wait.ended - wait.begun).sum()
+    }
+}
+
+impl Tenure {
+    /// When the lease ends for the service: at its release, or when it runs out.
+    pub(super) fn ends(&self, life: Duration) -> Instant {
+        self.released.unwrap_or_else(|| self.runs_out(life))
+    }
+
+    /// When the lease runs out if nobody releases it: `life` after the grant or the last renewal.
+    pub(super) fn runs_out(&self, life: Duration) -> Instant {
+        *self.renewed.last().unwrap_or(&self.begun) + life
+    }
+
+    /// The times between grant, renewals and so on.
+    pub(super) fn intervals(&self) -> Vec<Duration> {
+        let begins: Vec<Instant> = std::iter::once(self.begun).chain(self.renewed.iter().copied()).collect();
+        begins.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFE: Duration = Duration::from_secs(15);
+
+    struct Script(Instant, Vec<LeaseEvent>);
+
+    impl Script {
+        fn new() -> Self {
+            Self(Instant::now(), Vec::new())
+        }
+
+        fn at(&self, ms: u64) -> Instant {
+            self.0 + Duration::from_millis(ms)
+        }
+
+        fn then(mut self, ms: u64, caller: &str, op: Op, lease: u128, status: u16) -> Self {
+            let (at, lease, status) = (self.at(ms), Some(Uuid::from_u128(lease)), Some(status));
+            let (container, blob) = ("locks".to_owned(), "one".to_owned());
+            self.1.push(LeaseEvent { at, op, container, blob, lease, status, caller: caller.to_owned() });
+            self
+        }
+
+        fn read(&self, until: u64) -> Contest {
+            Contest::read(&self.1, "one", self.at(until))
+        }
+    }
+
+    fn ms(durations: &[Duration]) -> Vec<u128> {
+        durations.iter().map(Duration::as_millis).collect()
+    }
+
+    #[test]
+    fn a_hand_over_lasts_from_the_release_to_the_others_grant() {
+        let script = Script::new()
+            .then(0, "a", Op::Acquire, 1, 201)
+            .then(10, "b", Op::Acquire, 2, 409)
+            .then(110, "b", Op::Acquire, 2, 409)
+            .then(150, "a", Op::Release, 1, 200)
+            .then(210, "b", Op::Acquire, 2, 201);
+        let contest = script.read(300);
+        assert_eq!(ms(&contest.handovers), [60]);
+        assert_eq!((contest.tenures_of("a"), contest.tenures_of("b")), (1, 1));
+        assert_eq!(contest.waited("b"), Duration::from_millis(200));
+        assert!((contest.asked_per_second("b") - 15.0).abs() < 1e-9, "three requests in 200 ms");
+        assert!(contest.asked_per_second("a").abs() < f64::EPSILON, "it never waited");
+    }
+
+    #[test]
+    fn a_release_that_the_waiter_misses_counts_until_its_own_grant() {
+        let script = Script::new()
+            .then(0, "a", Op::Acquire, 1, 201)
+            .then(10, "b", Op::Acquire, 2, 409)
+            .then(100, "a", Op::Release, 1, 200)
+            .then(101, "a", Op::Acquire, 3, 201)
+            .then(200, "a", Op::Release, 3, 200)
+            .then(250, "b", Op::Acquire, 2, 201);
+        assert_eq!(ms(&script.read(300).handovers), [150, 50]);
+    }
+
+    #[test]
+    fn a_wait_that_never_ends_counts_up_to_the_end_of_the_history() {
+        let script = Script::new()
+            .then(0, "a", Op::Acquire, 1, 201)
+            .then(10, "b", Op::Acquire, 2, 409)
+            .then(100, "a", Op::Release, 1, 200)
+            .then(900, "b", Op::Acquire, 2, 201);
+        let contest = script.read(500);
+        assert_eq!((ms(&contest.handovers), contest.waited("b").as_millis()), (vec![400], 490));
+    }
+
+    #[test]
+    fn a_release_that_nobody_waited_for_is_no_hand_over() {
+        let script = Script::new().then(0, "a", Op::Acquire, 1, 201).then(100, "a", Op::Release, 1, 200).then(
+            900,
+            "b",
+            Op::Acquire,
+            2,
+            201,
+        );
+        assert_eq!(ms(&script.read(1_000).handovers), Vec::<u128>::new());
+    }
+
+    #[test]
+    fn a_repeated_acquire_with_the_same_id_is_one_tenure() {
+        let script = Script::new()
+            .then(0, "a", Op::Acquire, 1, 201)
+            .then(5, "a", Op::Acquire, 1, 201)
+            .then(9, "a", Op::Release, 1, 200)
+            .then(12, "a", Op::Acquire, 2, 201);
+        assert_eq!(script.read(20).tenures_of("a"), 2);
+    }
+
+    #[test]
+    fn a_lease_ends_with_its_release_or_its_life_after_the_last_renewal() {
+        let script = Script::new().then(0, "a", Op::Acquire, 1, 201).then(5_000, "a", Op::Renew, 1, 200).then(
+            10_000,
+            "a",
+            Op::Renew,
+            1,
+            503,
+        );
+        let tenure = &script.read(60_000).tenures[0];
+        assert_eq!((tenure.ends(LIFE), ms(&tenure.intervals())), (script.at(20_000), vec![5_000]));
+        let script = script.then(11_000, "a", Op::Release, 1, 200);
+        let tenure = &script.read(60_000).tenures[0];
+        assert_eq!((tenure.ends(LIFE), tenure.runs_out(LIFE)), (script.at(11_000), script.at(20_000)));
+    }
+}

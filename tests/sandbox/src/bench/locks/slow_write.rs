@@ -1,0 +1,213 @@
+//! A write that takes longer than a lease lives, three times side by side: with renewals, and with the renewals cut off in
+//! the middle, once by an error (503) and once by silence. A second process wants the same key all the while.
+//!
+//! Renewed, the write ends under one lease, and the other's comes after it. Cut off, the work stops before the lease ends
+//! with `lock_lost`, and the lease is left to run out: the write may still be on its way, so nobody may come in early. The
+//! abandoned write then does overlap in Dataverse; a lease is not a fence, and the journal is not asked there.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use indicatif::ProgressBar;
+use tokio::time::{Instant, sleep};
+
+use super::contest::{Contest, Tenure};
+use super::{Plan, door, last_blob, world};
+use crate::bench::process::{Answer, Process, store};
+use crate::bench::{Bound, Measurement, median, number, report};
+use crate::dataverse;
+use crate::storage::{Effect, Fault, LeaseEvent, Op, Storage};
+
+/// The shortest lease there is.
+const LIFE: Duration = Duration::from_secs(15);
+
+/// Renewals are due at a third of it.
+const RENEWAL: Duration = Duration::from_secs(5);
+
+/// Longer than any lease; the connection is closed then.
+const SILENCE: Duration = Duration::from_mins(2);
+
+/// A second process gets the key within this time after the first has answered, or something is stuck.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+const LOOK: Duration = Duration::from_millis(20);
+const KEY: &str = "S-1";
+
+/// How the renewals are cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Refused,
+    Silent,
+}
+
+/// The slow write and the one that waits for it.
+struct Pair {
+    /// The slow write's answer, and when it came.
+    slow: Answer,
+    answered: Instant,
+    contest: Contest,
+    overlaps: usize,
+    /// The slow process's caller in the lease history.
+    caller: String,
+}
+
+pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    // The bar follows the longest of the three.
+    let all = async {
+        let renewed = renewed(plan);
+        let (refused, silent) = (cut_off(plan, Cut::Refused), cut_off(plan, Cut::Silent));
+        let (renewed, refused, silent) = tokio::try_join!(renewed, refused, silent)?;
+        anyhow::Ok([renewed, refused, silent].concat())
+    };
+    let showing = async {
+        report::pass(bar, plan.slow_write).await;
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        measured = all => measured,
+        never = showing => match never {},
+    }
+}
+
+async fn renewed(plan: &Plan) -> anyhow::Result<Vec<Measurement>> {
+    let pair = Pair::run(plan, plan.slow_write, None).await?;
+    let tenures: Vec<&Tenure> = pair.tenures().collect();
+    let renewals = tenures.iter().map(|tenure| tenure.renewed.len()).sum::<usize>();
+    let intervals: Vec<f64> =
+        tenures.iter().flat_map(|tenure| tenure.intervals()).map(|interval| interval.as_secs_f64()).collect();
+    // Each is a little late, so the last one of a long write may be missing.
+    let expected = (plan.slow_write.as_secs_f64() / RENEWAL.as_secs_f64()).floor();
+    let expected = Bound::Between((expected * 0.9).floor(), expected);
+    let name = |what: &str| format!("write of {} s, renewed: {what}", plan.slow_write.as_secs());
+    Ok(vec![
+        Measurement::judged(name("status"), pair.slow.status.into(), "", Bound::Exactly(200.0)),
+        Measurement::judged(name("leases it took"), number(tenures.len()), "leases", Bound::Exactly(1.0)),
+        Measurement::judged(name("renewals"), number(renewals), "renewals", expected),
+        Measurement::judged(name("between two, median"), median(&intervals), "s", Bound::Between(4.5, 5.5)),
+        Measurement::judged(name("writes that overlapped"), number(pair.overlaps), "pairs", Bound::Exactly(0.0)),
+        Measurement::judged(name("leases that overlapped"), pair.overlapping(), "pairs", Bound::Exactly(0.0)),
+    ])
+}
+
+async fn cut_off(plan: &Plan, cut: Cut) -> anyhow::Result<Vec<Measurement>> {
+    let pair = Pair::run(plan, plan.slow_write.max(3 * LIFE), Some(cut)).await?;
+    let lost = pair.tenures().next().context("the slow write had no lease")?;
+    // Also when it was released: the write's fate is not known, so the lease has to run its course.
+    let ends = lost.runs_out(LIFE);
+    let stopped_by = signed_seconds(pair.answered, ends);
+    let after = |other: &Tenure| signed_seconds(ends, other.begun);
+    let next = pair.contest.tenures.iter().find(|other| other.caller != pair.caller).map_or(f64::NAN, after);
+    let kind = match cut {
+        Cut::Refused => "503",
+        Cut::Silent => "silence",
+    };
+    let name = |what: &str| format!("renewals cut off by {kind}: {what}");
+    let lock_lost = pair.slow.status == 503 && pair.slow.reason == "lock_lost";
+    Ok(vec![
+        Measurement::judged(name("answered lock_lost"), f64::from(u8::from(lock_lost)), "", Bound::Exactly(1.0)),
+        Measurement::judged(name("stopped before the lease's end by"), stopped_by, "s", Bound::AtLeast(0.0)),
+        Measurement::judged(name("the other's lease began after it by"), next, "s", Bound::AtLeast(0.0)),
+        Measurement::judged(name("leases that overlapped"), pair.overlapping(), "pairs", Bound::Exactly(0.0)),
+    ])
+}
+
+impl Pair {
+    async fn run(plan: &Plan, takes: Duration, cut: Option<Cut>) -> anyhow::Result<Self> {
+        let world = world(plan, Duration::ZERO).await?;
+        let store = store(&world)?;
+        let doors = [door(store).await?, door(store).await?];
+        let connection = |at: usize| [("AzureWebJobsStorage", doors[at].connection_string())];
+        let slow = Process::start(&world, "slow", &connection(0)).await?;
+        let other = Process::start(&world, "other", &connection(1)).await?;
+        other.apply(KEY).await?;
+        let (blob, begun, caller) = (last_blob(store)?, Instant::now(), doors[0].authority());
+        world.dataverse.fault(dataverse::Fault::new(dataverse::Effect::Slow(takes)).method("PATCH"));
+
+        let first = async {
+            let answer = slow.write(KEY).await?;
+            anyhow::Ok((answer, Instant::now()))
+        };
+        let second = async {
+            seen(store, 1, |event| event.caller == caller && event.status == Some(201)).await?;
+            insist(&other, takes + PATIENCE).await
+        };
+        let ((slow_answer, answered), (), ()) = tokio::try_join!(first, second, cut_in(plan, store, cut))?;
+        let mut history = store.lease_history();
+        history.events.retain(|event| event.at >= begun);
+        let contest = Contest::read(&history.events, &blob, Instant::now());
+        let overlaps = world.dataverse.overlaps().len();
+        slow.stop().await;
+        other.stop().await;
+        Ok(Self { slow: slow_answer, answered, contest, overlaps, caller })
+    }
+
+    /// The slow process's tenures.
+    fn tenures(&self) -> impl Iterator<Item = &Tenure> {
+        self.contest.tenures.iter().filter(|tenure| tenure.caller == self.caller)
+    }
+
+    /// Pairs of leases of which the second began before the first had ended.
+    fn overlapping(&self) -> f64 {
+        let pairs = self.contest.tenures.windows(2);
+        number(pairs.filter(|pair| pair[1].begun < pair[0].ends(LIFE)).count())
+    }
+}
+
+impl Cut {
+    fn effect(self) -> Effect {
+        match self {
+            Self::Refused => Effect::Status { code: 503, error_code: "ServerBusy", retry_after: None },
+            Self::Silent => Effect::Hang(SILENCE),
+        }
+    }
+}
+
+/// Cuts the renewals off for good, after some of them.
+async fn cut_in(plan: &Plan, store: &Storage, cut: Option<Cut>) -> anyhow::Result<()> {
+    let Some(cut) = cut else { return Ok(()) };
+    seen(store, plan.renewals_before_cut, |event| event.op == Op::Renew).await?;
+    store.fault(Fault::until_cleared(Op::Renew, cut.effect()));
+    Ok(())
+}
+
+/// Writes again and again until the lock is had.
+async fn insist(process: &Process, limit: Duration) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let answer = process.write(KEY).await?;
+        if answer.status == 200 {
+            return Ok(());
+        }
+        ensure!(answer.reason == "lock_busy", "the second process was answered {answer:?}");
+        ensure!(begun.elapsed() < limit, "the second process never got the lock");
+    }
+}
+
+/// Waits until so many lease events of this kind have happened.
+async fn seen(store: &Storage, count: usize, kind: impl Fn(&LeaseEvent) -> bool) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while store.lease_history().events.iter().filter(|event| kind(event)).count() < count {
+        ensure!(begun.elapsed() < PATIENCE, "the slow write took no lease, or did not renew it");
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// From `from` to `to`, in seconds; negative when `to` came first.
+fn signed_seconds(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64() - from.saturating_duration_since(to).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_that_runs_backwards_is_negative() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(2);
+        assert!((signed_seconds(now, later) - 2.0).abs() < 1e-9);
+        assert!((signed_seconds(later, now) + 2.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,146 @@
+//! Two processes fight over one key, each with more messages for it than it can ever get rid of: is the lock fair, how soon
+//! does a waiter find it free, and how often does it ask?
+//!
+//! Who wrote is read from Dataverse's journal, who held the lock and who waited from the store's lease history; each process
+//! calls the store by a door of its own. A write takes 100 ms, as in Microsoft's sample timings.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::ensure;
+use futures::future::try_join_all;
+use indicatif::ProgressBar;
+use tokio::time::Instant;
+
+use super::contest::Contest;
+use super::{Plan, door, last_blob, world};
+use crate::bench::process::{Process, store};
+use crate::bench::{Bound, Measurement, median, milliseconds, number, quantile, report};
+use crate::dataverse::Entry;
+
+/// How long Dataverse takes for a write.
+const WRITE: Duration = Duration::from_millis(100);
+
+/// Calls that each process is kept busy with.
+const BACKLOG: usize = 12;
+
+const KEY: &str = "F-1";
+const NAMES: [&str; 2] = ["left", "right"];
+
+/// What the fight came to.
+struct Fight {
+    contest: Contest,
+    writes: Vec<Entry>,
+    overlaps: usize,
+    /// Answers `lock_busy`.
+    busy: u32,
+    /// The two processes' callers in the lease history.
+    callers: [String; 2],
+}
+
+pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    let fight = fight(plan.fight, plan, bar).await?;
+    let seconds = plan.fight.as_secs_f64();
+    let handovers: Vec<f64> = fight.contest.handovers.iter().copied().map(milliseconds).collect();
+    let asked = fight.callers.iter().map(|caller| fight.contest.asked_per_second(caller)).fold(0.0, f64::max);
+    let waited = fight.callers.iter().map(|caller| fight.contest.waited(caller).as_secs_f64()).sum();
+    let (least, median) = (Bound::AtLeast(35.0), median(&handovers));
+    Ok(vec![
+        Measurement::judged("smaller share of the writes", share(fight.writes_by()), "%", least),
+        Measurement::judged("smaller share of the tenures", share(fight.tenures_by()), "%", least),
+        Measurement::judged("release to the other's acquire: median", median, "ms", Bound::AtMost(150.0)),
+        Measurement::told("release to the other's acquire: 95 of 100", quantile(&handovers, 0.95), "ms"),
+        Measurement::judged("lease requests per second of waiting", asked, "/s", Bound::AtMost(3.0)),
+        Measurement::judged("writes that overlapped", number(fight.overlaps), "pairs", Bound::Exactly(0.0)),
+        Measurement::told("releases while the other waited", number(handovers.len()), "releases"),
+        Measurement::told("both processes waited", waited, "s"),
+        Measurement::told("messages written", number(fight.writes.len()) / seconds, "/s"),
+        Measurement::told("messages sent back as lock_busy", fight.busy.into(), "messages"),
+    ])
+}
+
+async fn fight(time: Duration, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Fight> {
+    let world = world(plan, WRITE).await?;
+    let store = store(&world)?;
+    let doors = [door(store).await?, door(store).await?];
+    let start = |at: usize| {
+        let connection = ("AzureWebJobsStorage", doors[at].connection_string());
+        let world = &world;
+        async move { Process::start(world, NAMES[at], &[connection]).await }
+    };
+    let processes = try_join_all([start(0), start(1)]).await?;
+    for process in &processes {
+        process.apply(KEY).await?;
+    }
+    let (blob, writes) = (last_blob(store)?, world.dataverse.journal().len());
+    let begun = Instant::now();
+    let busy = keep_busy(&processes, time, bar).await?;
+    let until = begun + time;
+    let (mut history, mut journal) = (store.lease_history(), world.dataverse.journal());
+    for process in processes {
+        process.stop().await;
+    }
+    ensure!(history.dropped == 0, "the lease history is too short: {} events are gone", history.dropped);
+    history.events.retain(|event| event.at >= begun);
+    Ok(Fight {
+        contest: Contest::read(&history.events, &blob, until),
+        writes: journal.split_off(writes).into_iter().filter(|entry| entry.commit.is_some()).collect(),
+        overlaps: world.dataverse.overlaps().len(),
+        busy,
+        callers: doors.map(|door| door.authority()),
+    })
+}
+
+/// Keeps every process busy for `time`; gives how often the answer was `lock_busy`.
+async fn keep_busy(processes: &[Process], time: Duration, bar: &ProgressBar) -> anyhow::Result<u32> {
+    let busy = AtomicU32::new(0);
+    let workers = processes.iter().flat_map(|process| (0..BACKLOG).map(|_| keep_writing(process, &busy)));
+    tokio::select! {
+        failed = try_join_all(workers) => drop(failed?),
+        () = report::pass(bar, time) => {}
+    }
+    Ok(busy.into_inner())
+}
+
+/// Sends one message after the other; what comes back as `lock_busy` counts, and the next one is sent.
+async fn keep_writing(process: &Process, busy: &AtomicU32) -> anyhow::Result<Infallible> {
+    loop {
+        let answer = process.write(KEY).await?;
+        match (answer.status, answer.reason.as_str()) {
+            (200, _) => {}
+            (503, "lock_busy") => {
+                busy.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => anyhow::bail!("{} answered {answer:?}", process.name()),
+        }
+    }
+}
+
+impl Fight {
+    fn writes_by(&self) -> [usize; 2] {
+        let by = |entry: &&Entry, name| entry.values.get("jobtitle").and_then(|value| value.as_str()) == Some(name);
+        NAMES.map(|name| self.writes.iter().filter(|entry| by(entry, name)).count())
+    }
+
+    fn tenures_by(&self) -> [usize; 2] {
+        self.callers.each_ref().map(|caller| self.contest.tenures_of(caller))
+    }
+}
+
+/// The smaller of two counts, in percent of both.
+fn share([left, right]: [usize; 2]) -> f64 {
+    100.0 * number(left.min(right)) / number(left + right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_share_is_a_part_of_both_and_nothing_has_no_shares() {
+        assert!((share([30, 10]) - 25.0).abs() < 1e-9);
+        assert!(share([0, 10]).abs() < 1e-9);
+        assert!(share([0, 0]).is_nan());
+    }
+}

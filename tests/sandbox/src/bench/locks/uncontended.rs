@@ -1,0 +1,64 @@
+//! A write that nobody disputes: what the lock costs in requests to the storage.
+//!
+//! One process writes keys one after the other, each twice; the container is there. Counted by the store after each write,
+//! once no lease is held any more.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use indicatif::ProgressBar;
+use tokio::time::{Instant, sleep};
+
+use super::{Plan, world};
+use crate::bench::process::{Process, store};
+use crate::bench::{Bound, Measurement, number, report};
+use crate::storage::{Counts, LeaseState, Storage};
+
+const KEYS: u64 = 100;
+
+/// A lease that is held that long after its write is not given back.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    let world = world(plan, Duration::ZERO).await?;
+    let store = store(&world)?;
+    let process = Process::start(&world, "alone", &[]).await?;
+    process.apply("U-first").await?;
+    report::begin(bar, 2 * KEYS, "writes");
+    let new = round(&process, store, bar).await?;
+    let known = round(&process, store, bar).await?;
+    process.stop().await;
+    let requests = |counts: &Counts| counts.blob();
+    let extreme = |rounds: &[Counts], most: bool| {
+        let all = rounds.iter().map(requests);
+        if most { all.max() } else { all.min() }.map_or(f64::NAN, number)
+    };
+    let (fewest, most, new) = (extreme(&known, false), extreme(&known, true), extreme(&new, true));
+    Ok(vec![
+        Measurement::judged("storage requests per write, known blob: fewest", fewest, "requests", Bound::Exactly(2.0)),
+        Measurement::judged("storage requests per write, known blob: most", most, "requests", Bound::Exactly(2.0)),
+        Measurement::judged("storage requests per write, new blob: most", new, "requests", Bound::AtMost(4.0)),
+    ])
+}
+
+/// What each write asked of the storage.
+async fn round(process: &Process, store: &Storage, bar: &ProgressBar) -> anyhow::Result<Vec<Counts>> {
+    let mut rounds = Vec::new();
+    for key in 0..KEYS {
+        let before = settled(store).await?;
+        process.apply(&format!("U-{key}")).await?;
+        rounds.push(settled(store).await?.since(&before));
+        bar.inc(1);
+    }
+    Ok(rounds)
+}
+
+/// The counts once no lease is held.
+async fn settled(store: &Storage) -> anyhow::Result<Counts> {
+    let begun = Instant::now();
+    while store.leases().iter().any(|lease| lease.state == LeaseState::Leased) {
+        ensure!(begun.elapsed() < PATIENCE, "a lease is still held {} s after the write", PATIENCE.as_secs());
+        sleep(Duration::from_millis(2)).await;
+    }
+    Ok(store.counts())
+}

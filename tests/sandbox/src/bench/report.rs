@@ -1,0 +1,158 @@
+//! What a benchmark shows: a bar while a case runs, a line when it is over, the closing table, and the same as JSON.
+//!
+//! It refuses to compute: every figure comes with the measurement.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use comfy_table::{CellAlignment, Table};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Bound, CaseResult, Measurement, Results};
+
+/// How often a bar that shows time moves.
+const TICK: Duration = Duration::from_millis(250);
+
+/// A bar on the terminal; nothing where there is none.
+pub(super) fn bar(case: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("  {prefix} {wide_bar} {pos}/{len} {msg}");
+    let style = style.expect("the template is well-formed");
+    ProgressBar::new(0).with_style(style).with_prefix(case.to_owned())
+}
+
+/// Begins to count up to `total` things.
+pub(super) fn begin(bar: &ProgressBar, total: u64, things: &'static str) {
+    bar.reset();
+    bar.set_length(total);
+    bar.set_message(things);
+}
+
+/// Waits for `time` and shows it passing.
+pub(super) async fn pass(bar: &ProgressBar, time: Duration) {
+    begin(bar, time.as_secs(), "s");
+    let start = Instant::now();
+    let end = start + time;
+    while Instant::now() < end {
+        sleep_until(end.min(Instant::now() + TICK)).await;
+        bar.set_position(start.elapsed().as_secs());
+    }
+}
+
+/// One line about a case that is over.
+pub(super) fn ended(case: &CaseResult) {
+    let broken = case.measurements.iter().filter(|measurement| !measurement.held).count();
+    let end = match (&case.problem, broken) {
+        (Some(problem), _) => format!("could not be measured: {problem}"),
+        (None, 0) => "every bound was kept".to_owned(),
+        (None, broken) => format!("{broken} bound(s) broken"),
+    };
+    println!("{} {}: {end} ({:.0} s)", mark(case.held()), case.case, case.seconds);
+}
+
+/// The table of all cases.
+pub(super) fn table(results: &Results) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
+    table.set_header(["case", "measured", "value", "bound", ""]);
+    for case in &results.cases {
+        let mut name = case.case.as_str();
+        for measurement in &case.measurements {
+            table.add_row(row(name, measurement));
+            name = "";
+        }
+        if case.problem.is_some() {
+            table.add_row([name, "could not be measured, see above", "", "", mark(false)]);
+        }
+    }
+    for column in table.column_iter_mut().skip(2).take(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn row(case: &str, measurement: &Measurement) -> [String; 5] {
+    let Measurement { name, value, unit, bound, held } = measurement;
+    let judged = bound.map_or("", |_| mark(*held));
+    let value = format!("{} {unit}", shown(*value));
+    [case.to_owned(), name.clone(), value, bound.map_or_else(String::new, in_words), judged.to_owned()]
+}
+
+fn mark(held: bool) -> &'static str {
+    if held { "✓" } else { "✗" }
+}
+
+fn in_words(bound: Bound) -> String {
+    match bound {
+        Bound::Exactly(wanted) => format!("= {}", shown(wanted)),
+        Bound::AtMost(most) => format!("≤ {}", shown(most)),
+        Bound::AtLeast(least) => format!("≥ {}", shown(least)),
+        Bound::Between(least, most) => format!("{} to {}", shown(least), shown(most)),
+    }
+}
+
+/// Whole numbers as they are, others with two decimals.
+fn shown(value: f64) -> String {
+    if value.is_nan() {
+        return "none".to_owned();
+    }
+    if value.fract().abs() < f64::EPSILON { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+/// Writes the results as JSON, creating the folder.
+pub(super) fn write_json(results: &Results, path: &Path) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(results).context("writing the results as JSON")?;
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
+    fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn results() -> Results {
+        let measurements = vec![
+            Measurement::judged("requests", 41.0, "requests", Bound::AtMost(40.0)),
+            Measurement::told("writes", 12.345, "/s"),
+        ];
+        let cases = vec![
+            CaseResult::new("one-process", Duration::from_secs(2), Ok(measurements)),
+            CaseResult::new("many-keys", Duration::ZERO, Err(anyhow::anyhow!("no handler"))),
+        ];
+        Results { bench: "locks", handler: "debug", quick: false, cases }
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_value_and_each_failure() {
+        let text = table(&results()).to_string();
+        let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
+        assert!(line("one-process").contains("41 requests") && line("one-process").contains("≤ 40"), "{text}");
+        assert!(line("one-process").contains('✗'), "{text}");
+        assert!(line("writes").contains("12.35 /s") && !line("writes").contains('✓'), "{text}");
+        assert!(line("many-keys").contains("could not be measured"), "{text}");
+    }
+
+    #[test]
+    fn the_json_says_the_same() {
+        let folder = std::env::temp_dir().join(format!("dataverse-sync-bench-{}", uuid::Uuid::new_v4()));
+        let path = folder.join("deeper").join("locks.json");
+        write_json(&results(), &path).expect("written");
+        let text = fs::read_to_string(&path).expect("readable");
+        let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let first = &read["cases"][0]["measurements"][0];
+        let expected = json!({ "name": "requests", "value": 41.0, "unit": "requests", "bound": { "atMost": 40.0 }, "held": false });
+        assert_eq!((first, &read["cases"][1]["problem"]), (&expected, &json!("no handler")));
+        fs::remove_dir_all(folder).expect("removable");
+    }
+
+    #[test]
+    fn a_value_that_could_not_be_had_is_shown_as_none() {
+        assert_eq!((shown(f64::NAN), shown(150.0), shown(0.5)), ("none".into(), "150".into(), "0.50".into()));
+    }
+}

@@ -1,0 +1,164 @@
+//! What became of the lease requests, in the order in which the store decided them: the oracle of benchmarks about locks.
+//!
+//! It refuses to grow: only the newest events up to its capacity are kept, and how many were dropped is told. Without a
+//! capacity it keeps nothing. It judges nothing; who held a lease when follows from the events. Requests that a fault kept
+//! from the store stand in it as well, with what the caller was answered.
+//!
+//! The service has such a log too: <https://learn.microsoft.com/azure/storage/blobs/monitor-blob-storage>.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::call::Call;
+use super::fault::Op;
+
+/// One lease request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseEvent {
+    /// When the store decided.
+    pub at: Instant,
+    /// Which of the five lease requests.
+    pub op: Op,
+    /// The container's name.
+    pub container: String,
+    /// The blob's name.
+    pub blob: String,
+    /// The id that was proposed or given; for an acquire without one, the id that was granted.
+    pub lease: Option<Uuid>,
+    /// The answer's status; `None`: a fault kept the request from the store and no answer was sent.
+    pub status: Option<u16>,
+    /// The host and port that were called, which tells callers apart, see [`super::Storage::door`].
+    pub caller: String,
+}
+
+/// The events that are kept.
+#[derive(Debug, Clone, Default)]
+pub struct LeaseHistory {
+    /// The newest, oldest first.
+    pub events: Vec<LeaseEvent>,
+    /// How many older ones are gone.
+    pub dropped: u64,
+}
+
+/// The log itself.
+#[derive(Debug)]
+pub(super) struct LeaseLog {
+    capacity: usize,
+    events: VecDeque<LeaseEvent>,
+    dropped: u64,
+}
+
+impl LeaseLog {
+    /// An empty log for `capacity` events.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, events: VecDeque::new(), dropped: 0 }
+    }
+
+    /// Notes a request, if it is one about a lease and events are kept. `granted` is the id in the answer.
+    pub(super) fn note(&mut self, call: &Call, op: Op, at: Instant, status: Option<u16>, granted: Option<Uuid>) {
+        if self.capacity == 0 || !Op::AnyLease.covers(op) {
+            return;
+        }
+        if self.events.len() == self.capacity {
+            self.events.pop_front();
+            self.dropped += 1;
+        }
+        let asked = if op == Op::Acquire { "x-ms-proposed-lease-id" } else { "x-ms-lease-id" };
+        self.events.push_back(LeaseEvent {
+            at,
+            op,
+            container: call.container.clone().unwrap_or_default(),
+            blob: call.name.clone().unwrap_or_default(),
+            lease: granted.or_else(|| call.guid(asked).ok().flatten()),
+            status,
+            caller: call.header("host").unwrap_or_default().to_owned(),
+        });
+    }
+
+    /// What is kept now.
+    pub(super) fn history(&self) -> LeaseHistory {
+        LeaseHistory { events: self.events.iter().cloned().collect(), dropped: self.dropped }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::testing::{Bench, signed};
+    use super::super::{Effect, Fault, Options};
+    use super::*;
+
+    const FIFTEEN: (&str, &str) = ("x-ms-lease-duration", "15");
+
+    async fn bench(lease_log: usize) -> Bench {
+        let bench = Bench::start(Options { lease_log, ..Options::default() }).await;
+        assert_eq!(bench.blob("PUT", "locks?restype=container", &[], "").await.status, 201);
+        assert_eq!(bench.blob("PUT", "locks/one", &[("x-ms-blob-type", "BlockBlob")], "").await.status, 201);
+        bench
+    }
+
+    fn told(history: &LeaseHistory) -> Vec<(Op, Option<u16>)> {
+        history.events.iter().map(|event| (event.op, event.status)).collect()
+    }
+
+    #[tokio::test]
+    async fn lease_requests_are_logged_with_id_and_outcome_and_nothing_else_is() {
+        let bench = bench(10).await;
+        let granted = bench.lease("acquire", &[FIFTEEN]).await;
+        let id: Uuid = granted.header("x-ms-lease-id").parse().expect("a GUID");
+        let proposed = Uuid::new_v4();
+        bench.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", &proposed.to_string())]).await;
+        bench.lease("release", &[("x-ms-lease-id", &id.to_string())]).await;
+        let history = bench.storage.lease_history();
+        assert_eq!(
+            told(&history),
+            [(Op::Acquire, Some(201)), (Op::Acquire, Some(409)), (Op::Release, Some(200))],
+            "writing the blob is no lease request"
+        );
+        let ids: Vec<_> = history.events.iter().filter_map(|event| event.lease).collect();
+        assert_eq!(ids, [id, proposed, id]);
+        assert!(history.events.is_sorted_by_key(|event| event.at));
+    }
+
+    #[tokio::test]
+    async fn what_a_fault_kept_from_the_store_is_logged_as_the_caller_saw_it() {
+        let bench = bench(10).await;
+        let busy = Effect::Status { code: 503, error_code: "ServerBusy", retry_after: None };
+        bench.storage.fault(Fault::once(Op::Acquire, busy));
+        bench.storage.fault(Fault::once(Op::Acquire, Effect::Hang(Duration::ZERO)));
+        bench.lease("acquire", &[FIFTEEN]).await;
+        let url = format!("{}/locks/one?comp=lease", bench.storage.blob_endpoint());
+        let request = signed("PUT", &url, &[("x-ms-lease-action", "acquire"), FIFTEEN], "");
+        bench.http.execute(request).await.expect_err("it hangs, and then the connection is closed");
+        assert_eq!(told(&bench.storage.lease_history()), [(Op::Acquire, Some(503)), (Op::Acquire, None)]);
+    }
+
+    #[tokio::test]
+    async fn only_the_newest_are_kept_and_the_dropped_are_counted() {
+        let bench = bench(2).await;
+        for action in ["acquire", "acquire", "acquire"] {
+            bench.lease(action, &[FIFTEEN]).await;
+        }
+        let history = bench.storage.lease_history();
+        assert_eq!(told(&history), [(Op::Acquire, Some(409)), (Op::Acquire, Some(409))]);
+        assert_eq!(history.dropped, 1);
+    }
+
+    #[tokio::test]
+    async fn callers_are_told_apart_by_their_door() {
+        let bench = bench(10).await;
+        let door = bench.storage.door().await.expect("loopback has free ports");
+        bench.lease("acquire", &[FIFTEEN]).await;
+        let url = format!("{}/locks/one?comp=lease", door.blob_endpoint());
+        let request = signed("PUT", &url, &[("x-ms-lease-action", "acquire"), FIFTEEN], "");
+        let response = bench.http.execute(request).await.expect("an answer");
+        assert_eq!(response.status(), 409, "both doors lead to one store");
+        let callers: Vec<String> = bench.storage.lease_history().events.into_iter().map(|event| event.caller).collect();
+        assert_eq!(callers[1], door.authority());
+        assert_ne!(callers[0], callers[1]);
+        assert!(door.connection_string().contains(door.blob_endpoint()));
+    }
+}

@@ -1,18 +1,18 @@
-//! Messages through the whole loop, against Azurite.
+//! Messages through the whole loop, on the embedded storage.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::*;
-use crate::azurite::{Azurite, AzuriteOptions};
 use crate::queue::Queue;
+use crate::storage::{self, Storage};
 
 const DONE: &str = r#"{"Outputs":{},"Logs":[],"ReturnValue":null}"#;
 
 struct Loop {
     app: StagedApp,
-    azurite: Azurite,
+    storage: Storage,
     handler: Played,
     input: Queue,
     poison: Queue,
@@ -20,26 +20,26 @@ struct Loop {
 
 impl Loop {
     async fn start() -> Self {
-        let azurite = Azurite::start(AzuriteOptions::default()).await.expect("Azurite starts");
-        let service = QueueService::from_connection_string(&azurite.connection_string()).expect("it is valid");
+        let storage = Storage::start(storage::Options::default()).await.expect("loopback has free ports");
+        let service = QueueService::from_connection_string(&storage.connection_string()).expect("it is valid");
         let input = service.queue("sync-records");
-        input.create_if_missing().await.expect("Azurite works");
+        input.create_if_missing().await.expect("the storage works");
         let (app, handler) = (StagedApp::new("exit 0"), Played::start().await);
-        Self { app, azurite, handler, input, poison: service.queue("sync-records-poison") }
+        Self { app, storage, handler, input, poison: service.queue("sync-records-poison") }
     }
 
     async fn host(&self, change: impl FnOnce(&mut Options)) -> Host {
-        let mut options = options(&self.app, &self.azurite.connection_string());
+        let mut options = options(&self.app, &self.storage.connection_string());
         change(&mut options);
         Host::attach(options, self.handler.server.port()).await.expect("it starts")
     }
 
     async fn put(&self, text: &str) {
-        self.input.put(&STANDARD.encode(text)).await.expect("Azurite works");
+        self.input.put(&STANDARD.encode(text)).await.expect("the storage works");
     }
 
     async fn left(&self) -> u64 {
-        self.input.approximate_count().await.expect("Azurite works")
+        self.input.approximate_count().await.expect("the storage works")
     }
 }
 
@@ -55,7 +55,6 @@ async fn eventually(what: &str, mut seen: impl AsyncFnMut() -> bool) {
 }
 
 #[tokio::test]
-#[ignore = "needs Node.js; run with --ignored"]
 async fn a_message_reaches_the_handler_and_its_output_the_other_queue() {
     let mut world = Loop::start().await;
     let host = world.host(|_| {}).await;
@@ -78,7 +77,6 @@ async fn a_message_reaches_the_handler_and_its_output_the_other_queue() {
 }
 
 #[tokio::test]
-#[ignore = "needs Node.js; run with --ignored"]
 async fn a_failed_message_comes_back_and_its_last_failure_poisons_it() {
     let mut world = Loop::start().await;
     let host = world.host(|_| {}).await;
@@ -96,7 +94,6 @@ async fn a_failed_message_comes_back_and_its_last_failure_poisons_it() {
 }
 
 #[tokio::test]
-#[ignore = "needs Node.js; run with --ignored"]
 async fn an_empty_answer_hangs_until_the_function_timeout() {
     let mut world = Loop::start().await;
     let host = world.host(|options| options.function_timeout = Some(Duration::from_millis(300))).await;
@@ -109,7 +106,6 @@ async fn an_empty_answer_hangs_until_the_function_timeout() {
 }
 
 #[tokio::test]
-#[ignore = "needs Node.js; run with --ignored"]
 async fn a_running_message_stays_hidden_and_a_stopped_host_leaves_it_to_the_next() {
     let mut world = Loop::start().await;
     let first = world.host(|options| options.invisibility = Some(Duration::from_secs(1))).await;
@@ -127,18 +123,16 @@ async fn a_running_message_stays_hidden_and_a_stopped_host_leaves_it_to_the_next
 }
 
 #[tokio::test]
-#[ignore = "needs Node.js; run with --ignored"]
 async fn a_message_that_is_not_base64_is_poisoned_without_an_invocation() {
     let world = Loop::start().await;
     let host = world.host(|_| {}).await;
-    world.input.put("{plain}").await.expect("Azurite works");
+    world.input.put("{plain}").await.expect("the storage works");
     eventually("the message is poisoned", async || host.stats().poisoned == 1 && world.left().await == 0).await;
     assert_eq!(world.poison.peek(1).await.expect("the host made the queue")[0].text, "{plain}");
     assert!(host.invocations().is_empty());
 }
 
 #[tokio::test]
-#[ignore = "needs Node.js; run with --ignored"]
 async fn no_more_run_at_once_than_a_batch_and_the_threshold() {
     let mut world = Loop::start().await;
     let host = StagedApp::HOST.replace("\"maxDequeueCount\":2", "\"batchSize\":2,\"newBatchThreshold\":1");

@@ -9,7 +9,7 @@
 //! - [`stage`]: lays out the app.
 //! - [`world`]: all of it together.
 //! - [`story`]: the main job, shown and checked: `cargo sandbox`.
-//! - [`bench`]: what the program promises in numbers: `cargo sandbox bench`.
+//! - [`mod@bench`]: what the program promises in numbers: `cargo sandbox bench`.
 //!
 //! The handler never knows that it is in a sandbox: it sees addresses and settings. The stand-ins behave as the services are
 //! documented to, also where that is inconvenient.

@@ -118,7 +118,7 @@ pub fn run(target: Option<String>) -> anyhow::Result<()> {
 }
 
 /// A path as the user would type it from the workspace.
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(workspace()).unwrap_or(path).display().to_string()
 }
 

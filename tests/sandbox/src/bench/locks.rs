@@ -32,7 +32,7 @@ pub const ABOUT: &str = "\
 What the per-record lock costs, and whether it keeps its promises.
 
 Real handler processes against the embedded store, which counts every request to the lock storage and remembers every
-lease. All of it takes about ten minutes after the build. It ends with a table and the same as JSON, and with exit code 1
+lease. All of it takes five to fifteen minutes after the build. It ends with a table and the same as JSON, and with exit code 1
 when a bound is broken or a case could not be measured.
 
 Cases:
@@ -190,7 +190,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let results = Results { bench: "locks", handler: build, quick, cases };
     let json = arguments.json.unwrap_or_else(|| stage::workspace().join("target").join("bench").join("locks.json"));
     report::write_json(&results, &json)?;
-    println!("\n{}\n\nas JSON: {}", report::table(&results), json.display());
+    println!("\n{}\n\nas JSON: {}", report::table(&results), stage::shown(&json));
     if quick {
         println!("Times or keys were cut short: this finds what is broken and proves nothing.");
     }

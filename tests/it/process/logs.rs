@@ -103,7 +103,7 @@ impl Scene {
             self.strike(Effect::Status(Status::new(status, "", &format!("Not with {COLUMN} for {KEY}."))));
             self.post("upsert", KEY, reason).await;
         }
-        self.strike(Effect::DropAfterCommit);
+        self.strike(Effect::DropBefore);
         self.post("upsert", &format!("{KEY}-5"), "unavailable").await;
         self.post("upsert", &format!("{KEY}-5"), "lock_busy").await;
         let Backing::Embedded(storage) = &self.world.storage else { panic!("this world is on the embedded storage") };
@@ -111,8 +111,9 @@ impl Scene {
         self.post("upsert", &format!("{KEY}-6"), "storage_unavailable").await;
         storage.clear_faults();
         self.world.identity.revoke_all();
+        // Not in Entra's own words, so it may be anybody's 403.
         self.world.identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
-        self.post("upsert", KEY, "unauthorized").await;
+        self.post("upsert", KEY, "unavailable").await;
         self.world.identity.clear_faults();
         self.broken_messages().await;
     }

@@ -6,7 +6,7 @@
 //! Invariants:
 //! - a lease's clock is read before the request that starts or renews it is sent, so it never believes to live longer than
 //!   the service does;
-//! - work runs only before [`Lease::deadline`], which lies [`MARGIN`] before the end; [`hold`] stops it there;
+//! - work runs only before [`Lease::deadline`], which lies [`MARGIN`] before the end; [`local::Local::hold`] stops it there;
 //! - renewals happen in the task of the work, there is no background task that could outlive it.
 //!
 //! **A lease is not a fence.** A process that was paused past its lease can still have a request on its way. What makes that

@@ -1,5 +1,5 @@
-//! Leases on blobs as locks: one conformance suite on the embedded store and on Azurite, and what only the stricter of the
-//! two can prove.
+//! Leases as locks: one conformance suite in memory, on the embedded store and on Azurite, and what only the embedded store,
+//! the stricter of the two, can prove.
 
 mod embedded;
 mod suite;
@@ -14,10 +14,12 @@ use dataverse_sync::dataverse::client;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local::{Acquired, Local};
-use dataverse_sync::lock::{Error, Lease, LockName, Locks as _};
+use dataverse_sync::lock::{Error, Lease, LockName, Locks};
 use sandbox::azurite::{Azurite, AzuriteOptions};
 use sandbox::storage::{Options, Storage};
 use uuid::Uuid;
+
+use crate::simulation::service::{Process, Remote, Service};
 
 /// The shortest lease that the service gives.
 const LIFE: Duration = Duration::from_secs(15);
@@ -25,12 +27,26 @@ const LIFE: Duration = Duration::from_secs(15);
 /// Longer than any lease: who waits this long gets the lock, on a busy machine too.
 const LONG: Duration = Duration::from_mins(2);
 
+/// Where leases are kept.
+trait Place {
+    /// Locks of one more process, in a container of that name.
+    fn locks(&self, container: &str) -> Arc<dyn Locks>;
+}
+
 /// A storage account, as a connection string opens it.
 struct Account(String);
 
-impl Account {
-    /// Locks of one more process, in a container of that name.
-    fn locks(&self, container: &str) -> Arc<BlobLocks> {
+/// The model of the simulation, in fair weather.
+struct Memory(Arc<Service>);
+
+impl Place for Memory {
+    fn locks(&self, _: &str) -> Arc<dyn Locks> {
+        Arc::new(Remote::new(self.0.clone(), Process::new(0), LIFE))
+    }
+}
+
+impl Place for Account {
+    fn locks(&self, container: &str) -> Arc<dyn Locks> {
         // Another test of this process may have installed the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let address = Address::resolve("Locks", &|_| Some(self.0.clone())).expect("it is a connection string");
@@ -44,7 +60,7 @@ impl Account {
 }
 
 /// An embedded store, and one process's locks in it.
-async fn embedded() -> (Storage, Arc<BlobLocks>) {
+async fn embedded() -> (Storage, Arc<dyn Locks>) {
     let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
     let locks = Account(storage.connection_string()).locks("sync-locks");
     (storage, locks)
@@ -56,12 +72,12 @@ fn fresh() -> LockName {
 }
 
 /// Asks for the lock until it is there or `wait` is over, with nobody else in line: what the storage says decides.
-async fn acquire(locks: &Arc<BlobLocks>, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
+async fn acquire(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
     Local::new(locks.clone()).acquire(name, wait).await
 }
 
 /// The lease, which must be had.
-async fn held(locks: &Arc<BlobLocks>, name: &LockName, wait: Duration) -> Lease {
+async fn held(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Lease {
     match acquire(locks, name, wait).await {
         Ok(Acquired::Held(lease)) => lease,
         other => panic!("not held: {other:?}"),
@@ -69,7 +85,7 @@ async fn held(locks: &Arc<BlobLocks>, name: &LockName, wait: Duration) -> Lease 
 }
 
 /// Whether somebody else holds the lock at this moment.
-async fn is_busy(locks: &Arc<BlobLocks>, name: &LockName) -> bool {
+async fn is_busy(locks: &Arc<dyn Locks>, name: &LockName) -> bool {
     match acquire(locks, name, Duration::ZERO).await {
         Ok(Acquired::Busy) => true,
         Ok(Acquired::Held(lease)) => {
@@ -78,6 +94,13 @@ async fn is_busy(locks: &Arc<BlobLocks>, name: &LockName) -> bool {
         }
         Err(error) => panic!("not known: {error}"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_suite_holds_in_memory() {
+    let service = Service::new();
+    service.calm_down();
+    suite::run(&Memory(service)).await;
 }
 
 #[tokio::test]

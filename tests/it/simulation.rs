@@ -8,7 +8,7 @@
 //! LOCK_SIMULATION_FIRST=4711 LOCK_SIMULATION_SEEDS=1 cargo test --test it simulation -- --nocapture
 //! ```
 
-mod service;
+pub(crate) mod service;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +110,7 @@ async fn turns(service: Arc<Service>, process: Arc<Process>, local: Local, worke
     }
 }
 
-type Holder = ((usize, usize), usize);
+pub(crate) type Holder = ((usize, usize), usize);
 
 async fn turn_once(service: &Service, process: &Process, local: &Local, name: &LockName, holder: Holder) -> bool {
     let mut lease = match local.acquire(name, Duration::from_secs(10)).await {

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use dataverse_sync::lock::Renewed;
 use dataverse_sync::lock::local::Acquired;
-use dataverse_sync::lock::{Locks as _, Renewed};
 use sandbox::storage::{Counts, Effect, Fault, LeaseState, Op};
 use tokio::time::timeout;
 
-use super::{Account, LONG, acquire, embedded, fresh, held, is_busy};
+use super::{Account, LONG, Place as _, acquire, embedded, fresh, held, is_busy};
 
 #[tokio::test]
 async fn an_uncontended_lock_costs_two_requests() {

@@ -2,18 +2,17 @@
 //!
 //! A lost lease is not among them: Azurite renews an expired lease with a wrong id, so it proves nothing there.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dataverse_sync::lock::blob::BlobLocks;
-use dataverse_sync::lock::local::Acquired;
-use dataverse_sync::lock::{Lease, Locks as _, Renewed};
+use dataverse_sync::lock::local::{Acquired, Local};
+use dataverse_sync::lock::{Lease, Locks, Renewed};
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::{Account, LIFE, LONG, acquire, fresh, held, is_busy};
+use super::{LIFE, LONG, Place, acquire, fresh, held, is_busy};
 
 /// Writers that meet at one lock.
 const RIVALS: usize = 8;
@@ -22,32 +21,35 @@ const RIVALS: usize = 8;
 const CONTAINER: &str = "sync-locks";
 
 /// Every claim, side by side: one of them waits for a real lease to end.
-pub(super) async fn run(account: &Account) {
+pub(super) async fn run(place: &dyn Place) {
     tokio::join!(
-        one_of_many_gets_the_lock_and_the_others_are_told_that_it_is_busy(account),
-        a_waiter_gets_the_lock_when_it_is_released(account),
-        a_lock_is_free_as_soon_as_it_is_released(account),
-        busy_comes_when_the_wait_is_over(account),
-        rivals_take_turns_in_a_container_that_did_not_exist(account),
-        every_acquire_has_an_id_of_its_own(account),
-        a_second_release_frees_nobody_elses_lock(account),
-        a_lease_of_a_crashed_holder_ends_after_its_life_counted_from_the_last_renewal(account),
+        one_of_many_gets_the_lock_and_the_others_are_told_that_it_is_busy(place),
+        a_waiter_gets_the_lock_when_it_is_released(place),
+        a_lock_is_free_as_soon_as_it_is_released(place),
+        busy_comes_when_the_wait_is_over(place),
+        rivals_take_turns_in_a_container_that_did_not_exist(place),
+        every_acquire_has_an_id_of_its_own(place),
+        a_second_release_frees_nobody_elses_lock(place),
+        a_lease_of_a_crashed_holder_ends_after_its_life_counted_from_the_last_renewal(place),
+        the_waiters_of_one_process_are_served_in_the_order_in_which_they_came(place),
+        a_process_with_work_without_end_lets_another_have_its_turn(place),
+        a_waiter_that_leaves_at_whatever_point_leaves_no_lease_behind(place),
     );
 }
 
-async fn one_of_many_gets_the_lock_and_the_others_are_told_that_it_is_busy(account: &Account) {
-    let (locks, name) = (account.locks(CONTAINER), fresh());
+async fn one_of_many_gets_the_lock_and_the_others_are_told_that_it_is_busy(place: &dyn Place) {
+    let (locks, name) = (place.locks(CONTAINER), fresh());
     // Known beforehand, so that all of them meet at the lease and not at the creation of the blob.
     locks.release(held(&locks, &name, LONG).await).await;
-    let rivals: Vec<_> = (0..RIVALS).map(|_| account.locks(CONTAINER)).collect();
+    let rivals: Vec<_> = (0..RIVALS).map(|_| place.locks(CONTAINER)).collect();
     let answers = join_all(rivals.iter().map(|rival| acquire(rival, &name, Duration::ZERO))).await;
     let busy = answers.iter().filter(|answer| matches!(answer, Ok(Acquired::Busy))).count();
     let won = answers.iter().filter(|answer| matches!(answer, Ok(Acquired::Held(_)))).count();
     assert_eq!((won, busy), (1, RIVALS - 1), "{answers:?}");
 }
 
-async fn a_waiter_gets_the_lock_when_it_is_released(account: &Account) {
-    let (first, second, name) = (account.locks(CONTAINER), account.locks(CONTAINER), fresh());
+async fn a_waiter_gets_the_lock_when_it_is_released(place: &dyn Place) {
+    let (first, second, name) = (place.locks(CONTAINER), place.locks(CONTAINER), fresh());
     let lease = held(&first, &name, LONG).await;
     let mut waiter = Box::pin(acquire(&second, &name, LONG));
     let early = timeout(Duration::from_millis(300), &mut waiter).await;
@@ -58,15 +60,15 @@ async fn a_waiter_gets_the_lock_when_it_is_released(account: &Account) {
     assert!(released.elapsed() < LIFE, "by the release, not by the lease's end: {:?}", released.elapsed());
 }
 
-async fn a_lock_is_free_as_soon_as_it_is_released(account: &Account) {
-    let (first, second, name) = (account.locks(CONTAINER), account.locks(CONTAINER), fresh());
+async fn a_lock_is_free_as_soon_as_it_is_released(place: &dyn Place) {
+    let (first, second, name) = (place.locks(CONTAINER), place.locks(CONTAINER), fresh());
     first.release(held(&first, &name, LONG).await).await;
     assert!(!is_busy(&second, &name).await);
 }
 
-async fn busy_comes_when_the_wait_is_over(account: &Account) {
+async fn busy_comes_when_the_wait_is_over(place: &dyn Place) {
     const WAIT: Duration = Duration::from_secs(2);
-    let (first, second, name) = (account.locks(CONTAINER), account.locks(CONTAINER), fresh());
+    let (first, second, name) = (place.locks(CONTAINER), place.locks(CONTAINER), fresh());
     let lease = held(&first, &name, LONG).await;
     let begun = Instant::now();
     let answer = acquire(&second, &name, WAIT).await;
@@ -75,10 +77,10 @@ async fn busy_comes_when_the_wait_is_over(account: &Account) {
     first.release(lease).await;
 }
 
-async fn rivals_take_turns_in_a_container_that_did_not_exist(account: &Account) {
+async fn rivals_take_turns_in_a_container_that_did_not_exist(place: &dyn Place) {
     let (container, name) = (format!("locks-{}", Uuid::new_v4().simple()), fresh());
     let (inside, most, turns) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-    let turn = async |locks: &Arc<BlobLocks>| {
+    let turn = async |locks: &Arc<dyn Locks>| {
         let Ok(Acquired::Held(lease)) = acquire(locks, &name, LONG).await else { panic!("not held in time") };
         most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         // Long enough for a rival that does not respect the lock to come in.
@@ -87,13 +89,13 @@ async fn rivals_take_turns_in_a_container_that_did_not_exist(account: &Account) 
         turns.fetch_add(1, Ordering::SeqCst);
         locks.release(lease).await;
     };
-    let rivals: Vec<_> = (0..RIVALS).map(|_| account.locks(&container)).collect();
+    let rivals: Vec<_> = (0..RIVALS).map(|_| place.locks(&container)).collect();
     join_all(rivals.iter().map(turn)).await;
     assert_eq!((most.into_inner(), turns.into_inner()), (1, RIVALS));
 }
 
-async fn every_acquire_has_an_id_of_its_own(account: &Account) {
-    let (locks, name) = (account.locks(CONTAINER), fresh());
+async fn every_acquire_has_an_id_of_its_own(place: &dyn Place) {
+    let (locks, name) = (place.locks(CONTAINER), fresh());
     let mut ids = Vec::new();
     for _ in 0..3 {
         let lease = held(&locks, &name, LONG).await;
@@ -105,8 +107,8 @@ async fn every_acquire_has_an_id_of_its_own(account: &Account) {
     assert_eq!(ids.len(), 3);
 }
 
-async fn a_second_release_frees_nobody_elses_lock(account: &Account) {
-    let (first, second, name) = (account.locks(CONTAINER), account.locks(CONTAINER), fresh());
+async fn a_second_release_frees_nobody_elses_lock(place: &dyn Place) {
+    let (first, second, name) = (place.locks(CONTAINER), place.locks(CONTAINER), fresh());
     let lease = held(&first, &name, LONG).await;
     let again = Lease::new(name.clone(), lease.id().to_owned(), Instant::now(), LIFE);
     let and_again = Lease::new(name.clone(), lease.id().to_owned(), Instant::now(), LIFE);
@@ -119,8 +121,8 @@ async fn a_second_release_frees_nobody_elses_lock(account: &Account) {
 }
 
 /// 20 s of real time, so all in one: expiry lets another in, renewal puts it off, and a crash costs no more than that.
-async fn a_lease_of_a_crashed_holder_ends_after_its_life_counted_from_the_last_renewal(account: &Account) {
-    let (crashing, heir, name) = (account.locks(CONTAINER), account.locks(CONTAINER), fresh());
+async fn a_lease_of_a_crashed_holder_ends_after_its_life_counted_from_the_last_renewal(place: &dyn Place) {
+    let (crashing, heir, name) = (place.locks(CONTAINER), place.locks(CONTAINER), fresh());
     let mut lease = held(&crashing, &name, LONG).await;
     let first_deadline = lease.deadline();
     sleep(LIFE / 3).await;
@@ -133,4 +135,49 @@ async fn a_lease_of_a_crashed_holder_ends_after_its_life_counted_from_the_last_r
     let waited = renewed.elapsed();
     assert!(waited + Duration::from_secs(1) >= LIFE, "the heir came in after {waited:?}");
     heir.release(inherited).await;
+}
+
+async fn the_waiters_of_one_process_are_served_in_the_order_in_which_they_came(place: &dyn Place) {
+    let (local, name, served) = (Local::new(place.locks(CONTAINER)), fresh(), Mutex::new(Vec::new()));
+    let serve = async |number: usize| {
+        let Ok(Acquired::Held(lease)) = local.acquire(&name, LONG).await else { panic!("not held in time") };
+        served.lock().expect("nobody panics with it").push(number);
+        local.release(lease).await;
+    };
+    join_all((0..10).map(serve)).await;
+    assert!(served.into_inner().expect("nobody panics with it").is_sorted());
+    assert_eq!(local.keys(), 0);
+}
+
+async fn a_process_with_work_without_end_lets_another_have_its_turn(place: &dyn Place) {
+    let (ours, theirs, name) = (Local::new(place.locks(CONTAINER)), Local::new(place.locks(CONTAINER)), fresh());
+    let without_end = async || {
+        loop {
+            let Ok(Acquired::Held(lease)) = ours.acquire(&name, LONG).await else { panic!("not held in time") };
+            sleep(Duration::from_millis(40)).await;
+            ours.release(lease).await;
+        }
+    };
+    let turn = async {
+        let Ok(Acquired::Held(lease)) = theirs.acquire(&name, LONG).await else { panic!("no turn in time") };
+        theirs.release(lease).await;
+    };
+    tokio::select! {
+        _ = join_all((0..4).map(|_| without_end())) => unreachable!("there is no end"),
+        () = turn => {}
+    }
+}
+
+async fn a_waiter_that_leaves_at_whatever_point_leaves_no_lease_behind(place: &dyn Place) {
+    let (local, heir) = (Local::new(place.locks(CONTAINER)), place.locks(CONTAINER));
+    for milliseconds in [0, 1, 2, 3, 5, 8, 13, 21] {
+        let name = fresh();
+        let left = timeout(Duration::from_millis(milliseconds), local.acquire(&name, LONG)).await;
+        if let Ok(Ok(Acquired::Held(lease))) = left {
+            local.release(lease).await;
+        }
+        let begun = Instant::now();
+        heir.release(held(&heir, &name, LONG).await).await;
+        assert!(begun.elapsed() < LIFE / 2, "left behind after {milliseconds} ms");
+    }
 }

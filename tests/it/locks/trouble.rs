@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use dataverse_sync::lock::local::Acquired;
-use dataverse_sync::lock::{Error, Locks as _, Renewed};
+use dataverse_sync::lock::{Error, Renewed};
 use reqwest::{Method, StatusCode};
 use sandbox::storage::{Effect, Fault, Op, Options, Storage};
 
-use super::{Account, LONG, acquire, embedded, fresh, held};
+use super::{Account, LONG, Place as _, acquire, embedded, fresh, held};
 use crate::sas;
 
 /// One request is given up on after 5 s; this is long enough to repeat none.

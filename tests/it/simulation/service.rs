@@ -36,19 +36,19 @@ struct State {
 }
 
 /// The service, and the judge who watches the holders.
-pub(super) struct Service {
+pub(crate) struct Service {
     state: Mutex<State>,
     begun: Mutex<Option<Instant>>,
     belief: Duration,
 }
 
 impl Service {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Self::believing_longer(Duration::ZERO)
     }
 
     /// Its clients count a lease's life from so much later than the request was sent: a mistake, to see that it shows.
-    pub(super) fn believing_longer(belief: Duration) -> Arc<Self> {
+    pub(crate) fn believing_longer(belief: Duration) -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), begun: Mutex::default(), belief })
     }
 
@@ -57,30 +57,30 @@ impl Service {
     }
 
     /// A line of the story.
-    pub(super) fn tell(&self, line: &str) {
+    pub(crate) fn tell(&self, line: &str) {
         let begun = *self.begun.lock().expect("no holder panics").get_or_insert_with(Instant::now);
         let line = format!("{:>9.3} s  {line}", begun.elapsed().as_secs_f64());
         self.state().story.push(line);
     }
 
-    pub(super) fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         self.state().story.join("\n")
     }
 
-    pub(super) fn violation(&self) -> Option<String> {
+    pub(crate) fn violation(&self) -> Option<String> {
         self.state().violation.clone()
     }
 
-    pub(super) fn calm_down(&self) {
+    pub(crate) fn calm_down(&self) {
         self.state().calm = true;
     }
 
-    pub(super) fn is_calm(&self) -> bool {
+    pub(crate) fn is_calm(&self) -> bool {
         self.state().calm
     }
 
     /// A holder does something that nobody else may do at the same time. Once another has acted, its time is over.
-    pub(super) fn act(&self, name: &LockName, holder: Holder) {
+    pub(crate) fn act(&self, name: &LockName, holder: Holder) {
         let mut state = self.state();
         let before = state.acting.insert(name.clone(), holder);
         if let Some(before) = before.filter(|before| *before != holder) {
@@ -122,21 +122,21 @@ impl Service {
 }
 
 /// One process: its tasks run only while it is not stopped.
-pub(super) struct Process {
+pub(crate) struct Process {
     number: usize,
     stopped_until: Mutex<Option<Instant>>,
 }
 
 impl Process {
-    pub(super) fn new(number: usize) -> Arc<Self> {
+    pub(crate) fn new(number: usize) -> Arc<Self> {
         Arc::new(Self { number, stopped_until: Mutex::default() })
     }
 
-    pub(super) fn number(&self) -> usize {
+    pub(crate) fn number(&self) -> usize {
         self.number
     }
 
-    pub(super) fn stop_for(&self, length: Duration) {
+    pub(crate) fn stop_for(&self, length: Duration) {
         *self.stopped_until.lock().expect("no holder panics") = Some(Instant::now() + length);
     }
 
@@ -151,7 +151,7 @@ impl Process {
     }
 
     /// Runs `work` only while the process is not stopped.
-    pub(super) async fn freezing<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn freezing<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
             self.running().await;
@@ -174,7 +174,7 @@ impl Process {
 }
 
 /// A process's way to the service.
-pub(super) struct Remote {
+pub(crate) struct Remote {
     service: Arc<Service>,
     process: Arc<Process>,
     life: Duration,
@@ -187,7 +187,7 @@ impl fmt::Debug for Remote {
 }
 
 impl Remote {
-    pub(super) fn new(service: Arc<Service>, process: Arc<Process>, life: Duration) -> Self {
+    pub(crate) fn new(service: Arc<Service>, process: Arc<Process>, life: Duration) -> Self {
         Self { service, process, life }
     }
 

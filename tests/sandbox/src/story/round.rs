@@ -172,6 +172,12 @@ impl Round {
         let count = |reason: &str| result.reasons.get(reason).copied().unwrap_or_default();
         let all = MESSAGES..=MESSAGES + result.twice;
         report.claim(all.contains(&result.settled), &format!("every one of {MESSAGES} messages was settled"));
+        let endings: usize =
+            result.reasons.iter().filter(|(reason, _)| !reason.starts_with("retry/")).map(|(_, n)| n).sum();
+        if let Backing::Embedded(_) = world.storage {
+            // Azurite loses answers to deletions as well, and such a message is rightly delivered again.
+            report.claim(endings == MESSAGES, "and each of them once");
+        }
         report.claim(result.poisoned + result.letters == 0, "none is in the poison queue");
         if self.leases {
             report.claim(refused == 0, "no 412 is left");
@@ -184,7 +190,7 @@ impl Round {
                     "each 412 was settled as written elsewhere: another instance had done the work",
                 ),
                 Policy::Retry => report.claim(
-                    result.reasons.keys().all(|reason| reason == "applied/upserted"),
+                    endings >= MESSAGES && count("applied/upserted") == endings,
                     "each 412 was sent again, until the message was applied",
                 ),
             }

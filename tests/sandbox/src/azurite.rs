@@ -1,7 +1,10 @@
 //! Azurite, Microsoft's storage emulator, started for one test on ports of its own and stopped with it.
 //!
 //! `npx` installs it once; then its JavaScript is run by `node` directly, so that there is one process to kill and none is
-//! left behind. It keeps everything in memory. It refuses to skip the API version check: a client that is too new for
+//! left behind. It keeps everything in a directory of its own, which goes with it. Not in memory: there each message is an
+//! extent, and once a minute Azurite removes those of deleted messages one by one, sorting the whole index for each
+//! (`LokiExtentMetadataStore.deleteExtent`), so that after some thousand messages it answers nobody for a minute and a half;
+//! on disk they share an extent. It refuses to skip the API version check: a client that is too new for
 //! Azurite must show. There is no retry, except on another pair of ports when somebody else took one meanwhile.
 //!
 //! Contract: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
@@ -128,7 +131,7 @@ impl Azurite {
         let [blob_port, queue_port, table_port] =
             free_ports().await.map_err(|source| Error::Io { doing: "find a free port", source })?;
         let mut command = Command::new("node");
-        command.arg(script).args(["--inMemoryPersistence", "--disableTelemetry"]);
+        command.arg(script).arg("--disableTelemetry").arg("--location").arg(&files.path);
         for (service, port) in [("blob", blob_port), ("queue", queue_port), ("table", table_port)] {
             command.args([format!("--{service}Host"), "127.0.0.1".to_owned()]);
             command.args([format!("--{service}Port"), port.to_string()]);

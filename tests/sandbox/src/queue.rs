@@ -25,7 +25,7 @@ use connection::Account;
 const API_VERSION: &str = "2021-12-02";
 
 /// A store on this machine that takes longer than this is broken.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often a deletion without an answer is repeated.
 const DELETE_REPEATS: usize = 3;

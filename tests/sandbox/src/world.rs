@@ -155,8 +155,6 @@ impl World {
             name: name.to_owned(),
             polling: Some(Duration::from_millis(100)),
             visibility_timeout: Some(Duration::from_secs(1)),
-            // A message whose delivery got lost on the way to the host is back after half a minute, not after ten.
-            invisibility: Some(Duration::from_secs(30)),
             ..host::Options::default()
         }
     }

@@ -2,17 +2,18 @@
 //!
 //! A waiter wants to find a freed lock soon and to ask seldom, and the storage does not say when a lock will be free. Under
 //! steady contention, though, the turns of the others have a rhythm: what the last wait took foretells the next. So a waiter
-//! that knows the last wait sleeps through most of it, asks when the lock is due, and if it came early, asks at short
-//! intervals until it is there. Every hit makes the next guess a little shorter, one after the other more so, until one misses
-//! and tells where the end really is.
+//! that knows the last wait sleeps through most of it, asks when the lock was found held for the last time, and then at short
+//! intervals until it is there. Every guess that finds it free makes the next one a little shorter, one after the other more
+//! so, until one finds it held and tells where the end really is.
 //!
 //! Without a past, or when the others take longer than they did, it falls back to exponential intervals. Everything has jitter,
 //! so that waiters of several processes do not move in step.
 
 use std::time::Duration;
 
-/// The first interval after a miss.
-const FIRST: Duration = Duration::from_millis(110);
+/// The first interval after a miss. Half of it is what a good guess loses at the median; with turns of 3 s it costs three
+/// questions a turn, one a second.
+const FIRST: Duration = Duration::from_millis(60);
 
 /// Intervals grow up to this: three questions a second.
 const LONGEST: Duration = Duration::from_millis(333);
@@ -23,8 +24,12 @@ const JITTER: f64 = 0.15;
 /// The longest pause between two questions of one waiter.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(383);
 
-/// What the first hit takes off the next guess; each further one in a row takes twice as much.
-const STEP: Duration = Duration::from_millis(20);
+/// The first hit takes this part of the wait off the next guess, within [`SHORTEST_STEP`] and [`FIRST`]; each further one in a
+/// row takes twice as much.
+const STEP: u32 = 50;
+
+/// See [`STEP`].
+const SHORTEST_STEP: Duration = Duration::from_millis(10);
 
 /// What one key's waits of this process have taught. Forgotten when nobody works on the key any more.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,9 +56,12 @@ impl Rhythm {
     /// Learns from a wait that ended `after` its begin with the lock.
     pub(super) fn learn(&mut self, wait: &Wait, after: Duration) {
         (self.expected, self.hits) = match (wait.missed, self.expected) {
-            // It came free between the last miss and now.
-            (Some(missed), _) => (Some(missed + after.saturating_sub(missed) / 2), 0),
-            (None, Some(_)) => (Some(after.saturating_sub(STEP * 2u32.pow(self.hits))), (self.hits + 1).min(10)),
+            // It came free between the last miss and now: the safe guess is the earlier, it tells more when it is wrong.
+            (Some(missed), _) => (Some(missed), 0),
+            (None, Some(_)) => {
+                let step = (after / STEP).clamp(SHORTEST_STEP, FIRST);
+                (Some(after.saturating_sub(step * 2u32.pow(self.hits))), (self.hits + 1).min(10))
+            }
             (None, None) => (None, 0),
         };
     }
@@ -111,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn steady_turns_are_met_within_a_tenth_of_a_second_by_few_questions() {
+    fn steady_turns_are_met_within_sixty_milliseconds_by_few_questions() {
         for turn in [ms(300), ms(550), ms(1200), ms(3000)] {
             let mut rhythm = Rhythm::default();
             wait_for(&mut rhythm, turn);
@@ -119,8 +127,8 @@ mod tests {
             let questions: u32 = waits.iter().map(|(questions, _)| questions).sum();
             let mut lost: Vec<_> = waits.iter().map(|(_, lost)| *lost).collect();
             lost.sort_unstable();
-            assert!(questions <= 150, "{questions} questions for 100 turns of {turn:?}");
-            assert!(lost[50] <= ms(120), "{:?} lost at the median of turns of {turn:?}", lost[50]);
+            assert!(questions <= 220, "{questions} questions for 100 turns of {turn:?}");
+            assert!(lost[50] <= ms(60), "{:?} lost at the median of turns of {turn:?}", lost[50]);
         }
     }
 

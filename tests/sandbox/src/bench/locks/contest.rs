@@ -1,7 +1,7 @@
 //! Who held a lock when, who waited for it and how often it was asked for: read from the store's lease history alone.
 //!
-//! Pure. The store knows what callers can only believe: the moment of a grant, of a refusal and of a release. A caller
-//! waits from its first refusal on until it is granted the lease; a caller with work left always waits for the next turn.
+//! Pure. The store knows what callers can only believe: the moment of a grant, of a refusal and of a release. Each caller is
+//! taken to have more work than it can get rid of, so it waits whenever it does not hold the lease, also while it does not ask.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,12 +26,12 @@ pub(super) struct Tenure {
     pub(super) released: Option<Instant>,
 }
 
-/// One wait, from the first refusal to the grant.
+/// One wait, from the first refusal or the own release to the grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wait {
     /// Who waited.
     pub(super) caller: String,
-    /// When it was refused first.
+    /// When it was refused first, or gave the lease back.
     pub(super) begun: Instant,
     /// When it was granted the lease, or the end of the history.
     pub(super) ended: Instant,
@@ -46,7 +46,7 @@ pub(super) struct Contest {
     pub(super) tenures: Vec<Tenure>,
     /// In the order of their ends.
     pub(super) waits: Vec<Wait>,
-    /// For each release while somebody else waited: the time until that one was granted the lease, also when others came
+    /// For each release, once somebody else has been refused or has had a turn: the time until that one was granted the lease, also when others came
     /// first. Where the history ends before, the time until then.
     pub(super) handovers: Vec<Duration>,
 }
@@ -80,11 +80,15 @@ impl Reading {
     }
 
     fn refused(&mut self, event: &LeaseEvent) {
-        let begin = || Waiting {
+        self.waits_for_lease(event).wait.asked += 1;
+    }
+
+    /// The wait of the event's caller, which begins now unless it has begun.
+    fn waits_for_lease(&mut self, event: &LeaseEvent) -> &mut Waiting {
+        self.waiting.entry(event.caller.clone()).or_insert_with(|| Waiting {
             wait: Wait { caller: event.caller.clone(), begun: event.at, ended: event.at, asked: 0 },
             freed: Vec::new(),
-        };
-        self.waiting.entry(event.caller.clone()).or_insert_with(begin).wait.asked += 1;
+        })
     }
 
     fn renewed(&mut self, event: &LeaseEvent) {
@@ -100,6 +104,7 @@ impl Reading {
         for other in self.waiting.values_mut().filter(|other| other.wait.caller != event.caller) {
             other.freed.push(event.at);
         }
+        self.waits_for_lease(event);
     }
 
     fn close(mut self, until: Instant) -> Contest {
@@ -219,7 +224,20 @@ mod tests {
         assert_eq!((contest.tenures_of("a"), contest.tenures_of("b")), (1, 1));
         assert_eq!(contest.waited("b"), Duration::from_millis(200));
         assert!((contest.asked_per_second("b") - 15.0).abs() < 1e-9, "three requests in 200 ms");
-        assert!(contest.asked_per_second("a").abs() < f64::EPSILON, "it never waited");
+        assert!(contest.asked_per_second("a").abs() < f64::EPSILON, "it never asked again");
+    }
+
+    #[test]
+    fn a_caller_that_sleeps_until_its_turn_waits_from_its_own_release_on() {
+        let script = Script::new()
+            .then(0, "b", Op::Acquire, 1, 201)
+            .then(100, "b", Op::Release, 1, 200)
+            .then(110, "a", Op::Acquire, 2, 201)
+            .then(500, "a", Op::Release, 2, 200)
+            .then(600, "b", Op::Acquire, 3, 201);
+        let contest = script.read(700);
+        assert_eq!((contest.waited("b"), ms(&contest.handovers)), (Duration::from_millis(500), vec![100]));
+        assert!((contest.asked_per_second("b") - 2.0).abs() < 1e-9, "one request in half a second");
     }
 
     #[test]

@@ -53,8 +53,8 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
         Measurement::told("release to the other's acquire: 95 of 100", quantile(&handovers, 0.95), "ms"),
         Measurement::judged("lease requests per second of waiting", asked, "/s", Bound::AtMost(3.0)),
         Measurement::judged("writes that overlapped", number(fight.overlaps), "pairs", Bound::Exactly(0.0)),
-        Measurement::told("releases while the other waited", number(handovers.len()), "releases"),
-        Measurement::told("both processes waited", waited, "s"),
+        Measurement::told("releases", number(handovers.len()), "releases"),
+        Measurement::told("both processes waited, together", waited, "s"),
         Measurement::told("messages written", number(fight.writes.len()) / seconds, "/s"),
         Measurement::told("messages sent back as lock_busy", fight.busy.into(), "messages"),
     ])

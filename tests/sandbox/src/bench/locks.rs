@@ -7,6 +7,7 @@
 mod contest;
 mod many_keys;
 mod one_process;
+mod simulation;
 mod slow_write;
 mod two_processes;
 mod uncontended;
@@ -40,7 +41,8 @@ Cases:
   one-process    200 messages for one key at once in one process: 40 lease requests at most
   two-processes  two processes with more messages for one key than they can get rid of: shares, hand-overs, polling
   many-keys      a million keys through one process: memory stays within 5 MB (Linux)
-  slow-write     a 90-second write under 15-second leases, and its renewals cut off in the middle";
+  slow-write     a 90-second write under 15-second leases, and its renewals cut off in the middle
+  simulation     10,000 seeded storms in simulated time: lost requests and answers, 5xx, processes that stop";
 
 /// `--help`, the end.
 pub const EXAMPLES: &str = "\
@@ -64,12 +66,14 @@ pub enum Case {
     ManyKeys,
     /// A write that outlives its lease.
     SlowWrite,
+    /// Every fault that a lease can meet, in simulated time.
+    Simulation,
 }
 
 impl Case {
     /// All of them, the quick ones first.
-    pub const ALL: [Self; 5] =
-        [Self::Uncontended, Self::OneProcess, Self::TwoProcesses, Self::SlowWrite, Self::ManyKeys];
+    pub const ALL: [Self; 6] =
+        [Self::Uncontended, Self::OneProcess, Self::Simulation, Self::TwoProcesses, Self::SlowWrite, Self::ManyKeys];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -79,6 +83,7 @@ impl Case {
             Self::TwoProcesses => "two-processes",
             Self::ManyKeys => "many-keys",
             Self::SlowWrite => "slow-write",
+            Self::Simulation => "simulation",
         }
     }
 
@@ -89,6 +94,7 @@ impl Case {
             Self::TwoProcesses => two_processes::measure(plan, bar).await,
             Self::ManyKeys => many_keys::measure(plan, bar).await,
             Self::SlowWrite => slow_write::measure(plan, bar).await,
+            Self::Simulation => simulation::measure(plan, bar).await,
         }
     }
 }
@@ -105,8 +111,11 @@ pub struct Arguments {
     /// How many keys pass through one process.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(2_000..=100_000_000))]
     keys: u64,
+    /// How many seeds the simulation runs.
+    #[arg(long, default_value_t = Plan::SEEDS, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    seeds: u64,
     /// Short times and few keys: finds what is broken, proves nothing.
-    #[arg(long, conflicts_with_all = ["seconds", "keys"])]
+    #[arg(long, conflicts_with_all = ["seconds", "keys", "seeds"])]
     quick: bool,
     /// Builds the handler as it is deployed; the default.
     #[arg(long)]
@@ -135,25 +144,30 @@ pub struct Plan {
     pub slow_write: Duration,
     /// After how many of its renewals they are cut off.
     pub renewals_before_cut: usize,
+    /// How many seeds the simulation runs.
+    pub seeds: u64,
 }
 
 impl Plan {
+    /// The simulation's seeds in the ordinary test run.
+    const SEEDS: u64 = 10_000;
+
     /// As the bounds are meant.
     pub fn full(handler: PathBuf) -> Self {
         let (fight, slow_write) = (Duration::from_mins(1), Duration::from_secs(90));
-        Self { handler, fight, keys: 1_000_000, slow_write, renewals_before_cut: 2 }
+        Self { handler, fight, keys: 1_000_000, slow_write, renewals_before_cut: 2, seeds: Self::SEEDS }
     }
 
     /// As short as each case can be.
     pub fn quick(handler: PathBuf) -> Self {
         let (fight, slow_write) = (Duration::from_secs(10), Duration::from_secs(21));
-        Self { handler, fight, keys: 10_000, slow_write, renewals_before_cut: 1 }
+        Self { handler, fight, keys: 10_000, slow_write, renewals_before_cut: 1, seeds: 500 }
     }
 
     /// Whether it is less than the bounds are meant for.
     fn is_short(&self) -> bool {
         let full = Self::full(PathBuf::new());
-        self.fight < full.fight || self.keys < full.keys || self.slow_write < full.slow_write
+        self.fight < full.fight || self.keys < full.keys || self.slow_write < full.slow_write || self.seeds < full.seeds
     }
 }
 
@@ -182,7 +196,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Plan::quick(handler)
     } else {
         let fight = Duration::from_secs(arguments.seconds);
-        Plan { fight, keys: arguments.keys, ..Plan::full(handler) }
+        Plan { fight, keys: arguments.keys, seeds: arguments.seeds, ..Plan::full(handler) }
     };
     let quick = plan.is_short();
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
@@ -192,7 +206,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     report::write_json(&results, &json)?;
     println!("\n{}\n\nas JSON: {}", report::table(&results), stage::shown(&json));
     if quick {
-        println!("Times or keys were cut short: this finds what is broken and proves nothing.");
+        println!("Times, keys or seeds were cut short: this finds what is broken and proves nothing.");
     }
     Ok(results.held())
 }

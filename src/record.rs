@@ -27,7 +27,7 @@ const LONGEST_NAME: usize = 128;
 /// `source` and `messageId` end up in logs, so they are kept short.
 const LONGEST_LABEL: usize = 256;
 
-const FIELDS: &str = "table, key, columns, operation, source, version, onConflict, messageId";
+const FIELDS: &str = "table, key, columns, operation, source, version, versionColumn, onConflict, messageId";
 
 /// One change to one row, as a source sent it.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub struct Record {
     pub source: Option<String>,
     /// Where this change stands among the changes of its record.
     pub version: Option<Version>,
+    /// The column of the row that holds `version`, when the sender knows better than the setting. Only with a version.
+    pub version_column: Option<String>,
     /// What a lost create race leads to, when the sender has a say.
     pub on_conflict: Option<OnConflict>,
     /// The sender's id of this message.
@@ -199,6 +201,11 @@ fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut
         None if operation == Operation::Delete => Vec::new(),
         None => return Err(Error::Missing { field: "columns" }),
     };
+    let version = optional(fields.version, version)?;
+    let version_column = optional(fields.version_column, version_column)?;
+    if version.is_none() && version_column.is_some() {
+        return Err(Error::ColumnWithoutVersion);
+    }
     Ok(Record {
         table,
         key,
@@ -206,7 +213,8 @@ fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut
         columns,
         operation,
         source: optional(fields.source, |raw| label("source", raw))?,
-        version: optional(fields.version, version)?,
+        version,
+        version_column,
         on_conflict: optional(fields.on_conflict, on_conflict)?,
         message_id,
     })
@@ -220,6 +228,7 @@ struct Fields<'a> {
     operation: Option<&'a RawValue>,
     source: Option<&'a RawValue>,
     version: Option<&'a RawValue>,
+    version_column: Option<&'a RawValue>,
     on_conflict: Option<&'a RawValue>,
     message_id: Option<&'a RawValue>,
 }
@@ -233,6 +242,7 @@ impl<'a> Fields<'a> {
             "operation" => &mut self.operation,
             "source" => &mut self.source,
             "version" => &mut self.version,
+            "versionColumn" => &mut self.version_column,
             "onConflict" => &mut self.on_conflict,
             "messageId" => &mut self.message_id,
             _ => return None,
@@ -314,6 +324,15 @@ fn version(raw: &RawValue) -> Result<Option<Version>, Error> {
             Ok(Some(Version::Time(time)))
         }
         Value::Bool(_) | Value::Nested => Err(Error::Version),
+    }
+}
+
+fn version_column(raw: &RawValue) -> Result<Option<String>, Error> {
+    match Value::of(raw) {
+        Value::Null => Ok(None),
+        Value::Text(name) if is_logical_name(&name) => Ok(Some(name.into_owned())),
+        Value::Text(_) => Err(Error::ColumnName { field: "versionColumn".into() }),
+        other => Err(Error::Kind { field: "versionColumn".into(), wanted: "a column's name", found: other.kind() }),
     }
 }
 

@@ -3,7 +3,9 @@
 //! It knows two seams, locks and store, and asks [`crate::classify`] what a failure means. Nothing is cancelled halfway: the
 //! caller runs this in a task of its own.
 
+mod grave;
 mod order;
+mod versioned;
 mod write;
 
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use crate::lock::local::{Acquired, Local};
 use crate::lock::{self, Lease, LockName};
 use crate::outcome::{Outcome, Reason};
 use crate::record::{OnConflict, Record};
+use grave::Grave;
 use write::Writer;
 
 /// How much of a key's hash is shown in logs and reason phrases.
@@ -113,7 +116,8 @@ impl Sync {
     }
 }
 
-async fn under_lease(locks: &Local, mut lease: Lease, writer: Writer<'_>) -> End {
+async fn under_lease<'a>(locks: &'a Local, mut lease: Lease, mut writer: Writer<'a>) -> End {
+    writer.grave = Some(Grave::new(locks, &lease));
     match locks.hold(&mut lease, writer.run()).await {
         // The write may still be under way: nobody else gets the lock before it has run out.
         Ok(end) if end.fate_unknown => end,

@@ -190,7 +190,7 @@ async fn a_create_that_lost_to_nobody_is_sent_again_before_it_is_rejected() {
     let create = contact(&json!({ "operation": "create" }));
     let world = World::new(refused().into_iter().chain([Answer::Wrote(Written::Created)]));
     assert_eq!(world.reason(&create, FIRST).await, Reason::Created, "the winner rolled back");
-    let world = World::new((0..4).flat_map(|_| refused()));
+    let world = World::new(refused().into_iter().chain([Answer::refused(412, DUPLICATE)]));
     assert_eq!(world.reason(&create, FIRST).await, Reason::KeyCollision);
 }
 

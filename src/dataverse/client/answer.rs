@@ -4,6 +4,7 @@ use reqwest::Response;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::dataverse::{Fault, Row, retry_after};
@@ -51,6 +52,20 @@ pub(super) async fn row(response: Response) -> Result<Row, Fault> {
     let body = read(response, ROW_CAP).await.map_err(|problem| Fault::NoAnswer { sent: false, problem })?;
     let row = String::from_utf8(body).ok().and_then(Row::from_json);
     row.ok_or(Fault::NoAnswer { sent: false, problem: "the row that came back is no JSON object" })
+}
+
+/// The rows in an answer to a query.
+pub(super) async fn rows(response: Response) -> Result<Vec<Row>, Fault> {
+    let body = read(response, ROW_CAP).await.map_err(|problem| Fault::NoAnswer { sent: false, problem })?;
+    let found: Option<Found> = serde_json::from_slice(&body).ok();
+    let rows = found.and_then(|found| found.value.iter().map(|row| Row::from_json(row.get().to_owned())).collect());
+    rows.ok_or(Fault::NoAnswer { sent: false, problem: "the answer to a query is not understood" })
+}
+
+#[derive(Deserialize)]
+struct Found<'a> {
+    #[serde(borrow)]
+    value: Vec<&'a RawValue>,
 }
 
 /// Whether the fault says that there is no row by this key, and nothing else is wrong.

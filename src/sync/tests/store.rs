@@ -59,8 +59,8 @@ impl ScriptedStore {
         Self { answers: Mutex::new(answers.into_iter().collect()), requests: Mutex::default() }
     }
 
-    /// What was asked so far: `upsert`, `create`, `update`, `delete` with the ETag if there is one and the stamp as
-    /// `column=json`; `read` with the columns wanted.
+    /// What was asked so far: `upsert`, `create`, `update`, `delete` with the primary key and the ETag if there are any, and the
+    /// stamp as `column=json`; `read` with the columns wanted.
     pub(super) fn requests(&self) -> Vec<String> {
         lock(&self.requests).clone()
     }
@@ -87,6 +87,7 @@ fn verb(form: Form) -> &'static str {
         Form::Upsert => "upsert",
         Form::Create => "create",
         Form::Update | Form::UpdateUnchanged => "update",
+        Form::UpdateFound => "update found",
         Form::Delete | Form::DeleteUnchanged => "delete",
         Form::Read => "read",
     }
@@ -98,7 +99,8 @@ impl Store for ScriptedStore {
         let conditional = matches!(change.form, Form::UpdateUnchanged | Form::DeleteUnchanged);
         assert_eq!(conditional, change.etag.is_some(), "a condition and its ETag go together");
         let stamp = change.stamp.map(|(column, json)| format!("{column}={json}"));
-        let parts = [Some(verb(change.form)), change.etag, stamp.as_deref()];
+        let id = change.id.map(|id| id.to_string());
+        let parts = [Some(verb(change.form)), id.as_deref(), change.etag, stamp.as_deref()];
         let request = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         match self.next(request) {
             Answer::Wrote(written) => Ok(written),

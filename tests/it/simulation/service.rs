@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dataverse_sync::lock::{Asked, Error, Lease, LockName, Locks, Renewed};
+use dataverse_sync::lock::{Asked, Buried, Error, Lease, LockName, Locks, Renewed};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Holder;
@@ -264,5 +264,13 @@ impl Locks for Remote {
                 return;
             }
         }
+    }
+
+    async fn tombstone(&self, _: &LockName) -> Result<Option<String>, Error> {
+        unreachable!("nothing is deleted here")
+    }
+
+    async fn bury(&self, _: &LockName, _: &str, _: &str) -> Result<Buried, Error> {
+        unreachable!("nothing is deleted here")
     }
 }

@@ -44,6 +44,8 @@ pub struct Sync {
 pub struct Delivery {
     /// How often it was delivered, this time included, if that is known.
     pub attempts: Option<u32>,
+    /// Whether the host will not deliver it again.
+    pub last: bool,
     /// How long it may wait in place.
     pub patience: Duration,
 }

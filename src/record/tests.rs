@@ -36,6 +36,21 @@ fn defaults_are_upsert_and_nothing_else() {
 }
 
 #[test]
+fn a_record_may_name_the_column_of_its_version() {
+    let with = |fields: &str| format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},{fields}}}"#);
+    let named = record(&with(r#""version":7,"versionColumn":"new_v""#));
+    assert_eq!(named.version_column.as_deref(), Some("new_v"));
+    assert_eq!(record(&with(r#""version":7,"versionColumn":null"#)).version_column, None);
+    for (fields, named) in [
+        (r#""versionColumn":"new_v""#, "without a `version`"),
+        (r#""version":7,"versionColumn":"New V""#, "`versionColumn` is no column name"),
+        (r#""version":7,"versionColumn":7"#, "`versionColumn` is a number"),
+    ] {
+        assert!(problem(&with(fields)).contains(named), "{fields}: {}", problem(&with(fields)));
+    }
+}
+
+#[test]
 fn a_delete_needs_no_columns_and_everything_else_does() {
     assert!(record(&format!(r#"{{"table":"contacts","key":"{ID}","operation":"delete"}}"#)).columns.is_empty());
     assert_eq!(problem(&format!(r#"{{"table":"contacts","key":"{ID}"}}"#)), "the field `columns` is missing");

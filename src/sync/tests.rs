@@ -1,4 +1,7 @@
+mod deleted;
+mod hidden;
 mod leases;
+mod order;
 mod races;
 mod store;
 mod versions;
@@ -14,7 +17,7 @@ use crate::record::decode;
 use store::{Answer, ScriptedStore};
 
 const SECOND: Duration = Duration::from_secs(1);
-const FIRST: Delivery = Delivery { attempts: Some(1), patience: Duration::from_secs(20) };
+const FIRST: Delivery = Delivery { attempts: Some(1), last: false, patience: Duration::from_secs(20) };
 const SECOND_TIME: Delivery = Delivery { attempts: Some(2), ..FIRST };
 
 const DUPLICATE: u32 = 0x8004_0237;

@@ -22,6 +22,8 @@ pub(super) enum Answer {
     Slow(Duration, Written),
     /// A read finds this JSON object.
     Row(&'static str),
+    /// A read finds this JSON object, after a while.
+    SlowRow(Duration, &'static str),
     /// A read finds nothing.
     NoRow,
     /// Either fails.
@@ -110,13 +112,19 @@ impl Store for ScriptedStore {
             }
             Answer::Fails(fault) => Err(fault.into()),
             Answer::Hangs => pending().await,
-            answer @ (Answer::Row(_) | Answer::NoRow) => panic!("the script expects a read: {answer:?}"),
+            answer @ (Answer::Row(_) | Answer::SlowRow(..) | Answer::NoRow) => {
+                panic!("the script expects a read: {answer:?}")
+            }
         }
     }
 
     async fn read(&self, _: &Record, columns: &[String]) -> Result<Option<Row>, Error> {
         match self.next(format!("read {}", columns.join(",")).trim_end().to_owned()) {
             Answer::Row(json) => Ok(Some(Row::from_json(json.to_owned()).expect("scripts hold JSON objects"))),
+            Answer::SlowRow(duration, json) => {
+                sleep(duration).await;
+                Ok(Some(Row::from_json(json.to_owned()).expect("scripts hold JSON objects")))
+            }
             Answer::NoRow => Ok(None),
             Answer::Fails(fault) => Err(fault.into()),
             Answer::Hangs => pending().await,

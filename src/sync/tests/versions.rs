@@ -193,6 +193,17 @@ async fn a_sender_that_sets_the_version_column_itself_must_not_contradict_itself
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_record_may_name_the_column_itself() {
+    for column in [None, Some("new_version".to_owned())] {
+        let record = contact(&json!({ "version": 8, "versionColumn": "new_own" }));
+        let mut world = World::new([Answer::Row(r#"{"@odata.etag":"W/\"1\"","new_own":7}"#), UPDATED]);
+        world.sync.version_column = column;
+        assert_eq!(world.reason(&record, FIRST).await, Reason::Updated);
+        assert_eq!(world.store.requests(), ["read new_own", "update W/\"1\" new_own=8"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_create_carries_its_version_and_needs_no_read() {
     let settled = settle(&versioned("create", 7), [CREATED]).await;
     assert_eq!(settled, (Reason::Created, requests(&["create new_version=7"])));

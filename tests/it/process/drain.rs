@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::gate::Gate;
 use dataverse_sync::record::{OnConflict, Record};
-use dataverse_sync::server;
+use dataverse_sync::server::{self, Terms};
 use dataverse_sync::sync::Sync;
 use sandbox::net::http_client;
 use serde_json::json;
@@ -44,7 +44,8 @@ async fn work_that_does_not_end_is_left_to_its_lease_before_azure_loses_patience
     let url = format!("http://{}/api/records", listener.local_addr().expect("it is bound"));
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move { stopped.await.unwrap_or_default() };
-    let edge = tokio::spawn(server::run(listener, sync, Duration::from_mins(8), shutdown));
+    let terms = Terms { hold: Duration::from_mins(8), most_deliveries: None };
+    let edge = tokio::spawn(server::run(listener, sync, terms, shutdown));
     let call = tokio::spawn(http_client().post(url).body(contact("C1", &json!({})).to_string()).send());
     store.asked.notified().await;
 

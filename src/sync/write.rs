@@ -119,10 +119,7 @@ impl<'a> Writer<'a> {
     }
 
     async fn try_once(&self, form: Form, tries: &mut Tries) -> ControlFlow<End> {
-        let (form, id) = match self.is_hidden() {
-            false => (form, None),
-            true => self.aim(form).await?,
-        };
+        let (form, id) = if self.is_hidden() { self.aim(form).await? } else { (form, None) };
         let fault = match self.send(form, None, id).await {
             Ok(reason) => return Break(End::because(reason)),
             Err(fault) if fault.fate_unknown() => return Break(self.after_silence(fault).await),

@@ -48,7 +48,7 @@ impl Bench {
         let etag = Some("W/\"7\"");
         let deletes = matches!(form, Form::Delete | Form::DeleteUnchanged);
         let record = record(if deletes { "delete" } else { "upsert" });
-        let change = Change { record: &record, form, etag, stamp: None };
+        let change = Change { record: &record, id: None, form, etag, stamp: None };
         self.client.write(&change).await.map_err(|Error { fault }| fault)
     }
 

@@ -12,6 +12,7 @@ mod http;
 mod locks;
 mod main_job;
 mod one_contact;
+mod order;
 mod outcomes;
 mod process;
 mod queue;

@@ -86,7 +86,7 @@ impl Storm {
     async fn run(&self, locking: Locking, deletes: bool) -> Vec<Settled> {
         let mut tasks = JoinSet::new();
         for message in messages(deletes) {
-            for _ in 0..1 + usize::from(fastrand::u8(..4) == 0) {
+            for _ in 0..=usize::from(fastrand::u8(..4) == 0) {
                 tasks.spawn(Self::deliver(self.instances.clone(), message.clone()));
             }
         }
@@ -167,7 +167,9 @@ fn keeps_order(locking: Locking, deletes: bool) {
         let storm = Storm::new(locking);
         let settled = runtime.expect("a runtime without I/O").block_on(storm.run(locking, deletes));
         let mut keys: HashMap<&str, Vec<&Settled>> = HashMap::new();
-        settled.iter().for_each(|message| keys.entry(&message.key).or_default().push(message));
+        for message in &settled {
+            keys.entry(&message.key).or_default().push(message);
+        }
         for (key, messages) in keys {
             let wrong = problem(&messages, &storm.table.commits(key), storm.table.version(key));
             assert_eq!(wrong, None, "seed {seed}, {locking:?}, key {key}: {messages:#?}");

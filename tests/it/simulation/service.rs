@@ -27,6 +27,7 @@ struct Held {
 #[derive(Default)]
 struct State {
     leases: HashMap<LockName, Held>,
+    tombstones: HashMap<LockName, String>,
     ids: u64,
     acting: HashMap<LockName, Holder>,
     retired: HashSet<(LockName, Holder)>,
@@ -111,6 +112,16 @@ impl Service {
             }
             _ => false,
         }
+    }
+
+    fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Buried {
+        let mut state = self.state();
+        let held = state.leases.get(name).filter(|held| held.id.to_string() == id && Instant::now() < held.until);
+        if held.is_none() {
+            return Buried::Lost;
+        }
+        state.tombstones.insert(name.clone(), tombstone.to_owned());
+        Buried::Done
     }
 
     fn release(&self, name: &LockName, id: u64) {
@@ -266,11 +277,11 @@ impl Locks for Remote {
         }
     }
 
-    async fn tombstone(&self, _: &LockName) -> Result<Option<String>, Error> {
-        unreachable!("nothing is deleted here")
+    async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error> {
+        self.request(|service| service.state().tombstones.get(name).cloned()).await
     }
 
-    async fn bury(&self, _: &LockName, _: &str, _: &str) -> Result<Buried, Error> {
-        unreachable!("nothing is deleted here")
+    async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error> {
+        self.request(|service| service.bury(name, id, tombstone)).await
     }
 }

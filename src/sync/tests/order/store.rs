@@ -59,8 +59,8 @@ impl Table {
             (true, None) => return Err(refused(404, 0x8004_0217)),
             _ => {}
         }
-        let stale = change.etag.is_some_and(|etag| row.as_ref().is_some_and(|row| row.etag.to_string() != etag));
-        if stale {
+        let moved = change.etag.is_some_and(|etag| row.as_ref().is_some_and(|row| row.etag.to_string() != etag));
+        if moved {
             return Err(refused(412, 0x8006_0882));
         }
         state.etags += 1;

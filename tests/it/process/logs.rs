@@ -98,7 +98,8 @@ impl Scene {
         self.post("create", KEY, "exists").await;
         self.post("upsert", &format!("{KEY}-2"), "key_collision").await;
         self.post("update", &format!("{KEY}-3"), "not_found").await;
-        self.post("upsert", &format!("{KEY}/4"), "invalid_data").await;
+        self.post("upsert", &format!("{KEY}/4"), "key_collision").await;
+        self.post("update", &format!("{KEY}/5"), "not_found").await;
         for (status, reason) in [(400, "invalid_data"), (403, "unauthorized"), (503, "unavailable")] {
             self.strike(Effect::Status(Status::new(status, "", &format!("Not with {COLUMN} for {KEY}."))));
             self.post("upsert", KEY, reason).await;

@@ -323,7 +323,7 @@ fn version(raw: &RawValue) -> Result<Option<Version>, Error> {
             let time = OffsetDateTime::parse(&text, &Rfc3339).ok().and_then(in_utc).ok_or(Error::Version)?;
             Ok(Some(Version::Time(time)))
         }
-        Value::Bool(_) | Value::Nested => Err(Error::Version),
+        Value::Bool(_) | Value::NoText(_) | Value::Nested => Err(Error::Version),
     }
 }
 

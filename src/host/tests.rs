@@ -1,3 +1,5 @@
+mod properties;
+
 use serde_json::{Value as Json, json};
 use time::macros::datetime;
 
@@ -68,6 +70,14 @@ fn messages_that_are_no_json_are_kept_too() {
         let twice = json!(json!(message).to_string());
         assert_eq!(read(&twice, &json!({})).message, message);
     }
+}
+
+#[test]
+fn an_item_that_is_no_text_is_kept_as_it_was_written() {
+    let body = r#"{"Data":{"record":"\ud83d{\"table\":1}"},"Metadata":{"DequeueCount":"\udc00"}}"#;
+    let invocation = Invocation::read(body.as_bytes()).expect("an invocation");
+    assert_eq!(invocation.message, r#""\ud83d{\"table\":1}""#);
+    assert_eq!(invocation.dequeue_count, None);
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub enum Value<'a> {
     Number(Number),
     /// A string without its escapes.
     Text(Cow<'a, str>),
+    /// A string that is no text, with its escapes: half of a surrogate pair, as JavaScript and .NET can write it.
+    NoText(&'a str),
     /// An object or an array.
     Nested,
 }
@@ -64,10 +66,10 @@ impl<'a> Value<'a> {
     pub fn of(raw: &'a RawValue) -> Self {
         let text = raw.get();
         match text.as_bytes().first() {
-            Some(b'"') => {
-                let Name(text) = serde_json::from_str(text).expect("a raw value that opens a quote is a string");
-                Self::Text(text)
-            }
+            Some(b'"') => match serde_json::from_str(text) {
+                Ok(Name(text)) => Self::Text(text),
+                Err(_) => Self::NoText(text),
+            },
             Some(b't') => Self::Bool(true),
             Some(b'f') => Self::Bool(false),
             Some(b'n') => Self::Null,
@@ -83,6 +85,7 @@ impl<'a> Value<'a> {
             Self::Bool(_) => "a boolean",
             Self::Number(_) => "a number",
             Self::Text(_) => "a string",
+            Self::NoText(_) => "a string with half of a surrogate pair",
             Self::Nested => "an object or array",
         }
     }
@@ -171,6 +174,14 @@ mod tests {
     fn a_member_that_stands_twice_is_an_error_that_names_it() {
         let error = serde_json::from_str::<Members<'_>>(r#"{"a":1,"\u0061":2}"#).expect_err("twice").to_string();
         assert!(error.contains("`a`"), "{error}");
+    }
+
+    #[test]
+    fn a_string_that_is_no_text_is_told_apart_and_never_a_panic() {
+        let members: Members<'_> =
+            serde_json::from_str(r#"{"a":"\ud800","b":"\uD83D\uDE00","c":"\udc00x"}"#).expect("JSON");
+        let values: Vec<_> = members.0.iter().map(|(_, raw)| Value::of(raw)).collect();
+        assert_eq!(values, [Value::NoText(r#""\ud800""#), Value::Text("😀".into()), Value::NoText(r#""\udc00x""#)]);
     }
 
     #[test]

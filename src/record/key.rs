@@ -184,6 +184,9 @@ pub fn guid(text: &str) -> Option<Uuid> {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

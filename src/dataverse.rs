@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod compare;
+pub mod error_body;
 mod retry_after;
 
 use std::fmt;

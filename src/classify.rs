@@ -14,7 +14,7 @@ use crate::dataverse::{Fault, Form};
 use crate::lock;
 use crate::outcome::Reason;
 use crate::record::OnConflict;
-use codes::{Meaning, meaning_of_code, meaning_of_text};
+use codes::{Meaning, meaning_of_code, meaning_of_status, meaning_of_text};
 
 /// How often one change is sent again in place after a deadlock.
 pub const MOST_DEADLOCKS: u32 = 3;
@@ -49,6 +49,11 @@ pub enum Verdict {
     Again,
 }
 
+/// Whether the table has this service code. One that it has not says nothing: the status decides.
+pub fn is_known(code: u32) -> bool {
+    meaning_of_code(code, "").is_some()
+}
+
 /// Judges a request that failed.
 pub fn judge(fault: &Fault, attempt: Attempt) -> Verdict {
     match fault {
@@ -59,7 +64,7 @@ pub fn judge(fault: &Fault, attempt: Attempt) -> Verdict {
                 None => meaning_of_text(*status, text),
             };
             let meaning = said.unwrap_or_else(|| meaning_of_status(*status, attempt.form));
-            judge_meaning(meaning, attempt)
+            judge_meaning(meaning, *status, attempt)
         }
         Fault::NoAnswer { .. } | Fault::NoToken { refused: false, .. } => Verdict::Settle(Reason::Unavailable),
         Fault::NoToken { refused: true, .. } => Verdict::Settle(Reason::Unauthorized),
@@ -68,23 +73,7 @@ pub fn judge(fault: &Fault, attempt: Attempt) -> Verdict {
     }
 }
 
-fn meaning_of_status(status: u16, form: Form) -> Meaning {
-    match (status, form) {
-        (401 | 403, _) => Meaning::Unauthorized,
-        (404, _) => Meaning::UnknownTable,
-        (408, _) => Meaning::Busy,
-        // No condition of ours can have failed, so a key was taken.
-        (412, Form::Upsert | Form::Create | Form::Update | Form::UpdateFound) => Meaning::DuplicateKey,
-        (412, Form::UpdateUnchanged | Form::DeleteUnchanged) => Meaning::VersionMismatch,
-        (413, _) => Meaning::TooLarge,
-        (429, _) => Meaning::Throttled,
-        (400..=499, _) => Meaning::InvalidData,
-        // 5xx, and answers that are none of Dataverse's: a redirect to a login page, a proxy.
-        _ => Meaning::Busy,
-    }
-}
-
-fn judge_meaning(meaning: Meaning, attempt: Attempt) -> Verdict {
+fn judge_meaning(meaning: Meaning, status: u16, attempt: Attempt) -> Verdict {
     match meaning {
         Meaning::DuplicateKey => match attempt.form {
             Form::Upsert | Form::Create => Verdict::LostRace,
@@ -101,7 +90,9 @@ fn judge_meaning(meaning: Meaning, attempt: Attempt) -> Verdict {
         Meaning::RowMissing => row_missing(attempt),
         Meaning::UnknownTable => Verdict::Settle(Reason::NotFound),
         Meaning::Unclear if attempt.again == 0 => Verdict::Again,
-        Meaning::InvalidData | Meaning::Unclear => Verdict::Settle(Reason::InvalidData),
+        // No status means this, so that ends there.
+        Meaning::Unclear => judge_meaning(meaning_of_status(status, attempt.form), status, attempt),
+        Meaning::InvalidData => Verdict::Settle(Reason::InvalidData),
         Meaning::TooLarge => Verdict::Settle(Reason::TooLarge),
         Meaning::Deadlock if attempt.again < MOST_DEADLOCKS => Verdict::Again,
         Meaning::Deadlock | Meaning::Busy => Verdict::Settle(Reason::Unavailable),

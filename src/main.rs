@@ -14,7 +14,7 @@ use dataverse_sync::identity::Identity;
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local::Local;
 use dataverse_sync::server::Terms;
-use dataverse_sync::sync::Sync;
+use dataverse_sync::sync::{FirstSeen, Sync};
 use dataverse_sync::{host, server, telemetry};
 use tokio::net::TcpListener;
 use tracing::info;
@@ -156,5 +156,6 @@ fn put_together(config: Config) -> anyhow::Result<Sync> {
         gate: Gate::new(config.max_concurrency),
         on_conflict: config.on_conflict,
         version_column: config.version_column,
+        unknown_codes: FirstSeen::default(),
     })
 }

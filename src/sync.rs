@@ -3,6 +3,7 @@
 //! It knows two seams, locks and store, and asks [`crate::classify`] what a failure means. Nothing is cancelled halfway: the
 //! caller runs this in a task of its own.
 
+mod first_seen;
 mod grave;
 mod order;
 mod versioned;
@@ -10,6 +11,8 @@ mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tracing::warn;
 
 use crate::classify;
 use crate::dataverse::{Fault, Store};
@@ -20,6 +23,8 @@ use crate::outcome::{Outcome, Reason};
 use crate::record::{OnConflict, Record};
 use grave::Grave;
 use write::Writer;
+
+pub use first_seen::FirstSeen;
 
 /// How much of a key's hash is shown in logs and reason phrases.
 const HASH_SHOWN: usize = 12;
@@ -37,6 +42,8 @@ pub struct Sync {
     pub on_conflict: OnConflict,
     /// The column that holds a record's version.
     pub version_column: Option<String>,
+    /// Service codes that the table does not know.
+    pub unknown_codes: FirstSeen,
 }
 
 /// How a record came here.
@@ -87,6 +94,7 @@ impl Sync {
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
         let name = record.key.lock_name(&record.table);
         let end = self.pass(record, LockName::new(&*name), delivery).await;
+        self.tell_unknown_code(end.fault.as_deref());
         if let (Reason::Throttled, Some(delay)) = (end.reason, end.fault.as_ref().and(end.retry_after)) {
             self.gate.pause(delay);
         }
@@ -100,6 +108,15 @@ impl Sync {
         outcome.key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN)).map(str::to_owned);
         outcome.retry_after = outcome.retry_after.map(|usual| end.retry_after.unwrap_or(usual));
         outcome
+    }
+
+    /// The status decided where the table has no such code, and may have decided wrongly: somebody should look, once.
+    fn tell_unknown_code(&self, fault: Option<&Fault>) {
+        let Some(Fault::Answered { status, code: Some(code), .. }) = fault else { return };
+        if !classify::is_known(*code) && self.unknown_codes.is_new(*code) {
+            let code = format!("{code:#010x}");
+            warn!(status, code, "Dataverse answered with a code that is not in the table, so its status decided");
+        }
     }
 
     async fn pass(&self, record: &Record, name: LockName, delivery: Delivery) -> End {

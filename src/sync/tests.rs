@@ -42,6 +42,7 @@ impl World {
             gate: Gate::new(8),
             on_conflict: OnConflict::Verify,
             version_column: Some("new_version".to_owned()),
+            unknown_codes: FirstSeen::default(),
         };
         Self { store, locks, sync }
     }

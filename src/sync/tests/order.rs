@@ -56,6 +56,7 @@ impl Storm {
                 gate: Gate::new(8),
                 on_conflict: OnConflict::Verify,
                 version_column: Some("v".to_owned()),
+                unknown_codes: FirstSeen::default(),
             })
         };
         Self { instances: (0..INSTANCES).map(instance).collect(), table, locks }

@@ -8,7 +8,7 @@ use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::gate::Gate;
 use dataverse_sync::record::{OnConflict, Record};
 use dataverse_sync::server::{self, Terms};
-use dataverse_sync::sync::Sync;
+use dataverse_sync::sync::{FirstSeen, Sync};
 use sandbox::net::http_client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -37,6 +37,7 @@ async fn edge() -> String {
         gate: Gate::new(1),
         on_conflict: OnConflict::default(),
         version_column: None,
+        unknown_codes: FirstSeen::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));

@@ -8,7 +8,7 @@ use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::gate::Gate;
 use dataverse_sync::record::{OnConflict, Record};
 use dataverse_sync::server::{self, Terms};
-use dataverse_sync::sync::Sync;
+use dataverse_sync::sync::{FirstSeen, Sync};
 use sandbox::net::http_client;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -38,8 +38,14 @@ impl Store for Silent {
 #[tokio::test(start_paused = true)]
 async fn work_that_does_not_end_is_left_to_its_lease_before_azure_loses_patience() {
     let store = Arc::new(Silent::default());
-    let (on_conflict, version_column) = (OnConflict::default(), None);
-    let sync = Sync { store: store.clone(), locks: None, gate: Gate::new(1), on_conflict, version_column };
+    let sync = Sync {
+        store: store.clone(),
+        locks: None,
+        gate: Gate::new(1),
+        on_conflict: OnConflict::default(),
+        version_column: None,
+        unknown_codes: FirstSeen::default(),
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/api/records", listener.local_addr().expect("it is bound"));
     let (stop, stopped) = oneshot::channel::<()>();

@@ -173,6 +173,26 @@ async fn nor_does_the_log_of_everything_that_can_be_logged() {
 }
 
 #[tokio::test]
+async fn a_code_that_is_not_in_the_table_is_told_once_and_without_its_text() {
+    let scene = Scene::start("info").await;
+    for code in ["0x81234567", "0x81234567", "0x89ABCDEF", "0x81234567", "0x80040265"] {
+        scene.strike(Effect::Status(Status::new(400, code, &format!("Not with {COLUMN} for {KEY}."))));
+        scene.post("upsert", KEY, "invalid_data").await;
+    }
+    let printed = eventually("the last line", async || {
+        let printed = scene.handler.printed();
+        (printed.matches("record rejected").count() == 5).then_some(printed)
+    })
+    .await;
+    let told: Vec<_> = printed.lines().filter(|line| line.contains("not in the table")).collect();
+    assert!(matches!(told[..], [_, _]), "one line for each of the two: {told:?}");
+    for (line, code) in told.iter().zip(["0x81234567", "0x89abcdef"]) {
+        assert!(line.contains("WARN") && line.contains("status=400") && line.contains(code), "{line}");
+        assert!(!line.contains(COLUMN) && !line.contains(KEY), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn the_closing_line_of_a_record_says_what_became_of_it_and_names_its_key_by_a_hash() {
     let scene = Scene::start("info").await;
     scene.post("upsert", KEY, "upserted").await;

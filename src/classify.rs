@@ -90,8 +90,7 @@ fn judge_meaning(meaning: Meaning, status: u16, attempt: Attempt) -> Verdict {
         Meaning::RowMissing => row_missing(attempt),
         Meaning::UnknownTable => Verdict::Settle(Reason::NotFound),
         Meaning::Unclear if attempt.again == 0 => Verdict::Again,
-        // No status means this, so that ends there.
-        Meaning::Unclear => judge_meaning(meaning_of_status(status, attempt.form), status, attempt),
+        Meaning::Unclear | Meaning::Vague => judge_meaning(meaning_of_status(status, attempt.form), status, attempt),
         Meaning::InvalidData => Verdict::Settle(Reason::InvalidData),
         Meaning::TooLarge => Verdict::Settle(Reason::TooLarge),
         Meaning::Deadlock if attempt.again < MOST_DEADLOCKS => Verdict::Again,

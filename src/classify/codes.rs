@@ -6,9 +6,9 @@ use crate::dataverse::Form;
 use crate::dataverse::error_body::MISSING_ROW_TEXT;
 use Meaning::{
     Busy, Deadlock, DuplicateDetected, DuplicateKey, InRecycleBin, InvalidData, RowMissing, Throttled, TooLarge,
-    Unauthorized, Unclear, UnknownTable, VersionMismatch,
+    Unauthorized, Unclear, UnknownTable, Vague, VersionMismatch,
 };
-use Source::{Codes, Limits, Reports, Rfc, Statuses};
+use Source::{Codes, Limits, Reports, Rfc, Statuses, Troubleshooting};
 
 /// What a refusal says, whatever was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +27,8 @@ pub(super) enum Meaning {
     UnknownTable,
     /// The data can never be stored.
     InvalidData,
+    /// The Web API failed, as the status says.
+    Vague,
     /// The catch-all code, which says nothing.
     Unclear,
     /// The payload.
@@ -51,6 +53,8 @@ pub(super) enum Source {
     Statuses,
     /// <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits>
     Limits,
+    /// <https://learn.microsoft.com/troubleshoot/power-platform/dataverse/dataverse-web-api-and-sdk/web-api-client-errors>
+    Troubleshooting,
     /// <https://www.rfc-editor.org/rfc/rfc9110#name-status-codes>
     Rfc,
     /// No list of Microsoft's that we know, but answers that people met, and clients that wait for them to pass.
@@ -72,13 +76,12 @@ pub(super) const CODES: [Row; 81] = [
     (0x8006_0882, "ConcurrencyVersionMismatch",                     VersionMismatch,   Statuses),
     (0x8004_0217, "ObjectDoesNotExist",                             RowMissing,        Codes),
     (0x8006_0891, "RecordNotFoundByEntityKey",                      RowMissing,        Codes),
-    (0x8006_088A, "CrmHttpError",                                   UnknownTable,      Codes),
     // The request can never succeed.
     (0x8006_0883, "ConcurrencyVersionNotProvided",                  InvalidData,       Codes),
     (0x8006_088D, "OptimisticConcurrencyNotEnabled",                InvalidData,       Codes),
     (0x8006_0890, "EntityKeyNotDefined",                            InvalidData,       Codes),
     (0x8006_089D, "MultipleRecordsFoundByEntityKey",                InvalidData,       Codes),
-    (0x8004_8D19, "",                                               InvalidData,       Reports),
+    (0x8004_8D19, "",                                               InvalidData,       Troubleshooting),
     (0x8006_0888, "",                                               InvalidData,       Reports),
     (0x8004_4331, "StringLengthTooLong",                            InvalidData,       Codes),
     (0x8004_4330, "DecimalValueOutOfRange",                         InvalidData,       Codes),
@@ -90,7 +93,8 @@ pub(super) const CODES: [Row; 81] = [
     (0x8004_0227, "CannotDeleteDueToAssociation",                   InvalidData,       Statuses),
     (0x8004_023B, "InvalidOperation",                               InvalidData,       Statuses),
     (0x8004_0315, "NotSupported",                                   InvalidData,       Statuses),
-    // It says nothing: one more try is fair.
+    // It says no more than the status; to the catch-all one more try is fair first.
+    (0x8006_088A, "CrmHttpError",                                   Vague,             Troubleshooting),
     (0x8004_0216, "UnExpected",                                     Unclear,           Codes),
     // It may work in a moment. A deadlock is told from other SQL errors by the text.
     (0x8004_4150, "unManagedidssqlerror",                           Busy,              Codes),
@@ -207,7 +211,7 @@ pub(super) fn meaning_of_text(status: u16, message: &str) -> Option<Meaning> {
     TEXTS.iter().find(|(text, _)| message.contains(text)).map(|(_, meaning)| *meaning)
 }
 
-/// What a status says on its own.
+/// What a status says on its own; never [`Vague`] or [`Unclear`].
 pub(super) fn meaning_of_status(status: u16, form: Form) -> Meaning {
     match (status, form) {
         // No condition of ours can have failed, so a key was taken.

@@ -25,6 +25,7 @@ const STALE: &str = "The version of the existing record doesn't match the RowVer
 const DETECTED: &str = "A record was not created or updated because a duplicate of the current record already exists.";
 const NO_ROW: &str = "contact With Id = 9b2e0c3a-1111-4222-8333-444455556666 Does Not Exist";
 const NO_TABLE: &str = "Resource not found for the segment 'contact'.";
+const NO_RESOURCE: &str = "No HTTP resource was found that matches the request URI.";
 const NO_PROPERTY: &str = "An undeclared property 'nme' was found; it does not exist on type 'contact'.";
 const NO_RIGHT: &str = "Principal user is missing prvWriteContact privilege";
 const TOO_MANY: &str = "Number of requests exceeded the limit of 6000 over time window of 300 seconds.";
@@ -33,7 +34,7 @@ pub(super) const DEADLOCK: &str =
     "Sql error: 'Transaction was deadlocked on lock resources' CRM ErrorCode: -2147204784 Sql Number: 1205";
 
 #[rustfmt::skip] // The columns stand under each other.
-pub(super) const REFUSALS: [Refusal; 170] = [
+pub(super) const REFUSALS: [Refusal; 172] = [
     // A unique key is taken. Only a request that may create can have lost a race for our own key.
     (412, 0x8004_0237, DUPLICATE,     Upsert,          LostRace),
     (412, 0x8004_0237, DUPLICATE,     Create,          LostRace),
@@ -95,10 +96,12 @@ pub(super) const REFUSALS: [Refusal; 170] = [
     (404, NO_CODE,     NO_ROW,        UpdateUnchanged, Moved),
     (404, NO_CODE,     NO_ROW,        Delete,          Settle(AlreadyAbsent)),
 
-    // No such table. A delete that never had a row to delete is told apart from it.
+    // No such table. Its code is the Web API's for failures at large, so the status says which.
+    (400, 0x8006_088A, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8006_088A, "",            Upsert,          Settle(Unavailable)),
     (404, 0x8006_088A, NO_TABLE,      Upsert,          Settle(NotFound)),
     (404, 0x8006_088A, NO_TABLE,      Delete,          Settle(NotFound)),
-    (404, NO_CODE,     NO_TABLE,      Delete,          Settle(NotFound)),
+    (404, NO_CODE,     NO_RESOURCE,   Delete,          Settle(NotFound)),
     (404, NO_CODE,     "",            Upsert,          Settle(NotFound)),
     (404, NO_CODE,     "",            Delete,          Settle(NotFound)),
 

@@ -112,7 +112,11 @@ proptest! {
     }
 
     #[test]
-    fn no_answer_and_no_token_never_cost_a_message(flag in any::<bool>(), problem in any::<String>(), attempt in attempts()) {
+    fn no_answer_and_no_token_never_cost_a_message(
+        flag in any::<bool>(),
+        problem in any::<String>(),
+        attempt in attempts(),
+    ) {
         for fault in [Fault::NoAnswer { sent: flag, problem: "" }, Fault::NoToken { refused: flag, problem }] {
             prop_assert_eq!(ends(judge(&fault, attempt)), Some(Disposition::Retry));
         }

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{Index, select};
 
 use super::*;
 
@@ -67,8 +67,12 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_message_and_the_metadata_say_a_count_is_the_hosts(text in texts(), objects in objects(), count in any::<u32>()) {
-        for message in [&text, &objects] {
+    fn whatever_the_message_says_a_count_is_the_hosts(
+        text in texts(),
+        object in objects(),
+        count in any::<u32>(),
+    ) {
+        for message in [&text, &object] {
             let found = read(&json!(encoded(message, 1)), &json!({ "DequeueCount": count.to_string() })).dequeue_count;
             prop_assert!(found.is_none() || found == Some(count));
         }
@@ -82,7 +86,11 @@ proptest! {
     }
 
     #[test]
-    fn an_envelope_that_breaks_off_or_goes_wrong_is_an_error_or_keeps_its_message(text in any::<String>(), end in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn an_envelope_that_breaks_off_is_an_error_and_one_that_goes_wrong_keeps_its_message_or_is_one(
+        text in any::<String>(),
+        end in any::<Index>(),
+        byte in any::<u8>(),
+    ) {
         let mut body = envelope(&json!(encoded(&text, 1)), &json!({ "DequeueCount": "1" }));
         let at = end.index(body.len());
         prop_assert!(Invocation::read(&body[..at]).is_err());

@@ -6,17 +6,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use crate::dataverse::Fault;
-use crate::record::{Record, RecordKey};
+use crate::record::RecordKey;
 
 /// All but RFC 3986's unreserved characters, and the quote that delimits OData text.
 const LITERAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'\'');
 
-/// The row that the record's key addresses.
-pub(super) fn row(root: &Url, record: &Record) -> Result<Url, Fault> {
-    if let Some(column) = record.key.not_addressable() {
+/// The row of `table` that the key addresses.
+pub(super) fn row(root: &Url, table: &str, key: &RecordKey) -> Result<Url, Fault> {
+    if let Some(column) = key.not_addressable() {
         return Err(Fault::NotAddressable { column: column.to_owned() });
     }
-    let key = match &record.key {
+    let key = match key {
         RecordKey::Id(id) => id.to_string(),
         RecordKey::Alternate(columns) => {
             let parts: Vec<_> = columns
@@ -27,7 +27,7 @@ pub(super) fn row(root: &Url, record: &Record) -> Result<Url, Fault> {
         }
     };
     let mut url = root.clone();
-    url.set_path(&format!("{}{}({key})", root.path(), record.table));
+    url.set_path(&format!("{}{table}({key})", root.path()));
     Ok(url)
 }
 
@@ -40,7 +40,7 @@ mod tests {
         let message = format!(r#"{{"table":"contacts","key":{key},"columns":{{}}}}"#);
         let record = decode(message.as_bytes()).expect("a record");
         let root = Url::parse("https://contoso.crm.dynamics.com/api/data/v9.2/").expect("an address");
-        row(&root, &record).map(|url| url.path().trim_start_matches("/api/data/v9.2/").to_owned())
+        row(&root, &record.table, &record.key).map(|url| url.path().trim_start_matches("/api/data/v9.2/").to_owned())
     }
 
     #[test]

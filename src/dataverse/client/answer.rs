@@ -3,6 +3,7 @@
 use reqwest::Response;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -51,6 +52,12 @@ pub(super) async fn row(response: Response) -> Result<Row, Fault> {
     let body = read(response, ROW_CAP).await.map_err(|problem| Fault::NoAnswer { sent: false, problem })?;
     let row = String::from_utf8(body).ok().and_then(Row::from_json);
     row.ok_or(Fault::NoAnswer { sent: false, problem: "the row that came back is no JSON object" })
+}
+
+/// The JSON in an answer that is success, or `None` when it is not what was expected.
+pub(super) async fn json<T: DeserializeOwned>(response: Response) -> Option<T> {
+    let body = read(response, ROW_CAP).await.ok()?;
+    serde_json::from_slice(&body).ok()
 }
 
 /// Whether the fault says that there is no row by this key, and nothing else is wrong.

@@ -4,20 +4,24 @@
 //!
 //! The Web API: <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>
 
+pub mod bind;
 pub mod client;
 pub mod compare;
+pub mod definition;
 pub mod error_body;
+pub mod look;
 mod retry_after;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-
 use uuid::Uuid;
 
 use crate::outcome::ServiceAnswer;
-use crate::record::{Members, Record, Value, guid};
+use crate::record::{Members, Record, RecordKey, Value, guid};
+use definition::Definition;
 
 /// Rows by key.
 #[async_trait]
@@ -28,11 +32,17 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// What was answered instead, or that nothing was. After [`Fault::NoAnswer`] with `sent` the change may have been made.
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error>;
 
-    /// Reads the row that the record's key means; `columns` are those wanted, none means all.
+    /// Reads the row of `table` that the key means; `columns` are those wanted, none means all.
     ///
     /// # Errors
     /// What was answered instead, or that nothing was. A row that is not there is no error.
-    async fn read(&self, record: &Record, columns: &[String]) -> Result<Option<Row>, Error>;
+    async fn read(&self, table: &str, key: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error>;
+
+    /// The definition of the table, as far as it is to be had; `None` also when it may not be read or nothing answered. It may be
+    /// an hour old. Most stores have none to tell.
+    async fn definition(&self, _table: &str) -> Option<Arc<Definition>> {
+        None
+    }
 }
 
 /// One change to one row.
@@ -112,6 +122,16 @@ impl Row {
             _ => None,
         });
         ids.next().filter(|_| ids.next().is_none())
+    }
+
+    /// The GUID that a column holds.
+    pub fn guid(&self, column: &str) -> Option<Uuid> {
+        let Members(members) = self.members();
+        let (_, raw) = members.into_iter().find(|(name, _)| name == column)?;
+        match Value::of(raw) {
+            Value::Text(text) => guid(&text),
+            _ => None,
+        }
     }
 
     /// Its ETag, which has no order.

@@ -16,6 +16,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 pub use error::Error;
 pub use json::{Members, Number, Value};
+pub(crate) use key::MOST_KEY_COLUMNS;
 pub use key::{KeyColumn, KeyValue, RecordKey, guid};
 
 /// The largest record that is accepted, in bytes. A queue message is at most 64 KiB; this bounds HTTP callers.
@@ -263,14 +264,17 @@ fn optional<'a, T>(
 
 fn table(raw: &RawValue) -> Result<String, Error> {
     let Value::Text(name) = Value::of(raw) else { return Err(Error::Table) };
-    let mut chars = name.chars();
-    let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    let rest = chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if first && rest && name.len() <= LONGEST_NAME { Ok(name.into_owned()) } else { Err(Error::Table) }
+    if is_set_name(&name) { Ok(name.into_owned()) } else { Err(Error::Table) }
+}
+
+/// Entity sets and properties are ASCII words.
+pub(crate) fn is_set_name(name: &str) -> bool {
+    let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    first && name.len() <= LONGEST_NAME && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Logical column names are lower case.
-fn is_logical_name(name: &str) -> bool {
+pub(crate) fn is_logical_name(name: &str) -> bool {
     let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
     first
         && name.len() <= LONGEST_NAME

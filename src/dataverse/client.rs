@@ -6,6 +6,8 @@
 
 mod address;
 mod answer;
+mod definitions;
+mod metadata;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +22,12 @@ use tokio::time::timeout;
 use url::Url;
 use uuid::Uuid;
 
+use super::definition::Definition;
 use super::{Change, Error, Fault, Form, Row, Store, Written};
 use crate::config::Environment;
 use crate::identity::{self, Identity};
-use crate::record::{KeyValue, Operation, Record};
+use crate::record::{KeyValue, Operation, Record, RecordKey};
+use definitions::Definitions;
 
 /// Synchronous plug-ins may run for two minutes.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
@@ -33,6 +37,7 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
 /// A client of one environment.
@@ -43,6 +48,7 @@ pub struct Client {
     root: Url,
     scope: String,
     headers: HeaderMap,
+    definitions: Definitions,
 }
 
 /// The one HTTP client of the process: pooled connections, no redirects, no cookies, no retries.
@@ -81,7 +87,7 @@ impl Client {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
         headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
-        Self { http, identity, root, scope, headers }
+        Self { http, identity, root, scope, headers, definitions: Definitions::default() }
     }
 
     async fn token(&self) -> Result<HeaderValue, Fault> {
@@ -123,11 +129,12 @@ impl Client {
 impl Client {
     /// PATCH and DELETE go to the row. A row that no address can name, and that is not there, is created by POST.
     fn request(&self, change: &Change<'_>) -> Result<RequestBuilder, Fault> {
-        let delete = change.record.operation == Operation::Delete;
-        let (method, url, body) = match address::row(&self.root, change.record, change.id) {
+        let record = change.record;
+        let delete = record.operation == Operation::Delete;
+        let (method, url, body) = match address::row(&self.root, &record.table, &record.key, change.id) {
             Some(url) if delete => (Method::DELETE, url, None),
             Some(url) => (Method::PATCH, url, Some(body(change, &[]))),
-            None => (Method::POST, address::set(&self.root, change.record), Some(new_row(change)?)),
+            None => (Method::POST, address::set(&self.root, &record.table), Some(new_row(change)?)),
         };
         let conditional = method != Method::POST;
         let mut request = self.http.request(method, url).timeout(WRITE_TIMEOUT);
@@ -143,11 +150,12 @@ impl Client {
     }
 
     /// The rows of a set that a filter finds.
-    async fn find(&self, record: &Record, select: Option<String>) -> Result<Option<Row>, Error> {
-        let mut url = address::set(&self.root, record);
-        let query = [Some(address::filter(record)), select, Some("$top=2".to_owned())];
+    async fn find(&self, table: &str, key: &RecordKey, select: Option<String>) -> Result<Option<Row>, Error> {
+        let mut url = address::set(&self.root, table);
+        let query = [Some(address::filter(key)), select, Some("$top=2".to_owned())];
         url.set_query(Some(&query.into_iter().flatten().collect::<Vec<_>>().join("&")));
-        let response = self.send(self.http.get(url).timeout(READ_TIMEOUT)).await?;
+        let request = self.http.get(url).timeout(READ_TIMEOUT).header(PREFER, metadata::LOOKUP_TABLES);
+        let response = self.send(request).await?;
         if !response.status().is_success() {
             return Err(answer::refusal(response).await.into());
         }
@@ -172,16 +180,23 @@ impl Store for Client {
         })
     }
 
-    async fn read(&self, record: &Record, columns: &[String]) -> Result<Option<Row>, Error> {
+    async fn read(&self, table: &str, key: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {
         let select = (!columns.is_empty()).then(|| format!("$select={}", columns.join(",")));
-        let Some(mut url) = address::row(&self.root, record, None) else { return self.find(record, select).await };
+        let Some(mut url) = address::row(&self.root, table, key, None) else {
+            return self.find(table, key, select).await;
+        };
         url.set_query(select.as_deref());
-        let response = self.send(self.http.get(url).timeout(READ_TIMEOUT)).await?;
+        let request = self.http.get(url).timeout(READ_TIMEOUT).header(PREFER, metadata::LOOKUP_TABLES);
+        let response = self.send(request).await?;
         if response.status().is_success() {
             return answer::row(response).await.map(Some).map_err(Error::from);
         }
         let fault = answer::refusal(response).await;
         if answer::is_missing_row(&fault) { Ok(None) } else { Err(fault.into()) }
+    }
+
+    async fn definition(&self, table: &str) -> Option<Arc<Definition>> {
+        self.definitions.get(table, self.read_definition(table)).await
     }
 }
 

@@ -15,7 +15,7 @@ use super::grave::Grave;
 use super::order::{self, Stamp};
 use super::{Delivery, End, Sync};
 use crate::classify::{self, AfterRace, Attempt, Found, Verdict, create_refused, judge, race, race_again};
-use crate::dataverse::compare::{Comparison, compare, select};
+use crate::dataverse::look::{Look, look};
 use crate::dataverse::{Change, Fault, Form, Row, Store, Written};
 use crate::outcome::Reason;
 use crate::record::{KeyValue, OnConflict, Operation, Record};
@@ -215,12 +215,10 @@ impl<'a> Writer<'a> {
     }
 
     async fn is_as_sent(&self) -> bool {
-        if self.record.operation == Operation::Delete {
-            return matches!(self.store.read(self.record, &self.key_columns()).await, Ok(None));
+        match self.record.operation {
+            Operation::Delete => matches!(self.read(&self.key_columns()).await, Ok(None)),
+            _ => !self.record.columns.is_empty() && matches!(look(self.store, self.record).await, Ok(Look::Same)),
         }
-        let Some(columns) = select(&self.record.columns).filter(|columns| !columns.is_empty()) else { return false };
-        let row = self.store.read(self.record, &columns).await;
-        matches!(row, Ok(Some(row)) if compare(&self.record.columns, &row) == Comparison::Same)
     }
 
     fn key_columns(&self) -> Vec<String> {
@@ -228,7 +226,8 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) async fn read(&self, columns: &[String]) -> Result<Option<Row>, End> {
-        self.store.read(self.record, columns).await.map_err(|error| read_failed(error.fault))
+        let row = self.store.read(&self.record.table, &self.record.key, columns).await;
+        row.map_err(|error| read_failed(error.fault))
     }
 
     /// Looks at the row by our key after a 412.
@@ -237,20 +236,15 @@ impl<'a> Writer<'a> {
         if !creates && self.policy == OnConflict::Retry {
             return Ok(Found::Other);
         }
-        let compares = creates || self.policy == OnConflict::Verify;
-        if let Some(columns) = select(&self.record.columns).filter(|columns| compares && !columns.is_empty()) {
-            match self.store.read(self.record, &columns).await {
-                Ok(None) => return Ok(Found::Nothing),
-                Ok(Some(row)) if compare(&self.record.columns, &row) == Comparison::Same => return Ok(Found::Same),
-                Ok(Some(_)) => return Ok(Found::Other),
-                // A navigation name need not be its column's name: then see at least whether the row is there.
-                Err(error) if matches!(error.fault, Fault::Answered { status: 400, .. }) => {}
-                Err(error) => return Err(read_failed(error.fault)),
-            }
+        if !creates && self.policy == OnConflict::Skip {
+            return Ok(if self.is_present().await? { Found::Other } else { Found::Nothing });
         }
-        // Where nothing was sent beyond the key, a row that is there holds all of it.
-        let present = if self.record.columns.is_empty() { Found::Same } else { Found::Other };
-        Ok(if self.is_present().await? { present } else { Found::Nothing })
+        match look(self.store, self.record).await {
+            Ok(Look::Nothing) => Ok(Found::Nothing),
+            Ok(Look::Same) => Ok(Found::Same),
+            Ok(Look::Differs | Look::Unknown) => Ok(Found::Other),
+            Err(error) => Err(read_failed(error.fault)),
+        }
     }
 
     /// Whether there is a row by our key.

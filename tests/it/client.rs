@@ -3,6 +3,7 @@
 //! Tokens come from the sandbox's Entra tenant. The HTTP client is the process's own, [`http`].
 
 mod answers;
+mod metadata;
 mod scripted;
 mod silence;
 
@@ -58,7 +59,8 @@ impl Bench {
 
     async fn read(&self) -> Result<Option<Row>, Fault> {
         let columns = ["firstname".to_owned()];
-        self.client.read(&record("upsert"), &columns).await.map_err(|Error { fault }| fault)
+        let record = record("upsert");
+        self.client.read(&record.table, &record.key, &columns).await.map_err(|Error { fault }| fault)
     }
 
     fn seen(&self) -> Seen {

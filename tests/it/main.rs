@@ -20,6 +20,7 @@ mod sas;
 mod simulation;
 mod storage_access;
 mod trust;
+mod verify;
 mod waiting;
 
 use std::path::PathBuf;

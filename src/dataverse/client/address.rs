@@ -6,17 +6,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 use uuid::Uuid;
 
-use crate::record::{Record, RecordKey};
+use crate::record::RecordKey;
 
 /// All but RFC 3986's unreserved characters, and the quote that delimits OData text.
 const LITERAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'\'');
 
-/// The row that the record's key addresses, or that `id` does. `None` when the key cannot stand in an address.
-pub(super) fn row(root: &Url, record: &Record, id: Option<Uuid>) -> Option<Url> {
-    if id.is_none() && record.key.not_addressable().is_some() {
+/// The row of `table` that the key addresses, or that `id` does. `None` when the key cannot stand in an address.
+pub(super) fn row(root: &Url, table: &str, key: &RecordKey, id: Option<Uuid>) -> Option<Url> {
+    if id.is_none() && key.not_addressable().is_some() {
         return None;
     }
-    let key = match (id, &record.key) {
+    let key = match (id, key) {
         (Some(id), _) => id.to_string(),
         (None, RecordKey::Id(id)) => id.to_string(),
         (None, RecordKey::Alternate(columns)) => {
@@ -27,32 +27,28 @@ pub(super) fn row(root: &Url, record: &Record, id: Option<Uuid>) -> Option<Url> 
             parts.join(",")
         }
     };
-    Some(below(root, &format!("{}({key})", record.table)))
+    Some(set(root, &format!("{table}({key})")))
 }
 
-/// The rows of the record's table.
-pub(super) fn set(root: &Url, record: &Record) -> Url {
-    below(root, &record.table)
-}
-
-/// A `$filter` for the rows with the record's key: here every character can be said.
-/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/filter-rows>
-pub(super) fn filter(record: &Record) -> String {
-    let conditions: Vec<_> =
-        record.key.columns().iter().map(|column| format!("{} eq {}", column.name, column.value)).collect();
-    format!("$filter={}", utf8_percent_encode(&conditions.join(" and "), LITERAL))
-}
-
-fn below(root: &Url, path: &str) -> Url {
+/// The rows of a table.
+pub(super) fn set(root: &Url, table: &str) -> Url {
     let mut url = root.clone();
-    url.set_path(&format!("{}{path}", root.path()));
+    url.set_path(&format!("{}{table}", root.path()));
     url
+}
+
+/// A `$filter` for the rows with this key: here every character can be said.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/filter-rows>
+pub(super) fn filter(key: &RecordKey) -> String {
+    let conditions: Vec<_> =
+        key.columns().iter().map(|column| format!("{} eq {}", column.name, column.value)).collect();
+    format!("$filter={}", utf8_percent_encode(&conditions.join(" and "), LITERAL))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::decode;
+    use crate::record::{Record, decode};
 
     fn record(key: &str) -> Record {
         let message = format!(r#"{{"table":"contacts","key":{key},"columns":{{}}}}"#);
@@ -61,7 +57,9 @@ mod tests {
 
     fn address_of(key: &str, id: Option<Uuid>) -> Option<String> {
         let root = Url::parse("https://contoso.crm.dynamics.com/api/data/v9.2/").expect("an address");
-        row(&root, &record(key), id).map(|url| url.path().trim_start_matches("/api/data/v9.2/").to_owned())
+        let record = record(key);
+        row(&root, &record.table, &record.key, id)
+            .map(|url| url.path().trim_start_matches("/api/data/v9.2/").to_owned())
     }
 
     fn address(key: &str) -> Option<String> {
@@ -97,7 +95,7 @@ mod tests {
     fn what_no_address_can_hold_stands_in_a_filter() {
         let key = r#"{"b":"50% & O'Neil?","a":-2.50,"_p_value":"{9B2E0C3A-1111-4222-8333-444455556666}"}"#;
         assert_eq!(address(key), None);
-        let filter = filter(&record(key));
+        let filter = filter(&record(key).key);
         assert_eq!(
             percent_encoding::percent_decode_str(&filter).decode_utf8().expect("text"),
             "$filter=_p_value eq 9b2e0c3a-1111-4222-8333-444455556666 and a eq -2.5 and b eq '50% & O''Neil?'"

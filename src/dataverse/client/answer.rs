@@ -3,6 +3,7 @@
 use reqwest::Response;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
@@ -60,6 +61,12 @@ pub(super) async fn rows(response: Response) -> Result<Vec<Row>, Fault> {
 struct Found<'a> {
     #[serde(borrow)]
     value: Vec<&'a RawValue>,
+}
+
+/// The JSON in an answer that is success, or `None` when it is not what was expected.
+pub(super) async fn json<T: DeserializeOwned>(response: Response) -> Option<T> {
+    let body = whole(response).await.ok()?;
+    serde_json::from_slice(&body).ok()
 }
 
 /// Whether the fault says that there is no row by this key, and nothing else is wrong.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::time::sleep;
 
 use crate::dataverse::{Change, Error, Fault, Form, Row, Store, Written};
-use crate::record::Record;
+use crate::record::RecordKey;
 
 /// What comes back for one request.
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ impl Store for ScriptedStore {
         }
     }
 
-    async fn read(&self, _: &Record, columns: &[String]) -> Result<Option<Row>, Error> {
+    async fn read(&self, _: &str, _: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {
         match self.next(format!("read {}", columns.join(",")).trim_end().to_owned()) {
             Answer::Row(json) => Ok(Some(Row::from_json(json.to_owned()).expect("scripts hold JSON objects"))),
             Answer::SlowRow(duration, json) => {

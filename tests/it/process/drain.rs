@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::gate::Gate;
-use dataverse_sync::record::{OnConflict, Record};
+use dataverse_sync::record::{OnConflict, RecordKey};
 use dataverse_sync::server::{self, Terms};
 use dataverse_sync::sync::{FirstSeen, Sync};
 use sandbox::net::http_client;
@@ -30,7 +30,7 @@ impl Store for Silent {
         std::future::pending().await
     }
 
-    async fn read(&self, _: &Record, _: &[String]) -> Result<Option<Row>, Error> {
+    async fn read(&self, _: &str, _: &RecordKey, _: &[String]) -> Result<Option<Row>, Error> {
         std::future::pending().await
     }
 }

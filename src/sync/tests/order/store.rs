@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::time::sleep;
 
 use crate::dataverse::{Change, Error, Fault, Form, Row, Store, Written};
-use crate::record::{Operation, Record, Version};
+use crate::record::{Operation, Record, RecordKey, Version};
 
 /// The requests of one hundred that meet bad weather.
 const BAD_WEATHER: u8 = 12;
@@ -51,7 +51,7 @@ impl Table {
 
     /// Commits a change if the row still is as `found` says, and the conditions hold.
     fn commit(&self, change: &Change<'_>, found: bool) -> Result<Written, Fault> {
-        let (key, version) = (name(change.record), version(change.record));
+        let (key, version) = (name(&change.record.key), version(change.record));
         let mut state = self.state();
         let row = state.rows.get(&key).cloned();
         match (found, &row) {
@@ -75,7 +75,7 @@ impl Table {
     }
 
     fn look_up(&self, change: &Change<'_>) -> Result<bool, Fault> {
-        let found = self.state().rows.contains_key(&name(change.record));
+        let found = self.state().rows.contains_key(&name(&change.record.key));
         match (change.form, found) {
             (Form::Create, true) => Err(refused(412, 0x8004_0237)),
             (Form::Create | Form::Upsert, _) | (_, true) => Ok(found),
@@ -110,17 +110,18 @@ impl Store for Table {
         Ok(done?)
     }
 
-    async fn read(&self, record: &Record, _: &[String]) -> Result<Option<Row>, Error> {
+    async fn read(&self, _: &str, key: &RecordKey, _: &[String]) -> Result<Option<Row>, Error> {
         sleep(leg()).await;
-        let row = self.state().rows.get(&name(record)).cloned();
+        let row = self.state().rows.get(&name(key)).cloned();
         sleep(leg()).await;
         let json = |row: Kept| format!(r#"{{"@odata.etag":"{}","v":{}}}"#, row.etag, serde_json::json!(row.version));
         Ok(row.and_then(|row| Row::from_json(json(row))))
     }
 }
 
-fn name(record: &Record) -> String {
-    record.key_sent.get().to_owned()
+/// By this name a key is known here.
+pub(super) fn name(key: &RecordKey) -> String {
+    key.lock_name("contacts")
 }
 
 fn version(record: &Record) -> i64 {

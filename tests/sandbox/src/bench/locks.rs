@@ -209,9 +209,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         said.push_str("\nTimes, keys or seeds were cut short: this finds what is broken and proves nothing.");
     }
     if json == Path::new(report::STDOUT) {
-        eprintln!("{said}")
+        eprintln!("{said}");
     } else {
-        println!("{said}")
+        println!("{said}");
     }
     Ok(results.held())
 }

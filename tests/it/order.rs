@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 
 use crate::caller::{Answer, Caller, contact};
 
-/// As many as one call may hold.
+/// How many records are written twice.
 const RECORDS: usize = 1_000;
+
+/// So many in one call: a slow machine settles them before an HTTP caller's patience ends.
+const AT_ONCE: usize = 100;
 
 const VERSIONED: (&str, &str) = ("SYNC_VERSION_COLUMN", "new_sourceversion");
 
@@ -56,8 +59,16 @@ fn reasons(answers: &[Answer]) -> HashMap<String, usize> {
     counts
 }
 
+/// Each instance gets its changes, a part after the other; both at the same time.
 async fn post_both(callers: &[Caller], calls: [Vec<Value>; 2]) -> Vec<Answer> {
-    join_all(callers.iter().zip(calls).map(async |(caller, call)| caller.post(&json!(call)).await)).await
+    let one = async |(caller, call): (&Caller, Vec<Value>)| {
+        let mut answers = Vec::new();
+        for part in call.chunks(AT_ONCE) {
+            answers.push(caller.post(&json!(part)).await);
+        }
+        answers
+    };
+    join_all(callers.iter().zip(calls).map(one)).await.concat()
 }
 
 async fn the_higher_version_wins(settings: &[(&str, &str)]) {

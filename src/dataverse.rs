@@ -30,6 +30,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// What was answered instead, or that nothing was. A row that is not there is no error.
     async fn read(&self, record: &Record, columns: &[String]) -> Result<Option<Row>, Error>;
+
+    /// How many requests at once the store last recommended to all its clients together, if it ever did.
+    fn parallelism(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// One change to one row.

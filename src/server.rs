@@ -54,7 +54,8 @@ struct Edge {
     hold: Duration,
 }
 
-/// Serves on `listener` until `shutdown` ends, then drains. `hold` is the longest wait in place of a queue message.
+/// Serves on `listener` until `shutdown` ends, then drains: who waits before the gate goes back at once, who is at work finishes.
+/// `hold` is the longest wait in place of a queue message.
 ///
 /// # Errors
 /// When the listener fails.
@@ -65,10 +66,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let tasks = TaskTracker::new();
-    let edge = Edge { sync: Arc::new(sync), tasks: tasks.clone(), hold };
+    let sync = Arc::new(sync);
+    let edge = Edge { sync: sync.clone(), tasks: tasks.clone(), hold };
     let (stop, stopping) = oneshot::channel();
     let shutdown = async move {
         shutdown.await;
+        sync.gate.stop();
         // Nobody listens when the listener has failed before.
         let _ = stop.send(());
     };
@@ -123,7 +126,7 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
             return respond::queue(Answer::Failed { phrase: "retry/internal not an invocation".to_owned() });
         }
     };
-    let delivery = Delivery { attempts: invocation.dequeue_count, patience: edge.hold };
+    let delivery = Delivery { attempts: invocation.dequeue_count, patience: edge.hold, is_call: false };
     let message = Bytes::from(invocation.message.clone());
     let outcome = edge.settle("SyncQueue", id.clone(), message, delivery).await;
     respond::queue(Answer::new(&outcome, &invocation.message, &id, OffsetDateTime::now_utc()))
@@ -143,7 +146,8 @@ async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
             .await
             .unwrap_or_else(|_| respond::single(&Outcome::new(Reason::Internal).detail("the handler panicked")));
     }
-    respond::single(&edge.settle("SyncHttp", id, body, edge.http_delivery()).await)
+    let delivery = edge.http_delivery(Instant::now());
+    respond::single(&edge.settle("SyncHttp", id, body, delivery).await)
 }
 
 /// Reads a body up to [`record::MOST_BYTES`]. What is longer is read on and thrown away: a caller who is still sending when the
@@ -175,8 +179,10 @@ fn invocation_id(headers: &HeaderMap) -> String {
 }
 
 impl Edge {
-    fn http_delivery(&self) -> Delivery {
-        Delivery { attempts: Some(1), patience: self.hold.min(HTTP_PATIENCE) }
+    /// For a record of a call that came at `called`.
+    fn http_delivery(&self, called: Instant) -> Delivery {
+        let patience = self.hold.min(HTTP_PATIENCE).saturating_sub(called.elapsed());
+        Delivery { attempts: Some(1), patience, is_call: true }
     }
 
     /// Runs one message to its end, whoever still waits for it.

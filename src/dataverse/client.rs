@@ -8,6 +8,7 @@ mod address;
 mod answer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +34,8 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/send-parallel-requests>
+const PARALLELISM: HeaderName = HeaderName::from_static("x-ms-dop-hint");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
 /// A client of one environment.
@@ -43,6 +46,8 @@ pub struct Client {
     root: Url,
     scope: String,
     headers: HeaderMap,
+    /// The last hint; zero stands for none.
+    parallelism: AtomicU32,
 }
 
 /// The one HTTP client of the process: pooled connections, no redirects, no cookies, no retries.
@@ -81,7 +86,7 @@ impl Client {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
         headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
-        Self { http, identity, root, scope, headers }
+        Self { http, identity, root, scope, headers, parallelism: AtomicU32::new(0) }
     }
 
     async fn token(&self) -> Result<HeaderValue, Fault> {
@@ -116,7 +121,12 @@ impl Client {
             .headers(self.headers.clone())
             .header(AUTHORIZATION, self.token().await?)
             .header(CLIENT_REQUEST_ID, Uuid::new_v4().to_string());
-        request.send().await.map_err(|error| answer::no_answer(&error).into())
+        let response = request.send().await.map_err(|error| answer::no_answer(&error))?;
+        let hint = response.headers().get(PARALLELISM).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        if let Some(hint) = hint {
+            self.parallelism.store(hint, Ordering::Relaxed);
+        }
+        Ok(response)
     }
 }
 
@@ -160,6 +170,10 @@ impl Store for Client {
         }
         let fault = answer::refusal(response).await;
         if answer::is_missing_row(&fault) { Ok(None) } else { Err(fault.into()) }
+    }
+
+    fn parallelism(&self) -> Option<u32> {
+        Some(self.parallelism.load(Ordering::Relaxed)).filter(|hint| *hint > 0)
     }
 }
 

@@ -1,14 +1,16 @@
 //! One record into one row: sends, and asks [`crate::classify`] what a refusal means, until the record has come to its end.
 //!
-//! In place it repeats only what is cheap and bounded: a lost create race, a deadlock, a row that moved under a version.
-//! Everything else goes back to the host.
+//! In place it repeats only what is cheap and bounded: a lost create race, a deadlock, a row that moved under a version, one
+//! dropped connection under a write that means the same twice.
+//! Everything else goes back to the pipeline.
 
 use std::cmp::Ordering;
+use std::sync::atomic::{self, AtomicBool};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{Delivery, End, Sync, order};
+use super::{End, Sync, order};
 use crate::classify::{self, AfterRace, Attempt, Found, Verdict, create_refused, judge, race};
 use crate::dataverse::compare::{Comparison, compare, select};
 use crate::dataverse::{Change, Fault, Form, Row, Store, Written};
@@ -21,6 +23,9 @@ const MOST_READS: u32 = 5;
 
 /// How long the read after a write without an answer may take.
 const FATE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that drops within this time drops under a request that had hardly begun, and to send it again is cheap.
+const DROPPED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The first pause before something is sent again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(80);
@@ -41,10 +46,13 @@ pub(super) struct Writer<'a> {
     stamp: Option<Stamp<'a>>,
     binds: bool,
     delivered_before: bool,
+    /// Whether a request was sent again after its connection dropped: the first one may still be under way.
+    repeated: AtomicBool,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(sync: &'a Sync, record: &'a Record, delivery: Delivery) -> Self {
+    /// A writer of `record`; `delivered_before` says that an earlier try may have made the row.
+    pub(super) fn new(sync: &'a Sync, record: &'a Record, delivered_before: bool) -> Self {
         let stamp = sync.version_column.as_deref().zip(record.version);
         Self {
             store: sync.store.as_ref(),
@@ -52,11 +60,22 @@ impl<'a> Writer<'a> {
             policy: record.on_conflict.unwrap_or(sync.on_conflict),
             stamp: stamp.map(|(column, version)| Stamp { column, version, json: order::json(version) }),
             binds: binds(record),
-            delivered_before: delivery.attempts.is_some_and(|attempts| attempts > 1),
+            delivered_before,
+            repeated: AtomicBool::new(false),
         }
     }
 
     pub(super) async fn run(&self) -> End {
+        let end = self.to_the_end().await;
+        if !self.repeated.load(atomic::Ordering::Relaxed) {
+            return end;
+        }
+        // What the first of two deletions did is not there for the second.
+        let deleted = end.reason == Reason::AlreadyAbsent;
+        End { reason: if deleted { Reason::Deleted } else { end.reason }, fate_unknown: true, ..end }
+    }
+
+    async fn to_the_end(&self) -> End {
         if let Some(end) = self.contradiction() {
             return end;
         }
@@ -81,7 +100,16 @@ impl<'a> Writer<'a> {
         let sent_by_sender = |stamp: &&Stamp<'_>| self.record.columns.iter().any(|column| column.name == stamp.column);
         let stamp = self.stamp.as_ref().filter(|stamp| !sent_by_sender(stamp));
         let stamp = stamp.map(|stamp| (stamp.column, stamp.json.as_str()));
-        match self.store.write(&Change { record: self.record, form, etag, stamp }).await {
+        let change = Change { record: self.record, form, etag, stamp };
+        let begun = Instant::now();
+        let mut written = self.store.write(&change).await;
+        if written.as_ref().is_err_and(|error| classify::may_repeat(&error.fault, form))
+            && begun.elapsed() < DROPPED_WITHIN
+            && !self.repeated.swap(true, atomic::Ordering::Relaxed)
+        {
+            written = self.store.write(&change).await;
+        }
+        match written {
             Ok(Written::Created) => Ok(Reason::Created),
             Ok(Written::Updated) => Ok(Reason::Updated),
             Ok(Written::Upserted) => Ok(Reason::Upserted),

@@ -175,9 +175,7 @@ impl Permit<'_> {
 
     /// Gives the place to others while the holder waits for something else. A probe keeps its place: nobody else may be inside.
     pub fn step_aside(&mut self) {
-        if !self.place.is_probe() {
-            self.place.leave(&Report::Nothing);
-        }
+        self.place.step_aside();
     }
 
     /// Takes a place again, before all who wait; nothing to do for who has one.
@@ -185,7 +183,7 @@ impl Permit<'_> {
     /// # Errors
     /// When the gate has closed meanwhile, at once; or when no place became free in time.
     pub async fn step_back(&mut self) -> Result<(), Closed> {
-        if self.place.is_given_up() {
+        if self.place.is_lent() {
             let line = &self.visit.line;
             let now = Instant::now();
             let patience = Patience { leaves_if_closed_at: Some(now), ..self.visit.patience };

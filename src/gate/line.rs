@@ -55,7 +55,7 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Place {
     line: Arc<Line>,
-    /// `None` when it was given up.
+    /// `None` when its holder has left.
     pass: Option<Pass>,
 }
 
@@ -216,14 +216,17 @@ impl Place {
         }
     }
 
-    /// Whether this is the only one inside while the gate is closed.
-    pub(super) fn is_probe(&self) -> bool {
-        self.pass.is_some_and(|pass| pass.probe)
+    /// Lends the place to others. A probe keeps it: nobody else may be inside.
+    pub(super) fn step_aside(&mut self) {
+        if let Some(pass) = self.pass.as_mut().filter(|pass| !pass.probe) {
+            self.line.inner().state.step_aside(pass);
+            self.line.let_in();
+        }
     }
 
-    /// Whether it was given up.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.pass.is_none()
+    /// Whether it is lent to others.
+    pub(super) fn is_lent(&self) -> bool {
+        self.pass.is_some_and(|pass| pass.aside)
     }
 }
 

@@ -45,6 +45,8 @@ struct Pause {
 pub(super) struct Pass {
     epoch: u64,
     pub(super) probe: bool,
+    /// Its place is lent to others.
+    pub(super) aside: bool,
 }
 
 /// Whether somebody may pass.
@@ -120,14 +122,24 @@ impl State {
             hold.probing(now);
         }
         self.inside += 1;
-        let pass = Pass { epoch: self.epoch, probe: self.hold.is_some() };
+        let pass = Pass { epoch: self.epoch, probe: self.hold.is_some(), aside: false };
         (pass, over.map(|pause| Event::Resumed(pause.until - pause.since)))
+    }
+
+    /// Lends the place of somebody who waits for something else.
+    pub(super) fn step_aside(&mut self, pass: &mut Pass) {
+        if !pass.aside {
+            pass.aside = true;
+            self.inside -= 1;
+        }
     }
 
     /// Somebody leaves who was let in; `crowded` says that others wait.
     pub(super) fn left(&mut self, now: Instant, pass: Pass, report: &Report<'_>, crowded: bool) -> Vec<Event> {
         let inside = self.inside;
-        self.inside -= 1;
+        if !pass.aside {
+            self.inside -= 1;
+        }
         match report {
             Report::Nothing => self.learnt_nothing(now, pass),
             Report::Works(hint) => self.works(now, pass, *hint, crowded || inside >= self.width.limit()),

@@ -32,6 +32,11 @@ impl Scene {
         Self::with(&[]).await
     }
 
+    /// Where what fails goes back at once.
+    async fn at_once() -> Self {
+        Self::with(&[crate::AT_ONCE]).await
+    }
+
     async fn with(settings: &[(&str, &str)]) -> Self {
         let world = crate::world().await;
         let host = world.host("instance-1", settings).await.expect("the host starts");

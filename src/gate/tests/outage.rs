@@ -205,3 +205,17 @@ async fn whoever_waits_is_told_the_reason_when_its_patience_ends() {
     assert_eq!((closed.why, begun.elapsed()), (Why::Held(trouble(Scope::One(3))), 5 * SECOND));
     assert_eq!(closed.retry_after.map(|rest| rest + 5 * SECOND), Some(hold::PROBE_PATIENCE));
 }
+
+/// Lock storage that does not answer is noticed by those who lend their places while they wait for it.
+#[tokio::test(start_paused = true)]
+async fn what_fails_aside_counts_as_well() {
+    let gate = Gate::new(8);
+    for row in 1..=3 {
+        let mut visit = patient(&gate);
+        let mut aside = visit.enter().await.expect("open");
+        aside.step_aside();
+        aside.failed(&trouble(Scope::One(row)), None);
+    }
+    assert!(!is_open(&gate));
+    assert_eq!(gate.line.with_state(|state| state.inside()), 0);
+}

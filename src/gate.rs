@@ -29,13 +29,24 @@ use fastrand::Rng;
 use tokio::time::Instant;
 
 use crate::outcome::Reason;
-use line::{Line, Patience, Place, Ticket};
+use line::{Line, Place, Ticket};
 use state::{Report, State};
 
 /// The gate.
 #[derive(Debug)]
 pub struct Gate {
     line: Arc<Line>,
+}
+
+/// How long a message may wait here, over all its tries.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Through a pause, a hold, and the rests between its own tries, until then.
+    pub until: Instant,
+    /// For others to leave, while all goes well, until then.
+    pub in_line_until: Instant,
+    /// Whether to go at once where it is known that nobody gets in before `until`.
+    pub leaves_early: bool,
 }
 
 /// One message's way through the gate, over all its tries.
@@ -106,10 +117,8 @@ impl Gate {
         Self { line: Arc::new(Line::new(State::new(ceiling, Rng::new(), Instant::now()))) }
     }
 
-    /// A message has come. It waits here until `until`, over all its tries; with `leaves_early` it does not wait where it is known
-    /// that nobody gets in before that.
-    pub fn visit(&self, until: Instant, leaves_early: bool) -> Visit {
-        let patience = Patience { until, leaves_if_closed_at: leaves_early.then_some(until) };
+    /// A message has come.
+    pub fn visit(&self, patience: Patience) -> Visit {
         Visit { line: self.line.clone(), patience, ticket: None, rests_until: None, failures: 0, failed_at: None }
     }
 
@@ -137,7 +146,8 @@ impl Visit {
             self.rests_until = None;
         }
         let ticket = *self.ticket.get_or_insert_with(|| self.line.number());
-        let place = self.line.wait(Ticket::New(ticket), self.patience).await?;
+        let leaves_if_closed_at = self.patience.leaves_early.then_some(self.patience.until);
+        let place = self.line.wait(Ticket::New(ticket), self.patience, leaves_if_closed_at).await?;
         Ok(Permit { visit: self, place })
     }
 }
@@ -185,9 +195,7 @@ impl Permit<'_> {
     pub async fn step_back(&mut self) -> Result<(), Closed> {
         if self.place.is_lent() {
             let line = &self.visit.line;
-            let now = Instant::now();
-            let patience = Patience { leaves_if_closed_at: Some(now), ..self.visit.patience };
-            self.place = line.wait(Ticket::Back(line.number()), patience).await?;
+            self.place = line.wait(Ticket::Back(line.number()), self.visit.patience, Some(Instant::now())).await?;
         }
         Ok(())
     }

@@ -41,6 +41,9 @@ const MOST_BYTES_READ: usize = 100 * 1024 * 1024;
 /// Longest wait in place of an HTTP caller; the front end of Azure gives up at 230 s.
 const HTTP_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Least wait of a queue message for others to be done, while all goes well.
+const IN_LINE: Duration = Duration::from_mins(2);
+
 /// Tasks that have not finished this long after the signal are left to their leases, and so are callers who wait for them.
 const DRAIN: Duration = Duration::from_secs(25);
 
@@ -126,7 +129,7 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
             return respond::queue(Answer::Failed { phrase: "retry/internal not an invocation".to_owned() });
         }
     };
-    let delivery = Delivery { attempts: invocation.dequeue_count, patience: edge.hold, is_call: false };
+    let delivery = edge.queue_delivery(invocation.dequeue_count);
     let message = Bytes::from(invocation.message.clone());
     let outcome = edge.settle("SyncQueue", id.clone(), message, delivery).await;
     respond::queue(Answer::new(&outcome, &invocation.message, &id, OffsetDateTime::now_utc()))
@@ -179,10 +182,16 @@ fn invocation_id(headers: &HeaderMap) -> String {
 }
 
 impl Edge {
+    /// For a message of the queue. However short the hold is: while all goes well the line moves, and there is no reason to go.
+    fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
+        Delivery { attempts, patience: self.hold, in_line: self.hold.max(IN_LINE), is_call: false }
+    }
+
     /// For a record of a call that came at `called`.
     fn http_delivery(&self, called: Instant) -> Delivery {
-        let patience = self.hold.min(HTTP_PATIENCE).saturating_sub(called.elapsed());
-        Delivery { attempts: Some(1), patience, is_call: true }
+        let left = |patience: Duration| patience.saturating_sub(called.elapsed());
+        let patience = left(self.hold.min(HTTP_PATIENCE));
+        Delivery { attempts: Some(1), patience, in_line: left(HTTP_PATIENCE), is_call: true }
     }
 
     /// Runs one message to its end, whoever still waits for it.

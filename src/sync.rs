@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::classify::{self, News, Reach, news};
 use crate::dataverse::{Fault, Store};
-use crate::gate::{Closed, Gate, Permit, Scope, Trouble, Why};
+use crate::gate::{Closed, Gate, Patience, Permit, Scope, Trouble, Why};
 use crate::lock::local::{Acquired, Local};
 use crate::lock::{self, Lease, LockName};
 use crate::outcome::{Outcome, Reason};
@@ -52,10 +52,19 @@ pub struct Sync {
 pub struct Delivery {
     /// How often it was delivered, this time included, if that is known.
     pub attempts: Option<u32>,
-    /// How long it may wait in place, over all its tries.
+    /// How long it may wait in place through an outage or throttling, over all its tries.
     pub patience: Duration,
+    /// How long it may wait for others to be done, while all goes well.
+    pub in_line: Duration,
     /// Whether somebody waits for the answer, and is told at once where it is known that patience will not do.
     pub is_call: bool,
+}
+
+impl Delivery {
+    fn beginning_now(self) -> Patience {
+        let now = Instant::now();
+        Patience { until: now + self.patience, in_line_until: now + self.in_line, leaves_early: self.is_call }
+    }
 }
 
 /// Where the way ends.
@@ -121,7 +130,7 @@ impl Sync {
 
     /// Tries again and again, as long as the end of a try is worth waiting for and the patience lasts.
     async fn until_settled(&self, record: &Record, name: &LockName, delivery: Delivery) -> End {
-        let mut visit = self.gate.visit(Instant::now() + delivery.patience, delivery.is_call);
+        let mut visit = self.gate.visit(delivery.beginning_now());
         let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
         let mut last_met = None;
         loop {

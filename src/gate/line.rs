@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::Closed;
 use super::report::log;
 use super::state::{Entry, Event, Pass, Report, State};
+use super::{Closed, Patience};
 
 /// A position in the line: those who come back with a lock go before all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,15 +24,6 @@ pub(super) enum Ticket {
     Back(u64),
     /// Has come.
     New(u64),
-}
-
-/// How long to wait.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// Until then.
-    pub(super) until: Instant,
-    /// Not at all while it is known that the gate stays closed beyond this.
-    pub(super) leaves_if_closed_at: Option<Instant>,
 }
 
 /// What all messages share.
@@ -84,8 +75,13 @@ impl Line {
         self.inner().waiting.len()
     }
 
-    /// Waits for a place.
-    pub(super) async fn wait(self: &Arc<Self>, ticket: Ticket, patience: Patience) -> Result<Place, Closed> {
+    /// Waits for a place; not at all while it is known that the gate stays closed beyond `leaves_if_closed_at`.
+    pub(super) async fn wait(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        patience: Patience,
+        leaves_if_closed_at: Option<Instant>,
+    ) -> Result<Place, Closed> {
         let mut waiter = self.join(ticket);
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -95,20 +91,21 @@ impl Line {
                 return Ok(place);
             }
             let closed_until = self.closed_until();
-            if self.is_over(patience, closed_until) {
+            let too_long = leaves_if_closed_at.zip(closed_until).is_some_and(|(at, closed_until)| closed_until > at);
+            let end = if closed_until.is_some() { patience.until } else { patience.in_line_until };
+            if too_long || self.is_over(end) {
                 return waiter.leave();
             }
-            let wake = closed_until.map_or(patience.until, |until| until.min(patience.until));
             tokio::select! {
                 biased;
                 place = &mut waiter.turn => return Ok(place.expect("a turn is sent or stays in the line")),
                 () = changed => {}
-                () = sleep_until(wake) => {}
+                () = sleep_until(closed_until.map_or(end, |until| until.min(end))) => {}
             }
         }
     }
 
-    /// Keeps out of the others' way until then; whether that has passed.
+    /// Keeps out of the others' way until then; whether patience lasts so long.
     pub(super) async fn rest(&self, from: Instant, patience: Patience) -> bool {
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -116,7 +113,8 @@ impl Line {
             if from <= Instant::now() {
                 return true;
             }
-            if self.is_over(patience, Some(from)) {
+            let too_long = patience.leaves_early && from > patience.until;
+            if too_long || self.is_over(patience.until) {
                 return false;
             }
             tokio::select! {
@@ -157,10 +155,8 @@ impl Line {
         Waiter { line: self, ticket, turn: wait }
     }
 
-    fn is_over(&self, patience: Patience, closed_until: Option<Instant>) -> bool {
-        let closed_too_long =
-            patience.leaves_if_closed_at.zip(closed_until).is_some_and(|(at, closed_until)| closed_until > at);
-        closed_too_long || patience.until <= Instant::now() || self.inner().stopping
+    fn is_over(&self, end: Instant) -> bool {
+        end <= Instant::now() || self.inner().stopping
     }
 
     fn closed_until(&self) -> Option<Instant> {

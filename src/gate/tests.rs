@@ -14,8 +14,12 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_mins(10);
 
+fn visit(gate: &Gate, until: Instant, leaves_early: bool) -> Visit {
+    gate.visit(Patience { until, in_line_until: until, leaves_early })
+}
+
 fn patient(gate: &Gate) -> Visit {
-    gate.visit(Instant::now() + LONG, false)
+    visit(gate, Instant::now() + LONG, false)
 }
 
 fn patients(gate: &Gate, count: usize) -> Vec<Visit> {
@@ -43,10 +47,25 @@ async fn no_more_than_its_ceiling_get_in_at_once() {
     let mut visits = patients(&gate, 2);
     let mut inside = at_once(&mut visits);
     assert_eq!(inside.len(), 2);
-    let closed = gate.visit(Instant::now() + SECOND, false).enter().await.expect_err("full");
+    let closed = visit(&gate, Instant::now() + SECOND, false).enter().await.expect_err("full");
     assert_eq!(closed, Closed { why: Why::Full, retry_after: None });
     drop(inside.pop());
     patient(&gate).enter().await.expect("one has left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_for_trouble_and_for_the_line_are_two() {
+    let gate = Gate::new(1);
+    let now = Instant::now();
+    let (mut short, mut long) = (patient(&gate), patient(&gate));
+    short.patience = Patience { until: now, in_line_until: now + 5 * SECOND, leaves_early: false };
+    let inside = long.enter().await.expect("open");
+    assert_eq!(short.enter().await.expect_err("full").why, Why::Full);
+    assert_eq!(now.elapsed(), 5 * SECOND, "the line moved, or might have");
+    short.patience.in_line_until = now + LONG;
+    inside.throttled(Some(SECOND));
+    assert_eq!(short.enter().await.expect_err("closed").why, Why::Paused);
+    assert_eq!(now.elapsed(), 5 * SECOND, "at once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +98,7 @@ async fn a_pause_keeps_everybody_out_until_it_ends_and_a_little_longer() {
         let gate = Gate::new(4);
         throttle(&gate, delay).await;
         let begun = Instant::now();
-        let mut visit = gate.visit(begun + 2 * LONG, false);
+        let mut visit = visit(&gate, begun + 2 * LONG, false);
         visit.enter().await.expect("the pause is shorter").succeeded(None);
         // Timers count in milliseconds.
         let latest = delay + most_jitter + Duration::from_millis(1);
@@ -123,11 +142,11 @@ async fn a_caller_is_told_at_once_when_a_pause_outlasts_its_patience_and_a_messa
     let gate = Gate::new(2);
     throttle(&gate, 60 * SECOND).await;
     let begun = Instant::now();
-    let closed = gate.visit(begun + 20 * SECOND, true).enter().await.expect_err("closed");
+    let closed = visit(&gate, begun + 20 * SECOND, true).enter().await.expect_err("closed");
     assert_eq!((closed.why, begun.elapsed()), (Why::Paused, Duration::ZERO));
     let rest = closed.retry_after.expect("the gate knows");
     assert!((60 * SECOND..=70 * SECOND).contains(&rest), "{rest:?}");
-    let closed = gate.visit(begun + 20 * SECOND, false).enter().await.expect_err("closed");
+    let closed = visit(&gate, begun + 20 * SECOND, false).enter().await.expect_err("closed");
     assert_eq!((closed.why, begun.elapsed()), (Why::Paused, 20 * SECOND));
     assert_eq!(closed.retry_after.map(|left| left + 20 * SECOND), Some(rest));
 }

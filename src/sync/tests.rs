@@ -16,7 +16,8 @@ use store::{Answer, ScriptedStore};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// A delivery that waits for nothing in place: one try, unless the gate is closed.
-const FIRST: Delivery = Delivery { attempts: Some(1), patience: Duration::ZERO, is_call: false };
+const FIRST: Delivery =
+    Delivery { attempts: Some(1), patience: Duration::ZERO, in_line: Duration::from_secs(20), is_call: false };
 const SECOND_TIME: Delivery = Delivery { attempts: Some(2), ..FIRST };
 
 const DUPLICATE: u32 = 0x8004_0237;

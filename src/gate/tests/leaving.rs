@@ -84,7 +84,7 @@ async fn at_the_very_moment_in_which_its_patience_ends() {
     let gate = Gate::new(1);
     let mut first = patient(&gate);
     let inside = first.enter().await.expect("open");
-    let mut waits = gate.visit(Instant::now() + SECOND, false);
+    let mut waits = visit(&gate, Instant::now() + SECOND, false);
     let leaves = async {
         sleep(SECOND).await;
         drop(inside);

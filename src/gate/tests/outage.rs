@@ -53,7 +53,7 @@ async fn what_can_only_be_everybodys_closes_it_at_once() {
     let gate = Gate::new(8);
     let no_token = Trouble { reason: Reason::Unauthorized, ..trouble(Scope::Everybody) };
     patient(&gate).enter().await.expect("open").failed(&no_token, None);
-    let closed = gate.visit(Instant::now(), true).enter().await.expect_err("closed");
+    let closed = visit(&gate, Instant::now(), true).enter().await.expect_err("closed");
     assert_eq!(closed.why, Why::Held(no_token));
     assert!(closed.retry_after.is_some_and(|rest| rest <= hold::FIRST_PAUSE), "when the next probe is due");
 }
@@ -77,7 +77,7 @@ async fn messages_that_failed_before_while_others_succeed_do_not_close_it() {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_fails_by_itself_rests_longer_each_time_and_takes_no_place() {
     let gate = Gate::new(1);
-    let mut sick = gate.visit(Instant::now() + 10 * LONG, false);
+    let mut sick = visit(&gate, Instant::now() + 10 * LONG, false);
     for doubled in [1, 2, 4, 8, 16, 30, 30] {
         sick.enter().await.expect("open").failed(&trouble(Scope::One(1)), None);
         let begun = Instant::now();
@@ -177,7 +177,7 @@ async fn a_probe_that_is_throttled_ends_the_outage_and_begins_a_pause() {
     let gate = held().await;
     sleep(SECOND).await;
     throttle(&gate, 5 * SECOND).await;
-    let closed = gate.visit(Instant::now(), true).enter().await.expect_err("closed");
+    let closed = visit(&gate, Instant::now(), true).enter().await.expect_err("closed");
     assert_eq!(closed.why, Why::Paused);
     sleep(7 * SECOND).await;
     assert!(is_open(&gate));
@@ -201,7 +201,7 @@ async fn whoever_waits_is_told_the_reason_when_its_patience_ends() {
     let mut probe = patient(&gate);
     let _probe = probe.enter().await.expect("due");
     let begun = Instant::now();
-    let closed = gate.visit(begun + 5 * SECOND, false).enter().await.expect_err("held");
+    let closed = visit(&gate, begun + 5 * SECOND, false).enter().await.expect_err("held");
     assert_eq!((closed.why, begun.elapsed()), (Why::Held(trouble(Scope::One(3))), 5 * SECOND));
     assert_eq!(closed.retry_after.map(|rest| rest + 5 * SECOND), Some(hold::PROBE_PATIENCE));
 }

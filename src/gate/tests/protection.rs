@@ -195,7 +195,7 @@ impl Run {
 
 async fn through_the_gate(gate: Arc<Gate>, service: Arc<Service>, run: Run) {
     loop {
-        let mut visit = gate.visit(Instant::now() + LASTS, false);
+        let mut visit = visit(&gate, Instant::now() + LASTS, false);
         loop {
             let permit = visit.enter().await.expect("its patience outlasts the run");
             match service.request(run.some_work()).await {

@@ -100,6 +100,9 @@ async fn a_short_throttling_is_waited_out_in_place() {
     let journal = scene.world.dataverse.journal();
     let gap = journal[1].start.saturating_sub(journal[0].end);
     assert!(gap >= Duration::from_millis(900), "sent after {gap:?}, though a second was asked for");
+    for line in ["Dataverse asks for a pause", "the pause is over"] {
+        eventually(line, async || scene.host.logs().iter().any(|told| told.text.contains(line)).then_some(())).await;
+    }
 }
 
 #[tokio::test]

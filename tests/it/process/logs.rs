@@ -104,6 +104,8 @@ impl Scene {
             self.strike(Effect::Status(Status::new(status, "", &format!("Not with {COLUMN} for {KEY}."))));
             self.post("upsert", KEY, reason).await;
         }
+        // Several failures without a success in between would be everybody's trouble.
+        self.post("upsert", KEY, "upserted").await;
         // Twice: a first dropped connection is tried again.
         self.strike(Effect::DropBefore);
         self.strike(Effect::DropBefore);

@@ -176,5 +176,76 @@ pub fn judge_locks(error: &lock::Error) -> Reason {
     }
 }
 
+/// What the end of a message says about what stands behind the gate, and so whether the message waits in place for better
+/// times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Dataverse did what it is asked for, if only to refuse: the message is through.
+    Works,
+    /// Too much at once: the message waits in place.
+    TooMuch,
+    /// Somebody is down or refuses us, which time or an operator mends: the message waits in place.
+    Fails,
+    /// Nothing was learnt: the message is through.
+    Nothing,
+}
+
+/// What a reason says about what stands behind the gate. Reasons that are [`News::TooMuch`] or [`News::Fails`] are worth waiting
+/// for; all others end the visit.
+pub fn news(reason: Reason) -> News {
+    match reason {
+        Reason::Created
+        | Reason::Updated
+        | Reason::Upserted
+        | Reason::Deleted
+        | Reason::AlreadyWritten
+        | Reason::WrittenElsewhere
+        | Reason::Superseded
+        | Reason::AlreadyAbsent
+        | Reason::Conflict
+        | Reason::ParentMissing
+        | Reason::NotFound
+        | Reason::Exists
+        | Reason::KeyCollision
+        | Reason::DuplicateDetected
+        | Reason::InvalidData
+        | Reason::TooLarge => News::Works,
+        Reason::Throttled => News::TooMuch,
+        Reason::Unavailable | Reason::Unauthorized | Reason::StorageUnavailable => News::Fails,
+        // Contention, a lease that ended, a defect, a message that was never sent: none of it is Dataverse's word.
+        Reason::LockBusy | Reason::LockLost | Reason::Internal | Reason::InvalidMessage => News::Nothing,
+    }
+}
+
+/// How far a failure reaches, as far as one of them can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Everything: nobody gets a token.
+    Everything,
+    /// The table, at least: privileges are given by table.
+    Table,
+    /// The row, at least.
+    Row,
+}
+
+/// How far a fault reaches.
+pub fn reach(fault: &Fault) -> Reach {
+    match fault {
+        Fault::NoToken { .. } => Reach::Everything,
+        Fault::Answered { status: 403, .. } => Reach::Table,
+        Fault::Answered { .. } | Fault::NoAnswer { .. } | Fault::NotAddressable { .. } | Fault::Ambiguous => Reach::Row,
+    }
+}
+
+/// Whether a write whose connection dropped may simply be sent again: none that a second time means something else.
+pub fn may_repeat(fault: &Fault, form: Form) -> bool {
+    let dropped = matches!(fault, Fault::NoAnswer { sent: true, .. });
+    match form {
+        Form::Upsert | Form::Update | Form::UpdateFound | Form::Delete => dropped,
+        // After the first of two, a condition on the row tells the second something else.
+        Form::Create | Form::UpdateUnchanged | Form::DeleteUnchanged | Form::Read => false,
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn definition(&self, _table: &str) -> Option<Arc<Definition>> {
         None
     }
+
+    /// How many requests at once the store last recommended to all its clients together, if it ever did.
+    fn parallelism(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// One change to one row.

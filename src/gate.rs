@@ -1,120 +1,213 @@
-//! The gate in front of Dataverse, one per process: so many requests at once, and none while Dataverse asked for a pause.
+//! The gate in front of Dataverse, one per process: so many at once, none during a pause, one at a time in an outage.
 //!
-//! Sending on during a `Retry-After` lengthens it, so one answer that names a delay holds everybody back. Whoever waits here
-//! holds no lock.
+//! A message is a [`Visit`]; it enters for a [`Permit`] and says at the end what it has learnt: [`Permit::succeeded`],
+//! [`Permit::throttled`], [`Permit::failed`]. From that the gate knows
+//! - the **width**: how many may be inside at once, grown and halved as answers come (`gate/width.rs`);
+//! - the **pause**: sending on during a `Retry-After` lengthens it, so one answer that names a delay keeps everybody out, and
+//!   a little longer, each process by another jitter;
+//! - the **hold**: when nothing works for anybody, messages wait here rather than go back to the host, which would count their
+//!   deliveries. One at a time is let in to test the water (`gate/hold.rs`).
+//!
+//! After a pause and after a hold the return is gentle: one at first, one more with each answer. A message that fails while
+//! others succeed rests by itself, out of their way, with a back-off of its own.
+//!
+//! It refuses to know what a record, a lock or an error code is; which reasons are worth waiting for says
+//! [`crate::classify::news`]. Who waits here holds neither a place nor a lock.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits>
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod hold;
+mod line;
+mod report;
+mod state;
+mod width;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use crate::outcome::Reason;
+use line::{Line, Place, Ticket};
+use state::{Report, State};
 
 /// The gate.
 #[derive(Debug)]
 pub struct Gate {
-    slots: Arc<Semaphore>,
-    closed_until: Mutex<Option<Instant>>,
+    line: Arc<Line>,
 }
 
-/// The right to talk to Dataverse, until it is dropped.
+/// How long a message may wait here, over all its tries.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Through a pause, a hold, and the rests between its own tries, until then.
+    pub until: Instant,
+    /// For others to leave, while all goes well, until then.
+    pub in_line_until: Instant,
+    /// Whether to go at once where it is known that nobody gets in before `until`.
+    pub leaves_early: bool,
+}
+
+/// One message's way through the gate, over all its tries.
 #[derive(Debug)]
-pub struct Permit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct Visit {
+    line: Arc<Line>,
+    patience: Patience,
+    ticket: Option<u64>,
+    /// Keeps out of the others' way until then.
+    rests_until: Option<Instant>,
+    failures: u32,
+    /// How often anything had succeeded when this message first failed.
+    failed_at: Option<u64>,
+}
+
+/// The right to talk to Dataverse, until it is dropped. Dropped without a word, nothing was learnt.
+#[derive(Debug)]
+pub struct Permit<'a> {
+    visit: &'a mut Visit,
+    place: Place,
+}
+
+/// Something that keeps a message from being written, and may be over later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What a message that waits for its end is told.
+    pub reason: Reason,
+    /// What was answered, for the log: no data of a record.
+    pub said: String,
+    /// Whose trouble it may be.
+    pub scope: Scope,
+    /// How long to stay away, where that was named.
+    pub delay: Option<Duration>,
+}
+
+/// Whose trouble it may be, as far as one failure can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everybody's.
+    Everybody,
+    /// That of one row, table or the like; the number tells them apart.
+    One(u64),
+}
 
 /// Nobody could be let in within the patience given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
-    /// When to try again, where the gate knows.
+    /// What stood in the way.
+    pub why: Why,
+    /// When to try again, where the gate knows: the rest of a pause, or the time to the next probe.
     pub retry_after: Option<Duration>,
 }
 
+/// What stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Dataverse asked for a pause that is not over.
+    Paused,
+    /// Nothing works at present.
+    Held(Trouble),
+    /// Others are inside.
+    Full,
+}
+
 impl Gate {
-    /// A gate that lets `width` in at once.
-    pub fn new(width: usize) -> Self {
-        Self { slots: Arc::new(Semaphore::new(width)), closed_until: Mutex::new(None) }
+    /// A gate that lets at most `ceiling` in at once.
+    pub fn new(ceiling: usize) -> Self {
+        Self { line: Arc::new(Line::new(State::new(ceiling, Rng::new(), Instant::now()))) }
     }
 
-    /// Waits for a place, at most `patience`.
+    /// A message has come.
+    pub fn visit(&self, patience: Patience) -> Visit {
+        Visit { line: self.line.clone(), patience, ticket: None, rests_until: None, failures: 0, failed_at: None }
+    }
+
+    /// How many wait before the gate; those who rest by themselves are not counted.
+    pub fn waiting(&self) -> usize {
+        self.line.length()
+    }
+
+    /// From now on nobody waits: who is not let in at once is told so. Who is inside stays.
+    pub fn stop(&self) {
+        self.line.stop();
+    }
+}
+
+impl Visit {
+    /// Waits for a place: through the rest that a failure led to, then in line.
     ///
     /// # Errors
-    /// When there is none in time; at once when it is known that there will be none.
-    pub async fn enter(&self, patience: Duration) -> Result<Permit, Closed> {
-        let deadline = Instant::now() + patience;
-        self.opened(deadline).await?;
-        let permit = match timeout_at(deadline, self.slots.clone().acquire_owned()).await {
-            Ok(permit) => permit.expect("the gate never closes its semaphore"),
-            Err(_) => return Err(Closed { retry_after: None }),
-        };
-        // A pause may have begun while we stood in line.
-        self.opened(deadline).await?;
-        Ok(Permit(permit))
+    /// When there is none in time.
+    pub async fn enter(&mut self) -> Result<Permit<'_>, Closed> {
+        if let Some(from) = self.rests_until {
+            if !self.line.rest(from, self.patience).await {
+                return Err(self.line.closed());
+            }
+            self.rests_until = None;
+        }
+        let ticket = *self.ticket.get_or_insert_with(|| self.line.number());
+        let leaves_if_closed_at = self.patience.leaves_early.then_some(self.patience.until);
+        let place = self.line.wait(Ticket::New(ticket), self.patience, leaves_if_closed_at).await?;
+        Ok(Permit { visit: self, place })
+    }
+}
+
+impl Permit<'_> {
+    /// It works. `parallelism` is what Dataverse recommends to all its clients together, where it says so.
+    pub fn succeeded(mut self, parallelism: Option<u32>) {
+        self.place.leave(&Report::Works(parallelism));
     }
 
-    /// Lets nobody in for `delay` from now.
-    pub fn pause(&self, delay: Duration) {
-        let until = Instant::now() + delay;
-        let mut closed_until = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if closed_until.is_none_or(|earlier| earlier < until) {
-            *closed_until = Some(until);
+    /// Too much was asked; nobody is let in for `delay`. The message keeps its place in the line.
+    pub fn throttled(mut self, delay: Option<Duration>) {
+        self.place.leave(&Report::Throttled(delay));
+        if delay.is_none() {
+            self.visit.failures += 1;
+            self.visit.rest();
         }
     }
 
-    async fn opened(&self, deadline: Instant) -> Result<(), Closed> {
-        while let Some(until) = self.closed_now() {
-            if until > deadline {
-                return Err(Closed { retry_after: Some(until - Instant::now()) });
-            }
-            sleep_until(until).await;
+    /// It fails. The message goes to the end of the line, or rests by itself where others may pass; not before `not_before` in
+    /// any case.
+    pub fn failed(mut self, trouble: &Trouble, not_before: Option<Instant>) {
+        let successes = self.visit.line.with_state(|state| state.successes());
+        let alone = *self.visit.failed_at.get_or_insert(successes) < successes;
+        self.place.leave(&Report::Fails { trouble, alone });
+        self.visit.ticket = None;
+        self.visit.failures += 1;
+        if !self.visit.line.with_state(|state| state.is_held()) {
+            self.visit.rest();
+            let named = trouble.delay.map(|delay| Instant::now() + delay);
+            self.visit.rests_until = self.visit.rests_until.max(named);
+        }
+        self.visit.rests_until = self.visit.rests_until.max(not_before);
+    }
+
+    /// Gives the place to others while the holder waits for something else. A probe keeps its place: nobody else may be inside.
+    pub fn step_aside(&mut self) {
+        self.place.step_aside();
+    }
+
+    /// Takes a place again, before all who wait; nothing to do for who has one.
+    ///
+    /// # Errors
+    /// When the gate has closed meanwhile, at once; or when no place became free in time.
+    pub async fn step_back(&mut self) -> Result<(), Closed> {
+        if self.place.is_lent() {
+            let line = &self.visit.line;
+            self.place = line.wait(Ticket::Back(line.number()), self.visit.patience, Some(Instant::now())).await?;
         }
         Ok(())
     }
+}
 
-    fn closed_now(&self) -> Option<Instant> {
-        let closed_until = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
-        closed_until.filter(|until| *until > Instant::now())
+impl Visit {
+    fn rest(&mut self) {
+        let failures = self.failures;
+        let rest = self.line.with_state(|state| state.rest_after(failures));
+        self.rests_until = Some(Instant::now() + rest);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_than_its_width_pass_at_once() {
-        let gate = Gate::new(2);
-        let first = gate.enter(SECOND).await.expect("free");
-        let _second = gate.enter(SECOND).await.expect("free");
-        assert_eq!(gate.enter(SECOND).await.expect_err("full"), Closed { retry_after: None });
-        drop(first);
-        gate.enter(SECOND).await.expect("free again");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pause_holds_everybody_back_until_it_ends() {
-        let gate = Gate::new(2);
-        gate.pause(5 * SECOND);
-        let begun = Instant::now();
-        gate.enter(10 * SECOND).await.expect("the pause is shorter");
-        assert!(begun.elapsed() >= 5 * SECOND);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pause_beyond_the_patience_is_told_at_once() {
-        let gate = Gate::new(2);
-        gate.pause(60 * SECOND);
-        let begun = Instant::now();
-        let closed = gate.enter(20 * SECOND).await.expect_err("closed");
-        assert_eq!((closed.retry_after, begun.elapsed()), (Some(60 * SECOND), Duration::ZERO));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_shorter_pause_does_not_end_a_longer_one() {
-        let gate = Gate::new(1);
-        gate.pause(60 * SECOND);
-        gate.pause(SECOND);
-        assert!(gate.enter(30 * SECOND).await.is_err());
-    }
-}
+mod tests;

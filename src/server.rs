@@ -41,6 +41,9 @@ const MOST_BYTES_READ: usize = 100 * 1024 * 1024;
 /// Longest wait in place of an HTTP caller; the front end of Azure gives up at 230 s.
 const HTTP_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Least wait of a queue message for others to be done, while all goes well.
+const IN_LINE: Duration = Duration::from_mins(2);
+
 /// Tasks that have not finished this long after the signal are left to their leases, and so are callers who wait for them.
 const DRAIN: Duration = Duration::from_secs(25);
 
@@ -63,7 +66,7 @@ pub struct Terms {
     pub most_deliveries: Option<u32>,
 }
 
-/// Serves on `listener` until `shutdown` ends, then drains.
+/// Serves on `listener` until `shutdown` ends, then drains: who waits before the gate goes back at once, who is at work finishes.
 ///
 /// # Errors
 /// When the listener fails.
@@ -74,10 +77,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let tasks = TaskTracker::new();
-    let edge = Edge { sync: Arc::new(sync), tasks: tasks.clone(), terms };
+    let sync = Arc::new(sync);
+    let edge = Edge { sync: sync.clone(), tasks: tasks.clone(), terms };
     let (stop, stopping) = oneshot::channel();
     let shutdown = async move {
         shutdown.await;
+        sync.gate.stop();
         // Nobody listens when the listener has failed before.
         let _ = stop.send(());
     };
@@ -152,7 +157,8 @@ async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
             .await
             .unwrap_or_else(|_| respond::single(&Outcome::new(Reason::Internal).detail("the handler panicked")));
     }
-    respond::single(&edge.settle("SyncHttp", id, body, edge.http_delivery()).await)
+    let delivery = edge.http_delivery(Instant::now());
+    respond::single(&edge.settle("SyncHttp", id, body, delivery).await)
 }
 
 /// Reads a body up to [`record::MOST_BYTES`]. What is longer is read on and thrown away: a caller who is still sending when the
@@ -184,14 +190,18 @@ fn invocation_id(headers: &HeaderMap) -> String {
 }
 
 impl Edge {
+    /// For a message of the queue. However short the hold is: while all goes well the line moves, and there is no reason to go.
     fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
         let Terms { hold, most_deliveries } = self.terms;
         let last = attempts.zip(most_deliveries).is_some_and(|(attempts, most)| attempts >= most);
-        Delivery { attempts, last, patience: hold }
+        Delivery { attempts, last, patience: hold, in_line: hold.max(IN_LINE), is_call: false }
     }
 
-    fn http_delivery(&self) -> Delivery {
-        Delivery { attempts: Some(1), last: false, patience: self.terms.hold.min(HTTP_PATIENCE) }
+    /// For a record of a call that came at `called`.
+    fn http_delivery(&self, called: Instant) -> Delivery {
+        let left = |patience: Duration| patience.saturating_sub(called.elapsed());
+        let patience = left(self.terms.hold.min(HTTP_PATIENCE));
+        Delivery { attempts: Some(1), last: false, patience, in_line: left(HTTP_PATIENCE), is_call: true }
     }
 
     /// Runs one message to its end, whoever still waits for it.

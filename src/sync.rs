@@ -2,6 +2,10 @@
 //!
 //! It knows two seams, locks and store, and asks [`crate::classify`] what a failure means. Nothing is cancelled halfway: the
 //! caller runs this in a task of its own.
+//!
+//! What time or an operator mends does not end the way: the message waits before the gate, without a lock, and goes again, as
+//! long as its patience lasts. After a write of unknown fate that is not before its lease has lapsed: until then the first
+//! write may still arrive, and nobody else may be let at the row.
 
 mod first_seen;
 mod grave;
@@ -9,14 +13,17 @@ mod order;
 mod versioned;
 mod write;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use crate::classify;
+use crate::classify::{self, News, Reach, news};
 use crate::dataverse::{Fault, Store};
-use crate::gate::Gate;
+use crate::gate::{Closed, Gate, Patience, Permit, Scope, Trouble, Why};
 use crate::lock::local::{Acquired, Local};
 use crate::lock::{self, Lease, LockName};
 use crate::outcome::{Outcome, Reason};
@@ -28,6 +35,9 @@ pub use first_seen::FirstSeen;
 
 /// How much of a key's hash is shown in logs and reason phrases.
 const HASH_SHOWN: usize = 12;
+
+/// A lock that is free is ours within about this time; who waits longer for one lends its place inside the gate to others.
+const LOCK_AT_ONCE: Duration = Duration::from_millis(20);
 
 /// Everything that a record needs on its way.
 #[derive(Debug)]
@@ -53,8 +63,19 @@ pub struct Delivery {
     pub attempts: Option<u32>,
     /// Whether the host will not deliver it again.
     pub last: bool,
-    /// How long it may wait in place.
+    /// How long it may wait in place through an outage or throttling, over all its tries.
     pub patience: Duration,
+    /// How long it may wait for others to be done, while all goes well.
+    pub in_line: Duration,
+    /// Whether somebody waits for the answer, and is told at once where it is known that patience will not do.
+    pub is_call: bool,
+}
+
+impl Delivery {
+    fn beginning_now(self) -> Patience {
+        let now = Instant::now();
+        Patience { until: now + self.patience, in_line_until: now + self.in_line, leaves_early: self.is_call }
+    }
 }
 
 /// Where the way ends.
@@ -67,11 +88,13 @@ struct End {
     fate_unknown: bool,
     /// The delay that Dataverse named, now or a moment ago.
     retry_after: Option<Duration>,
+    /// The lease lapses then, and before that nobody is let at the row.
+    lapses: Option<Instant>,
 }
 
 impl End {
     fn because(reason: Reason) -> Self {
-        Self { reason, detail: None, fault: None, fate_unknown: false, retry_after: None }
+        Self { reason, detail: None, fault: None, fate_unknown: false, retry_after: None, lapses: None }
     }
 
     fn refused(reason: Reason, fault: Fault) -> Self {
@@ -80,7 +103,17 @@ impl End {
             other => Some(other.to_string()),
         };
         let (fate_unknown, retry_after) = (fault.fate_unknown(), fault.retry_after());
-        Self { reason, detail, fate_unknown, retry_after, fault: Some(Box::new(fault)) }
+        Self { reason, detail, fate_unknown, retry_after, fault: Some(Box::new(fault)), lapses: None }
+    }
+
+    /// Nobody was asked: the gate knows.
+    fn turned_away(closed: Closed) -> Self {
+        let (reason, detail) = match closed.why {
+            Why::Paused => (Reason::Throttled, "Dataverse asked for a pause that is not over".to_owned()),
+            Why::Held(trouble) => (trouble.reason, format!("not tried, because others fail: {}", trouble.said)),
+            Why::Full => (Reason::Throttled, "too many requests are under way, and none ended in time".to_owned()),
+        };
+        Self { retry_after: closed.retry_after, ..Self::because(reason).detail(detail) }
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -93,11 +126,7 @@ impl Sync {
     /// Brings one record to its end.
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
         let name = record.key.lock_name(&record.table);
-        let end = self.pass(record, LockName::new(&*name), delivery).await;
-        self.tell_unknown_code(end.fault.as_deref());
-        if let (Reason::Throttled, Some(delay)) = (end.reason, end.fault.as_ref().and(end.retry_after)) {
-            self.gate.pause(delay);
-        }
+        let end = self.until_settled(record, &LockName::new(&*name), delivery).await;
         let mut outcome = Outcome::new(end.reason);
         outcome.detail = end.detail;
         outcome.table = Some(record.table.clone());
@@ -119,42 +148,112 @@ impl Sync {
         }
     }
 
-    async fn pass(&self, record: &Record, name: LockName, delivery: Delivery) -> End {
-        let _permit = match self.gate.enter(delivery.patience).await {
-            Ok(permit) => permit,
-            Err(closed) => return throttled(closed.retry_after),
-        };
-        let writer = Writer::new(self, record, delivery);
-        let Some((locks, wait)) = &self.locks else { return writer.run().await };
-        match locks.acquire(&name, *wait).await {
-            Ok(Acquired::Held(lease)) => under_lease(locks, lease, writer).await,
-            Ok(Acquired::Busy) => End::because(Reason::LockBusy)
-                .detail(format!("the lock was held by another writer for {} s", wait.as_secs())),
-            Err(error) => End::because(classify::judge_locks(&error)).detail(error.to_string()),
+    /// Tries again and again, as long as the end of a try is worth waiting for and the patience lasts.
+    async fn until_settled(&self, record: &Record, name: &LockName, delivery: Delivery) -> End {
+        let mut visit = self.gate.visit(delivery.beginning_now());
+        let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
+        let mut last_met = None;
+        loop {
+            let mut permit = match visit.enter().await {
+                Ok(permit) => permit,
+                Err(closed) => return last_met.unwrap_or_else(|| End::turned_away(closed)),
+            };
+            let writer = Writer::new(self, record, delivered_before);
+            let Some(end) = self.pass(name, &mut permit, writer).await else { continue };
+            match self.tell(permit, record, name, &end) {
+                News::Works | News::Nothing => return end,
+                News::TooMuch | News::Fails => {}
+            }
+            delivered_before |= end.fate_unknown;
+            last_met = Some(end);
         }
+    }
+
+    /// One try. `None`: the gate closed while the lock was waited for, and nothing was sent.
+    async fn pass(&self, name: &LockName, permit: &mut Permit<'_>, writer: Writer<'_>) -> Option<End> {
+        let Some((locks, wait)) = &self.locks else { return Some(writer.run().await) };
+        match acquire(locks, name, *wait, permit).await {
+            Ok(Acquired::Held(lease)) => under_lease(locks, lease, permit, writer).await,
+            Ok(Acquired::Busy) => {
+                let text = format!("the lock was held by another writer for {} s", wait.as_secs());
+                Some(End::because(Reason::LockBusy).detail(text))
+            }
+            Err(error) => Some(End::because(classify::judge_locks(&error)).detail(error.to_string())),
+        }
+    }
+
+    /// Tells the gate what the try has shown.
+    fn tell(&self, permit: Permit<'_>, record: &Record, name: &LockName, end: &End) -> News {
+        self.tell_unknown_code(end.fault.as_deref());
+        let not_asked = matches!(end.fault.as_deref(), Some(Fault::NotAddressable { .. }));
+        let news = if not_asked { News::Nothing } else { news(end.reason) };
+        match news {
+            News::Works => permit.succeeded(self.store.parallelism()),
+            News::Nothing => drop(permit),
+            News::TooMuch => permit.throttled(end.retry_after),
+            News::Fails => permit.failed(&trouble(record, name, end), end.lapses),
+        }
+        news
     }
 }
 
-async fn under_lease<'a>(locks: &'a Local, mut lease: Lease, mut writer: Writer<'a>) -> End {
+/// Waits for the lock. Who waits for long is in nobody's way meanwhile.
+async fn acquire(
+    locks: &Local,
+    name: &LockName,
+    wait: Duration,
+    permit: &mut Permit<'_>,
+) -> Result<Acquired, lock::Error> {
+    let mut acquire = pin!(locks.acquire(name, wait));
+    if let Ok(acquired) = timeout(LOCK_AT_ONCE, &mut acquire).await {
+        return acquired;
+    }
+    permit.step_aside();
+    acquire.await
+}
+
+/// Writes under the lease, unless the gate has closed while the lock was waited for.
+async fn under_lease<'a>(
+    locks: &'a Local,
+    mut lease: Lease,
+    permit: &mut Permit<'_>,
+    mut writer: Writer<'a>,
+) -> Option<End> {
     writer.grave = Some(Grave::new(locks, &lease));
-    match locks.hold(&mut lease, writer.run()).await {
+    let work = async {
+        permit.step_back().await.ok()?;
+        Some(writer.run().await)
+    };
+    match locks.hold(&mut lease, work).await {
         // The write may still be under way: nobody else gets the lock before it has run out.
-        Ok(end) if end.fate_unknown => end,
+        Ok(Some(end)) if end.fate_unknown => Some(End { lapses: Some(lease.deadline() + lock::MARGIN), ..end }),
         Ok(end) => {
             locks.release(lease).await;
             end
         }
-        Err(lock::Lost) => End::because(Reason::LockLost).detail("the lease ended before Dataverse had answered"),
+        Err(lock::Lost) => Some(End::because(Reason::LockLost).detail("the lease ended before Dataverse had answered")),
     }
 }
 
-/// Nobody was asked: the gate knows.
-fn throttled(retry_after: Option<Duration>) -> End {
-    let end = End::because(Reason::Throttled).detail(match retry_after {
-        Some(_) => "Dataverse asked for a pause that is not over",
-        None => "too many requests are under way, and none ended in time",
-    });
-    End { retry_after, ..end }
+/// A failure in the gate's words.
+fn trouble(record: &Record, name: &LockName, end: &End) -> Trouble {
+    let said = match &end.fault {
+        // Without the service's own text, which can hold data.
+        Some(fault) => fault.to_string(),
+        None => end.detail.clone().unwrap_or_default(),
+    };
+    let scope = match end.fault.as_deref().map_or(Reach::Row, classify::reach) {
+        Reach::Everything => Scope::Everybody,
+        Reach::Table => Scope::One(number(&record.table)),
+        Reach::Row => Scope::One(number(name.as_str())),
+    };
+    Trouble { reason: end.reason, said, scope, delay: end.retry_after }
+}
+
+fn number(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

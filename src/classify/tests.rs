@@ -256,3 +256,39 @@ fn lock_storage_that_fails_costs_no_message() {
         assert_eq!(judge_locks(&error), Reason::StorageUnavailable);
     }
 }
+
+#[test]
+fn a_message_waits_in_place_for_what_time_or_an_operator_mends_and_never_for_a_final_verdict() {
+    for reason in Reason::ALL {
+        let waits = matches!(news(reason), News::TooMuch | News::Fails);
+        let worth_it = ["throttled", "unavailable", "unauthorized", "storage_unavailable"].contains(&reason.code());
+        assert_eq!(waits, worth_it, "{}", reason.code());
+        assert!(!waits || reason.disposition() == Disposition::Retry, "{}", reason.code());
+    }
+}
+
+#[test]
+fn a_failure_reaches_as_far_as_it_tells() {
+    let no_token = |refused| Fault::NoToken { refused, problem: String::new() };
+    for (fault, reach_of_it) in [
+        (no_token(true), Reach::Everything),
+        (no_token(false), Reach::Everything),
+        (answered(403, Some(0x8004_0220), ""), Reach::Table),
+        (answered(401, None, ""), Reach::Row),
+        (answered(503, None, ""), Reach::Row),
+        (answered(500, Some(0x8004_4151), ""), Reach::Row),
+        (Fault::NoAnswer { sent: true, problem: "" }, Reach::Row),
+    ] {
+        assert_eq!(reach(&fault), reach_of_it, "{fault}");
+    }
+}
+
+#[test]
+fn only_a_dropped_write_that_means_the_same_twice_is_repeated() {
+    for form in FORMS {
+        let means_the_same_twice = matches!(form, Upsert | Update | UpdateFound | Delete);
+        assert_eq!(may_repeat(&Fault::NoAnswer { sent: true, problem: "" }, form), means_the_same_twice, "{form:?}");
+        assert!(!may_repeat(&Fault::NoAnswer { sent: false, problem: "" }, form), "{form:?}");
+        assert!(!may_repeat(&answered(504, None, ""), form), "{form:?}: a gateway's word is an answer");
+    }
+}

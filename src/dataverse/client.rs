@@ -10,6 +10,7 @@ mod definitions;
 mod metadata;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,6 +39,8 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/send-parallel-requests>
+const PARALLELISM: HeaderName = HeaderName::from_static("x-ms-dop-hint");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
 /// A client of one environment.
@@ -49,6 +52,8 @@ pub struct Client {
     scope: String,
     headers: HeaderMap,
     definitions: Definitions,
+    /// The last hint; zero stands for none.
+    parallelism: AtomicU32,
 }
 
 /// The one HTTP client of the process: pooled connections, no redirects, no cookies, no retries.
@@ -87,7 +92,15 @@ impl Client {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
         headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
-        Self { http, identity, root, scope, headers, definitions: Definitions::default() }
+        Self {
+            http,
+            identity,
+            root,
+            scope,
+            headers,
+            definitions: Definitions::default(),
+            parallelism: AtomicU32::new(0),
+        }
     }
 
     async fn token(&self) -> Result<HeaderValue, Fault> {
@@ -122,7 +135,12 @@ impl Client {
             .headers(self.headers.clone())
             .header(AUTHORIZATION, self.token().await?)
             .header(CLIENT_REQUEST_ID, Uuid::new_v4().to_string());
-        request.send().await.map_err(|error| answer::no_answer(&error).into())
+        let response = request.send().await.map_err(|error| answer::no_answer(&error))?;
+        let hint = response.headers().get(PARALLELISM).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        if let Some(hint) = hint {
+            self.parallelism.store(hint, Ordering::Relaxed);
+        }
+        Ok(response)
     }
 }
 
@@ -197,6 +215,10 @@ impl Store for Client {
 
     async fn definition(&self, table: &str) -> Option<Arc<Definition>> {
         self.definitions.get(table, self.read_definition(table)).await
+    }
+
+    fn parallelism(&self) -> Option<u32> {
+        Some(self.parallelism.load(Ordering::Relaxed)).filter(|hint| *hint > 0)
     }
 }
 

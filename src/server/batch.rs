@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::{Edge, respond};
 use crate::outcome::{Disposition, Outcome, Reason};
@@ -26,6 +27,7 @@ struct Results {
 
 /// Settles every record of a JSON array.
 pub(super) async fn sync(edge: Edge, id: String, body: Bytes) -> Response {
+    let called = Instant::now();
     let records: Vec<&RawValue> = match serde_json::from_slice(&body) {
         Ok(records) => records,
         Err(error) => {
@@ -39,7 +41,7 @@ pub(super) async fn sync(edge: Edge, id: String, body: Bytes) -> Response {
     }
     let messages: Vec<Bytes> = records.into_iter().map(|record| body.slice_ref(record.get().as_bytes())).collect();
     let mut settled: Vec<(usize, Outcome)> =
-        join_all(same_keys(&messages).into_iter().map(|line| in_line(&edge, &id, line)))
+        join_all(same_keys(&messages).into_iter().map(|line| in_line(&edge, &id, called, line)))
             .await
             .into_iter()
             .flatten()
@@ -71,10 +73,11 @@ fn same_keys(messages: &[Bytes]) -> Vec<Vec<(usize, Bytes)>> {
     lines
 }
 
-async fn in_line(edge: &Edge, id: &str, line: Vec<(usize, Bytes)>) -> Vec<(usize, Outcome)> {
+async fn in_line(edge: &Edge, id: &str, called: Instant, line: Vec<(usize, Bytes)>) -> Vec<(usize, Outcome)> {
     let mut settled = Vec::with_capacity(line.len());
     for (position, message) in line {
-        settled.push((position, edge.settle("SyncHttp", id.to_owned(), message, edge.http_delivery()).await));
+        let delivery = edge.http_delivery(called);
+        settled.push((position, edge.settle("SyncHttp", id.to_owned(), message, delivery).await));
     }
     settled
 }

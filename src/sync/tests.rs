@@ -2,6 +2,7 @@ mod deleted;
 mod hidden;
 mod leases;
 mod order;
+mod outages;
 mod races;
 mod store;
 mod versions;
@@ -17,7 +18,14 @@ use crate::record::decode;
 use store::{Answer, ScriptedStore};
 
 const SECOND: Duration = Duration::from_secs(1);
-const FIRST: Delivery = Delivery { attempts: Some(1), last: false, patience: Duration::from_secs(20) };
+/// A delivery that waits for nothing in place: one try, unless the gate is closed.
+const FIRST: Delivery = Delivery {
+    attempts: Some(1),
+    last: false,
+    patience: Duration::ZERO,
+    in_line: Duration::from_secs(20),
+    is_call: false,
+};
 const SECOND_TIME: Delivery = Delivery { attempts: Some(2), ..FIRST };
 
 const DUPLICATE: u32 = 0x8004_0237;
@@ -223,43 +231,4 @@ async fn a_delay_that_dataverse_names_is_passed_on() {
     }
     let outcome = World::new([Answer::wait(400, Some(SECOND))]).settle(&contact(&json!({}))).await;
     assert_eq!((outcome.reason, outcome.retry_after), (Reason::InvalidData, None), "a delay causes no retry");
-}
-
-#[tokio::test(start_paused = true)]
-async fn throttling_closes_the_gate_for_the_next() {
-    let throttled_write = vec![Answer::wait(429, Some(30 * SECOND))];
-    let throttled_read = vec![Answer::refused(412, DUPLICATE), Answer::wait(429, Some(30 * SECOND))];
-    for answers in [throttled_write, throttled_read] {
-        let world = World::new(answers.into_iter().chain([Answer::Wrote(Written::Upserted)]));
-        assert_eq!(world.settle(&contact(&json!({}))).await.reason, Reason::Throttled);
-        let locked = world.locks.count_all();
-        let impatient = world.settle(&contact(&json!({}))).await;
-        assert_eq!((impatient.reason, impatient.retry_after), (Reason::Throttled, Some(30 * SECOND)));
-        assert_eq!((world.store.answers_left(), world.locks.count_all()), (1, locked), "nobody was asked");
-        let begun = Instant::now();
-        let patient = Delivery { patience: 60 * SECOND, ..FIRST };
-        assert_eq!(world.reason(&contact(&json!({})), patient).await, Reason::Upserted);
-        assert_eq!(begun.elapsed(), 30 * SECOND);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn throttling_without_a_delay_leaves_the_gate_open() {
-    let world = World::new([Answer::wait(429, None), Answer::Wrote(Written::Upserted)]);
-    assert_eq!(world.settle(&contact(&json!({}))).await.reason, Reason::Throttled);
-    assert_eq!(world.settle(&contact(&json!({}))).await.reason, Reason::Upserted);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_full_gate_is_told_apart_from_a_closed_one() {
-    let mut world = World::new([Answer::Hangs]);
-    world.sync.gate = Gate::new(1);
-    world.sync.locks = None;
-    let record = contact(&json!({}));
-    let mut stuck = Box::pin(world.settle(&record));
-    assert!(stuck.as_mut().now_or_never().is_none());
-    let begun = Instant::now();
-    let outcome = world.settle(&record).await;
-    assert_eq!((outcome.reason, begun.elapsed()), (Reason::Throttled, FIRST.patience));
-    assert_eq!(outcome.detail.as_deref(), Some("too many requests are under way, and none ended in time"));
 }

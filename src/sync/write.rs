@@ -1,19 +1,21 @@
 //! One record into one row: sends, and asks [`crate::classify`] what a refusal means, until the record has come to its end.
 //!
-//! In place it repeats only what is cheap and bounded: a lost create race, a deadlock, a row that moved. Everything else goes
-//! back to the host. Records with a version go the way of `versioned.rs`.
+//! In place it repeats only what is cheap and bounded: a lost create race, a deadlock, a row that moved, one dropped connection
+//! under a write that means the same twice. Everything else goes back to the pipeline. Records with a version go the way of
+//! `versioned.rs`.
 //!
 //! A row whose key no address can hold is looked for first, and then written by its primary key.
 
 use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::atomic::{self, AtomicBool};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::grave::Grave;
 use super::order::{self, Stamp};
-use super::{Delivery, End, Sync};
+use super::{End, Sync};
 use crate::classify::{self, AfterRace, Attempt, Found, Verdict, create_refused, judge, race, race_again};
 use crate::dataverse::look::{Look, look};
 use crate::dataverse::{Change, Fault, Form, Row, Store, Written};
@@ -29,6 +31,9 @@ pub(super) const FATE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a collision is about, as far as anybody says.
 const OTHER_KEY: &str = "a value of this record in another unique key";
 
+/// A connection that drops within this time drops under a request that had hardly begun, and to send it again is cheap.
+const DROPPED_WITHIN: Duration = Duration::from_secs(5);
+
 /// The first pause before something is sent again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(80);
 
@@ -42,6 +47,8 @@ pub(super) struct Writer<'a> {
     /// Where the version of a deleted row is kept, while the record's lock is held.
     pub(super) grave: Option<Grave<'a>>,
     delivered_before: bool,
+    /// Whether a request was sent again after its connection dropped: the first one may still be under way.
+    repeated: AtomicBool,
 }
 
 /// What was tried in place so far.
@@ -56,7 +63,8 @@ struct Tries {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(sync: &'a Sync, record: &'a Record, delivery: Delivery) -> Self {
+    /// A writer of `record`; `delivered_before` says that an earlier try may have made the row.
+    pub(super) fn new(sync: &'a Sync, record: &'a Record, delivered_before: bool) -> Self {
         let column = record.version_column.as_deref().or(sync.version_column.as_deref());
         Self {
             store: sync.store.as_ref(),
@@ -65,11 +73,22 @@ impl<'a> Writer<'a> {
             stamp: column.zip(record.version).map(|(column, version)| Stamp::new(column, version)),
             binds: binds(record),
             grave: None,
-            delivered_before: delivery.attempts.is_some_and(|attempts| attempts > 1),
+            delivered_before,
+            repeated: AtomicBool::new(false),
         }
     }
 
     pub(super) async fn run(&self) -> End {
+        let end = self.to_the_end().await;
+        if !self.repeated.load(atomic::Ordering::Relaxed) {
+            return end;
+        }
+        // What the first of two deletions did is not there for the second.
+        let deleted = end.reason == Reason::AlreadyAbsent;
+        End { reason: if deleted { Reason::Deleted } else { end.reason }, fate_unknown: true, ..end }
+    }
+
+    async fn to_the_end(&self) -> End {
         if let Some(end) = self.contradiction() {
             return end;
         }
@@ -98,7 +117,16 @@ impl<'a> Writer<'a> {
         let sent_by_sender = |stamp: &&Stamp<'_>| self.record.columns.iter().any(|column| column.name == stamp.column);
         let stamp = self.stamp.as_ref().filter(|stamp| !sent_by_sender(stamp));
         let stamp = stamp.map(|stamp| (stamp.column, stamp.json.as_str()));
-        match self.store.write(&Change { record: self.record, id, form, etag, stamp }).await {
+        let change = Change { record: self.record, id, form, etag, stamp };
+        let begun = Instant::now();
+        let mut written = self.store.write(&change).await;
+        if written.as_ref().is_err_and(|error| classify::may_repeat(&error.fault, form))
+            && begun.elapsed() < DROPPED_WITHIN
+            && !self.repeated.swap(true, atomic::Ordering::Relaxed)
+        {
+            written = self.store.write(&change).await;
+        }
+        match written {
             Ok(Written::Created) => Ok(Reason::Created),
             Ok(Written::Updated) => Ok(Reason::Updated),
             Ok(Written::Upserted) => Ok(Reason::Upserted),

@@ -9,6 +9,7 @@ mod trouble;
 use sandbox::identity::{App, Credential, Options};
 use tenant::{CLIENT, SECRET, Tenant, federated_token};
 
+use super::AT_ONCE;
 use super::one_contact::{UPSERTED, printed, send};
 use super::trust::Folder;
 
@@ -42,7 +43,7 @@ async fn a_federated_token_of_somebody_else_is_refused() {
     let tenant = Tenant::start(vec![trust]).await;
     let folder = Folder::new();
     let file = folder.write("token", federated_token("https://cluster.example", "stranger"));
-    let host = tenant.host(&[("AZURE_FEDERATED_TOKEN_FILE", &file)]).await;
+    let host = tenant.host(&[("AZURE_FEDERATED_TOKEN_FILE", &file), AT_ONCE]).await;
     let answer = send(&host, "W-2").await;
     assert_eq!(answer.told(), (503, "retry", "unauthorized"), "{answer:?}");
 }
@@ -64,7 +65,7 @@ async fn a_user_assigned_identity_opens_dataverse_and_one_that_the_app_does_not_
     assert_eq!(send(&host, "M-2").await.told(), UPSERTED);
     assert!(printed(&host, "credential=\"user_assigned_managed_identity\""), "{:?}", host.logs());
 
-    for settings in [&[("AZURE_CLIENT_ID", CLIENT)][..], &[]] {
+    for settings in [&[AT_ONCE, ("AZURE_CLIENT_ID", CLIENT)][..], &[AT_ONCE]] {
         let host = world.host("other", settings).await.expect("the handler starts");
         let answer = send(&host, "M-3").await;
         assert_eq!(answer.told(), (503, "retry", "unauthorized"), "{settings:?}: {answer:?}");
@@ -78,7 +79,7 @@ async fn without_any_credential_the_developers_login_is_tried_and_its_absence_is
     world.settings.remove("IDENTITY_HEADER");
     // Neither az nor azd is found there.
     let folder = Folder::new();
-    let host = world.host("one", &[("PATH", &folder.path("")), ("HOME", &folder.path(""))]).await;
+    let host = world.host("one", &[("PATH", &folder.path("")), ("HOME", &folder.path("")), AT_ONCE]).await;
     let host = host.expect("the handler starts");
     let answer = send(&host, "D-1").await;
     assert_eq!(answer.told(), (503, "retry", "unauthorized"), "{answer:?}");

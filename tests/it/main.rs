@@ -13,6 +13,7 @@ mod locks;
 mod main_job;
 mod one_contact;
 mod order;
+mod outage;
 mod outcomes;
 mod process;
 mod queue;
@@ -26,6 +27,9 @@ mod waiting;
 use std::path::PathBuf;
 
 use sandbox::world::{Options, World};
+
+/// A setting: what fails goes back at once, instead of waiting in place for better times.
+const AT_ONCE: (&str, &str) = ("SYNC_HOLD_SECONDS", "0");
 
 /// The executable that cargo built for these tests.
 fn handler() -> PathBuf {

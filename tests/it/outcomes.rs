@@ -25,7 +25,7 @@ const DUPLICATE: &str = "A record with matching key values already exists.";
 struct Scene {
     world: World,
     caller: Caller,
-    _host: Host,
+    host: Host,
 }
 
 impl Scene {
@@ -33,10 +33,15 @@ impl Scene {
         Self::with(&[]).await
     }
 
+    /// Where what fails goes back at once.
+    async fn at_once() -> Self {
+        Self::with(&[crate::AT_ONCE]).await
+    }
+
     async fn with(settings: &[(&str, &str)]) -> Self {
         let world = crate::world().await;
         let host = world.host("instance-1", settings).await.expect("the host starts");
-        Self { caller: Caller::of(&host), world, _host: host }
+        Self { caller: Caller::of(&host), world, host }
     }
 
     async fn post(&self, record: &Value) -> Answer {

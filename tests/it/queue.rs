@@ -108,7 +108,7 @@ async fn a_retry_fails_with_its_reason_in_the_phrase_and_comes_back_and_is_appli
 
 #[tokio::test]
 async fn a_message_that_is_retried_for_ever_ends_raw_in_the_poison_queue_after_its_last_delivery() {
-    let (world, host) = scene(&[]).await;
+    let (world, host) = scene(&[crate::AT_ONCE]).await;
     let refused = Status::new(403, "0x80040220", "Principal user is missing prvWriteContact privilege.");
     world.dataverse.fault(Fault::new(Effect::Status(refused)).until_cleared());
     let message = contact("C1", &json!({ "firstname": "Ada" })).to_string();
@@ -156,7 +156,7 @@ async fn the_same_message_twice_is_applied_twice_one_after_the_other() {
 #[tokio::test]
 async fn a_create_that_was_delivered_twice_is_written_once_and_only_its_own_redelivery_is_skipped() {
     // With leases the second delivery would meet the first one's, which lapses because its fate is unknown.
-    let (world, host) = scene(&[("LOCK_MODE", "off")]).await;
+    let (world, host) = scene(&[("LOCK_MODE", "off"), crate::AT_ONCE]).await;
     world.dataverse.fault(Fault::new(Effect::DropAfterCommit).method("PATCH"));
     let mut record = contact("C1", &json!({ "firstname": "Ada" }));
     record["operation"] = json!("create");

@@ -9,6 +9,7 @@ use place::{KEY, NAME, Place};
 use sandbox::dataverse::{Effect, Fault};
 use sandbox::{identity, storage};
 
+use super::AT_ONCE;
 use super::one_contact::{UPSERTED, contact, printed, send};
 use super::sas;
 use super::waiting::wait_until;
@@ -35,7 +36,7 @@ async fn opens(place: &Place, settings: &[(&str, &str)], access: &str) {
 
 /// A record goes back with `storage_unavailable`: by HTTP, and by the queue without a dead letter.
 async fn refuses(place: &Place, settings: &[(&str, &str)]) {
-    let host = place.host("refused", settings).await;
+    let host = place.host("refused", &[settings, &[AT_ONCE]].concat()).await;
     let sent_before = place.world.dataverse.requests().total();
     let answer = send(&host, "R-1").await;
     assert_eq!(answer.told(), STORAGE_UNAVAILABLE, "{settings:?}: {answer:?}");

@@ -28,6 +28,8 @@ pub(super) enum Answer {
     NoRow,
     /// Either fails.
     Fails(Fault),
+    /// A write fails, after a while.
+    SlowlyFails(Duration, Fault),
     /// Nothing comes back, ever.
     Hangs,
 }
@@ -111,6 +113,10 @@ impl Store for ScriptedStore {
                 Ok(written)
             }
             Answer::Fails(fault) => Err(fault.into()),
+            Answer::SlowlyFails(duration, fault) => {
+                sleep(duration).await;
+                Err(fault.into())
+            }
             Answer::Hangs => pending().await,
             answer @ (Answer::Row(_) | Answer::SlowRow(..) | Answer::NoRow) => {
                 panic!("the script expects a read: {answer:?}")
@@ -128,7 +134,9 @@ impl Store for ScriptedStore {
             Answer::NoRow => Ok(None),
             Answer::Fails(fault) => Err(fault.into()),
             Answer::Hangs => pending().await,
-            answer @ (Answer::Wrote(_) | Answer::Slow(..)) => panic!("the script expects a write: {answer:?}"),
+            answer @ (Answer::Wrote(_) | Answer::Slow(..) | Answer::SlowlyFails(..)) => {
+                panic!("the script expects a write: {answer:?}")
+            }
         }
     }
 }

@@ -88,7 +88,7 @@ async fn a_client_certificate_opens_dataverse_from_every_form_of_file() {
 async fn a_certificate_that_the_tenant_does_not_know_is_refused_and_costs_no_message() {
     let (known, stranger) = (Made::new().await, Made::new().await);
     let tenant = Tenant::start(vec![known.credential().await]).await;
-    let host = tenant.host(&[("AZURE_CLIENT_CERTIFICATE_PATH", &stranger.pem())]).await;
+    let host = tenant.host(&[("AZURE_CLIENT_CERTIFICATE_PATH", &stranger.pem()), crate::AT_ONCE]).await;
     let answer = send(&host, "C-2").await;
     assert_eq!(answer.told(), (503, "retry", "unauthorized"), "{answer:?}");
     assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains("AADSTS700027")), "{answer:?}");

@@ -23,7 +23,7 @@ impl Answer {
 
 #[tokio::test]
 async fn results_come_in_the_order_sent_with_a_summary_and_207_when_one_was_not_done() {
-    let (world, _host, caller) = scene(&[]).await;
+    let (world, _host, caller) = scene(&[crate::AT_ONCE]).await;
     world.dataverse.insert("contacts", &json!({ "employeeid": "C2" }));
     let throttled = Status { retry_after: Some(1), ..Status::new(503, "", "") };
     world.dataverse.fault(Fault::new(Effect::Status(throttled)).method("PATCH").key("C6"));

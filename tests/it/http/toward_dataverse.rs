@@ -92,7 +92,7 @@ async fn columns_arrive_as_they_were_sent_without_those_of_the_key() {
 
 #[tokio::test]
 async fn a_refused_token_is_refreshed_once_and_the_write_succeeds() {
-    let (world, _host, caller) = scene(&[]).await;
+    let (world, _host, caller) = scene(&[crate::AT_ONCE]).await;
     assert_eq!(caller.post(&contact("C1", &json!({ "firstname": "Ada" }))).await.status, 200);
     world.identity.revoke_all();
     assert_eq!(caller.post(&contact("C1", &json!({ "firstname": "Grace" }))).await.status, 200);

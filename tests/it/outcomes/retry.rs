@@ -87,25 +87,27 @@ async fn throttling_is_429_with_the_delay_that_dataverse_named() {
     // The pause is longer than an HTTP caller waits in place, so the next one is told at once and nothing is sent.
     let answer = scene.upsert("C2", &json!({ "firstname": "Ada" })).await;
     let rest = answer.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok()).expect("seconds");
-    assert!((21..=37).contains(&rest), "{rest}");
+    assert!((21..=46).contains(&rest), "{rest}");
     answer.is_problem(429, &about("C2", "retry", "throttled"));
     assert_eq!(scene.world.dataverse.journal().len(), 1);
 }
 
 #[tokio::test]
-async fn a_short_throttling_is_waited_out_in_place_by_the_next_caller() {
+async fn a_short_throttling_is_waited_out_in_place() {
     let scene = Scene::start().await;
     scene.refuse(1, "C1", Status { retry_after: Some(1), ..Status::new(429, "0x80072326", "Too many at once.") });
-    assert_eq!(scene.upsert("C1", &json!({ "firstname": "Ada" })).await.status, 429);
-    let first = scene.world.dataverse.journal();
     scene.upsert("C1", &json!({ "firstname": "Ada" })).await.is_result(200, &about("C1", "applied", "upserted"));
-    let gap = scene.world.dataverse.journal()[1].start.saturating_sub(first[0].end);
+    let journal = scene.world.dataverse.journal();
+    let gap = journal[1].start.saturating_sub(journal[0].end);
     assert!(gap >= Duration::from_millis(900), "sent after {gap:?}, though a second was asked for");
+    for line in ["Dataverse asks for a pause", "the pause is over"] {
+        eventually(line, async || scene.host.logs().iter().any(|told| told.text.contains(line)).then_some(())).await;
+    }
 }
 
 #[tokio::test]
 async fn a_service_that_is_down_in_whatever_form_is_unavailable() {
-    let scene = Scene::start().await;
+    let scene = Scene::at_once().await;
     let text = "The server is busy.";
     let busy = Status { retry_after: Some(6), ..Status::new(503, "0x8004a001", text) };
     scene.refuse(1, "C1", busy);
@@ -125,19 +127,24 @@ async fn a_service_that_is_down_in_whatever_form_is_unavailable() {
         let mut said = scene.said(502, "0x8004a001", "");
         said.as_object_mut().expect("an object").retain(|name, _| kept.contains(&name.as_str()));
         answer.is_retry(503, 10, &about_refusal(key, "retry", "unavailable", said));
+        // One that succeeds in between: several that do not would be everybody's trouble.
+        assert_eq!(scene.upsert("C0", &json!({ "firstname": "Ada" })).await.status, 200);
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_unavailable_unless_the_row_shows_that_the_write_was_made() {
-    let scene = Scene::start().await;
-    scene.world.dataverse.fault(Fault::new(Effect::DropBefore).method("PATCH").key("C1"));
+async fn a_connection_that_breaks_twice_is_unavailable_unless_the_row_shows_that_the_write_was_made() {
+    let scene = Scene::at_once().await;
+    scene.world.dataverse.fault(Fault::new(Effect::DropBefore).method("PATCH").key("C0"));
+    scene.upsert("C0", &json!({ "firstname": "Ada" })).await.is_result(200, &about("C0", "applied", "upserted"));
+
+    scene.world.dataverse.fault(Fault::new(Effect::DropBefore).method("PATCH").key("C1").times(2));
     let answer = scene.upsert("C1", &json!({ "firstname": "Ada" })).await;
     let detail = answer.is_retry(503, 10, &about("C1", "retry", "unavailable"));
     assert_eq!(detail, "Dataverse did not answer: the connection broke");
     assert_eq!(scene.stored("C1", "firstname"), None);
 
-    scene.world.dataverse.fault(Fault::new(Effect::DropAfterCommit).method("PATCH").key("C2"));
+    scene.world.dataverse.fault(Fault::new(Effect::DropAfterCommit).method("PATCH").key("C2").times(2));
     let answer = scene.upsert("C2", &json!({ "firstname": "Ada" })).await;
     let mut applied = about("C2", "applied", "upserted");
     applied["detail"] = json!("no answer came, but the row is as it was sent");
@@ -147,7 +154,7 @@ async fn a_connection_that_breaks_is_unavailable_unless_the_row_shows_that_the_w
 
 #[tokio::test]
 async fn three_deadlocks_are_sent_again_in_place_and_a_fourth_is_unavailable() {
-    let scene = Scene::start().await;
+    let scene = Scene::at_once().await;
     scene.world.dataverse.fault(Fault::new(Effect::Deadlock).key("C1").times(3));
     scene.upsert("C1", &json!({ "firstname": "Ada" })).await.is_result(200, &about("C1", "applied", "upserted"));
     scene.world.dataverse.fault(Fault::new(Effect::Deadlock).key("C2").times(4));
@@ -160,7 +167,7 @@ async fn three_deadlocks_are_sent_again_in_place_and_a_fourth_is_unavailable() {
 
 #[tokio::test]
 async fn a_missing_privilege_is_unauthorized_and_costs_no_message() {
-    let scene = Scene::start().await;
+    let scene = Scene::at_once().await;
     let text = "Principal user is missing prvCreateContact privilege.";
     scene.refuse(1, "C1", Status::new(403, "0x80040220", text));
     let answer = scene.upsert("C1", &json!({ "firstname": "Ada" })).await;
@@ -170,21 +177,20 @@ async fn a_missing_privilege_is_unauthorized_and_costs_no_message() {
 
 #[tokio::test]
 async fn an_identity_that_gets_no_token_is_unauthorized_and_one_that_gets_no_answer_unavailable() {
-    let scene = Scene::start().await;
     for (status, reason) in [(403, "unauthorized"), (500, "unavailable")] {
+        let scene = Scene::at_once().await;
         let status = reqwest::StatusCode::from_u16(status).expect("a status");
         scene.world.identity.fault(identity::Fault::Status(status));
         let answer = scene.upsert("C1", &json!({ "firstname": "Ada" })).await;
         let detail = answer.is_retry(503, 10, &about("C1", "retry", reason));
         assert!(detail.starts_with("there is no Entra ID token"), "{detail}");
-        scene.world.identity.clear_faults();
+        assert_eq!(scene.world.dataverse.journal().len(), 0, "nothing was sent without a token");
     }
-    assert_eq!(scene.world.dataverse.journal().len(), 0, "nothing was sent without a token");
 }
 
 #[tokio::test]
 async fn a_lock_storage_that_refuses_fails_or_breaks_is_unavailable_and_nothing_is_written() {
-    let scene = Scene::start().await;
+    let scene = Scene::at_once().await;
     let answered = |code, error_code| storage::Effect::Status { code, error_code, retry_after: None };
     for (effect, detail) in [
         (answered(403, "AuthorizationFailure"), "the lock storage refuses access (403 AuthorizationFailure)"),

@@ -66,6 +66,7 @@ impl Scene {
             ("SSL_CERT_FILE", trust.0.to_str().expect("the temporary folder's name is text")),
             ("SYNC_HEADERS", &headers),
             ("LOCK_WAIT_SECONDS", "1"),
+            crate::AT_ONCE,
             ("RUST_LOG", filter),
         ];
         let handler = Running::in_world(&world, &settings).await;
@@ -104,6 +105,10 @@ impl Scene {
             self.strike(Effect::Status(Status::new(status, "", &format!("Not with {COLUMN} for {KEY}."))));
             self.post("upsert", KEY, reason).await;
         }
+        // Several failures without a success in between would be everybody's trouble.
+        self.post("upsert", KEY, "upserted").await;
+        // Twice: a first dropped connection is tried again.
+        self.strike(Effect::DropBefore);
         self.strike(Effect::DropBefore);
         self.post("upsert", &format!("{KEY}-5"), "unavailable").await;
         self.post("upsert", &format!("{KEY}-5"), "lock_busy").await;

@@ -1,0 +1,41 @@
+//! What an operator reads about the gate: one line when it closes, one when it opens, and none per message.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::state::Event;
+
+/// Writes the line; `waiting` messages stand before the gate.
+pub(super) fn log(event: &Event, waiting: usize) {
+    match event {
+        Event::Paused(delay) => warn!(
+            reason = "throttled",
+            retry_after_ms = millis(*delay),
+            waiting,
+            "Dataverse asks for a pause: nothing is sent until it is over"
+        ),
+        Event::Resumed(lasted) => info!(
+            reason = "throttled",
+            lasted_ms = millis(*lasted),
+            waiting,
+            "the pause is over: sending again, a few at first"
+        ),
+        Event::Held(trouble) => warn!(
+            reason = trouble.reason.code(),
+            problem = trouble.said,
+            waiting,
+            "messages wait in place: one at a time is tried until one succeeds"
+        ),
+        Event::Released(trouble, lasted) => info!(
+            reason = trouble.reason.code(),
+            lasted_ms = millis(*lasted),
+            waiting,
+            "it works again: the messages that waited go on, a few at first"
+        ),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

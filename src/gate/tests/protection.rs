@@ -1,0 +1,244 @@
+//! Several gates before one service with service protection, in simulated time, and a naive client beside them.
+//!
+//! The service is a model of
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#service-protection-api-limits>: sliding windows of
+//! requests and execution time, and a ceiling of requests at once, per user; a refused request counts too.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until};
+
+use super::*;
+
+/// Messages that each process has on its hands: more than it may send at once.
+const MESSAGES: usize = 60;
+
+/// A refusal costs the service little time.
+const REFUSAL: Duration = Duration::from_millis(10);
+
+const WARM_UP: Duration = Duration::from_mins(1);
+
+/// Twelve windows: what was saved up before the first one does not count for much.
+const LASTS: Duration = Duration::from_hours(1);
+
+/// What the sandbox's stand-in hints, too.
+const HINT: u32 = 8;
+
+/// The limits of one user at one server.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    window: Duration,
+    requests: usize,
+    execution: Duration,
+    at_once: usize,
+}
+
+/// The service's own.
+const DOCUMENTED: Limits =
+    Limits { window: Duration::from_mins(5), requests: 6_000, execution: Duration::from_mins(20), at_once: 52 };
+
+/// As if many servers shared the load: only what is in flight at once is limited.
+const AT_ONCE: Limits = Limits { requests: usize::MAX, execution: Duration::MAX, ..DOCUMENTED };
+
+#[derive(Debug)]
+struct Service {
+    limits: Limits,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    arrivals: VecDeque<Instant>,
+    spent: VecDeque<(Instant, Duration)>,
+    total: Duration,
+    inside: usize,
+    served: u32,
+    refused: u32,
+}
+
+impl Service {
+    fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, books: Mutex::default() })
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many were served, and refused.
+    fn so_far(&self) -> (u32, u32) {
+        let books = self.books();
+        (books.served, books.refused)
+    }
+
+    /// One request that takes `work`, or a refusal with the delay that it names.
+    async fn request(&self, work: Duration) -> Result<(), Duration> {
+        let refusal = self.books().arrive(&self.limits, Instant::now());
+        if let Some(delay) = refusal {
+            sleep(REFUSAL).await;
+            return Err(Duration::from_secs(delay.as_secs() + 1));
+        }
+        sleep(work).await;
+        self.books().leave(Instant::now(), work);
+        Ok(())
+    }
+
+    /// The requests that the limits allow in this time, where one takes `work` on average.
+    fn allowed(&self, time: Duration, work: Duration) -> f64 {
+        let Limits { window, requests, execution, at_once } = self.limits;
+        let count = |number: usize| u32::try_from(number).map_or(f64::INFINITY, f64::from);
+        let by_requests = count(requests) * time.div_duration_f64(window);
+        let by_execution = execution.div_duration_f64(window) * time.div_duration_f64(work);
+        let by_width = count(at_once) * time.div_duration_f64(work);
+        by_requests.min(by_execution).min(by_width)
+    }
+}
+
+impl Books {
+    fn arrive(&mut self, limits: &Limits, now: Instant) -> Option<Duration> {
+        while self.arrivals.front().is_some_and(|at| now - *at >= limits.window) {
+            self.arrivals.pop_front();
+        }
+        while let Some((_, work)) = self.spent.pop_front_if(|(at, _)| now - *at >= limits.window) {
+            self.total -= work;
+        }
+        self.arrivals.push_back(now);
+        let refusal = self.refusal(limits, now);
+        match refusal {
+            Some(_) => self.refused += 1,
+            None => self.inside += 1,
+        }
+        refusal
+    }
+
+    fn refusal(&self, limits: &Limits, now: Instant) -> Option<Duration> {
+        if let Some(excess) = self.arrivals.len().checked_sub(limits.requests).filter(|excess| *excess > 0) {
+            return Some(self.arrivals[excess] + limits.window - now);
+        }
+        if self.total >= limits.execution {
+            let mut total = self.total;
+            let freeing = self.spent.iter().find(|(_, work)| {
+                total -= *work;
+                total < limits.execution
+            });
+            return freeing.map(|(at, _)| *at + limits.window - now);
+        }
+        (self.inside >= limits.at_once).then_some(limits.window / 60)
+    }
+
+    fn leave(&mut self, now: Instant, work: Duration) {
+        self.inside -= 1;
+        self.served += 1;
+        self.spent.push_back((now, work));
+        self.total += work;
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    /// Served, of what the limits allow.
+    used: f64,
+    /// Refused after the first minute, of all that was sent.
+    refused: f64,
+}
+
+/// A run of [`LASTS`]: processes that share one user, and how long a request takes.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    limits: Limits,
+    work: Duration,
+    processes: usize,
+    seed: u64,
+}
+
+impl Run {
+    /// Plays it with `messages` that each process has on its hands, all the time.
+    fn play<M: Future<Output = ()> + Send + 'static>(
+        self,
+        message: impl Fn(Arc<Gate>, Arc<Service>, Self) -> M,
+    ) -> Share {
+        fastrand::seed(self.seed);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime without I/O").block_on(async {
+            let (service, begun) = (Service::new(self.limits), Instant::now());
+            let mut messages = JoinSet::new();
+            for _ in 0..self.processes {
+                let gate = Arc::new(Gate::new(52));
+                for _ in 0..MESSAGES {
+                    messages.spawn(message(gate.clone(), service.clone(), self));
+                }
+            }
+            sleep_until(begun + WARM_UP).await;
+            let (served, refused) = service.so_far();
+            sleep_until(begun + LASTS).await;
+            let (all_served, all_refused) = service.so_far();
+            messages.abort_all();
+            while let Some(ended) = messages.join_next().await {
+                assert!(ended.is_err_and(|error| error.is_cancelled()), "no message ends by itself");
+            }
+            let (late_served, late_refused) = (all_served - served, all_refused - refused);
+            Share {
+                used: f64::from(all_served) / service.allowed(LASTS, self.work),
+                refused: f64::from(late_refused) / f64::from(late_served + late_refused),
+            }
+        })
+    }
+
+    /// From half of the mean to one and a half.
+    fn some_work(self) -> Duration {
+        self.work.mul_f64(0.5 + fastrand::f64())
+    }
+}
+
+async fn through_the_gate(gate: Arc<Gate>, service: Arc<Service>, run: Run) {
+    loop {
+        let mut visit = visit(&gate, Instant::now() + LASTS, false);
+        loop {
+            let permit = visit.enter().await.expect("its patience outlasts the run");
+            match service.request(run.some_work()).await {
+                Ok(()) => break permit.succeeded(Some(HINT)),
+                Err(delay) => permit.throttled(Some(delay)),
+            }
+        }
+    }
+}
+
+/// Waits as it is told, but each message for itself.
+async fn naively(_: Arc<Gate>, service: Arc<Service>, run: Run) {
+    loop {
+        if let Err(delay) = service.request(run.some_work()).await {
+            sleep(delay).await;
+        }
+    }
+}
+
+fn assert_share(run: Run, least_used: f64) {
+    let share = run.play(through_the_gate);
+
+    assert!(share.used >= least_used && share.refused <= 0.01, "{run:?}: {share:?}");
+}
+
+#[test]
+fn gates_that_share_a_user_get_nine_tenths_of_what_the_limits_allow_with_few_refusals() {
+    // The last is the hardest: eight processes of which only four may have a request in flight all the time.
+    for (millis, processes, seed) in [(100, 1, 1), (200, 3, 2), (500, 3, 3), (1_000, 3, 4), (1_000, 8, 5)] {
+        assert_share(Run { limits: DOCUMENTED, work: Duration::from_millis(millis), processes, seed }, 0.9);
+    }
+}
+
+#[test]
+fn where_only_requests_at_once_are_limited_hardly_more_is_lost_than_the_pauses() {
+    for (processes, seed) in [(1, 1), (3, 2), (8, 3)] {
+        assert_share(Run { limits: AT_ONCE, work: Duration::from_secs(1), processes, seed }, 0.85);
+    }
+}
+
+#[test]
+fn a_client_whose_messages_wait_each_for_themselves_is_refused_half_the_time_and_gets_half() {
+    let run = Run { limits: DOCUMENTED, work: Duration::from_millis(200), processes: 3, seed: 1 };
+    let share = run.play(naively);
+    assert!(share.refused > 0.3 && share.used < 0.7, "{share:?}");
+}

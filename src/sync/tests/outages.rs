@@ -1,0 +1,253 @@
+//! What time or an operator mends: the message waits in place, holds nothing meanwhile, and goes again.
+
+use tokio::time::sleep;
+
+use super::*;
+use crate::lock::Locks as _;
+use crate::lock::memory::{Fault as StorageFault, Request};
+
+const UPSERTED: Answer = Answer::Wrote(Written::Upserted);
+
+/// A queue message that may wait for long.
+const PATIENT: Delivery = Delivery { patience: Duration::from_mins(8), ..FIRST };
+
+/// A caller who waits for the answer.
+const CALL: Delivery = Delivery { patience: Duration::from_secs(20), is_call: true, ..FIRST };
+
+fn no_token(refused: bool) -> Answer {
+    Answer::Fails(Fault::NoToken { refused, problem: "nobody answered".to_owned() })
+}
+
+fn row(number: u32) -> Record {
+    contact(&json!({ "key": { "employeeid": format!("E{number}") } }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_will_pass_is_waited_out_in_place_and_the_record_goes_again() {
+    for answer in [
+        Answer::wait(503, None),
+        Answer::wait(429, Some(SECOND)),
+        Answer::wait(429, None),
+        Answer::refused(401, 0x8004_0277),
+        Answer::refused(403, 0x8004_0220),
+        Answer::lost(false),
+        no_token(true),
+        no_token(false),
+    ] {
+        let world = World::new([answer.clone(), answer.clone(), UPSERTED]);
+        assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted, "{answer:?}");
+        assert_eq!(world.locks.count(Request::Release), 3, "no lease is held meanwhile: {answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lock_storage_that_fails_is_waited_out_too() {
+    let world = World::new([UPSERTED]);
+    world.locks.fail(Request::Acquire, [StorageFault::Refused, StorageFault::Unreachable]);
+    assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waiting_does_not_mend_ends_at_once() {
+    let missing_parent = Answer::refused(404, MISSING);
+    for (answers, reason) in [
+        (vec![missing_parent], Reason::ParentMissing),
+        (vec![Answer::refused(412, STALE)], Reason::Conflict),
+        (vec![Answer::refused(400, 0x8004_4331)], Reason::InvalidData),
+    ] {
+        let begun = Instant::now();
+        let world = World::new(answers);
+        assert_eq!(world.reason(&bound_contact("upsert"), PATIENT).await, reason);
+        assert_eq!(begun.elapsed(), Duration::ZERO, "{}", reason.code());
+    }
+    let world = World::new([]);
+    let _rival = world.locks.ask(&LockName::new(contact(&json!({})).key.lock_name("contacts"))).await;
+    assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::LockBusy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_patience_counts_from_when_the_message_came_over_all_its_tries() {
+    let world = World::new((0..100).map(|_| Answer::wait(503, None)));
+    let begun = Instant::now();
+    let outcome = world.sync.settle(&contact(&json!({})), PATIENT).await;
+    assert_eq!((outcome.reason, begun.elapsed()), (Reason::Unavailable, PATIENT.patience));
+    assert_eq!(outcome.dataverse.and_then(|answer| answer.status), Some(503), "the reason that it last met");
+    let tries = 100 - world.store.answers_left();
+    assert!((16..40).contains(&tries), "{tries}: twice as long each time, up to half a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_goes_when_waiting_will_not_do_and_is_told_when_to_come_back() {
+    let world = World::new([Answer::wait(429, Some(42 * SECOND))]);
+    let begun = Instant::now();
+    let outcome = world.sync.settle(&contact(&json!({})), CALL).await;
+    assert_eq!((outcome.reason, outcome.retry_after), (Reason::Throttled, Some(42 * SECOND)));
+    sleep(SECOND).await;
+    let next = world.sync.settle(&contact(&json!({})), CALL).await;
+    let rest = next.retry_after.expect("the gate knows");
+    assert_eq!((next.reason, begun.elapsed()), (Reason::Throttled, SECOND), "at once");
+    assert!((41 * SECOND..51 * SECOND).contains(&rest), "{rest:?}");
+    assert_eq!(next.detail.as_deref(), Some("Dataverse asked for a pause that is not over"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_closes_the_gate_for_all_and_nobody_asks_for_a_lock_meanwhile() {
+    let throttled_write = vec![Answer::wait(429, Some(30 * SECOND))];
+    let throttled_read = vec![Answer::refused(412, DUPLICATE), Answer::wait(429, Some(30 * SECOND))];
+    for answers in [throttled_write, throttled_read] {
+        let world = World::new(answers.into_iter().chain([UPSERTED]));
+        assert_eq!(world.settle(&contact(&json!({}))).await.reason, Reason::Throttled);
+        let locked = world.locks.count_all();
+        assert_eq!(world.sync.settle(&contact(&json!({})), CALL).await.reason, Reason::Throttled);
+        assert_eq!((world.store.answers_left(), world.locks.count_all()), (1, locked), "nobody was asked");
+        let begun = Instant::now();
+        assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted);
+        assert!((30 * SECOND..37 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_token_nobody_else_tries_and_all_are_told_why() {
+    let world = World::new([no_token(true)]);
+    let first = world.settle(&row(1)).await;
+    let second = world.sync.settle(&row(2), FIRST).await;
+    assert_eq!((first.reason, second.reason), (Reason::Unauthorized, Reason::Unauthorized));
+    let detail = "not tried, because others fail: there is no Entra ID token: nobody answered";
+    assert_eq!(second.detail.as_deref(), Some(detail));
+    assert!(second.retry_after.is_some_and(|rest| rest <= SECOND), "when the next probe is due");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_without_a_privilege_does_not_hold_the_others_up() {
+    let refused = || Answer::refused(403, 0x8004_0220);
+    let world = World::new([refused(), refused(), refused(), refused(), UPSERTED]);
+    for number in 1..=4 {
+        assert_eq!(world.settle(&row(number)).await.reason, Reason::Unauthorized);
+    }
+    assert_eq!(world.reason(&contact(&json!({ "table": "accounts" })), FIRST).await, Reason::Upserted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_lets_one_message_at_a_time_try_and_all_end_well() {
+    let down = (0..7).map(|_| Answer::wait(503, None));
+    let world = World::new(down.chain((0..10).map(|_| UPSERTED)));
+    let records: Vec<_> = (0..10).map(row).collect();
+    let outcomes = futures::future::join_all(records.iter().map(|record| world.sync.settle(record, PATIENT))).await;
+    assert!(outcomes.iter().all(|outcome| outcome.reason == Reason::Upserted));
+    assert_eq!(world.store.answers_left(), 0, "seven tries in all while it was down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_of_unknown_fate_goes_again_when_its_lease_has_lapsed_and_not_before() {
+    let world = World::new([Answer::wait(504, None), Answer::NoRow, UPSERTED]);
+    let begun = Instant::now();
+    assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted);
+    assert!((15 * SECOND..17 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert_eq!(world.locks.count(Request::Release), 1, "the first lease lapsed by itself");
+}
+
+/// A slow write that ends without an answer: the lease was renewed, and lapses from its last renewal on.
+#[tokio::test(start_paused = true)]
+async fn the_lease_lapses_from_its_last_renewal_on() {
+    let silence = Fault::NoAnswer { sent: true, problem: "no answer in time" };
+    let world = World::new([Answer::SlowlyFails(20 * SECOND, silence), Answer::NoRow, UPSERTED]);
+    let begun = Instant::now();
+    assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted);
+    assert!((30 * SECOND..37 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_does_not_wait_for_a_lease_that_lapses_after_its_patience() {
+    let world = World::new([Answer::wait(504, None), Answer::NoRow]);
+    let begun = Instant::now();
+    let hurried = Delivery { patience: 10 * SECOND, ..CALL };
+    assert_eq!(world.reason(&contact(&json!({})), hurried).await, Reason::Unavailable);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_may_have_been_made_by_its_own_first_try_is_ours_when_it_meets_its_row() {
+    let create = contact(&json!({ "operation": "create" }));
+    let meets_its_row = || [Answer::refused(412, DUPLICATE), Answer::Row(r#"{"firstname":"Ada"}"#)];
+    let unknown = [Answer::lost(true)].into_iter().chain(meets_its_row());
+    assert_eq!(World::new(unknown).reason(&create, PATIENT).await, Reason::AlreadyWritten);
+    let known = [Answer::wait(503, None)].into_iter().chain(meets_its_row());
+    assert_eq!(World::new(known).reason(&create, PATIENT).await, Reason::Exists, "the first try made nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_connection_drops_is_sent_again_once_under_the_same_lease_which_then_lapses() {
+    for (operation, answer, reason) in [
+        ("upsert", UPSERTED, Reason::Upserted),
+        ("update", Answer::Wrote(Written::Updated), Reason::Updated),
+        ("delete", Answer::Wrote(Written::Deleted), Reason::Deleted),
+        // The first of the two has done it.
+        ("delete", Answer::refused(404, MISSING), Reason::Deleted),
+        ("update", Answer::refused(404, MISSING), Reason::NotFound),
+        ("upsert", Answer::refused(400, 0x8004_4331), Reason::InvalidData),
+    ] {
+        let world = World::new([Answer::lost(true), answer]);
+        let begun = Instant::now();
+        assert_eq!(world.reason(&contact(&json!({ "operation": operation })), FIRST).await, reason);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!((world.locks.count(Request::Acquire), world.locks.count(Request::Release)), (1, 0), "{operation}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_drops_late_is_not_tried_again_in_place() {
+    let silence = Fault::NoAnswer { sent: true, problem: "no answer in time" };
+    let world = World::new([Answer::SlowlyFails(30 * SECOND, silence), Answer::NoRow]);
+    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_gate_is_told_apart_from_a_closed_one() {
+    let mut world = World::new([Answer::Hangs]);
+    world.sync.gate = Gate::new(1);
+    world.sync.locks = None;
+    let record = contact(&json!({}));
+    let mut stuck = Box::pin(world.settle(&record));
+    assert!(stuck.as_mut().now_or_never().is_none());
+    let begun = Instant::now();
+    let outcome = world.sync.settle(&record, CALL).await;
+    assert_eq!((outcome.reason, begun.elapsed()), (Reason::Throttled, CALL.patience));
+    assert_eq!(outcome.detail.as_deref(), Some("too many requests are under way, and none ended in time"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_long_for_a_lock_lends_its_place_to_others() {
+    let mut world = World::new([UPSERTED, UPSERTED]);
+    world.sync.gate = Gate::new(1);
+    let (contested, free) = (row(1), row(2));
+    let rival = world.locks.ask(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
+    let crate::lock::Asked::Granted(rival) = rival else { panic!("nobody else is here") };
+    let begun = Instant::now();
+    let others = async {
+        sleep(SECOND / 10).await;
+        let reason = world.sync.settle(&free, CALL).await.reason;
+        assert_eq!((reason, begun.elapsed()), (Reason::Upserted, SECOND / 10));
+        world.locks.release(rival).await;
+    };
+    let (outcome, ()) = tokio::join!(world.sync.settle(&contested, CALL), others);
+    assert_eq!(outcome.reason, Reason::Upserted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_comes_while_the_gate_is_closed_is_given_back_and_asked_for_again() {
+    let world = World::new([Answer::wait(429, Some(10 * SECOND)), UPSERTED]);
+    let (contested, throttled) = (row(1), row(2));
+    let rival = world.locks.ask(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
+    let crate::lock::Asked::Granted(rival) = rival else { panic!("nobody else is here") };
+    let begun = Instant::now();
+    let others = async {
+        sleep(SECOND / 10).await;
+        assert_eq!(world.settle(&throttled).await.reason, Reason::Throttled);
+        world.locks.release(rival).await;
+        sleep(3 * SECOND).await;
+        assert!(!world.locks.is_held(&LockName::new(contested.key.lock_name("contacts"))), "none waits with a lease");
+    };
+    let (outcome, ()) = tokio::join!(world.sync.settle(&contested, PATIENT), others);
+    assert_eq!(outcome.reason, Reason::Upserted);
+    assert!(begun.elapsed() >= 10 * SECOND);
+}

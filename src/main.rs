@@ -123,13 +123,16 @@ async fn dead_letters(arguments: letters::arguments::Arguments) -> ExitCode {
     }
 }
 
-/// Cancelled by the first signal; the second one ends the process where it stands.
+/// Cancelled by the first signal, or when the terminal is gone; a second signal ends the process where it stands.
 fn stop_token() -> std::io::Result<CancellationToken> {
-    let first = stop_requested()?;
+    let (first, gone) = (stop_requested()?, terminal_gone()?);
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
-        first.await;
+        tokio::select! {
+            () = first => {}
+            () = gone => {}
+        }
         stop.cancel();
         // Made now: one that was made before would have seen the first signal too.
         if let Ok(second) = stop_requested() {
@@ -194,6 +197,25 @@ fn stop_requested() -> std::io::Result<impl Future<Output = ()> + Send + 'static
     let mut interrupted = tokio::signal::windows::ctrl_c()?;
     Ok(async move {
         interrupted.recv().await;
+    })
+}
+
+/// The session ended, such as a connection by SSH.
+#[cfg(unix)]
+fn terminal_gone() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hung_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        hung_up.recv().await;
+    })
+}
+
+/// The window was closed.
+#[cfg(windows)]
+fn terminal_gone() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut closed = tokio::signal::windows::ctrl_close()?;
+    Ok(async move {
+        closed.recv().await;
     })
 }
 

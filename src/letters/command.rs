@@ -12,7 +12,7 @@ use super::desk::Desk;
 use super::filter::Filter;
 use super::found::moment;
 use super::pass::{End, Selection, read};
-use super::progress::Progress;
+use super::progress::{Progress, say};
 use super::queue::Error;
 use super::report::{Listed, Report};
 use super::sweep::Sweep;
@@ -103,9 +103,9 @@ impl Work {
     async fn finish(&mut self, matching: u64, end: &End) -> Report {
         let held = u64::try_from(self.sweep.held()).expect("usize fits u64");
         if matches!(end, End::Stopped) && held > 0 {
-            eprintln!("interrupted: giving {held} letters back; again, and they come back by themselves");
+            say(&format!("interrupted: giving {held} letters back; a second time, and they come back by themselves\n"));
         }
-        let mut progress = Progress::begin("given back", held);
+        let mut progress = if held > 0 { Progress::begin("given back", held) } else { Progress::nothing() };
         let still_hidden = self.sweep.give_back(|| progress.add(1)).await;
         let mut report = Report {
             queue: self.sweep.queue().name().to_owned(),
@@ -120,7 +120,7 @@ impl Work {
         };
         report.ended(end);
         if let Some(problem) = &report.problem {
-            eprintln!("error: {}, queue {}: {problem}", self.desk.name(), report.queue);
+            say(&format!("error: {}, queue {}: {problem}\n", self.desk.name(), report.queue));
         }
         report
     }
@@ -171,7 +171,7 @@ async fn show(show: Show, lookup: &dyn Fn(&str) -> Option<String>, stop: &Cancel
     progress.end();
     let end = lines.finish(end);
     let report = work.finish(matching, &end).await;
-    eprint!("{}", report.in_words());
+    say(&report.in_words());
     Ok(report.is_good())
 }
 
@@ -194,7 +194,7 @@ async fn export(
     let report = work.finish(matching, &end).await;
     match export.output {
         Some(_) => print_either(export.place.json, &report, &report.in_words())?,
-        None => eprint!("{}", report.in_words()),
+        None => say(&report.in_words()),
     }
     Ok(report.is_good())
 }

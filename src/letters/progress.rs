@@ -1,6 +1,8 @@
 //! How far a long command is: a bar on a terminal, a line now and then where there is none. On stderr, always.
+//!
+//! That nobody reads it any more is no reason to stop in the middle.
 
-use std::io::{IsTerminal as _, stderr};
+use std::io::{IsTerminal as _, Write as _, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -42,7 +44,7 @@ impl Progress {
         match &self.shown {
             Shown::Bar(bar) => bar.set_position(self.done),
             Shown::Lines if self.done / LINE_EVERY > before => {
-                eprintln!("{}: {} of about {}", self.doing, self.done, self.total);
+                say(&format!("{}: {} of about {}\n", self.doing, self.done, self.total));
             }
             Shown::Lines | Shown::Nothing => {}
         }
@@ -60,6 +62,12 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Words for the operator, to stderr; a stderr that is gone is passed over.
+pub fn say(words: &str) {
+    let mut out = stderr().lock();
+    let _ = out.write_all(words.as_bytes()).and_then(|()| out.flush());
 }
 
 fn bar(doing: &'static str, total: u64) -> ProgressBar {

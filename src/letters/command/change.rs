@@ -10,7 +10,7 @@ use super::{Failure, Work, count, failed, print_listed};
 use crate::letters::arguments;
 use crate::letters::discard::{agreed, discard};
 use crate::letters::pass::{End, read};
-use crate::letters::progress::Progress;
+use crate::letters::progress::{Progress, say};
 use crate::letters::replay::Replay;
 use crate::letters::report::{DropLine, ReplayLine};
 use crate::letters::sweep::Deleted;
@@ -32,14 +32,14 @@ pub(super) async fn replay(
     if replay.dry_run {
         let (tally, report) = count(&mut work, &stop).await;
         print_listed(&report, &tally, json)?;
-        eprintln!("dry run: nothing was put on {}", replay.to);
+        say(&format!("dry run: nothing was put on {}\n", replay.to));
         return Ok(report.is_good());
     }
     let progress = work.progress("replayed");
     let (result, end) = Replay::new(to, replay.rate, stop, progress).run(&mut work.sweep, &work.selection).await;
     let report = work.finish(result.matching, &end).await;
     if let Some(problem) = &result.problem {
-        eprintln!("error: a letter could not be replayed: {problem}");
+        say(&format!("error: a letter could not be replayed: {problem}\n"));
     }
     let line = ReplayLine::new(&report, &replay.to, &result);
     print_either(json, &line, &line.in_words())?;
@@ -64,7 +64,7 @@ pub(super) async fn drop(
         End::Stopped | End::Queue(_) | End::Output(_) => (Deleted::default(), end),
         End::All | End::Enough if ids.is_empty() => (Deleted::default(), end),
         End::All | End::Enough => {
-            eprint!("{tally}");
+            say(&tally.to_string());
             if drop.yes || confirmed(&mut work, matching, stop).await {
                 let mut progress = Progress::begin("dropped", matching);
                 let (deleted, fault) = discard(&mut work.sweep, &ids, stop, &mut progress).await;
@@ -101,10 +101,10 @@ async fn gather(work: &mut Work, stop: &CancellationToken) -> Gathered {
 }
 
 async fn confirmed(work: &mut Work, letters: u64, stop: &CancellationToken) -> bool {
-    eprint!("Drop these {letters} letters for good? Type yes: ");
+    say(&format!("Drop these {letters} letters for good? Type yes: "));
     let agreed = agreed(&mut work.sweep, stop).await;
     if !agreed {
-        eprintln!("nothing is dropped");
+        say("nothing is dropped\n");
     }
     agreed
 }

@@ -91,6 +91,59 @@ async fn a_replay_of_a_thousand_letters_interrupted_twice_loses_none_and_puts_at
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_is_killed_while_no_copy_is_answered_loses_none() {
+    for (effect, copies) in
+        [(Effect::Hang(Duration::from_hours(1)), 1), (Effect::SlowAnswer(Duration::from_hours(1)), 2)]
+    {
+        let scene = Scene::new().await;
+        for number in 0..UNDER_WAY {
+            scene.letter(&record("contacts", &number.to_string())).await;
+        }
+        let begun = scene.storage.counts().put_message;
+        scene.storage.fault(Fault::until_cleared(Op::PutMessage, effect.clone()));
+        let mut replay = scene.start(&["replay"]);
+        wait_until("all are stuck", async || scene.storage.counts().put_message - begun == UNDER_WAY).await;
+        signal(&replay, "KILL").await;
+        replay.wait().await.expect("it is dead");
+        scene.storage.clear_faults();
+        assert_eq!(scene.storage.reveal_messages(POISON_QUEUE) as u64, UNDER_WAY, "{effect:?}: every letter is there");
+        assert_eq!(scene.run(&["replay"]).await.code, Some(0));
+        let mut times = BTreeMap::new();
+        for text in scene.messages().await {
+            *times.entry(text).or_insert(0) += 1;
+        }
+        assert!(
+            times.len() as u64 == UNDER_WAY && times.values().all(|times| *times == copies),
+            "{effect:?}: {times:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_is_a_signal_too_and_nobody_reading_the_progress_is_no_fault() {
+    let scene = Scene::new().await;
+    for number in 0..40 {
+        scene.letter(&record("contacts", &number.to_string())).await;
+    }
+    scene.storage.fault(Fault::until_cleared(Op::PutMessage, Effect::Slow(Duration::from_millis(200))));
+    let mut replay = scene.start(&["replay", "--json"]);
+    drop(replay.stderr.take());
+    wait_until("some are back", async || scene.storage.counts().delete_message > 0).await;
+    signal(&replay, "HUP").await;
+    let replay: Told = replay.wait_with_output().await.expect("it ends").into();
+    scene.storage.clear_faults();
+    let line = replay.json();
+    assert_eq!(
+        (replay.code, &line["interrupted"], &line["stillHidden"]),
+        (Some(1), &json!(true), &json!(0)),
+        "{replay:?}"
+    );
+    let left = scene.visible().await.len();
+    assert_eq!(left + scene.messages().await.len(), 40);
+    assert!(left > 0, "it came in the middle");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_is_interrupted_gives_back_what_it_read() {
     let (scene, _) = thousand().await;
     let begun = scene.storage.counts().get_messages;

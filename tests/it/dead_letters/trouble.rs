@@ -9,6 +9,7 @@ use dataverse_sync::letters::desk::Desk;
 use dataverse_sync::letters::encoding::Encoding;
 use dataverse_sync::letters::sweep::Sweep;
 use sandbox::storage::{Effect, Fault, Op};
+use sandbox::world::POISON_QUEUE;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -139,6 +140,19 @@ async fn an_answer_that_is_lost_is_repeated_and_counted_only_where_it_can_make_t
         assert_eq!(scene.messages().await.len(), copies, "{op:?} {effect:?}");
         assert_eq!(scene.visible().await.len(), 0);
     }
+}
+
+#[tokio::test]
+async fn letters_whose_answer_was_lost_are_missed_and_said_to_be() {
+    let scene = Scene::new().await;
+    for number in 0..40 {
+        scene.letter(&record("contacts", &number.to_string())).await;
+    }
+    scene.storage.fault(Fault::once(Op::GetMessages, Effect::DropAfter));
+    let told = scene.run(&["list"]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.stdout.contains("8 letters seen, 8 of them meant; the service counts about 40."), "{told:?}");
+    assert_eq!(scene.storage.reveal_messages(POISON_QUEUE), 32, "they come back by themselves");
 }
 
 #[tokio::test]

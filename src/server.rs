@@ -51,21 +51,30 @@ const INVOCATION_ID: &str = "x-azure-functions-invocationid";
 struct Edge {
     sync: Arc<Sync>,
     tasks: TaskTracker,
-    hold: Duration,
+    terms: Terms,
 }
 
-/// Serves on `listener` until `shutdown` ends, then drains. `hold` is the longest wait in place of a queue message.
+/// What the host grants a queue message.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// The longest wait in place.
+    pub hold: Duration,
+    /// How often it is delivered, if that is known.
+    pub most_deliveries: Option<u32>,
+}
+
+/// Serves on `listener` until `shutdown` ends, then drains.
 ///
 /// # Errors
 /// When the listener fails.
 pub async fn run(
     listener: TcpListener,
     sync: Sync,
-    hold: Duration,
+    terms: Terms,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let tasks = TaskTracker::new();
-    let edge = Edge { sync: Arc::new(sync), tasks: tasks.clone(), hold };
+    let edge = Edge { sync: Arc::new(sync), tasks: tasks.clone(), terms };
     let (stop, stopping) = oneshot::channel();
     let shutdown = async move {
         shutdown.await;
@@ -123,7 +132,7 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
             return respond::queue(Answer::Failed { phrase: "retry/internal not an invocation".to_owned() });
         }
     };
-    let delivery = Delivery { attempts: invocation.dequeue_count, patience: edge.hold };
+    let delivery = edge.queue_delivery(invocation.dequeue_count);
     let message = Bytes::from(invocation.message.clone());
     let outcome = edge.settle("SyncQueue", id.clone(), message, delivery).await;
     respond::queue(Answer::new(&outcome, &invocation.message, &id, OffsetDateTime::now_utc()))
@@ -175,8 +184,14 @@ fn invocation_id(headers: &HeaderMap) -> String {
 }
 
 impl Edge {
+    fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
+        let Terms { hold, most_deliveries } = self.terms;
+        let last = attempts.zip(most_deliveries).is_some_and(|(attempts, most)| attempts >= most);
+        Delivery { attempts, last, patience: hold }
+    }
+
     fn http_delivery(&self) -> Delivery {
-        Delivery { attempts: Some(1), patience: self.hold.min(HTTP_PATIENCE) }
+        Delivery { attempts: Some(1), last: false, patience: self.terms.hold.min(HTTP_PATIENCE) }
     }
 
     /// Runs one message to its end, whoever still waits for it.
@@ -189,6 +204,7 @@ impl Edge {
                 attempts: delivery.attempts,
                 ..Outcome::new(Reason::Internal).detail("the handler panicked")
             });
+            let outcome = if delivery.last { outcome.for_the_last_time() } else { outcome };
             report(function, &id, &outcome, begun.elapsed());
             outcome
         };
@@ -250,6 +266,7 @@ fn report(function: &str, id: &str, outcome: &Outcome, took: Duration) {
             key_hash,
             message_id,
             attempt,
+            last_attempt = outcome.last_attempt.then_some(true),
             duration_ms,
             status,
             code,

@@ -3,11 +3,16 @@
 //! It knows two seams, locks and store, and asks [`crate::classify`] what a failure means. Nothing is cancelled halfway: the
 //! caller runs this in a task of its own.
 
+mod first_seen;
+mod grave;
 mod order;
+mod versioned;
 mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tracing::warn;
 
 use crate::classify;
 use crate::dataverse::{Fault, Store};
@@ -16,7 +21,10 @@ use crate::lock::local::{Acquired, Local};
 use crate::lock::{self, Lease, LockName};
 use crate::outcome::{Outcome, Reason};
 use crate::record::{OnConflict, Record};
+use grave::Grave;
 use write::Writer;
+
+pub use first_seen::FirstSeen;
 
 /// How much of a key's hash is shown in logs and reason phrases.
 const HASH_SHOWN: usize = 12;
@@ -34,6 +42,8 @@ pub struct Sync {
     pub on_conflict: OnConflict,
     /// The column that holds a record's version.
     pub version_column: Option<String>,
+    /// Service codes that the table does not know.
+    pub unknown_codes: FirstSeen,
 }
 
 /// How a record came here.
@@ -41,6 +51,8 @@ pub struct Sync {
 pub struct Delivery {
     /// How often it was delivered, this time included, if that is known.
     pub attempts: Option<u32>,
+    /// Whether the host will not deliver it again.
+    pub last: bool,
     /// How long it may wait in place.
     pub patience: Duration,
 }
@@ -82,6 +94,7 @@ impl Sync {
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
         let name = record.key.lock_name(&record.table);
         let end = self.pass(record, LockName::new(&*name), delivery).await;
+        self.tell_unknown_code(end.fault.as_deref());
         if let (Reason::Throttled, Some(delay)) = (end.reason, end.fault.as_ref().and(end.retry_after)) {
             self.gate.pause(delay);
         }
@@ -95,6 +108,15 @@ impl Sync {
         outcome.key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN)).map(str::to_owned);
         outcome.retry_after = outcome.retry_after.map(|usual| end.retry_after.unwrap_or(usual));
         outcome
+    }
+
+    /// The status decided where the table has no such code, and may have decided wrongly: somebody should look, once.
+    fn tell_unknown_code(&self, fault: Option<&Fault>) {
+        let Some(Fault::Answered { status, code: Some(code), .. }) = fault else { return };
+        if !classify::is_known(*code) && self.unknown_codes.is_new(*code) {
+            let code = format!("{code:#010x}");
+            warn!(status, code, "Dataverse answered with a code that is not in the table, so its status decided");
+        }
     }
 
     async fn pass(&self, record: &Record, name: LockName, delivery: Delivery) -> End {
@@ -113,7 +135,8 @@ impl Sync {
     }
 }
 
-async fn under_lease(locks: &Local, mut lease: Lease, writer: Writer<'_>) -> End {
+async fn under_lease<'a>(locks: &'a Local, mut lease: Lease, mut writer: Writer<'a>) -> End {
+    writer.grave = Some(Grave::new(locks, &lease));
     match locks.hold(&mut lease, writer.run()).await {
         // The write may still be under way: nobody else gets the lock before it has run out.
         Ok(end) if end.fate_unknown => end,

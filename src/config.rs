@@ -10,7 +10,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::{Host, Url};
 
-use crate::connection::Address;
+use crate::connection::{Address, Service};
 use crate::identity::Choice;
 use crate::record::OnConflict;
 
@@ -52,6 +52,11 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.variable, self.text)
     }
+}
+
+/// A setting without blanks around it; an empty one counts as not set.
+pub fn meant(lookup: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
 /// Everything the program needs to know.
@@ -111,7 +116,7 @@ impl Config {
     /// # Errors
     /// Every problem, in the order of the README's table.
     pub fn from_settings(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let lookup = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let lookup = |name: &str| meant(lookup, name);
         let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
         let url = reader.dataverse_url();
         let api_version = reader.api_version();
@@ -201,7 +206,7 @@ impl Reader<'_> {
             self.problem("LOCK_MODE", "must be lease or off");
         }
         let name = self.get("LOCK_STORAGE").unwrap_or_else(|| "AzureWebJobsStorage".to_owned());
-        match Address::resolve(&name, self.lookup) {
+        match Address::resolve(Service::Blob, &name, self.lookup) {
             Ok(address) => Some(LockSettings { address, container, life, wait }),
             Err(problem) => {
                 self.problems.push(problem);

@@ -24,6 +24,7 @@
 //! - [`host`]: the custom-handler envelope.
 //! - [`server`]: routes, tracked tasks, drain.
 //! - [`config`], [`identity`], [`connection`], [`telemetry`]: what `main` puts together.
+//! - [`letters`]: `handler dead-letters`, for the operator; the serving path knows nothing of it.
 //!
 //! A module uses only what stands above it in this list. Facts flow up, and the verdict is made once, in [`classify`].
 
@@ -34,6 +35,7 @@ pub mod dataverse;
 pub mod gate;
 pub mod host;
 pub mod identity;
+pub mod letters;
 pub mod lock;
 pub mod outcome;
 pub mod record;

@@ -1,22 +1,25 @@
-//! The executable `handler`: settings in, the parts put together, served until SIGTERM.
+//! The executable `handler`: settings in, the parts put together, served until SIGTERM. Its commands are for operators.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use azure_core::credentials::TokenCredential;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use dataverse_sync::config::{Config, Problem};
 use dataverse_sync::connection::Connection;
 use dataverse_sync::dataverse::client::{self, Client};
 use dataverse_sync::gate::Gate;
 use dataverse_sync::identity::Identity;
+use dataverse_sync::letters;
+use dataverse_sync::letters::command::Failure;
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local::Local;
 use dataverse_sync::server::Terms;
 use dataverse_sync::sync::{FirstSeen, Sync};
 use dataverse_sync::{host, server, telemetry};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// Settings that are missing or wrong; the host would only start the same again.
@@ -27,7 +30,15 @@ const EXIT_SETTINGS: u8 = 2;
 /// Without a command it serves: the Functions host starts it that way and passes the port in FUNCTIONS_CUSTOMHANDLER_PORT.
 #[derive(Parser)]
 #[command(version, after_help = SETTINGS)]
-struct Arguments {}
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    DeadLetters(letters::arguments::Arguments),
+}
 
 const SETTINGS: &str = "\
 Settings are environment variables (app settings in Azure, Values in local.settings.json):
@@ -55,9 +66,18 @@ Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments {} = Arguments::parse();
-    let lookup = |name: &str| std::env::var(name).ok();
-    let config = match (Config::from_settings(&lookup), telemetry::filter(&lookup)) {
+    match Arguments::parse().command {
+        None => handle().await,
+        Some(Command::DeadLetters(arguments)) => dead_letters(arguments).await,
+    }
+}
+
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+async fn handle() -> ExitCode {
+    let config = match (Config::from_settings(&setting), telemetry::filter(&setting)) {
         (Ok(config), Ok(filter)) => {
             telemetry::start(filter);
             config
@@ -76,12 +96,65 @@ async fn main() -> ExitCode {
     }
 }
 
+async fn dead_letters(arguments: letters::arguments::Arguments) -> ExitCode {
+    match telemetry::filter(&setting) {
+        Ok(filter) => telemetry::start_on_stderr(filter),
+        Err(problem) => return complain(&[problem]),
+    }
+    install_tls();
+    let stop = match stop_token() {
+        Ok(stop) => stop,
+        Err(error) => {
+            eprintln!("error: listening for the signal to stop: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match letters::command::run(arguments, &setting, stop).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(Failure::Settings { problems }) => complain(&problems),
+        Err(failure @ Failure::Usage { .. }) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(EXIT_SETTINGS)
+        }
+        Err(failure @ (Failure::Queue { .. } | Failure::Output(_))) => {
+            eprintln!("error: {:#}", anyhow::Error::from(failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Cancelled by the first signal, or when the terminal is gone; a second signal ends the process where it stands.
+fn stop_token() -> std::io::Result<CancellationToken> {
+    let (first, gone) = (stop_requested()?, terminal_gone()?);
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = first => {}
+            () = gone => {}
+        }
+        stop.cancel();
+        // Made now: one that was made before would have seen the first signal too.
+        if let Ok(second) = stop_requested() {
+            second.await;
+            std::process::exit(1);
+        }
+    });
+    Ok(token)
+}
+
 fn complain(problems: &[Problem]) -> ExitCode {
     eprintln!("{} of the settings cannot be used:", problems.len());
     for problem in problems {
         eprintln!("  {problem}");
     }
     ExitCode::from(EXIT_SETTINGS)
+}
+
+/// Whoever links another provider in as well would make rustls ask which one to use.
+fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -136,9 +209,27 @@ fn stop_requested() -> std::io::Result<impl Future<Output = ()> + Send + 'static
     })
 }
 
+/// The session ended, such as a connection by SSH.
+#[cfg(unix)]
+fn terminal_gone() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hung_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        hung_up.recv().await;
+    })
+}
+
+/// The window was closed.
+#[cfg(windows)]
+fn terminal_gone() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut closed = tokio::signal::windows::ctrl_close()?;
+    Ok(async move {
+        closed.recv().await;
+    })
+}
+
 fn put_together(config: Config) -> anyhow::Result<Sync> {
-    // Whoever links another provider in as well would make rustls ask which one to use.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     let http = client::http().context("preparing TLS")?;
     let identity = Arc::new(Identity::open(config.identity, http.clone()).context("opening the Entra credential")?);
     let locks = match config.locks {

@@ -30,6 +30,16 @@ pub fn filter(lookup: &dyn Fn(&str) -> Option<String>) -> Result<EnvFilter, Prob
     }
 }
 
+/// Starts logging to stderr alone: what an operator's command prints on stdout is its result.
+pub fn start_on_stderr(filter: EnvFilter) {
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
+        .with_target(false)
+        .with_writer(stderr)
+        .init();
+}
+
 /// Starts logging what `filter` lets through.
 pub fn start(filter: EnvFilter) {
     tracing_subscriber::fmt()

@@ -59,7 +59,7 @@ impl BlobLocks {
     /// When no client can be made for that address.
     pub fn new(connection: &Connection, container: &str, life: Duration) -> azure_core::Result<Self> {
         let options = BlobContainerClientOptions { client_options: connection.client_options(), ..Default::default() };
-        let url = connection.container(container);
+        let url = connection.within(container);
         let container = BlobContainerClient::new(url, connection.credential(), Some(options))?;
         Ok(Self { container, life })
     }

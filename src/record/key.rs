@@ -53,7 +53,10 @@ pub enum KeyValue {
 
 impl RecordKey {
     /// Reads the `key` field.
-    pub(super) fn read(raw: &RawValue) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn read(raw: &RawValue) -> Result<Self, Error> {
         match Value::of(raw) {
             Value::Text(text) => guid(&text).map(Self::Id).ok_or(Error::KeyText),
             Value::Nested if raw.get().starts_with('{') => Self::read_columns(raw),

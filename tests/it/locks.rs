@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
-use dataverse_sync::connection::{Address, Connection};
+use dataverse_sync::connection::{self, Address, Connection};
 use dataverse_sync::dataverse::client;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::lock::blob::BlobLocks;
@@ -49,7 +49,8 @@ impl Place for Account {
     fn locks(&self, container: &str) -> Arc<dyn Locks> {
         // Another test of this process may have installed the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let address = Address::resolve("Locks", &|_| Some(self.0.clone())).expect("it is a connection string");
+        let address = Address::resolve(connection::Service::Blob, "Locks", &|_| Some(self.0.clone()))
+            .expect("it is a connection string");
         let http = client::http().expect("this machine has root certificates");
         // With a key no token is ever asked for.
         let identity = Identity::open(Choice::DeveloperTools, http.clone()).expect("nothing is opened yet");

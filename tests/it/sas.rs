@@ -13,14 +13,14 @@ const VERSION: &str = "2022-11-02";
 /// An expiry that none of us will see.
 pub(crate) const LATER: &str = "2999-01-01T00:00:00Z";
 
-/// A signature for blobs, containers and their listing, with all permissions.
+/// A signature for blobs, queues and their listing, with all permissions that blobs know.
 pub(crate) fn everything(account: &str, key: &str) -> String {
     signature(account, key, "rwdlac", LATER)
 }
 
-/// A signature for blobs, containers and their listing with `permissions` until `expiry`; a query without its `?`.
+/// A signature for blobs, queues and their listing with `permissions` until `expiry`; a query without its `?`.
 pub(crate) fn signature(account: &str, key: &str, permissions: &str, expiry: &str) -> String {
-    let (services, types) = ("b", "sco");
+    let (services, types) = ("bq", "sco");
     // The empty lines: start, address range, protocol, encryption scope.
     let text = format!("{account}\n{permissions}\n{services}\n{types}\n\n{expiry}\n\n\n{VERSION}\n\n");
     let key = STANDARD.decode(key).expect("account keys are base64");

@@ -54,6 +54,7 @@ use fault::Faults;
 use lease::Lease;
 use lease_log::LeaseLog;
 use queues::Queues;
+use reply::Now;
 
 /// The account that every storage emulator has, see <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>.
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
@@ -258,6 +259,13 @@ impl Storage {
             }
         }
         ended
+    }
+
+    /// Shows the hidden messages of a queue at once, as if their time had passed: their receipts stay good until somebody
+    /// else receives them. Gives how many were hidden.
+    pub fn reveal_messages(&self, queue: &str) -> usize {
+        let now = Now::read();
+        lock(&self.store.queues).queue(queue, now).map_or(0, |queue| queue.reveal(now))
     }
 
     /// A blob, if it exists.

@@ -153,6 +153,12 @@ impl Queue {
         Ok(())
     }
 
+    /// Shows every hidden message at once; gives how many were hidden.
+    pub(super) fn reveal(&mut self, now: Now) -> usize {
+        let hidden = self.messages.iter_mut().filter(|message| message.visible > now.instant);
+        hidden.map(|message| message.visible = now.instant).count()
+    }
+
     /// Removes all messages.
     pub(super) fn clear(&mut self) {
         self.messages.clear();

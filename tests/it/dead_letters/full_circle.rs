@@ -1,0 +1,61 @@
+//! The whole way: a message is rejected or given up, the operator mends its cause and replays it, and it is applied.
+
+use std::time::Duration;
+
+use sandbox::dataverse::{Effect, Fault, Status};
+use sandbox::host::{self, Host};
+use sandbox::world::World;
+use serde_json::json;
+
+use super::scene::{Told, dead_letters};
+use crate::caller::contact;
+use crate::waiting::wait_until;
+
+async fn operator(world: &World, arguments: &[&str]) -> Told {
+    let settings = [("AzureWebJobsStorage", world.settings["AzureWebJobsStorage"].as_str())];
+    let mut command = dead_letters(arguments, &settings);
+    command.current_dir(world.app()).output().await.expect("the handler can be started").into()
+}
+
+async fn letters(world: &World) -> u64 {
+    world.poison.approximate_count().await.expect("the queue answers")
+}
+
+#[tokio::test]
+async fn what_was_rejected_and_what_the_host_gave_up_is_replayed_and_applied() {
+    let world = crate::world().await;
+    let options = host::Options { visibility_timeout: Some(Duration::ZERO), ..world.host_options("one", &[]) };
+    let host = Host::start(options).await.expect("the handler starts");
+    // Rejected: there is no such row to update.
+    let mut update = contact("C1", &json!({ "firstname": "Ada" }));
+    update["operation"] = json!("update");
+    world.put(&update.to_string()).await.expect("the queue takes it");
+    wait_until("our letter", async || letters(&world).await == 1).await;
+    // Given up: our identity may not write.
+    let refused = Status::new(403, "0x80040220", "Principal user is missing prvWriteContact privilege.");
+    world.dataverse.fault(Fault::new(Effect::Status(refused)).until_cleared());
+    world.put(&contact("C2", &json!({ "firstname": "Bob" })).to_string()).await.expect("the queue takes it");
+    wait_until("the host's letter", async || letters(&world).await == 2).await;
+
+    let list = operator(&world, &["list"]).await;
+    assert!(list.stdout.contains("not_found") && list.stdout.contains("(by the host, no reason)"), "{list:?}");
+    let shown = operator(&world, &["show", "--json", "--key", "C1"]).await;
+    let line: serde_json::Value = serde_json::from_str(&shown.stdout).expect("one letter");
+    assert_eq!((&line["reason"], &line["message"]), (&json!("not_found"), &json!(update.to_string())), "{shown:?}");
+
+    world.dataverse.clear_faults();
+    world.dataverse.insert("contacts", &json!({ "employeeid": "C1" }));
+    let replayed = operator(&world, &["replay", "--json"]).await;
+    assert_eq!((replayed.code, &replayed.json()["replayed"]), (Some(0), &json!(2)), "{replayed:?}");
+    wait_until("both are applied", async || {
+        let has = |key, name: &str| {
+            let row = world.dataverse.row("contacts", &[("employeeid", key)]);
+            row.is_some_and(|row| row.get("firstname") == Some(&json!(name)))
+        };
+        has("C1", "Ada") && has("C2", "Bob")
+    })
+    .await;
+    wait_until("an empty queue", async || world.waiting().await.expect("the queue answers") == 0).await;
+    assert_eq!(letters(&world).await, 0);
+    host.stop().await;
+}

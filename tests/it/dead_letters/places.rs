@@ -1,0 +1,116 @@
+//! Every way into a storage account, and Azurite besides the embedded store.
+
+use sandbox::azurite::{Azurite, AzuriteOptions};
+use sandbox::identity::Identity;
+use sandbox::queue::QueueService;
+use sandbox::storage::{Options, Storage};
+use sandbox::world::{POISON_QUEUE, QUEUE};
+use serde_json::json;
+
+use super::scene::{Told, dead_letters, drained, encoded, ours, queues, record};
+use crate::sas;
+use crate::trust::{self, Folder};
+
+/// The account of every emulator, and its key, which is public knowledge.
+/// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
+const ACCOUNT: &str = "devstoreaccount1";
+const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// A signature that allows what the commands need: read, add, update, process.
+fn signed(endpoint: &str) -> String {
+    let signature = sas::signature(ACCOUNT, KEY, "raup", sas::LATER);
+    format!("QueueEndpoint={endpoint};SharedAccessSignature={signature}")
+}
+
+async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Told {
+    dead_letters(arguments, settings).output().await.expect("the handler can be started").into()
+}
+
+#[tokio::test]
+async fn all_commands_work_on_azurite() {
+    let azurite = Azurite::start(AzuriteOptions::default()).await.expect("Azurite starts");
+    let connection = azurite.connection_string();
+    let [poison, records] = queues(&connection).await;
+    for number in 0..70 {
+        let text = record("contacts", &format!("E-{number} <&>\r\n"));
+        let letter = if number < 50 { ours(&text, "key_collision", "0x80060892") } else { text };
+        poison.put(&encoded(letter.as_bytes())).await.expect("the queue takes it");
+    }
+    let settings = [("AzureWebJobsStorage", connection.as_str())];
+    for _ in 0..2 {
+        let list = run(&["list", "--json"], &settings).await;
+        let told = list.json();
+        assert_eq!((list.code, &told["counted"], &told["seen"]), (Some(0), &json!(70), &json!(70)), "{list:?}");
+        assert_eq!((&told["groups"][0]["letters"], &told["groups"][1]["letters"]), (&json!(50), &json!(20)));
+    }
+    let shown = run(&["show", "--json", "--reason", "none"], &settings).await;
+    assert_eq!((shown.code, shown.stdout.lines().count()), (Some(0), 20), "{shown:?}");
+    let exported = run(&["export"], &settings).await;
+    assert_eq!((exported.code, exported.stdout.lines().count()), (Some(0), 70), "{exported:?}");
+    let dropped = run(&["drop", "--yes", "--json", "--reason", "none"], &settings).await;
+    assert_eq!((dropped.code, &dropped.json()["dropped"]), (Some(0), &json!(20)), "{dropped:?}");
+
+    // By another way in, and as plain text.
+    let with_signature = signed(&azurite.queue_endpoint());
+    let settings = [("Letters", with_signature.as_str())];
+    let replayed = run(&["replay", "--json", "--connection", "Letters", "--encoding", "none"], &settings).await;
+    assert_eq!((replayed.code, &replayed.json()["replayed"]), (Some(0), &json!(50)), "{replayed:?}");
+    let mut messages = drained(&records).await;
+    messages.sort();
+    let mut expected: Vec<_> = (0..50).map(|number| record("contacts", &format!("E-{number} <&>\r\n"))).collect();
+    expected.sort();
+    assert_eq!(messages, expected, "each once and unchanged");
+    assert_eq!(poison.approximate_count().await.expect("the queue answers"), 0);
+}
+
+#[tokio::test]
+async fn a_signature_opens_the_queues_and_one_that_does_not_suffice_is_refused() {
+    let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
+    let [poison, records] = queues(&storage.connection_string()).await;
+    poison.put(&encoded(record("contacts", "E-1").as_bytes())).await.expect("the queue takes it");
+    let settings = signed(&storage.queue_endpoint());
+    let list = run(&["list", "--json"], &[("AzureWebJobsStorage", &settings)]).await;
+    assert_eq!((list.code, &list.json()["seen"]), (Some(0), &json!(1)), "{list:?}");
+
+    let read_only = settings.replace("sp=raup", "sp=r");
+    let refused = run(&["replay"], &[("AzureWebJobsStorage", &read_only)]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("refuses this access (403"), "{refused:?}");
+    let signature = settings.split("sig=").nth(1).expect("there is one");
+    assert!(!refused.stderr.contains(signature) && !refused.stderr.contains("sig="), "{refused:?}");
+
+    let replayed = run(&["replay", "--json"], &[("AzureWebJobsStorage", &settings)]).await;
+    assert_eq!((replayed.code, &replayed.json()["replayed"]), (Some(0), &json!(1)), "{replayed:?}");
+    assert_eq!(drained(&records).await, [encoded(record("contacts", "E-1").as_bytes())]);
+}
+
+#[tokio::test]
+async fn an_entra_token_opens_the_queues_behind_tls() {
+    let tls = trust::authority();
+    let options = Options { tls: Some(tls.clone()), ..Options::default() };
+    let storage = Storage::start(options).await.expect("loopback has free ports");
+    let service = QueueService::trusting(&storage.connection_string(), tls.ca_pem()).expect("it is valid");
+    let [poison, records] = [POISON_QUEUE, QUEUE].map(|name| service.queue(name));
+    for queue in [&poison, &records] {
+        queue.create_if_missing().await.expect("the storage answers");
+    }
+    poison.put(&encoded(ours(&record("contacts", "E-1"), "exists", "0x1").as_bytes())).await.expect("it is taken");
+    let identity = Identity::start(sandbox::identity::Options::default()).await.expect("loopback has free ports");
+    let (folder, endpoint) = (Folder::new(), identity.endpoint());
+    let authority = folder.write("authority.pem", tls.ca_pem());
+    let address = storage.queue_endpoint();
+    let settings = [
+        ("AzureWebJobsStorage__queueServiceUri", address.as_str()),
+        ("IDENTITY_ENDPOINT", &endpoint),
+        ("IDENTITY_HEADER", identity.header()),
+        ("SSL_CERT_FILE", &authority),
+    ];
+    let replayed = run(&["replay", "--json"], &settings).await;
+    assert_eq!((replayed.code, &replayed.json()["replayed"]), (Some(0), &json!(1)), "{replayed:?}");
+    assert_eq!(drained(&records).await, [encoded(record("contacts", "E-1").as_bytes())]);
+
+    identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
+    let refused = run(&["list"], &settings).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("there is no token for the queue service"), "{refused:?}");
+}

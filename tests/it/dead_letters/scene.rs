@@ -1,0 +1,156 @@
+//! Two queues on an embedded storage, and the executable as an operator runs it: with the connection and nothing else.
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sandbox::queue::{Queue, QueueService};
+use sandbox::storage::{Options, Storage};
+use sandbox::world::{POISON_QUEUE, QUEUE};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+use crate::trust::Folder;
+
+/// The storage, its queues, and a folder to run in.
+pub(super) struct Scene {
+    pub(super) storage: Storage,
+    pub(super) poison: Queue,
+    pub(super) records: Queue,
+    folder: Folder,
+}
+
+/// What a command printed, and its exit code.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) code: Option<i32>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+impl From<Output> for Told {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+}
+
+impl Told {
+    /// The one object on stdout.
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl Scene {
+    pub(super) async fn new() -> Self {
+        let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
+        let [poison, records] = queues(&storage.connection_string()).await;
+        Self { storage, poison, records, folder: Folder::new() }
+    }
+
+    /// Puts a letter as the host would write it.
+    pub(super) async fn letter(&self, content: &str) {
+        self.poison.put(&encoded(content.as_bytes())).await.expect("the queue takes it");
+    }
+
+    /// Makes a host.json in the folder that commands run in.
+    pub(super) fn host_json(&self, text: &str) {
+        self.folder.write("host.json", text);
+    }
+
+    /// Where a file of that name would be.
+    pub(super) fn path(&self, name: &str) -> String {
+        self.folder.path(name)
+    }
+
+    /// `handler dead-letters` with these arguments, and the connection as its whole environment.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = dead_letters(arguments, &[("AzureWebJobsStorage", &self.storage.connection_string())]);
+        command.current_dir(self.folder.path(""));
+        command
+    }
+
+    /// Runs it to its end.
+    pub(super) async fn run(&self, arguments: &[&str]) -> Told {
+        self.command(arguments).output().await.expect("the handler can be started").into()
+    }
+
+    /// Starts it; dropping it kills it.
+    pub(super) fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().expect("the handler can be started")
+    }
+
+    /// The texts of all letters that can be received now; they are shown again.
+    pub(super) async fn visible(&self) -> Vec<String> {
+        let letters = drained(&self.poison).await;
+        self.storage.reveal_messages(POISON_QUEUE);
+        letters
+    }
+
+    /// Takes all messages from the queue that the handler reads.
+    pub(super) async fn messages(&self) -> Vec<String> {
+        let messages = drained(&self.records).await;
+        self.records.clear().await.expect("the queue answers");
+        messages
+    }
+}
+
+/// The poison queue and the queue of records, made.
+pub(super) async fn queues(connection: &str) -> [Queue; 2] {
+    let service = QueueService::from_connection_string(connection).expect("it is a connection string");
+    let queues = [POISON_QUEUE, QUEUE].map(|name| service.queue(name));
+    for queue in &queues {
+        queue.create_if_missing().await.expect("the storage answers");
+    }
+    queues
+}
+
+/// The texts of all messages that can be received now; they stay hidden.
+pub(super) async fn drained(queue: &Queue) -> Vec<String> {
+    let mut texts = Vec::new();
+    loop {
+        let some = queue.receive(32, Duration::from_mins(10)).await.expect("the queue answers");
+        if some.is_empty() {
+            return texts;
+        }
+        texts.extend(some.into_iter().map(|message| message.text));
+    }
+}
+
+/// `handler dead-letters` with these arguments and this environment.
+pub(super) fn dead_letters(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(crate::handler());
+    command.arg("dead-letters").args(arguments).env_clear().envs(settings.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Sends a signal by its name without SIG.
+pub(super) async fn signal(child: &Child, name: &str) {
+    let id = child.id().expect("it still runs").to_string();
+    let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await;
+    assert!(sent.is_ok_and(|status| status.success()), "SIG{name} was not sent");
+}
+
+/// A message's text, as a host that encodes writes it.
+pub(super) fn encoded(content: &[u8]) -> String {
+    STANDARD.encode(content)
+}
+
+/// A record of the source `hr`.
+pub(super) fn record(table: &str, key: &str) -> String {
+    json!({ "table": table, "key": { "employeeid": key }, "columns": { "firstname": "Ada" }, "source": "hr" })
+        .to_string()
+}
+
+/// A letter of ours.
+pub(super) fn ours(message: &str, reason: &str, code: &str) -> String {
+    json!({
+        "message": message, "reason": reason, "detail": "it was refused", "attempts": 1, "invocationId": "id-1",
+        "dataverse": { "status": 412, "code": code, "message": "Dataverse's own words", "requestId": "r-1" },
+        "at": "2026-01-02T03:04:05Z",
+    })
+    .to_string()
+}

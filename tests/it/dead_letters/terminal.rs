@@ -1,0 +1,111 @@
+//! On a terminal, which `script` of util-linux makes: what strangers wrote is not obeyed, progress is a bar, `drop` asks.
+
+use std::process::Stdio;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+
+use super::scene::{Scene, ours, record};
+
+/// Retitles a window, clears the screen, beeps, rewrites a line; in both notations, and with marks that turn text around.
+const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}2J\u{9d}0;owned\u{9c}\rharmless\u{202e}txt.exe\u{8}";
+
+const QUESTION: &str = "Type yes: ";
+
+/// Runs a command on a terminal of its own, types `typed` at its question, and gives all that the terminal was sent and the
+/// exit code.
+async fn on_terminal(scene: &Scene, arguments: &[&str], typed: &str) -> (String, Option<i32>) {
+    let line = format!("'{}' dead-letters {}", crate::handler().display(), arguments.join(" "));
+    let mut script = Command::new("script");
+    script.args(["-q", "-e", "-c", &line, "/dev/null"]);
+    script.env("AzureWebJobsStorage", scene.storage.connection_string()).env("TERM", "xterm");
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut script = script.spawn().expect("there is a script command");
+    let (mut keyboard, mut screen) = (script.stdin.take().expect("piped"), script.stdout.take().expect("piped"));
+    let (mut sent, mut typed) = (Vec::new(), Some(typed));
+    while screen.read_buf(&mut sent).await.expect("it can be read") > 0 {
+        // Before that nobody may listen to the keyboard.
+        if String::from_utf8_lossy(&sent).contains(QUESTION) {
+            let typed = typed.take().unwrap_or_default();
+            keyboard.write_all(typed.as_bytes()).await.expect("it listens");
+        }
+    }
+    let ended = script.wait().await.expect("it ends");
+    (String::from_utf8_lossy(&sent).into_owned(), ended.code())
+}
+
+async fn hostile() -> Scene {
+    let scene = Scene::new().await;
+    let letter = json!({
+        "message": record(&format!("t{HOSTILE}"), HOSTILE), "reason": "invalid_data", "detail": HOSTILE,
+        "invocationId": HOSTILE, "at": "2026-01-02T03:04:05Z",
+        "dataverse": { "status": 400, "code": format!("0x{HOSTILE}"), "message": HOSTILE, "requestId": HOSTILE },
+    });
+    scene.letter(&letter.to_string()).await;
+    scene.letter(HOSTILE).await;
+    scene
+}
+
+#[tokio::test]
+async fn nothing_that_a_letter_says_reaches_a_terminal_raw() {
+    let scene = hostile().await;
+    for arguments in [&["list"][..], &["show"], &["show", "--json"], &["export"], &["list", "--json"]] {
+        let (sent, code) = on_terminal(&scene, arguments, "").await;
+        assert_eq!(code, Some(0), "{arguments:?}: {sent:?}");
+        // The bar's own sequences begin with an escape too: these are the letters'.
+        for part in ["\u{1b}]", "\u{7}", "\u{1b}[2J", "\u{9b}", "\u{9d}", "\u{9c}", "\u{202e}", "\rharmless", "\u{8}"] {
+            assert!(!sent.contains(part), "{part:?} by {arguments:?}: {sent:?}");
+        }
+        assert!(sent.contains(r"\u001b"), "it is shown as its escape by {arguments:?}: {sent:?}");
+        let piped = scene.run(arguments).await;
+        let raw = |c: char| c.is_control() && c != '\n';
+        assert!(!piped.stdout.contains(raw) && !piped.stderr.contains(raw), "{arguments:?}: {piped:?}");
+    }
+}
+
+#[tokio::test]
+async fn progress_is_a_bar_on_a_terminal_and_lines_without_one() {
+    let scene = Scene::new().await;
+    for number in 0..100 {
+        scene.letter(&record("contacts", &number.to_string())).await;
+    }
+    let (sent, code) = on_terminal(&scene, &["list"], "").await;
+    assert_eq!(code, Some(0));
+    assert!(sent.contains("of about 100"), "{sent:?}");
+    assert!(sent.contains('█') || sent.contains('░'), "{sent:?}");
+    let piped = scene.run(&["list"]).await;
+    assert_eq!(piped.stderr, "", "a hundred letters are read at once: {piped:?}");
+}
+
+#[tokio::test]
+async fn drop_asks_with_the_count_by_group_and_takes_nothing_but_a_yes() {
+    let scene = Scene::new().await;
+    for key in ["E-1", "E-2"] {
+        scene.letter(&ours(&record("contacts", key), "exists", "0x1")).await;
+    }
+    for no in ["no\r", "\r", "y\r", "\u{4}"] {
+        let (sent, code) = on_terminal(&scene, &["drop"], no).await;
+        assert_eq!(code, Some(0), "{no:?}: {sent:?}");
+        assert!(sent.contains("      2  exists  0x1        contacts"), "{sent:?}");
+        assert!(
+            sent.contains("Drop these 2 letters for good?") && sent.contains("nothing is dropped"),
+            "{no:?}: {sent:?}"
+        );
+        assert_eq!(scene.visible().await.len(), 2, "{no:?}");
+    }
+    let (sent, code) = on_terminal(&scene, &["drop"], "yes\r").await;
+    assert_eq!(code, Some(0), "{sent:?}");
+    assert!(sent.contains("2 letters dropped."), "{sent:?}");
+    assert_eq!(scene.poison.approximate_count().await.expect("the queue answers"), 0);
+}
+
+#[tokio::test]
+async fn ctrl_c_at_the_question_drops_nothing_and_gives_everything_back() {
+    let scene = Scene::new().await;
+    scene.letter(&record("contacts", "E-1")).await;
+    let (sent, code) = on_terminal(&scene, &["drop"], "\u{3}").await;
+    assert_eq!(code, Some(1), "{sent:?}");
+    assert!(sent.contains("Interrupted") && sent.contains("0 letters dropped."), "{sent:?}");
+    assert_eq!(scene.visible().await.len(), 1);
+}

@@ -8,6 +8,7 @@ mod client;
 mod contract;
 mod crash;
 mod credentials;
+mod fuzz;
 mod http;
 mod locks;
 mod main_job;

@@ -105,7 +105,8 @@ fn sets_dequeue_count(message: &str) -> bool {
     }
     match serde_json::from_str::<Members<'_>>(message) {
         Ok(Members(members)) => members.iter().any(|(name, _)| name.eq_ignore_ascii_case(DEQUEUE_COUNT)),
-        Err(_) => message.to_ascii_lowercase().contains("dequeuecount"),
+        // An escape can hide the name.
+        Err(_) => message.contains("\\u") || message.to_ascii_lowercase().contains("dequeuecount"),
     }
 }
 

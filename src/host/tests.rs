@@ -96,6 +96,7 @@ fn a_message_cannot_set_its_dequeue_count() {
         r#"{"table":"contacts","dequeuecount":9}"#,
         r#"{"\u0044equeueCount":"1"}"#,
         r#"{"DequeueCount":1,"DequeueCount":2}"#,
+        r#"{"\u0044equeueCount":1,"a":1,"a":2}"#,
     ] {
         let twice = json!(json!(message).to_string());
         assert_eq!(read(&twice, &json!({ "DequeueCount": "1" })).dequeue_count, None, "{message}");

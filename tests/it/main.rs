@@ -9,6 +9,7 @@ mod contract;
 mod crash;
 mod credentials;
 mod dead_letters;
+mod fuzz;
 mod http;
 mod locks;
 mod main_job;

@@ -1,0 +1,6 @@
+//! The body of a refusal, and the verdict on it.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzz::error_body(bytes);
+});

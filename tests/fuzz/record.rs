@@ -1,0 +1,6 @@
+//! A message.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzz::record(bytes);
+});

@@ -18,7 +18,7 @@
 //! - [`lock`]: one writer per record, across processes; [`lock::local`] within one, [`lock::blob`] as leases on blobs.
 //! - [`dataverse`]: rows by key; [`dataverse::client`] over HTTPS, [`dataverse::compare`] sent against stored.
 //! - [`classify`]: what a refusal means; the only policy. Pure.
-//! - [`gate`]: so many at once, and none during a `Retry-After`.
+//! - [`gate`]: so many at once, none during a `Retry-After`, one at a time in an outage.
 //! - [`sync`]: the pipeline; knows traits only.
 //! - [`host`]: the custom-handler envelope.
 //! - [`server`]: routes, tracked tasks, drain.

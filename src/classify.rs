@@ -14,12 +14,13 @@ use crate::dataverse::{Fault, Form};
 use crate::lock;
 use crate::outcome::Reason;
 use crate::record::OnConflict;
-use codes::{Meaning, meaning_of_code, meaning_of_text};
+use codes::{Meaning, meaning_of_code, meaning_of_status, meaning_of_text};
 
 /// How often one change is sent again in place after a deadlock.
 pub const MOST_DEADLOCKS: u32 = 3;
 
-/// How often one change is sent again in place after a lost create race, or a 412 on a create without a row.
+/// How often one change is sent again in place after a lost create race under the policy `retry`. The others look at the row
+/// and send again once: see [`race_again`].
 pub const MOST_RESENDS: u32 = 3;
 
 /// What was asked, as far as it matters for what the answer means.
@@ -48,6 +49,11 @@ pub enum Verdict {
     Again,
 }
 
+/// Whether the table has this service code. One that it has not says nothing: the status decides.
+pub fn is_known(code: u32) -> bool {
+    meaning_of_code(code, "").is_some()
+}
+
 /// Judges a request that failed.
 pub fn judge(fault: &Fault, attempt: Attempt) -> Verdict {
     match fault {
@@ -58,37 +64,25 @@ pub fn judge(fault: &Fault, attempt: Attempt) -> Verdict {
                 None => meaning_of_text(*status, text),
             };
             let meaning = said.unwrap_or_else(|| meaning_of_status(*status, attempt.form));
-            judge_meaning(meaning, attempt)
+            judge_meaning(meaning, *status, attempt)
         }
         Fault::NoAnswer { .. } | Fault::NoToken { refused: false, .. } => Verdict::Settle(Reason::Unavailable),
         Fault::NoToken { refused: true, .. } => Verdict::Settle(Reason::Unauthorized),
         Fault::NotAddressable { .. } => Verdict::Settle(Reason::InvalidData),
+        Fault::Ambiguous => Verdict::Settle(Reason::KeyCollision),
     }
 }
 
-fn meaning_of_status(status: u16, form: Form) -> Meaning {
-    match (status, form) {
-        (401 | 403, _) => Meaning::Unauthorized,
-        (404, _) => Meaning::UnknownTable,
-        (408, _) => Meaning::Busy,
-        // No condition of ours can have failed, so a key was taken.
-        (412, Form::Upsert | Form::Create | Form::Update) => Meaning::DuplicateKey,
-        (412, Form::UpdateUnchanged | Form::DeleteUnchanged) => Meaning::VersionMismatch,
-        (413, _) => Meaning::TooLarge,
-        (429, _) => Meaning::Throttled,
-        (400..=499, _) => Meaning::InvalidData,
-        // 5xx, and answers that are none of Dataverse's: a redirect to a login page, a proxy.
-        _ => Meaning::Busy,
-    }
-}
-
-fn judge_meaning(meaning: Meaning, attempt: Attempt) -> Verdict {
+fn judge_meaning(meaning: Meaning, status: u16, attempt: Attempt) -> Verdict {
     match meaning {
         Meaning::DuplicateKey => match attempt.form {
             Form::Upsert | Form::Create => Verdict::LostRace,
-            Form::Update | Form::UpdateUnchanged | Form::Delete | Form::DeleteUnchanged | Form::Read => {
-                Verdict::Settle(Reason::KeyCollision)
-            }
+            Form::Update
+            | Form::UpdateFound
+            | Form::UpdateUnchanged
+            | Form::Delete
+            | Form::DeleteUnchanged
+            | Form::Read => Verdict::Settle(Reason::KeyCollision),
         },
         Meaning::InRecycleBin => Verdict::Settle(Reason::KeyCollision),
         Meaning::VersionMismatch => Verdict::Moved,
@@ -96,7 +90,8 @@ fn judge_meaning(meaning: Meaning, attempt: Attempt) -> Verdict {
         Meaning::RowMissing => row_missing(attempt),
         Meaning::UnknownTable => Verdict::Settle(Reason::NotFound),
         Meaning::Unclear if attempt.again == 0 => Verdict::Again,
-        Meaning::InvalidData | Meaning::Unclear => Verdict::Settle(Reason::InvalidData),
+        Meaning::Unclear | Meaning::Vague => judge_meaning(meaning_of_status(status, attempt.form), status, attempt),
+        Meaning::InvalidData => Verdict::Settle(Reason::InvalidData),
         Meaning::TooLarge => Verdict::Settle(Reason::TooLarge),
         Meaning::Deadlock if attempt.again < MOST_DEADLOCKS => Verdict::Again,
         Meaning::Deadlock | Meaning::Busy => Verdict::Settle(Reason::Unavailable),
@@ -111,9 +106,9 @@ fn row_missing(attempt: Attempt) -> Verdict {
         Form::Delete => Verdict::Settle(Reason::AlreadyAbsent),
         // These create what is missing, so it must be another row.
         Form::Upsert | Form::Create if attempt.binds => Verdict::Settle(Reason::ParentMissing),
-        Form::Update | Form::UpdateUnchanged if attempt.binds => Verdict::RowOrParent,
+        Form::Update | Form::UpdateFound | Form::UpdateUnchanged if attempt.binds => Verdict::RowOrParent,
         // It was there a moment ago.
-        Form::UpdateUnchanged | Form::DeleteUnchanged => Verdict::Moved,
+        Form::UpdateFound | Form::UpdateUnchanged | Form::DeleteUnchanged => Verdict::Moved,
         Form::Upsert | Form::Create | Form::Update | Form::Read => Verdict::Settle(Reason::NotFound),
     }
 }
@@ -138,29 +133,36 @@ pub enum AfterRace {
     Resend,
 }
 
-/// Judges a lost create race on an upsert by what a read found, after `resends` in place. `seen` says that the row was there
-/// before the last resend, which then was an update: its 412 cannot come from our own key.
-pub fn race(policy: OnConflict, found: Found, seen: bool, resends: u32) -> AfterRace {
-    let tries_left = resends < MOST_RESENDS;
+/// Judges the first lost create race of an upsert by what a read found.
+pub fn race(policy: OnConflict, found: Found) -> AfterRace {
     match (policy, found) {
         (OnConflict::Verify, Found::Same) => AfterRace::Settle(Reason::AlreadyWritten),
         (OnConflict::Skip, Found::Same | Found::Other) => AfterRace::Settle(Reason::WrittenElsewhere),
-        (OnConflict::Verify, Found::Other) if seen => AfterRace::Settle(Reason::KeyCollision),
-        _ if tries_left => AfterRace::Resend,
-        (OnConflict::Verify | OnConflict::Skip, _) => AfterRace::Settle(Reason::KeyCollision),
-        (OnConflict::Retry, _) => AfterRace::Settle(Reason::Conflict),
+        (OnConflict::Verify | OnConflict::Skip | OnConflict::Retry, _) => AfterRace::Resend,
     }
 }
 
-/// Judges a 412 on a `create` by what a read found, after `resends` in place. `delivered_before` says that an earlier delivery
-/// of this message may have made the row.
-pub fn create_refused(found: Found, delivered_before: bool, resends: u32) -> AfterRace {
+/// Judges a 412 on an upsert that was sent again, `resends` times so far. A `create` is judged as under `verify`.
+///
+/// Under `verify` and `skip` the row was looked at before. Where it was there, the last request was an update; where it was
+/// not, nobody had our key: either way it is not our key that is taken, and sending again fails for ever. The service names
+/// the loser of a race only when the winner has committed, so a row that is not seen after a 412 was rolled back or never was.
+pub fn race_again(policy: OnConflict, resends: u32) -> AfterRace {
+    match policy {
+        OnConflict::Verify | OnConflict::Skip => AfterRace::Settle(Reason::KeyCollision),
+        OnConflict::Retry if resends < MOST_RESENDS => AfterRace::Resend,
+        OnConflict::Retry => AfterRace::Settle(Reason::Conflict),
+    }
+}
+
+/// Judges the first 412 on a `create` by what a read found. `delivered_before` says that an earlier delivery of this message
+/// may have made the row.
+pub fn create_refused(found: Found, delivered_before: bool) -> AfterRace {
     match found {
         Found::Same if delivered_before => AfterRace::Settle(Reason::AlreadyWritten),
         Found::Same | Found::Other => AfterRace::Settle(Reason::Exists),
-        // Whoever won has not committed yet, or has rolled back.
-        Found::Nothing if resends < MOST_RESENDS => AfterRace::Resend,
-        Found::Nothing => AfterRace::Settle(Reason::KeyCollision),
+        // Whoever won has rolled back, or it is another key.
+        Found::Nothing => AfterRace::Resend,
     }
 }
 
@@ -231,7 +233,7 @@ pub fn reach(fault: &Fault) -> Reach {
     match fault {
         Fault::NoToken { .. } => Reach::Everything,
         Fault::Answered { status: 403, .. } => Reach::Table,
-        Fault::Answered { .. } | Fault::NoAnswer { .. } | Fault::NotAddressable { .. } => Reach::Row,
+        Fault::Answered { .. } | Fault::NoAnswer { .. } | Fault::NotAddressable { .. } | Fault::Ambiguous => Reach::Row,
     }
 }
 
@@ -239,7 +241,7 @@ pub fn reach(fault: &Fault) -> Reach {
 pub fn may_repeat(fault: &Fault, form: Form) -> bool {
     let dropped = matches!(fault, Fault::NoAnswer { sent: true, .. });
     match form {
-        Form::Upsert | Form::Update | Form::Delete => dropped,
+        Form::Upsert | Form::Update | Form::UpdateFound | Form::Delete => dropped,
         // After the first of two, a condition on the row tells the second something else.
         Form::Create | Form::UpdateUnchanged | Form::DeleteUnchanged | Form::Read => false,
     }

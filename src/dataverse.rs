@@ -4,17 +4,24 @@
 //!
 //! The Web API: <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>
 
+pub mod bind;
 pub mod client;
 pub mod compare;
+pub mod definition;
+pub mod error_body;
+pub mod look;
 mod retry_after;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::outcome::ServiceAnswer;
-use crate::record::{Members, Record};
+use crate::record::{Members, Record, RecordKey, Value, guid};
+use definition::Definition;
 
 /// Rows by key.
 #[async_trait]
@@ -25,14 +32,20 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// What was answered instead, or that nothing was. After [`Fault::NoAnswer`] with `sent` the change may have been made.
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error>;
 
-    /// Reads the row that the record's key addresses; `columns` are those wanted, none means all.
+    /// Reads the row of `table` that the key means; `columns` are those wanted, none means all.
     ///
     /// # Errors
     /// What was answered instead, or that nothing was. A row that is not there is no error.
-    async fn read(&self, record: &Record, columns: &[String]) -> Result<Option<Row>, Error>;
+    async fn read(&self, table: &str, key: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error>;
 
     /// How many requests at once the store last recommended to all its clients together, if it ever did.
     fn parallelism(&self) -> Option<u32> {
+        None
+    }
+
+    /// The definition of the table, as far as it is to be had; `None` also when it may not be read or nothing answered. It may be
+    /// an hour old. Most stores have none to tell.
+    async fn definition(&self, _table: &str) -> Option<Arc<Definition>> {
         None
     }
 }
@@ -42,6 +55,8 @@ pub trait Store: fmt::Debug + Send + Sync {
 pub struct Change<'a> {
     /// Table, key and columns.
     pub record: &'a Record,
+    /// The row's primary key, where it is known: then it addresses the row in place of the record's key.
+    pub id: Option<Uuid>,
     /// What is done.
     pub form: Form,
     /// The ETag that the row must have, for [`Form::UpdateUnchanged`] and [`Form::DeleteUnchanged`].
@@ -59,6 +74,8 @@ pub enum Form {
     Create,
     /// `If-Match: *`
     Update,
+    /// `If-Match: *`, on a row that a read has just found.
+    UpdateFound,
     /// `If-Match: <etag>`
     UpdateUnchanged,
     /// Remove, no condition.
@@ -98,6 +115,28 @@ impl Row {
     /// Its properties, annotations included.
     pub fn members(&self) -> Members<'_> {
         serde_json::from_str(&self.text).expect("checked when it was made")
+    }
+
+    /// Its primary key, when it was read for `selected`: the service sends it along, the one GUID that nobody asked for.
+    pub fn id(&self, selected: &[String]) -> Option<Uuid> {
+        let Members(members) = self.members();
+        let unasked =
+            members.into_iter().filter(|(name, _)| !name.contains('@') && !selected.iter().any(|s| s == name));
+        let mut ids = unasked.filter_map(|(_, raw)| match Value::of(raw) {
+            Value::Text(text) => guid(&text),
+            _ => None,
+        });
+        ids.next().filter(|_| ids.next().is_none())
+    }
+
+    /// The GUID that a column holds.
+    pub fn guid(&self, column: &str) -> Option<Uuid> {
+        let Members(members) = self.members();
+        let (_, raw) = members.into_iter().find(|(name, _)| name == column)?;
+        match Value::of(raw) {
+            Value::Text(text) => guid(&text),
+            _ => None,
+        }
     }
 
     /// Its ETag, which has no order.
@@ -155,12 +194,15 @@ pub enum Fault {
         /// In Entra's words.
         problem: String,
     },
-    /// The row cannot be addressed by this key.
+    /// The row cannot be addressed by this key, and it is not there to be addressed by its primary key.
     #[error("the key column {column} holds a character that Dataverse cannot find in an address")]
     NotAddressable {
         /// The key column.
         column: String,
     },
+    /// More than one row has this key.
+    #[error("more than one row has this key, so its columns are no key of the table")]
+    Ambiguous,
 }
 
 impl Fault {
@@ -173,7 +215,7 @@ impl Fault {
                 message: message.clone(),
                 request_id: request_id.clone(),
             }),
-            Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } => None,
+            Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } | Self::Ambiguous => None,
         }
     }
 
@@ -181,7 +223,7 @@ impl Fault {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answered { retry_after, .. } => *retry_after,
-            Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } => None,
+            Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } | Self::Ambiguous => None,
         }
     }
 

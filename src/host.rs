@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::outcome::{Disposition, Outcome, ServiceAnswer};
+use crate::outcome::{Disposition, Outcome, Reason, ServiceAnswer};
 use crate::record::{Members, Value};
 
 /// The binding that holds the queue message, as in `functions/SyncQueue/function.json`.
@@ -92,6 +92,9 @@ fn message(item: &RawValue) -> String {
     }
 }
 
+/// The host's default of `maxDequeueCount`.
+const DEFAULT_DELIVERIES: u32 = 5;
+
 const DEQUEUE_COUNT: &str = "DequeueCount";
 
 /// Whether the message has a property that would replace the host's count. A message whose properties cannot be told is
@@ -115,6 +118,16 @@ fn dequeue_count(metadata: &RawValue) -> Option<u32> {
         _ => Cow::Borrowed(raw.get()),
     };
     text.trim_matches('"').parse().ok()
+}
+
+/// The deliveries after which the host moves a message to the poison queue by itself: `maxDequeueCount` of a host.json, or
+/// the host's own default. `None` when it is no host.json.
+/// <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue#hostjson-settings>
+pub fn most_deliveries(host_json: &str) -> Option<u32> {
+    let file: serde_json::Value = serde_json::from_str(host_json).ok()?;
+    file.get("version")?;
+    let set = file.pointer("/extensions/queues/maxDequeueCount").and_then(serde_json::Value::as_u64);
+    set.map_or(Some(DEFAULT_DELIVERIES), |count| u32::try_from(count).ok())
 }
 
 /// What the host is told.
@@ -165,21 +178,23 @@ struct DeadLetter<'a> {
 impl Answer {
     /// The answer to a delivery of `message` that ended in `outcome`.
     pub fn new(outcome: &Outcome, message: &str, invocation_id: &str, now: OffsetDateTime) -> Self {
+        let letter = || DeadLetter {
+            message,
+            reason: outcome.reason.code(),
+            detail: outcome.detail.as_deref(),
+            dataverse: outcome.dataverse.as_ref(),
+            attempts: outcome.attempts,
+            invocation_id,
+            at: now.format(&Rfc3339).expect("the clock is within years that have four digits"),
+        };
         match outcome.disposition {
+            // The host would move it to the poison queue as it is. This way the message there says what it lacks.
+            Disposition::Retry if outcome.last_attempt && outcome.reason == Reason::ParentMissing => {
+                Self::done(Some(letter()), outcome)
+            }
             Disposition::Retry => Self::Failed { phrase: phrase(outcome) },
             Disposition::Applied | Disposition::Skipped => Self::done(None, outcome),
-            Disposition::Rejected => {
-                let letter = DeadLetter {
-                    message,
-                    reason: outcome.reason.code(),
-                    detail: outcome.detail.as_deref(),
-                    dataverse: outcome.dataverse.as_ref(),
-                    attempts: outcome.attempts,
-                    invocation_id,
-                    at: now.format(&Rfc3339).expect("the clock is within years that have four digits"),
-                };
-                Self::done(Some(letter), outcome)
-            }
+            Disposition::Rejected => Self::done(Some(letter()), outcome),
         }
     }
 
@@ -189,11 +204,14 @@ impl Answer {
     }
 }
 
-/// `retry/lock_busy key=1f2e3d4c5b6a`
+/// `retry/lock_busy key=1f2e3d4c5b6a`, and ` last attempt` where the host will not deliver again.
 fn phrase(outcome: &Outcome) -> String {
     let mut phrase = format!("{}/{}", outcome.disposition.code(), outcome.reason.code());
     if let Some(hash) = &outcome.key_hash {
         write!(phrase, " key={hash}").expect("writing to a string cannot fail");
+    }
+    if outcome.last_attempt {
+        phrase.push_str(" last attempt");
     }
     phrase
 }

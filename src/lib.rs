@@ -16,7 +16,8 @@
 //! - [`outcome`]: what became of a message, with stable codes.
 //! - [`record`]: a message as a validated value; the canonical key. Pure.
 //! - [`lock`]: one writer per record, across processes; [`lock::local`] within one, [`lock::blob`] as leases on blobs.
-//! - [`dataverse`]: rows by key; [`dataverse::client`] over HTTPS, [`dataverse::compare`] sent against stored.
+//! - [`dataverse`]: rows by key; [`dataverse::client`] over HTTPS, [`dataverse::look`] at a row: [`dataverse::compare`] sent
+//!   against stored, by the table's [`dataverse::definition`]; [`dataverse::error_body`] what a refusal says for itself.
 //! - [`classify`]: what a refusal means; the only policy. Pure.
 //! - [`gate`]: so many at once, none during a `Retry-After`, one at a time in an outage.
 //! - [`sync`]: the pipeline; knows traits only.

@@ -77,6 +77,28 @@ pub trait Locks: fmt::Debug + Send + Sync {
 
     /// Gives the lock back. What cannot be given back lapses by itself, so this reports nothing.
     async fn release(&self, lease: Lease);
+
+    /// What stands on the lock since the record's row was deleted; see [`Locks::bury`].
+    ///
+    /// # Errors
+    /// When the storage gave no usable answer.
+    async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error>;
+
+    /// Leaves a tombstone on the lock, in place of an earlier one: a line of ASCII that outlives the lease. The lease `id` must
+    /// be alive, so that nobody else decides by the tombstone meanwhile.
+    ///
+    /// # Errors
+    /// When it is not known whether it stands there.
+    async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error>;
+}
+
+/// What leaving a tombstone leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Buried {
+    /// It stands there.
+    Done,
+    /// The lease is not ours any more, and nothing was left.
+    Lost,
 }
 
 /// What asking for a lock leads to.

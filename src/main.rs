@@ -13,8 +13,9 @@ use dataverse_sync::gate::Gate;
 use dataverse_sync::identity::Identity;
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local::Local;
-use dataverse_sync::sync::Sync;
-use dataverse_sync::{server, telemetry};
+use dataverse_sync::server::Terms;
+use dataverse_sync::sync::{FirstSeen, Sync};
+use dataverse_sync::{host, server, telemetry};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -99,9 +100,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         listening = %listener.local_addr().context("asking for the port")?,
         "handler started"
     );
-    let hold = config.hold;
+    let terms = Terms { hold: config.hold, most_deliveries: most_deliveries() };
     let sync = put_together(config)?;
-    server::run(listener, sync, hold, shutdown).await.context("serving")
+    server::run(listener, sync, terms, shutdown).await.context("serving")
+}
+
+/// The host starts this program in the app's folder, where host.json lies, unless a setting overrides that.
+/// <https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values>
+fn most_deliveries() -> Option<u32> {
+    let set = std::env::var("AzureFunctionsJobHost__extensions__queues__maxDequeueCount").ok();
+    set.and_then(|count| count.trim().parse().ok())
+        .or_else(|| std::fs::read_to_string("host.json").ok().as_deref().and_then(host::most_deliveries))
 }
 
 /// SIGTERM, or Ctrl-C. The Functions host in Azure sends neither, it kills.
@@ -147,5 +156,6 @@ fn put_together(config: Config) -> anyhow::Result<Sync> {
         gate: Gate::new(config.max_concurrency),
         on_conflict: config.on_conflict,
         version_column: config.version_column,
+        unknown_codes: FirstSeen::default(),
     })
 }

@@ -297,6 +297,9 @@ pub struct Outcome {
     /// A delay that a service named, or that this program thinks fair.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
+    /// Whether the host will not deliver the message again.
+    #[serde(skip)]
+    pub last_attempt: bool,
     /// The key for logs, where its data must not be.
     #[serde(skip)]
     pub key_hash: Option<String>,
@@ -315,8 +318,21 @@ impl Outcome {
             attempts: None,
             dataverse: None,
             retry_after: reason.default_retry_after(),
+            last_attempt: false,
             key_hash: None,
         }
+    }
+
+    /// The same, where the host will not deliver the message again. A retry that is none says so.
+    #[must_use]
+    pub fn for_the_last_time(mut self) -> Self {
+        if self.disposition == Disposition::Retry {
+            let said = self.detail.take().map(|detail| format!("{detail}; ")).unwrap_or_default();
+            let count = self.attempts.map(|attempts| format!(", number {attempts}")).unwrap_or_default();
+            self.detail = Some(format!("{said}this was the last attempt{count}"));
+            self.last_attempt = true;
+        }
+        self
     }
 
     /// The same with a sentence for people.

@@ -16,6 +16,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 pub use error::Error;
 pub use json::{Members, Number, Value};
+pub(crate) use key::MOST_KEY_COLUMNS;
 pub use key::{KeyColumn, KeyValue, RecordKey, guid};
 
 /// The largest record that is accepted, in bytes. A queue message is at most 64 KiB; this bounds HTTP callers.
@@ -27,7 +28,7 @@ const LONGEST_NAME: usize = 128;
 /// `source` and `messageId` end up in logs, so they are kept short.
 const LONGEST_LABEL: usize = 256;
 
-const FIELDS: &str = "table, key, columns, operation, source, version, onConflict, messageId";
+const FIELDS: &str = "table, key, columns, operation, source, version, versionColumn, onConflict, messageId";
 
 /// One change to one row, as a source sent it.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Record {
     pub source: Option<String>,
     /// Where this change stands among the changes of its record.
     pub version: Option<Version>,
+    /// The column of the row that holds `version`, when the sender knows better than the setting. Only with a version.
+    pub version_column: Option<String>,
     /// What a lost create race leads to, when the sender has a say.
     pub on_conflict: Option<OnConflict>,
     /// The sender's id of this message.
@@ -199,6 +202,11 @@ fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut
         None if operation == Operation::Delete => Vec::new(),
         None => return Err(Error::Missing { field: "columns" }),
     };
+    let version = optional(fields.version, version)?;
+    let version_column = optional(fields.version_column, version_column)?;
+    if version.is_none() && version_column.is_some() {
+        return Err(Error::ColumnWithoutVersion);
+    }
     Ok(Record {
         table,
         key,
@@ -206,7 +214,8 @@ fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut
         columns,
         operation,
         source: optional(fields.source, |raw| label("source", raw))?,
-        version: optional(fields.version, version)?,
+        version,
+        version_column,
         on_conflict: optional(fields.on_conflict, on_conflict)?,
         message_id,
     })
@@ -220,6 +229,7 @@ struct Fields<'a> {
     operation: Option<&'a RawValue>,
     source: Option<&'a RawValue>,
     version: Option<&'a RawValue>,
+    version_column: Option<&'a RawValue>,
     on_conflict: Option<&'a RawValue>,
     message_id: Option<&'a RawValue>,
 }
@@ -233,6 +243,7 @@ impl<'a> Fields<'a> {
             "operation" => &mut self.operation,
             "source" => &mut self.source,
             "version" => &mut self.version,
+            "versionColumn" => &mut self.version_column,
             "onConflict" => &mut self.on_conflict,
             "messageId" => &mut self.message_id,
             _ => return None,
@@ -253,14 +264,17 @@ fn optional<'a, T>(
 
 fn table(raw: &RawValue) -> Result<String, Error> {
     let Value::Text(name) = Value::of(raw) else { return Err(Error::Table) };
-    let mut chars = name.chars();
-    let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    let rest = chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if first && rest && name.len() <= LONGEST_NAME { Ok(name.into_owned()) } else { Err(Error::Table) }
+    if is_set_name(&name) { Ok(name.into_owned()) } else { Err(Error::Table) }
+}
+
+/// Entity sets and properties are ASCII words.
+pub(crate) fn is_set_name(name: &str) -> bool {
+    let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    first && name.len() <= LONGEST_NAME && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Logical column names are lower case.
-fn is_logical_name(name: &str) -> bool {
+pub(crate) fn is_logical_name(name: &str) -> bool {
     let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
     first
         && name.len() <= LONGEST_NAME
@@ -313,7 +327,16 @@ fn version(raw: &RawValue) -> Result<Option<Version>, Error> {
             let time = OffsetDateTime::parse(&text, &Rfc3339).ok().and_then(in_utc).ok_or(Error::Version)?;
             Ok(Some(Version::Time(time)))
         }
-        Value::Bool(_) | Value::Nested => Err(Error::Version),
+        Value::Bool(_) | Value::NoText(_) | Value::Nested => Err(Error::Version),
+    }
+}
+
+fn version_column(raw: &RawValue) -> Result<Option<String>, Error> {
+    match Value::of(raw) {
+        Value::Null => Ok(None),
+        Value::Text(name) if is_logical_name(&name) => Ok(Some(name.into_owned())),
+        Value::Text(_) => Err(Error::ColumnName { field: "versionColumn".into() }),
+        other => Err(Error::Kind { field: "versionColumn".into(), wanted: "a column's name", found: other.kind() }),
     }
 }
 

@@ -54,23 +54,31 @@ const INVOCATION_ID: &str = "x-azure-functions-invocationid";
 struct Edge {
     sync: Arc<Sync>,
     tasks: TaskTracker,
-    hold: Duration,
+    terms: Terms,
+}
+
+/// What the host grants a queue message.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// The longest wait in place through an outage or throttling.
+    pub hold: Duration,
+    /// How often it is delivered, if that is known.
+    pub most_deliveries: Option<u32>,
 }
 
 /// Serves on `listener` until `shutdown` ends, then drains: who waits before the gate goes back at once, who is at work finishes.
-/// `hold` is the longest wait in place of a queue message.
 ///
 /// # Errors
 /// When the listener fails.
 pub async fn run(
     listener: TcpListener,
     sync: Sync,
-    hold: Duration,
+    terms: Terms,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let tasks = TaskTracker::new();
     let sync = Arc::new(sync);
-    let edge = Edge { sync: sync.clone(), tasks: tasks.clone(), hold };
+    let edge = Edge { sync: sync.clone(), tasks: tasks.clone(), terms };
     let (stop, stopping) = oneshot::channel();
     let shutdown = async move {
         shutdown.await;
@@ -184,14 +192,16 @@ fn invocation_id(headers: &HeaderMap) -> String {
 impl Edge {
     /// For a message of the queue. However short the hold is: while all goes well the line moves, and there is no reason to go.
     fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
-        Delivery { attempts, patience: self.hold, in_line: self.hold.max(IN_LINE), is_call: false }
+        let Terms { hold, most_deliveries } = self.terms;
+        let last = attempts.zip(most_deliveries).is_some_and(|(attempts, most)| attempts >= most);
+        Delivery { attempts, last, patience: hold, in_line: hold.max(IN_LINE), is_call: false }
     }
 
     /// For a record of a call that came at `called`.
     fn http_delivery(&self, called: Instant) -> Delivery {
         let left = |patience: Duration| patience.saturating_sub(called.elapsed());
-        let patience = left(self.hold.min(HTTP_PATIENCE));
-        Delivery { attempts: Some(1), patience, in_line: left(HTTP_PATIENCE), is_call: true }
+        let patience = left(self.terms.hold.min(HTTP_PATIENCE));
+        Delivery { attempts: Some(1), last: false, patience, in_line: left(HTTP_PATIENCE), is_call: true }
     }
 
     /// Runs one message to its end, whoever still waits for it.
@@ -204,6 +214,7 @@ impl Edge {
                 attempts: delivery.attempts,
                 ..Outcome::new(Reason::Internal).detail("the handler panicked")
             });
+            let outcome = if delivery.last { outcome.for_the_last_time() } else { outcome };
             report(function, &id, &outcome, begun.elapsed());
             outcome
         };
@@ -265,6 +276,7 @@ fn report(function: &str, id: &str, outcome: &Outcome, took: Duration) {
             key_hash,
             message_id,
             attempt,
+            last_attempt = outcome.last_attempt.then_some(true),
             duration_ms,
             status,
             code,

@@ -7,7 +7,10 @@
 //! long as its patience lasts. After a write of unknown fate that is not before its lease has lapsed: until then the first
 //! write may still arrive, and nobody else may be let at the row.
 
+mod first_seen;
+mod grave;
 mod order;
+mod versioned;
 mod write;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -16,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use crate::classify::{self, News, Reach, news};
 use crate::dataverse::{Fault, Store};
@@ -24,7 +28,10 @@ use crate::lock::local::{Acquired, Local};
 use crate::lock::{self, Lease, LockName};
 use crate::outcome::{Outcome, Reason};
 use crate::record::{OnConflict, Record};
+use grave::Grave;
 use write::Writer;
+
+pub use first_seen::FirstSeen;
 
 /// How much of a key's hash is shown in logs and reason phrases.
 const HASH_SHOWN: usize = 12;
@@ -45,6 +52,8 @@ pub struct Sync {
     pub on_conflict: OnConflict,
     /// The column that holds a record's version.
     pub version_column: Option<String>,
+    /// Service codes that the table does not know.
+    pub unknown_codes: FirstSeen,
 }
 
 /// How a record came here.
@@ -52,6 +61,8 @@ pub struct Sync {
 pub struct Delivery {
     /// How often it was delivered, this time included, if that is known.
     pub attempts: Option<u32>,
+    /// Whether the host will not deliver it again.
+    pub last: bool,
     /// How long it may wait in place through an outage or throttling, over all its tries.
     pub patience: Duration,
     /// How long it may wait for others to be done, while all goes well.
@@ -124,6 +135,7 @@ impl Sync {
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
         let name = record.key.lock_name(&record.table);
         let end = self.until_settled(record, &LockName::new(&*name), delivery).await;
+        self.tell_unknown_code(end.fault.as_deref());
         let mut outcome = Outcome::new(end.reason);
         outcome.detail = end.detail;
         outcome.table = Some(record.table.clone());
@@ -134,6 +146,15 @@ impl Sync {
         outcome.key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN)).map(str::to_owned);
         outcome.retry_after = outcome.retry_after.map(|usual| end.retry_after.unwrap_or(usual));
         outcome
+    }
+
+    /// The status decided where the table has no such code, and may have decided wrongly: somebody should look, once.
+    fn tell_unknown_code(&self, fault: Option<&Fault>) {
+        let Some(Fault::Answered { status, code: Some(code), .. }) = fault else { return };
+        if !classify::is_known(*code) && self.unknown_codes.is_new(*code) {
+            let code = format!("{code:#010x}");
+            warn!(status, code, "Dataverse answered with a code that is not in the table, so its status decided");
+        }
     }
 
     /// Tries again and again, as long as the end of a try is worth waiting for and the patience lasts.
@@ -200,7 +221,13 @@ async fn acquire(
 }
 
 /// Writes under the lease, unless the gate has closed while the lock was waited for.
-async fn under_lease(locks: &Local, mut lease: Lease, permit: &mut Permit<'_>, writer: Writer<'_>) -> Option<End> {
+async fn under_lease<'a>(
+    locks: &'a Local,
+    mut lease: Lease,
+    permit: &mut Permit<'_>,
+    mut writer: Writer<'a>,
+) -> Option<End> {
+    writer.grave = Some(Grave::new(locks, &lease));
     let work = async {
         permit.step_back().await.ok()?;
         Some(writer.run().await)

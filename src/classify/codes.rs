@@ -1,10 +1,17 @@
-//! Dataverse's error codes as data.
+//! Every code and status that the service is known to refuse with, as data: what it is called, what it means, who says so.
 //!
-//! From <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>, and
-//! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits> for the limits.
+//! A code that is not here says nothing: then the status speaks. The texts stand in for codes that the service leaves empty.
+
+use crate::dataverse::Form;
+use crate::dataverse::error_body::MISSING_ROW_TEXT;
+use Meaning::{
+    Busy, Deadlock, DuplicateDetected, DuplicateKey, InRecycleBin, InvalidData, RowMissing, Throttled, TooLarge,
+    Unauthorized, Unclear, UnknownTable, Vague, VersionMismatch,
+};
+use Source::{Codes, Limits, Reports, Rfc, Statuses, Troubleshooting};
 
 /// What a refusal says, whatever was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Meaning {
     /// A unique key is taken: ours or another.
     DuplicateKey,
@@ -20,7 +27,9 @@ pub(super) enum Meaning {
     UnknownTable,
     /// The data can never be stored.
     InvalidData,
-    /// The catch-all code: one more try is fair.
+    /// The Web API failed, as the status says.
+    Vague,
+    /// The catch-all code, which says nothing.
     Unclear,
     /// The payload.
     TooLarge,
@@ -34,66 +43,137 @@ pub(super) enum Meaning {
     Unauthorized,
 }
 
-/// Code and meaning; the comments say what the service calls them, where it has one name for them.
-pub(super) const CODES: [(u32, Meaning); 56] = [
-    (0x8004_0237, Meaning::DuplicateKey), // DuplicateRecord
-    (0x8006_0892, Meaning::DuplicateKey), // DuplicateRecordEntityKey
-    (0x8007_3002, Meaning::DuplicateKey), // some unique constraint
-    (0x8004_3239, Meaning::InRecycleBin),
-    (0x8006_0882, Meaning::VersionMismatch),   // ConcurrencyVersionMismatch
-    (0x8004_0333, Meaning::DuplicateDetected), // DuplicateRecordsFound
-    (0x8004_0217, Meaning::RowMissing),        // by id
-    (0x8006_0891, Meaning::RowMissing),        // by alternate key
-    (0x8006_088A, Meaning::UnknownTable),
-    (0x8006_0883, Meaning::InvalidData), // a row version is required
-    (0x8006_088D, Meaning::InvalidData), // the table has no optimistic concurrency
-    (0x8006_0890, Meaning::InvalidData), // key attributes
-    (0x8004_8D19, Meaning::InvalidData), // undeclared navigation property, bad payload
-    (0x8004_4331, Meaning::InvalidData), // too long
-    (0x8004_4330, Meaning::InvalidData), // out of range
-    (0x8004_431A, Meaning::InvalidData), // choice
-    (0x8004_0239, Meaning::InvalidData), // date
-    (0x8004_0278, Meaning::InvalidData), // control characters
-    (0x8004_0203, Meaning::InvalidData), // argument
-    (0x8004_0265, Meaning::InvalidData), // a plug-in refused
-    (0x8004_0216, Meaning::Unclear),     // the catch-all
-    (0x8004_4151, Meaning::Busy),        // SQL timeout
-    (0x8004_0255, Meaning::Busy),        // transaction rolled back
-    (0x8004_4339, Meaning::Busy),        // lock not obtained
-    (0x8004_A001, Meaning::Busy),        // server busy
-    // Connections and throttled queries.
-    (0x8007_3000, Meaning::Busy),
-    (0x8004_8551, Meaning::Busy),
-    (0x8004_8559, Meaning::Busy),
-    (0x8004_8561, Meaning::Busy),
-    (0x8004_8562, Meaning::Busy),
-    (0x8004_8563, Meaning::Busy),
-    (0x8004_8544, Meaning::Busy),
-    (0x8005_0544, Meaning::Busy),
-    // Upgrades, solution imports, administration mode: these last.
-    (0x8004_8543, Meaning::Busy),
-    (0x8004_8553, Meaning::Busy),
-    (0x8004_F061, Meaning::Busy),
-    (0x8004_F062, Meaning::Busy),
-    (0x8004_F063, Meaning::Busy),
-    (0x8004_F064, Meaning::Busy),
-    (0x8004_F065, Meaning::Busy),
-    (0x8004_F066, Meaning::Busy),
-    (0x8004_F067, Meaning::Busy),
-    (0x8007_1154, Meaning::Busy),
-    (0x8007_1151, Meaning::Busy),
-    (0x8004_A113, Meaning::Busy),
-    (0x8007_2322, Meaning::Throttled),    // requests in 300 s
-    (0x8007_2321, Meaning::Throttled),    // execution time in 300 s
-    (0x8007_2326, Meaning::Throttled),    // requests at once
-    (0x8004_0220, Meaning::Unauthorized), // privilege
-    (0x8004_2F09, Meaning::Unauthorized), // no role
-    (0x8004_8306, Meaning::Unauthorized),
-    (0x8007_2560, Meaning::Unauthorized), // not a member of the organisation
-    (0x8004_A101, Meaning::Unauthorized), // expired
-    (0x8004_0277, Meaning::Unauthorized),
-    (0x8009_5FFC, Meaning::Unauthorized),
-    (0x8004_A112, Meaning::Unauthorized),
+/// Where a row of the tables is documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>
+    Codes,
+    /// The table of statuses, and the codes that it lists under 401, 403, 405 and 412, in
+    /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors>
+    Statuses,
+    /// <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits>
+    Limits,
+    /// <https://learn.microsoft.com/troubleshoot/power-platform/dataverse/dataverse-web-api-and-sdk/web-api-client-errors>
+    Troubleshooting,
+    /// <https://www.rfc-editor.org/rfc/rfc9110#name-status-codes>
+    Rfc,
+    /// No list of Microsoft's that we know, but answers that people met, and clients that wait for them to pass.
+    Reports,
+}
+
+/// Code, Microsoft's name for it (`""` where it has none that we know), meaning, source.
+pub(super) type Row = (u32, &'static str, Meaning, Source);
+
+#[rustfmt::skip] // The columns stand under each other.
+pub(super) const CODES: [Row; 81] = [
+    // A unique key is taken.
+    (0x8004_0237, "DuplicateRecord",                                DuplicateKey,      Statuses),
+    (0x8006_0892, "DuplicateRecordEntityKey",                       DuplicateKey,      Codes),
+    (0x8007_3002, "CrmSQLUniqueIndexOrConstraintViolation",         DuplicateKey,      Codes),
+    (0x8004_3239, "",                                               InRecycleBin,      Reports),
+    (0x8004_0333, "DuplicateRecordsFound",                          DuplicateDetected, Codes),
+    // The row is not as it was read, or not there.
+    (0x8006_0882, "ConcurrencyVersionMismatch",                     VersionMismatch,   Statuses),
+    (0x8004_0217, "ObjectDoesNotExist",                             RowMissing,        Codes),
+    (0x8006_0891, "RecordNotFoundByEntityKey",                      RowMissing,        Codes),
+    // The request can never succeed.
+    (0x8006_0883, "ConcurrencyVersionNotProvided",                  InvalidData,       Codes),
+    (0x8006_088D, "OptimisticConcurrencyNotEnabled",                InvalidData,       Codes),
+    (0x8006_0890, "EntityKeyNotDefined",                            InvalidData,       Codes),
+    (0x8006_089D, "MultipleRecordsFoundByEntityKey",                InvalidData,       Codes),
+    (0x8004_8D19, "",                                               InvalidData,       Troubleshooting),
+    (0x8006_0888, "",                                               InvalidData,       Reports),
+    (0x8004_4331, "StringLengthTooLong",                            InvalidData,       Codes),
+    (0x8004_4330, "DecimalValueOutOfRange",                         InvalidData,       Codes),
+    (0x8004_431A, "PicklistValueOutOfRange",                        InvalidData,       Codes),
+    (0x8004_0239, "InvalidDateTime",                                InvalidData,       Codes),
+    (0x8004_0278, "InvalidCharactersInField",                       InvalidData,       Codes),
+    (0x8004_0203, "InvalidArgument",                                InvalidData,       Codes),
+    (0x8004_0265, "IsvAborted",                                     InvalidData,       Codes),
+    (0x8004_0227, "CannotDeleteDueToAssociation",                   InvalidData,       Statuses),
+    (0x8004_023B, "InvalidOperation",                               InvalidData,       Statuses),
+    (0x8004_0315, "NotSupported",                                   InvalidData,       Statuses),
+    // It says no more than the status; to the catch-all one more try is fair first.
+    (0x8006_088A, "CrmHttpError",                                   Vague,             Troubleshooting),
+    (0x8004_0216, "UnExpected",                                     Unclear,           Codes),
+    // It may work in a moment. A deadlock is told from other SQL errors by the text.
+    (0x8004_4150, "unManagedidssqlerror",                           Busy,              Codes),
+    (0x8004_4151, "unManagedidssqltimeouterror",                    Busy,              Codes),
+    (0x8004_0255, "TransactionAborted",                             Busy,              Codes),
+    (0x8004_4339, "CouldNotObtainLockOnResource",                   Busy,              Codes),
+    (0x8004_A001, "CrmSqlGovernorDatabaseRequestDenied",            Busy,              Codes),
+    (0x8007_3000, "CrmSQLNetworkingError",                          Busy,              Codes),
+    (0x8004_8542, "VersionedRowNotFoundInTempDB",                   Busy,              Codes),
+    (0x8004_8544, "DataEngineQueryThrottling",                      Busy,              Codes),
+    (0x8004_8551, "",                                               Busy,              Reports),
+    (0x8004_8559, "",                                               Busy,              Reports),
+    (0x8004_8561, "",                                               Busy,              Reports),
+    (0x8004_8562, "",                                               Busy,              Reports),
+    (0x8004_8563, "",                                               Busy,              Reports),
+    (0x8005_0544, "",                                               Busy,              Reports),
+    // It may work later: an upgrade, a solution import, the administration mode.
+    (0x8004_8543, "SolutionImportCauseTimeout",                     Busy,              Codes),
+    (0x8007_1151, "SolutionConcurrencyFailure",                     Busy,              Codes),
+    (0x8007_1154, "ConcurrentOperationFailure",                     Busy,              Codes),
+    (0x8004_A113, "UserDoesNotHaveAdminOnlyModePermissions",        Busy,              Codes),
+    (0x8004_8553, "",                                               Busy,              Reports),
+    (0x8004_F061, "",                                               Busy,              Reports),
+    (0x8004_F062, "",                                               Busy,              Reports),
+    (0x8004_F063, "",                                               Busy,              Reports),
+    (0x8004_F064, "",                                               Busy,              Reports),
+    (0x8004_F065, "",                                               Busy,              Reports),
+    (0x8004_F066, "",                                               Busy,              Reports),
+    (0x8004_F067, "",                                               Busy,              Reports),
+    // Service protection: requests in 300 s, seconds of execution in 300 s, requests at once.
+    (0x8007_2322, "ThrottlingBurstRequestLimitExceededError",       Throttled,         Limits),
+    (0x8007_2321, "ThrottlingTimeExceededError",                    Throttled,         Limits),
+    (0x8007_2326, "ThrottlingConcurrencyLimitExceededError",        Throttled,         Limits),
+    // The token.
+    (0x8004_A100, "InvalidAuthTicket",                              Unauthorized,      Statuses),
+    (0x8004_A101, "ExpiredAuthTicket",                              Unauthorized,      Statuses),
+    (0x8004_A102, "BadAuthTicket",                                  Unauthorized,      Statuses),
+    (0x8004_A103, "InsufficientAuthTicket",                         Unauthorized,      Statuses),
+    (0x8004_A105, "TamperedAuthTicket",                             Unauthorized,      Statuses),
+    (0x8005_F101, "AccessTokenExpired",                             Unauthorized,      Codes),
+    (0x8004_4300, "MissingCrmAuthenticationToken",                  Unauthorized,      Statuses),
+    (0x8004_4302, "RequestIsNotAuthenticated",                      Unauthorized,      Statuses),
+    (0x8004_4308, "MissingCrmAuthenticationTokenOrganizationName",  Unauthorized,      Statuses),
+    (0x8004_0204, "InvalidUserAuth",                                Unauthorized,      Statuses),
+    (0x8004_0277, "UnauthorizedAccess",                             Unauthorized,      Statuses),
+    // The application user, its roles and its rights.
+    (0x8007_2560, "UserNotMemberOfOrg",                             Unauthorized,      Codes),
+    (0x8004_A112, "SystemUserDisabled",                             Unauthorized,      Codes),
+    (0x8004_2F09, "UserNotAssignedRoles",                           Unauthorized,      Codes),
+    (0x8004_0220, "PrivilegeDenied",                                Unauthorized,      Statuses),
+    (0x8004_0231, "PrincipalPrivilegeDenied",                       Unauthorized,      Statuses),
+    (0x8004_0276, "PrivilegeCreateIsDisabledForOrganization",       Unauthorized,      Statuses),
+    (0x8004_8306, "unManagedIdsAccessDenied",                       Unauthorized,      Codes),
+    (0x8004_8405, "AccessDenied",                                   Unauthorized,      Statuses),
+    (0x8004_020D, "InvalidAccessRights",                            Unauthorized,      Statuses),
+    (0x8004_0256, "CrmSecurityError",                               Unauthorized,      Statuses),
+    (0x8004_A110, "CannotActOnBehalfOfAnotherUser",                 Unauthorized,      Statuses),
+    (0x8004_F502, "AttributePrivilegeCreateIsMissing",              Unauthorized,      Statuses),
+    (0x8004_F504, "AttributePermissionReadIsMissing",               Unauthorized,      Statuses),
+    (0x8004_F507, "AttributePermissionUpdateIsMissingDuringUpdate", Unauthorized,      Statuses),
+    (0x8009_5FFC, "",                                               Unauthorized,      Reports),
+];
+
+/// Status, meaning without a code or a text that says more, source. 412 is not here: see [`meaning_of_status`].
+pub(super) const STATUSES: [(u16, Meaning, Source); 13] = [
+    (400, InvalidData, Statuses),
+    (401, Unauthorized, Statuses),
+    (403, Unauthorized, Statuses),
+    (404, UnknownTable, Statuses),
+    (405, InvalidData, Statuses),
+    // A proxy on our side wants credentials of its own.
+    (407, Unauthorized, Rfc),
+    (408, Busy, Rfc),
+    (413, TooLarge, Statuses),
+    (429, Throttled, Limits),
+    (500, Busy, Rfc),
+    (502, Busy, Rfc),
+    (503, Busy, Statuses),
+    (504, Busy, Rfc),
 ];
 
 /// SQL errors share a code; the number of a deadlock's victim is in the text.
@@ -101,34 +181,48 @@ const SQL_ERROR: u32 = 0x8004_4150;
 const DEADLOCK: &str = "sql number: 1205";
 
 /// Texts that stand for a code where the code is empty.
-const TEXTS: [(&str, Meaning); 5] = [
-    ("a record with matching key values already exists", Meaning::DuplicateKey),
-    ("a record with the same value for", Meaning::DuplicateKey),
-    ("doesn't match the rowversion property provided", Meaning::VersionMismatch),
-    ("because a duplicate of the current record already exists", Meaning::DuplicateDetected),
-    (DEADLOCK, Meaning::Deadlock),
+pub(super) const TEXTS: [(&str, Meaning); 5] = [
+    ("a record with matching key values already exists", DuplicateKey),
+    ("a record with the same value for", DuplicateKey),
+    ("doesn't match the rowversion property provided", VersionMismatch),
+    ("because a duplicate of the current record already exists", DuplicateDetected),
+    (DEADLOCK, Deadlock),
 ];
-
-/// Says that a row is missing under a 404, and that a property is under a 400.
-const MISSING: &str = "does not exist";
 
 /// What a code says, if it is known.
 pub(super) fn meaning_of_code(code: u32, message: &str) -> Option<Meaning> {
-    if code == SQL_ERROR {
-        return Some(if message.to_ascii_lowercase().contains(DEADLOCK) { Meaning::Deadlock } else { Meaning::Busy });
+    if code == SQL_ERROR && message.to_ascii_lowercase().contains(DEADLOCK) {
+        return Some(Deadlock);
     }
-    CODES.iter().find(|(known, _)| *known == code).map(|(_, meaning)| *meaning)
+    CODES.iter().find(|(known, ..)| *known == code).map(|(_, _, meaning, _)| *meaning)
 }
 
 /// What a text says when there is no code.
 pub(super) fn meaning_of_text(status: u16, message: &str) -> Option<Meaning> {
     // These are about our identity or our pace, whatever they quote.
-    if matches!(status, 401 | 403 | 429) {
+    if matches!(meaning_of_status(status, Form::Upsert), Unauthorized | Throttled) {
         return None;
     }
     let message = message.to_ascii_lowercase();
-    if status == 404 && message.contains(MISSING) {
-        return Some(Meaning::RowMissing);
+    // Under a 400 it is a property that does not exist.
+    if status == 404 && message.contains(MISSING_ROW_TEXT) {
+        return Some(RowMissing);
     }
     TEXTS.iter().find(|(text, _)| message.contains(text)).map(|(_, meaning)| *meaning)
+}
+
+/// What a status says on its own; never [`Vague`] or [`Unclear`].
+pub(super) fn meaning_of_status(status: u16, form: Form) -> Meaning {
+    match (status, form) {
+        // No condition of ours can have failed, so a key was taken.
+        (412, Form::Upsert | Form::Create | Form::Update | Form::UpdateFound) => return DuplicateKey,
+        (412, Form::UpdateUnchanged | Form::DeleteUnchanged) => return VersionMismatch,
+        _ => {}
+    }
+    match STATUSES.iter().find(|(known, ..)| *known == status) {
+        Some((_, meaning, _)) => *meaning,
+        None if (400..=499).contains(&status) => InvalidData,
+        // Other 5xx, and answers that are none of Dataverse's: a redirect to a login page.
+        None => Busy,
+    }
 }

@@ -6,6 +6,8 @@
 
 mod address;
 mod answer;
+mod definitions;
+mod metadata;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,10 +23,12 @@ use tokio::time::timeout;
 use url::Url;
 use uuid::Uuid;
 
+use super::definition::Definition;
 use super::{Change, Error, Fault, Form, Row, Store, Written};
 use crate::config::Environment;
 use crate::identity::{self, Identity};
-use crate::record::{Operation, Record};
+use crate::record::{KeyValue, Operation, Record, RecordKey};
+use definitions::Definitions;
 
 /// Synchronous plug-ins may run for two minutes.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
@@ -36,6 +40,7 @@ const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/send-parallel-requests>
 const PARALLELISM: HeaderName = HeaderName::from_static("x-ms-dop-hint");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
 /// A client of one environment.
@@ -48,6 +53,7 @@ pub struct Client {
     headers: HeaderMap,
     /// The last hint; zero stands for none.
     parallelism: AtomicU32,
+    definitions: Definitions,
 }
 
 /// The one HTTP client of the process: pooled connections, no redirects, no cookies, no retries.
@@ -86,7 +92,8 @@ impl Client {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
         headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
-        Self { http, identity, root, scope, headers, parallelism: AtomicU32::new(0) }
+        let (definitions, parallelism) = (Definitions::default(), AtomicU32::new(0));
+        Self { http, identity, root, scope, headers, parallelism, definitions }
     }
 
     async fn token(&self) -> Result<HeaderValue, Fault> {
@@ -130,23 +137,48 @@ impl Client {
     }
 }
 
+impl Client {
+    /// PATCH and DELETE go to the row. A row that no address can name, and that is not there, is created by POST.
+    fn request(&self, change: &Change<'_>) -> Result<RequestBuilder, Fault> {
+        let record = change.record;
+        let delete = record.operation == Operation::Delete;
+        let (method, url, body) = match address::row(&self.root, &record.table, &record.key, change.id) {
+            Some(url) if delete => (Method::DELETE, url, None),
+            Some(url) => (Method::PATCH, url, Some(body(change, &[]))),
+            None => (Method::POST, address::set(&self.root, &record.table), Some(new_row(change)?)),
+        };
+        let conditional = method != Method::POST;
+        let mut request = self.http.request(method, url).timeout(WRITE_TIMEOUT);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        Ok(match change.form {
+            Form::Create if conditional => request.header(IF_NONE_MATCH, "*"),
+            Form::Update | Form::UpdateFound => request.header(IF_MATCH, "*"),
+            Form::UpdateUnchanged | Form::DeleteUnchanged => request.header(IF_MATCH, change.etag.unwrap_or("*")),
+            Form::Upsert | Form::Create | Form::Delete | Form::Read => request,
+        })
+    }
+
+    /// The rows of a set that a filter finds.
+    async fn find(&self, table: &str, key: &RecordKey, select: Option<String>) -> Result<Option<Row>, Error> {
+        let mut url = address::set(&self.root, table);
+        let query = [Some(address::filter(key)), select, Some("$top=2".to_owned())];
+        url.set_query(Some(&query.into_iter().flatten().collect::<Vec<_>>().join("&")));
+        let request = self.http.get(url).timeout(READ_TIMEOUT).header(PREFER, metadata::LOOKUP_TABLES);
+        let response = self.send(request).await?;
+        if !response.status().is_success() {
+            return Err(answer::refusal(response).await.into());
+        }
+        let mut rows = answer::rows(response).await?;
+        if rows.len() > 1 { Err(Fault::Ambiguous.into()) } else { Ok(rows.pop()) }
+    }
+}
+
 #[async_trait]
 impl Store for Client {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
-        let url = address::row(&self.root, change.record)?;
-        let delete = change.record.operation == Operation::Delete;
-        let method = if delete { Method::DELETE } else { Method::PATCH };
-        let mut request = self.http.request(method, url).timeout(WRITE_TIMEOUT);
-        if !delete {
-            request = request.header(CONTENT_TYPE, "application/json").body(body(change));
-        }
-        request = match change.form {
-            Form::Create => request.header(IF_NONE_MATCH, "*"),
-            Form::Update => request.header(IF_MATCH, "*"),
-            Form::UpdateUnchanged | Form::DeleteUnchanged => request.header(IF_MATCH, change.etag.unwrap_or("*")),
-            Form::Upsert | Form::Delete | Form::Read => request,
-        };
-        let response = self.send(request).await?;
+        let response = self.send(self.request(change)?).await?;
         let status = response.status().as_u16();
         if !response.status().is_success() {
             return Err(answer::refusal(response).await.into());
@@ -154,17 +186,19 @@ impl Store for Client {
         Ok(match (change.form, status) {
             (Form::Delete | Form::DeleteUnchanged, _) => Written::Deleted,
             (Form::Create, _) | (_, 201) => Written::Created,
-            (Form::Update | Form::UpdateUnchanged, _) | (_, 200) => Written::Updated,
+            (Form::Update | Form::UpdateFound | Form::UpdateUnchanged, _) | (_, 200) => Written::Updated,
             (Form::Upsert | Form::Read, _) => Written::Upserted,
         })
     }
 
-    async fn read(&self, record: &Record, columns: &[String]) -> Result<Option<Row>, Error> {
-        let mut url = address::row(&self.root, record)?;
-        if !columns.is_empty() {
-            url.set_query(Some(&format!("$select={}", columns.join(","))));
-        }
-        let response = self.send(self.http.get(url).timeout(READ_TIMEOUT)).await?;
+    async fn read(&self, table: &str, key: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {
+        let select = (!columns.is_empty()).then(|| format!("$select={}", columns.join(",")));
+        let Some(mut url) = address::row(&self.root, table, key, None) else {
+            return self.find(table, key, select).await;
+        };
+        url.set_query(select.as_deref());
+        let request = self.http.get(url).timeout(READ_TIMEOUT).header(PREFER, metadata::LOOKUP_TABLES);
+        let response = self.send(request).await?;
         if response.status().is_success() {
             return answer::row(response).await.map(Some).map_err(Error::from);
         }
@@ -175,10 +209,33 @@ impl Store for Client {
     fn parallelism(&self) -> Option<u32> {
         Some(self.parallelism.load(Ordering::Relaxed)).filter(|hint| *hint > 0)
     }
+
+    async fn definition(&self, table: &str) -> Option<Arc<Definition>> {
+        self.definitions.get(table, self.read_definition(table)).await
+    }
 }
 
-/// The columns as they were sent, and the version.
-fn body(change: &Change<'_>) -> Vec<u8> {
+/// A whole new row: the key's columns stand in the body, for there is no address to say them.
+fn new_row(change: &Change<'_>) -> Result<Vec<u8>, Fault> {
+    let mut key = Vec::new();
+    for column in change.record.key.columns() {
+        let json = match &column.value {
+            KeyValue::Text(text) => serde_json::to_string(text).expect("text can be written to memory"),
+            KeyValue::Number(_) => column.value.to_string(),
+            // Which navigation property sets it, the key does not say.
+            KeyValue::Guid(_) => return Err(not_addressable(change.record)),
+        };
+        key.push((column.name.as_str(), json));
+    }
+    if change.form == Form::Create { Ok(body(change, &key)) } else { Err(not_addressable(change.record)) }
+}
+
+fn not_addressable(record: &Record) -> Fault {
+    Fault::NotAddressable { column: record.key.not_addressable().unwrap_or_default().to_owned() }
+}
+
+/// The key's columns where they are needed, the columns as they were sent, and the version.
+fn body(change: &Change<'_>, key: &[(&str, String)]) -> Vec<u8> {
     let mut body = Vec::with_capacity(256);
     let mut put = |name: &str, value: &str| {
         body.push(if body.is_empty() { b'{' } else { b',' });
@@ -186,6 +243,9 @@ fn body(change: &Change<'_>) -> Vec<u8> {
         body.push(b':');
         body.extend_from_slice(value.as_bytes());
     };
+    for (name, value) in key {
+        put(name, value);
+    }
     for column in &change.record.columns {
         put(&column.name, column.value.get());
     }

@@ -1,3 +1,5 @@
+mod properties;
+
 use serde_json::{Value as Json, json};
 use time::macros::datetime;
 
@@ -35,11 +37,47 @@ fn an_object_is_kept_byte_for_byte() {
 }
 
 #[test]
+fn the_most_deliveries_stand_in_host_json() {
+    for (text, most) in [
+        (r#"{"version":"2.0","extensions":{"queues":{"maxDequeueCount":10}}}"#, Some(10)),
+        (r#"{"version":"2.0"}"#, Some(5)),
+        ("{}", None),
+        ("", None),
+    ] {
+        assert_eq!(most_deliveries(text), most, "{text}");
+    }
+}
+
+#[test]
+fn the_last_attempt_says_so_and_a_missing_parent_is_named_in_a_letter() {
+    let last = |reason| Outcome { attempts: Some(10), ..Outcome::new(reason) }.for_the_last_time();
+    let answer = |outcome| Answer::new(&outcome, RECORD, "id", datetime!(2026-11-23 10:00 UTC));
+    let Answer::Failed { phrase } = answer(last(Reason::Unavailable)) else { panic!("the host moves it") };
+    assert_eq!(phrase, "retry/unavailable last attempt");
+    let Answer::Done(body) = answer(last(Reason::ParentMissing)) else { panic!("it is a letter") };
+    let body: Json = serde_json::from_str(&body).expect("JSON");
+    let letter = &body["Outputs"]["deadLetter"];
+    assert_eq!((&letter["reason"], &letter["message"]), (&json!("parent_missing"), &json!(RECORD)));
+    assert_eq!(letter["detail"], "this was the last attempt, number 10");
+    let again = Outcome { attempts: Some(9), ..Outcome::new(Reason::ParentMissing) };
+    assert_eq!(answer(again), Answer::Failed { phrase: "retry/parent_missing".to_owned() });
+    assert_eq!(last(Reason::Upserted).detail, None, "a record that is settled needs no more attempts");
+}
+
+#[test]
 fn messages_that_are_no_json_are_kept_too() {
     for message in ["hello", "", "{broken", "\"quoted\"", "\u{fffd}\u{0}\u{1}", "[1,2]", "7"] {
         let twice = json!(json!(message).to_string());
         assert_eq!(read(&twice, &json!({})).message, message);
     }
+}
+
+#[test]
+fn an_item_that_is_no_text_is_kept_as_it_was_written() {
+    let body = r#"{"Data":{"record":"\ud83d{\"table\":1}"},"Metadata":{"DequeueCount":"\udc00"}}"#;
+    let invocation = Invocation::read(body.as_bytes()).expect("an invocation");
+    assert_eq!(invocation.message, r#""\ud83d{\"table\":1}""#);
+    assert_eq!(invocation.dequeue_count, None);
 }
 
 #[test]

@@ -8,18 +8,22 @@
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/lease-blob>
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
 use azure_core::http::RequestContent;
-use azure_storage_blob::models::{BlobClientAcquireLeaseOptions, BlockBlobClientUploadOptions};
+use azure_core::http::headers::HeaderName;
+use azure_storage_blob::models::{
+    BlobClientAcquireLeaseOptions, BlobClientSetMetadataOptions, BlockBlobClientUploadOptions,
+};
 use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOptions};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::{Asked, Error, Lease, LockName, Locks, Renewed};
+use super::{Asked, Buried, Error, Lease, LockName, Locks, Renewed};
 use crate::connection::Connection;
 
 /// One request to the storage must be answered within this time.
@@ -30,6 +34,11 @@ const MOST_REPEATS: u32 = 2;
 
 /// The pause before a request is repeated, on average.
 const REPEAT_PAUSE: Duration = Duration::from_millis(150);
+
+/// The blob's metadata that holds a tombstone: written with the lease's id, and gone with the blob.
+/// <https://learn.microsoft.com/rest/api/storageservices/set-blob-metadata>
+const TOMBSTONE: &str = "tombstone";
+const TOMBSTONE_HEADER: HeaderName = HeaderName::from_static("x-ms-meta-tombstone");
 
 /// Locks as leases on the blobs of one container.
 pub struct BlobLocks {
@@ -149,6 +158,27 @@ impl Locks for BlobLocks {
             }
         }
     }
+
+    async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error> {
+        let blob = self.container.blob_client(name.as_str());
+        match repeated(|| blob.get_properties(None)).await {
+            Ok(answer) => Ok(answer.headers().get_optional_string(&TOMBSTONE_HEADER)),
+            // A blob that somebody deleted has taken its tombstone along.
+            Err(Failure::Service { status: 404, .. }) => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error> {
+        let blob = self.container.blob_client(name.as_str());
+        let metadata = HashMap::from([(TOMBSTONE.to_owned(), tombstone.to_owned())]);
+        let options = || BlobClientSetMetadataOptions { lease_id: Some(id.to_owned()), ..Default::default() };
+        match repeated(|| blob.set_metadata(&metadata, Some(options()))).await {
+            Ok(_) => Ok(Buried::Done),
+            Err(Failure::Service { status: 404 | 409 | 412, .. }) => Ok(Buried::Lost),
+            Err(failure) => Err(failure.into()),
+        }
+    }
 }
 
 /// What one request met.
@@ -168,6 +198,22 @@ impl From<Failure> for Error {
             Failure::Token { problem } => Self::Token { problem },
         }
     }
+}
+
+/// A request that may be made twice, made again where it got no usable answer.
+async fn repeated<T, R>(make: impl Fn() -> R) -> Result<T, Failure>
+where
+    R: Future<Output = azure_core::Result<T>>,
+{
+    for _ in 0..MOST_REPEATS {
+        match request(make()).await {
+            Err(Failure::Unreachable { .. } | Failure::Service { status: 500.., .. }) => {
+                sleep(REPEAT_PAUSE.mul_f64(0.5 + fastrand::f64())).await;
+            }
+            settled => return settled,
+        }
+    }
+    request(make()).await
 }
 
 async fn request<T>(request: impl Future<Output = azure_core::Result<T>>) -> Result<T, Failure> {

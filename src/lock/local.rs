@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::rhythm::{LONGEST_PAUSE, Rhythm};
-use super::{Asked, Error, Lease, LockName, Locks, Lost, Renewed, hold, renew_now};
+use super::{Asked, Buried, Error, Lease, LockName, Locks, Lost, Renewed, hold, renew_now};
 
 /// How many pieces of work one tenure serves. 40 writes then cost two storage requests instead of eighty, and the rest that
 /// follows ([`YIELD`]) costs a process that is alone with a hot key an eighth of its time at 80 ms a write. Twice as many would
@@ -144,6 +144,22 @@ impl Local {
     /// [`Lost`] when the lease ended first. The work was dropped where it stood, so a request of it may still be under way.
     pub async fn hold<T>(&self, lease: &mut Lease, work: impl Future<Output = T>) -> Result<T, Lost> {
         hold(self.shared.storage.as_ref(), lease, work).await
+    }
+
+    /// What stands on the lock since the record's row was deleted.
+    ///
+    /// # Errors
+    /// When the storage gave no usable answer.
+    pub async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error> {
+        self.shared.storage.tombstone(name).await
+    }
+
+    /// Leaves a tombstone on the lock, under the lease `id`.
+    ///
+    /// # Errors
+    /// When it is not known whether it stands there.
+    pub async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error> {
+        self.shared.storage.bury(name, id, tombstone).await
     }
 
     /// Hands the lease on to the next in line, or gives it back.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Asked, Error, Lease, LockName, Locks, Renewed};
+use super::{Asked, Buried, Error, Lease, LockName, Locks, Renewed};
 
 /// What the storage is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) enum Request {
     Acquire,
     Renew,
     Release,
+    Tombstone,
+    Bury,
 }
 
 /// How a request fails.
@@ -39,6 +41,7 @@ pub(crate) struct MemoryLocks {
 #[derive(Debug, Default)]
 struct State {
     holders: HashMap<LockName, Holder>,
+    tombstones: HashMap<LockName, String>,
     faults: VecDeque<(Request, Fault)>,
     requests: Vec<Request>,
     granted: u32,
@@ -64,6 +67,11 @@ impl MemoryLocks {
     /// Somebody breaks the lease: its holder is not told.
     pub(crate) fn break_lease(&self, name: &LockName) {
         self.state().holders.remove(name);
+    }
+
+    /// Somebody breaks every lease.
+    pub(crate) fn break_all(&self) {
+        self.state().holders.clear();
     }
 
     /// How many requests of that kind came.
@@ -143,5 +151,21 @@ impl Locks for MemoryLocks {
         if state.holders.get(lease.name()).is_some_and(|holder| holder.id == lease.id()) {
             state.holders.remove(lease.name());
         }
+    }
+
+    async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error> {
+        self.receive(Request::Tombstone).await?;
+        Ok(self.state().tombstones.get(name).cloned())
+    }
+
+    async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error> {
+        self.receive(Request::Bury).await?;
+        let mut state = self.state();
+        let alive = state.holders.get(name).is_some_and(|holder| holder.id == id && Instant::now() < holder.until);
+        if !alive {
+            return Ok(Buried::Lost);
+        }
+        state.tombstones.insert(name.clone(), tombstone.to_owned());
+        Ok(Buried::Done)
     }
 }

@@ -65,6 +65,9 @@ pub enum Error {
     /// `version` is neither form.
     #[error("`version` must be a whole number (64 bits) or an RFC 3339 time such as 2026-01-31T08:00:00Z")]
     Version,
+    /// `versionColumn` without a version to hold.
+    #[error("`versionColumn` stands there without a `version`")]
+    ColumnWithoutVersion,
     /// `key` is a string but no GUID.
     #[error("`key` is a string but no GUID; alternate keys are written as an object")]
     KeyText,

@@ -55,6 +55,8 @@ pub enum Value<'a> {
     Number(Number),
     /// A string without its escapes.
     Text(Cow<'a, str>),
+    /// A string that is no text, with its escapes: half of a surrogate pair, as JavaScript and .NET can write it.
+    NoText(&'a str),
     /// An object or an array.
     Nested,
 }
@@ -64,10 +66,10 @@ impl<'a> Value<'a> {
     pub fn of(raw: &'a RawValue) -> Self {
         let text = raw.get();
         match text.as_bytes().first() {
-            Some(b'"') => {
-                let Name(text) = serde_json::from_str(text).expect("a raw value that opens a quote is a string");
-                Self::Text(text)
-            }
+            Some(b'"') => match serde_json::from_str(text) {
+                Ok(Name(text)) => Self::Text(text),
+                Err(_) => Self::NoText(text),
+            },
             Some(b't') => Self::Bool(true),
             Some(b'f') => Self::Bool(false),
             Some(b'n') => Self::Null,
@@ -83,6 +85,7 @@ impl<'a> Value<'a> {
             Self::Bool(_) => "a boolean",
             Self::Number(_) => "a number",
             Self::Text(_) => "a string",
+            Self::NoText(_) => "a string with half of a surrogate pair",
             Self::Nested => "an object or array",
         }
     }
@@ -115,6 +118,22 @@ impl Number {
             return Self { negative: false, digits: String::new(), exponent: 0 };
         }
         Self { negative, digits: kept.to_owned(), exponent }
+    }
+
+    /// How many decimal places it has.
+    pub fn places(&self) -> u32 {
+        self.exponent.checked_neg().and_then(|places| u32::try_from(places).ok()).unwrap_or(0)
+    }
+
+    /// So many units of 10 to the power of minus `places`, or `None` when it is no whole number of them, or one of more than 38
+    /// digits.
+    pub fn units(&self, places: u32) -> Option<i128> {
+        if self.digits.is_empty() {
+            return Some(0);
+        }
+        let zeros = u32::try_from(self.exponent.checked_add(places.into())?).ok()?;
+        let units = self.digits.parse::<i128>().ok()?.checked_mul(10_i128.checked_pow(zeros)?)?;
+        Some(if self.negative { -units } else { units })
     }
 
     /// The plain decimal literal, without an exponent, or `None` when it would be longer than 64 characters.
@@ -168,9 +187,29 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_counted_in_units_of_its_places() {
+        for (text, places, units) in [("1.50", 1, 15), ("-0.05", 3, -50), ("12e3", 0, 12_000), ("0", 9, 0)] {
+            let number = Number::of(text);
+            assert!(number.places() <= places);
+            assert_eq!(number.units(places), Some(units), "{text}");
+        }
+        assert_eq!((Number::of("0.125").places(), Number::of("0.125").units(2)), (3, None));
+        assert_eq!((Number::of("1e400").places(), Number::of("1e400").units(2)), (0, None));
+        assert_eq!(Number::of("1e-99999999999999999999").units(2), None);
+    }
+
+    #[test]
     fn a_member_that_stands_twice_is_an_error_that_names_it() {
         let error = serde_json::from_str::<Members<'_>>(r#"{"a":1,"\u0061":2}"#).expect_err("twice").to_string();
         assert!(error.contains("`a`"), "{error}");
+    }
+
+    #[test]
+    fn a_string_that_is_no_text_is_told_apart_and_never_a_panic() {
+        let members: Members<'_> =
+            serde_json::from_str(r#"{"a":"\ud800","b":"\uD83D\uDE00","c":"\udc00x"}"#).expect("JSON");
+        let values: Vec<_> = members.0.iter().map(|(_, raw)| Value::of(raw)).collect();
+        assert_eq!(values, [Value::NoText(r#""\ud800""#), Value::Text("😀".into()), Value::NoText(r#""\udc00x""#)]);
     }
 
     #[test]

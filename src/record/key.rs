@@ -16,7 +16,7 @@ use super::{Error, is_logical_name};
 
 /// Dataverse allows 16 columns in an alternate key.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>
-const MOST_COLUMNS: usize = 16;
+pub(crate) const MOST_KEY_COLUMNS: usize = 16;
 
 /// Characters with which an alternate key cannot be addressed in a URL, encoded or not.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>
@@ -66,7 +66,7 @@ impl RecordKey {
     fn read_columns(raw: &RawValue) -> Result<Self, Error> {
         let Members(members) =
             serde_json::from_str(raw.get()).map_err(|error| Error::KeyObject { problem: super::clause(&error) })?;
-        if members.is_empty() || members.len() > MOST_COLUMNS {
+        if members.is_empty() || members.len() > MOST_KEY_COLUMNS {
             return Err(Error::KeyColumns { found: members.len() });
         }
         let mut columns = members
@@ -182,6 +182,9 @@ pub fn guid(text: &str) -> Option<Uuid> {
     }
     Uuid::try_parse(bare).ok()
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {

@@ -1,3 +1,5 @@
+mod properties;
+
 use super::*;
 
 const ID: &str = "9b2e0c3a-1111-4222-8333-444455556666";
@@ -33,6 +35,21 @@ fn defaults_are_upsert_and_nothing_else() {
     let record = record(&format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"version":null,"source":null}}"#));
     assert_eq!(record.operation, Operation::Upsert);
     assert_eq!((record.source, record.version, record.on_conflict), (None, None, None));
+}
+
+#[test]
+fn a_record_may_name_the_column_of_its_version() {
+    let with = |fields: &str| format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},{fields}}}"#);
+    let named = record(&with(r#""version":7,"versionColumn":"new_v""#));
+    assert_eq!(named.version_column.as_deref(), Some("new_v"));
+    assert_eq!(record(&with(r#""version":7,"versionColumn":null"#)).version_column, None);
+    for (fields, named) in [
+        (r#""versionColumn":"new_v""#, "without a `version`"),
+        (r#""version":7,"versionColumn":"New V""#, "`versionColumn` is no column name"),
+        (r#""version":7,"versionColumn":7"#, "`versionColumn` is a number"),
+    ] {
+        assert!(problem(&with(fields)).contains(named), "{fields}: {}", problem(&with(fields)));
+    }
 }
 
 #[test]
@@ -109,6 +126,24 @@ fn what_is_no_object_is_said_without_quoting_it() {
     }
     let (error, _) = decode(b"{\"table\":\"\xff\"}").expect_err("not UTF-8");
     assert_eq!(error.to_string(), "the message is not text: byte 10 is not UTF-8");
+}
+
+#[test]
+fn half_of_a_surrogate_pair_is_passed_on_in_a_column_and_refused_elsewhere() {
+    let value = r#""\ud83d""#;
+    let record = record(&format!(r#"{{"table":"contacts","key":"{ID}","columns":{{"firstname":{value}}}}}"#));
+    assert_eq!(record.columns[0].value.get(), value);
+    for (message, name) in [
+        (format!(r#"{{"table":{value},"key":"{ID}","columns":{{}}}}"#), "`table`"),
+        (format!(r#"{{"table":"contacts","key":{value},"columns":{{}}}}"#), "`key`"),
+        (format!(r#"{{"table":"contacts","key":{{"name":{value}}},"columns":{{}}}}"#), "`key.name`"),
+        (format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"source":{value}}}"#), "`source`"),
+        (format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"version":{value}}}"#), "`version`"),
+        (format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"operation":{value}}}"#), "`operation`"),
+    ] {
+        let text = problem(&message);
+        assert!(text.contains(name), "{message}: {text}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which of two versions of a record is the newer one.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/optimistic-concurrency> knows only the server's own order; the
-//! source's is kept in a column of the row.
+//! source's is kept in a column of the row, and after the row's deletion on its lock.
 
 use std::cmp::Ordering;
 
@@ -11,6 +11,25 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::dataverse::Row;
 use crate::record::{Members, Value, Version};
+
+/// A version and the column that holds it.
+#[derive(Clone)]
+pub(super) struct Stamp<'a> {
+    pub(super) column: &'a str,
+    pub(super) version: Version,
+    /// The version as a JSON value for its column.
+    pub(super) json: String,
+}
+
+impl<'a> Stamp<'a> {
+    pub(super) fn new(column: &'a str, version: Version) -> Self {
+        let json = match version {
+            Version::Number(number) => number.to_string(),
+            Version::Time(_) => format!("\"{}\"", text(version)),
+        };
+        Self { column, version, json }
+    }
+}
 
 /// The version that a row has.
 pub(super) enum Stored {
@@ -35,11 +54,24 @@ pub(super) fn stored(row: &Row, column: &str) -> Stored {
 fn read(raw: &RawValue) -> Option<Version> {
     match Value::of(raw) {
         Value::Number(number) => number.literal()?.parse().ok().map(Version::Number),
-        Value::Text(text) => match OffsetDateTime::parse(&text, &Rfc3339) {
-            Ok(time) => Some(Version::Time(time)),
-            Err(_) => text.parse().ok().map(Version::Number),
-        },
+        Value::Text(text) => parse(&text),
         _ => None,
+    }
+}
+
+/// Reads a version from plain text.
+pub(super) fn parse(text: &str) -> Option<Version> {
+    match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(time) => Some(Version::Time(time)),
+        Err(_) => text.parse().ok().map(Version::Number),
+    }
+}
+
+/// The version as plain text.
+pub(super) fn text(version: Version) -> String {
+    match version {
+        Version::Number(number) => number.to_string(),
+        Version::Time(time) => time.format(&Rfc3339).expect("a record's version is in UTC, in a year of four digits"),
     }
 }
 
@@ -49,16 +81,6 @@ pub(super) fn compare(a: Version, b: Version) -> Option<Ordering> {
         (Version::Number(a), Version::Number(b)) => Some(a.cmp(&b)),
         (Version::Time(a), Version::Time(b)) => Some(a.cmp(&b)),
         (Version::Number(_), Version::Time(_)) | (Version::Time(_), Version::Number(_)) => None,
-    }
-}
-
-/// The version as a JSON value for its column.
-pub(super) fn json(version: Version) -> String {
-    match version {
-        Version::Number(number) => number.to_string(),
-        Version::Time(time) => {
-            format!("\"{}\"", time.format(&Rfc3339).expect("a record's version is in UTC, in a year of four digits"))
-        }
     }
 }
 

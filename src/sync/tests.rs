@@ -1,4 +1,7 @@
+mod deleted;
+mod hidden;
 mod leases;
+mod order;
 mod outages;
 mod races;
 mod store;
@@ -16,8 +19,13 @@ use store::{Answer, ScriptedStore};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// A delivery that waits for nothing in place: one try, unless the gate is closed.
-const FIRST: Delivery =
-    Delivery { attempts: Some(1), patience: Duration::ZERO, in_line: Duration::from_secs(20), is_call: false };
+const FIRST: Delivery = Delivery {
+    attempts: Some(1),
+    last: false,
+    patience: Duration::ZERO,
+    in_line: Duration::from_secs(20),
+    is_call: false,
+};
 const SECOND_TIME: Delivery = Delivery { attempts: Some(2), ..FIRST };
 
 const DUPLICATE: u32 = 0x8004_0237;
@@ -42,6 +50,7 @@ impl World {
             gate: Gate::new(8),
             on_conflict: OnConflict::Verify,
             version_column: Some("new_version".to_owned()),
+            unknown_codes: FirstSeen::default(),
         };
         Self { store, locks, sync }
     }
@@ -193,7 +202,7 @@ async fn a_create_that_lost_to_nobody_is_sent_again_before_it_is_rejected() {
     let create = contact(&json!({ "operation": "create" }));
     let world = World::new(refused().into_iter().chain([Answer::Wrote(Written::Created)]));
     assert_eq!(world.reason(&create, FIRST).await, Reason::Created, "the winner rolled back");
-    let world = World::new((0..4).flat_map(|_| refused()));
+    let world = World::new(refused().into_iter().chain([Answer::refused(412, DUPLICATE)]));
     assert_eq!(world.reason(&create, FIRST).await, Reason::KeyCollision);
 }
 

@@ -1,28 +1,35 @@
 //! One record into one row: sends, and asks [`crate::classify`] what a refusal means, until the record has come to its end.
 //!
-//! In place it repeats only what is cheap and bounded: a lost create race, a deadlock, a row that moved under a version, one
-//! dropped connection under a write that means the same twice.
-//! Everything else goes back to the pipeline.
+//! In place it repeats only what is cheap and bounded: a lost create race, a deadlock, a row that moved, one dropped connection
+//! under a write that means the same twice. Everything else goes back to the pipeline. Records with a version go the way of
+//! `versioned.rs`.
+//!
+//! A row whose key no address can hold is looked for first, and then written by its primary key.
 
-use std::cmp::Ordering;
-use std::sync::atomic::{self, AtomicBool};
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
 
-use super::{End, Sync, order};
-use crate::classify::{self, AfterRace, Attempt, Found, Verdict, create_refused, judge, race};
-use crate::dataverse::compare::{Comparison, compare, select};
+use super::grave::Grave;
+use super::order::{self, Stamp};
+use super::{End, Sync};
+use crate::classify::{self, AfterRace, Attempt, Found, Verdict, create_refused, judge, race, race_again};
+use crate::dataverse::look::{Look, look};
 use crate::dataverse::{Change, Fault, Form, Row, Store, Written};
 use crate::outcome::Reason;
-use crate::record::{KeyValue, OnConflict, Operation, Record, Version};
-use order::Stored;
+use crate::record::{KeyValue, OnConflict, Operation, Record};
 
-/// How often a row that moves under a version is read again.
-const MOST_READS: u32 = 5;
+/// How often a row that moves while it is written is looked for again.
+pub(super) const MOST_READS: u32 = 5;
 
 /// How long the read after a write without an answer may take.
-const FATE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const FATE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a collision is about, as far as anybody says.
+const OTHER_KEY: &str = "a value of this record in another unique key";
 
 /// A connection that drops within this time drops under a request that had hardly begun, and to send it again is cheap.
 const DROPPED_WITHIN: Duration = Duration::from_secs(5);
@@ -30,36 +37,42 @@ const DROPPED_WITHIN: Duration = Duration::from_secs(5);
 /// The first pause before something is sent again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(80);
 
-/// A version and the column that holds it.
-#[derive(Clone)]
-struct Stamp<'a> {
-    column: &'a str,
-    version: Version,
-    json: String,
-}
-
 /// Writes one record.
 pub(super) struct Writer<'a> {
-    store: &'a dyn Store,
-    record: &'a Record,
-    policy: OnConflict,
-    stamp: Option<Stamp<'a>>,
-    binds: bool,
+    pub(super) store: &'a dyn Store,
+    pub(super) record: &'a Record,
+    pub(super) policy: OnConflict,
+    pub(super) stamp: Option<Stamp<'a>>,
+    pub(super) binds: bool,
+    /// Where the version of a deleted row is kept, while the record's lock is held.
+    pub(super) grave: Option<Grave<'a>>,
     delivered_before: bool,
     /// Whether a request was sent again after its connection dropped: the first one may still be under way.
     repeated: AtomicBool,
 }
 
+/// What was tried in place so far.
+#[derive(Debug, Default)]
+struct Tries {
+    /// After a deadlock, or an answer that deserves one more try.
+    again: u32,
+    /// After a lost race.
+    resends: u32,
+    /// After a row went away between the read and the write.
+    moved: u32,
+}
+
 impl<'a> Writer<'a> {
     /// A writer of `record`; `delivered_before` says that an earlier try may have made the row.
     pub(super) fn new(sync: &'a Sync, record: &'a Record, delivered_before: bool) -> Self {
-        let stamp = sync.version_column.as_deref().zip(record.version);
+        let column = record.version_column.as_deref().or(sync.version_column.as_deref());
         Self {
             store: sync.store.as_ref(),
             record,
             policy: record.on_conflict.unwrap_or(sync.on_conflict),
-            stamp: stamp.map(|(column, version)| Stamp { column, version, json: order::json(version) }),
+            stamp: column.zip(record.version).map(|(column, version)| Stamp::new(column, version)),
             binds: binds(record),
+            grave: None,
             delivered_before,
             repeated: AtomicBool::new(false),
         }
@@ -67,7 +80,7 @@ impl<'a> Writer<'a> {
 
     pub(super) async fn run(&self) -> End {
         let end = self.to_the_end().await;
-        if !self.repeated.load(atomic::Ordering::Relaxed) {
+        if !self.repeated.load(Ordering::Relaxed) {
             return end;
         }
         // What the first of two deletions did is not there for the second.
@@ -80,7 +93,11 @@ impl<'a> Writer<'a> {
             return end;
         }
         match (self.record.operation, &self.stamp) {
-            (Operation::Create, _) => self.plain(Form::Create).await,
+            (Operation::Create, None) => self.plain(Form::Create).await,
+            (Operation::Create, Some(stamp)) => match self.outlived(stamp).await {
+                Err(end) => end,
+                Ok(()) => self.plain(Form::Create).await,
+            },
             (_, Some(stamp)) => self.in_order(stamp).await,
             (Operation::Upsert, None) => self.plain(Form::Upsert).await,
             (Operation::Update, None) => self.plain(Form::Update).await,
@@ -96,16 +113,16 @@ impl<'a> Writer<'a> {
         (!order::agrees(&sent.value, stamp.version)).then(|| End::because(Reason::InvalidMessage).detail(text))
     }
 
-    async fn send(&self, form: Form, etag: Option<&str>) -> Result<Reason, Fault> {
+    pub(super) async fn send(&self, form: Form, etag: Option<&str>, id: Option<Uuid>) -> Result<Reason, Fault> {
         let sent_by_sender = |stamp: &&Stamp<'_>| self.record.columns.iter().any(|column| column.name == stamp.column);
         let stamp = self.stamp.as_ref().filter(|stamp| !sent_by_sender(stamp));
         let stamp = stamp.map(|stamp| (stamp.column, stamp.json.as_str()));
-        let change = Change { record: self.record, form, etag, stamp };
+        let change = Change { record: self.record, id, form, etag, stamp };
         let begun = Instant::now();
         let mut written = self.store.write(&change).await;
         if written.as_ref().is_err_and(|error| classify::may_repeat(&error.fault, form))
             && begun.elapsed() < DROPPED_WITHIN
-            && !self.repeated.swap(true, atomic::Ordering::Relaxed)
+            && !self.repeated.swap(true, Ordering::Relaxed)
         {
             written = self.store.write(&change).await;
         }
@@ -120,168 +137,146 @@ impl<'a> Writer<'a> {
 
     /// Without a version: the request decides, and what it is refused with.
     async fn plain(&self, form: Form) -> End {
-        let (mut again, mut resends, mut seen) = (0, 0, false);
+        let mut tries = Tries::default();
         loop {
-            let fault = match self.send(form, None).await {
-                Ok(reason) => return End::because(reason),
-                Err(fault) if fault.fate_unknown() => return self.after_silence(form, fault).await,
-                Err(fault) => fault,
-            };
-            match judge(&fault, Attempt { form, binds: self.binds, again }) {
-                Verdict::Settle(reason) => return End::refused(reason, fault),
-                Verdict::Again => again += 1,
-                Verdict::LostRace => {
-                    let found = match self.look(form).await {
-                        Ok(found) => found,
-                        Err(end) => return end,
-                    };
-                    let after = if form == Form::Create {
-                        create_refused(found, self.delivered_before, resends)
-                    } else {
-                        race(self.policy, found, seen, resends)
-                    };
-                    match after {
-                        AfterRace::Settle(reason) => return settled_race(reason, fault),
-                        AfterRace::Resend => resends += 1,
-                    }
-                    seen = found != Found::Nothing;
-                }
-                // Nothing was asked of the row's version, so somebody's header did; the host may try again.
-                Verdict::Moved => return End::refused(Reason::Conflict, fault),
-                Verdict::RowOrParent => {
-                    return match self.is_present().await {
-                        Ok(true) => End::refused(Reason::ParentMissing, fault),
-                        Ok(false) => End::refused(Reason::NotFound, fault),
-                        Err(end) => end,
-                    };
-                }
+            match self.try_once(form, &mut tries).await {
+                Break(end) => return end,
+                Continue(()) => pause(tries.again + tries.resends + tries.moved).await,
             }
-            pause(again + resends).await;
+        }
+    }
+
+    async fn try_once(&self, form: Form, tries: &mut Tries) -> ControlFlow<End> {
+        let (form, id) = if self.is_hidden() { self.aim(form).await? } else { (form, None) };
+        let fault = match self.send(form, None, id).await {
+            Ok(reason) => return Break(End::because(reason)),
+            Err(fault) if fault.fate_unknown() => return Break(self.after_silence(fault).await),
+            Err(fault) => fault,
+        };
+        match judge(&fault, Attempt { form, binds: self.binds, again: tries.again }) {
+            Verdict::Settle(reason) => Break(End::refused(reason, fault)),
+            Verdict::Again => {
+                tries.again += 1;
+                Continue(())
+            }
+            Verdict::LostRace => self.after_race(fault, tries).await,
+            Verdict::Moved if form == Form::UpdateFound => tries.move_on(fault),
+            // Nothing was asked of the row's version, so somebody's header did; the host may try again.
+            Verdict::Moved => Break(End::refused(Reason::Conflict, fault)),
+            Verdict::RowOrParent => match self.is_present().await {
+                Ok(true) => Break(End::refused(Reason::ParentMissing, fault)),
+                Ok(false) if form == Form::UpdateFound => tries.move_on(fault),
+                Ok(false) => Break(End::refused(Reason::NotFound, fault)),
+                Err(end) => Break(end),
+            },
+        }
+    }
+
+    /// Whether no address can hold the record's key.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.record.key.not_addressable().is_some()
+    }
+
+    /// What to send for a hidden row as it is, and its primary key.
+    async fn aim(&self, form: Form) -> ControlFlow<End, (Form, Option<Uuid>)> {
+        let columns = self.key_columns();
+        let row = match self.read(&columns).await {
+            Ok(row) => row,
+            Err(end) => return Break(end),
+        };
+        let Some(row) = row else {
+            return match form {
+                Form::Update => Break(End::because(Reason::NotFound).detail("there is no row to update")),
+                Form::Delete => Break(End::because(Reason::AlreadyAbsent)),
+                _ => Continue((Form::Create, None)),
+            };
+        };
+        let Some(id) = row.id(&columns) else { return Break(unidentified()) };
+        match form {
+            Form::Create => match self.look().await {
+                Ok(found) => match create_refused(found, self.delivered_before) {
+                    AfterRace::Settle(reason) => Break(End::because(reason).detail("the row is there")),
+                    AfterRace::Resend => Continue((Form::Create, None)),
+                },
+                Err(end) => Break(end),
+            },
+            Form::Upsert => Continue((Form::UpdateFound, Some(id))),
+            _ => Continue((form, Some(id))),
+        }
+    }
+
+    /// A 412 for a key that is taken: two more requests tell a lost race from a collision.
+    async fn after_race(&self, fault: Fault, tries: &mut Tries) -> ControlFlow<End> {
+        let creates = self.record.operation == Operation::Create;
+        let after = if tries.resends > 0 {
+            race_again(if creates { OnConflict::Verify } else { self.policy }, tries.resends)
+        } else {
+            let found = match self.look().await {
+                Ok(found) => found,
+                Err(end) => return Break(end),
+            };
+            if creates { create_refused(found, self.delivered_before) } else { race(self.policy, found) }
+        };
+        match after {
+            AfterRace::Settle(reason) => Break(settled_race(reason, fault)),
+            AfterRace::Resend => {
+                tries.resends += 1;
+                Continue(())
+            }
         }
     }
 
     /// A write without an answer may have been made. Where one read can tell that the row is as it should be, the message is
     /// done; the fault stays with it, because the request may still be on its way, and so the lease is not given back.
-    async fn after_silence(&self, form: Form, fault: Fault) -> End {
-        let reason = match form {
-            Form::Upsert => Reason::Upserted,
-            Form::Update => Reason::Updated,
-            Form::Delete => Reason::Deleted,
+    async fn after_silence(&self, fault: Fault) -> End {
+        let reason = match self.record.operation {
+            Operation::Upsert => Reason::Upserted,
+            Operation::Update => Reason::Updated,
+            Operation::Delete => Reason::Deleted,
             // Whether a row that holds our values is our own creation, no read can tell.
-            Form::Create | Form::UpdateUnchanged | Form::DeleteUnchanged | Form::Read => {
-                return End::refused(Reason::Unavailable, fault);
-            }
+            Operation::Create => return End::refused(Reason::Unavailable, fault),
         };
-        let landed = timeout(FATE_TIMEOUT, self.is_as_sent(form)).await;
-        if landed != Ok(true) {
-            return End::refused(Reason::Unavailable, fault);
+        match timeout(FATE_TIMEOUT, self.is_as_sent()).await {
+            Ok(true) => as_sent(reason, fault),
+            Ok(false) | Err(_) => End::refused(Reason::Unavailable, fault),
         }
-        let detail = Some("no answer came, but the row is as it was sent".to_owned());
-        End { reason, detail, ..End::refused(reason, fault) }
     }
 
-    async fn is_as_sent(&self, form: Form) -> bool {
-        if form == Form::Delete {
-            return matches!(self.store.read(self.record, &self.key_columns()).await, Ok(None));
+    async fn is_as_sent(&self) -> bool {
+        match self.record.operation {
+            Operation::Delete => matches!(self.read(&self.key_columns()).await, Ok(None)),
+            _ => !self.record.columns.is_empty() && matches!(look(self.store, self.record).await, Ok(Look::Same)),
         }
-        let Some(columns) = select(&self.record.columns).filter(|columns| !columns.is_empty()) else { return false };
-        let row = self.store.read(self.record, &columns).await;
-        matches!(row, Ok(Some(row)) if compare(&self.record.columns, &row) == Comparison::Same)
     }
 
     fn key_columns(&self) -> Vec<String> {
         self.record.key.columns().iter().map(|column| column.name.clone()).collect()
     }
 
-    /// With a version: never over a newer one, whatever the lock does.
-    async fn in_order(&self, stamp: &Stamp<'_>) -> End {
-        let (mut again, mut seen) = (0, false);
-        for reads in 1..=MOST_READS {
-            let row = match self.read(&[stamp.column.to_owned()]).await {
-                Ok(row) => row,
-                Err(end) => return end,
-            };
-            seen |= row.is_some();
-            let (form, etag) = match self.next_step(row.as_ref(), stamp) {
-                Ok(step) => step,
-                Err(end) => return end,
-            };
-            let fault = match self.send(form, etag.as_deref()).await {
-                Ok(reason) => return End::because(reason),
-                Err(fault) => fault,
-            };
-            match judge(&fault, Attempt { form, binds: self.binds, again }) {
-                Verdict::Settle(reason) => return End::refused(reason, fault),
-                Verdict::Again => again += 1,
-                Verdict::RowOrParent => match self.is_present().await {
-                    Ok(true) => return End::refused(Reason::ParentMissing, fault),
-                    // It was there a moment ago, so it has moved.
-                    Ok(false) => {}
-                    Err(end) => return end,
-                },
-                Verdict::LostRace | Verdict::Moved if reads == MOST_READS => {
-                    // A row that never shows itself is no race: another key, or the recycle bin.
-                    let reason = if seen { Reason::Conflict } else { Reason::KeyCollision };
-                    return End::refused(reason, fault);
-                }
-                Verdict::LostRace | Verdict::Moved => {}
-            }
-            pause(reads).await;
-        }
-        End::because(Reason::Conflict).detail("the row kept changing while it was read and written")
-    }
-
-    /// What to send for the row as it is, or how the record ends without sending.
-    fn next_step(&self, row: Option<&Row>, stamp: &Stamp<'_>) -> Result<(Form, Option<String>), End> {
-        let Some(row) = row else {
-            return match self.record.operation {
-                Operation::Upsert | Operation::Create => Ok((Form::Create, None)),
-                Operation::Update => Err(End::because(Reason::NotFound).detail("there is no row to update")),
-                Operation::Delete => Err(End::because(Reason::AlreadyAbsent)),
-            };
-        };
-        let newer = match order::stored(row, stamp.column) {
-            Stored::Nothing => true,
-            Stored::Version(stored) => match order::compare(stamp.version, stored) {
-                Some(order) => order == Ordering::Greater,
-                None => return Err(incomparable(stamp)),
-            },
-            Stored::Unreadable => return Err(incomparable(stamp)),
-        };
-        if !newer {
-            return Err(End::because(Reason::Superseded));
-        }
-        let delete = self.record.operation == Operation::Delete;
-        Ok((if delete { Form::DeleteUnchanged } else { Form::UpdateUnchanged }, row.etag()))
-    }
-
-    async fn read(&self, columns: &[String]) -> Result<Option<Row>, End> {
-        self.store.read(self.record, columns).await.map_err(|error| read_failed(error.fault))
+    pub(super) async fn read(&self, columns: &[String]) -> Result<Option<Row>, End> {
+        let row = self.store.read(&self.record.table, &self.record.key, columns).await;
+        row.map_err(|error| read_failed(error.fault))
     }
 
     /// Looks at the row by our key after a 412.
-    async fn look(&self, form: Form) -> Result<Found, End> {
-        if form == Form::Upsert && self.policy == OnConflict::Retry {
+    async fn look(&self) -> Result<Found, End> {
+        let creates = self.record.operation == Operation::Create;
+        if !creates && self.policy == OnConflict::Retry {
             return Ok(Found::Other);
         }
-        let compares = form == Form::Create || self.policy == OnConflict::Verify;
-        if let Some(columns) = select(&self.record.columns).filter(|columns| compares && !columns.is_empty()) {
-            match self.store.read(self.record, &columns).await {
-                Ok(None) => return Ok(Found::Nothing),
-                Ok(Some(row)) if compare(&self.record.columns, &row) == Comparison::Same => return Ok(Found::Same),
-                Ok(Some(_)) => return Ok(Found::Other),
-                // A navigation name need not be its column's name: then see at least whether the row is there.
-                Err(error) if matches!(error.fault, Fault::Answered { status: 400, .. }) => {}
-                Err(error) => return Err(read_failed(error.fault)),
-            }
+        if !creates && self.policy == OnConflict::Skip {
+            return Ok(if self.is_present().await? { Found::Other } else { Found::Nothing });
         }
-        // Where nothing was sent beyond the key, a row that is there holds all of it.
-        let present = if self.record.columns.is_empty() { Found::Same } else { Found::Other };
-        Ok(if self.is_present().await? { present } else { Found::Nothing })
+        match look(self.store, self.record).await {
+            Ok(Look::Nothing) => Ok(Found::Nothing),
+            Ok(Look::Same) => Ok(Found::Same),
+            Ok(Look::Differs | Look::Unknown) => Ok(Found::Other),
+            Err(error) => Err(read_failed(error.fault)),
+        }
     }
 
     /// Whether there is a row by our key.
-    async fn is_present(&self) -> Result<bool, End> {
+    pub(super) async fn is_present(&self) -> Result<bool, End> {
         Ok(self.read(&self.key_columns()).await?.is_some())
     }
 }
@@ -292,17 +287,40 @@ fn binds(record: &Record) -> bool {
         || record.key.columns().iter().any(|column| matches!(column.value, KeyValue::Guid(_)))
 }
 
+impl Tries {
+    /// The row went away, or changed: look for it again, a bounded number of times.
+    fn move_on(&mut self, fault: Fault) -> ControlFlow<End> {
+        self.moved += 1;
+        if self.moved < MOST_READS { Continue(()) } else { Break(End::refused(Reason::Conflict, fault)) }
+    }
+}
+
 fn settled_race(reason: Reason, fault: Fault) -> End {
     match reason {
         Reason::AlreadyWritten | Reason::WrittenElsewhere => End { detail: None, ..End::refused(reason, fault) },
+        Reason::KeyCollision => collision(fault),
         other => End::refused(other, fault),
     }
 }
 
-fn incomparable(stamp: &Stamp<'_>) -> End {
+/// What the service says names the key, if at all; which row has it, it never says.
+pub(super) fn collision(fault: Fault) -> End {
+    let end = End::refused(Reason::KeyCollision, fault);
+    let said = end.detail.as_deref().unwrap_or_default();
     let text =
-        format!("the row's {} cannot be compared with `version`: one is a number, the other is not", stamp.column);
-    End::because(Reason::InvalidData).detail(text)
+        format!("{said} It is not this record's own key: another row, or one in the recycle bin, has {OTHER_KEY}.");
+    end.detail(text)
+}
+
+/// The row is as the message wants it, although no answer said so.
+pub(super) fn as_sent(reason: Reason, fault: Fault) -> End {
+    let detail = Some("no answer came, but the row is as it was sent".to_owned());
+    End { reason, detail, ..End::refused(reason, fault) }
+}
+
+/// The row was found by its key, and its primary key did not come along.
+pub(super) fn unidentified() -> End {
+    End::because(Reason::Unavailable).detail("Dataverse sent a row without its primary key")
 }
 
 /// A read that failed leaves the record where it was, and the row as well.
@@ -316,7 +334,7 @@ fn read_failed(fault: Fault) -> End {
 }
 
 /// Between half of the pause and all of it, so that rivals do not meet again.
-async fn pause(round: u32) {
+pub(super) async fn pause(round: u32) {
     let pause = FIRST_PAUSE * 2u32.pow(round.saturating_sub(1).min(5));
     sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
 }

@@ -3,6 +3,7 @@
 //! Tokens come from the sandbox's Entra tenant. The HTTP client is the process's own, [`http`].
 
 mod answers;
+mod metadata;
 mod scripted;
 mod silence;
 
@@ -48,7 +49,7 @@ impl Bench {
         let etag = Some("W/\"7\"");
         let deletes = matches!(form, Form::Delete | Form::DeleteUnchanged);
         let record = record(if deletes { "delete" } else { "upsert" });
-        let change = Change { record: &record, form, etag, stamp: None };
+        let change = Change { record: &record, id: None, form, etag, stamp: None };
         self.client.write(&change).await.map_err(|Error { fault }| fault)
     }
 
@@ -58,7 +59,8 @@ impl Bench {
 
     async fn read(&self) -> Result<Option<Row>, Fault> {
         let columns = ["firstname".to_owned()];
-        self.client.read(&record("upsert"), &columns).await.map_err(|Error { fault }| fault)
+        let record = record("upsert");
+        self.client.read(&record.table, &record.key, &columns).await.map_err(|Error { fault }| fault)
     }
 
     fn seen(&self) -> Seen {

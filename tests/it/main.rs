@@ -12,6 +12,7 @@ mod http;
 mod locks;
 mod main_job;
 mod one_contact;
+mod order;
 mod outage;
 mod outcomes;
 mod process;
@@ -20,6 +21,7 @@ mod sas;
 mod simulation;
 mod storage_access;
 mod trust;
+mod verify;
 mod waiting;
 
 use std::path::PathBuf;

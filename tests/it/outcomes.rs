@@ -5,6 +5,7 @@
 
 mod applied;
 mod internal;
+mod keys;
 mod rejected;
 mod retry;
 mod skipped;

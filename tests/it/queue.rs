@@ -118,8 +118,25 @@ async fn a_message_that_is_retried_for_ever_ends_raw_in_the_poison_queue_after_i
     let deliveries: Vec<u32> = ended.iter().map(|ended| ended.dequeue_count).collect();
     assert!(deliveries.into_iter().eq(1..=MOST_DELIVERIES), "{ended:?}");
     assert!(ended.iter().all(|ended| failed_with(ended, "unauthorized key=")), "{ended:?}");
+    let says_last = |ended: &&InvocationRecord| format!("{:?}", ended.result).contains(" last attempt)");
+    assert_eq!(ended.iter().filter(says_last).count(), 1);
     emptied(&world).await;
     assert_eq!(host.stats().poisoned, 1);
+}
+
+#[tokio::test]
+async fn a_parent_that_never_comes_ends_as_a_letter_that_names_it() {
+    let (world, host) = scene(&[]).await;
+    let columns = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='A1')" });
+    let message = contact("C1", &columns).to_string();
+    put(&world, &message).await;
+    let letter = letter(&world).await;
+    assert_eq!((&letter["reason"], &letter["message"]), (&json!("parent_missing"), &json!(message)));
+    assert_eq!(letter["attempts"], json!(MOST_DELIVERIES));
+    assert!(letter["detail"].as_str().is_some_and(|detail| detail.contains("last attempt")), "{letter}");
+    assert_eq!(letter["dataverse"]["code"], "0x80060891");
+    emptied(&world).await;
+    assert_eq!(host.stats().poisoned, 0, "the host has nothing to move");
 }
 
 #[tokio::test]

@@ -4,21 +4,22 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
+use uuid::Uuid;
 
-use crate::dataverse::Fault;
-use crate::record::{Record, RecordKey};
+use crate::record::RecordKey;
 
 /// All but RFC 3986's unreserved characters, and the quote that delimits OData text.
 const LITERAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'\'');
 
-/// The row that the record's key addresses.
-pub(super) fn row(root: &Url, record: &Record) -> Result<Url, Fault> {
-    if let Some(column) = record.key.not_addressable() {
-        return Err(Fault::NotAddressable { column: column.to_owned() });
+/// The row of `table` that the key addresses, or that `id` does. `None` when the key cannot stand in an address.
+pub(super) fn row(root: &Url, table: &str, key: &RecordKey, id: Option<Uuid>) -> Option<Url> {
+    if id.is_none() && key.not_addressable().is_some() {
+        return None;
     }
-    let key = match &record.key {
-        RecordKey::Id(id) => id.to_string(),
-        RecordKey::Alternate(columns) => {
+    let key = match (id, key) {
+        (Some(id), _) => id.to_string(),
+        (None, RecordKey::Id(id)) => id.to_string(),
+        (None, RecordKey::Alternate(columns)) => {
             let parts: Vec<_> = columns
                 .iter()
                 .map(|column| format!("{}={}", column.name, utf8_percent_encode(&column.value.to_string(), LITERAL)))
@@ -26,21 +27,43 @@ pub(super) fn row(root: &Url, record: &Record) -> Result<Url, Fault> {
             parts.join(",")
         }
     };
+    Some(set(root, &format!("{table}({key})")))
+}
+
+/// The rows of a table.
+pub(super) fn set(root: &Url, table: &str) -> Url {
     let mut url = root.clone();
-    url.set_path(&format!("{}{}({key})", root.path(), record.table));
-    Ok(url)
+    url.set_path(&format!("{}{table}", root.path()));
+    url
+}
+
+/// A `$filter` for the rows with this key: here every character can be said.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/filter-rows>
+pub(super) fn filter(key: &RecordKey) -> String {
+    let conditions: Vec<_> =
+        key.columns().iter().map(|column| format!("{} eq {}", column.name, column.value)).collect();
+    format!("$filter={}", utf8_percent_encode(&conditions.join(" and "), LITERAL))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::decode;
+    use crate::record::{Record, decode};
 
-    fn address(key: &str) -> Result<String, Fault> {
+    fn record(key: &str) -> Record {
         let message = format!(r#"{{"table":"contacts","key":{key},"columns":{{}}}}"#);
-        let record = decode(message.as_bytes()).expect("a record");
+        decode(message.as_bytes()).expect("a record")
+    }
+
+    fn address_of(key: &str, id: Option<Uuid>) -> Option<String> {
         let root = Url::parse("https://contoso.crm.dynamics.com/api/data/v9.2/").expect("an address");
-        row(&root, &record).map(|url| url.path().trim_start_matches("/api/data/v9.2/").to_owned())
+        let record = record(key);
+        row(&root, &record.table, &record.key, id)
+            .map(|url| url.path().trim_start_matches("/api/data/v9.2/").to_owned())
+    }
+
+    fn address(key: &str) -> Option<String> {
+        address_of(key, None)
     }
 
     #[test]
@@ -58,6 +81,26 @@ mod tests {
         ] {
             assert_eq!(address(key).unwrap_or_default(), expected, "{key}");
         }
+    }
+
+    #[test]
+    fn a_row_whose_primary_key_is_known_is_addressed_by_it() {
+        let id = Uuid::from_u128(7);
+        for key in [r#"{"a":"x/y"}"#, r#"{"a":"x"}"#] {
+            assert_eq!(address_of(key, Some(id)), Some(format!("contacts({id})")));
+        }
+    }
+
+    #[test]
+    fn what_no_address_can_hold_stands_in_a_filter() {
+        let key = r#"{"b":"50% & O'Neil?","a":-2.50,"_p_value":"{9B2E0C3A-1111-4222-8333-444455556666}"}"#;
+        assert_eq!(address(key), None);
+        let filter = filter(&record(key).key);
+        assert_eq!(
+            percent_encoding::percent_decode_str(&filter).decode_utf8().expect("text"),
+            "$filter=_p_value eq 9b2e0c3a-1111-4222-8333-444455556666 and a eq -2.5 and b eq '50% & O''Neil?'"
+        );
+        assert!(!filter["$filter=".len()..].contains(['&', '#', '+', ' ', '?', '/']), "{filter}");
     }
 
     #[test]

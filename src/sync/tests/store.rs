@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::time::sleep;
 
 use crate::dataverse::{Change, Error, Fault, Form, Row, Store, Written};
-use crate::record::Record;
+use crate::record::RecordKey;
 
 /// What comes back for one request.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub(super) enum Answer {
     Slow(Duration, Written),
     /// A read finds this JSON object.
     Row(&'static str),
+    /// A read finds this JSON object, after a while.
+    SlowRow(Duration, &'static str),
     /// A read finds nothing.
     NoRow,
     /// Either fails.
@@ -61,8 +63,8 @@ impl ScriptedStore {
         Self { answers: Mutex::new(answers.into_iter().collect()), requests: Mutex::default() }
     }
 
-    /// What was asked so far: `upsert`, `create`, `update`, `delete` with the ETag if there is one and the stamp as
-    /// `column=json`; `read` with the columns wanted.
+    /// What was asked so far: `upsert`, `create`, `update`, `delete` with the primary key and the ETag if there are any, and the
+    /// stamp as `column=json`; `read` with the columns wanted.
     pub(super) fn requests(&self) -> Vec<String> {
         lock(&self.requests).clone()
     }
@@ -89,6 +91,7 @@ fn verb(form: Form) -> &'static str {
         Form::Upsert => "upsert",
         Form::Create => "create",
         Form::Update | Form::UpdateUnchanged => "update",
+        Form::UpdateFound => "update found",
         Form::Delete | Form::DeleteUnchanged => "delete",
         Form::Read => "read",
     }
@@ -100,7 +103,8 @@ impl Store for ScriptedStore {
         let conditional = matches!(change.form, Form::UpdateUnchanged | Form::DeleteUnchanged);
         assert_eq!(conditional, change.etag.is_some(), "a condition and its ETag go together");
         let stamp = change.stamp.map(|(column, json)| format!("{column}={json}"));
-        let parts = [Some(verb(change.form)), change.etag, stamp.as_deref()];
+        let id = change.id.map(|id| id.to_string());
+        let parts = [Some(verb(change.form)), id.as_deref(), change.etag, stamp.as_deref()];
         let request = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         match self.next(request) {
             Answer::Wrote(written) => Ok(written),
@@ -114,13 +118,19 @@ impl Store for ScriptedStore {
                 Err(fault.into())
             }
             Answer::Hangs => pending().await,
-            answer @ (Answer::Row(_) | Answer::NoRow) => panic!("the script expects a read: {answer:?}"),
+            answer @ (Answer::Row(_) | Answer::SlowRow(..) | Answer::NoRow) => {
+                panic!("the script expects a read: {answer:?}")
+            }
         }
     }
 
-    async fn read(&self, _: &Record, columns: &[String]) -> Result<Option<Row>, Error> {
+    async fn read(&self, _: &str, _: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {
         match self.next(format!("read {}", columns.join(",")).trim_end().to_owned()) {
             Answer::Row(json) => Ok(Some(Row::from_json(json.to_owned()).expect("scripts hold JSON objects"))),
+            Answer::SlowRow(duration, json) => {
+                sleep(duration).await;
+                Ok(Some(Row::from_json(json.to_owned()).expect("scripts hold JSON objects")))
+            }
             Answer::NoRow => Ok(None),
             Answer::Fails(fault) => Err(fault.into()),
             Answer::Hangs => pending().await,

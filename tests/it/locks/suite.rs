@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dataverse_sync::lock::local::{Acquired, Local};
-use dataverse_sync::lock::{Lease, Locks, Renewed};
+use dataverse_sync::lock::{Buried, Lease, LockName, Locks, Renewed};
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
@@ -34,6 +34,7 @@ pub(super) async fn run(place: &dyn Place) {
         the_waiters_of_one_process_are_served_in_the_order_in_which_they_came(place),
         a_process_with_work_without_end_lets_another_have_its_turn(place),
         a_waiter_that_leaves_at_whatever_point_leaves_no_lease_behind(place),
+        a_tombstone_is_left_by_the_holder_alone_and_outlives_the_lease(place),
     );
 }
 
@@ -180,4 +181,23 @@ async fn a_waiter_that_leaves_at_whatever_point_leaves_no_lease_behind(place: &d
         heir.release(held(&heir, &name, LONG).await).await;
         assert!(begun.elapsed() < LIFE / 2, "left behind after {milliseconds} ms");
     }
+}
+
+async fn a_tombstone_is_left_by_the_holder_alone_and_outlives_the_lease(place: &dyn Place) {
+    let (first, second, name) = (place.locks(CONTAINER), place.locks(CONTAINER), fresh());
+    let read = async |name: &LockName| second.tombstone(name).await.expect("the storage answers");
+    assert_eq!(read(&name).await, None, "there is not even a lock");
+    let lease = held(&first, &name, LONG).await;
+    assert_eq!(read(&name).await, None);
+    for tombstone in ["7", "2026-01-31T08:00:00Z"] {
+        let buried = first.bury(&name, lease.id(), tombstone).await.expect("the storage answers");
+        assert_eq!((buried, read(&name).await.as_deref()), (Buried::Done, Some(tombstone)));
+    }
+    let (foreign, ours) = (Uuid::new_v4().to_string(), lease.id().to_owned());
+    let lost = first.bury(&name, &foreign, "8").await.expect("the storage answers");
+    assert_eq!(lost, Buried::Lost);
+    first.release(lease).await;
+    assert_eq!(first.bury(&name, &ours, "8").await.expect("the storage answers"), Buried::Lost);
+    second.release(held(&second, &name, LONG).await).await;
+    assert_eq!(read(&name).await.as_deref(), Some("2026-01-31T08:00:00Z"));
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::gate::Gate;
-use dataverse_sync::record::{OnConflict, Record};
-use dataverse_sync::server;
-use dataverse_sync::sync::Sync;
+use dataverse_sync::record::{OnConflict, RecordKey};
+use dataverse_sync::server::{self, Terms};
+use dataverse_sync::sync::{FirstSeen, Sync};
 use sandbox::net::http_client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -24,7 +24,7 @@ impl Store for Defect {
         panic!("a defect, as this test wants it")
     }
 
-    async fn read(&self, _: &Record, _: &[String]) -> Result<Option<Row>, Error> {
+    async fn read(&self, _: &str, _: &RecordKey, _: &[String]) -> Result<Option<Row>, Error> {
         panic!("a defect, as this test wants it")
     }
 }
@@ -37,10 +37,12 @@ async fn edge() -> String {
         gate: Gate::new(1),
         on_conflict: OnConflict::default(),
         version_column: None,
+        unknown_codes: FirstSeen::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-    tokio::spawn(server::run(listener, sync, Duration::ZERO, std::future::pending()));
+    let terms = Terms { hold: Duration::ZERO, most_deliveries: None };
+    tokio::spawn(server::run(listener, sync, terms, std::future::pending()));
     url
 }
 

@@ -3,7 +3,7 @@
 use sandbox::dataverse::Status;
 use serde_json::{Value, json};
 
-use super::{DUPLICATE, Scene, about, about_refusal};
+use super::{DUPLICATE, Scene, about_refusal};
 use crate::caller::{Answer, contact};
 
 impl Answer {
@@ -95,8 +95,9 @@ async fn another_unique_key_that_is_taken_is_a_key_collision() {
     scene.world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "emailaddress1": "ada@example.com" }));
     let answer = scene.upsert("C2", &json!({ "emailaddress1": "ada@example.com" })).await;
     let said = scene.said(412, "0x80040237", DUPLICATE);
-    assert_eq!(answer.is_rejection(409, &about_refusal("C2", "rejected", "key_collision", said)), DUPLICATE);
-    assert_eq!(scene.world.dataverse.requests().of("PATCH", 412), 4, "the first one and three more");
+    let detail = answer.is_rejection(409, &about_refusal("C2", "rejected", "key_collision", said));
+    assert!(detail.starts_with(DUPLICATE) && detail.contains("another unique key"), "{detail}");
+    assert_eq!(scene.world.dataverse.requests().of("PATCH", 412), 2, "the first one and one more");
     assert_eq!(scene.world.dataverse.rows("contacts").len(), 1);
 }
 
@@ -108,7 +109,8 @@ async fn a_row_in_the_recycle_bin_is_a_key_collision() {
         assert!(scene.world.dataverse.recycle("contacts", &[("employeeid", key)]));
         let answer = scene.operate(operation, key, &json!({ "firstname": "Ada" })).await;
         let said = scene.said(412, "0x80040237", DUPLICATE);
-        assert_eq!(answer.is_rejection(409, &about_refusal(key, "rejected", "key_collision", said)), DUPLICATE);
+        let detail = answer.is_rejection(409, &about_refusal(key, "rejected", "key_collision", said));
+        assert!(detail.starts_with(DUPLICATE) && detail.contains("recycle bin"), "{detail}");
     }
 }
 
@@ -144,15 +146,6 @@ async fn data_that_dataverse_refuses_is_invalid_in_its_own_words() {
         answer.is_rejection(422, &about_refusal("C1", "rejected", "invalid_data", said));
     }
     assert_eq!(scene.world.dataverse.rows("contacts"), []);
-}
-
-#[tokio::test]
-async fn a_key_that_no_address_can_hold_is_invalid_data_and_nothing_is_sent() {
-    let scene = Scene::start().await;
-    let answer = scene.upsert("a/b", &json!({ "firstname": "Ada" })).await;
-    let detail = answer.is_rejection(422, &about("a/b", "rejected", "invalid_data"));
-    assert!(detail.contains("employeeid"), "{detail}");
-    assert_eq!(scene.world.dataverse.requests().total(), 0);
 }
 
 #[tokio::test]

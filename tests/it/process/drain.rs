@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::gate::Gate;
-use dataverse_sync::record::{OnConflict, Record};
-use dataverse_sync::server;
-use dataverse_sync::sync::Sync;
+use dataverse_sync::record::{OnConflict, RecordKey};
+use dataverse_sync::server::{self, Terms};
+use dataverse_sync::sync::{FirstSeen, Sync};
 use sandbox::net::http_client;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -30,7 +30,7 @@ impl Store for Silent {
         std::future::pending().await
     }
 
-    async fn read(&self, _: &Record, _: &[String]) -> Result<Option<Row>, Error> {
+    async fn read(&self, _: &str, _: &RecordKey, _: &[String]) -> Result<Option<Row>, Error> {
         std::future::pending().await
     }
 }
@@ -38,13 +38,20 @@ impl Store for Silent {
 #[tokio::test(start_paused = true)]
 async fn work_that_does_not_end_is_left_to_its_lease_before_azure_loses_patience() {
     let store = Arc::new(Silent::default());
-    let (on_conflict, version_column) = (OnConflict::default(), None);
-    let sync = Sync { store: store.clone(), locks: None, gate: Gate::new(1), on_conflict, version_column };
+    let sync = Sync {
+        store: store.clone(),
+        locks: None,
+        gate: Gate::new(1),
+        on_conflict: OnConflict::default(),
+        version_column: None,
+        unknown_codes: FirstSeen::default(),
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/api/records", listener.local_addr().expect("it is bound"));
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move { stopped.await.unwrap_or_default() };
-    let edge = tokio::spawn(server::run(listener, sync, Duration::from_mins(8), shutdown));
+    let terms = Terms { hold: Duration::from_mins(8), most_deliveries: None };
+    let edge = tokio::spawn(server::run(listener, sync, terms, shutdown));
     let call = tokio::spawn(http_client().post(url).body(contact("C1", &json!({})).to_string()).send());
     store.asked.notified().await;
 

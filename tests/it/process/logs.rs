@@ -99,7 +99,8 @@ impl Scene {
         self.post("create", KEY, "exists").await;
         self.post("upsert", &format!("{KEY}-2"), "key_collision").await;
         self.post("update", &format!("{KEY}-3"), "not_found").await;
-        self.post("upsert", &format!("{KEY}/4"), "invalid_data").await;
+        self.post("upsert", &format!("{KEY}/4"), "key_collision").await;
+        self.post("update", &format!("{KEY}/5"), "not_found").await;
         for (status, reason) in [(400, "invalid_data"), (403, "unauthorized"), (503, "unavailable")] {
             self.strike(Effect::Status(Status::new(status, "", &format!("Not with {COLUMN} for {KEY}."))));
             self.post("upsert", KEY, reason).await;
@@ -174,6 +175,26 @@ async fn the_usual_log_holds_neither_secrets_nor_data() {
 #[tokio::test]
 async fn nor_does_the_log_of_everything_that_can_be_logged() {
     prints_no_secret("trace").await;
+}
+
+#[tokio::test]
+async fn a_code_that_is_not_in_the_table_is_told_once_and_without_its_text() {
+    let scene = Scene::start("info").await;
+    for code in ["0x81234567", "0x81234567", "0x89ABCDEF", "0x81234567", "0x80040265"] {
+        scene.strike(Effect::Status(Status::new(400, code, &format!("Not with {COLUMN} for {KEY}."))));
+        scene.post("upsert", KEY, "invalid_data").await;
+    }
+    let printed = eventually("the last line", async || {
+        let printed = scene.handler.printed();
+        (printed.matches("record rejected").count() == 5).then_some(printed)
+    })
+    .await;
+    let told: Vec<_> = printed.lines().filter(|line| line.contains("not in the table")).collect();
+    assert!(matches!(told[..], [_, _]), "one line for each of the two: {told:?}");
+    for (line, code) in told.iter().zip(["0x81234567", "0x89abcdef"]) {
+        assert!(line.contains("WARN") && line.contains("status=400") && line.contains(code), "{line}");
+        assert!(!line.contains(COLUMN) && !line.contains(KEY), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dataverse_sync::lock::{Asked, Error, Lease, LockName, Locks, Renewed};
+use dataverse_sync::lock::{Asked, Buried, Error, Lease, LockName, Locks, Renewed};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Holder;
@@ -27,6 +27,7 @@ struct Held {
 #[derive(Default)]
 struct State {
     leases: HashMap<LockName, Held>,
+    tombstones: HashMap<LockName, String>,
     ids: u64,
     acting: HashMap<LockName, Holder>,
     retired: HashSet<(LockName, Holder)>,
@@ -111,6 +112,16 @@ impl Service {
             }
             _ => false,
         }
+    }
+
+    fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Buried {
+        let mut state = self.state();
+        let held = state.leases.get(name).filter(|held| held.id.to_string() == id && Instant::now() < held.until);
+        if held.is_none() {
+            return Buried::Lost;
+        }
+        state.tombstones.insert(name.clone(), tombstone.to_owned());
+        Buried::Done
     }
 
     fn release(&self, name: &LockName, id: u64) {
@@ -264,5 +275,13 @@ impl Locks for Remote {
                 return;
             }
         }
+    }
+
+    async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error> {
+        self.request(|service| service.state().tombstones.get(name).cloned()).await
+    }
+
+    async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error> {
+        self.request(|service| service.bury(name, id, tombstone)).await
     }
 }

@@ -140,7 +140,7 @@ impl Dataverse {
     /// The live row in which each of these columns has this value, written as text.
     pub fn row(&self, set: &str, key: &[(&str, &str)]) -> Option<Map<String, Value>> {
         let store = self.world.store();
-        find(store.shelf(set).ok()?, key).map(|row| row.values.clone())
+        find(store.shelf(set).ok()?, key).map(values_of)
     }
 
     /// Every live row of the set, oldest write first.
@@ -148,7 +148,7 @@ impl Dataverse {
         let store = self.world.store();
         let mut rows: Vec<&Row> = store.shelf(set).map(|shelf| shelf.live().collect()).unwrap_or_default();
         rows.sort_by_key(|row| row.version);
-        rows.into_iter().map(|row| row.values.clone()).collect()
+        rows.into_iter().map(values_of).collect()
     }
 
     /// Adds a row without a request and gives its id. `values` is an object of columns, lookups as `_…_value`.
@@ -162,6 +162,9 @@ impl Dataverse {
         for (column, value) in values.as_object().expect("values are an object") {
             let kind = table.columns.get(column).expect("the column is defined");
             let value = values::accept(&table, column, kind, value).expect("the column takes the value");
+            if *kind == Kind::Lookup {
+                kept.insert(Table::lookup_table(column), target_of(&store, &table, column, &value));
+            }
             kept.insert(column.clone(), value);
         }
         let id = kept.get(&table.primary_key).and_then(Value::as_str).and_then(|id| id.parse().ok());
@@ -309,6 +312,23 @@ impl World {
 /// A panic elsewhere fails its own test; the data is never half written.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A row's columns, without the annotations beside them.
+fn values_of(row: &Row) -> Map<String, Value> {
+    row.values
+        .iter()
+        .filter(|(name, _)| !name.contains('@'))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// The logical name of the first table that a lookup column may point at and that has this row.
+fn target_of(store: &Store, table: &Table, column: &str, id: &Value) -> Value {
+    let id: Option<Uuid> = id.as_str().and_then(|id| id.parse().ok());
+    let mut shelves = table.lookups_of(column).filter_map(|lookup| store.shelf(&lookup.target_set).ok());
+    let target = shelves.find(|shelf| id.is_some_and(|id| shelf.get(id).is_some()));
+    target.map_or(Value::Null, |shelf| shelf.table.logical_name.as_str().into())
 }
 
 fn find<'a>(shelf: &'a Shelf, key: &[(&str, &str)]) -> Option<&'a Row> {

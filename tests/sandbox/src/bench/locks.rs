@@ -12,7 +12,7 @@ mod slow_write;
 mod two_processes;
 mod uncontended;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -126,7 +126,7 @@ pub struct Arguments {
     /// A handler that is built already, instead of building it.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["release", "debug"])]
     handler: Option<PathBuf>,
-    /// Where the results go as JSON, instead of target/bench/locks.json.
+    /// Where the results go as JSON, instead of target/bench/locks.json; `-` prints them, and the table goes to stderr.
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
 }
@@ -204,9 +204,14 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let results = Results { bench: "locks", handler: build, quick, cases };
     let json = arguments.json.unwrap_or_else(|| stage::workspace().join("target").join("bench").join("locks.json"));
     report::write_json(&results, &json)?;
-    println!("\n{}\n\nas JSON: {}", report::table(&results), stage::shown(&json));
+    let mut said = format!("\n{}\n\nas JSON: {}", report::table(&results), stage::shown(&json));
     if quick {
-        println!("Times, keys or seeds were cut short: this finds what is broken and proves nothing.");
+        said.push_str("\nTimes, keys or seeds were cut short: this finds what is broken and proves nothing.");
+    }
+    if json == Path::new(report::STDOUT) {
+        eprintln!("{said}");
+    } else {
+        println!("{said}");
     }
     Ok(results.held())
 }

@@ -49,7 +49,7 @@ pub(super) fn ended(case: &CaseResult) {
         (None, 0) => "every bound was kept".to_owned(),
         (None, broken) => format!("{broken} bound(s) broken"),
     };
-    println!("{} {}: {end} ({:.0} s)", mark(case.held()), case.case, case.seconds);
+    eprintln!("{} {}: {end} ({:.0} s)", mark(case.held()), case.case, case.seconds);
 }
 
 /// The table of all cases.
@@ -101,9 +101,16 @@ fn shown(value: f64) -> String {
     if value.fract().abs() < f64::EPSILON { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 
+/// The path that stands for the standard output.
+pub(super) const STDOUT: &str = "-";
+
 /// Writes the results as JSON, creating the folder.
 pub(super) fn write_json(results: &Results, path: &Path) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(results).context("writing the results as JSON")?;
+    if path == Path::new(STDOUT) {
+        println!("{text}");
+        return Ok(());
+    }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     }

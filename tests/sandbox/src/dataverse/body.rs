@@ -27,11 +27,21 @@ pub(super) fn object(set: &str, bytes: &[u8]) -> Result<Map<String, Value>, Erro
 pub(super) fn changes(store: &Store, table: &Table, body: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
     let mut changes = Map::new();
     for (name, value) in body {
-        if let Some((column, value)) = change(store, table, name, value)? {
-            changes.insert(column, value);
+        let Some((column, value)) = change(store, table, name, value)? else { continue };
+        if let Some(Kind::Lookup) = table.columns.get(&column) {
+            changes.insert(Table::lookup_table(&column), target(store, table, name, &value));
         }
+        changes.insert(column, value);
     }
     Ok(changes)
+}
+
+/// The logical name of the table that the navigation property in `name` points at; null when the lookup is cleared.
+fn target(store: &Store, table: &Table, name: &str, value: &Value) -> Value {
+    let navigation = name.strip_suffix("@odata.bind").unwrap_or(name);
+    let lookup = table.navigation(navigation).filter(|_| !value.is_null());
+    let shelf = lookup.and_then(|lookup| store.shelf(&lookup.target_set).ok());
+    shelf.map_or(Value::Null, |shelf| shelf.table.logical_name.as_str().into())
 }
 
 fn change(store: &Store, table: &Table, name: &str, value: &Value) -> Result<Option<(String, Value)>, Error> {

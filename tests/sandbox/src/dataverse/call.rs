@@ -113,6 +113,14 @@ impl Call {
         preferences.flat_map(|list| list.split(',')).any(|preference| preference.trim() == "return=representation")
     }
 
+    /// Whether a read asks for this annotation.
+    pub(super) fn wants_annotation(&self, name: &str) -> bool {
+        let preferences = self.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+        let lists = preferences.filter_map(|preference| preference.split_once("odata.include-annotations="));
+        let list = lists.map(|(_, list)| list.trim_start_matches('"').split('"').next().unwrap_or_default());
+        list.flat_map(|list| list.split(',')).any(|wanted| wanted == "*" || wanted == name)
+    }
+
     /// The columns that `$select` names; `None`: all.
     pub(super) fn selection(&self, table: &Table) -> Result<Option<Vec<String>>, Error> {
         let Some(list) = self.option("$select") else { return Ok(None) };

@@ -37,7 +37,7 @@ pub(super) fn answer(world: &World, method: &Method, path: &str, body: &Bytes) -
 fn rows(world: &World, set: &str) -> Response {
     match world.store().shelf(set) {
         Ok(shelf) => {
-            let rows: Vec<Value> = shelf.live().map(|row| Value::Object(row.values.clone())).collect();
+            let rows: Vec<Value> = shelf.live().map(|row| Value::Object(super::values_of(row))).collect();
             reply::json(StatusCode::OK, &Value::Array(rows))
         }
         Err(error) => error.into_response(),

@@ -113,7 +113,8 @@ fn represented(world: &World, call: &Call, table: &Table, done: &Done, selection
         return reply::no_content(None);
     };
     let context = format!("{}{}$metadata#{}/$entity", world.origin(), call.root(), table.set);
-    let mut response = reply::json(status, &read::represent(table, row, selection, Some(&context)));
+    let shown = read::Shown { selection, lookup_tables: false };
+    let mut response = reply::json(status, &read::represent(table, row, shown, Some(&context)));
     let headers = response.headers_mut();
     headers.insert("preference-applied", HeaderValue::from_static("return=representation"));
     headers.insert("etag", reply::header_value(&row.etag()));

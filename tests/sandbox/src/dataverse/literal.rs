@@ -35,9 +35,10 @@ impl Literal {
             (Kind::Integer { .. } | Kind::BigInteger | Kind::Choice(_), Self::Bare(bare)) => {
                 bare.parse::<i64>().ok().map(Value::from)
             }
-            (Kind::Decimal { precision } | Kind::Money { precision }, Self::Bare(bare)) => {
-                bare.parse::<f64>().ok().filter(|number| number.is_finite()).map(|n| values::rounded(n, *precision))
-            }
+            (
+                Kind::Decimal { precision } | Kind::Money { precision } | Kind::Double { precision },
+                Self::Bare(bare),
+            ) => bare.parse::<f64>().ok().filter(|number| number.is_finite()).map(|n| values::rounded(n, *precision)),
             (Kind::Boolean, Self::Bare(bare)) => bare.parse::<bool>().ok().map(Value::from),
             (Kind::DateTime, Self::Bare(bare)) => values::instant(bare).map(Value::from),
             (Kind::DateOnly, Self::Bare(bare)) => values::day(bare).map(Value::from),

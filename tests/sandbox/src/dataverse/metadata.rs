@@ -1,113 +1,212 @@
-//! `EntityDefinitions`: as much of the metadata as tells a client what a table's names, columns and keys are.
+//! `EntityDefinitions`: as much of the metadata as tells a client what a table's names, columns, keys and lookups are.
 //!
-//! It refuses to be complete: labels, managed properties and the rest are left out, and `$select` and `$expand` change
-//! nothing. See <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query-metadata-web-api>.
+//! It refuses to be complete: labels, managed properties and the rest are left out, and so is `$expand`. What is there answers as
+//! the service does: a property of a derived type is selected under its cast only, `MetadataId` always comes along, and a
+//! collection says which derived type each item has.
+//! See <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query-metadata-web-api>.
+
+mod attributes;
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::World;
 use super::call::Call;
 use super::errors::Error;
 use super::path::Resource;
 use super::reply;
-use super::table::{Kind, Table};
+use super::rows::Store;
+use super::table::{Lookup, Table};
 
 /// The resource's name.
 pub(super) const NAME: &str = "EntityDefinitions";
 
-/// Answers `EntityDefinitions(LogicalName='…')`, its `/Attributes`, `/Keys` and `/ManyToOneRelationships`, and
-/// `EntityDefinitions[?$filter=EntitySetName eq '…']`.
-pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Response, Error> {
-    let store = world.store();
-    let Some(predicate) = &resource.predicate else {
-        let is_wanted = |table: &&std::sync::Arc<Table>| match call.option("$filter") {
-            None => true,
-            Some(filter) => {
-                filter == format!("EntitySetName eq '{}'", table.set)
-                    || filter == format!("LogicalName eq '{}'", table.logical_name)
-            }
+/// The namespace of every type.
+const NAMESPACE: &str = "Microsoft.Dynamics.CRM.";
+
+/// A type and the properties of it that are here.
+struct Type {
+    name: &'static str,
+    base: &'static [&'static str],
+    properties: &'static [&'static str],
+}
+
+impl Type {
+    const fn new(name: &'static str, properties: &'static [&'static str]) -> Self {
+        Self { name, base: &["MetadataId"], properties }
+    }
+}
+
+const ENTITY: Type = Type::new(
+    "EntityMetadata",
+    &["LogicalName", "EntitySetName", "PrimaryIdAttribute", "IsOptimisticConcurrencyEnabled"],
+);
+
+const KEY: Type = Type::new("EntityKeyMetadata", &["EntityLogicalName", "KeyAttributes", "EntityKeyIndexStatus"]);
+
+const RELATIONSHIP: Type = Type::new(
+    "OneToManyRelationshipMetadata",
+    &["ReferencingAttribute", "ReferencingEntity", "ReferencingEntityNavigationPropertyName", "ReferencedEntity"],
+);
+
+/// One thing of a type, with all its properties.
+struct Item {
+    /// The type that it has in truth, which may be derived from that of its collection.
+    type_name: String,
+    id: Uuid,
+    properties: Map<String, Value>,
+}
+
+impl Item {
+    /// `names` tell it apart from everything else.
+    fn new(type_name: &str, names: &[&str], properties: Value) -> Self {
+        let Value::Object(properties) = properties else { unreachable!("callers give objects") };
+        let hash = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            (salt, type_name, names).hash(&mut hasher);
+            hasher.finish()
         };
-        let definitions: Vec<Value> = store.tables().filter(is_wanted).map(|table| definition(table)).collect();
-        return Ok(reply::json(StatusCode::OK, &json!({ "value": definitions })));
+        Self { type_name: type_name.to_owned(), id: Uuid::from_u64_pair(hash(0), hash(1)), properties }
+    }
+
+    /// As it is shown in a collection of `declared` things.
+    fn shown(mut self, declared: &str, selection: Option<&[&str]>) -> Value {
+        if let Some(names) = selection {
+            self.properties.retain(|name, _| names.contains(&name.as_str()));
+        }
+        if self.type_name != declared {
+            self.properties.insert("@odata.type".to_owned(), format!("#{NAMESPACE}{}", self.type_name).into());
+        }
+        self.properties.insert("MetadataId".to_owned(), self.id.to_string().into());
+        Value::Object(self.properties)
+    }
+}
+
+/// Answers `EntityDefinitions(LogicalName='…')`, its `/Attributes` with and without a cast, `/Keys` and
+/// `/ManyToOneRelationships`, and `EntityDefinitions[?$filter=EntitySetName eq '…']`, each with `$select`.
+pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Response, Error> {
+    if call.option("$expand").is_some() {
+        return Err(Error::new(StatusCode::NOT_IMPLEMENTED, "", "This stand-in does not do $expand."));
+    }
+    let store = world.store();
+    let context = |what: &str| format!("{}{}$metadata#{NAME}{what}", world.origin(), call.root());
+    let Some(predicate) = &resource.predicate else {
+        let tables: Vec<_> = filtered(call, &store)?.map(|table| definition(table)).collect();
+        return list(call, &context(""), &ENTITY, tables);
     };
-    let named = |table: &&std::sync::Arc<Table>| *predicate == format!("LogicalName='{}'", table.logical_name);
+    let named = |table: &&Arc<Table>| *predicate == format!("LogicalName='{}'", table.logical_name);
     let Some(table) = store.tables().find(named) else {
         let text = format!("Could not find an entity with {predicate}.");
         return Err(Error::new(StatusCode::NOT_FOUND, "0x80060888", text));
     };
-    let body = match resource.tail.as_deref() {
-        None => definition(table),
-        Some("Attributes") => json!({ "value": attributes(table) }),
-        Some("Keys") => json!({ "value": keys(table) }),
-        Some("ManyToOneRelationships") => json!({ "value": relationships(&store, table) }),
-        Some(other) => return Err(Error::no_segment(other)),
+    let Some(tail) = resource.tail.as_deref() else {
+        let selection = selection(call, &ENTITY)?;
+        let mut body = definition(table).shown(ENTITY.name, selection.as_deref());
+        body["@odata.context"] = context("/$entity").into();
+        return Ok(reply::json(StatusCode::OK, &body));
     };
-    Ok(reply::json(StatusCode::OK, &body))
+    let context = context(&format!("('{}')/{tail}", table.logical_name));
+    match tail.split_once('/').unwrap_or((tail, "")) {
+        ("Attributes", "") => list(call, &context, &attributes::BASE, attributes::of(&store, table)),
+        ("Attributes", cast) => {
+            let name = cast.strip_prefix(NAMESPACE).unwrap_or_default();
+            let wanted = attributes::derived(name).ok_or_else(|| Error::no_segment(cast))?;
+            let mut items = attributes::of(&store, table);
+            items.retain(|item| item.type_name == wanted.name);
+            list(call, &context, wanted, items)
+        }
+        ("Keys", "") => list(call, &context, &KEY, keys(table)),
+        ("ManyToOneRelationships", "") => list(call, &context, &RELATIONSHIP, relationships(&store, table)),
+        _ => Err(Error::no_segment(tail)),
+    }
 }
 
-fn definition(table: &Table) -> Value {
-    json!({
+fn list(call: &Call, context: &str, declared: &Type, items: Vec<Item>) -> Result<Response, Error> {
+    let selection = selection(call, declared)?;
+    let shown: Vec<_> = items.into_iter().map(|item| item.shown(declared.name, selection.as_deref())).collect();
+    Ok(reply::json(StatusCode::OK, &json!({ "@odata.context": context, "value": shown })))
+}
+
+fn selection<'a>(call: &'a Call, declared: &Type) -> Result<Option<Vec<&'a str>>, Error> {
+    let Some(list) = call.option("$select") else { return Ok(None) };
+    let names: Vec<_> = list.split(',').map(str::trim).collect();
+    match names.iter().find(|name| !declared.base.contains(name) && !declared.properties.contains(name)) {
+        Some(name) => {
+            let text = format!("Could not find a property named '{name}' on type '{NAMESPACE}{}'.", declared.name);
+            Err(Error::bad_request("0x0", text))
+        }
+        None => Ok(Some(names)),
+    }
+}
+
+fn filtered<'a>(call: &Call, store: &'a Store) -> Result<impl Iterator<Item = &'a Arc<Table>>, Error> {
+    let equality = |filter: &str| {
+        let (property, literal) = filter.split_once(" eq ")?;
+        let name = literal.strip_prefix('\'')?.strip_suffix('\'')?;
+        ["EntitySetName", "LogicalName"].contains(&property).then(|| (property.to_owned(), name.to_owned()))
+    };
+    let wanted = match call.option("$filter").map(|filter| equality(filter.trim())) {
+        None => None,
+        Some(Some(wanted)) => Some(wanted),
+        Some(None) => {
+            let text = "This stand-in filters definitions by EntitySetName or LogicalName only.";
+            return Err(Error::new(StatusCode::NOT_IMPLEMENTED, "", text));
+        }
+    };
+    Ok(store.tables().filter(move |table| match &wanted {
+        None => true,
+        Some((property, name)) if property == "LogicalName" => *name == table.logical_name,
+        Some((_, name)) => *name == table.set,
+    }))
+}
+
+fn definition(table: &Table) -> Item {
+    let properties = json!({
         "LogicalName": table.logical_name,
         "EntitySetName": table.set,
         "PrimaryIdAttribute": table.primary_key,
         "IsOptimisticConcurrencyEnabled": table.optimistic,
-        "Attributes": attributes(table),
-        "Keys": keys(table),
-    })
+    });
+    Item::new(ENTITY.name, &[&table.logical_name], properties)
 }
 
-fn attributes(table: &Table) -> Vec<Value> {
-    let attribute = |(name, kind): (&String, &Kind)| {
-        let type_name = if *name == table.primary_key { "Uniqueidentifier" } else { attribute_type(kind) };
-        let mut attribute = json!({ "LogicalName": logical_name(name), "AttributeType": type_name });
-        if let Kind::Decimal { precision } | Kind::Money { precision } = kind {
-            attribute["Precision"] = (*precision).into();
-        }
-        if let Kind::Text { max } = kind {
-            attribute["MaxLength"] = (*max).into();
-        }
-        attribute
-    };
-    table.columns.iter().map(attribute).collect()
-}
-
-fn keys(table: &Table) -> Vec<Value> {
+fn keys(table: &Table) -> Vec<Item> {
     let keys = table.uniques.iter().filter(|unique| unique.is_key);
-    let names = |columns: &[String]| columns.iter().map(|name| logical_name(name).to_owned()).collect::<Vec<_>>();
-    keys.map(|key| json!({ "KeyAttributes": names(&key.columns), "EntityKeyIndexStatus": "Active" })).collect()
+    let item = |key: &super::table::Unique| {
+        let columns: Vec<_> = key.columns.iter().map(|name| logical_name(name)).collect();
+        let properties = json!({
+            "EntityLogicalName": table.logical_name,
+            "KeyAttributes": columns,
+            "EntityKeyIndexStatus": "Active",
+        });
+        Item::new(KEY.name, &[&table.logical_name, &columns.join(",")], properties)
+    };
+    keys.map(item).collect()
 }
 
-fn relationships(store: &super::rows::Store, table: &Table) -> Vec<Value> {
-    let relationship = |lookup: &super::table::Lookup| {
-        let target = store.shelf(&lookup.target_set).ok().map(|shelf| shelf.table.logical_name.clone());
-        json!({
+fn relationships(store: &Store, table: &Table) -> Vec<Item> {
+    let item = |lookup: &Lookup| {
+        let properties = json!({
             "ReferencingAttribute": logical_name(&lookup.column),
+            "ReferencingEntity": table.logical_name,
             "ReferencingEntityNavigationPropertyName": lookup.navigation,
-            "ReferencedEntity": target,
-        })
+            "ReferencedEntity": target(store, lookup),
+        });
+        Item::new(RELATIONSHIP.name, &[&table.logical_name, &lookup.navigation], properties)
     };
-    table.lookups.iter().map(relationship).collect()
+    table.lookups.iter().map(item).collect()
+}
+
+fn target(store: &Store, lookup: &Lookup) -> Option<String> {
+    store.shelf(&lookup.target_set).ok().map(|shelf| shelf.table.logical_name.clone())
 }
 
 /// A lookup's own name: `_primarycontactid_value` is how the Web API shows `primarycontactid`.
 fn logical_name(column: &str) -> &str {
     column.strip_prefix('_').and_then(|name| name.strip_suffix("_value")).unwrap_or(column)
-}
-
-fn attribute_type(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Text { .. } => "String",
-        Kind::Integer { .. } => "Integer",
-        Kind::BigInteger => "BigInt",
-        Kind::Decimal { .. } => "Decimal",
-        Kind::Money { .. } => "Money",
-        Kind::Boolean => "Boolean",
-        Kind::DateTime | Kind::DateOnly => "DateTime",
-        Kind::Choice(_) => "Picklist",
-        Kind::MultiChoice(_) => "Virtual",
-        Kind::Guid => "Uniqueidentifier",
-        Kind::Lookup => "Lookup",
-    }
 }

@@ -18,7 +18,7 @@ use super::literal::Literal;
 use super::path::Resource;
 use super::reply;
 use super::rows::{Row, Shelf};
-use super::table::Table;
+use super::table::{LOOKUP_TABLE, Table};
 
 /// Answers a GET of a row or of a set's rows.
 pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Response, Error> {
@@ -31,10 +31,11 @@ pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Res
         return Err(Error::new(StatusCode::NOT_IMPLEMENTED, "", "This stand-in does not do $expand."));
     }
     let selection = call.selection(&shelf.table)?;
+    let shown = Shown { selection: selection.as_deref(), lookup_tables: call.wants_annotation(LOOKUP_TABLE) };
     let context = format!("{}{}$metadata#{}", world.origin(), call.root(), resource.name);
     match &resource.predicate {
-        Some(predicate) => one(call, shelf, predicate, selection.as_deref(), &context),
-        None => many(call, shelf, selection.as_deref(), &context),
+        Some(predicate) => one(call, shelf, predicate, shown, &context),
+        None => many(call, shelf, shown, &context),
     }
 }
 
@@ -50,40 +51,51 @@ pub(super) fn who_am_i(world: &World, call: &Call, user: &str) -> Response {
     reply::json(StatusCode::OK, &body)
 }
 
+/// What is shown of a row beside its etag and its primary key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown<'a> {
+    /// These columns; `None`: all.
+    pub(super) selection: Option<&'a [String]>,
+    /// Which tables the lookups point at.
+    pub(super) lookup_tables: bool,
+}
+
 /// The row as JSON: its etag, its primary key and the selected columns, lookups as `_…_value`.
-pub(super) fn represent(table: &Table, row: &Row, selection: Option<&[String]>, context: Option<&str>) -> Value {
+pub(super) fn represent(table: &Table, row: &Row, shown: Shown<'_>, context: Option<&str>) -> Value {
     let mut object = Map::new();
     if let Some(context) = context {
         object.insert("@odata.context".to_owned(), context.into());
     }
     object.insert("@odata.etag".to_owned(), row.etag().into());
     let is_wanted =
-        |column: &String| selection.is_none_or(|names| names.contains(column) || *column == table.primary_key);
+        |column: &String| shown.selection.is_none_or(|names| names.contains(column) || *column == table.primary_key);
     for column in table.columns.keys().filter(|column| is_wanted(column)) {
         object.insert(column.clone(), row.values.get(column).cloned().unwrap_or(Value::Null));
+        let annotation = Table::lookup_table(column);
+        if let Some(target) = row.values.get(&annotation).filter(|target| shown.lookup_tables && !target.is_null()) {
+            object.insert(annotation, target.clone());
+        }
     }
     Value::Object(object)
 }
 
-fn one(
-    call: &Call,
-    shelf: &Shelf,
-    predicate: &str,
-    selection: Option<&[String]>,
-    context: &str,
-) -> Result<Response, Error> {
+fn one(call: &Call, shelf: &Shelf, predicate: &str, shown: Shown<'_>, context: &str) -> Result<Response, Error> {
     let address = Address::parse(&shelf.table, predicate)?;
     let row = shelf.find(&address).ok_or_else(|| address.not_found(&shelf.table))?;
     if call.header(&IF_NONE_MATCH) == Some(row.etag().as_str()) {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
-    let body = represent(&shelf.table, row, selection, Some(&format!("{context}/$entity")));
+    let body = represent(&shelf.table, row, shown, Some(&format!("{context}/$entity")));
     let mut response = reply::json(StatusCode::OK, &body);
     response.headers_mut().insert("etag", reply::header_value(&row.etag()));
+    if shown.lookup_tables {
+        let applied = format!("odata.include-annotations=\"{LOOKUP_TABLE}\"");
+        response.headers_mut().insert("preference-applied", reply::header_value(&applied));
+    }
     Ok(response)
 }
 
-fn many(call: &Call, shelf: &Shelf, selection: Option<&[String]>, context: &str) -> Result<Response, Error> {
+fn many(call: &Call, shelf: &Shelf, shown: Shown<'_>, context: &str) -> Result<Response, Error> {
     let wanted = call.option("$filter").map_or_else(|| Ok(Vec::new()), |filter| conditions(&shelf.table, filter))?;
     let top = match call.option("$top").map(str::parse::<usize>) {
         None => usize::MAX,
@@ -96,7 +108,7 @@ fn many(call: &Call, shelf: &Shelf, selection: Option<&[String]>, context: &str)
     };
     let mut rows: Vec<&Row> = shelf.live().filter(is_wanted).collect();
     rows.sort_by_key(|row| row.version);
-    let rows: Vec<Value> = rows.iter().take(top).map(|row| represent(&shelf.table, row, selection, None)).collect();
+    let rows: Vec<Value> = rows.iter().take(top).map(|row| represent(&shelf.table, row, shown, None)).collect();
     Ok(reply::json(StatusCode::OK, &json!({ "@odata.context": context, "value": rows })))
 }
 

@@ -31,6 +31,8 @@ fn contacts() -> Table {
         .column("new_topics", Kind::MultiChoice((1..=9).collect()))
         .column("new_score", Kind::Decimal { precision: 4 })
         .column("lastonholdtime", Kind::DateTime)
+        .column("address1_latitude", Kind::Double { precision: 5 })
+        .column("new_externalid", Kind::Guid)
         .column(VERSION, Kind::BigInteger)
         .lookup("parentcustomerid_account", "_parentcustomerid_value", "accounts")
         .lookup("parentcustomerid_contact", "_parentcustomerid_value", "contacts")

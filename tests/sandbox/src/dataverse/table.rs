@@ -7,6 +7,13 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
+use super::values;
+
+/// The annotation that says which table a lookup points at, by logical name.
+pub(super) const LOOKUP_TABLE: &str = "Microsoft.Dynamics.CRM.lookuplogicalname";
+
 /// The kind of a column: what it accepts and in which form it keeps it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
@@ -34,6 +41,11 @@ pub enum Kind {
         /// Places after the point.
         precision: u8,
     },
+    /// A floating-point number, kept to `precision` places.
+    Double {
+        /// Places after the point.
+        precision: u8,
+    },
     /// Yes or no.
     Boolean,
     /// An instant, kept in UTC and whole seconds.
@@ -48,6 +60,13 @@ pub enum Kind {
     Guid,
     /// The id of a row that a lookup points to; written by `@odata.bind` only.
     Lookup,
+}
+
+impl Kind {
+    /// The form in which a column of this kind keeps and gives back `value`; `None` when it refuses it.
+    pub fn keeps(&self, value: &Value) -> Option<Value> {
+        values::accept(&Table::new("things", "thing", "thingid"), "value", self, value).ok()
+    }
 }
 
 /// A navigation property that writes a lookup column.
@@ -131,6 +150,16 @@ impl Table {
     pub fn optimistic_concurrency(mut self) -> Self {
         self.optimistic = true;
         self
+    }
+
+    /// The annotation beside a lookup column that says which table it points at.
+    pub(super) fn lookup_table(column: &str) -> String {
+        format!("{column}@{LOOKUP_TABLE}")
+    }
+
+    /// The navigation properties that write a lookup column.
+    pub(super) fn lookups_of(&self, column: &str) -> impl Iterator<Item = &Lookup> {
+        self.lookups.iter().filter(move |lookup| lookup.column == column)
     }
 
     pub(super) fn navigation(&self, name: &str) -> Option<&Lookup> {

@@ -2,6 +2,7 @@
 
 mod guard;
 mod keys;
+mod metadata;
 mod upsert;
 mod wire_values;
 

@@ -9,6 +9,7 @@ use serde_json::{Number, Value};
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime, UtcOffset};
+use uuid::Uuid;
 
 use super::errors::Error;
 use super::literal;
@@ -37,7 +38,7 @@ pub(super) fn accept(table: &Table, column: &str, kind: &Kind, value: &Value) ->
             if fits { Ok(number.into()) } else { Err(out_of_range(column)) }
         }
         Kind::BigInteger => value.as_i64().map(Value::from).ok_or_else(wrong_type),
-        Kind::Decimal { precision } | Kind::Money { precision } => {
+        Kind::Decimal { precision } | Kind::Money { precision } | Kind::Double { precision } => {
             let number = value.as_f64().ok_or_else(wrong_type)?;
             if number.abs() > MOST { Err(out_of_range(column)) } else { Ok(rounded(number, *precision)) }
         }
@@ -50,7 +51,7 @@ pub(super) fn accept(table: &Table, column: &str, kind: &Kind, value: &Value) ->
         }
         Kind::MultiChoice(options) => choices(column, options, value.as_str().ok_or_else(wrong_type)?),
         Kind::Guid | Kind::Lookup => {
-            let id = value.as_str().and_then(literal::guid).ok_or_else(wrong_type)?;
+            let id = value.as_str().and_then(guid).ok_or_else(wrong_type)?;
             Ok(id.to_string().into())
         }
     }
@@ -75,6 +76,11 @@ pub(super) fn day(text: &str) -> Option<String> {
     Date::parse(text, form).ok()?.format(form).ok()
 }
 
+/// A GUID in a body: .NET reads it with or without braces. Addresses are stricter, see [`literal::guid`].
+fn guid(text: &str) -> Option<Uuid> {
+    literal::guid(text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text))
+}
+
 /// The name that metadata and errors have for the kind.
 pub(super) fn edm_type(kind: &Kind) -> &'static str {
     match kind {
@@ -82,6 +88,7 @@ pub(super) fn edm_type(kind: &Kind) -> &'static str {
         Kind::Integer { .. } | Kind::Choice(_) => "Edm.Int32",
         Kind::BigInteger => "Edm.Int64",
         Kind::Decimal { .. } | Kind::Money { .. } => "Edm.Decimal",
+        Kind::Double { .. } => "Edm.Double",
         Kind::Boolean => "Edm.Boolean",
         Kind::DateTime => "Edm.DateTimeOffset",
         Kind::DateOnly => "Edm.Date",
@@ -167,6 +174,13 @@ mod tests {
             (Kind::Text { max: 3 }, json!("ab "), json!("ab ")),
             (Kind::Boolean, json!(true), json!(true)),
             (Kind::Guid, json!("AAAAAAAA-0000-4000-8000-000000000001"), json!("aaaaaaaa-0000-4000-8000-000000000001")),
+            (
+                Kind::Guid,
+                json!("{AAAAAAAA-0000-4000-8000-000000000001}"),
+                json!("aaaaaaaa-0000-4000-8000-000000000001"),
+            ),
+            // The service's own example: learn.microsoft.com/power-apps/developer/data-platform/webapi/create-entity-web-api
+            (Kind::Double { precision: 5 }, json!(47.639_583), json!(47.639_58)),
         ];
         for (kind, sent, kept) in cases {
             assert_eq!(judged(&kind, &sent).as_ref(), Ok(&kept), "{kind:?} {sent}");

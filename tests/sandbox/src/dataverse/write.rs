@@ -191,6 +191,9 @@ fn new_row(
         Some(Address::Key { values: key, .. }) => {
             for (column, value) in key {
                 values.insert(column.clone(), key_value(store, table, column, value)?);
+                if table.columns.get(column) == Some(&Kind::Lookup) {
+                    values.insert(Table::lookup_table(column), super::target_of(store, table, column, value));
+                }
             }
         }
         None => {}

@@ -94,19 +94,3 @@ async fn a_bind_finds_its_target_or_fails() {
         (400, "0x80048d19")
     );
 }
-
-#[tokio::test]
-async fn metadata_names_columns_keys_and_lookups() {
-    let bench = Bench::quick().await;
-    let by_name = bench.get("EntityDefinitions(LogicalName='contact')").await.body;
-    assert_eq!((&by_name["EntitySetName"], &by_name["PrimaryIdAttribute"]), (&json!("contacts"), &json!("contactid")));
-    let by_set = bench.get("EntityDefinitions?$filter=EntitySetName%20eq%20'contacts'").await.body;
-    assert_eq!(by_set["value"], json!([by_name]));
-    let attributes = bench.get("EntityDefinitions(LogicalName='contact')/Attributes").await.body;
-    let expected = json!({ "LogicalName": "creditlimit", "AttributeType": "Money", "Precision": 2 });
-    assert!(attributes["value"].as_array().expect("a list").contains(&expected));
-    let keys = bench.get("EntityDefinitions(LogicalName='contact')/Keys").await.body;
-    assert_eq!(keys["value"][0]["KeyAttributes"], json!(["employeeid"]));
-    assert_eq!(bench.get("EntityDefinitions(LogicalName='nosuch')").await.status, 404);
-    assert!(bench.get("WhoAmI()").await.body["UserId"].is_string());
-}

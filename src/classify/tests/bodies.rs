@@ -1,0 +1,94 @@
+//! From the bytes of a body to the verdict: both shapes, every way to have no code, pages, nothing, half of it.
+
+use super::super::*;
+use super::refusals::{NO_CODE, REFUSALS};
+use super::{FORMS, answered, first};
+use crate::dataverse::error_body::{self, Said};
+
+fn judged(status: u16, body: &[u8], form: Form) -> Verdict {
+    let Said { code, message } = error_body::read(body);
+    judge(&answered(status, code, &message.unwrap_or_default()), first(form))
+}
+
+/// The refusal's body in the usual shape, with its code as JSON.
+fn usual(code: &str, text: &str) -> String {
+    format!(r#"{{"error":{{"code":{code},"message":{}}}}}"#, serde_json::json!(text))
+}
+
+/// The same in the other shape.
+fn other(code: &str, text: &str) -> String {
+    let text = serde_json::json!(text);
+    format!(r#"{{"Message":"An error has occurred.","ExceptionMessage":{text},"ErrorCode":{code}}}"#)
+}
+
+/// A code in all its notations.
+fn notations(code: u32) -> Vec<String> {
+    if code == NO_CODE {
+        return [r#""""#, r#""0x0""#, "0", "null"].map(str::to_owned).to_vec();
+    }
+    let signed = code.cast_signed();
+    vec![format!(r#""{code:#010x}""#), format!(r#""0x{code:X}""#), format!(r#""{signed}""#), signed.to_string()]
+}
+
+#[test]
+fn both_shapes_and_every_notation_of_a_code_lead_to_the_verdict_of_the_table() {
+    for (status, code, text, form, verdict) in REFUSALS {
+        for notation in notations(code) {
+            let body = usual(&notation, text);
+            assert_eq!(judged(status, body.as_bytes(), form), verdict, "{status} {body} {form:?}");
+            // Where this shape has an empty text, the general one stands in for it.
+            if !text.is_empty() {
+                let body = other(&notation, text);
+                assert_eq!(judged(status, body.as_bytes(), form), verdict, "{status} {body} {form:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_and_no_body_leave_the_word_to_the_status() {
+    let page = "<!DOCTYPE html><html><head><title>502</title></head><body>0x80040333 Does Not Exist</body></html>";
+    for status in 100..=599 {
+        for form in FORMS {
+            let alone = judge(&answered(status, None, ""), first(form));
+            for body in ["", page, "Bad Gateway", "{}", "null", "[]", r#"{"error":"invalid_token"}"#] {
+                assert_eq!(judged(status, body.as_bytes(), form), alone, "{status} {body} {form:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_body_cut_short_leads_to_the_verdict_of_what_came_whole_and_to_no_other() {
+    for (status, code, text, form, verdict) in REFUSALS {
+        let known = (code != NO_CODE).then_some(code);
+        let parts = [(known, ""), (None, text), (None, "")];
+        let mut fits: Vec<_> = parts.map(|(code, text)| judge(&answered(status, code, text), first(form))).to_vec();
+        fits.push(verdict);
+        for body in notations(code).iter().flat_map(|notation| [usual(notation, text), other(notation, text)]) {
+            for end in 0..body.len() {
+                let found = judged(status, &body.as_bytes()[..end], form);
+                assert!(fits.contains(&found), "{status} {} {form:?}: {found:?}", &body[..end]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_code_that_came_whole_counts_although_the_rest_was_lost() {
+    // Taken for their statuses, the first would be lost, and the second would come back in vain.
+    for (status, code, verdict) in [
+        (400, "0x80040255", Verdict::Settle(Reason::Unavailable)),
+        (500, "0x80040265", Verdict::Settle(Reason::InvalidData)),
+        (412, "0x80040333", Verdict::Settle(Reason::DuplicateDetected)),
+    ] {
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"A transac"#);
+        assert_eq!(judged(status, body.as_bytes(), Form::Upsert), verdict, "{body}");
+    }
+}
+
+#[test]
+fn the_codes_of_a_missing_row_are_those_that_the_client_reads_as_no_row() {
+    let missing = codes::CODES.iter().filter(|(_, _, meaning, _)| *meaning == codes::Meaning::RowMissing);
+    assert_eq!(missing.map(|(code, ..)| *code).collect::<Vec<_>>(), error_body::MISSING_ROW);
+}

@@ -1,0 +1,279 @@
+//! The table of refusals: what each answer means for each kind of request, once, without a lookup bound.
+
+use std::collections::HashSet;
+
+use Form::{Create, Delete, DeleteUnchanged, Read, Update, UpdateFound, UpdateUnchanged, Upsert};
+use Reason::{
+    AlreadyAbsent, DuplicateDetected, InvalidData, KeyCollision, NotFound, Throttled, TooLarge, Unauthorized,
+    Unavailable,
+};
+use Verdict::{Again, LostRace, Moved, Settle};
+
+use super::super::*;
+use super::{answered, first};
+
+/// Status, code, text; what was asked; what it means.
+pub(super) type Refusal = (u16, u32, &'static str, Form, Verdict);
+
+/// The code is empty or zero.
+pub(super) const NO_CODE: u32 = 0;
+
+// What Dataverse says.
+const DUPLICATE: &str = "A record with matching key values already exists.";
+const DUPLICATE_KEY: &str = "Entity Key Email Key violated. A record with the same value for Email already exists.";
+const STALE: &str = "The version of the existing record doesn't match the RowVersion property provided.";
+const DETECTED: &str = "A record was not created or updated because a duplicate of the current record already exists.";
+const NO_ROW: &str = "contact With Id = 9b2e0c3a-1111-4222-8333-444455556666 Does Not Exist";
+const NO_TABLE: &str = "Resource not found for the segment 'contact'.";
+const NO_RESOURCE: &str = "No HTTP resource was found that matches the request URI.";
+const NO_PROPERTY: &str = "An undeclared property 'nme' was found; it does not exist on type 'contact'.";
+const NO_RIGHT: &str = "Principal user is missing prvWriteContact privilege";
+const TOO_MANY: &str = "Number of requests exceeded the limit of 6000 over time window of 300 seconds.";
+const TRUNCATED: &str = "Generic SQL error. Sql Number: 8152";
+pub(super) const DEADLOCK: &str =
+    "Sql error: 'Transaction was deadlocked on lock resources' CRM ErrorCode: -2147204784 Sql Number: 1205";
+
+#[rustfmt::skip] // The columns stand under each other.
+pub(super) const REFUSALS: [Refusal; 172] = [
+    // A unique key is taken. Only a request that may create can have lost a race for our own key.
+    (412, 0x8004_0237, DUPLICATE,     Upsert,          LostRace),
+    (412, 0x8004_0237, DUPLICATE,     Create,          LostRace),
+    (412, 0x8004_0237, DUPLICATE,     Update,          Settle(KeyCollision)),
+    (412, 0x8004_0237, DUPLICATE,     UpdateFound,     Settle(KeyCollision)),
+    (412, 0x8004_0237, DUPLICATE,     UpdateUnchanged, Settle(KeyCollision)),
+    (412, 0x8004_0237, DUPLICATE,     Delete,          Settle(KeyCollision)),
+    (412, 0x8004_0237, DUPLICATE,     DeleteUnchanged, Settle(KeyCollision)),
+    (500, 0x8004_0237, DUPLICATE,     Upsert,          LostRace),
+    (412, 0x8006_0892, DUPLICATE_KEY, Upsert,          LostRace),
+    (412, 0x8006_0892, DUPLICATE_KEY, Create,          LostRace),
+    (412, 0x8006_0892, DUPLICATE_KEY, Update,          Settle(KeyCollision)),
+    (412, 0x8006_0892, DUPLICATE_KEY, UpdateUnchanged, Settle(KeyCollision)),
+    (412, 0x8007_3002, "",            Upsert,          LostRace),
+    (412, 0x8007_3002, "",            Create,          LostRace),
+    (500, 0x8007_3002, "",            Update,          Settle(KeyCollision)),
+    (400, 0x8007_3002, "",            Delete,          Settle(KeyCollision)),
+    (412, 0x8004_3239, "",            Upsert,          Settle(KeyCollision)),
+    (412, 0x8004_3239, "",            Create,          Settle(KeyCollision)),
+
+    // The same without a code: the text speaks, else the status with what was asked.
+    (412, NO_CODE,     DUPLICATE,     Upsert,          LostRace),
+    (412, NO_CODE,     DUPLICATE_KEY, Create,          LostRace),
+    (412, NO_CODE,     DUPLICATE,     Update,          Settle(KeyCollision)),
+    (412, NO_CODE,     DUPLICATE,     UpdateUnchanged, Settle(KeyCollision)),
+    (412, NO_CODE,     "",            Upsert,          LostRace),
+    (412, NO_CODE,     "",            Create,          LostRace),
+    (412, NO_CODE,     "",            Update,          Settle(KeyCollision)),
+    (412, NO_CODE,     "",            UpdateFound,     Settle(KeyCollision)),
+    (412, NO_CODE,     "",            UpdateUnchanged, Moved),
+    (412, NO_CODE,     "",            DeleteUnchanged, Moved),
+
+    // The row changed since it was read.
+    (412, 0x8006_0882, STALE,         UpdateUnchanged, Moved),
+    (412, 0x8006_0882, STALE,         DeleteUnchanged, Moved),
+    (412, 0x8006_0882, STALE,         Upsert,          Moved),
+    (412, NO_CODE,     STALE,         UpdateUnchanged, Moved),
+    (412, NO_CODE,     STALE,         DeleteUnchanged, Moved),
+
+    // A duplicate-detection rule; one page shows it under 412, one under 500.
+    (412, 0x8004_0333, DETECTED,      Upsert,          Settle(DuplicateDetected)),
+    (500, 0x8004_0333, DETECTED,      Create,          Settle(DuplicateDetected)),
+    (412, 0x8004_0333, DETECTED,      UpdateUnchanged, Settle(DuplicateDetected)),
+    (412, NO_CODE,     DETECTED,      Upsert,          Settle(DuplicateDetected)),
+    (500, NO_CODE,     DETECTED,      Update,          Settle(DuplicateDetected)),
+
+    // A row is missing: ours, or one that a lookup is bound to (that is tested on its own).
+    (404, 0x8004_0217, NO_ROW,        Upsert,          Settle(NotFound)),
+    (404, 0x8004_0217, NO_ROW,        Create,          Settle(NotFound)),
+    (404, 0x8004_0217, NO_ROW,        Update,          Settle(NotFound)),
+    (404, 0x8004_0217, NO_ROW,        UpdateFound,     Moved),
+    (404, 0x8004_0217, NO_ROW,        UpdateUnchanged, Moved),
+    (404, 0x8004_0217, NO_ROW,        Delete,          Settle(AlreadyAbsent)),
+    (404, 0x8004_0217, NO_ROW,        DeleteUnchanged, Moved),
+    (404, 0x8004_0217, NO_ROW,        Read,            Settle(NotFound)),
+    (404, 0x8006_0891, NO_ROW,        Update,          Settle(NotFound)),
+    (404, 0x8006_0891, NO_ROW,        Delete,          Settle(AlreadyAbsent)),
+    (400, 0x8006_0891, NO_ROW,        DeleteUnchanged, Moved),
+    (404, NO_CODE,     NO_ROW,        UpdateUnchanged, Moved),
+    (404, NO_CODE,     NO_ROW,        Delete,          Settle(AlreadyAbsent)),
+
+    // No such table. Its code is the Web API's for failures at large, so the status says which.
+    (400, 0x8006_088A, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8006_088A, "",            Upsert,          Settle(Unavailable)),
+    (404, 0x8006_088A, NO_TABLE,      Upsert,          Settle(NotFound)),
+    (404, 0x8006_088A, NO_TABLE,      Delete,          Settle(NotFound)),
+    (404, NO_CODE,     NO_RESOURCE,   Delete,          Settle(NotFound)),
+    (404, NO_CODE,     "",            Upsert,          Settle(NotFound)),
+    (404, NO_CODE,     "",            Delete,          Settle(NotFound)),
+
+    // The data, or the request, can never be stored.
+    (400, NO_CODE,     NO_PROPERTY,   Upsert,          Settle(InvalidData)),
+    (400, 0x8004_8D19, "",            Upsert,          Settle(InvalidData)),
+    (400, 0x8004_4331, "",            Upsert,          Settle(InvalidData)),
+    (400, 0x8004_4330, "",            Upsert,          Settle(InvalidData)),
+    (400, 0x8004_431A, "",            Upsert,          Settle(InvalidData)),
+    (400, 0x8004_0239, "",            Upsert,          Settle(InvalidData)),
+    (400, 0x8004_0278, "",            Upsert,          Settle(InvalidData)),
+    (400, 0x8004_0203, "",            Upsert,          Settle(InvalidData)),
+    (400, 0x8006_0890, "",            Upsert,          Settle(InvalidData)),
+    (400, 0x8006_089D, "",            Upsert,          Settle(InvalidData)),
+    (400, 0x8006_0888, "",            Read,            Settle(InvalidData)),
+    (400, 0x8004_0265, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8004_0265, "",            Update,          Settle(InvalidData)),
+    (412, 0x8006_0883, "",            UpdateUnchanged, Settle(InvalidData)),
+    (412, 0x8006_088D, "",            UpdateUnchanged, Settle(InvalidData)),
+    (405, 0x8004_0227, "",            Delete,          Settle(InvalidData)),
+    (405, 0x8004_023B, "",            Upsert,          Settle(InvalidData)),
+    (405, 0x8004_0315, "",            Upsert,          Settle(InvalidData)),
+    (400, NO_CODE,     "",            Upsert,          Settle(InvalidData)),
+    (405, NO_CODE,     "",            Upsert,          Settle(InvalidData)),
+    (409, NO_CODE,     "",            Upsert,          Settle(InvalidData)),
+    (413, NO_CODE,     "",            Upsert,          Settle(TooLarge)),
+    (413, NO_CODE,     "",            Create,          Settle(TooLarge)),
+
+    // The catch-all code gets one more try; after that the status speaks (tested on its own).
+    (400, 0x8004_0216, "",            Upsert,          Again),
+    (500, 0x8004_0216, "",            UpdateUnchanged, Again),
+    (400, 0x8004_0216, "",            Read,            Again),
+
+    // A deadlock is sent again in place. Other SQL errors share its code and may last.
+    (500, 0x8004_4150, DEADLOCK,      Upsert,          Again),
+    (400, 0x8004_4150, DEADLOCK,      UpdateUnchanged, Again),
+    (500, NO_CODE,     DEADLOCK,      Delete,          Again),
+    (500, 0x8004_4150, TRUNCATED,     Upsert,          Settle(Unavailable)),
+    (500, 0x8004_4150, "",            Upsert,          Settle(Unavailable)),
+
+    // It may work in a moment, whatever the status says.
+    (500, 0x8004_4151, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0255, "",            Upsert,          Settle(Unavailable)),
+    (412, 0x8004_0255, "",            UpdateUnchanged, Settle(Unavailable)),
+    (400, 0x8004_4339, "",            Create,          Settle(Unavailable)),
+    (503, 0x8004_A001, "",            Update,          Settle(Unavailable)),
+    (400, 0x8007_3000, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_8542, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_8544, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_8551, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_8559, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_8561, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_8562, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_8563, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8005_0544, "",            Upsert,          Settle(Unavailable)),
+
+    // It may work later: an upgrade, a solution import, the administration mode.
+    (400, 0x8004_8543, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_8553, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8007_1151, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8007_1154, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_F061, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_F062, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_F063, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_F064, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_F065, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_F066, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_F067, "",            Upsert,          Settle(Unavailable)),
+    (403, 0x8004_A113, "",            Upsert,          Settle(Unavailable)),
+
+    // Neither code nor text: a gateway, a proxy, a page for people.
+    (408, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
+    (500, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
+    (500, NO_CODE,     "",            Create,          Settle(Unavailable)),
+    (501, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
+    (502, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
+    (503, NO_CODE,     "",            UpdateUnchanged, Settle(Unavailable)),
+    (504, NO_CODE,     "",            Delete,          Settle(Unavailable)),
+    (302, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
+
+    // Service protection.
+    (429, 0x8007_2322, TOO_MANY,      Upsert,          Settle(Throttled)),
+    (429, 0x8007_2321, TOO_MANY,      Read,            Settle(Throttled)),
+    (429, 0x8007_2326, TOO_MANY,      Create,          Settle(Throttled)),
+    (503, 0x8007_2322, "",            Upsert,          Settle(Throttled)),
+    (400, 0x8007_2326, "",            Upsert,          Settle(Throttled)),
+    (429, NO_CODE,     "",            Delete,          Settle(Throttled)),
+    (429, NO_CODE,     DUPLICATE,     Update,          Settle(Throttled)),
+
+    // What an operator can mend: the token.
+    (401, 0x8004_A100, "",            Upsert,          Settle(Unauthorized)),
+    (401, 0x8004_A101, "",            Upsert,          Settle(Unauthorized)),
+    (401, 0x8004_A102, "",            Upsert,          Settle(Unauthorized)),
+    (401, 0x8004_A103, "",            Upsert,          Settle(Unauthorized)),
+    (401, 0x8004_A105, "",            Upsert,          Settle(Unauthorized)),
+    (401, 0x8005_F101, "",            Upsert,          Settle(Unauthorized)),
+    (401, 0x8004_4300, "",            Upsert,          Settle(Unauthorized)),
+    (401, 0x8004_4302, "",            Upsert,          Settle(Unauthorized)),
+    (401, 0x8004_4308, "",            Upsert,          Settle(Unauthorized)),
+    (401, 0x8004_0204, "",            Upsert,          Settle(Unauthorized)),
+    (401, 0x8004_0277, "",            Upsert,          Settle(Unauthorized)),
+    (401, NO_CODE,     "",            Read,            Settle(Unauthorized)),
+    (401, NO_CODE,     NO_ROW,        Delete,          Settle(Unauthorized)),
+    (407, NO_CODE,     "",            Upsert,          Settle(Unauthorized)),
+
+    // What an operator can mend: the application user, its roles and its rights. A code says so under any status.
+    (403, 0x8007_2560, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8004_A112, "",            Upsert,          Settle(Unauthorized)),
+    (403, 0x8004_2F09, "",            Create,          Settle(Unauthorized)),
+    (403, 0x8004_0220, NO_RIGHT,      Upsert,          Settle(Unauthorized)),
+    (400, 0x8004_0220, NO_RIGHT,      UpdateUnchanged, Settle(Unauthorized)),
+    (403, 0x8004_8306, "",            Delete,          Settle(Unauthorized)),
+    (403, 0x8004_0231, "",            Upsert,          Settle(Unauthorized)),
+    (403, 0x8004_0276, "",            Create,          Settle(Unauthorized)),
+    (403, 0x8004_8405, "",            Upsert,          Settle(Unauthorized)),
+    (403, 0x8004_020D, "",            Update,          Settle(Unauthorized)),
+    (403, 0x8004_0256, "",            Upsert,          Settle(Unauthorized)),
+    (403, 0x8004_A110, "",            Upsert,          Settle(Unauthorized)),
+    (403, 0x8004_F502, "",            Create,          Settle(Unauthorized)),
+    (403, 0x8004_F504, "",            Read,            Settle(Unauthorized)),
+    (403, 0x8004_F507, "",            Update,          Settle(Unauthorized)),
+    (400, 0x8009_5FFC, "",            Upsert,          Settle(Unauthorized)),
+    (403, NO_CODE,     "",            Update,          Settle(Unauthorized)),
+    (403, NO_CODE,     DUPLICATE,     Upsert,          Settle(Unauthorized)),
+    (403, NO_CODE,     "",            DeleteUnchanged, Settle(Unauthorized)),
+
+    // A code that the table does not know says no more than the status, and its text is not asked.
+    (400, 0x8123_4567, DUPLICATE,     Upsert,          Settle(InvalidData)),
+    (403, 0x8123_4567, "",            Upsert,          Settle(Unauthorized)),
+    (404, 0x8123_4567, NO_ROW,        Update,          Settle(NotFound)),
+    (412, 0x8123_4567, "",            Upsert,          LostRace),
+    (412, 0x8123_4567, "",            UpdateUnchanged, Moved),
+    (418, 0x8123_4567, "",            Upsert,          Settle(InvalidData)),
+    (429, 0x8123_4567, "",            Upsert,          Settle(Throttled)),
+    (500, 0x8123_4567, "",            Upsert,          Settle(Unavailable)),
+    (599, 0x8123_4567, DETECTED,      Create,          Settle(Unavailable)),
+];
+
+#[test]
+fn every_refusal_means_what_the_table_says() {
+    let mut judged = HashSet::new();
+    let mut wrong = Vec::new();
+    for (status, code, text, form, verdict) in REFUSALS {
+        let fault = answered(status, (code != NO_CODE).then_some(code), text);
+        let row = format!("{status} {code:#010x} {text:?} {form:?}");
+        let found = judge(&fault, first(form));
+        if found != verdict {
+            wrong.push(format!("{row}: {found:?} instead of {verdict:?}"));
+        }
+        assert!(judged.insert(row.clone()), "it stands there twice: {row}");
+    }
+    assert_eq!(judged.len(), REFUSALS.len(), "a row was left out");
+    assert!(wrong.is_empty(), "{} of {} rows are wrong:\n{}", wrong.len(), REFUSALS.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_known_code_and_status_stands_in_the_table() {
+    let codes: HashSet<_> = REFUSALS.iter().map(|(_, code, ..)| *code).collect();
+    let missing: Vec<_> = codes::CODES.iter().filter(|(code, ..)| !codes.contains(code)).collect();
+    assert!(missing.is_empty(), "{missing:x?}");
+    let bare: HashSet<_> =
+        REFUSALS.iter().filter(|(_, code, ..)| *code == NO_CODE).map(|(status, ..)| *status).collect();
+    let missing: Vec<_> = codes::STATUSES.iter().filter(|(status, ..)| !bare.contains(status)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_meaning_of_a_code_and_every_kind_of_request_stands_in_the_table() {
+    let forms: HashSet<_> = REFUSALS.iter().map(|(.., form, _)| *form).collect();
+    assert_eq!(forms.len(), super::FORMS.len());
+    let known: HashSet<_> = codes::CODES.iter().map(|(_, _, meaning, _)| *meaning).collect();
+    let tested: HashSet<_> =
+        REFUSALS.iter().filter_map(|(_, code, text, ..)| codes::meaning_of_code(*code, text)).collect();
+    assert!(known.is_subset(&tested), "{:?}", known.difference(&tested));
+}

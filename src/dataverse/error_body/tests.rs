@@ -1,0 +1,140 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+const DUPLICATE: Option<u32> = Some(0x8004_0237);
+
+fn said(body: &str) -> (Option<u32>, Option<String>) {
+    let Said { code, message } = read(body.as_bytes());
+    (code, message)
+}
+
+fn check(cases: &[(&str, Option<u32>, Option<&str>)]) {
+    for (body, code, message) in cases {
+        assert_eq!(said(body), (*code, message.map(str::to_owned)), "{body}");
+    }
+}
+
+#[test]
+fn both_shapes_and_every_notation_of_a_code_are_read() {
+    check(&[
+        (r#"{"error":{"code":"0x80040237","message":"m"}}"#, DUPLICATE, Some("m")),
+        (r#"{"error":{"code":"0X80040237","message":"m","innererror":{"code":7}}}"#, DUPLICATE, Some("m")),
+        (r#"{"error":{"message":"m","@any":[1,{"code":"0x1"}],"code":" -2147220937 "}}"#, DUPLICATE, Some("m")),
+        (r#"{"Message":"x","ExceptionMessage":"m","ErrorCode":"0x80040237"}"#, DUPLICATE, Some("m")),
+        (r#"{"Message":"m","ErrorCode":-2147220937}"#, DUPLICATE, Some("m")),
+        (r#"{"ErrorCode":2147746359,"Message":"m"}"#, DUPLICATE, Some("m")),
+    ]);
+}
+
+#[test]
+fn an_empty_code_and_zero_are_no_codes_and_leave_the_text_to_speak() {
+    for code in
+        [r#""""#, r#""  ""#, r#""0x0""#, r#""0x00000000""#, r#""0""#, "0", "null", r#""Forbidden""#, "[]", "1.5"]
+    {
+        check(&[
+            (&format!(r#"{{"error":{{"code":{code},"message":"m"}}}}"#), None, Some("m")),
+            (&format!(r#"{{"ErrorCode":{code},"ExceptionMessage":"","Message":"m"}}"#), None, Some("m")),
+        ]);
+    }
+    check(&[(r#"{"error":{"code":"0x0","message":""}}"#, None, None)]);
+}
+
+#[test]
+fn a_number_that_fits_no_code_is_none() {
+    for code in ["4294967296", "-2147483649", r#""0x180040237""#, r#""99999999999999999999""#, "8e9"] {
+        check(&[(&format!(r#"{{"error":{{"code":{code},"message":"m"}}}}"#), None, Some("m"))]);
+    }
+}
+
+#[test]
+fn a_text_of_another_kind_costs_only_the_text() {
+    check(&[
+        (r#"{"error":{"code":"0x80040237","message":{"lang":"en","value":"m"}}}"#, DUPLICATE, None),
+        (r#"{"error":{"code":"0x80040237","message":null}}"#, DUPLICATE, None),
+        (r#"{"error":{"code":"0x80040237","message":"\ud800"}}"#, DUPLICATE, None),
+    ]);
+}
+
+#[test]
+fn what_is_none_of_dataverses_says_nothing() {
+    for body in
+        ["", " ", "<html><body>Bad gateway 0x80040237</body></html>", "[]", "null", "7", r#""0x80040237""#, "{}"]
+    {
+        check(&[(body, None, None)]);
+    }
+    check(&[(r#"{"error":"invalid_grant","error_description":"m"}"#, None, None), (r#"{"error":null}"#, None, None)]);
+    assert_eq!(read(b"\xff\xfe{\x00}"), Said::default());
+}
+
+#[test]
+fn a_body_that_breaks_off_gives_what_it_held_to_its_end() {
+    check(&[
+        (r#"{"error":{"code":"0x80040237","message":"m"}"#, DUPLICATE, Some("m")),
+        (r#"{"error":{"code":"0x80040237","message":"a record wi"#, DUPLICATE, None),
+        (r#"{"error":{"code":"0x80040237""#, DUPLICATE, None),
+        (r#"{"error":{"code":"0x80040237"#, None, None),
+        (r#"{"error":{"code":"0x8004"#, None, None),
+        (r#"{"error":{"message":"m","code":"0x8004"#, None, Some("m")),
+        (r#"{"Message":"m","ErrorCode":-2147220937,"#, DUPLICATE, Some("m")),
+        // It may have gone on.
+        (r#"{"Message":"m","ErrorCode":-2147220937"#, None, Some("m")),
+        (r#"{"Message":"m","ErrorCode":-214"#, None, Some("m")),
+    ]);
+    let mut broken = br#"{"error":{"code":"0x80040237","message":""#.to_vec();
+    broken.push(0xC3);
+    assert_eq!(read(&broken), Said { code: DUPLICATE, message: None }, "half a character");
+}
+
+#[test]
+fn a_member_that_stands_there_twice_is_none() {
+    check(&[
+        (r#"{"error":{"code":"0x80040237","code":"0x80040333","message":"m"}}"#, None, None),
+        (r#"{"error":{"code":"0x80040237"},"ErrorCode":"0x80040333"}"#, None, None),
+        (r#"{"error":{"message":"m","message":"n","code":"0x80040237"}}"#, None, None),
+    ]);
+}
+
+#[test]
+fn a_text_is_kept_up_to_its_cap() {
+    let body = format!(r#"{{"error":{{"code":"0x80040237","message":"{}"}}}}"#, "ä".repeat(MESSAGE_CAP + 1));
+    assert_eq!(said(&body), (DUPLICATE, Some("ä".repeat(MESSAGE_CAP))));
+}
+
+/// Bodies that hold a code and a text, whole.
+fn bodies() -> impl Strategy<Value = String> {
+    let code = prop_oneof![
+        any::<i32>().prop_map(|code| code.to_string()),
+        any::<u32>().prop_map(|code| format!("\"{code:#010x}\"")),
+        Just(r#""""#.to_owned()),
+        "[-0-9a-fx\"]{0,8}",
+    ];
+    let text = any::<String>().prop_map(|text| serde_json::json!(text).to_string());
+    (code, text, any::<[bool; 2]>()).prop_map(|(code, text, [usual, code_first])| {
+        let (code_name, text_name) = if usual { ("code", "message") } else { ("ErrorCode", "ExceptionMessage") };
+        let (code, text) = (format!("\"{code_name}\":{code}"), format!("\"{text_name}\":{text}"));
+        let members = if code_first { format!("{code},{text}") } else { format!("{text},{code}") };
+        if usual { format!(r#"{{"error":{{{members}}}}}"#) } else { format!("{{{members}}}") }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+
+    #[test]
+    fn any_bytes_say_something_within_bounds(body in vec(any::<u8>(), 0..300)) {
+        let Said { code, message } = read(&body);
+        prop_assert!(code != Some(0) && message.is_none_or(|text| !text.is_empty()));
+    }
+
+    #[test]
+    fn no_start_of_a_body_says_anything_that_the_whole_does_not(body in bodies()) {
+        let whole = read(body.as_bytes());
+        for end in 0..body.len() {
+            let Said { code, message } = read(&body.as_bytes()[..end]);
+            prop_assert!(code.is_none() || code == whole.code, "{}", &body[..body.floor_char_boundary(end)]);
+            prop_assert!(message.is_none() || message == whole.message, "{}", &body[..body.floor_char_boundary(end)]);
+        }
+    }
+}

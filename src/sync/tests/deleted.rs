@@ -1,0 +1,127 @@
+//! A deletion with a version leaves a tombstone, and an older message does not bring the row back.
+
+use super::*;
+use crate::lock::Locks as _;
+use crate::lock::memory::{Fault as StorageFault, Request};
+
+const SEVEN: Answer = Answer::Row(r#"{"@odata.etag":"W/\"1\"","new_version":7}"#);
+const DELETED: Answer = Answer::Wrote(Written::Deleted);
+const CREATED: Answer = Answer::Wrote(Written::Created);
+
+fn versioned(operation: &str, version: impl Into<Json>) -> Record {
+    contact(&json!({ "operation": operation, "version": version.into() }))
+}
+
+/// A world in which the row was deleted with this version.
+async fn buried(version: impl Into<Json>, answers: impl IntoIterator<Item = Answer>) -> World {
+    let world = World::new([Answer::NoRow].into_iter().chain(answers));
+    let outcome = world.settle(&versioned("delete", version)).await;
+    assert_eq!(outcome.reason, Reason::AlreadyAbsent);
+    world
+}
+
+async fn tombstone(world: &World) -> Option<String> {
+    let name = LockName::new(versioned("delete", 1).key.lock_name("contacts"));
+    world.locks.tombstone(&name).await.expect("the storage answers")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_message_does_not_bring_a_deleted_row_back() {
+    for operation in ["upsert", "create", "update"] {
+        for version in [6, 8] {
+            let reads = (operation != "create").then_some(Answer::NoRow);
+            let world = World::new([SEVEN, DELETED].into_iter().chain(reads));
+            assert_eq!(world.settle(&versioned("delete", 8)).await.reason, Reason::Deleted);
+            let outcome = world.sync.settle(&versioned(operation, version), FIRST).await;
+            assert_eq!((outcome.reason, world.store.answers_left()), (Reason::Superseded, 0), "{operation} {version}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_message_does() {
+    let world = buried(8, [Answer::NoRow, CREATED]).await;
+    assert_eq!(world.reason(&versioned("upsert", 9), FIRST).await, Reason::Created);
+    let world = buried(8, [CREATED]).await;
+    assert_eq!(world.reason(&versioned("create", 9), FIRST).await, Reason::Created);
+    let world = buried(8, [Answer::NoRow]).await;
+    assert_eq!(world.reason(&versioned("update", 9), FIRST).await, Reason::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tombstone_stands_before_the_row_goes_and_is_never_lowered() {
+    let world = World::new([SEVEN, Answer::wait(503, None)]);
+    assert_eq!(world.reason(&versioned("delete", 8), FIRST).await, Reason::Unavailable);
+    assert_eq!(tombstone(&world).await.as_deref(), Some("8"), "whatever became of the deletion");
+    let world = buried(8, [Answer::NoRow]).await;
+    assert_eq!(world.reason(&versioned("delete", 5), FIRST).await, Reason::AlreadyAbsent);
+    assert_eq!(tombstone(&world).await.as_deref(), Some("8"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_are_versions_too_and_what_cannot_be_compared_holds_nobody_up() {
+    let world = buried("2026-01-31T08:00:00+01:00", [Answer::NoRow]).await;
+    assert_eq!(tombstone(&world).await.as_deref(), Some("2026-01-31T07:00:00Z"));
+    assert_eq!(world.reason(&versioned("upsert", "2026-01-31T06:59:59Z"), FIRST).await, Reason::Superseded);
+    let world = buried("2026-01-31T08:00:00Z", [Answer::NoRow, CREATED]).await;
+    assert_eq!(world.reason(&versioned("upsert", 1), FIRST).await, Reason::Created);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_answer_about_the_tombstone_nothing_is_written_or_deleted() {
+    for (operation, answers, request) in [
+        ("upsert", vec![Answer::NoRow], Request::Tombstone),
+        ("create", vec![], Request::Tombstone),
+        ("update", vec![Answer::NoRow], Request::Tombstone),
+        ("delete", vec![SEVEN], Request::Tombstone),
+        ("delete", vec![SEVEN], Request::Bury),
+        ("delete", vec![Answer::NoRow], Request::Bury),
+    ] {
+        let world = World::new(answers);
+        world.locks.fail(request, [StorageFault::Unreachable]);
+        let reason = world.reason(&versioned(operation, 8), FIRST).await;
+        assert_eq!(reason, Reason::StorageUnavailable, "{operation} {request:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_lost_buries_nothing_and_deletes_nothing() {
+    let record = versioned("delete", 8);
+    let name = LockName::new(record.key.lock_name("contacts"));
+    let world = World::new([Answer::SlowRow(SECOND, r#"{"@odata.etag":"1","new_version":7}"#)]);
+    let (outcome, ()) = tokio::join!(world.settle(&record), async {
+        tokio::time::sleep(SECOND / 2).await;
+        world.locks.break_lease(&name);
+    });
+    assert_eq!((outcome.reason, tombstone(&world).await), (Reason::LockLost, None));
+    assert_eq!(world.store.requests(), ["read new_version"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_locks_or_without_a_version_there_is_no_tombstone() {
+    let mut world = World::new([SEVEN, DELETED, Answer::NoRow, CREATED]);
+    world.sync.locks = None;
+    assert_eq!(world.settle(&versioned("delete", 8)).await.reason, Reason::Deleted);
+    assert_eq!(world.reason(&versioned("upsert", 7), FIRST).await, Reason::Created);
+    let world = World::new([DELETED]);
+    assert_eq!(world.reason(&contact(&json!({ "operation": "delete" })), FIRST).await, Reason::Deleted);
+    assert_eq!(tombstone(&world).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conditional_write_without_an_answer_is_settled_by_the_rows_version() {
+    let lost = || Answer::lost(true);
+    for (operation, row, reason) in [
+        ("upsert", Answer::Row(r#"{"new_version":8}"#), Reason::Upserted),
+        ("update", Answer::Row(r#"{"new_version":8}"#), Reason::Upserted),
+        ("upsert", SEVEN, Reason::Unavailable),
+        ("upsert", Answer::NoRow, Reason::Unavailable),
+        ("upsert", Answer::wait(503, None), Reason::Unavailable),
+        ("delete", Answer::NoRow, Reason::Deleted),
+        ("delete", SEVEN, Reason::Unavailable),
+    ] {
+        let world = World::new([SEVEN, lost(), row.clone()]);
+        assert_eq!(world.reason(&versioned(operation, 8), FIRST).await, reason, "{operation} {row:?}");
+        assert_eq!(world.locks.count(Request::Release), 0, "the request may still be under way");
+    }
+}

@@ -38,14 +38,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// What was answered instead, or that nothing was. A row that is not there is no error.
     async fn read(&self, table: &str, key: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error>;
 
-    /// The definition of the table, as far as it is to be had; `None` also when it may not be read or nothing answered. It may be
-    /// an hour old. Most stores have none to tell.
-    async fn definition(&self, _table: &str) -> Option<Arc<Definition>> {
+    /// How many requests at once the store last recommended to all its clients together, if it ever did.
+    fn parallelism(&self) -> Option<u32> {
         None
     }
 
-    /// How many requests at once the store last recommended to all its clients together, if it ever did.
-    fn parallelism(&self) -> Option<u32> {
+    /// The definition of the table, as far as it is to be had; `None` also when it may not be read or nothing answered. It may be
+    /// an hour old. Most stores have none to tell.
+    async fn definition(&self, _table: &str) -> Option<Arc<Definition>> {
         None
     }
 }

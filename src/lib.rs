@@ -19,7 +19,7 @@
 //! - [`dataverse`]: rows by key; [`dataverse::client`] over HTTPS, [`dataverse::look`] at a row: [`dataverse::compare`] sent
 //!   against stored, by the table's [`dataverse::definition`]; [`dataverse::error_body`] what a refusal says for itself.
 //! - [`classify`]: what a refusal means; the only policy. Pure.
-//! - [`gate`]: so many at once, and none during a `Retry-After`.
+//! - [`gate`]: so many at once, none during a `Retry-After`, one at a time in an outage.
 //! - [`sync`]: the pipeline; knows traits only.
 //! - [`host`]: the custom-handler envelope.
 //! - [`server`]: routes, tracked tasks, drain.

@@ -60,7 +60,7 @@ struct Edge {
 /// What the host grants a queue message.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// The longest wait in place.
+    /// The longest wait in place through an outage or throttling.
     pub hold: Duration,
     /// How often it is delivered, if that is known.
     pub most_deliveries: Option<u32>,

@@ -106,6 +106,14 @@ impl End {
         Self { reason, detail, fate_unknown, retry_after, fault: Some(Box::new(fault)), lapses: None }
     }
 
+    /// What the message met last; the gate knows when the next try would be, if nobody named a delay.
+    fn given_up(last_met: Option<Self>, closed: Closed) -> Self {
+        match last_met {
+            Some(end) => Self { retry_after: end.retry_after.or(closed.retry_after), ..end },
+            None => Self::turned_away(closed),
+        }
+    }
+
     /// Nobody was asked: the gate knows.
     fn turned_away(closed: Closed) -> Self {
         let (reason, detail) = match closed.why {
@@ -156,7 +164,7 @@ impl Sync {
         loop {
             let mut permit = match visit.enter().await {
                 Ok(permit) => permit,
-                Err(closed) => return last_met.unwrap_or_else(|| End::turned_away(closed)),
+                Err(closed) => return End::given_up(last_met, closed),
             };
             let writer = Writer::new(self, record, delivered_before);
             let Some(end) = self.pass(name, &mut permit, writer).await else { continue };

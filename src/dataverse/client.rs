@@ -38,9 +38,9 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
-const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/send-parallel-requests>
 const PARALLELISM: HeaderName = HeaderName::from_static("x-ms-dop-hint");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
 /// A client of one environment.
@@ -51,9 +51,9 @@ pub struct Client {
     root: Url,
     scope: String,
     headers: HeaderMap,
-    definitions: Definitions,
     /// The last hint; zero stands for none.
     parallelism: AtomicU32,
+    definitions: Definitions,
 }
 
 /// The one HTTP client of the process: pooled connections, no redirects, no cookies, no retries.
@@ -92,15 +92,8 @@ impl Client {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
         headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
-        Self {
-            http,
-            identity,
-            root,
-            scope,
-            headers,
-            definitions: Definitions::default(),
-            parallelism: AtomicU32::new(0),
-        }
+        let (definitions, parallelism) = (Definitions::default(), AtomicU32::new(0));
+        Self { http, identity, root, scope, headers, parallelism, definitions }
     }
 
     async fn token(&self) -> Result<HeaderValue, Fault> {
@@ -213,12 +206,12 @@ impl Store for Client {
         if answer::is_missing_row(&fault) { Ok(None) } else { Err(fault.into()) }
     }
 
-    async fn definition(&self, table: &str) -> Option<Arc<Definition>> {
-        self.definitions.get(table, self.read_definition(table)).await
-    }
-
     fn parallelism(&self) -> Option<u32> {
         Some(self.parallelism.load(Ordering::Relaxed)).filter(|hint| *hint > 0)
+    }
+
+    async fn definition(&self, table: &str) -> Option<Arc<Definition>> {
+        self.definitions.get(table, self.read_definition(table)).await
     }
 }
 

@@ -7,7 +7,7 @@
 //! A row whose key no address can hold is looked for first, and then written by its primary key.
 
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::sync::atomic::{self, AtomicBool};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -80,7 +80,7 @@ impl<'a> Writer<'a> {
 
     pub(super) async fn run(&self) -> End {
         let end = self.to_the_end().await;
-        if !self.repeated.load(atomic::Ordering::Relaxed) {
+        if !self.repeated.load(Ordering::Relaxed) {
             return end;
         }
         // What the first of two deletions did is not there for the second.
@@ -122,7 +122,7 @@ impl<'a> Writer<'a> {
         let mut written = self.store.write(&change).await;
         if written.as_ref().is_err_and(|error| classify::may_repeat(&error.fault, form))
             && begun.elapsed() < DROPPED_WITHIN
-            && !self.repeated.swap(true, atomic::Ordering::Relaxed)
+            && !self.repeated.swap(true, Ordering::Relaxed)
         {
             written = self.store.write(&change).await;
         }

@@ -118,6 +118,17 @@ async fn without_a_token_nobody_else_tries_and_all_are_told_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_in_an_outage_goes_when_the_next_probe_is_due_too_late_and_is_told_when_that_is() {
+    let world = World::new((0..20).map(|_| no_token(false)));
+    let begun = Instant::now();
+    let outcome = world.sync.settle(&row(1), CALL).await;
+    let (waited, rest) = (begun.elapsed(), outcome.retry_after.expect("the gate knows"));
+    assert_eq!(outcome.reason, Reason::Unavailable);
+    assert!(waited <= CALL.patience && waited + rest >= CALL.patience, "{waited:?} {rest:?}");
+    assert!(rest <= 30 * SECOND, "{rest:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_without_a_privilege_does_not_hold_the_others_up() {
     let refused = || Answer::refused(403, 0x8004_0220);
     let world = World::new([refused(), refused(), refused(), refused(), UPSERTED]);

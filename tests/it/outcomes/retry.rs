@@ -182,7 +182,8 @@ async fn an_identity_that_gets_no_token_is_unauthorized_and_one_that_gets_no_ans
         let status = reqwest::StatusCode::from_u16(status).expect("a status");
         scene.world.identity.fault(identity::Fault::Status(status));
         let answer = scene.upsert("C1", &json!({ "firstname": "Ada" })).await;
-        let detail = answer.is_retry(503, 10, &about("C1", "retry", reason));
+        // The next probe is due within a second.
+        let detail = answer.is_retry(503, 1, &about("C1", "retry", reason));
         assert!(detail.starts_with("there is no Entra ID token"), "{detail}");
         assert_eq!(scene.world.dataverse.journal().len(), 0, "nothing was sent without a token");
     }

@@ -6,7 +6,7 @@
 
 pub mod locks;
 mod process;
-mod report;
+pub(crate) mod report;
 mod sink;
 
 use std::cmp::Ordering;

@@ -1,7 +1,7 @@
 //! What an outage of ten minutes costs, beside what it costs where a queue trigger is left alone: `cargo sandbox bench outage`.
 //!
 //! For each kind of outage two worlds run side by side, each with messages waiting: one as the app is deployed, one with the
-//! host's defaults (5 deliveries, at once) and without holding. All kinds run at the same time, for nearly all of it is waiting.
+//! host's defaults (5 deliveries, at once) and without holding.
 //!
 //! Times are scaled by a factor, which is printed: the outage, `Retry-After`, the host's times and `SYNC_HOLD_SECONDS` alike. What
 //! the handler takes after the end is not: leases, probes and the writes themselves take their real time at any factor.
@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::{Bound, CaseResult, Measurement, Results, number, report};
@@ -43,7 +42,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   cargo sandbox bench outage
   cargo sandbox bench outage --only 503 --only storage
-  cargo sandbox bench outage --factor 1      in real time: about 12 minutes";
+  cargo sandbox bench outage --only 503 --factor 1      in real time: 11 minutes";
 
 /// A kind of outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -126,27 +125,25 @@ impl Plan {
     }
 }
 
-/// Measures these outages side by side and says how each ended.
+/// Measures these outages one after the other and says how each ended.
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
-    let bar = report::bar("outage");
-    let all = join_all(cases.iter().map(|case| result(plan, *case)));
-    let showing = async {
-        report::pass(&bar, plan.scaled(OUTAGE)).await;
-        std::future::pending::<Infallible>().await
-    };
-    let results = tokio::select! {
-        results = all => results,
-        never = showing => match never {},
-    };
-    bar.finish_and_clear();
-    results.iter().for_each(report::ended);
+    let mut results = Vec::with_capacity(cases.len());
+    for case in cases {
+        let (begun, bar) = (Instant::now(), report::bar(case.name()));
+        let showing = async {
+            report::pass(&bar, plan.scaled(OUTAGE)).await;
+            std::future::pending::<Infallible>().await
+        };
+        let outcome = tokio::select! {
+            outcome = measure_one(plan, *case) => outcome,
+            never = showing => match never {},
+        };
+        bar.finish_and_clear();
+        let result = CaseResult::new(case.name(), begun.elapsed(), outcome);
+        report::ended(&result);
+        results.push(result);
+    }
     results
-}
-
-async fn result(plan: &Plan, case: Case) -> CaseResult {
-    let begun = Instant::now();
-    let outcome = measure_one(plan, case).await;
-    CaseResult::new(case.name(), begun.elapsed(), outcome)
 }
 
 async fn measure_one(plan: &Plan, case: Case) -> anyhow::Result<Vec<Measurement>> {
@@ -176,7 +173,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let plan = Plan { handler, factor: arguments.factor, messages };
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
     println!(
-        "{messages} messages, outages of {} min scaled 1:{} to {:.0} s; all side by side.",
+        "{messages} messages, outages of {} min scaled 1:{} to {:.0} s.",
         OUTAGE.as_secs() / 60,
         plan.factor,
         plan.scaled(OUTAGE).as_secs_f64()

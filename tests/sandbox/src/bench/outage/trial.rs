@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::future::try_join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -37,6 +39,9 @@ const SHORTEST_POLLING: Duration = Duration::from_millis(100);
 
 /// Beyond what is fair and what a busy machine adds; then what is not settled never will be.
 const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Far longer than it takes to put all messages.
+const OUT_OF_SIGHT: Duration = Duration::from_hours(1);
 
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -74,9 +79,12 @@ impl Trial<'_> {
         let storage = world.storage.embedded().context("an outage needs the embedded storage")?;
         let hosts = try_join_all((1..=INSTANCES).map(|number| self.host(&world, number))).await?;
         warm_up(&world, storage).await?;
+        for number in 0..self.plan.messages {
+            put_out_of_sight(&world, number).await?;
+        }
         let begun = Instant::now();
         self.begin(&world, storage);
-        try_join_all((0..self.plan.messages).map(|number| put(&world, number))).await?;
+        storage.redeliver(QUEUE, usize::MAX);
         sleep_until(begun + self.plan.scaled(OUTAGE)).await;
         self.end(&world, storage);
         let settled_after = settled(storage, &hosts, PATIENCE).await;
@@ -165,8 +173,11 @@ async fn warm_up(world: &World, storage: &Storage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn put(world: &World, number: usize) -> anyhow::Result<()> {
-    world.put(&record(&format!("O-{number}"))).await
+/// The messages shall come all at once, when the outage begins.
+async fn put_out_of_sight(world: &World, number: usize) -> anyhow::Result<()> {
+    let text = STANDARD.encode(record(&format!("O-{number}")));
+    world.queue.put_with(&text, OUT_OF_SIGHT).await.context("putting a message on the queue")?;
+    Ok(())
 }
 
 fn record(key: &str) -> String {

@@ -69,7 +69,7 @@ async fn a_replay_of_a_thousand_letters_interrupted_twice_loses_none_and_puts_at
     assert!(left + back >= LETTERS as u64, "{left} letters and {back} messages: none is lost");
     assert!(left >= UNDER_WAY, "the kill came in the middle");
     // Nobody gave them back; their time is over.
-    let hidden = scene.storage.reveal_messages(POISON_QUEUE);
+    let hidden = scene.storage.redeliver(POISON_QUEUE, usize::MAX);
     assert!(hidden > 0);
 
     let third = scene.run(&["replay", "--json"]).await;
@@ -106,7 +106,7 @@ async fn a_replay_that_is_killed_while_no_copy_is_answered_loses_none() {
         signal(&replay, "KILL").await;
         replay.wait().await.expect("it is dead");
         scene.storage.clear_faults();
-        assert_eq!(scene.storage.reveal_messages(POISON_QUEUE) as u64, UNDER_WAY, "{effect:?}: every letter is there");
+        assert_eq!(scene.storage.redeliver(POISON_QUEUE, usize::MAX) as u64, UNDER_WAY, "{effect:?}: every letter is there");
         assert_eq!(scene.run(&["replay"]).await.code, Some(0));
         let mut times = BTreeMap::new();
         for text in scene.messages().await {
@@ -177,7 +177,7 @@ async fn a_second_signal_ends_it_where_it_stands() {
         tokio::task::yield_now().await;
     }
     assert_eq!(list.wait().await.expect("it ended").code(), Some(1));
-    assert_eq!(scene.storage.reveal_messages(POISON_QUEUE), 40, "they come back by themselves");
+    assert_eq!(scene.storage.redeliver(POISON_QUEUE, usize::MAX), 40, "they come back by themselves");
 }
 
 #[tokio::test(flavor = "multi_thread")]

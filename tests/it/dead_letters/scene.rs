@@ -85,7 +85,7 @@ impl Scene {
     /// The texts of all letters that can be received now; they are shown again.
     pub(super) async fn visible(&self) -> Vec<String> {
         let letters = drained(&self.poison).await;
-        self.storage.reveal_messages(POISON_QUEUE);
+        self.storage.redeliver(POISON_QUEUE, usize::MAX);
         letters
     }
 

@@ -1,12 +1,13 @@
 //! Benchmarks with bounds: what the program promises in numbers, measured on real `handler` processes: `cargo sandbox bench`.
 //!
-//! A room (so far [`locks`]) has cases; a case gives [`Measurement`]s, most of them with a [`Bound`]. The frame shows a bar
+//! A room ([`locks`], [`outage`]) has cases; a case gives [`Measurement`]s, most of them with a [`Bound`]. The frame shows a bar
 //! while a case runs, a table at the end, writes the same as JSON, and fails when a bound is broken or a case could not be
 //! measured. It refuses to be kind: a value that could not be had is not a number, and keeps no bound.
 
 pub mod locks;
+pub mod outage;
 mod process;
-mod report;
+pub(crate) mod report;
 mod sink;
 
 use std::cmp::Ordering;
@@ -20,12 +21,16 @@ pub enum Room {
     /// What the per-record lock costs, and whether it keeps its promises.
     #[command(long_about = locks::ABOUT, after_long_help = locks::EXAMPLES)]
     Locks(locks::Arguments),
+    /// What an outage of ten minutes costs, beside a queue trigger that is left alone.
+    #[command(long_about = outage::ABOUT, after_long_help = outage::EXAMPLES)]
+    Outage(outage::Arguments),
 }
 
 /// Runs a benchmark; gives whether every bound was kept.
 pub async fn run(room: Room) -> anyhow::Result<bool> {
     match room {
         Room::Locks(arguments) => locks::run(arguments).await,
+        Room::Outage(arguments) => outage::run(arguments).await,
     }
 }
 

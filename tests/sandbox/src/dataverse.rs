@@ -117,6 +117,11 @@ impl Dataverse {
         self.server.url()
     }
 
+    /// The moment from which the journal's times are measured.
+    pub fn started(&self) -> Instant {
+        self.world.started
+    }
+
     /// Adds a table, or replaces one, empty.
     pub fn define(&self, table: Table) {
         self.world.store().define(table);
@@ -184,6 +189,11 @@ impl Dataverse {
     /// Sets a fault, in addition to those that are set.
     pub fn fault(&self, fault: Fault) {
         self.world.faults().add(fault);
+    }
+
+    /// Takes a fault that was set until cleared away again; others stay.
+    pub fn end_fault(&self, fault: &Fault) {
+        self.world.faults().end(fault);
     }
 
     /// Takes every fault away. Requests that hang already stay hung.

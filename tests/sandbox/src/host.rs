@@ -39,7 +39,7 @@ use invocation::{Runtime, SharedRuntime, Trigger};
 use logs::Logs;
 use process::{Handler, Program, State};
 
-pub use ledger::{InvocationRecord, InvocationResult, Stats};
+pub use ledger::{Books, InvocationRecord, InvocationResult, Stats};
 pub use logs::{Category, LogLine, Severity};
 
 /// How long the queue extension hides a message that runs.
@@ -59,10 +59,14 @@ pub struct Options {
     pub polling: Option<Duration>,
     /// Instead of `visibilityTimeout`; whole seconds.
     pub visibility_timeout: Option<Duration>,
+    /// Instead of `maxDequeueCount`. The handler reads host.json, so this alone does not tell it which delivery is the last.
+    pub max_dequeue_count: Option<u32>,
     /// How long a running message is hidden, renewed at half; 10 minutes when not given; whole seconds.
     pub invisibility: Option<Duration>,
     /// Instead of `functionTimeout`.
     pub function_timeout: Option<Duration>,
+    /// How many of the newest log lines are kept; 20,000 when not given.
+    pub kept_lines: Option<usize>,
 }
 
 /// Why a host did not start.
@@ -121,7 +125,7 @@ impl Host {
             directory: app.root.clone(),
             settings: options.settings.clone(),
         };
-        let logs = Logs::new(&options.name);
+        let logs = Logs::new(&options.name, options.kept_lines);
         let handler = Handler::start(program, port, logs.clone());
         match handler.settled().await {
             State::Starting | State::Ready => {}
@@ -138,7 +142,7 @@ impl Host {
     async fn attach(options: Options, port: u16) -> Result<Self, Error> {
         let app = App::read(&options.app, &options.settings).map_err(|problem| Error::App { problem })?;
         let triggers = triggers(&app, &options.settings)?;
-        Self::run(app, triggers, &options, Handler::attach(port), Logs::new(&options.name)).await
+        Self::run(app, triggers, &options, Handler::attach(port), Logs::new(&options.name, None)).await
     }
 
     /// The origin of the host's HTTP front, without a trailing slash; functions are below `/api`.
@@ -169,6 +173,11 @@ impl Host {
     /// All invocations that have ended, in that order.
     pub fn invocations(&self) -> Vec<InvocationRecord> {
         self.runtime.ledger.records()
+    }
+
+    /// What this host has noted and will note: it outlives the host.
+    pub fn books(&self) -> Books {
+        Books::new(self.runtime.ledger.clone(), self.runtime.logs.clone())
     }
 
     /// The counts so far.
@@ -208,9 +217,10 @@ impl Host {
         let mut policy = app.settings.queues;
         policy.max_polling_interval = options.polling.unwrap_or(policy.max_polling_interval);
         policy.visibility_timeout = options.visibility_timeout.unwrap_or(policy.visibility_timeout);
+        policy.max_dequeue_count = options.max_dequeue_count.unwrap_or(policy.max_dequeue_count);
         let runtime = Arc::new(Runtime {
             handler,
-            ledger: ledger::Ledger::default(),
+            ledger: Arc::default(),
             logs,
             policy,
             invisibility: options.invisibility.unwrap_or(INVISIBILITY),

@@ -99,7 +99,7 @@ impl std::fmt::Debug for Credential {
 }
 
 /// Something that goes wrong at both endpoints until [`Identity::clear_faults`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Every request is answered with this status.
     Status(StatusCode),
@@ -174,6 +174,11 @@ impl Identity {
     /// From now on `fault` happens as well.
     pub fn fault(&self, fault: Fault) {
         self.realm.faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+    }
+
+    /// From now on `fault` does not happen any more; others do.
+    pub fn end_fault(&self, fault: Fault) {
+        self.realm.faults.lock().unwrap_or_else(PoisonError::into_inner).retain(|set| *set != fault);
     }
 
     /// From now on everything works again. Requests that hang already stay hung.

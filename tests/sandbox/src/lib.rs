@@ -10,12 +10,14 @@
 //! - [`world`]: all of it together.
 //! - [`story`]: the main job, shown and checked: `cargo sandbox`.
 //! - [`mod@bench`]: what the program promises in numbers: `cargo sandbox bench`.
+//! - [`chaos`]: a seeded storm over all of it, and a ledger that must balance: `cargo sandbox chaos`.
 //!
 //! The handler never knows that it is in a sandbox: it sees addresses and settings. The stand-ins behave as the services are
 //! documented to, also where that is inconvenient.
 
 pub mod azurite;
 pub mod bench;
+pub mod chaos;
 pub mod dataverse;
 pub mod drop;
 pub mod host;

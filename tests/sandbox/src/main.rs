@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use sandbox::bench;
+use sandbox::chaos;
 use sandbox::stage::{self, Build};
 use sandbox::story;
 use sandbox::world::StorageKind;
@@ -53,6 +54,9 @@ enum Command {
         #[command(subcommand)]
         room: bench::Room,
     },
+    /// Storms over the whole and compares what was sent with what became of it; exits with 1 on any difference.
+    #[command(long_about = chaos::ABOUT, after_long_help = chaos::EXAMPLES)]
+    Chaos(chaos::Arguments),
     /// Builds the handler for release and lays out target/functionapp for func; the same as `cargo stage`.
     Stage {
         /// A target triple, such as x86_64-unknown-linux-musl.
@@ -85,6 +89,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
             play::up(executable(handler)?, instances.into(), storage).await.map(|()| true)
         }
         Some(Command::Bench { room }) => bench::run(room).await,
+        Some(Command::Chaos(arguments)) => chaos::run(arguments).await,
         Some(Command::Dataverse { port }) => play::dataverse(port).await.map(|()| true),
         Some(Command::Stage { target }) => stage::run(target).map(|()| true),
     }

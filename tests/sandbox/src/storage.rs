@@ -44,6 +44,7 @@ pub use counts::Counts;
 pub use fault::{Effect, Fault, Op};
 pub use lease::LeaseState;
 pub use lease_log::{LeaseEvent, LeaseHistory};
+pub use queues::MessageView;
 
 use crate::net::{Server, Tls};
 use auth::Account;
@@ -215,6 +216,11 @@ impl Storage {
         lock(&self.store.faults).push(fault);
     }
 
+    /// Forgets a fault that was given until cleared; others stay.
+    pub fn end_fault(&self, fault: &Fault) {
+        lock(&self.store.faults).end(fault);
+    }
+
     /// Forgets all faults; a request that met one already is not freed from it.
     pub fn clear_faults(&self) {
         lock(&self.store.faults).clear();
@@ -261,11 +267,25 @@ impl Storage {
         ended
     }
 
-    /// Shows the hidden messages of a queue at once, as if their time had passed: their receipts stay good until somebody
-    /// else receives them. Gives how many were hidden.
-    pub fn reveal_messages(&self, queue: &str) -> usize {
+    /// All messages of a queue, hidden ones included, in the order in which they came; none when there is no such queue.
+    pub fn messages(&self, queue: &str) -> Vec<MessageView> {
+        self.on_queue(queue, |queue, now| queue.views(now)).unwrap_or_default()
+    }
+
+    /// Shows up to `most` hidden messages at once, as if the time for which they are hidden had run out: whoever works on one
+    /// goes on, and somebody else gets it as well. Gives how many there were.
+    pub fn redeliver(&self, queue: &str, most: usize) -> usize {
+        self.on_queue(queue, |queue, now| queue.redeliver(most, now)).unwrap_or_default()
+    }
+
+    /// Hides up to `most` visible messages for `by`, so that later ones overtake them. Gives how many there were.
+    pub fn postpone(&self, queue: &str, most: usize, by: Duration) -> usize {
+        self.on_queue(queue, |queue, now| queue.postpone(most, by, now)).unwrap_or_default()
+    }
+
+    fn on_queue<T>(&self, queue: &str, act: impl FnOnce(&mut queues::Queue, Now) -> T) -> Option<T> {
         let now = Now::read();
-        lock(&self.store.queues).queue(queue, now).map_or(0, |queue| queue.reveal(now))
+        lock(&self.store.queues).queue(queue, now).ok().map(|queue| act(queue, now))
     }
 
     /// A blob, if it exists.

@@ -70,12 +70,17 @@ impl Backing {
         }
     }
 
-    /// Requests so far, where they are counted.
-    pub fn counts(&self) -> Option<Counts> {
+    /// The store inside the sandbox, if it is that: it can be looked into, and told to fail.
+    pub fn embedded(&self) -> Option<&Storage> {
         match self {
-            Self::Embedded(storage) => Some(storage.counts()),
+            Self::Embedded(storage) => Some(storage),
             Self::Azurite(_) => None,
         }
+    }
+
+    /// Requests so far, where they are counted.
+    pub fn counts(&self) -> Option<Counts> {
+        self.embedded().map(Storage::counts)
     }
 }
 

@@ -17,14 +17,14 @@ use super::{Bound, CaseResult, Measurement, Results};
 const TICK: Duration = Duration::from_millis(250);
 
 /// A bar on the terminal; nothing where there is none.
-pub(super) fn bar(case: &str) -> ProgressBar {
+pub(crate) fn bar(case: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("  {prefix} {wide_bar} {pos}/{len} {msg}");
     let style = style.expect("the template is well-formed");
     ProgressBar::new(0).with_style(style).with_prefix(case.to_owned())
 }
 
 /// Begins to count up to `total` things.
-pub(super) fn begin(bar: &ProgressBar, total: u64, things: &'static str) {
+pub(crate) fn begin(bar: &ProgressBar, total: u64, things: &'static str) {
     bar.reset();
     bar.set_length(total);
     bar.set_message(things);

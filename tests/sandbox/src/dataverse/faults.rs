@@ -178,6 +178,10 @@ impl Faults {
         self.0.clear();
     }
 
+    pub(super) fn end(&mut self, fault: &Fault) {
+        self.0.retain(|set| set != fault);
+    }
+
     /// What strikes this request; the fault that did is used up by one.
     pub(super) fn take(&mut self, method: &str, set: &str, key: &str) -> Option<Effect> {
         let struck = self.0.iter_mut().filter(|fault| fault.matches(method, set, key)).find_map(|fault| {
@@ -227,6 +231,15 @@ mod tests {
         assert_eq!(second.take("PATCH", "contacts", "employeeid='E2'"), None);
         let struck: Vec<bool> = (0..4).map(|_| second.take("PATCH", "contacts", "employeeid='E1'").is_some()).collect();
         assert_eq!(struck, [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_fault_that_ends_leaves_the_others() {
+        let (hangs, breaks) =
+            (Fault::new(Effect::Hang).until_cleared(), Fault::new(Effect::DropBefore).until_cleared());
+        let mut both = Faults(vec![hangs.clone(), breaks]);
+        both.end(&hangs);
+        assert_eq!(both.take("PATCH", "contacts", ""), Some(Effect::DropBefore));
     }
 
     #[test]

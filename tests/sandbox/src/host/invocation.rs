@@ -32,7 +32,7 @@ pub(super) const HOST_VERSION: &str = "4.1037.0.0";
 #[derive(Debug)]
 pub(super) struct Runtime {
     pub(super) handler: Handler,
-    pub(super) ledger: Ledger,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) logs: Logs,
     pub(super) policy: QueuePolicy,
     /// How long a received message is hidden; renewed at half.

@@ -1,12 +1,14 @@
 //! What became of every invocation: the host's side of the books, which tests compare with Dataverse's.
 //!
-//! It keeps every record for the life of the host and forgets none.
+//! It keeps every record and forgets none; whoever holds the [`Books`] has them also when the host is gone.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+use super::logs::{LogLine, Logs};
 
 /// One invocation that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +57,40 @@ pub struct Stats {
     pub restarts: u32,
 }
 
-/// The books of one host.
+/// What a host has noted. It outlives the host; clones share it.
+#[derive(Debug, Clone)]
+pub struct Books {
+    ledger: Arc<Ledger>,
+    logs: Logs,
+}
+
+impl Books {
+    pub(super) fn new(ledger: Arc<Ledger>, logs: Logs) -> Self {
+        Self { ledger, logs }
+    }
+
+    /// The host's name.
+    pub fn host(&self) -> &str {
+        self.logs.host()
+    }
+
+    /// The newest lines of the log, oldest first.
+    pub fn logs(&self) -> Vec<LogLine> {
+        self.logs.lines()
+    }
+
+    /// All invocations that have ended, in that order. One that ran when the host was dropped is not among them.
+    pub fn invocations(&self) -> Vec<InvocationRecord> {
+        self.ledger.records()
+    }
+
+    /// Invocations that run now.
+    pub fn in_flight(&self) -> u64 {
+        self.ledger.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// The ledger of one host.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     records: Mutex<Vec<InvocationRecord>>,

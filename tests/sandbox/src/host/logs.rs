@@ -1,6 +1,6 @@
 //! The host's log: what the handler printed, what its answers said, and what the host itself has to say.
 //!
-//! A line of JSON is not parsed: the real host does not either. The newest [`KEPT_LINES`] lines are kept.
+//! A line of JSON is not parsed: the real host does not either. The newest lines are kept, [`KEPT_LINES`] unless told otherwise.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#logging>.
 
@@ -51,13 +51,19 @@ pub struct LogLine {
 #[derive(Debug, Clone)]
 pub(super) struct Logs {
     host: Arc<str>,
+    kept: usize,
     lines: Arc<Mutex<VecDeque<LogLine>>>,
 }
 
 impl Logs {
-    /// An empty log; `host` is named in this process's own traces.
-    pub(super) fn new(host: &str) -> Self {
-        Self { host: host.into(), lines: Arc::default() }
+    /// An empty log that keeps the newest `kept` lines; `host` is named in this process's own traces.
+    pub(super) fn new(host: &str, kept: Option<usize>) -> Self {
+        Self { host: host.into(), kept: kept.unwrap_or(KEPT_LINES), lines: Arc::default() }
+    }
+
+    /// The host's name.
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     /// All lines kept, oldest first.
@@ -74,7 +80,7 @@ impl Logs {
             Severity::Error => error!(host, "{text}"),
         }
         let mut lines = self.lines.lock().expect("no holder panics");
-        if lines.len() == KEPT_LINES {
+        if lines.len() == self.kept {
             lines.pop_front();
         }
         lines.push_back(LogLine { severity, category, text });
@@ -118,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn stdout_is_information_whatever_it_says() {
-        let logs = Logs::new("a");
+        let logs = Logs::new("a", None);
         logs.clone().follow_stdout(&b"{\"level\":\"ERROR\"}\r\nwarning\n\nlast"[..]).await;
         let expected = ["{\"level\":\"ERROR\"}", "warning", "last"];
         assert_eq!(filed(&logs), expected.map(|text| (Severity::Information, text.to_owned())));
@@ -126,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn stderr_is_a_warning_when_it_says_warn_anywhere_and_else_an_error() {
-        let logs = Logs::new("a");
+        let logs = Logs::new("a", None);
         logs.clone().follow_stderr(&b"2026 WARN slow\nforeWarned\nINFO all is well\n"[..]).await;
         let severities: Vec<_> = filed(&logs).into_iter().map(|(severity, _)| severity).collect();
         assert_eq!(severities, [Severity::Warning, Severity::Warning, Severity::Error]);
@@ -134,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_oldest_lines_make_room() {
-        let logs = Logs::new("a");
+        let logs = Logs::new("a", None);
         for number in 0..=KEPT_LINES {
             logs.add(Severity::Information, Category::Host, number.to_string());
         }

@@ -159,6 +159,11 @@ impl Faults {
         self.0.clear();
     }
 
+    /// Forgets those that are equal to `fault`.
+    pub(super) fn end(&mut self, fault: &Fault) {
+        self.0.retain(|set| set != fault);
+    }
+
     /// What the request that arrives now meets.
     pub(super) fn strike(&mut self, actual: Op) -> Option<Effect> {
         let index = self.0.iter().position(|fault| fault.left != Some(0) && fault.op.covers(actual))?;
@@ -203,6 +208,10 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(faults.strike(Op::OtherQueue), Some(Effect::DropBefore));
         }
+        faults.push(Fault::once(Op::AnyQueue, Effect::DropAfter));
+        faults.end(&Fault::until_cleared(Op::AnyQueue, Effect::DropBefore));
+        assert_eq!(faults.strike(Op::OtherQueue), Some(Effect::DropAfter), "the others stay");
+        faults.push(Fault::once(Op::AnyQueue, Effect::DropAfter));
         faults.clear();
         assert_eq!(faults.strike(Op::OtherQueue), None);
     }

@@ -271,6 +271,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_message_that_is_delivered_twice_can_be_deleted_by_either_until_the_second_has_it() {
+        let bench = bench().await;
+        for text in ["a", "b"] {
+            put(&bench, text, "").await;
+        }
+        let first = bench.queue("GET", "sync-records/messages?numofmessages=2&visibilitytimeout=600", "").await;
+        assert_eq!(bench.storage.redeliver("sync-records", 1), 1);
+        let again = bench.queue("GET", "sync-records/messages?numofmessages=2", "").await;
+        assert_eq!((again.element("MessageText"), again.element("DequeueCount")), ("a", "2"), "only one of the two");
+        let delete = |answer: &Answer| {
+            let receipt = encoded(answer.element("PopReceipt"));
+            format!("sync-records/messages/{}?popreceipt={receipt}", answer.element("MessageId"))
+        };
+        let late = bench.queue("DELETE", &delete(&first), "").await;
+        assert_eq!(late.refusal(), (400, "PopReceiptMismatch"));
+        assert_eq!(bench.queue("DELETE", &delete(&again), "").await.status, 204);
+        let left = bench.storage.messages("sync-records");
+        assert_eq!(left.len(), 1);
+        assert_eq!((left[0].text.as_str(), left[0].dequeued, left[0].visible), ("b", 1, false));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_postponed_is_overtaken() {
+        let bench = bench().await;
+        for text in ["a", "b"] {
+            put(&bench, text, "").await;
+        }
+        assert_eq!(bench.storage.postpone("sync-records", 1, std::time::Duration::from_mins(10)), 1);
+        let got = bench.queue("GET", "sync-records/messages?numofmessages=2", "").await;
+        assert_eq!((got.element("MessageText"), got.text.matches("MessageId>").count()), ("b", 2));
+        assert_eq!(bench.storage.redeliver("sync-records", 9), 2);
+        assert_eq!((bench.storage.redeliver("sync-records", 9), bench.storage.messages("nowhere").len()), (0, 0));
+    }
+
+    #[tokio::test]
     async fn sizes_and_numbers_outside_the_documented_ranges_are_refused() {
         let bench = bench().await;
         assert_eq!(put(&bench, &"x".repeat(65_536), "").await.status, 201);

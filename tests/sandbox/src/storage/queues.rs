@@ -53,6 +53,19 @@ pub(super) struct Message {
     ends: Option<Instant>,
 }
 
+/// A message as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageView {
+    /// The service's own id.
+    pub id: String,
+    /// The text as it is stored.
+    pub text: String,
+    /// How often it has been received.
+    pub dequeued: u64,
+    /// Whether it can be received now.
+    pub visible: bool,
+}
+
 impl Queues {
     /// Makes a queue; says whether it is new. One with other metadata is a conflict.
     pub(super) fn create(&mut self, name: &str, metadata: Metadata, now: Now) -> Result<bool> {
@@ -127,6 +140,29 @@ impl Queue {
         self.messages.iter().filter(|message| message.visible <= now.instant).take(count).cloned().collect()
     }
 
+    /// Every message as it is now.
+    pub(super) fn views(&self, now: Now) -> Vec<MessageView> {
+        let view = |message: &Message| MessageView {
+            id: message.id.to_string(),
+            text: message.text.clone(),
+            dequeued: message.dequeued,
+            visible: message.visible <= now.instant,
+        };
+        self.messages.iter().map(view).collect()
+    }
+
+    /// Shows up to `most` hidden messages. Their receipts stay good until the next delivery, as when the time has run out.
+    pub(super) fn redeliver(&mut self, most: usize, now: Now) -> usize {
+        let hidden = self.messages.iter_mut().filter(|message| message.visible > now.instant);
+        hidden.take(most).map(|message| message.visible = now.instant).count()
+    }
+
+    /// Hides up to `most` visible messages for `by`.
+    pub(super) fn postpone(&mut self, most: usize, by: Duration, now: Now) -> usize {
+        let visible = self.messages.iter_mut().filter(|message| message.visible <= now.instant);
+        visible.take(most).map(|message| message.visible = now.instant + by).count()
+    }
+
     /// Hides a delivered message for `hidden` from now on, and replaces its text when there is one.
     pub(super) fn update(
         &mut self,
@@ -151,12 +187,6 @@ impl Queue {
         let index = self.find(id, receipt)?;
         self.messages.remove(index);
         Ok(())
-    }
-
-    /// Shows every hidden message at once; gives how many were hidden.
-    pub(super) fn reveal(&mut self, now: Now) -> usize {
-        let hidden = self.messages.iter_mut().filter(|message| message.visible > now.instant);
-        hidden.map(|message| message.visible = now.instant).count()
     }
 
     /// Removes all messages.

@@ -19,7 +19,7 @@ fn start(app: &StagedApp, logs: &Logs) -> Handler {
 }
 
 async fn run(script: &str) -> (State, u32, Vec<LogLine>) {
-    let (app, logs) = (StagedApp::empty(script), Logs::new("test"));
+    let (app, logs) = (StagedApp::empty(script), Logs::new("test", None));
     let handler = start(&app, &logs);
     let state = handler.settled().await;
     (state, handler.restarts(), logs.lines())
@@ -54,7 +54,7 @@ async fn exit_code_200_is_a_wanted_restart_and_no_crash() {
 
 #[tokio::test]
 async fn the_handler_sees_its_settings_and_its_port_in_its_directory_and_little_else() {
-    let (app, logs) = (StagedApp::empty("env > seen; pwd -P > where; exit 0"), Logs::new("test"));
+    let (app, logs) = (StagedApp::empty("env > seen; pwd -P > where; exit 0"), Logs::new("test", None));
     assert_eq!(start(&app, &logs).settled().await, State::Gone);
     let seen = std::fs::read_to_string(app.path().join("seen")).expect("the script wrote it");
     for line in ["DATAVERSE_URL=https://example.net", "FUNCTIONS_CUSTOMHANDLER_PORT=9", "FUNCTIONS_HTTPWORKER_PORT=9"] {
@@ -68,7 +68,7 @@ async fn the_handler_sees_its_settings_and_its_port_in_its_directory_and_little_
 
 #[tokio::test]
 async fn a_killed_handler_is_started_again_as_another_process() {
-    let (app, logs) = (StagedApp::empty("exec sleep 60"), Logs::new("test"));
+    let (app, logs) = (StagedApp::empty("exec sleep 60"), Logs::new("test", None));
     let handler = start(&app, &logs);
     let mut status = handler.status.clone();
     let first = status.wait_for(|status| status.pid.is_some()).await.expect("it runs").pid;
@@ -80,7 +80,7 @@ async fn a_killed_handler_is_started_again_as_another_process() {
 #[tokio::test]
 async fn a_terminated_handler_gives_its_exit_code_and_is_not_restarted() {
     let script = "trap 'exit 7' TERM; touch armed; while :; do sleep 0.02; done";
-    let (app, logs) = (StagedApp::empty(script), Logs::new("test"));
+    let (app, logs) = (StagedApp::empty(script), Logs::new("test", None));
     let handler = start(&app, &logs);
     while !app.path().join("armed").exists() {
         sleep(Duration::from_millis(5)).await;
@@ -92,7 +92,7 @@ async fn a_terminated_handler_gives_its_exit_code_and_is_not_restarted() {
 
 #[tokio::test]
 async fn a_program_that_cannot_be_started_is_reported() {
-    let (app, logs) = (StagedApp::empty("exit 0"), Logs::new("test"));
+    let (app, logs) = (StagedApp::empty("exit 0"), Logs::new("test", None));
     std::fs::remove_file(app.path().join("handler")).expect("it is there");
     assert!(matches!(start(&app, &logs).settled().await, State::Down(why) if why.contains("cannot be started")));
 }

@@ -1,0 +1,212 @@
+//! What an outage of ten minutes costs, beside what it costs where a queue trigger is left alone: `cargo sandbox bench outage`.
+//!
+//! For each kind of outage two worlds run side by side, each with messages waiting: one as the app is deployed, one with the
+//! host's defaults (5 deliveries, at once) and without holding.
+//!
+//! Times are scaled by a factor, which is printed: the outage, `Retry-After`, the host's times and `SYNC_HOLD_SECONDS` alike. What
+//! the handler takes after the end is not: leases, probes and the writes themselves take their real time at any factor.
+
+mod trial;
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::Instant;
+
+use super::{Bound, CaseResult, Measurement, Results, number, report};
+use crate::stage::{self, Build};
+use trial::{Policy, Trial};
+
+/// What is scaled.
+const OUTAGE: Duration = Duration::from_mins(10);
+const RETRY_AFTER: Duration = Duration::from_mins(5);
+
+/// `--help`, the text.
+pub const ABOUT: &str = "\
+What an outage of ten minutes costs.
+
+500 messages wait while Dataverse answers 503, 401, or 429 with Retry-After: 300, while the lock storage is gone, while the
+identity endpoint is gone. Real handlers and hosts, as deployed, and beside them the same with the host's defaults (5
+deliveries, at once) and SYNC_HOLD_SECONDS=0: what a queue trigger does when it is left alone.
+
+Times are scaled 1:20 (--factor): outage, Retry-After, host.json's visibility timeout and the like, SYNC_HOLD_SECONDS. The time
+from the outage's end until all is applied is not: the handler's own waits take their real time at any factor.
+
+It ends with a table and the same as JSON, and with exit code 1 when a bound is broken: none in poison, at most one delivery
+more than without the outage, all applied within a minute of its end.";
+
+/// `--help`, the end.
+pub const EXAMPLES: &str = "\
+Examples:
+  cargo sandbox bench outage
+  cargo sandbox bench outage --only 503 --only storage
+  cargo sandbox bench outage --only 503 --factor 1      in real time: 11 minutes";
+
+/// A kind of outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Case {
+    /// Dataverse answers 503 to everything.
+    #[value(name = "503")]
+    Busy,
+    /// Dataverse refuses every token.
+    #[value(name = "401")]
+    Unauthorized,
+    /// Dataverse asks for five minutes of silence, again and again.
+    #[value(name = "429")]
+    Throttled,
+    /// Every connection to the lock storage breaks.
+    Storage,
+    /// The identity endpoint fails, and the tokens that were issued are revoked.
+    Identity,
+}
+
+impl Case {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Busy, Self::Unauthorized, Self::Throttled, Self::Storage, Self::Identity];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Busy => "503",
+            Self::Unauthorized => "401",
+            Self::Throttled => "429",
+            Self::Storage => "storage",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+/// The command line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// Measures this outage alone; may be given several times.
+    #[arg(long, value_name = "OUTAGE", value_enum)]
+    only: Vec<Case>,
+    /// Times are so many times shorter than in Azure.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=30))]
+    factor: u32,
+    /// How many messages wait.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    messages: u32,
+    /// Builds the handler without optimisation, instead of as it is deployed.
+    #[arg(long)]
+    debug: bool,
+    /// A handler that is built already, instead of building it.
+    #[arg(long, value_name = "PATH", conflicts_with = "debug")]
+    handler: Option<PathBuf>,
+    /// Where the results go as JSON, instead of target/bench/outage.json.
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+/// How outages are measured.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The handler's executable.
+    pub handler: PathBuf,
+    /// Times are so many times shorter than in Azure.
+    pub factor: u32,
+    /// How many messages wait.
+    pub messages: usize,
+}
+
+impl Plan {
+    /// A time of Azure's in this plan.
+    fn scaled(&self, time: Duration) -> Duration {
+        time / self.factor
+    }
+
+    /// The same where only whole seconds can be said, and nothing is no time.
+    fn scaled_seconds(&self, time: Duration) -> Duration {
+        let scaled = self.scaled(time);
+        Duration::from_secs((scaled.as_secs() + u64::from(scaled.subsec_nanos() > 0)).max(1))
+    }
+}
+
+/// Measures these outages one after the other and says how each ended.
+pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
+    let mut results = Vec::with_capacity(cases.len());
+    for case in cases {
+        let (begun, bar) = (Instant::now(), report::bar(case.name()));
+        let showing = async {
+            report::pass(&bar, plan.scaled(OUTAGE)).await;
+            std::future::pending::<Infallible>().await
+        };
+        let outcome = tokio::select! {
+            outcome = measure_one(plan, *case) => outcome,
+            never = showing => match never {},
+        };
+        bar.finish_and_clear();
+        let result = CaseResult::new(case.name(), begun.elapsed(), outcome);
+        report::ended(&result);
+        results.push(result);
+    }
+    results
+}
+
+async fn measure_one(plan: &Plan, case: Case) -> anyhow::Result<Vec<Measurement>> {
+    let trials = [Policy::Deployed, Policy::LeftAlone].map(|policy| Trial { plan, case, policy });
+    let [deployed, alone] = &trials;
+    let (deployed, alone) = tokio::try_join!(deployed.run(), alone.run())?;
+    let messages = number(plan.messages);
+    let after = deployed.settled_after.map_or(f64::NAN, |after| after.as_secs_f64());
+    Ok(vec![
+        Measurement::judged("as deployed: in poison", number(deployed.in_poison), "messages", Bound::Exactly(0.0)),
+        Measurement::judged("applied", number(deployed.applied), "messages", Bound::Exactly(messages)),
+        Measurement::judged("most deliveries of one message", deployed.most_deliveries.into(), "", Bound::AtMost(2.0)),
+        Measurement::judged("from the end until all were applied", after, "s", Bound::AtMost(60.0)),
+        Measurement::told("left alone: in poison", number(alone.in_poison), "messages"),
+        Measurement::told("applied", number(alone.applied), "messages"),
+    ])
+}
+
+/// Builds the handler, measures, reports; gives whether every bound was kept.
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
+    let (handler, build) = match arguments.handler {
+        Some(path) => (path, "given"),
+        None if arguments.debug => (stage::build(&Build::default())?, "debug"),
+        None => (stage::build(&Build { release: true, target: None })?, "release"),
+    };
+    let messages = usize::try_from(arguments.messages).context("too many messages")?;
+    let plan = Plan { handler, factor: arguments.factor, messages };
+    let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
+    println!(
+        "{messages} messages, outages of {} min scaled 1:{} to {:.0} s.",
+        OUTAGE.as_secs() / 60,
+        plan.factor,
+        plan.scaled(OUTAGE).as_secs_f64()
+    );
+    let cases = measure(&plan, &cases).await;
+    let results = Results { bench: "outage", handler: build, quick: plan.factor > 1, cases };
+    let json = arguments.json.unwrap_or_else(|| stage::workspace().join("target").join("bench").join("outage.json"));
+    report::write_json(&results, &json)?;
+    println!("\n{}\n\nas JSON: {}", report::table(&results), stage::shown(&json));
+    println!("Times were scaled 1:{}; the time after the outage's end is as it was measured.", plan.factor);
+    Ok(results.held())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn every_outage_has_the_name_of_the_command_line() {
+        assert_eq!(Case::ALL.len(), Case::value_variants().len());
+        for case in Case::ALL {
+            let value = case.to_possible_value().expect("no outage is hidden");
+            assert_eq!(value.get_name(), case.name());
+        }
+    }
+
+    #[test]
+    fn scaled_times_keep_their_proportions_and_whole_seconds_never_become_none() {
+        let plan = Plan { handler: PathBuf::new(), factor: 20, messages: 1 };
+        assert_eq!((plan.scaled(OUTAGE), plan.scaled(RETRY_AFTER)), (Duration::from_secs(30), Duration::from_secs(15)));
+        assert_eq!(plan.scaled_seconds(Duration::from_secs(30)), Duration::from_secs(2));
+        assert_eq!(plan.scaled_seconds(Duration::from_secs(5)), Duration::from_secs(1));
+    }
+}

@@ -24,7 +24,9 @@ async fn letters(world: &World) -> u64 {
 #[tokio::test]
 async fn what_was_rejected_and_what_the_host_gave_up_is_replayed_and_applied() {
     let world = crate::world().await;
-    let options = host::Options { visibility_timeout: Some(Duration::ZERO), ..world.host_options("one", &[]) };
+    // Nothing waits in place, so that the host gives up soon.
+    let settings = [("SYNC_HOLD_SECONDS", "0")];
+    let options = host::Options { visibility_timeout: Some(Duration::ZERO), ..world.host_options("one", &settings) };
     let host = Host::start(options).await.expect("the handler starts");
     // Rejected: there is no such row to update.
     let mut update = contact("C1", &json!({ "firstname": "Ada" }));

@@ -106,7 +106,11 @@ async fn a_replay_that_is_killed_while_no_copy_is_answered_loses_none() {
         signal(&replay, "KILL").await;
         replay.wait().await.expect("it is dead");
         scene.storage.clear_faults();
-        assert_eq!(scene.storage.redeliver(POISON_QUEUE, usize::MAX) as u64, UNDER_WAY, "{effect:?}: every letter is there");
+        assert_eq!(
+            scene.storage.redeliver(POISON_QUEUE, usize::MAX) as u64,
+            UNDER_WAY,
+            "{effect:?}: every letter is there"
+        );
         assert_eq!(scene.run(&["replay"]).await.code, Some(0));
         let mut times = BTreeMap::new();
         for text in scene.messages().await {

@@ -1,8 +1,8 @@
 //! How many at once: learned from answers, within a ceiling.
 //!
 //! - It starts low. The hint that Dataverse gives (`x-ms-dop-hint`) is for all clients of an environment together, and nobody
-//!   knows how many those are. So **half of it is reached swiftly, one more with each answer**: two clients that start at the
-//!   same moment make the whole of it. All beyond is earned, one more per round of answers.
+//!   knows how many those are. So **the first hint seeds half of it**: two clients that start at the same moment make the whole
+//!   of it. All beyond is earned, one more per round of answers.
 //! - Throttling narrows the width, once per event, and leaves a **crest**: what was in flight, times the share of the time
 //!   that was not spent waiting. Had we been slower by that share there would have been nothing to wait for. Up to just below
 //!   the crest the width grows by one per round again.
@@ -55,8 +55,6 @@ pub(super) struct Width {
     present: u64,
     /// After a closure: so many at once, one more with each answer, until the width is reached.
     ramp: Option<u64>,
-    /// Below this, each answer adds one.
-    swift_below: u64,
     crest: Option<Crest>,
     /// The largest hint so far.
     hint: u32,
@@ -85,7 +83,6 @@ impl Width {
             ceiling,
             present: START.min(ceiling),
             ramp: None,
-            swift_below: 0,
             crest: None,
             hint: 0,
             answers: 0,
@@ -113,8 +110,7 @@ impl Width {
     fn grow(&mut self, now: Instant) {
         let top = self.crest.as_ref().map_or(self.ceiling, |crest| crest.width).min(self.ceiling);
         if self.present < top {
-            let step = if self.present < self.swift_below { ONE } else { ONE * ONE / self.present };
-            self.present = (self.present + step).min(top);
+            self.present = (self.present + ONE * ONE / self.present).min(top);
         } else if let Some(crest) = &mut self.crest
             && crest.width < self.ceiling
             && crest.next_bet <= now
@@ -133,10 +129,8 @@ impl Width {
         if hint <= self.hint {
             return;
         }
-        self.swift_below = (u64::from(hint) * ONE / 2).clamp(ONE, self.ceiling);
-        if self.hint == 0 {
-            self.present = self.present.min(self.swift_below);
-        }
+        let half = (u64::from(hint) * ONE / 2).clamp(ONE, self.ceiling);
+        self.present = if self.hint == 0 { half } else { half.max(self.present) };
         self.hint = hint;
         self.crest = None;
     }
@@ -169,7 +163,6 @@ impl Width {
             next_bet_answers: ANSWERS_PER_BET * u64::from(self.caution.min(8)),
         });
         self.present = (met * 7 / 10).clamp(ONE, crest);
-        self.swift_below = 0;
     }
 
     /// The gate closes: the return will be gentle.

@@ -69,14 +69,14 @@ fn it_never_exceeds_its_ceiling_nor_falls_below_one() {
 }
 
 #[test]
-fn half_of_the_hint_is_reached_swiftly_because_others_share_it_and_the_rest_is_earned() {
+fn the_first_hint_seeds_half_of_it_because_others_share_it_and_the_rest_is_earned() {
     let (mut width, now) = width(52);
     width.hinted(20);
-    assert_eq!(width.limit(), 4);
-    answer(&mut width, now, 6);
-    assert_eq!(width.limit(), 10, "one more with each answer");
+    assert_eq!(width.limit(), 10);
     answer(&mut width, now, 11);
-    assert!((10..=11).contains(&width.limit()), "one more with each round");
+    assert!((10..=12).contains(&width.limit()), "one more with each round: {}", width.limit());
+    width.hinted(60);
+    assert_eq!(width.limit(), 30, "the environment grew");
 }
 
 #[test]

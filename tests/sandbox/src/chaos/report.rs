@@ -101,8 +101,10 @@ impl Tally {
             last = family;
         }
         table.add_row(["all".to_owned(), String::new(), self.messages.to_string()]);
+        let mut heading = "what it took";
         for (name, count) in TOOK.iter().zip(&self.took) {
-            table.add_row(["", *name, &count.to_string()]);
+            table.add_row([heading, *name, &count.to_string()]);
+            heading = "";
         }
         table.add_row(["", "most deliveries of one message", &self.most_deliveries.to_string()]);
         if let Some(column) = table.column_mut(2) {

@@ -1,6 +1,7 @@
-//! The bounds of `cargo sandbox bench locks` that take seconds, kept by the handler of these tests.
+//! The bounds of `cargo sandbox bench` that take seconds, kept by the handler of these tests.
 
 use sandbox::bench::locks::{Case, Plan, measure};
+use sandbox::bench::outage;
 
 async fn every_bound_is_kept(case: Case) {
     let plan = Plan::quick(super::handler());
@@ -19,4 +20,17 @@ async fn an_uncontended_write_costs_two_storage_requests_and_a_new_key_four() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_messages_for_one_key_share_few_leases() {
     every_bound_is_kept(Case::OneProcess).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_ten_minutes_costs_no_message_here_and_all_of_them_where_the_host_is_left_alone() {
+    let plan = outage::Plan { handler: super::handler(), factor: 30, messages: 60 };
+    let results = outage::measure(&plan, &[outage::Case::Throttled]).await;
+    let values = |name: &str| -> Vec<f64> {
+        let all = results.iter().flat_map(|result| &result.measurements);
+        all.filter(|measurement| measurement.name == name).map(|measurement| measurement.value).collect()
+    };
+    assert_eq!(values("as deployed: in poison"), [0.0], "{results:#?}");
+    assert_eq!(values("applied"), [60.0, 0.0], "{results:#?}");
+    assert_eq!(values("left alone: in poison"), [60.0], "{results:#?}");
 }

@@ -159,6 +159,7 @@ async fn measure_one(plan: &Plan, case: Case) -> anyhow::Result<Vec<Measurement>
         Measurement::judged("from the end until all were applied", after, "s", Bound::AtMost(60.0)),
         Measurement::told("left alone: in poison", number(alone.in_poison), "messages"),
         Measurement::told("applied", number(alone.applied), "messages"),
+        Measurement::told("times are scaled by", plan.factor.into(), ""),
     ])
 }
 

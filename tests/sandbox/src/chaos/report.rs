@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table};
 
-use super::evidence::{End, Evidence};
+use super::evidence::{End, Evidence, Write};
 use super::judge::{Fate, Judgement};
-use super::ledger::{Family, Ledger};
+use super::ledger::{Family, Ledger, Operation};
 use super::run::Aftermath;
+use crate::dataverse::Change;
 
 /// So many differences are told in full.
 const MOST_TOLD: usize = 20;
@@ -100,8 +101,10 @@ impl Tally {
             last = family;
         }
         table.add_row(["all".to_owned(), String::new(), self.messages.to_string()]);
+        let mut heading = "what it took";
         for (name, count) in TOOK.iter().zip(&self.took) {
-            table.add_row(["", *name, &count.to_string()]);
+            table.add_row([heading, *name, &count.to_string()]);
+            heading = "";
         }
         table.add_row(["", "most deliveries of one message", &self.most_deliveries.to_string()]);
         if let Some(column) = table.column_mut(2) {
@@ -155,7 +158,12 @@ fn story(ledger: &Ledger, evidence: &Evidence, number: usize) -> Vec<String> {
         events.push((delivery.started, format!("delivery {} to {}", delivery.count, delivery.host)));
         events.push((delivery.ended, format!("delivery {} at {}: {text}", delivery.count, delivery.host)));
     }
-    for write in evidence.writes.iter().filter(|write| write.message == Some(number)) {
+    // A deletion holds nothing of its message, so those of its key are shown.
+    let deletes = |write: &Write| message.operation == Operation::Delete && write.change == Some(Change::Deleted);
+    let concerns = |write: &&Write| {
+        write.message == Some(number) || (deletes(write) && write.key.as_deref() == Some(&*message.key))
+    };
+    for write in evidence.writes.iter().filter(concerns) {
         let status = write.status.map_or("no answer".to_owned(), |status| status.to_string());
         let change = write.change.map_or("nothing".to_owned(), |change| format!("{change:?}").to_ascii_lowercase());
         events.push((write.start, format!("write by {}: {change}, {status}", write.host)));

@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fastrand::Rng;
 use futures::future::try_join_all;
 use indicatif::ProgressBar;
@@ -118,7 +120,7 @@ impl Scene<'_> {
 
     async fn put(&self, message: &Message) {
         loop {
-            match self.world.queue.put(&encoded(&message.text)).await {
+            match self.world.queue.put(&STANDARD.encode(&message.text)).await {
                 Ok(id) => {
                     lock(&self.sent).insert(id, message.number);
                     return;
@@ -142,52 +144,38 @@ impl Scene<'_> {
 
     async fn strike(&self, event: &Event, mut rng: Rng) -> anyhow::Result<()> {
         sleep_until(self.clock.instant + event.at).await;
+        let (dataverse, identity) = (&self.world.dataverse, &self.world.identity);
         match &event.trouble {
             Trouble::Kill(place) => self.fleet.kill(*place).await?,
             Trouble::Terminate(place) => self.fleet.terminate(*place).await?,
             Trouble::Gone(place) => self.fleet.lose(*place, event.lasts).await?,
             Trouble::Pause(place) => self.fleet.pause(*place, event.lasts).await?,
-            Trouble::Dataverse(..) | Trouble::Storage(..) | Trouble::Identity(..) => self.fail(event).await,
-            Trouble::Revoke => self.world.identity.revoke_all(),
+            Trouble::Dataverse(_, fault) => {
+                dataverse.fault(fault.clone());
+                when_over(event, || dataverse.end_fault(fault)).await;
+            }
+            Trouble::Storage(_, fault) => {
+                self.storage.fault(fault.clone());
+                when_over(event, || self.storage.end_fault(fault)).await;
+            }
+            Trouble::Identity(_, fault) => {
+                identity.fault(*fault);
+                identity.revoke_all();
+                when_over(event, || identity.end_fault(*fault)).await;
+            }
+            Trouble::Revoke => identity.revoke_all(),
             Trouble::Break(share) => {
-                self.under_slow_writes(event, || {
-                    self.end_leases(*share, &mut rng, |blob| self.storage.break_leases(Some(blob)));
-                })
-                .await;
+                let break_one = |blob: (&str, &str)| self.storage.break_leases(Some(blob));
+                self.under_slow_writes(event, || self.end_leases(*share, &mut rng, break_one)).await;
             }
             Trouble::Expire(share) => {
-                self.under_slow_writes(event, || {
-                    self.end_leases(*share, &mut rng, |blob| self.storage.expire_leases(Some(blob)));
-                })
-                .await;
+                let expire_one = |blob: (&str, &str)| self.storage.expire_leases(Some(blob));
+                self.under_slow_writes(event, || self.end_leases(*share, &mut rng, expire_one)).await;
             }
             Trouble::Redeliver(count) => drop(self.storage.redeliver(QUEUE, *count)),
             Trouble::Postpone(count, by) => drop(self.storage.postpone(QUEUE, *count, *by)),
         }
         Ok(())
-    }
-
-    /// A fault of a stand-in: those that last are ended, the others are used up.
-    async fn fail(&self, event: &Event) {
-        match &event.trouble {
-            Trouble::Dataverse(_, fault) => self.world.dataverse.fault(fault.clone()),
-            Trouble::Storage(_, fault) => self.storage.fault(fault.clone()),
-            Trouble::Identity(_, fault) => {
-                self.world.identity.fault(*fault);
-                self.world.identity.revoke_all();
-            }
-            _ => return,
-        }
-        if event.lasts.is_zero() {
-            return;
-        }
-        sleep(event.lasts).await;
-        match &event.trouble {
-            Trouble::Dataverse(_, fault) => self.world.dataverse.end_fault(fault),
-            Trouble::Storage(_, fault) => self.storage.end_fault(fault),
-            Trouble::Identity(_, fault) => self.world.identity.end_fault(*fault),
-            _ => {}
-        }
     }
 
     /// Makes writes slow for the event's time, and acts in the middle of it.
@@ -236,9 +224,12 @@ impl Scene<'_> {
     }
 }
 
-fn encoded(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
+/// Ends a fault that lasts; one that strikes a number of requests is used up by them.
+async fn when_over(event: &Event, end: impl FnOnce()) {
+    if !event.lasts.is_zero() {
+        sleep(event.lasts).await;
+        end();
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -44,16 +44,22 @@ pub(super) enum Kind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OfDataverse {
-    Busy,
-    Throttled,
+    Refused(Refusal),
     Deadlock,
-    Unauthorized,
-    Forbidden,
     Gateway,
     Slow,
     Silent,
     DropBefore,
     DropAfter,
+}
+
+/// What every request is answered with for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Busy,
+    Throttled,
+    Unauthorized,
+    Forbidden,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,11 +96,11 @@ pub(super) const KINDS: [Kind; 37] = [
     Kind::Gone,
     Kind::Gone,
     Kind::Pause,
-    Kind::Dataverse(OfDataverse::Busy),
-    Kind::Dataverse(OfDataverse::Throttled),
+    Kind::Dataverse(OfDataverse::Refused(Refusal::Busy)),
+    Kind::Dataverse(OfDataverse::Refused(Refusal::Throttled)),
+    Kind::Dataverse(OfDataverse::Refused(Refusal::Unauthorized)),
+    Kind::Dataverse(OfDataverse::Refused(Refusal::Forbidden)),
     Kind::Dataverse(OfDataverse::Deadlock),
-    Kind::Dataverse(OfDataverse::Unauthorized),
-    Kind::Dataverse(OfDataverse::Forbidden),
     Kind::Dataverse(OfDataverse::Gateway),
     Kind::Dataverse(OfDataverse::Slow),
     Kind::Dataverse(OfDataverse::Silent),
@@ -166,16 +172,11 @@ impl Kind {
             Self::Pause => between(rng, SHORTEST_PAUSE, LONGEST_PAUSE),
             Self::Gone => between(rng, 1.0, 5.0),
             Self::Break | Self::Expire => SLOW_WRITES,
-            Self::Dataverse(
-                OfDataverse::Busy
-                | OfDataverse::Throttled
-                | OfDataverse::Unauthorized
-                | OfDataverse::Forbidden
-                | OfDataverse::Slow,
-            )
+            Self::Dataverse(OfDataverse::Refused(_) | OfDataverse::Slow)
             | Self::Blobs(OfBlobs::Busy | OfBlobs::Forbidden | OfBlobs::Slow)
             | Self::Queue(OfQueue::Busy)
             | Self::Identity(_) => between(rng, SHORTEST_OUTAGE, LONGEST_OUTAGE).min(left),
+            // Over at once, or it strikes a number of requests.
             _ => Duration::ZERO,
         }
     }
@@ -252,10 +253,11 @@ pub(super) fn silent_writes(count: usize) -> Trouble {
 }
 
 fn of_dataverse(kind: OfDataverse, rng: &mut Rng) -> Trouble {
-    if let Some((what, status)) = refusal(kind, rng) {
-        return Trouble::Dataverse(what, dataverse::Fault::new(Effect::Status(status)).until_cleared());
-    }
     let (what, fault) = match kind {
+        OfDataverse::Refused(refusal) => {
+            let (what, status) = refused(refusal, rng);
+            (what, dataverse::Fault::new(Effect::Status(status)).until_cleared())
+        }
         OfDataverse::Deadlock => {
             let times = rng.u32(5..=25);
             (format!("{times} requests lose a deadlock"), dataverse::Fault::new(Effect::Deadlock).times(times))
@@ -268,43 +270,35 @@ fn of_dataverse(kind: OfDataverse, rng: &mut Rng) -> Trouble {
                 dataverse::Fault::new(Effect::Status(page)).times(times),
             )
         }
+        OfDataverse::Slow => {
+            let by = Duration::from_millis(rng.u64(200..=2_500));
+            (format!("slower by {} ms", by.as_millis()), dataverse::Fault::new(Effect::Slow(by)).until_cleared())
+        }
         OfDataverse::Silent => {
             let fault = dataverse::Fault::new(Effect::Hang).method("GET").times(3);
             ("3 reads are never answered".to_owned(), fault)
         }
         OfDataverse::DropBefore => dropped(rng, Effect::DropBefore, "before the work is done"),
         OfDataverse::DropAfter => dropped(rng, Effect::DropAfterCommit, "after the commit"),
-        // The rest are refusals, above.
-        _ => {
-            let by = Duration::from_millis(rng.u64(200..=2_500));
-            (format!("slower by {} ms", by.as_millis()), dataverse::Fault::new(Effect::Slow(by)).until_cleared())
-        }
     };
     Trouble::Dataverse(what, fault)
 }
 
-/// What every request is answered with for a time.
-fn refusal(kind: OfDataverse, rng: &mut Rng) -> Option<(String, Status)> {
-    Some(match kind {
-        OfDataverse::Busy => ("503".to_owned(), Status::new(503, "0x8004a001", "The server is busy.")),
-        OfDataverse::Throttled => {
+fn refused(refusal: Refusal, rng: &mut Rng) -> (String, Status) {
+    match refusal {
+        Refusal::Busy => ("503".to_owned(), Status::new(503, "0x8004a001", "The server is busy.")),
+        Refusal::Throttled => {
             let wait = rng.u32(1..=4);
             let text = "Number of requests exceeded the limit of 6000 over time window of 300 seconds.";
             let throttled = Status { retry_after: Some(wait), ..Status::new(429, "0x80072322", text) };
             (format!("429, Retry-After: {wait}"), throttled)
         }
-        OfDataverse::Unauthorized => ("401".to_owned(), Status::new(401, "", "Not now.")),
-        OfDataverse::Forbidden => {
+        Refusal::Unauthorized => ("401".to_owned(), Status::new(401, "", "Not now.")),
+        Refusal::Forbidden => {
             let text = "Principal user is missing prvCreateContact privilege.";
             ("403".to_owned(), Status::new(403, "0x80040220", text))
         }
-        OfDataverse::Deadlock
-        | OfDataverse::Gateway
-        | OfDataverse::Slow
-        | OfDataverse::Silent
-        | OfDataverse::DropBefore
-        | OfDataverse::DropAfter => return None,
-    })
+    }
 }
 
 fn dropped(rng: &mut Rng, effect: Effect, when: &str) -> (String, dataverse::Fault) {

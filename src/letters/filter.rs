@@ -83,18 +83,11 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::letters::letter::Letter;
 
     const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
     fn found(content: &str) -> Found {
-        Found {
-            id: "1".into(),
-            inserted: datetime!(2026-11-24 10:00 UTC),
-            expires: datetime!(2026-12-01 10:00 UTC),
-            dequeued: 1,
-            letter: Letter::read(content.as_bytes().to_owned()),
-        }
+        Found::example(content.as_bytes())
     }
 
     fn ours() -> Found {

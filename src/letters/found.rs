@@ -175,14 +175,11 @@ fn original(f: &mut fmt::Formatter<'_>, message: &[u8]) -> fmt::Result {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-    use time::macros::datetime;
-
-    use super::*;
-
-    fn found(content: &[u8]) -> Found {
-        Found {
+impl Found {
+    /// For tests: a letter with this content, put there on 24 November at ten and received three times.
+    pub(super) fn example(content: &[u8]) -> Self {
+        use time::macros::datetime;
+        Self {
             id: "5f0c".into(),
             inserted: datetime!(2026-11-24 10:00 UTC),
             expires: datetime!(2026-12-01 10:00 UTC),
@@ -190,6 +187,14 @@ mod tests {
             letter: Letter::read(content.to_owned()),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use time::macros::datetime;
+
+    use super::*;
 
     fn hostile() -> Found {
         let letter = json!({
@@ -197,7 +202,7 @@ mod tests {
             "detail": "\u{1b}]0;owned\u{7}\nrejected    no", "at": "2026-11-24T09:00:00+02:00", "invocationId": "\u{202e}id",
             "dataverse": { "status": 400, "code": "0x1\u{1b}[2J", "message": "\u{1b}c", "requestId": "r\u{8}" },
         });
-        found(letter.to_string().as_bytes())
+        Found::example(letter.to_string().as_bytes())
     }
 
     #[test]
@@ -230,15 +235,15 @@ mod tests {
         assert_eq!((&line["reason"], &line["at"]), (&json!("invalid_data"), &json!("2026-11-24T07:00:00Z")));
         assert_eq!(line["dataverse"]["code"], "0x1\u{1b}[2J");
         assert_eq!((&line["table"], &line["dequeueCount"]), (&json!("contacts"), &json!(3)));
-        let raw: Value = serde_json::from_str(&found(b"\xff\x00").to_json()).expect("JSON");
+        let raw: Value = serde_json::from_str(&Found::example(b"\xff\x00").to_json()).expect("JSON");
         assert_eq!((&raw["reason"], &raw["messageBase64"]), (&Value::Null, &json!("/wA=")));
         assert!(raw.get("message").is_none());
     }
 
     #[test]
     fn what_the_host_moved_and_what_is_no_text_is_shown_as_such() {
-        let shown = found(b"\xff\x00").to_string();
+        let shown = Found::example(b"\xff\x00").to_string();
         assert!(shown.contains(BY_THE_HOST) && shown.contains("(no text: 2 bytes, in base64) /wA="), "{shown}");
-        assert_eq!(found(b"x").time(), datetime!(2026-11-24 10:00 UTC));
+        assert_eq!(Found::example(b"x").time(), datetime!(2026-11-24 10:00 UTC));
     }
 }

@@ -165,7 +165,7 @@ impl From<Fault> for Error {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Fault {
     /// Dataverse answered with something else than success.
-    #[error("Dataverse answered {status} {}", code.map(|code| format!("{code:#010x}")).unwrap_or_default())]
+    #[error("Dataverse answered {status}{}", code.map(|code| format!(" {code:#010x}")).unwrap_or_default())]
     Answered {
         /// The HTTP status.
         status: u16,

@@ -1,5 +1,6 @@
-//! The bounds of `cargo sandbox bench locks` that take seconds, kept by the handler of these tests.
+//! What `cargo sandbox bench` promises of the handler of these tests, as far as it takes seconds.
 
+use sandbox::bench::gate;
 use sandbox::bench::locks::{Case, Plan, measure};
 
 async fn every_bound_is_kept(case: Case) {
@@ -19,4 +20,16 @@ async fn an_uncontended_write_costs_two_storage_requests_and_a_new_key_four() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_messages_for_one_key_share_few_leases() {
     every_bound_is_kept(Case::OneProcess).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_is_measured_against_limits_that_are_met() {
+    let plan = gate::Plan::quick(super::handler(), 4);
+    for result in gate::measure(&plan, &[gate::Case::Requests]).await {
+        assert_eq!(result.problem, None);
+        let value = |part| result.measurements.iter().find(|measurement| measurement.name.contains(part));
+        let value = |part| value(part).map_or(f64::NAN, |measurement| measurement.value);
+        assert!(value("gate: writes") > 0.0 && value("429") > 0.0, "{:#?}", result.measurements);
+        assert!((value("the limits allow") - 20.0).abs() < 0.5, "{:#?}", result.measurements);
+    }
 }

@@ -28,6 +28,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
+use crate::classify::Excess;
 use crate::outcome::Reason;
 use line::{Line, Place, Ticket};
 use state::{Report, State};
@@ -159,8 +160,8 @@ impl Permit<'_> {
     }
 
     /// Too much was asked; nobody is let in for `delay`. The message keeps its place in the line.
-    pub fn throttled(mut self, delay: Option<Duration>) {
-        self.place.leave(&Report::Throttled(delay));
+    pub fn throttled(mut self, delay: Option<Duration>, excess: Excess) {
+        self.place.leave(&Report::Throttled(delay, excess));
         if delay.is_none() {
             self.visit.failures += 1;
             self.visit.rest();

@@ -159,7 +159,7 @@ impl Permit<'_> {
         self.place.leave(&Report::Works(parallelism));
     }
 
-    /// Too much was asked; nobody is let in for `delay`. The message keeps its place in the line.
+    /// Too much was asked, and `excess` of what; nobody is let in for `delay`. The message keeps its place in the line.
     pub fn throttled(mut self, delay: Option<Duration>, excess: Excess) {
         self.place.leave(&Report::Throttled(delay, excess));
         if delay.is_none() {

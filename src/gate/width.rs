@@ -37,7 +37,7 @@ pub(super) const ANSWERS_PER_BET: u64 = 150;
 /// A lost bet costs a pause as well; one in so many is five percent of the time.
 const PAUSES_PER_BET: u32 = 20;
 
-/// Where requests at once are the limit, what a pause costs is not made up for later.
+/// Where requests at once are the limit, what a pause costs cannot be made up for later.
 const PAUSES_PER_BET_AT_ONCE: u32 = 2 * PAUSES_PER_BET;
 
 /// Bets are not made more often than this, however short the pauses are.
@@ -141,8 +141,8 @@ impl Width {
         self.crest = None;
     }
 
-    /// Throttled for an excess with so many in flight, and asked to wait for `delay`. Gives what caution adds to that.
-    pub(super) fn throttled(&mut self, now: Instant, (excess, running): (Excess, u64), delay: Duration) -> Duration {
+    /// Throttled with `running` in flight, and asked to wait for `delay`. Gives what caution adds to that.
+    pub(super) fn throttled(&mut self, now: Instant, excess: Excess, running: u64, delay: Duration) -> Duration {
         self.caution = match u32::try_from(self.answers / (ANSWERS_PER_BET / 2)).unwrap_or(u32::MAX) {
             0 if self.crest.is_some() => (self.caution * 2).min(MOST_CAUTION),
             0 => self.caution,
@@ -153,12 +153,12 @@ impl Width {
         // Right after a return it is not the width that was wrong, the pause was too short.
         let too_early = self.ramp.is_some_and(|ramp| ramp <= 2 * ONE);
         if !too_early {
-            self.narrow(now, (excess, met), delay);
+            self.narrow(now, excess, met, delay);
         }
         if too_early || met == ONE { Duration::from_secs(1) * (self.caution - 1) } else { Duration::ZERO }
     }
 
-    fn narrow(&mut self, now: Instant, (excess, met): (Excess, u64), delay: Duration) {
+    fn narrow(&mut self, now: Instant, excess: Excess, met: u64, delay: Duration) {
         let (crest, present, pauses) = match excess {
             Excess::Pace => (slower(met, now - self.since, delay), met * 7 / 10, PAUSES_PER_BET),
             Excess::AtOnce => (met - met / 16, met, PAUSES_PER_BET_AT_ONCE),

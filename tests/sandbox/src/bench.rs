@@ -44,12 +44,28 @@ pub async fn run(room: Room) -> anyhow::Result<bool> {
     }
 }
 
-/// The handler to measure and what build it is: the one that is given, or a new one.
-fn handler(given: Option<PathBuf>, debug: bool) -> anyhow::Result<(PathBuf, &'static str)> {
-    match given {
-        Some(path) => Ok((path, "given")),
-        None if debug => Ok((stage::build(&Build::default())?, "debug")),
-        None => Ok((stage::build(&Build { release: true, target: None })?, "release")),
+/// What every benchmark is told on the command line.
+#[derive(Debug, Clone, clap::Args)]
+struct Frame {
+    /// Builds the handler without optimisation, instead of as it is deployed.
+    #[arg(long)]
+    debug: bool,
+    /// A handler that is built already, instead of building it.
+    #[arg(long, value_name = "PATH", conflicts_with = "debug")]
+    handler: Option<PathBuf>,
+    /// Where the results go as JSON, instead of a file in target/bench; `-` prints them, and the table goes to stderr.
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+impl Frame {
+    /// The handler to measure and what build it is: the one that is given, or a new one.
+    fn handler(&self) -> anyhow::Result<(PathBuf, &'static str)> {
+        match &self.handler {
+            Some(path) => Ok((path.clone(), "given")),
+            None if self.debug => Ok((stage::build(&Build::default())?, "debug")),
+            None => Ok((stage::build(&Build { release: true, target: None })?, "release")),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use indicatif::ProgressBar;
 
-use super::{Bound, CaseResult, Measurement, Results, handler, measured, report};
+use super::{Bound, CaseResult, Frame, Measurement, Results, measured, report};
 use crate::dataverse::Limits;
 use trial::Trial;
 
@@ -99,15 +99,8 @@ pub struct Arguments {
     /// Windows of ten seconds, of which one is measured: shows that it works, judges nothing.
     #[arg(long, conflicts_with_all = ["factor", "seconds"])]
     quick: bool,
-    /// Builds the handler without optimisation, instead of as it is deployed.
-    #[arg(long)]
-    debug: bool,
-    /// A handler that is built already, instead of building it.
-    #[arg(long, value_name = "PATH", conflicts_with = "debug")]
-    handler: Option<PathBuf>,
-    /// Where the results go as JSON, instead of target/bench/gate.json; `-` prints them, and the table goes to stderr.
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    frame: Frame,
 }
 
 /// How the gate is measured.
@@ -189,7 +182,7 @@ async fn measure_one(plan: &Plan, case: Case, bar: &ProgressBar) -> anyhow::Resu
 
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, build) = handler(arguments.handler, arguments.debug)?;
+    let (handler, build) = arguments.frame.handler()?;
     let plan = if arguments.quick { Plan::quick(handler, 10) } else { Plan::full(handler, arguments.factor) };
     let plan = Plan { time: arguments.seconds.map_or(plan.time, Duration::from_secs), ..plan };
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
@@ -202,7 +195,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     eprintln!("{scale}");
     let cases = measure(&plan, &cases).await;
     let results = Results { bench: "gate", handler: build, quick: plan.is_short(), cases };
-    report::publish(&results, arguments.json, &scale)?;
+    report::publish(&results, arguments.frame.json, &scale)?;
     Ok(results.held())
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
-use super::{CaseResult, Measurement, Results, handler, measured, report};
+use super::{CaseResult, Frame, Measurement, Results, measured, report};
 use crate::dataverse;
 use crate::storage::{self, Door, Storage};
 use crate::world::{Options as WorldOptions, World};
@@ -116,17 +116,10 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["seconds", "keys", "seeds"])]
     quick: bool,
     /// Builds the handler as it is deployed; the default.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["debug", "handler"])]
     release: bool,
-    /// Builds the handler without optimisation.
-    #[arg(long, conflicts_with = "release")]
-    debug: bool,
-    /// A handler that is built already, instead of building it.
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["release", "debug"])]
-    handler: Option<PathBuf>,
-    /// Where the results go as JSON, instead of target/bench/locks.json; `-` prints them, and the table goes to stderr.
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    frame: Frame,
 }
 
 /// What is measured, and how long.
@@ -180,7 +173,7 @@ pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
 
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, build) = handler(arguments.handler, arguments.debug)?;
+    let (handler, build) = arguments.frame.handler()?;
     let plan = if arguments.quick {
         Plan::quick(handler)
     } else {
@@ -192,7 +185,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let cases = measure(&plan, &cases).await;
     let results = Results { bench: "locks", handler: build, quick, cases };
     let cut_short = "Times, keys or seeds were cut short: this finds what is broken and proves nothing.";
-    report::publish(&results, arguments.json, if quick { cut_short } else { "" })?;
+    report::publish(&results, arguments.frame.json, if quick { cut_short } else { "" })?;
     Ok(results.held())
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
-use super::{Bound, CaseResult, Measurement, Results, handler, measured, number, report};
+use super::{Bound, CaseResult, Frame, Measurement, Results, measured, number, report};
 use trial::{Policy, Trial};
 
 /// What is scaled.
@@ -89,15 +89,8 @@ pub struct Arguments {
     /// How many messages wait.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     messages: u32,
-    /// Builds the handler without optimisation, instead of as it is deployed.
-    #[arg(long)]
-    debug: bool,
-    /// A handler that is built already, instead of building it.
-    #[arg(long, value_name = "PATH", conflicts_with = "debug")]
-    handler: Option<PathBuf>,
-    /// Where the results go as JSON, instead of target/bench/outage.json; `-` prints them, and the table goes to stderr.
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    frame: Frame,
 }
 
 /// How outages are measured.
@@ -163,7 +156,7 @@ async fn measure_one(plan: &Plan, case: Case) -> anyhow::Result<Vec<Measurement>
 
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, build) = handler(arguments.handler, arguments.debug)?;
+    let (handler, build) = arguments.frame.handler()?;
     let messages = usize::try_from(arguments.messages).context("too many messages")?;
     let plan = Plan { handler, factor: arguments.factor, messages };
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
@@ -176,7 +169,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let cases = measure(&plan, &cases).await;
     let results = Results { bench: "outage", handler: build, quick: plan.factor > 1, cases };
     let scale = format!("Times were scaled 1:{}; the time after the outage's end is as it was measured.", plan.factor);
-    report::publish(&results, arguments.json, &scale)?;
+    report::publish(&results, arguments.frame.json, &scale)?;
     Ok(results.held())
 }
 

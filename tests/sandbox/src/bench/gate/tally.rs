@@ -27,9 +27,9 @@ impl Tally {
             if entry.status == Some(429) {
                 tally.refused += 1;
             }
-            if entry.commit.is_some() {
+            if let Some((began, ended)) = entry.looked_up.zip(entry.commit) {
                 tally.writes += 1;
-                tally.spent += entry.end - entry.start;
+                tally.spent += ended.saturating_sub(began);
             }
         }
         tally

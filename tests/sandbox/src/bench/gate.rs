@@ -5,7 +5,7 @@
 //!
 //! The windows are scaled by a factor, which is printed, and what they hold alike: the rates that are allowed stay what they
 //! are. The handler knows nothing of that and keeps its own times, and each window costs each process a refusal at least: with
-//! windows shorter than a minute, or less than two of them measured, values are told and not judged.
+//! windows shorter than the default's, or less than two of them measured, values are told and not judged.
 
 mod naive;
 mod tally;
@@ -27,20 +27,20 @@ What the gate makes of service protection limits, beside a client that does not 
 
 Four real handlers with one application user, each with 60 messages of the queue on its hands all the time, against the
 Dataverse stand-in with the documented limits: 6,000 requests and 1,200 s of execution time in 300 s, 52 requests at once. The
-windows are scaled 1:5 (--factor), and what they hold alike: 20 writes a second, or 4 at work, are allowed at any factor.
-What is measured begins after one window, the first minute, and lasts for two.
+windows are scaled 1:4 (--factor), and what they hold alike: 20 writes a second, or 4 at work, are allowed at any factor.
+What is measured begins after one window, 75 s, and lasts for two.
 
 Beside it the naive client: 52 messages at once for each of four instances; each waits for as long as its own 429 says and is
 sent again, as the retry loop of an SDK does. It is told and has no bound.
 
-It takes three minutes for each case and ends with a table and the same as JSON, and with exit code 1 when a bound is broken:
+It takes four minutes for each case and ends with a table and the same as JSON, and with exit code 1 when a bound is broken:
 at least 90 % of what the limits allow, 429 on at most 1 % of the requests. Shorter windows, or less than two of them measured,
 are told and not judged.
 
 Cases:
-  requests   a write takes 100 ms: the number of requests is the limit
-  execution  a write takes 250 ms: the execution time is the limit
-  at-once    a write takes 1 s, and only the requests at once are limited, as if many servers shared the load";
+  requests   a write takes 50 to 150 ms: the number of requests is the limit
+  execution  a write takes 125 to 375 ms: the execution time is the limit
+  at-once    a write takes 0.5 to 1.5 s, and only the requests at once are limited, as if many servers shared the load";
 
 /// `--help`, the end.
 pub const EXAMPLES: &str = "\
@@ -74,7 +74,7 @@ impl Case {
         }
     }
 
-    /// How long Dataverse takes for a write.
+    /// How long Dataverse takes for a write on average: from half of it to one and a half.
     fn write(self) -> Duration {
         Duration::from_millis(match self {
             Self::Requests => 100,
@@ -115,7 +115,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    const FACTOR: u32 = 5;
+    const FACTOR: u32 = 4;
 
     /// Two windows at this factor.
     pub fn full(handler: PathBuf, factor: u32) -> Self {
@@ -217,11 +217,11 @@ mod tests {
 
     #[test]
     fn scaled_windows_hold_so_much_less_and_allow_the_same_rates() {
-        let plan = Plan::full(PathBuf::new(), 5);
+        let plan = Plan::full(PathBuf::new(), 4);
         let limits = plan.limits(Case::Requests);
-        let (window, execution) = (Duration::from_mins(1), Duration::from_mins(4));
-        assert_eq!(limits, Limits { requests: 1_200, execution, concurrent: 52, window });
-        assert_eq!((plan.time, plan.is_short()), (Duration::from_mins(2), false));
+        let (window, execution) = (Duration::from_secs(75), Duration::from_mins(5));
+        assert_eq!(limits, Limits { requests: 1_500, execution, concurrent: 52, window });
+        assert_eq!((plan.time, plan.is_short()), (2 * window, false));
     }
 
     #[test]

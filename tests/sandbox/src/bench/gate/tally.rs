@@ -35,7 +35,8 @@ impl Tally {
         tally
     }
 
-    /// Writes in percent of those that the limits allow.
+    /// Writes in percent of those that the limits allow. What is under way when a limit is met is finished: a little more than
+    /// all of them is possible.
     pub(super) fn used(&self, limits: &Limits) -> f64 {
         100.0 * self.rate() / self.allowed_rate(limits)
     }

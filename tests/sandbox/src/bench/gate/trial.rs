@@ -61,8 +61,12 @@ impl Trial<'_> {
     }
 
     fn dataverse(&self) -> dataverse::Options {
-        let limits = Some(self.plan.limits(self.case));
-        dataverse::Options { limits, race_window: self.case.write(), ..dataverse::Options::default() }
+        dataverse::Options {
+            limits: Some(self.plan.limits(self.case)),
+            race_window: self.case.write(),
+            race_spread: 0.5,
+            ..dataverse::Options::default()
+        }
     }
 
     /// Lets the work go on for one window, in which what nobody had used before is used up, and counts what comes after it.

@@ -190,6 +190,27 @@ pub enum News {
     Nothing,
 }
 
+/// What there was too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// Requests or execution time in a window of time, or nobody says: slower would have been enough.
+    Pace,
+    /// Requests at once: fewer would have been enough, at any pace.
+    AtOnce,
+}
+
+/// `ThrottlingConcurrencyLimitExceededError`.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#concurrent-requests>
+const TOO_MANY_AT_ONCE: u32 = 0x8007_2326;
+
+/// What there was too much of, where a request was throttled.
+pub fn excess(fault: Option<&Fault>) -> Excess {
+    match fault {
+        Some(Fault::Answered { code: Some(TOO_MANY_AT_ONCE), .. }) => Excess::AtOnce,
+        _ => Excess::Pace,
+    }
+}
+
 /// What a reason says about what stands behind the gate. Reasons that are [`News::TooMuch`] or [`News::Fails`] are worth waiting
 /// for; all others end the visit.
 pub fn news(reason: Reason) -> News {

@@ -28,6 +28,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
+use crate::classify::Excess;
 use crate::outcome::Reason;
 use line::{Line, Place, Ticket};
 use state::{Report, State};
@@ -158,9 +159,9 @@ impl Permit<'_> {
         self.place.leave(&Report::Works(parallelism));
     }
 
-    /// Too much was asked; nobody is let in for `delay`. The message keeps its place in the line.
-    pub fn throttled(mut self, delay: Option<Duration>) {
-        self.place.leave(&Report::Throttled(delay));
+    /// Too much was asked, and `excess` of what; nobody is let in for `delay`. The message keeps its place in the line.
+    pub fn throttled(mut self, delay: Option<Duration>, excess: Excess) {
+        self.place.leave(&Report::Throttled(delay, excess));
         if delay.is_none() {
             self.visit.failures += 1;
             self.visit.rest();

@@ -198,7 +198,7 @@ impl Sync {
         match news {
             News::Works => permit.succeeded(self.store.parallelism()),
             News::Nothing => drop(permit),
-            News::TooMuch => permit.throttled(end.retry_after),
+            News::TooMuch => permit.throttled(end.retry_after, classify::excess(end.fault.as_deref())),
             News::Fails => permit.failed(&trouble(record, name, end), end.lapses),
         }
         news

@@ -60,6 +60,19 @@ fn a_delay_never_causes_a_retry() {
 }
 
 #[test]
+fn what_there_was_too_much_of_is_said_by_the_code_and_is_the_pace_otherwise() {
+    for (code, wanted) in [
+        (Some(0x8007_2326), Excess::AtOnce),
+        (Some(0x8007_2322), Excess::Pace),
+        (Some(0x8007_2321), Excess::Pace),
+        (None, Excess::Pace),
+    ] {
+        assert_eq!(excess(Some(&answered(429, code, ""))), wanted, "{code:?}");
+    }
+    assert_eq!(excess(None), Excess::Pace);
+}
+
+#[test]
 fn unknown_5xx_are_retried() {
     let fault = answered(500, Some(0x8004_FFFF), "");
     assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::Unavailable));

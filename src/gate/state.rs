@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::hold::{Hold, Streak, pause_after};
 use super::width::Width;
-use super::{Trouble, Why};
+use super::{Excess, Trouble, Why};
 
 /// The jitter at the end of a pause is this part of it, within the two bounds below.
 const JITTER_PART: u32 = 5;
@@ -67,8 +67,8 @@ pub(super) enum Report<'a> {
     Nothing,
     /// It works; the parallelism that is recommended.
     Works(Option<u32>),
-    /// Too much; the delay that was named.
-    Throttled(Option<Duration>),
+    /// Too much; the delay that was named, and what there was too much of.
+    Throttled(Option<Duration>, Excess),
     /// It fails; `alone` says that others have succeeded since this message first failed.
     Fails { trouble: &'a Trouble, alone: bool },
 }
@@ -143,7 +143,7 @@ impl State {
         match report {
             Report::Nothing => self.learnt_nothing(now, pass),
             Report::Works(hint) => self.works(now, pass, *hint, crowded || inside >= self.width.limit()),
-            Report::Throttled(delay) => self.throttled(now, pass, *delay, inside),
+            Report::Throttled(delay, excess) => self.throttled(now, pass, *delay, *excess, inside),
             Report::Fails { trouble, alone } => self.fails(now, pass, trouble, *alone),
         }
     }
@@ -190,12 +190,19 @@ impl State {
     }
 
     /// Whoever refuses for being asked too much is there and knows us: a hold is over.
-    fn throttled(&mut self, now: Instant, pass: Pass, delay: Option<Duration>, inside: u64) -> Vec<Event> {
+    fn throttled(
+        &mut self,
+        now: Instant,
+        pass: Pass,
+        delay: Option<Duration>,
+        excess: Excess,
+        inside: u64,
+    ) -> Vec<Event> {
         let mut events: Vec<_> = self.release(now, pass).into_iter().collect();
         self.streak.end();
         let mut extra = Duration::ZERO;
         if pass.epoch == self.epoch {
-            extra = self.width.throttled(now, inside, delay.unwrap_or_default());
+            extra = self.width.throttled(now, excess, inside, delay.unwrap_or_default());
             self.epoch += 1;
         }
         if let Some(delay) = delay {

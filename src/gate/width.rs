@@ -5,7 +5,8 @@
 //!   of it. All beyond is earned, one more per round of answers.
 //! - Throttling narrows the width, once per event, and leaves a **crest**: what was in flight, times the share of the time
 //!   that was not spent waiting. Had we been slower by that share there would have been nothing to wait for. Up to just below
-//!   the crest the width grows by one per round again.
+//!   the crest the width grows by one per round again. Where **requests at once** are the limit, pace does not matter and nothing
+//!   is saved up in a pause: the crest is a sixteenth below what was in flight, and the width is there again after the return.
 //! - To go beyond a crest is a **bet**, which costs a refusal and a pause when it is lost. So there are [`ANSWERS_PER_BET`]
 //!   answers and some minutes between bets; bets that are won double the stake.
 //! - Who is throttled too soon is more **cautious** next time: fewer bets, and where nothing can be narrowed, longer pauses.
@@ -18,6 +19,8 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::Excess;
 
 /// One request, in the unit of this module.
 const ONE: u64 = 1_000;
@@ -33,6 +36,9 @@ pub(super) const ANSWERS_PER_BET: u64 = 150;
 
 /// A lost bet costs a pause as well; one in so many is five percent of the time.
 const PAUSES_PER_BET: u32 = 20;
+
+/// Where requests at once are the limit, what a pause costs cannot be made up for later.
+const PAUSES_PER_BET_AT_ONCE: u32 = 2 * PAUSES_PER_BET;
 
 /// Bets are not made more often than this, however short the pauses are.
 const SHORTEST_BET: Duration = Duration::from_mins(1);
@@ -136,7 +142,7 @@ impl Width {
     }
 
     /// Throttled with `running` in flight, and asked to wait for `delay`. Gives what caution adds to that.
-    pub(super) fn throttled(&mut self, now: Instant, running: u64, delay: Duration) -> Duration {
+    pub(super) fn throttled(&mut self, now: Instant, excess: Excess, running: u64, delay: Duration) -> Duration {
         self.caution = match u32::try_from(self.answers / (ANSWERS_PER_BET / 2)).unwrap_or(u32::MAX) {
             0 if self.crest.is_some() => (self.caution * 2).min(MOST_CAUTION),
             0 => self.caution,
@@ -147,14 +153,18 @@ impl Width {
         // Right after a return it is not the width that was wrong, the pause was too short.
         let too_early = self.ramp.is_some_and(|ramp| ramp <= 2 * ONE);
         if !too_early {
-            self.narrow(now, met, delay);
+            self.narrow(now, excess, met, delay);
         }
         if too_early || met == ONE { Duration::from_secs(1) * (self.caution - 1) } else { Duration::ZERO }
     }
 
-    fn narrow(&mut self, now: Instant, met: u64, delay: Duration) {
-        let between_bets = (delay * PAUSES_PER_BET).clamp(SHORTEST_BET, LONGEST_BET);
-        let crest = slower(met, now - self.since, delay);
+    fn narrow(&mut self, now: Instant, excess: Excess, met: u64, delay: Duration) {
+        let (crest, present, pauses) = match excess {
+            Excess::Pace => (slower(met, now - self.since, delay), met * 7 / 10, PAUSES_PER_BET),
+            Excess::AtOnce => (met - met / 16, met, PAUSES_PER_BET_AT_ONCE),
+        };
+        let crest = crest.max(ONE);
+        let between_bets = (delay * pauses).clamp(SHORTEST_BET, LONGEST_BET);
         self.crest = Some(Crest {
             width: crest,
             stake: ONE / 2,
@@ -162,7 +172,7 @@ impl Width {
             next_bet: now + delay + between_bets,
             next_bet_answers: ANSWERS_PER_BET * u64::from(self.caution.min(8)),
         });
-        self.present = (met * 7 / 10).clamp(ONE, crest);
+        self.present = present.clamp(ONE, crest);
     }
 
     /// The gate closes: the return will be gentle.
@@ -180,7 +190,7 @@ impl Width {
 fn slower(met: u64, run: Duration, pause: Duration) -> u64 {
     let share = met * millis(run) / millis(run + pause).max(1);
     let least = if run < SHORTEST_RUN { met / 2 } else { 0 };
-    share.min(met - met / 32).max(least).max(ONE)
+    share.min(met - met / 32).max(least)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,7 +1,7 @@
-//! The bounds of `cargo sandbox bench` that take seconds, kept by the handler of these tests.
+//! What `cargo sandbox bench` promises of the handler of these tests, as far as it takes seconds.
 
 use sandbox::bench::locks::{Case, Plan, measure};
-use sandbox::bench::outage;
+use sandbox::bench::{gate, outage};
 
 async fn every_bound_is_kept(case: Case) {
     let plan = Plan::quick(super::handler());
@@ -34,4 +34,17 @@ async fn an_outage_of_ten_minutes_costs_no_message_here_and_all_of_them_where_th
     assert_eq!(values("applied"), [60.0, 0.0], "{results:#?}");
     assert!(values("most deliveries of one message").iter().all(|most| *most <= 2.0), "{results:#?}");
     assert_eq!(values("left alone: in poison"), [60.0], "{results:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_is_measured_against_limits_that_are_met() {
+    let plan = gate::Plan::quick(super::handler(), 4);
+    for result in gate::measure(&plan, &[gate::Case::Requests]).await {
+        assert_eq!(result.problem, None);
+        let named = |name| result.measurements.iter().rfind(|measurement| measurement.name == name);
+        let value = |name| named(name).map_or(f64::NAN, |measurement| measurement.value);
+        assert!(value("written") > 0.0, "{:#?}", result.measurements);
+        assert!((0.1..=20.0).contains(&value("the limits allow")), "{:#?}", result.measurements);
+        assert!(value("429, of all requests") > 0.0, "the naive client is refused: {:#?}", result.measurements);
+    }
 }

@@ -1,9 +1,10 @@
 //! Benchmarks with bounds: what the program promises in numbers, measured on real `handler` processes: `cargo sandbox bench`.
 //!
-//! A room ([`locks`], [`outage`]) has cases; a case gives [`Measurement`]s, most of them with a [`Bound`]. The frame shows a bar
+//! A room ([`locks`], [`outage`], [`gate`]) has cases; a case gives [`Measurement`]s, most of them with a [`Bound`]. The frame shows a bar
 //! while a case runs, a table at the end, writes the same as JSON, and fails when a bound is broken or a case could not be
 //! measured. It refuses to be kind: a value that could not be had is not a number, and keeps no bound.
 
+pub mod gate;
 pub mod locks;
 pub mod outage;
 mod process;
@@ -11,9 +12,14 @@ pub(crate) mod report;
 mod sink;
 
 use std::cmp::Ordering;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use indicatif::ProgressBar;
 use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::stage::{self, Build};
 
 /// The benchmarks there are.
 #[derive(Debug, clap::Subcommand)]
@@ -24,6 +30,9 @@ pub enum Room {
     /// What an outage of ten minutes costs, beside a queue trigger that is left alone.
     #[command(long_about = outage::ABOUT, after_long_help = outage::EXAMPLES)]
     Outage(outage::Arguments),
+    /// What the gate makes of service protection limits, beside a client that does not adapt.
+    #[command(long_about = gate::ABOUT, after_long_help = gate::EXAMPLES)]
+    Gate(gate::Arguments),
 }
 
 /// Runs a benchmark; gives whether every bound was kept.
@@ -31,7 +40,46 @@ pub async fn run(room: Room) -> anyhow::Result<bool> {
     match room {
         Room::Locks(arguments) => locks::run(arguments).await,
         Room::Outage(arguments) => outage::run(arguments).await,
+        Room::Gate(arguments) => gate::run(arguments).await,
     }
+}
+
+/// What every benchmark is told on the command line.
+#[derive(Debug, Clone, clap::Args)]
+struct Frame {
+    /// Builds the handler without optimisation, instead of as it is deployed.
+    #[arg(long)]
+    debug: bool,
+    /// A handler that is built already, instead of building it.
+    #[arg(long, value_name = "PATH", conflicts_with = "debug")]
+    handler: Option<PathBuf>,
+    /// Where the results go as JSON, instead of a file in target/bench; `-` prints them, and the table goes to stderr.
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+impl Frame {
+    /// The handler to measure and what build it is: the one that is given, or a new one.
+    fn handler(&self) -> anyhow::Result<(PathBuf, &'static str)> {
+        match &self.handler {
+            Some(path) => Ok((path.clone(), "given")),
+            None if self.debug => Ok((stage::build(&Build::default())?, "debug")),
+            None => Ok((stage::build(&Build { release: true, target: None })?, "release")),
+        }
+    }
+}
+
+/// Measures one case under a bar of its own, and says how it ended.
+async fn measured(
+    case: &str,
+    measure: impl AsyncFnOnce(&ProgressBar) -> anyhow::Result<Vec<Measurement>>,
+) -> CaseResult {
+    let (begun, bar) = (Instant::now(), report::bar(case));
+    let outcome = measure(&bar).await;
+    bar.finish_and_clear();
+    let result = CaseResult::new(case, begun.elapsed(), outcome);
+    report::ended(&result);
+    result
 }
 
 /// What a value has to be.

@@ -62,6 +62,8 @@ pub struct Options {
     pub port: u16,
     /// The time between a write's look-up and its commit.
     pub race_window: Duration,
+    /// By how much of itself that time differs from write to write, up and down, at random; 0: not at all, and at most 1.
+    pub race_spread: f64,
     /// Added to every request.
     pub latency: Duration,
     /// Who knows the tokens. `None`: any bearer token is good, but there has to be one.
@@ -83,6 +85,7 @@ impl Default for Options {
         Self {
             port: 0,
             race_window: Duration::from_millis(15),
+            race_spread: 0.0,
             latency: Duration::ZERO,
             tokens: None,
             limits: None,
@@ -250,8 +253,10 @@ impl World {
         self.started.elapsed()
     }
 
+    /// For one write.
     fn race_window(&self) -> Duration {
-        *lock(&self.race_window)
+        let spread = self.options.race_spread.clamp(0.0, 1.0);
+        lock(&self.race_window).mul_f64(1.0 - spread + 2.0 * spread * fastrand::f64())
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {

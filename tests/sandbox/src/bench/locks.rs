@@ -12,16 +12,14 @@ mod slow_write;
 mod two_processes;
 mod uncontended;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
-use tokio::time::Instant;
 
-use super::{CaseResult, Measurement, Results, report};
+use super::{CaseResult, Frame, Measurement, Results, measured, report};
 use crate::dataverse;
-use crate::stage::{self, Build};
 use crate::storage::{self, Door, Storage};
 use crate::world::{Options as WorldOptions, World};
 
@@ -118,17 +116,10 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["seconds", "keys", "seeds"])]
     quick: bool,
     /// Builds the handler as it is deployed; the default.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["debug", "handler"])]
     release: bool,
-    /// Builds the handler without optimisation.
-    #[arg(long, conflicts_with = "release")]
-    debug: bool,
-    /// A handler that is built already, instead of building it.
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["release", "debug"])]
-    handler: Option<PathBuf>,
-    /// Where the results go as JSON, instead of target/bench/locks.json; `-` prints them, and the table goes to stderr.
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    frame: Frame,
 }
 
 /// What is measured, and how long.
@@ -175,23 +166,14 @@ impl Plan {
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        let (begun, bar) = (Instant::now(), report::bar(case.name()));
-        let outcome = case.measure(plan, &bar).await;
-        bar.finish_and_clear();
-        let result = CaseResult::new(case.name(), begun.elapsed(), outcome);
-        report::ended(&result);
-        results.push(result);
+        results.push(measured(case.name(), async |bar| case.measure(plan, bar).await).await);
     }
     results
 }
 
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, build) = match arguments.handler {
-        Some(path) => (path, "given"),
-        None if arguments.debug => (stage::build(&Build::default())?, "debug"),
-        None => (stage::build(&Build { release: true, target: None })?, "release"),
-    };
+    let (handler, build) = arguments.frame.handler()?;
     let plan = if arguments.quick {
         Plan::quick(handler)
     } else {
@@ -202,17 +184,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
     let cases = measure(&plan, &cases).await;
     let results = Results { bench: "locks", handler: build, quick, cases };
-    let json = arguments.json.unwrap_or_else(|| stage::workspace().join("target").join("bench").join("locks.json"));
-    report::write_json(&results, &json)?;
-    let mut said = format!("\n{}\n\nas JSON: {}", report::table(&results), stage::shown(&json));
-    if quick {
-        said.push_str("\nTimes, keys or seeds were cut short: this finds what is broken and proves nothing.");
-    }
-    if json == Path::new(report::STDOUT) {
-        eprintln!("{said}");
-    } else {
-        println!("{said}");
-    }
+    let cut_short = "Times, keys or seeds were cut short: this finds what is broken and proves nothing.";
+    report::publish(&results, arguments.frame.json, if quick { cut_short } else { "" })?;
     Ok(results.held())
 }
 

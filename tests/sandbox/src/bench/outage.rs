@@ -13,10 +13,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::time::Instant;
+use indicatif::ProgressBar;
 
-use super::{Bound, CaseResult, Measurement, Results, number, report};
-use crate::stage::{self, Build};
+use super::{Bound, CaseResult, Frame, Measurement, Results, measured, number, report};
 use trial::{Policy, Trial};
 
 /// What is scaled.
@@ -90,15 +89,8 @@ pub struct Arguments {
     /// How many messages wait.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     messages: u32,
-    /// Builds the handler without optimisation, instead of as it is deployed.
-    #[arg(long)]
-    debug: bool,
-    /// A handler that is built already, instead of building it.
-    #[arg(long, value_name = "PATH", conflicts_with = "debug")]
-    handler: Option<PathBuf>,
-    /// Where the results go as JSON, instead of target/bench/outage.json.
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    frame: Frame,
 }
 
 /// How outages are measured.
@@ -129,21 +121,21 @@ impl Plan {
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        let (begun, bar) = (Instant::now(), report::bar(case.name()));
-        let showing = async {
-            report::pass(&bar, plan.scaled(OUTAGE)).await;
-            std::future::pending::<Infallible>().await
-        };
-        let outcome = tokio::select! {
-            outcome = measure_one(plan, *case) => outcome,
-            never = showing => match never {},
-        };
-        bar.finish_and_clear();
-        let result = CaseResult::new(case.name(), begun.elapsed(), outcome);
-        report::ended(&result);
-        results.push(result);
+        results.push(measured(case.name(), async |bar| under_the_bar(plan, *case, bar).await).await);
     }
     results
+}
+
+/// The bar shows the outage; what comes after it takes as long as it takes.
+async fn under_the_bar(plan: &Plan, case: Case, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    let showing = async {
+        report::pass(bar, plan.scaled(OUTAGE)).await;
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        outcome = measure_one(plan, case) => outcome,
+        never = showing => match never {},
+    }
 }
 
 async fn measure_one(plan: &Plan, case: Case) -> anyhow::Result<Vec<Measurement>> {
@@ -165,15 +157,11 @@ async fn measure_one(plan: &Plan, case: Case) -> anyhow::Result<Vec<Measurement>
 
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, build) = match arguments.handler {
-        Some(path) => (path, "given"),
-        None if arguments.debug => (stage::build(&Build::default())?, "debug"),
-        None => (stage::build(&Build { release: true, target: None })?, "release"),
-    };
+    let (handler, build) = arguments.frame.handler()?;
     let messages = usize::try_from(arguments.messages).context("too many messages")?;
     let plan = Plan { handler, factor: arguments.factor, messages };
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
-    println!(
+    eprintln!(
         "{messages} messages, outages of {} min scaled 1:{} to {:.0} s.",
         OUTAGE.as_secs() / 60,
         plan.factor,
@@ -181,10 +169,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     );
     let cases = measure(&plan, &cases).await;
     let results = Results { bench: "outage", handler: build, quick: plan.factor > 1, cases };
-    let json = arguments.json.unwrap_or_else(|| stage::workspace().join("target").join("bench").join("outage.json"));
-    report::write_json(&results, &json)?;
-    println!("\n{}\n\nas JSON: {}", report::table(&results), stage::shown(&json));
-    println!("Times were scaled 1:{}; the time after the outage's end is as it was measured.", plan.factor);
+    let scale = format!("Times were scaled 1:{}; the time after the outage's end is as it was measured.", plan.factor);
+    report::publish(&results, arguments.frame.json, &scale)?;
     Ok(results.held())
 }
 

@@ -14,6 +14,12 @@ use crate::net::http_client;
 use crate::storage::Storage;
 use crate::world::{Backing, World};
 
+/// Where calls go.
+const CALLS: &str = "/api/records";
+
+/// Where messages of the queue go.
+const MESSAGES: &str = "/SyncQueue";
+
 /// A running handler and a client for it.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -48,7 +54,7 @@ impl Process {
     /// Starts a handler with the world's settings and `settings` over them.
     pub(super) async fn start(world: &World, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let host = world.host(name, settings).await?;
-        let url = format!("http://127.0.0.1:{}/api/records", host.port_of_handler());
+        let url = format!("http://127.0.0.1:{}", host.port_of_handler());
         Ok(Self { name: name.to_owned(), host, http: http_client(), url })
     }
 
@@ -59,7 +65,7 @@ impl Process {
 
     /// Writes one row of `contacts` and waits for the answer.
     pub(super) async fn write(&self, key: &str) -> anyhow::Result<Answer> {
-        let (status, text) = self.post(record(key, &self.name).to_string()).await?;
+        let (status, text) = self.post(CALLS, record(key, &self.name).to_string()).await?;
         let body: Value = serde_json::from_str(&text).with_context(|| format!("the answer {status} is no JSON"))?;
         Ok(Answer { status, reason: body["reason"].as_str().unwrap_or_default().to_owned() })
     }
@@ -74,15 +80,23 @@ impl Process {
     /// Writes an array of rows in one call; all of them have to be applied.
     pub(super) async fn apply_all(&self, keys: &[String]) -> anyhow::Result<()> {
         let records: Vec<Value> = keys.iter().map(|key| record(key, &self.name)).collect();
-        let (status, text) = self.post(Value::Array(records).to_string()).await?;
+        let (status, text) = self.post(CALLS, Value::Array(records).to_string()).await?;
         let batch: Batch = serde_json::from_str(&text).with_context(|| format!("the answer {status} is no result"))?;
         let applied = batch.summary.applied;
         ensure!(applied == keys.len(), "only {applied} of {} records were applied ({status})", keys.len());
         Ok(())
     }
 
-    async fn post(&self, body: String) -> anyhow::Result<(u16, String)> {
-        let request = self.http.post(&self.url).header("content-type", "application/json").body(body);
+    /// Delivers one row of `contacts` as the message of a queue, which waits in place as long as it takes; it has to be done.
+    pub(super) async fn deliver(&self, key: &str) -> anyhow::Result<()> {
+        let (status, _) = self.post(MESSAGES, envelope(&record(key, &self.name)).to_string()).await?;
+        ensure!(status == 200, "the message for {key} would have gone back to the queue ({status})");
+        Ok(())
+    }
+
+    async fn post(&self, path: &str, body: String) -> anyhow::Result<(u16, String)> {
+        let request =
+            self.http.post(format!("{}{path}", self.url)).header("content-type", "application/json").body(body);
         let response = request.send().await.with_context(|| format!("calling {}", self.name))?;
         let status = response.status().as_u16();
         let text = response.text().await.with_context(|| format!("reading the answer of {}", self.name))?;
@@ -113,6 +127,12 @@ pub(super) fn store(world: &World) -> anyhow::Result<&Storage> {
 
 fn record(key: &str, writer: &str) -> Value {
     json!({ "table": "contacts", "key": { "employeeid": key }, "columns": { "firstname": "Ada", "jobtitle": writer } })
+}
+
+/// As much of the host's envelope as the handler reads; texts are JSON in JSON there.
+fn envelope(message: &Value) -> Value {
+    let text = Value::String(message.to_string()).to_string();
+    json!({ "Data": { "record": text }, "Metadata": { "DequeueCount": "1" } })
 }
 
 fn resident(status: &str) -> Option<u64> {

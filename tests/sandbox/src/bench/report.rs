@@ -3,7 +3,7 @@
 //! It refuses to compute: every figure comes with the measurement.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Bound, CaseResult, Measurement, Results};
+use crate::stage;
 
 /// How often a bar that shows time moves.
 const TICK: Duration = Duration::from_millis(250);
@@ -53,7 +54,7 @@ pub(super) fn ended(case: &CaseResult) {
 }
 
 /// The table of all cases.
-pub(super) fn table(results: &Results) -> Table {
+fn table(results: &Results) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
     table.set_header(["case", "measured", "value", "bound", ""]);
@@ -102,10 +103,24 @@ fn shown(value: f64) -> String {
 }
 
 /// The path that stands for the standard output.
-pub(super) const STDOUT: &str = "-";
+const STDOUT: &str = "-";
+
+/// Writes the results as JSON, to `target/bench` unless told where, and shows the table with a remark below it.
+pub(super) fn publish(results: &Results, json: Option<PathBuf>, remark: &str) -> anyhow::Result<()> {
+    let usual = || stage::workspace().join("target").join("bench").join(format!("{}.json", results.bench));
+    let json = json.unwrap_or_else(usual);
+    write_json(results, &json)?;
+    let said = format!("\n{}\n\nas JSON: {}\n{remark}", table(results), stage::shown(&json));
+    if json == Path::new(STDOUT) {
+        eprintln!("{}", said.trim_end());
+    } else {
+        println!("{}", said.trim_end());
+    }
+    Ok(())
+}
 
 /// Writes the results as JSON, creating the folder.
-pub(super) fn write_json(results: &Results, path: &Path) -> anyhow::Result<()> {
+fn write_json(results: &Results, path: &Path) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(results).context("writing the results as JSON")?;
     if path == Path::new(STDOUT) {
         println!("{text}");

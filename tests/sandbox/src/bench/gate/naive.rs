@@ -1,0 +1,27 @@
+//! The client that does not adapt: every message for itself, as the retry loop of an SDK treats it.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::Client;
+use serde_json::json;
+use tokio::time::sleep;
+
+/// Upserts one row over and over; what is refused is sent again after the time that the refusal names.
+pub(super) async fn keep_writing(http: &Client, url: String) -> anyhow::Result<Infallible> {
+    let body = json!({ "firstname": "Ada" }).to_string();
+    loop {
+        let request = http.patch(&url).bearer_auth("naive").header(CONTENT_TYPE, "application/json").body(body.clone());
+        let response = request.send().await.context("calling the Dataverse stand-in")?;
+        let status = response.status();
+        if status != StatusCode::TOO_MANY_REQUESTS {
+            ensure!(status.is_success(), "the naive client was answered {status}");
+            continue;
+        }
+        let named = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        sleep(Duration::from_secs(named.context("a 429 names no time to wait")?)).await;
+    }
+}

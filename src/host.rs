@@ -21,6 +21,15 @@ use time::format_description::well_known::Rfc3339;
 use crate::outcome::{Disposition, Outcome, Reason, ServiceAnswer};
 use crate::record::{Members, Value};
 
+/// The function that reads the queue; its folder, and the path that the host calls.
+pub const QUEUE_FUNCTION: &str = "SyncQueue";
+
+/// The function that takes HTTP calls.
+pub const HTTP_FUNCTION: &str = "SyncHttp";
+
+/// The path of a forwarded HTTP call: the route prefix of host.json and the route of function.json.
+pub const HTTP_ROUTE: &str = "/api/records";
+
 /// The binding that holds the queue message, as in `functions/SyncQueue/function.json`.
 pub const RECORD_BINDING: &str = "record";
 

@@ -25,6 +25,7 @@
 //! - [`server`]: routes, tracked tasks, drain.
 //! - [`config`], [`identity`], [`connection`], [`telemetry`]: what `main` puts together.
 //! - [`letters`]: `handler dead-letters`, for the operator; the serving path knows nothing of it.
+//! - [`doctor`]: `handler doctor`, which checks that all of it fits together.
 //!
 //! A module uses only what stands above it in this list. Facts flow up, and the verdict is made once, in [`classify`].
 
@@ -32,6 +33,7 @@ pub mod classify;
 pub mod config;
 pub mod connection;
 pub mod dataverse;
+pub mod doctor;
 pub mod gate;
 pub mod host;
 pub mod identity;

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use dataverse_sync::config::{Config, Problem};
 use dataverse_sync::connection::Connection;
 use dataverse_sync::dataverse::client::{self, Client};
+use dataverse_sync::doctor;
 use dataverse_sync::gate::Gate;
 use dataverse_sync::identity::Identity;
 use dataverse_sync::letters;
@@ -38,6 +39,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     DeadLetters(letters::arguments::Arguments),
+    Doctor(doctor::arguments::Arguments),
 }
 
 const SETTINGS: &str = "\
@@ -69,6 +71,7 @@ async fn main() -> ExitCode {
     match Arguments::parse().command {
         None => handle().await,
         Some(Command::DeadLetters(arguments)) => dead_letters(arguments).await,
+        Some(Command::Doctor(arguments)) => examine(&arguments).await,
     }
 }
 
@@ -184,6 +187,22 @@ fn most_deliveries() -> Option<u32> {
     let set = std::env::var("AzureFunctionsJobHost__extensions__queues__maxDequeueCount").ok();
     set.and_then(|count| count.trim().parse().ok())
         .or_else(|| std::fs::read_to_string("host.json").ok().as_deref().and_then(host::most_deliveries))
+}
+
+async fn examine(arguments: &doctor::arguments::Arguments) -> ExitCode {
+    // A filter that cannot be read is one of the findings.
+    if let Ok(filter) = telemetry::filter(&setting) {
+        telemetry::start_on_stderr(filter);
+    }
+    install_tls();
+    match doctor::command::run(arguments, &setting).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: the output cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// SIGTERM, or Ctrl-C. The Functions host in Azure sends neither, it kills.

@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
-use crate::host::{Answer, Invocation};
+use crate::host::{Answer, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
 use crate::outcome::{Disposition, Outcome, Reason};
 use crate::record::{self, decode};
 use crate::sync::{Delivery, Sync};
@@ -112,8 +112,8 @@ async fn out_of_time(stopping: oneshot::Receiver<()>) {
 fn router(edge: Edge) -> Router {
     Router::new()
         .route("/", get(ready))
-        .route("/SyncQueue", post(sync_queue))
-        .route("/api/records", post(sync_http))
+        .route(&format!("/{QUEUE_FUNCTION}"), post(sync_queue))
+        .route(HTTP_ROUTE, post(sync_http))
         .method_not_allowed_fallback(|| async { respond::plain_problem(StatusCode::METHOD_NOT_ALLOWED) })
         .fallback(|| async { respond::plain_problem(StatusCode::NOT_FOUND) })
         .with_state(edge)

@@ -8,6 +8,7 @@ mod address;
 mod answer;
 mod definitions;
 mod metadata;
+pub mod survey;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,7 +35,8 @@ use definitions::Definitions;
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
 const WRITE_TIMEOUT: Duration = Duration::from_secs(130);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest wait for a token.
+pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
@@ -72,6 +74,11 @@ pub fn http() -> reqwest::Result<reqwest::Client> {
     })
 }
 
+/// What a token for `environment` is asked for.
+pub fn scope(environment: &Environment) -> String {
+    format!("{}/.default", environment.url.origin().ascii_serialization())
+}
+
 fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(10))
@@ -87,7 +94,7 @@ impl Client {
     pub fn new(environment: &Environment, identity: Arc<Identity>, http: reqwest::Client) -> Self {
         let mut root = environment.url.clone();
         root.set_path(&format!("/api/data/{}/", environment.api_version));
-        let scope = format!("{}/.default", environment.url.origin().ascii_serialization());
+        let scope = scope(environment);
         let mut headers = environment.headers.clone();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));

@@ -15,6 +15,7 @@ use sandbox::storage::{Effect, Fault, Op};
 use serde_json::json;
 use tokio::time::timeout;
 
+pub(crate) use scene::Told;
 use scene::{Scene, encoded, ours, record};
 
 /// Three kinds of ours, one of the host's, one that is no text.

@@ -10,6 +10,7 @@ mod contract;
 mod crash;
 mod credentials;
 mod dead_letters;
+mod doctor;
 mod fuzz;
 mod http;
 mod locks;

@@ -46,7 +46,7 @@ async fn help_explains_itself_and_version_is_the_packages() {
 }
 
 /// An address of this machine at which nobody listens.
-async fn nobody() -> String {
+pub(crate) async fn nobody() -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     format!("http://{}", listener.local_addr().expect("it is bound"))
 }

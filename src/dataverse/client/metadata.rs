@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::{Client, READ_TIMEOUT, answer};
 use crate::dataverse::definition::{Definition, Kind};
+use crate::dataverse::{Error, Fault};
 use crate::record::is_logical_name;
 
 /// Asks a read to say which table a lookup points at.
@@ -156,16 +157,30 @@ impl Client {
     }
 
     async fn list<T: DeserializeOwned>(&self, path: &str, query: &str) -> Option<Vec<T>> {
+        self.whole_list(path, query).await.ok()
+    }
+
+    /// A list, and why it cannot be had where it cannot.
+    pub(super) async fn whole_list<T: DeserializeOwned>(&self, path: &str, query: &str) -> Result<Vec<T>, Error> {
+        let page: Page<T> = self.look_at(path, Some(query)).await?;
+        // Half a list would make a lookup with two targets look like one with a single one.
+        if page.next.is_some() {
+            return Err(Fault::NoAnswer { sent: false, problem: "the list that came back is not all of it" }.into());
+        }
+        Ok(page.value)
+    }
+
+    /// What a GET of something that is no row gives.
+    pub(super) async fn look_at<T: DeserializeOwned>(&self, path: &str, query: Option<&str>) -> Result<T, Error> {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path()));
-        url.set_query(Some(query));
-        let response = self.send(self.http.get(url).timeout(READ_TIMEOUT)).await.ok()?;
+        url.set_query(query);
+        let response = self.send(self.http.get(url).timeout(READ_TIMEOUT)).await?;
         if !response.status().is_success() {
-            return None;
+            return Err(answer::refusal(response).await.into());
         }
-        let page: Page<T> = answer::json(response).await?;
-        // Half a list would make a lookup with two targets look like one with a single one.
-        page.next.is_none().then_some(page.value)
+        let answer = answer::json(response).await;
+        answer.ok_or_else(|| Fault::NoAnswer { sent: false, problem: "the answer is not understood" }.into())
     }
 }
 

@@ -23,10 +23,10 @@ pub(super) struct Scene {
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
-pub(super) struct Told {
-    pub(super) code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Told {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl From<Output> for Told {
@@ -38,7 +38,7 @@ impl From<Output> for Told {
 
 impl Told {
     /// The one object on stdout.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }

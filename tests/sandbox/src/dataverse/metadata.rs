@@ -175,18 +175,21 @@ fn definition(table: &Table) -> Item {
     Item::new(ENTITY.name, &[&table.logical_name], properties)
 }
 
+/// `Pending` comes before, and `Failed` after, where two rows have the same values.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/entitykeyindexstatus>
 fn keys(table: &Table) -> Vec<Item> {
-    let keys = table.uniques.iter().filter(|unique| unique.is_key);
-    let item = |key: &super::table::Unique| {
-        let columns: Vec<_> = key.columns.iter().map(|name| logical_name(name)).collect();
+    let finished = table.uniques.iter().filter(|unique| unique.is_key).map(|unique| (&unique.columns, "Active"));
+    let unfinished = table.unfinished.iter().map(|columns| (columns, "InProgress"));
+    let item = |(columns, status): (&Vec<String>, &str)| {
+        let columns: Vec<_> = columns.iter().map(|name| logical_name(name)).collect();
         let properties = json!({
             "EntityLogicalName": table.logical_name,
             "KeyAttributes": columns,
-            "EntityKeyIndexStatus": "Active",
+            "EntityKeyIndexStatus": status,
         });
         Item::new(KEY.name, &[&table.logical_name, &columns.join(",")], properties)
     };
-    keys.map(item).collect()
+    finished.chain(unfinished).map(item).collect()
 }
 
 fn relationships(store: &Store, table: &Table) -> Vec<Item> {

@@ -94,6 +94,8 @@ pub struct Table {
     pub(super) columns: BTreeMap<String, Kind>,
     pub(super) lookups: Vec<Lookup>,
     pub(super) uniques: Vec<Unique>,
+    /// The columns of keys whose index is still being built.
+    pub(super) unfinished: Vec<Vec<String>>,
     pub(super) optimistic: bool,
 }
 
@@ -107,6 +109,7 @@ impl Table {
             columns: BTreeMap::from([(primary_key.to_owned(), Kind::Guid)]),
             lookups: Vec::new(),
             uniques: Vec::new(),
+            unfinished: Vec::new(),
             optimistic: false,
         }
     }
@@ -139,6 +142,14 @@ impl Table {
         self.unique_over(columns, true)
     }
 
+    /// Adds an alternate key whose index is still being built: it is listed, and until it is Active rows are neither found by
+    /// it nor kept apart.
+    #[must_use]
+    pub fn key_in_progress(mut self, columns: &[&str]) -> Self {
+        self.unfinished.push(self.existing(columns));
+        self
+    }
+
     /// Adds a unique constraint that is no key.
     #[must_use]
     pub fn unique(self, columns: &[&str]) -> Self {
@@ -167,9 +178,13 @@ impl Table {
     }
 
     fn unique_over(mut self, columns: &[&str], is_key: bool) -> Self {
+        self.uniques.push(Unique { columns: self.existing(columns), is_key });
+        self
+    }
+
+    fn existing(&self, columns: &[&str]) -> Vec<String> {
         let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
         assert!(columns.iter().all(|name| self.columns.contains_key(name)), "{columns:?} are not all columns");
-        self.uniques.push(Unique { columns, is_key });
-        self
+        columns
     }
 }

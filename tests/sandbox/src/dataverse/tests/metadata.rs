@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Bench, EMPLOYEE};
+use crate::dataverse::Table;
 
 const CONTACT: &str = "EntityDefinitions(LogicalName='contact')";
 const LOOKUP_TABLES: (&str, &str) =
@@ -92,6 +93,21 @@ async fn keys_and_relationships_are_listed_with_what_they_refer_to() {
         })
     };
     assert_eq!(lookups, [lookup("account"), lookup("contact")]);
+}
+
+#[tokio::test]
+async fn a_key_whose_index_is_still_being_built_is_listed_and_no_row_is_found_by_it() {
+    let bench = Bench::quick().await;
+    let columns = Table::new("contacts", "contact", "contactid").text("employeeid", 50).text("nickname", 50);
+    bench.dataverse.define(columns.key(&["employeeid"]).key_in_progress(&["nickname"]));
+    let status = |name: &str, status: &str| json!({ "KeyAttributes": [name], "EntityKeyIndexStatus": status });
+    let keys = list(&bench, &format!("{CONTACT}/Keys?$select=KeyAttributes,EntityKeyIndexStatus")).await;
+    assert_eq!(keys, [status("employeeid", "Active"), status("nickname", "InProgress")]);
+    for employee in ["E1", "E2"] {
+        let path = format!("contacts(employeeid='{employee}')");
+        assert_eq!(bench.patch(&path, &json!({ "nickname": "Ada" })).await.status, 204, "they are not kept apart");
+    }
+    assert_eq!(bench.get("contacts(nickname='Ada')").await.status, 400);
 }
 
 #[tokio::test]

@@ -1,0 +1,124 @@
+//! `handler doctor`: the real executable in the sandbox's world, with the staged app as its folder. All is well there; then
+//! one thing after the other is broken, and it is that one which is named.
+
+mod broken;
+mod patient;
+mod secrets;
+
+use sandbox::world::{QUEUE, World};
+use serde_json::Value;
+
+use patient::Patient;
+
+const WITHOUT_A_TABLE: [&str; 18] = [
+    "settings",
+    "host_json",
+    "retry_block",
+    "redelivery",
+    "message_encoding",
+    "forwarding",
+    "concurrency",
+    "time_limit",
+    "queue_function",
+    "http_function",
+    "function_folders",
+    "executable",
+    "architecture",
+    "glibc",
+    "token",
+    "who_am_i",
+    "lock_storage",
+    "queue",
+];
+
+/// A setting: the column that keeps versions in the sandbox's tables.
+const VERSION_COLUMN: (&str, &str) = ("SYNC_VERSION_COLUMN", "new_sourceversion");
+
+const TABLE: [&str; 4] = ["--table", "contacts", "--key", "employeeid"];
+
+fn checks(report: &Value) -> Vec<String> {
+    let findings = report["findings"].as_array().expect("findings");
+    findings.iter().map(|finding| finding["check"].as_str().expect("a name").to_owned()).collect()
+}
+
+fn found<'a>(report: &'a Value, check: &str) -> &'a str {
+    let mut findings = report["findings"].as_array().expect("findings").iter();
+    let finding = findings.find(|finding| finding["check"] == check);
+    finding.and_then(|finding| finding["found"].as_str()).expect("it was checked")
+}
+
+async fn healthy() -> (World, Patient) {
+    let world = crate::world().await;
+    let patient = Patient::of(&world);
+    (world, patient)
+}
+
+#[tokio::test]
+async fn in_a_world_where_all_is_well_it_says_so_and_exits_with_0() {
+    let (world, patient) = healthy().await;
+    let told = patient.run(&["--json"], &[]).await;
+    let report = told.json();
+    assert_eq!((told.code, &report["wrong"], &report["notTried"]), (Some(0), &0.into(), &0.into()), "{told:?}");
+    assert_eq!(checks(&report), [&WITHOUT_A_TABLE[..], &["poison_queue"]].concat());
+    assert_eq!(report["good"], 19);
+    let token = found(&report, "token");
+    assert!(
+        token.starts_with("system_assigned_managed_identity: appid 22222222-2222-4222-8222-222222222222"),
+        "{token}"
+    );
+    assert!(token.ends_with(&format!("tid {}", world.identity.tokens().tenant())), "{token}");
+
+    let words = patient.run(&[], &[]).await;
+    assert_eq!(words.code, Some(0), "{words:?}");
+    assert_eq!(words.stdout.lines().filter(|line| line.starts_with('✓')).count(), 19, "{}", words.stdout);
+    assert!(words.stdout.ends_with("\n19 good, 0 wrong, 0 not tried\n"), "{}", words.stdout);
+    assert_eq!(words.stderr, "");
+}
+
+#[tokio::test]
+async fn with_a_table_it_looks_at_its_key_its_version_column_and_its_rows() {
+    let (_world, patient) = healthy().await;
+    let told = patient.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let report = told.json();
+    let table = ["table", "alternate_key", "version_column", "read"];
+    assert_eq!(checks(&report)[16..20], table);
+    assert_eq!(found(&report, "alternate_key"), "employeeid, its index is Active");
+    assert_eq!(found(&report, "version_column"), "new_sourceversion is BigInt");
+    let orders = ["--json", "--table", "new_orders", "--key", "new_reference,_new_accountid_value"];
+    let told = patient.run(&orders, &[]).await;
+    assert_eq!(told.code, Some(0), "a lookup in a key, in any order: {told:?}");
+    assert!(!checks(&told.json()).contains(&"version_column".to_owned()), "none is set");
+}
+
+#[tokio::test]
+async fn it_changes_nothing_but_a_lock_of_its_own_which_it_gives_back() {
+    let (world, patient) = healthy().await;
+    world.put("a message").await.expect("the queue takes it");
+    let told = patient.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(found(&told.json(), "queue").ends_with(": about 1 messages"), "{told:?}");
+    assert_eq!(world.dataverse.journal().len(), 0, "nothing is written");
+    let storage = world.storage.embedded().expect("this world is on the embedded storage");
+    assert!(storage.messages(QUEUE).iter().all(|message| message.dequeued == 0), "no message was received");
+    assert!(storage.blob("sync-locks", "doctor-probe").is_some() && storage.leases().is_empty(), "it was given back");
+    assert_eq!(patient.run(&[], &[]).await.code, Some(0), "once more, when container and blob are there");
+}
+
+#[tokio::test]
+async fn another_folder_can_be_named_and_wrong_arguments_exit_with_2() {
+    let (world, patient) = healthy().await;
+    let folder = crate::trust::Folder::new();
+    let app = world.app().to_str().expect("its name is text");
+    let told = patient.run_in(&folder.path(""), &["--app", app], &[]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let told = patient.run_in(&folder.path(""), &["--json"], &[]).await;
+    assert_eq!(told.code, Some(1));
+    let report = told.json();
+    assert!(found(&report, "host_json").starts_with("host.json is not in"), "{told:?}");
+    assert_eq!(found(&report, "executable"), "not tried, because of host_json");
+    for arguments in [&["--key", "employeeid"][..], &["--table", "a b"], &["now"]] {
+        let told = patient.run(arguments, &[]).await;
+        assert_eq!((told.code, told.stdout.as_str()), (Some(2), ""), "{told:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! A world to be examined: its settings, and its app's files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use sandbox::world::World;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::dead_letters::Told;
+
+/// What is needed to run the doctor.
+pub(super) struct Patient {
+    settings: BTreeMap<String, String>,
+    app: PathBuf,
+}
+
+impl Patient {
+    pub(super) fn of(world: &World) -> Self {
+        Self { settings: world.settings.clone(), app: world.app().to_owned() }
+    }
+
+    /// Runs it in the app's folder, with the world's settings and these over them; an empty one counts as not set.
+    pub(super) async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Told {
+        let app = self.app.to_str().expect("the temporary folder's name is text").to_owned();
+        self.run_in(&app, arguments, settings).await
+    }
+
+    pub(super) async fn run_in(&self, folder: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Told {
+        let mut command = Command::new(crate::handler());
+        command.arg("doctor").args(arguments).current_dir(folder);
+        command.env_clear().envs(&self.settings).envs(settings.iter().copied());
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command.output().await.expect("the handler can be started").into()
+    }
+
+    /// The checks that are wrong, each with what was found, when it is run so. It exits with 1.
+    pub(super) async fn wrong(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Vec<(String, String)> {
+        let told = self.run(&[&["--json"], arguments].concat(), settings).await;
+        assert_eq!(told.code, Some(1), "{told:?}");
+        let report = told.json();
+        let findings = report["findings"].as_array().expect("findings");
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let wrong = findings.iter().filter(|finding| finding["verdict"] == "wrong");
+        let wrong = wrong.map(|finding| {
+            assert!(finding["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{finding}");
+            (text(&finding["check"]), text(&finding["found"]))
+        });
+        wrong.collect()
+    }
+
+    /// Where a file of the app is.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.app.join(name)
+    }
+
+    /// Changes a JSON file of the app, and gives what it was.
+    pub(super) fn edit(&self, name: &str, pointer: &str, value: Value) -> Restored {
+        let path = self.path(name);
+        let was = fs::read(&path).expect("it is there");
+        let mut file: Value = serde_json::from_slice(&was).expect("it is JSON");
+        let (parent, last) = pointer.rsplit_once('/').expect("a pointer");
+        file.pointer_mut(parent).expect("it is in the file")[last] = value;
+        fs::write(&path, file.to_string()).expect("writable");
+        Restored { path, was }
+    }
+}
+
+/// Puts a file back when it is dropped.
+pub(super) struct Restored {
+    path: PathBuf,
+    was: Vec<u8>,
+}
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        fs::write(&self.path, &self.was).expect("writable");
+    }
+}
+
+/// Sets the bits of a file.
+pub(super) fn permit(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+}

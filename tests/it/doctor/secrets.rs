@@ -1,0 +1,68 @@
+//! No secret is in anything that the doctor prints, whether things work or not.
+
+use sandbox::dataverse::{Effect, Fault, Status};
+
+use super::patient::Patient;
+use super::{TABLE, healthy};
+use crate::dead_letters::Told;
+
+const CANARY: &str = "canary";
+
+/// How every JWT begins: `{"` in base64.
+const TOKEN: &str = "eyJ";
+
+async fn run(patient: &Patient, settings: &[(&str, &str)]) -> Told {
+    let told = patient.run(&TABLE, &[settings, &[("RUST_LOG", "debug")]].concat()).await;
+    assert!(!told.stdout.is_empty());
+    told
+}
+
+fn none_of(told: &Told, secrets: &[&str]) {
+    for secret in secrets {
+        assert!(
+            !secret.is_empty() && !told.stdout.contains(secret) && !told.stderr.contains(secret),
+            "{secret}: {told:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn when_all_is_well_neither_token_nor_key_is_printed() {
+    let (world, patient) = healthy().await;
+    let key = world.settings["AzureWebJobsStorage"].split("AccountKey=").nth(1).and_then(|rest| rest.split(';').next());
+    let key = key.expect("the connection string has a key");
+    let told = run(&patient, &[]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(world.identity.tokens_issued() > 0);
+    none_of(&told, &[TOKEN, key, world.identity.header()]);
+}
+
+#[tokio::test]
+async fn when_something_is_refused_it_is_not_printed_either() {
+    let (world, patient) = healthy().await;
+    let with_signature = format!(
+        "BlobEndpoint=http://127.0.0.1:1/a;QueueEndpoint=http://127.0.0.1:1/a;SharedAccessSignature=sv=2021&sig={CANARY}"
+    );
+    let wrong_key = world.settings["AzureWebJobsStorage"].replace("AccountKey=", "AccountKey=Y2FuYXJ5");
+    for settings in [
+        &[("AzureWebJobsStorage", &*with_signature)][..],
+        &[("AzureWebJobsStorage", &*wrong_key)],
+        &[("AZURE_CLIENT_SECRET", CANARY)],
+        &[("SYNC_HEADERS", r#"{"x-key":"canary"}"#), ("DATAVERSE_URL", "")],
+        &[("DATAVERSE_URL", "http://me:canary@127.0.0.1:1")],
+        &[("IDENTITY_HEADER", CANARY)],
+    ] {
+        let told = run(&patient, settings).await;
+        assert_eq!(told.code, Some(1), "{told:?}");
+        none_of(&told, &[CANARY, "Y2FuYXJ5", TOKEN, world.identity.header()]);
+    }
+}
+
+#[tokio::test]
+async fn what_others_say_is_printed_so_that_no_terminal_obeys_it() {
+    let (world, patient) = healthy().await;
+    let status = Status::new(500, "", "\u{1b}[2Jgone");
+    world.dataverse.fault(Fault::new(Effect::Status(status)).set("WhoAmI").until_cleared());
+    let told = patient.run(&[], &[]).await;
+    assert!(told.stdout.contains("\\u001b[2Jgone") && !told.stdout.contains('\u{1b}'), "{told:?}");
+}

@@ -32,10 +32,13 @@ impl App {
     pub fn check(&self, lookup: &dyn Fn(&str) -> Option<String>, config: Option<&Config>) -> (Vec<Finding>, Queues) {
         let host = self.text("host.json").and_then(|text| HostJson::read(&text, lookup));
         let mut findings = about_host(host.as_ref(), config);
-        let (queue, queues) = self.queue_function();
+        let (queue, queues) = self.queue_function(lookup);
         findings.push(Finding::of(Check::QueueFunction, queue));
         let prefix = host.as_ref().map_or_else(|_| "api".to_owned(), HostJson::route_prefix);
-        let http = self.function(HTTP_FUNCTION).and_then(|function| functions::http(&function, &prefix));
+        let http = self.function(HTTP_FUNCTION).and_then(|function| {
+            functions::enabled(HTTP_FUNCTION, &function, lookup)?;
+            functions::http(&function, &prefix)
+        });
         findings.push(Finding::of(Check::HttpFunction, http));
         findings.push(Finding::of(Check::FunctionFolders, self.folders()));
         match host {
@@ -59,11 +62,13 @@ impl App {
         function.map_err(|problem| mend(format!("{file} {problem}"), STAGE))
     }
 
-    fn queue_function(&self) -> (Judged, Queues) {
-        match self.function(QUEUE_FUNCTION) {
-            Ok(function) => functions::queue(&function),
-            Err(missing) => (Err(missing), Queues::default()),
-        }
+    fn queue_function(&self, lookup: &dyn Fn(&str) -> Option<String>) -> (Judged, Queues) {
+        let function = match self.function(QUEUE_FUNCTION) {
+            Ok(function) => function,
+            Err(missing) => return (Err(missing), Queues::default()),
+        };
+        let (judged, queues) = functions::queue(&function);
+        (functions::enabled(QUEUE_FUNCTION, &function, lookup).and(judged), queues)
     }
 
     /// Functions lie one level deep, and the code knows them all.

@@ -35,7 +35,8 @@ pub(super) async fn token(identity: &Identity, credential: &str, environment: &E
         Ok(Err(error)) => (identity::is_refusal(&error), identity::problem(&error)),
         Err(_) => (false, "no answer in time".to_owned()),
     };
-    let found = format!("{credential}: {problem}");
+    // The SDK's list of what it tried begins on the next line.
+    let found = format!("{credential}: {}", problem.trim_end_matches(':'));
     let remedy = if refused { remedy_of(credential) } else { "see whether Entra ID can be reached from here" };
     Finding::wrong(Check::Token, found, remedy)
 }

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::host_json::{Judged, mend, no_retry};
+use crate::config::meant;
 use crate::host::{DEAD_LETTER_BINDING, HTTP_FUNCTION, HTTP_ROUTE, QUEUE_FUNCTION, RECORD_BINDING};
 
 /// What the host adds to a queue's name for what it gives up on.
@@ -58,14 +59,8 @@ pub fn queue(function: &Value) -> (Judged, Queues) {
         records: text(trigger, "queueName"),
         poison: text(letters, "queueName"),
     };
-    (
-        queue_names(&file, trigger, letters, &queues).map_err(|found| (found, remedy())).and_then(|told| {
-            no_retry(&file, function)?;
-            enabled(&file, function)?;
-            Ok(told)
-        }),
-        queues,
-    )
+    let told = queue_names(&file, trigger, letters, &queues).map_err(|found| (found, remedy()));
+    (no_retry(&file, function).and(told), queues)
 }
 
 fn queue_names(file: &str, trigger: &Value, letters: &Value, queues: &Queues) -> Result<String, String> {
@@ -108,7 +103,6 @@ pub fn http(function: &Value, route_prefix: &str) -> Judged {
         ));
     }
     no_retry(&file, function)?;
-    enabled(&file, function)?;
     let level = trigger["authLevel"].as_str().unwrap_or("function");
     Ok(format!("POST {HTTP_ROUTE}, authLevel {level}"))
 }
@@ -117,11 +111,19 @@ fn is_post(method: &str) -> bool {
     method.eq_ignore_ascii_case("post")
 }
 
-fn enabled(file: &str, function: &Value) -> Judged {
-    match &function["disabled"] {
-        Value::Bool(true) => Err(mend(format!("{file} disables its function"), "remove \"disabled\"")),
-        _ => Ok(String::new()),
+/// Whether the host would run the function `name`, which a setting or its file can forbid. Linux shows the dots of a setting's name
+/// as underscores.
+/// <https://learn.microsoft.com/azure/azure-functions/disable-function>
+pub fn enabled(name: &str, function: &Value, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), (String, String)> {
+    let is_set = |variable: &String| meant(lookup, variable).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let mut settings = [".", "_", "__"].map(|mark| format!("AzureWebJobs{mark}{name}{mark}Disabled")).into_iter();
+    if let Some(setting) = settings.find(is_set) {
+        return Err(mend(format!("{name} is disabled by the setting {setting}"), "enable it, when it is meant to run"));
     }
+    if function["disabled"] == true {
+        return Err(mend(format!("{name}/function.json disables it"), "remove \"disabled\", when it is meant to run"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -178,13 +180,28 @@ mod tests {
             ("/bindings/1/queueName", json!("letters"), "sync-records-poison"),
             ("/bindings/1/connection", json!("Other"), "poison"),
             ("/retry", json!({}), "retry block"),
-            ("/disabled", json!(true), "disables"),
         ] {
             let (judged, _) = queue(&with(queue_function(), path, value));
             let (found, remedy) = judged.expect_err(path);
             assert!(found.contains(word) && !remedy.is_empty(), "{path}: {found}");
         }
         assert!(queue(&json!({})).0.is_err());
+    }
+
+    #[test]
+    fn a_function_that_is_disabled_is_named_whichever_way() {
+        let with_setting = |name: &str, value: &str| {
+            let lookup = |asked: &str| (asked == name).then(|| value.to_owned());
+            enabled("SyncQueue", &queue_function(), &lookup)
+        };
+        for name in ["AzureWebJobs.SyncQueue.Disabled", "AzureWebJobs_SyncQueue_Disabled"] {
+            let (found, _) = with_setting(name, "True").expect_err(name);
+            assert!(found.contains(name), "{found}");
+            assert_eq!(with_setting(name, "false"), Ok(()));
+        }
+        assert_eq!(with_setting("AzureWebJobs.SyncHttp.Disabled", "true"), Ok(()));
+        let disabled = with(queue_function(), "/disabled", true.into());
+        assert!(enabled("SyncQueue", &disabled, &|_| None).is_err());
     }
 
     #[test]
@@ -196,7 +213,6 @@ mod tests {
             ("/bindings/1/type", json!("queue"), "http out"),
             ("/bindings", json!([]), "http out"),
             ("/retry", json!({}), "retry block"),
-            ("/disabled", json!(true), "disables"),
         ] {
             let (found, remedy) = http(&with(http_function(), path, value), "api").expect_err(path);
             assert!(found.contains(word) && !remedy.is_empty(), "{path}: {found}");

@@ -69,7 +69,7 @@ async fn look(desk: &Desk, check: Check, name: &str) -> Finding {
                         .to_owned()
                 }
                 Error::Unreachable { .. } => {
-                    "see whether the account's name is right, and its firewall lets this app in".to_owned()
+                    "see whether the account's name is right, and its firewall lets this app in (on your machine: whether Azurite runs)".to_owned()
                 }
                 Error::Token { .. } => "see whether this identity may have tokens for storage".to_owned(),
                 Error::Service { .. } => "see whether the queue's name is right and the account has queues".to_owned(),

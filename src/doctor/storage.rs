@@ -61,7 +61,9 @@ fn remedy(error: &Error, access: &str) -> &'static str {
         (Error::Refused { .. }, _) => {
             "see whether the key in the connection string is still the account's, and keys are allowed there"
         }
-        (Error::Unreachable { .. }, _) => "see whether the account's name is right, and its firewall lets this app in",
+        (Error::Unreachable { .. }, _) => {
+            "see whether the account's name is right, and its firewall lets this app in (on your machine: whether Azurite runs)"
+        }
         (Error::Token { .. }, _) => {
             "see whether this identity may have tokens for storage (its blob service is asked for one of its own)"
         }

@@ -59,6 +59,8 @@ async fn functions_that_the_code_does_not_know_or_the_host_does_not_find() {
         let _was = patient.edit(queue, pointer, value);
         only(&patient.wrong(&[], &[]).await, "queue_function", word);
     }
+    let off = [("AzureWebJobs.SyncHttp.Disabled", "true")];
+    only(&patient.wrong(&[], &off).await, "http_function", "disabled by the setting AzureWebJobs.SyncHttp.Disabled");
     fs::create_dir_all(patient.path("functions/SyncQueue")).expect("writable");
     fs::copy(patient.path(queue), patient.path("functions").join(queue)).expect("writable");
     only(&patient.wrong(&[], &[]).await, "function_folders", "functions/SyncQueue lies two levels deep");

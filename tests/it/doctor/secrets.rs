@@ -12,7 +12,7 @@ const CANARY: &str = "canary";
 const TOKEN: &str = "eyJ";
 
 async fn run(patient: &Patient, settings: &[(&str, &str)]) -> Told {
-    let told = patient.run(&TABLE, &[settings, &[("RUST_LOG", "debug")]].concat()).await;
+    let told = patient.run(&TABLE, &[settings, &[("RUST_LOG", "trace")]].concat()).await;
     assert!(!told.stdout.is_empty());
     told
 }
@@ -34,6 +34,7 @@ async fn when_all_is_well_neither_token_nor_key_is_printed() {
     let told = run(&patient, &[]).await;
     assert_eq!(told.code, Some(0), "{told:?}");
     assert!(world.identity.tokens_issued() > 0);
+    assert!(told.stderr.contains("TRACE"), "or the log hides nothing: {told:?}");
     none_of(&told, &[TOKEN, key, world.identity.header()]);
 }
 

@@ -12,9 +12,14 @@ mod round;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::dataverse;
 use crate::world::{Options as WorldOptions, StorageKind, World};
 use report::Report;
 use round::{Policy, Round};
+
+/// What this environment recommends: as many requests at once as it allows. The more are under way, the more of them race, and
+/// that is what the story is about; in an environment that recommends few the handler's gate lets few race.
+const PARALLELISM: u32 = 52;
 
 /// How the story is told.
 #[derive(Debug, Clone)]
@@ -35,7 +40,9 @@ pub async fn tell(options: Options) -> anyhow::Result<bool> {
         "dataverse-sync, tried on this machine: real handler processes, real sockets, and stand-ins for Dataverse,",
     );
     report.line("Entra ID, storage and the Functions host that behave as the services are documented to.");
-    let world_options = WorldOptions { handler: options.handler, storage: options.storage, ..WorldOptions::default() };
+    let dataverse = dataverse::Options { dop_hint: PARALLELISM, ..dataverse::Options::default() };
+    let world_options =
+        WorldOptions { handler: options.handler, storage: options.storage, dataverse, ..WorldOptions::default() };
     let world = World::start(world_options).await?;
 
     race::show(&world, &mut report).await?;

@@ -167,7 +167,8 @@ impl Sync {
                 Err(closed) => return End::given_up(last_met, closed),
             };
             let writer = Writer::new(self, record, delivered_before);
-            let Some(end) = self.pass(name, &mut permit, writer).await else { continue };
+            // On the heap for as long as it works: hundreds may wait before the gate, and they need no room for it.
+            let Some(end) = Box::pin(self.pass(name, &mut permit, writer)).await else { continue };
             match self.tell(permit, record, name, &end) {
                 News::Works | News::Nothing => return end,
                 News::TooMuch | News::Fails => {}

@@ -32,6 +32,8 @@ async fn opens(place: &Place, settings: &[(&str, &str)], access: &str) {
     let signatures = settings.iter().filter_map(|(_, value)| value.split_once("sig="));
     assert!(signatures.into_iter().all(|(_, signature)| !printed(&host, signature)), "no signature is in a log");
     host.stop().await;
+    // The host may have gone between the lease and the write: then the fault would strike the next one.
+    place.world.dataverse.clear_faults();
 }
 
 /// A record goes back with `storage_unavailable`: by HTTP, and by the queue without a dead letter.

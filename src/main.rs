@@ -21,7 +21,7 @@ use dataverse_sync::sync::{FirstSeen, Sync};
 use dataverse_sync::{host, server, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 /// Settings that are missing or wrong; the host would only start the same again.
 const EXIT_SETTINGS: u8 = 2;
@@ -60,6 +60,7 @@ Settings are environment variables (app settings in Azure, Values in local.setti
   SYNC_HOLD_SECONDS        480
   SYNC_HEADERS             JSON object of extra Dataverse request headers
   RUST_LOG                 info
+  SYNC_LOG_FORMAT          text, or json
 
 Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
   FUNCTIONS_CUSTOMHANDLER_PORT=8080 handler &
@@ -80,29 +81,29 @@ fn setting(name: &str) -> Option<String> {
 }
 
 async fn handle() -> ExitCode {
-    let config = match (Config::from_settings(&setting), telemetry::filter(&setting)) {
-        (Ok(config), Ok(filter)) => {
-            telemetry::start(filter);
+    let config = match (Config::from_settings(&setting), telemetry::Settings::read(&setting)) {
+        (Ok(config), Ok(settings)) => {
+            telemetry::start(settings);
             config
         }
-        (config, filter) => {
-            let problems: Vec<_> = config.err().into_iter().flatten().chain(filter.err()).collect();
-            return complain(&problems);
+        (config, settings) => {
+            let problems: Vec<_> = config.err().into_iter().chain(settings.err()).flatten().collect();
+            return complain_to_host(&problems);
         }
     };
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("the handler cannot go on: {error:#}");
+            error!("the handler cannot go on: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
 async fn dead_letters(arguments: letters::arguments::Arguments) -> ExitCode {
-    match telemetry::filter(&setting) {
-        Ok(filter) => telemetry::start_on_stderr(filter),
-        Err(problem) => return complain(&[problem]),
+    match telemetry::Settings::read(&setting) {
+        Ok(settings) => telemetry::start_on_stderr(settings),
+        Err(problems) => return complain(&problems),
     }
     install_tls();
     let stop = match stop_token() {
@@ -145,6 +146,16 @@ fn stop_token() -> std::io::Result<CancellationToken> {
         }
     });
     Ok(token)
+}
+
+/// Each line is an error of its own to the host.
+fn complain_to_host(problems: &[Problem]) -> ExitCode {
+    telemetry::start(telemetry::Settings::of_a_complaint(&setting));
+    error!("{} of the settings cannot be used", problems.len());
+    for problem in problems {
+        error!("{problem}");
+    }
+    ExitCode::from(EXIT_SETTINGS)
 }
 
 fn complain(problems: &[Problem]) -> ExitCode {
@@ -190,9 +201,9 @@ fn most_deliveries() -> Option<u32> {
 }
 
 async fn examine(arguments: &doctor::arguments::Arguments) -> ExitCode {
-    // A filter that cannot be read is one of the findings.
-    if let Ok(filter) = telemetry::filter(&setting) {
-        telemetry::start_on_stderr(filter);
+    // Settings that cannot be read are among the findings.
+    if let Ok(settings) = telemetry::Settings::read(&setting) {
+        telemetry::start_on_stderr(settings);
     }
     install_tls();
     match doctor::command::run(arguments, &setting).await {

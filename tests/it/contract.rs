@@ -62,7 +62,7 @@ fn names_asked_for(set: &[(&str, &str)]) -> BTreeSet<String> {
     };
     // What is missing besides is no matter here.
     let _ = Config::from_settings(&lookup);
-    telemetry::filter(&lookup).expect("no filter is set");
+    telemetry::Settings::read(&lookup).expect("nothing is set");
     asked.into_inner()
 }
 
@@ -190,7 +190,7 @@ fn the_sample_parses_and_its_values_are_the_defaults() {
     let least = least.map(|(name, value)| (name.clone(), value.clone())).collect();
     let (full, least) = (config(&with_port(sample.clone())), config(&with_port(least)));
     assert_eq!(format!("{full:?}"), format!("{least:?}"));
-    assert_eq!(sample["RUST_LOG"], "info");
+    assert_eq!((&*sample["RUST_LOG"], &*sample["SYNC_LOG_FORMAT"]), ("info", "text"));
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use tracing::warn;
+use tracing::{Span, warn};
 
 use crate::classify::{self, News, Reach, news};
 use crate::dataverse::{Fault, Store};
@@ -134,6 +134,8 @@ impl Sync {
     /// Brings one record to its end.
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
         let name = record.key.lock_name(&record.table);
+        let key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN));
+        Span::current().record("key_hash", key_hash);
         let end = self.until_settled(record, &LockName::new(&*name), delivery).await;
         let mut outcome = Outcome::new(end.reason);
         outcome.detail = end.detail;
@@ -142,7 +144,7 @@ impl Sync {
         outcome.message_id.clone_from(&record.message_id);
         outcome.attempts = delivery.attempts;
         outcome.dataverse = end.fault.as_deref().and_then(Fault::answer);
-        outcome.key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN)).map(str::to_owned);
+        outcome.key_hash = key_hash.map(str::to_owned);
         outcome.retry_after = outcome.retry_after.map(|usual| end.retry_after.unwrap_or(usual));
         outcome
     }

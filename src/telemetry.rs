@@ -9,8 +9,10 @@
 
 mod escape;
 mod fields;
+mod kept;
 mod layer;
 mod line;
+mod panic;
 
 use std::io::{IsTerminal as _, stderr, stdout};
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::layer::{Lines, Stream, print};
 use crate::config::{Problem, meant};
+
+pub use kept::Kept;
 
 /// Chatter of the libraries below this program stays out by default.
 const DEFAULT: &str = "info,azure_core=warn,azure_identity=warn,typespec_client_core=warn,hyper=warn,reqwest=warn";
@@ -87,9 +91,13 @@ pub fn start_on_stderr(settings: Settings) {
     tracing_subscriber::registry().with(lines.with_filter(settings.filter)).init();
 }
 
-/// Starts logging to stdout and stderr, by level.
+/// Starts logging to stdout and stderr, by level; panics are logged too.
 pub fn start(settings: Settings) {
     let colours = stdout().is_terminal() && stderr().is_terminal();
     let lines = Lines { format: settings.format, colours, out: Arc::new(print) };
     tracing_subscriber::registry().with(lines.with_filter(settings.filter)).init();
+    panic::install();
 }
+
+#[cfg(test)]
+mod tests;

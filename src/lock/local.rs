@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::Instrument as _;
 
 use super::rhythm::{LONGEST_PAUSE, Rhythm};
 use super::{Asked, Buried, Error, Lease, LockName, Locks, Lost, Renewed, hold, renew_now};
@@ -166,7 +167,7 @@ impl Local {
     pub async fn release(&self, lease: Lease) {
         let shared = self.shared.clone();
         // In a task of its own, so that a caller who leaves does not take the lease along.
-        let released = tokio::spawn(async move { shared.release(lease).await });
+        let released = tokio::spawn(async move { shared.release(lease).await }.in_current_span());
         released.await.unwrap_or_else(|_| tracing::warn!("a lease was not released; it lapses by itself"));
     }
 }

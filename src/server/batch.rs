@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{Edge, respond};
+use super::{Edge, respond, span};
+use crate::host::HTTP_FUNCTION;
 use crate::outcome::{Disposition, Outcome, Reason};
 use crate::record::decode;
 
@@ -77,7 +78,7 @@ async fn in_line(edge: &Edge, id: &str, called: Instant, line: Vec<(usize, Bytes
     let mut settled = Vec::with_capacity(line.len());
     for (position, message) in line {
         let delivery = edge.http_delivery(called);
-        settled.push((position, edge.settle("SyncHttp", id.to_owned(), message, delivery).await));
+        settled.push((position, edge.settle(span(HTTP_FUNCTION, id, delivery.attempts), message, delivery).await));
     }
     settled
 }

@@ -46,12 +46,11 @@ fn read_text(line: &str) -> Told {
     }
     let mut fields = Vec::new();
     while let Some((name, value)) = rest.trim_start().split_once('=') {
-        let (value, after) = match value.starts_with('"') {
-            true => quoted(value),
-            false => {
-                let (value, after) = value.split_once(' ').unwrap_or((value, ""));
-                (plain(value), after)
-            }
+        let (value, after) = if value.starts_with('"') {
+            quoted(value)
+        } else {
+            let (value, after) = value.split_once(' ').unwrap_or((value, ""));
+            (plain(value), after)
         };
         fields.push((plain(name), value));
         rest = after;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod caller;
+mod canary;
 mod chaos;
 mod client;
 mod contract;

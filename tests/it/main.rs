@@ -25,6 +25,7 @@ mod queue;
 mod sas;
 mod simulation;
 mod storage_access;
+mod troubleshooting;
 mod trust;
 mod verify;
 mod waiting;

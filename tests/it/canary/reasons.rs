@@ -42,7 +42,7 @@ impl Scene {
             Reason::Unavailable => case.refused(1, 503, "", SAID).operate("upsert").await,
             Reason::Unauthorized => case.refused(1, 403, "0x80040220", SAID).operate("upsert").await,
             Reason::StorageUnavailable => case.while_the_storage_refuses().await,
-            Reason::Internal => case.as_a_foreign_envelope().await,
+            Reason::Internal => case.in_a_foreign_envelope().await,
             Reason::InvalidMessage => case.send("columns", json!(COLUMN)).await,
             Reason::NotFound => case.operate("update").await,
             Reason::Exists => case.with_row().operate("create").await,
@@ -121,7 +121,7 @@ impl Case<'_> {
     }
 
     /// Only a defect is `internal`, and none is known that a record provokes; a host that fits not is told the same.
-    async fn as_a_foreign_envelope(self) {
+    async fn in_a_foreign_envelope(self) {
         let record = self.record();
         for data in [json!({ "item": record }), json!(COLUMN), json!([self.key])] {
             self.scene.invoke(&data, &record, self.reason).await;

@@ -17,8 +17,8 @@ const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
 const SECRET: &str = "canary-of-a-client-secret";
 const HEADER: &str = "canary-of-a-header";
 
-/// How every JWT begins: `{"` in base64.
-const TOKEN: &str = "eyJ";
+/// How the stand-in's tokens begin: `{"alg":` in base64.
+const TOKEN: &str = "eyJhbGciOi";
 
 /// How a record comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

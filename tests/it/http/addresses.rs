@@ -221,7 +221,7 @@ async fn an_address_in_a_bind_leads_this_program_nowhere_else() {
         let answer = caller.post(&contact(&key, &json!({ "parentcustomerid_account@odata.bind": bind }))).await;
         assert!(answer.body["reason"].is_string(), "{bind}: {}", answer.text);
     }
-    let called =
+    let was_reached =
         std::future::poll_fn(|context| std::task::Poll::Ready(elsewhere.poll_accept(context).is_ready())).await;
-    assert!(!called, "nobody was called");
+    assert!(!was_reached, "nobody was called");
 }

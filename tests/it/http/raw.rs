@@ -44,11 +44,11 @@ fn answers(mut text: &str) -> Vec<RawAnswer> {
     let mut answers = Vec::new();
     while let Some((head, rest)) = text.split_once("\r\n\r\n") {
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-        let mut answer = RawAnswer { status, head: head.to_owned(), body: String::new() };
-        let length = answer.header("content-length").map_or(0, |length| length.parse().expect("a number"));
-        answer.body = rest.get(..length).expect("the body is whole").to_owned();
-        text = &rest[length..];
-        answers.push(answer);
+        let answer = RawAnswer { status, head: head.to_owned(), body: String::new() };
+        let length: usize = answer.header("content-length").map_or(0, |length| length.parse().expect("a number"));
+        let (body, next) = rest.split_at_checked(length).expect("the body is whole");
+        answers.push(RawAnswer { body: body.to_owned(), ..answer });
+        text = next;
     }
     assert_eq!(text, "", "nothing but answers is sent");
     answers

@@ -104,7 +104,7 @@ async fn a_head_of_which_a_byte_comes_now_and_then_ends_its_connection_too() {
     let (begun, mut stream) = (Instant::now(), edge.sends(HALF_A_HEAD).await);
     while stream.write_all(b"x").await.is_ok() {
         sleep(Duration::from_secs(10)).await;
-        assert!(begun.elapsed() < Duration::from_secs(180), "it is cut in the middle");
+        assert!(begun.elapsed() < Duration::from_mins(3), "it is cut in the middle");
     }
 }
 
@@ -136,7 +136,7 @@ async fn a_body_of_which_a_byte_comes_now_and_then_is_not_waited_for_for_ever() 
     let begun = Instant::now();
     let drip = async {
         while to.write_all(b" ").await.is_ok() {
-            sleep(Duration::from_secs(60)).await;
+            sleep(Duration::from_mins(1)).await;
         }
     };
     let mut answer = String::new();

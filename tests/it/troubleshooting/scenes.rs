@@ -1,6 +1,8 @@
 //! One scene for each symptom: the cause is brought about, and everything that is printed is given.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -44,47 +46,64 @@ pub(super) async fn printed(words: &[String]) -> String {
 
 /// Symptoms that stand in an answer, or in the log beside it.
 async fn answered(symptom: &str, words: &[String]) -> String {
-    let lookup = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='nobody')" });
-    let (mut record, columns) =
-        (contact("C1", &json!({ "firstname": "Ada" })), json!({ "emailaddress1": "a@b.example" }));
-    let refused = |status, code: &str, text: &str| Some(Status::new(status, code, text));
-    let refusal = match symptom {
-        "0x80040220" => refused(403, symptom, "Principal user is missing prvCreateContact privilege."),
-        "already_written" => refused(412, "0x80040237", TAKEN),
-        "throttled" => refused(429, "0x80072322", "Number of requests exceeded the limit.")
-            .map(|status| Status { retry_after: Some(1), ..status }),
-        _ => None,
-    };
-    match symptom {
-        "Resource not found for the segment" => record["table"] = json!("Contacts"),
-        "unknown field" => record["firstname"] = json!("Ada"),
-        "parent_missing" => record["columns"] = lookup,
-        "another unique key" => record["columns"] = columns.clone(),
-        _ => {}
-    }
-    let body = if symptom == "send one" { String::new() } else { record.to_string() };
     let world = crate::world().await;
-    match symptom {
-        "already_written" => {
-            drop(world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "firstname": "Ada" })))
-        }
-        "another unique key" => drop(world.dataverse.insert("contacts", &columns)),
-        "there is no Entra ID token" => world.identity.fault(identity::Fault::Status(reqwest::StatusCode::FORBIDDEN)),
-        "AuthorizationPermissionMismatch" => storage_refuses(&world),
-        "the lock was held by another writer" => leave_a_lease(&world).await,
-        _ => {}
-    }
-    if let Some(refusal) = refusal {
+    prepare(&world, symptom).await;
+    if let Some(refusal) = refusal(symptom) {
         world.dataverse.fault(Fault::new(Effect::Status(refusal)).method("PATCH"));
     }
     let host = world.host("one", &[crate::AT_ONCE, ("LOCK_WAIT_SECONDS", "1")]).await.expect("the host starts");
-    let answer = Caller::of(&host).post_text(body).await.text;
+    let answer = Caller::of(&host).post_text(body(symptom)).await.text;
     // What the handler printed is read by another task.
     eventually(&format!("{words:?} in the log or in {answer}"), async || {
         let printed = answer.clone() + &logged(&host);
         words.iter().all(|word| printed.contains(word)).then_some(printed)
     })
     .await
+}
+
+fn body(symptom: &str) -> String {
+    let mut record = contact("C1", &json!({ "firstname": "Ada" }));
+    match symptom {
+        "send one" => return String::new(),
+        "Resource not found for the segment" => record["table"] = json!("Contacts"),
+        "unknown field" => record["firstname"] = json!("Ada"),
+        "another unique key" => record["columns"] = json!({ "emailaddress1": "a@b.example" }),
+        "parent_missing" => record["columns"] = parent_of_nobody(),
+        _ => {}
+    }
+    record.to_string()
+}
+
+fn parent_of_nobody() -> Value {
+    json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='nobody')" })
+}
+
+/// What Dataverse says to the write.
+fn refusal(symptom: &str) -> Option<Status> {
+    let status = match symptom {
+        "0x80040220" => Status::new(403, symptom, "Principal user is missing prvCreateContact privilege."),
+        "already_written" => Status::new(412, "0x80040237", TAKEN),
+        "throttled" => {
+            let text = "Number of requests exceeded the limit.";
+            Status { retry_after: Some(1), ..Status::new(429, "0x80072322", text) }
+        }
+        _ => return None,
+    };
+    Some(status)
+}
+
+async fn prepare(world: &World, symptom: &str) {
+    let row = match symptom {
+        "already_written" => json!({ "employeeid": "C1", "firstname": "Ada" }),
+        "another unique key" => json!({ "emailaddress1": "a@b.example" }),
+        "there is no Entra ID token" => {
+            return world.identity.fault(identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
+        }
+        "AuthorizationPermissionMismatch" => return storage_refuses(world),
+        "the lock was held by another writer" => return leave_a_lease(world).await,
+        _ => return,
+    };
+    world.dataverse.insert("contacts", &row);
 }
 
 fn storage_refuses(world: &World) {
@@ -151,17 +170,19 @@ async fn examined(change: fn(&World), settings: &[(&str, &str)]) -> String {
 fn whole(_: &World) {}
 
 fn not_executable(world: &World) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::Permissions::from_mode(0o644);
-    std::fs::set_permissions(world.app().join("handler"), mode).expect("it is ours");
+    permit(&world.app().join("handler"), 0o644);
 }
 
 fn built_elsewhere(world: &World) {
     let path = world.app().join("handler");
-    std::fs::remove_file(&path).expect("it is ours");
-    std::fs::write(&path, b"MZ\x90\0").expect("writable");
+    fs::remove_file(&path).expect("it is ours");
+    fs::write(&path, b"MZ\x90\0").expect("writable");
+    permit(&path, 0o755);
+}
+
+fn permit(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
 }
 
 fn at_once(world: &World) {
@@ -171,9 +192,9 @@ fn at_once(world: &World) {
 /// Changes one value of a JSON file of the app.
 fn edit(world: &World, name: &str, pointer: &str, value: Value) {
     let path = world.app().join(name);
-    let mut file: Value = serde_json::from_slice(&std::fs::read(&path).expect("it is there")).expect("it is JSON");
+    let mut file: Value = serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("it is JSON");
     *file.pointer_mut(pointer).expect("it is in the file") = value;
-    std::fs::write(path, file.to_string()).expect("writable");
+    fs::write(path, file.to_string()).expect("writable");
 }
 
 async fn without_queues() -> String {
@@ -241,8 +262,7 @@ async fn the_last_delivery() -> String {
     let options =
         HostOptions { visibility_timeout: Some(Duration::ZERO), ..world.host_options("one", &[crate::AT_ONCE]) };
     let _host = Host::start(options).await.expect("the host starts");
-    let columns = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='nobody')" });
-    world.put(&contact("C1", &columns).to_string()).await.expect("the queue takes it");
+    world.put(&contact("C1", &parent_of_nobody()).to_string()).await.expect("the queue takes it");
     in_the_poison_queue(&world).await;
     ended(handler(&world, &["dead-letters", "show"], &[]), 0).await
 }

@@ -23,7 +23,7 @@ const TAKEN: &str = "A record with matching key values already exists.";
 /// Brings about what the row with these words is about; the first of them says which it is.
 pub(super) async fn printed(words: &[String]) -> String {
     match words[0].as_str() {
-        "of the settings cannot be used:" => alone(&[]).await,
+        "of the settings cannot be used" => alone(&[]).await,
         "FUNCTIONS_CUSTOMHANDLER_PORT is not set" => alone(&[("DATAVERSE_URL", "https://x.crm.dynamics.com")]).await,
         "LOCK_CONTAINER must be a container name" => alone(&[("LOCK_CONTAINER", "Sync_Locks")]).await,
         "cannot listen" => a_port_that_is_taken().await,

@@ -189,7 +189,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     );
     let terms = Terms { hold: config.hold, most_deliveries: most_deliveries() };
     let sync = put_together(config)?;
-    server::run(listener, sync, terms, shutdown).await.context("serving")
+    server::run(listener, sync, terms, shutdown).await;
+    Ok(())
 }
 
 /// The host starts this program in the app's folder, where host.json lies, unless a setting overrides that.

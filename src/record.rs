@@ -28,6 +28,15 @@ const LONGEST_NAME: usize = 128;
 /// `source` and `messageId` end up in logs, so they are kept short.
 const LONGEST_LABEL: usize = 256;
 
+/// What reads a record after us, such as the Functions host and this program's own comparison, gives up a little beyond.
+/// <https://docs.rs/serde_json/latest/serde_json/struct.Deserializer.html#method.disable_recursion_limit>
+const DEEPEST: usize = 100;
+
+/// Sets of the Web API whose rows are no data but the environment's own schema: a deletion there drops a table.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/use-web-api-metadata>
+const SCHEMA: [&str; 4] =
+    ["EntityDefinitions", "RelationshipDefinitions", "GlobalOptionSetDefinitions", "ManagedPropertyDefinitions"];
+
 const FIELDS: &str = "table, key, columns, operation, source, version, versionColumn, onConflict, messageId";
 
 /// One change to one row, as a source sent it.
@@ -142,6 +151,12 @@ fn read(message: &[u8], trace: &mut Trace) -> Result<Record, Error> {
 }
 
 fn object(text: &str) -> Result<Members<'_>, Error> {
+    if text.starts_with('\u{feff}') {
+        return Err(Error::NotAnObject { problem: "it begins with a byte-order mark".to_owned() });
+    }
+    if json::is_deeper_than(DEEPEST, text) {
+        return Err(Error::TooDeep);
+    }
     serde_json::from_str(text).map_err(|error| Error::NotAnObject { problem: clause(&error) })
 }
 
@@ -264,6 +279,9 @@ fn optional<'a, T>(
 
 fn table(raw: &RawValue) -> Result<String, Error> {
     let Value::Text(name) = Value::of(raw) else { return Err(Error::Table) };
+    if SCHEMA.contains(&name.as_ref()) {
+        return Err(Error::Schema);
+    }
     if is_set_name(&name) { Ok(name.into_owned()) } else { Err(Error::Table) }
 }
 

@@ -3,10 +3,15 @@
 //! Every invocation runs in a task of its own that nobody cancels: a caller who leaves does not stop it, and a panic in it
 //! becomes `retry/internal`. On shutdown the listener closes and the tasks finish, which releases what they hold.
 //!
+//! Nothing of a caller is in a header or a reason phrase; in bodies it stands as JSON. The query is not read: a function key
+//! may be in it.
+//!
 //! One span and one closing line per record; keys appear as hashes, values not at all. The lines of a settled queue message
 //! travel in its answer.
 
 mod batch;
+mod body;
+mod connections;
 mod respond;
 
 use std::panic::AssertUnwindSafe;
@@ -14,17 +19,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::{Bytes, BytesMut};
-use futures::{FutureExt as _, StreamExt as _};
+use bytes::Bytes;
+use futures::FutureExt as _;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, error_span, info, warn};
@@ -37,9 +42,6 @@ use crate::telemetry::Kept;
 
 /// An envelope holds the record twice over, encoded; beyond this it is none of the host's.
 const MOST_ENVELOPE_BYTES: usize = 64 * 1024 * 1024;
-
-/// Of a body that is too large for a record no more than this is read; the host forwards at most 100 MiB.
-const MOST_BYTES_READ: usize = 100 * 1024 * 1024;
 
 /// Longest wait in place of an HTTP caller; the front end of Azure gives up at 230 s.
 const HTTP_PATIENCE: Duration = Duration::from_secs(20);
@@ -58,6 +60,7 @@ struct Edge {
     sync: Arc<Sync>,
     tasks: TaskTracker,
     terms: Terms,
+    stop: CancellationToken,
 }
 
 /// What the host grants a queue message.
@@ -70,45 +73,27 @@ pub struct Terms {
 }
 
 /// Serves on `listener` until `shutdown` ends, then drains: who waits before the gate goes back at once, who is at work finishes.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn run(
-    listener: TcpListener,
-    sync: Sync,
-    terms: Terms,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let tasks = TaskTracker::new();
+pub async fn run(listener: TcpListener, sync: Sync, terms: Terms, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let sync = Arc::new(sync);
-    let edge = Edge { sync: sync.clone(), tasks: tasks.clone(), terms };
-    let (stop, stopping) = oneshot::channel();
-    let shutdown = async move {
+    let edge = Edge { sync: sync.clone(), tasks: tasks.clone(), terms, stop: stop.clone() };
+    let stopped = async {
         shutdown.await;
         sync.gate.stop();
-        // Nobody listens when the listener has failed before.
-        let _ = stop.send(());
+        stop.cancel();
+        sleep(DRAIN).await;
     };
     let served = async {
-        axum::serve(listener, router(edge)).with_graceful_shutdown(shutdown).await?;
+        connections::serve(listener, router(edge), stop.clone()).await;
         tasks.close();
         tasks.wait().await;
-        Ok(())
     };
     tokio::select! {
-        ended = served => ended,
-        () = out_of_time(stopping) => {
+        biased;
+        () = served => {}
+        () = stopped => {
             warn!(unfinished = tasks.len(), "stopping with work under way; its leases lapse by themselves");
-            Ok(())
         }
-    }
-}
-
-/// The end of the time for draining, which begins when `stopping` says so.
-async fn out_of_time(stopping: oneshot::Receiver<()>) {
-    match stopping.await {
-        Ok(()) => sleep(DRAIN).await,
-        Err(_) => std::future::pending().await,
     }
 }
 
@@ -129,8 +114,8 @@ async fn ready() -> &'static str {
 async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
-    let invocation = match to_bytes(body, MOST_ENVELOPE_BYTES).await {
-        Err(_) => Err("the invocation could not be read, or is larger than 64 MiB".to_owned()),
+    let invocation = match body::read(body, MOST_ENVELOPE_BYTES, &edge.stop).await {
+        Err(error) => Err(error.to_string()),
         Ok(body) => Invocation::read(&body).map_err(|error| error.to_string()),
     };
     let invocation = match invocation {
@@ -152,7 +137,7 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
 async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
-    let body = match read_record_body(body).await {
+    let body = match read_record_body(body, &edge.stop).await {
         Ok(body) => body,
         Err(outcome) => return respond::single(&outcome),
     };
@@ -168,27 +153,20 @@ async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
     respond::single(&edge.settle(span, body, delivery).await)
 }
 
-/// Reads a body up to [`record::MOST_BYTES`]. What is longer is read on and thrown away: a caller who is still sending when the
-/// answer comes and the connection closes loses the answer.
-async fn read_record_body(body: Body) -> Result<Bytes, Outcome> {
-    let (mut stream, mut kept, mut length) = (body.into_data_stream(), BytesMut::new(), 0);
-    while let Some(chunk) = stream.next().await {
-        let Ok(chunk) = chunk else { return Err(Outcome::new(Reason::InvalidMessage).detail("the body broke off")) };
-        length += chunk.len();
-        if length <= record::MOST_BYTES {
-            kept.extend_from_slice(&chunk);
-        } else if length > MOST_BYTES_READ {
-            break;
-        }
-    }
-    if length > record::MOST_BYTES {
-        return Err(Outcome::new(Reason::TooLarge).detail(format!("a body has at most {} bytes", record::MOST_BYTES)));
-    }
-    if length == 0 {
+/// Reads a body up to [`record::MOST_BYTES`].
+async fn read_record_body(body: Body, stop: &CancellationToken) -> Result<Bytes, Outcome> {
+    let body = body::read(body, record::MOST_BYTES, stop).await.map_err(|error| {
+        let reason = match error {
+            body::Error::TooLarge { .. } => Reason::TooLarge,
+            body::Error::BrokenOff | body::Error::TooSlow => Reason::InvalidMessage,
+        };
+        Outcome::new(reason).detail(error.to_string())
+    })?;
+    if body.is_empty() {
         let hint = "the body is empty; the Functions host drops bodies without a Content-Length, so send one";
         return Err(Outcome::new(Reason::InvalidMessage).detail(hint));
     }
-    Ok(kept.freeze())
+    Ok(body)
 }
 
 fn invocation_id(headers: &HeaderMap) -> String {

@@ -1,6 +1,6 @@
 //! What can be wrong with a message, each with the field's name and none of its data.
 
-use super::{FIELDS, LONGEST_LABEL, LONGEST_NAME, MOST_BYTES};
+use super::{DEEPEST, FIELDS, LONGEST_LABEL, LONGEST_NAME, MOST_BYTES};
 
 /// Why a message is no record. Every text names the field.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum Error {
         /// What the parser met.
         problem: String,
     },
+    /// Objects and arrays in one another beyond the limit.
+    #[error("objects and arrays stand in one another more than {DEEPEST} deep")]
+    TooDeep,
     /// Larger than [`MOST_BYTES`].
     #[error("the message has {bytes} bytes; a record has at most {MOST_BYTES}")]
     TooLarge {
@@ -45,6 +48,9 @@ pub enum Error {
         /// What it is.
         found: &'static str,
     },
+    /// `table` is a set of definitions.
+    #[error("`table` names definitions of tables and columns, which are no records")]
+    Schema,
     /// `table` is no entity set name.
     #[error("`table` must be an entity set name such as contacts: letters, digits and `_`, at most {LONGEST_NAME}")]
     Table,

@@ -44,6 +44,25 @@ impl<'de> Visitor<'de> for MembersVisitor {
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// Whether objects and arrays stand in one another deeper than `most`. Of text that is no JSON it says anything, but it says it.
+pub(super) fn is_deeper_than(most: usize, text: &str) -> bool {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => depth += 1,
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > most {
+            return true;
+        }
+    }
+    false
+}
+
 /// A value, looked at just closely enough to know its kind.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Value<'a> {
@@ -196,6 +215,22 @@ mod tests {
         assert_eq!((Number::of("0.125").places(), Number::of("0.125").units(2)), (3, None));
         assert_eq!((Number::of("1e400").places(), Number::of("1e400").units(2)), (0, None));
         assert_eq!(Number::of("1e-99999999999999999999").units(2), None);
+    }
+
+    #[test]
+    fn depth_is_what_stands_open_at_once_outside_of_text() {
+        for (text, depth) in [
+            ("7", 0),
+            ("[[],[]]", 2),
+            (r#"{"a":[{}]}"#, 3),
+            (r#"{"[[[":"{\"[\\"}"#, 1),
+            ("]]]{", 1),
+            (r#"["\\",[]]"#, 2),
+        ] {
+            assert!(!is_deeper_than(depth, text), "{text}");
+            assert!(depth == 0 || is_deeper_than(depth - 1, text), "{text}");
+        }
+        assert!(is_deeper_than(100, &"[".repeat(8 << 20)));
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::outcome::Outcome;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// Callers' words are in these documents: they are what `Content-Type` says and nothing that a browser may make of them.
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
 /// A problem document: RFC 9457's members, and the outcome's as extensions. `detail` is a member of both.
 #[derive(Serialize)]
 pub(super) struct Problem<'a> {
@@ -72,5 +75,6 @@ fn with(status: u16, content_type: HeaderValue, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).expect("only known statuses are used");
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     response
 }

@@ -3,6 +3,7 @@
 //! One that is refused, or whose authority is away, costs no message. `openssl` makes the certificates.
 
 mod certificates;
+mod secrets;
 mod tenant;
 mod trouble;
 

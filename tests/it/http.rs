@@ -1,7 +1,12 @@
 //! The HTTP function beyond single outcomes: arrays, bodies that never arrive, CloudEvents, callers who leave, and what of a
 //! request reaches Dataverse.
 
+mod addresses;
 mod arrays;
+mod bodies;
+mod raw;
+mod requests;
+mod slow;
 mod toward_dataverse;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod caller;
+mod canary;
 mod chaos;
 mod client;
 mod contract;
@@ -25,6 +26,7 @@ mod sas;
 mod simulation;
 mod storage_access;
 mod transcript;
+mod troubleshooting;
 mod trust;
 mod verify;
 mod waiting;

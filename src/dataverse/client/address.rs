@@ -46,6 +46,9 @@ pub(super) fn filter(key: &RecordKey) -> String {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::{Record, decode};

@@ -12,12 +12,12 @@ use crate::trust::Folder;
 const PASSWORD: &str = "open-sesame";
 
 /// A self-signed certificate `certificate.pem` with its RSA key `key.pem` in a folder.
-struct Made {
+pub(super) struct Made {
     folder: Folder,
 }
 
 impl Made {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let made = Self { folder: Folder::new() };
         let (key, certificate) = (made.folder.path("key.pem"), made.folder.path("certificate.pem"));
         let kind = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=dataverse-sync"];
@@ -26,7 +26,7 @@ impl Made {
     }
 
     /// What the tenant is told about it.
-    async fn credential(&self) -> Credential {
+    pub(super) async fn credential(&self) -> Credential {
         let (key, public) = (self.folder.path("key.pem"), self.folder.path("public.der"));
         openssl(&["rsa", "-in", &key, "-RSAPublicKey_out", "-outform", "DER", "-out", &public]).await;
         Credential::Certificate { public_key: Some(fs::read(public).expect("openssl wrote it")) }
@@ -37,7 +37,7 @@ impl Made {
     }
 
     /// Certificate first, key in PKCS #8.
-    fn pem(&self) -> String {
+    pub(super) fn pem(&self) -> String {
         self.folder.write("both.pem", format!("{}{}", self.read("certificate.pem"), self.read("key.pem")))
     }
 
@@ -48,7 +48,7 @@ impl Made {
         self.folder.write("older.pem", format!("{}{}", self.read("traditional.pem"), self.read("certificate.pem")))
     }
 
-    async fn pkcs12(&self, password: &str) -> String {
+    pub(super) async fn pkcs12(&self, password: &str) -> String {
         let (key, certificate) = (self.folder.path("key.pem"), self.folder.path("certificate.pem"));
         let sealed = self.folder.path(&format!("sealed-{}.pfx", password.len()));
         let pass = format!("pass:{password}");

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sandbox::host::Host;
+use sandbox::host::{Host, Options as HostOptions};
 use sandbox::identity::{Credential, Options};
 use sandbox::world::{self, World};
 use serde_json::{Value, json};
@@ -40,6 +40,11 @@ impl Tenant {
 
     /// A host whose handler is this tenant's application; `proof` says how it proves that.
     pub(super) async fn host(&self, proof: &[(&str, &str)]) -> Host {
+        Host::start(self.options(proof)).await.expect("the handler starts")
+    }
+
+    /// What such a host is started with.
+    pub(super) fn options(&self, proof: &[(&str, &str)]) -> HostOptions {
         let authority = self.world.identity.authority().expect("the tenant has a certificate");
         let mut settings = vec![
             ("AZURE_TENANT_ID", self.id.as_str()),
@@ -48,7 +53,7 @@ impl Tenant {
             ("SSL_CERT_FILE", &self.trusted),
         ];
         settings.extend_from_slice(proof);
-        self.world.host("one", &settings).await.expect("the handler starts")
+        self.world.host_options("one", &settings)
     }
 }
 

@@ -1,10 +1,8 @@
-//! On a terminal, which `script` of util-linux makes: what strangers wrote is not obeyed, progress is a bar, `drop` asks.
+//! On a terminal of its own: what strangers wrote is not obeyed, progress is a bar, `drop` asks.
 
-use std::process::Stdio;
-
+use pty_process::{Command, Pty};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
 
 use super::scene::{Scene, ours, record};
 
@@ -13,26 +11,44 @@ const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}2J\u{9d}0;owned\u{9c}\r
 
 const QUESTION: &str = "Type yes: ";
 
+/// <https://man7.org/linux/man-pages/man4/pts.4.html>
+const EIO: i32 = 5;
+
 /// Runs a command on a terminal of its own, types `typed` at its question, and gives all that the terminal was sent and the
 /// exit code.
 async fn on_terminal(scene: &Scene, arguments: &[&str], typed: &str) -> (String, Option<i32>) {
-    let line = format!("'{}' dead-letters {}", crate::handler().display(), arguments.join(" "));
-    let mut script = Command::new("script");
-    script.args(["-q", "-e", "-c", &line, "/dev/null"]);
-    script.env("AzureWebJobsStorage", scene.storage.connection_string()).env("TERM", "xterm");
-    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    let mut script = script.spawn().expect("there is a script command");
-    let (mut keyboard, mut screen) = (script.stdin.take().expect("piped"), script.stdout.take().expect("piped"));
+    let (mut terminal, inside) = pty_process::open().expect("the system has terminals");
+    terminal.resize(pty_process::Size::new(24, 120)).expect("it is a terminal");
+    let mut handler = Command::new(crate::handler())
+        .arg("dead-letters")
+        .args(arguments)
+        .env_clear()
+        .env("AzureWebJobsStorage", scene.storage.connection_string())
+        .env("TERM", "xterm")
+        .kill_on_drop(true)
+        .spawn(inside)
+        .expect("the handler can be started");
     let (mut sent, mut typed) = (Vec::new(), Some(typed));
-    while screen.read_buf(&mut sent).await.expect("it can be read") > 0 {
+    while some_more(&mut terminal, &mut sent).await {
         // Before that nobody may listen to the keyboard.
         if String::from_utf8_lossy(&sent).contains(QUESTION) {
             let typed = typed.take().unwrap_or_default();
-            keyboard.write_all(typed.as_bytes()).await.expect("it listens");
+            terminal.write_all(typed.as_bytes()).await.expect("it listens");
         }
     }
-    let ended = script.wait().await.expect("it ends");
+    let ended = handler.wait().await.expect("it ends");
     (String::from_utf8_lossy(&sent).into_owned(), ended.code())
+}
+
+/// Reads on; no more comes once the process has ended and all that it wrote was read, which Linux calls EIO.
+async fn some_more(terminal: &mut Pty, sent: &mut Vec<u8>) -> bool {
+    match terminal.read_buf(sent).await {
+        Ok(read) => read > 0,
+        Err(error) => {
+            assert_eq!(error.raw_os_error(), Some(EIO), "{error}");
+            false
+        }
+    }
 }
 
 async fn hostile() -> Scene {

@@ -69,3 +69,35 @@ async fn a_wrong_log_filter_alone_is_named_too() {
         assert_eq!((output.status.code(), named(&text)), (Some(2), vec!["RUST_LOG"]), "{filter}: {text}");
     }
 }
+
+#[tokio::test]
+async fn no_header_of_the_settings_can_split_a_request_or_stand_for_one_of_our_own() {
+    let fine = [
+        ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
+        ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
+        ("FUNCTIONS_CUSTOMHANDLER_PORT", "0"),
+    ];
+    for (name, value) in [
+        ("X-A", "canary\r\nX-Injected: 1"),
+        ("X-A", "canary\nX"),
+        ("X-A", "canary\0"),
+        ("X-A\r\nX-Injected", "canary"),
+        ("X-A:", "canary"),
+        ("X A", "canary"),
+        ("", "canary"),
+        ("Authorization", "canary"),
+        ("HOST", "canary"),
+        ("Content-Length", "7"),
+        ("transfer-encoding", "chunked"),
+        ("If-Match", "*"),
+        ("Cookie", "canary"),
+    ] {
+        let headers = serde_json::json!({ name: value }).to_string();
+        let mut settings = fine.to_vec();
+        settings.push(("SYNC_HEADERS", &headers));
+        let output = output(&[], &settings).await;
+        let text = stderr(&output);
+        assert_eq!((output.status.code(), named(&text)[0]), (Some(2), "SYNC_HEADERS"), "{name:?}: {text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+}

@@ -300,6 +300,7 @@ impl World {
         Entry {
             seq: self.next_seq(),
             method: call.method.to_string(),
+            target: call.target.clone(),
             set,
             key,
             operation: Operation::Unknown,

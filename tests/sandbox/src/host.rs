@@ -67,6 +67,9 @@ pub struct Options {
     pub invisibility: Option<Duration>,
     /// Instead of `functionTimeout`.
     pub function_timeout: Option<Duration>,
+    /// Lets everybody in, as `func start` does on a developer's machine. In Azure a function key is needed.
+    /// <https://learn.microsoft.com/azure/azure-functions/functions-run-local#authorization-keys>
+    pub without_keys: bool,
     /// How many of the newest log lines are kept; 20,000 when not given.
     pub kept_lines: Option<usize>,
 }
@@ -230,7 +233,8 @@ impl Host {
         });
         let key = Uuid::new_v4().simple().to_string();
         let (functions, route_prefix) = (app.http_functions, app.settings.route_prefix);
-        let front = Front { runtime: runtime.clone(), functions, route_prefix, key: key.clone() };
+        let without_keys = options.without_keys;
+        let front = Front { runtime: runtime.clone(), functions, route_prefix, key: key.clone(), without_keys };
         let front = Server::start(front.router(), 0, None)
             .await
             .map_err(|source| Error::Io { doing: "listen for requests", source })?;

@@ -18,6 +18,8 @@ use super::write::Condition;
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
+    /// Path and query as they were sent.
+    pub(super) target: String,
     /// The path as it was sent.
     pub(super) path: String,
     pub(super) headers: HeaderMap,
@@ -28,7 +30,8 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn new(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Self {
         let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        Self { method, path: uri.path().to_owned(), headers, body, query }
+        let target = uri.path_and_query().map_or_else(String::new, ToString::to_string);
+        Self { method, target, path: uri.path().to_owned(), headers, body, query }
     }
 
     /// The path below the service root, still percent-encoded.

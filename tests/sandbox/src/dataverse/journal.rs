@@ -49,6 +49,8 @@ pub struct Entry {
     pub seq: u64,
     /// The HTTP method.
     pub method: String,
+    /// Path and query as they were sent.
+    pub target: String,
     /// The entity set.
     pub set: String,
     /// The key as it was addressed, percent-decoded; empty for POST.
@@ -154,6 +156,7 @@ mod tests {
         Entry {
             seq,
             method: "PATCH".to_owned(),
+            target: String::new(),
             set: "contacts".to_owned(),
             key: identity.to_owned(),
             operation: Operation::Upsert,

@@ -45,6 +45,7 @@ pub(super) struct Front {
     pub(super) functions: Vec<HttpFunction>,
     pub(super) route_prefix: String,
     pub(super) key: String,
+    pub(super) without_keys: bool,
 }
 
 impl Front {
@@ -66,7 +67,8 @@ impl Front {
         let header = parts.headers.get("x-functions-key").and_then(|value| value.to_str().ok());
         let query = parts.uri.query().unwrap_or_default();
         let code = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code");
-        !function.needs_key || header == Some(&self.key) || code.is_some_and(|(_, value)| value == self.key)
+        let open = self.without_keys || !function.needs_key;
+        open || header == Some(&self.key) || code.is_some_and(|(_, value)| value == self.key)
     }
 
     async fn forward(&self, name: &str, request: Request, id: Uuid) -> HttpResponse<Body> {

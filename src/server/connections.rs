@@ -1,0 +1,115 @@
+//! Connections: taken, served, and ended when nothing more is to come.
+//!
+//! Only the host on this machine calls, but a caller that is slow, stuck or hostile must cost the others nothing: a request's
+//! head has to be there in time and has a size, and so has its body, which [`super::body`] reads. On shutdown nobody is waited
+//! for who has not sent a whole head: a connection ends with the answers that it is owed.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+/// The longest wait for a request's head, which begins when a connection is idle. The host's own client gives up an idle
+/// connection after a minute: it must be the one who does, or a request meets a closed door.
+/// <https://learn.microsoft.com/dotnet/api/system.net.http.socketshttphandler.pooledconnectionidletimeout>
+const HEAD: Duration = Duration::from_secs(150);
+
+/// Kestrel, through which the host takes calls, allows 32 KiB of headers and 100 of them; hyper has the same number.
+/// <https://learn.microsoft.com/dotnet/api/microsoft.aspnetcore.server.kestrel.core.kestrelserverlimits>
+const MOST_HEAD_BYTES: usize = 64 * 1024;
+
+/// The pause after an accept that failed for want of something that others may give back, such as file descriptors.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// On shutdown: how long an answer may take to leave.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Serves every connection until `stop`, and then until each has its answers.
+pub(super) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    loop {
+        let stream = tokio::select! {
+            stream = accept(&listener) => stream,
+            () = stop.cancelled() => break,
+        };
+        connections.spawn(connection(stream, router.clone(), stop.clone()));
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // That one left before it was taken.
+            Err(error) if is_the_callers(&error) => {}
+            Err(error) => {
+                warn!(%error, "no connection can be taken; trying again");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_the_callers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+    let (at_work, mut owed) = watch::channel(0_usize);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request: Request<Incoming>| {
+        at_work.send_modify(|requests| *requests += 1);
+        let answer = router.call(request);
+        let done = at_work.clone();
+        async move {
+            let answer = answer.await;
+            done.send_modify(|requests| *requests -= 1);
+            answer
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_header_size(MOST_HEAD_BYTES);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = nothing_owed(&mut owed) => Ok(()),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection ended before its time");
+    }
+}
+
+/// Waits until no request is at work and the last answer had time to leave.
+async fn nothing_owed(owed: &mut watch::Receiver<usize>) {
+    loop {
+        // It ends with the connection.
+        let _ = owed.wait_for(|requests| *requests == 0).await;
+        sleep(FAREWELL).await;
+        if *owed.borrow() == 0 {
+            return;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! How each reason is provoked. A new one does not compile until it says how.
+
+use dataverse_sync::outcome::Reason;
+use sandbox::dataverse::{Effect, Fault, Status};
+use sandbox::storage;
+use serde_json::{Value, json};
+
+use super::scene::{Door, Scene};
+use super::{COLUMN, KEY, SAID};
+use crate::waiting::eventually;
+
+/// What Dataverse says when a key is taken.
+const TAKEN: &str = "A record with matching key values already exists.";
+
+/// One record on its way, with a key of its own.
+struct Case<'a> {
+    scene: &'a Scene,
+    door: Door,
+    reason: Reason,
+    key: String,
+}
+
+impl Scene {
+    /// Brings a record with canaries to this end.
+    pub(super) async fn provoke(&self, reason: Reason, door: Door) {
+        let key = format!("{KEY}-{}-{door:?}", reason.code());
+        let case = Case { scene: self, door, reason, key };
+        match reason {
+            Reason::Created => case.operate("create").await,
+            Reason::Updated => case.with_row().operate("update").await,
+            Reason::Upserted => case.operate("upsert").await,
+            Reason::Deleted => case.with_row().operate("delete").await,
+            Reason::AlreadyWritten => case.with_row().refused(1, 412, "0x80040237", TAKEN).operate("upsert").await,
+            Reason::WrittenElsewhere => case.with_row().refused(1, 412, "0x80040237", TAKEN).under("skip").await,
+            Reason::Superseded => case.with_row().send("version", json!(4)).await,
+            Reason::AlreadyAbsent => case.operate("delete").await,
+            Reason::LockBusy => case.while_another_holds_the_lock().await,
+            Reason::LockLost => case.while_the_lease_is_broken().await,
+            Reason::Conflict => case.refused(4, 412, "0x80040237", TAKEN).under("retry").await,
+            Reason::ParentMissing => case.with_a_parent_that_is_not_there().await,
+            Reason::Throttled => case.refused(1, 429, "0x80072322", SAID).operate("upsert").await,
+            Reason::Unavailable => case.refused(1, 503, "", SAID).operate("upsert").await,
+            Reason::Unauthorized => case.refused(1, 403, "0x80040220", SAID).operate("upsert").await,
+            Reason::StorageUnavailable => case.while_the_storage_refuses().await,
+            Reason::Internal => case.in_a_foreign_envelope().await,
+            Reason::InvalidMessage => case.send("columns", json!(COLUMN)).await,
+            Reason::NotFound => case.operate("update").await,
+            Reason::Exists => case.with_row().operate("create").await,
+            Reason::KeyCollision => case.beside_a_row_with_its_address().await,
+            Reason::DuplicateDetected => case.refused(1, 412, "0x80040333", SAID).operate("upsert").await,
+            Reason::InvalidData => case.refused(1, 400, "0x81234567", SAID).operate("upsert").await,
+            Reason::TooLarge => case.refused(1, 413, "", SAID).operate("upsert").await,
+        }
+    }
+}
+
+impl Case<'_> {
+    fn record(&self) -> Value {
+        let columns = json!({ "firstname": COLUMN });
+        json!({ "table": "contacts", "key": { "employeeid": self.key }, "columns": columns, "messageId": "m-1" })
+    }
+
+    /// The record with one field set.
+    async fn send(&self, field: &str, value: Value) {
+        let mut record = self.record();
+        record[field] = value;
+        self.scene.send(self.door, &record, self.reason).await;
+    }
+
+    async fn operate(&self, operation: &str) {
+        self.send("operation", json!(operation)).await;
+    }
+
+    async fn under(&self, policy: &str) {
+        self.send("onConflict", json!(policy)).await;
+    }
+
+    fn with_row(self) -> Self {
+        let row = json!({ "employeeid": self.key, "firstname": COLUMN, "new_sourceversion": 5 });
+        self.scene.world.dataverse.insert("contacts", &row);
+        self
+    }
+
+    fn refused(self, times: u32, status: u16, code: &str, text: &str) -> Self {
+        let effect = Effect::Status(Status::new(status, code, text));
+        self.strike(effect, times);
+        self
+    }
+
+    fn strike(&self, effect: Effect, times: u32) {
+        self.scene.world.dataverse.fault(Fault::new(effect).method("PATCH").key(&self.key).times(times));
+    }
+
+    /// A write of unknown fate keeps its lease.
+    async fn while_another_holds_the_lock(self) {
+        self.strike(Effect::DropBefore, 2);
+        self.scene.send(Door::Http, &self.record(), Reason::Unavailable).await;
+        self.scene.recovers().await;
+        self.operate("upsert").await;
+    }
+
+    async fn while_the_lease_is_broken(self) {
+        self.strike(Effect::Hang, 1);
+        let storage = self.scene.storage();
+        // Those of other records that wait for their end.
+        storage.break_leases(None);
+        let broken = eventually("a lease to break", async || (storage.break_leases(None) > 0).then_some(()));
+        tokio::join!(self.operate("upsert"), broken);
+    }
+
+    async fn with_a_parent_that_is_not_there(self) {
+        let bind = "/accounts(accountnumber='nobody')";
+        self.send("columns", json!({ "firstname": COLUMN, "parentcustomerid_account@odata.bind": bind })).await;
+    }
+
+    async fn while_the_storage_refuses(self) {
+        let refused = storage::Effect::Status { code: 403, error_code: "AuthorizationFailure", retry_after: None };
+        self.scene.storage().fault(storage::Fault::until_cleared(storage::Op::AnyBlob, refused));
+        self.operate("upsert").await;
+        self.scene.storage().clear_faults();
+    }
+
+    /// Only a defect is `internal`, and none is known that a record provokes; a host that fits not is told the same.
+    async fn in_a_foreign_envelope(self) {
+        let record = self.record();
+        for data in [json!({ "item": record }), json!(COLUMN), json!([self.key])] {
+            self.scene.invoke(&data, &record, self.reason).await;
+        }
+    }
+
+    async fn beside_a_row_with_its_address(self) {
+        let address = format!("{COLUMN}-{:?}@example.com", self.door);
+        let other = json!({ "employeeid": format!("other-{:?}", self.door), "emailaddress1": address });
+        self.scene.world.dataverse.insert("contacts", &other);
+        self.send("columns", json!({ "emailaddress1": address })).await;
+    }
+}

@@ -1,0 +1,169 @@
+//! A host whose settings hold canaries, two doors into its handler, and all that comes out.
+
+use dataverse_sync::outcome::Reason;
+use sandbox::host::{Host, Options as HostOptions};
+use sandbox::identity::{App, Credential, Options as IdentityOptions};
+use sandbox::net::http_client;
+use sandbox::storage::Storage;
+use sandbox::world::{Options, World};
+use serde_json::{Value, json};
+
+use super::{COLUMN, KEY, SAID};
+use crate::trust::{self, Folder};
+use crate::waiting::eventually;
+
+/// The client that the secret belongs to.
+const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
+const SECRET: &str = "canary-of-a-client-secret";
+const HEADER: &str = "canary-of-a-header";
+
+/// How the stand-in's tokens begin: `{"alg":` in base64.
+const TOKEN: &str = "eyJhbGciOi";
+
+/// How a record comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    Http,
+    Queue,
+}
+
+/// The settings with every secret that they can hold together.
+pub(super) struct Scene {
+    pub(super) world: World,
+    pub(super) host: Host,
+    _folder: Folder,
+}
+
+impl Scene {
+    pub(super) async fn start() -> Self {
+        let (tls, folder) = (trust::authority(), Folder::new());
+        let apps = vec![App { client_id: CLIENT.to_owned(), credentials: vec![Credential::Secret(SECRET.to_owned())] }];
+        let identity = IdentityOptions { tls: Some(tls.clone()), apps, ..IdentityOptions::default() };
+        let tenant = identity.tenant.clone();
+        let mut world = crate::world_with(Options { identity, ..Options::default() }).await;
+        world.settings.remove("IDENTITY_ENDPOINT");
+        world.settings.remove("IDENTITY_HEADER");
+        let set = [
+            ("AZURE_AUTHORITY_HOST", world.identity.authority().expect("there is a certificate")),
+            ("AZURE_TENANT_ID", tenant),
+            ("AZURE_CLIENT_ID", CLIENT.to_owned()),
+            ("AZURE_CLIENT_SECRET", SECRET.to_owned()),
+            ("SSL_CERT_FILE", folder.write("authority.pem", tls.ca_pem())),
+            ("SYNC_HEADERS", json!({ "CallerObjectId": HEADER }).to_string()),
+            ("SYNC_VERSION_COLUMN", "new_sourceversion".to_owned()),
+            ("LOCK_WAIT_SECONDS", "1".to_owned()),
+            ("SYNC_HOLD_SECONDS", "0".to_owned()),
+            ("RUST_LOG", "trace".to_owned()),
+        ];
+        world.settings.extend(set.map(|(name, value)| (name.to_owned(), value)));
+        let options = HostOptions { kept_lines: Some(1_000_000), ..world.host_options("canary", &[]) };
+        let host = Host::start(options).await.expect("the host starts");
+        Self { world, host, _folder: folder }
+    }
+
+    pub(super) fn storage(&self) -> &Storage {
+        self.world.storage.embedded().expect("this world is on the embedded storage")
+    }
+
+    /// What no output may hold, not even the ones for data.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let connection = &self.world.settings["AzureWebJobsStorage"];
+        let account = connection.split(';').find_map(|part| part.strip_prefix("AccountKey="));
+        let account = account.expect("the connection string has a key");
+        [SECRET, HEADER, TOKEN, account, self.host.function_key()].map(str::to_owned).into()
+    }
+
+    /// Sends a record by a door, asserts its reason, and that what comes back holds only what may be in it.
+    pub(super) async fn send(&self, door: Door, record: &Value, reason: Reason) {
+        match door {
+            Door::Http => self.call(record, reason).await,
+            Door::Queue => self.invoke(&json!({ "record": record.to_string() }), record, reason).await,
+        }
+    }
+
+    async fn call(&self, record: &Value, reason: Reason) {
+        let url = format!("{}/api/records?code={}", self.host.http_url(), self.host.function_key());
+        let response = http_client().post(url).body(record.to_string()).send().await.expect("the host answers");
+        let (status, headers) = (response.status().as_u16(), format!("{:?}", response.headers()));
+        let text = response.text().await.expect("the answer is whole");
+        let mut body: Value = serde_json::from_str(&text).expect("it is JSON");
+        assert_eq!((status, body["reason"].as_str()), (reason.http_status(), Some(reason.code())), "{body}");
+        self.holds_nothing(&headers, "the headers");
+        take_words(&mut body);
+        body.as_object_mut().expect("an object").remove("key");
+        self.holds_nothing(&body.to_string(), reason.code());
+    }
+
+    /// Calls the function as the host does, with this `Data`.
+    pub(super) async fn invoke(&self, data: &Value, record: &Value, reason: Reason) {
+        let url = format!("http://127.0.0.1:{}/SyncQueue", self.host.port_of_handler());
+        let envelope = json!({ "Data": data, "Metadata": record }).to_string();
+        let response = http_client().post(url).body(envelope).send().await.expect("the handler answers");
+        let phrase = response.extensions().get::<hyper::ext::ReasonPhrase>().map(|phrase| phrase.as_bytes().to_vec());
+        let head = format!("{:?} {:?}", String::from_utf8(phrase.unwrap_or_default()), response.headers());
+        self.holds_nothing(&head, "the reason phrase and the headers");
+        let text = response.text().await.expect("the answer is whole");
+        let Ok(mut body) = serde_json::from_str::<Value>(&text) else {
+            assert!(text.contains(reason.code()) && head.contains(reason.code()), "{reason:?}: {text} {head}");
+            return self.holds_nothing(&text, reason.code());
+        };
+        let mut lines = body["Logs"].as_array().expect("lines").iter().filter_map(Value::as_str);
+        assert!(lines.any(|line| line.contains(reason.code())), "{reason:?}: {body}");
+        if let Some(letter) = body.pointer_mut("/Outputs/deadLetter") {
+            assert_eq!(letter["message"].take(), record.to_string(), "a letter holds the message");
+            take_words(letter);
+        }
+        self.holds_nothing(&body.to_string(), reason.code());
+    }
+
+    /// Waits until a plain record is applied again: a pause of the gate has passed.
+    pub(super) async fn recovers(&self) {
+        let record =
+            json!({ "table": "contacts", "key": { "employeeid": "plain" }, "columns": { "firstname": "Ada" } });
+        let url = format!("{}/api/records?code={}", self.host.http_url(), self.host.function_key());
+        eventually("a success", async || {
+            let answer = http_client().post(&url).body(record.to_string()).send().await.expect("the host answers");
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    /// Stops the handler as Core Tools does and looks through all that was ever printed and named.
+    pub(super) async fn ends_well(self) {
+        assert_eq!(self.host.terminate_handler().await, Some(0));
+        let logs = self.host.logs();
+        for reason in Reason::ALL {
+            // The envelope that fits not has a line without a record, and so without a reason.
+            let told = if reason == Reason::Internal { "do not fit each other" } else { reason.code() };
+            assert!(logs.iter().any(|line| line.text.contains(told)), "{told} is not even logged");
+        }
+        assert!(logs.iter().any(|line| line.text.to_uppercase().contains("TRACE")), "or the log hides nothing");
+        for line in logs {
+            self.holds_nothing(&line.text, "the log");
+        }
+        self.holds_nothing(&format!("{:?}", self.storage().leases()), "the names of locks");
+    }
+
+    /// Asserts that a text holds neither a secret nor data.
+    pub(super) fn holds_nothing(&self, text: &str, what: &str) {
+        self.holds_no_secret(text, what);
+        for canary in [COLUMN, KEY, SAID] {
+            assert!(!text.contains(canary), "{canary} in {what}: {text}");
+        }
+    }
+
+    pub(super) fn holds_no_secret(&self, text: &str, what: &str) {
+        for secret in self.secrets() {
+            assert!(!text.contains(&secret), "{secret} in {what}: {text}");
+        }
+    }
+}
+
+/// Takes out what may be in Dataverse's own words, and asserts that they hold nothing else.
+fn take_words(result: &mut Value) {
+    for pointer in ["/detail", "/dataverse/message"] {
+        let Some(words) = result.pointer_mut(pointer).map(Value::take) else { continue };
+        let words = words.to_string();
+        assert!(!words.contains(COLUMN) && !words.contains(KEY), "{pointer}: {words}");
+    }
+}

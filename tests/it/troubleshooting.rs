@@ -1,0 +1,41 @@
+//! The README's table "Errors people meet": every row's symptom is provoked in the sandbox and found in what is printed there.
+
+mod scenes;
+
+use std::collections::BTreeSet;
+
+use crate::contract::readme::{quoted, table};
+
+/// What each row says is printed.
+fn symptoms() -> Vec<Vec<String>> {
+    let rows = table("Errors people meet");
+    let first = |row: &Vec<String>| {
+        let [seen, because, remedy] = &row[..] else { panic!("{row:?} has other columns") };
+        assert!(!because.is_empty() && !remedy.is_empty(), "{row:?}");
+        let words: Vec<String> = quoted(seen).into_iter().map(str::to_owned).collect();
+        assert!(!words.is_empty(), "{seen} quotes nothing");
+        words
+    };
+    rows.iter().map(first).collect()
+}
+
+#[test]
+fn no_symptom_stands_there_twice_and_there_are_enough_of_them() {
+    let symptoms = symptoms();
+    let different: BTreeSet<_> = symptoms.iter().map(|words| &words[0]).collect();
+    assert_eq!(different.len(), symptoms.len(), "{symptoms:?}");
+    assert!(symptoms.len() >= 15);
+}
+
+/// A row without a scene fails, and so does a scene that prints something else by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_symptom_is_printed_as_the_table_says() {
+    let mut drifted = Vec::new();
+    for words in symptoms() {
+        let printed = scenes::printed(&words).await;
+        for word in words.iter().filter(|word| !printed.contains(*word)) {
+            drifted.push(format!("{word} is not in what is printed by now:\n{printed:.4000}"));
+        }
+    }
+    assert!(drifted.is_empty(), "{}", drifted.join("\n\n"));
+}

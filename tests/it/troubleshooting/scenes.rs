@@ -1,0 +1,268 @@
+//! One scene for each symptom: the cause is brought about, and everything that is printed is given.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use sandbox::dataverse::{Effect, Fault, Status};
+use sandbox::host::{Host, InvocationResult, Options as HostOptions};
+use sandbox::world::World;
+use sandbox::{identity, storage};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::caller::{Caller, contact};
+use crate::dead_letters::Told;
+use crate::waiting::eventually;
+
+/// What Dataverse says when a key is taken.
+const TAKEN: &str = "A record with matching key values already exists.";
+
+/// Brings about what the row with these words is about; the first of them says which it is.
+pub(super) async fn printed(words: &[String]) -> String {
+    match words[0].as_str() {
+        "of the settings cannot be used" => alone(&[]).await,
+        "FUNCTIONS_CUSTOMHANDLER_PORT is not set" => alone(&[("DATAVERSE_URL", "https://x.crm.dynamics.com")]).await,
+        "LOCK_CONTAINER must be a container name" => alone(&[("LOCK_CONTAINER", "Sync_Locks")]).await,
+        "cannot listen" => a_port_that_is_taken().await,
+        "no root certificates" => without_root_certificates().await,
+        "has no executable bit" => examined(not_executable, &[]).await,
+        "handler is no ELF" => examined(built_elsewhere, &[]).await,
+        "visibilityTimeout is 0" => examined(at_once, &[]).await,
+        "the host fetches" => examined(whole, &[("SYNC_MAX_CONCURRENCY", "8")]).await,
+        "has no column" => examined(whole, &[("SYNC_VERSION_COLUMN", "new_nothing")]).await,
+        "there is no such queue" => without_queues().await,
+        "0x80072560" => refused_at_the_door(Status::new(403, "0x80072560", "The user is not a member.")).await,
+        "Dataverse answered 401" => with_a_token_for_another().await,
+        "the host and this program do not fit each other" => a_binding_of_another_name().await,
+        "\"reason\":null" => a_message_that_was_not_encoded().await,
+        "The request body is too large" => a_letter_that_is_too_large().await,
+        "this was the last attempt" => the_last_delivery().await,
+        symptom => answered(symptom, words).await,
+    }
+}
+
+/// Symptoms that stand in an answer, or in the log beside it.
+async fn answered(symptom: &str, words: &[String]) -> String {
+    let world = crate::world().await;
+    prepare(&world, symptom).await;
+    if let Some(refusal) = refusal(symptom) {
+        world.dataverse.fault(Fault::new(Effect::Status(refusal)).method("PATCH"));
+    }
+    let host = world.host("one", &[crate::AT_ONCE, ("LOCK_WAIT_SECONDS", "1")]).await.expect("the host starts");
+    let answer = Caller::of(&host).post_text(body(symptom)).await.text;
+    // What the handler printed is read by another task.
+    eventually(&format!("{words:?} in the log or in {answer}"), async || {
+        let printed = answer.clone() + &logged(&host);
+        words.iter().all(|word| printed.contains(word)).then_some(printed)
+    })
+    .await
+}
+
+fn body(symptom: &str) -> String {
+    let mut record = contact("C1", &json!({ "firstname": "Ada" }));
+    match symptom {
+        "send one" => return String::new(),
+        "Resource not found for the segment" => record["table"] = json!("Contacts"),
+        "unknown field" => record["firstname"] = json!("Ada"),
+        "another unique key" => record["columns"] = json!({ "emailaddress1": "a@b.example" }),
+        "parent_missing" => record["columns"] = parent_of_nobody(),
+        _ => {}
+    }
+    record.to_string()
+}
+
+fn parent_of_nobody() -> Value {
+    json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='nobody')" })
+}
+
+/// What Dataverse says to the write.
+fn refusal(symptom: &str) -> Option<Status> {
+    let status = match symptom {
+        "0x80040220" => Status::new(403, symptom, "Principal user is missing prvCreateContact privilege."),
+        "already_written" => Status::new(412, "0x80040237", TAKEN),
+        "throttled" => {
+            let text = "Number of requests exceeded the limit.";
+            Status { retry_after: Some(1), ..Status::new(429, "0x80072322", text) }
+        }
+        _ => return None,
+    };
+    Some(status)
+}
+
+async fn prepare(world: &World, symptom: &str) {
+    let row = match symptom {
+        "already_written" => json!({ "employeeid": "C1", "firstname": "Ada" }),
+        "another unique key" => json!({ "emailaddress1": "a@b.example" }),
+        "there is no Entra ID token" => {
+            return world.identity.fault(identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
+        }
+        "AuthorizationPermissionMismatch" => return storage_refuses(world),
+        "the lock was held by another writer" => return leave_a_lease(world).await,
+        _ => return,
+    };
+    world.dataverse.insert("contacts", &row);
+}
+
+fn storage_refuses(world: &World) {
+    let effect =
+        storage::Effect::Status { code: 403, error_code: "AuthorizationPermissionMismatch", retry_after: None };
+    let storage = world.storage.embedded().expect("this world is on the embedded storage");
+    storage.fault(storage::Fault::until_cleared(storage::Op::AnyBlob, effect));
+}
+
+/// A write of unknown fate keeps its lease.
+async fn leave_a_lease(world: &World) {
+    world.dataverse.fault(Fault::new(Effect::DropBefore).method("PATCH").times(2));
+    let host = world.host("killed", &[crate::AT_ONCE]).await.expect("the host starts");
+    Caller::of(&host).post(&contact("C1", &json!({}))).await;
+}
+
+/// The executable with these settings and no others.
+async fn alone(settings: &[(&str, &str)]) -> String {
+    let mut all = BTreeMap::from([("AzureWebJobsStorage", "UseDevelopmentStorage=true")]);
+    all.extend(settings.iter().copied());
+    if settings.is_empty() {
+        all.clear();
+    }
+    let mut command = Command::new(crate::handler());
+    command.env_clear().envs(all).stdin(Stdio::null()).kill_on_drop(true);
+    ended(command, 2).await
+}
+
+async fn ended(mut command: Command, code: i32) -> String {
+    let told: Told = command.output().await.expect("the handler can be started").into();
+    assert_eq!(told.code, Some(code), "{told:?}");
+    told.stdout + &told.stderr
+}
+
+/// The executable in a world, with the world's settings and these over them.
+fn handler(world: &World, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(crate::handler());
+    command.args(arguments).current_dir(world.app()).env_clear().envs(&world.settings);
+    command.envs(settings.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn a_port_that_is_taken() -> String {
+    let world = crate::world().await;
+    let host = world.host("first", &[]).await.expect("the host starts");
+    let port = host.port_of_handler().to_string();
+    ended(handler(&world, &[], &[("FUNCTIONS_CUSTOMHANDLER_PORT", &port)]), 1).await
+}
+
+async fn without_root_certificates() -> String {
+    let world = crate::world().await;
+    let nothing = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/dev/null")];
+    // Nothing here is behind https but what the log says.
+    ended(handler(&world, &["doctor"], &nothing), 0).await
+}
+
+/// The doctor's report on an app that was changed so.
+async fn examined(change: fn(&World), settings: &[(&str, &str)]) -> String {
+    let world = crate::world().await;
+    change(&world);
+    ended(handler(&world, &["doctor", "--table", "contacts"], settings), 1).await
+}
+
+fn whole(_: &World) {}
+
+fn not_executable(world: &World) {
+    permit(&world.app().join("handler"), 0o644);
+}
+
+fn built_elsewhere(world: &World) {
+    let path = world.app().join("handler");
+    fs::remove_file(&path).expect("it is ours");
+    fs::write(&path, b"MZ\x90\0").expect("writable");
+    permit(&path, 0o755);
+}
+
+fn permit(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+}
+
+fn at_once(world: &World) {
+    edit(world, "host.json", "/extensions/queues/visibilityTimeout", json!("00:00:00"));
+}
+
+/// Changes one value of a JSON file of the app.
+fn edit(world: &World, name: &str, pointer: &str, value: Value) {
+    let path = world.app().join(name);
+    let mut file: Value = serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("it is JSON");
+    *file.pointer_mut(pointer).expect("it is in the file") = value;
+    fs::write(path, file.to_string()).expect("writable");
+}
+
+async fn without_queues() -> String {
+    let (world, empty) = (crate::world().await, storage::Storage::start(storage::Options::default()).await);
+    let empty = empty.expect("loopback has free ports");
+    ended(handler(&world, &["doctor"], &[("AzureWebJobsStorage", &empty.connection_string())]), 1).await
+}
+
+async fn refused_at_the_door(status: Status) -> String {
+    let world = crate::world().await;
+    world.dataverse.fault(Fault::new(Effect::Status(status)).set("WhoAmI").until_cleared());
+    ended(handler(&world, &["doctor"], &[]), 1).await
+}
+
+async fn with_a_token_for_another() -> String {
+    let world = crate::world().await;
+    world.identity.fault(identity::Fault::WrongAudience);
+    ended(handler(&world, &["doctor"], &[]), 1).await
+}
+
+async fn a_binding_of_another_name() -> String {
+    let world = crate::world().await;
+    edit(&world, "SyncQueue/function.json", "/bindings/0/name", json!("message"));
+    let host = world.host("one", &[]).await.expect("the host starts");
+    world.put(&contact("C1", &json!({})).to_string()).await.expect("the queue takes it");
+    ended_invocation(&host).await;
+    logged(&host)
+}
+
+fn logged(host: &Host) -> String {
+    host.logs().into_iter().map(|line| line.text + "\n").collect()
+}
+
+async fn ended_invocation(host: &Host) -> InvocationResult {
+    let ended = eventually("an invocation", async || host.invocations().into_iter().next()).await;
+    // What the handler printed is read by another task.
+    eventually("a line", async || host.logs().iter().any(|line| line.text.contains("fit")).then_some(())).await;
+    ended.result
+}
+
+async fn in_the_poison_queue(world: &World) {
+    eventually("a letter", async || world.poison.peek(1).await.expect("the queue answers").pop()).await;
+}
+
+async fn a_message_that_was_not_encoded() -> String {
+    let world = crate::world().await;
+    let host = world.host("one", &[]).await.expect("the host starts");
+    world.queue.put(&contact("C1", &json!({})).to_string()).await.expect("the queue takes it");
+    in_the_poison_queue(&world).await;
+    assert!(host.invocations().is_empty(), "the handler never saw it");
+    ended(handler(&world, &["dead-letters", "show", "--json"], &[]), 0).await
+}
+
+async fn a_letter_that_is_too_large() -> String {
+    let world = crate::world().await;
+    let options = HostOptions { visibility_timeout: Some(Duration::ZERO), ..world.host_options("one", &[]) };
+    let host = Host::start(options).await.expect("the host starts");
+    world.put(&"x".repeat(48 * 1024)).await.expect("the queue takes it");
+    let ended = eventually("an invocation", async || host.invocations().into_iter().next()).await;
+    format!("{:?}", ended.result)
+}
+
+async fn the_last_delivery() -> String {
+    let world = crate::world().await;
+    let options =
+        HostOptions { visibility_timeout: Some(Duration::ZERO), ..world.host_options("one", &[crate::AT_ONCE]) };
+    let _host = Host::start(options).await.expect("the host starts");
+    world.put(&contact("C1", &parent_of_nobody()).to_string()).await.expect("the queue takes it");
+    in_the_poison_queue(&world).await;
+    ended(handler(&world, &["dead-letters", "show"], &[]), 0).await
+}

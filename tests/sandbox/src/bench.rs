@@ -4,12 +4,20 @@
 //! while a case runs, a table at the end, writes the same as JSON, and fails when a bound is broken or a case could not be
 //! measured. It refuses to be kind: a value that could not be had is not a number, and keeps no bound.
 
+mod cores;
+mod driver;
 pub mod gate;
 pub mod locks;
+mod message;
+mod meter;
 pub mod outage;
+pub mod overhead;
 mod process;
 pub(crate) mod report;
+mod runs;
+mod scene;
 mod sink;
+mod subject;
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
@@ -30,6 +38,9 @@ pub enum Room {
     /// What an outage of ten minutes costs, beside a queue trigger that is left alone.
     #[command(long_about = outage::ABOUT, after_long_help = outage::EXAMPLES)]
     Outage(outage::Arguments),
+    /// What the handler adds to what the network costs: CPU time, allocations, and time.
+    #[command(long_about = overhead::ABOUT, after_long_help = overhead::EXAMPLES)]
+    Overhead(overhead::Arguments),
     /// What the gate makes of service protection limits, beside a client that does not adapt.
     #[command(long_about = gate::ABOUT, after_long_help = gate::EXAMPLES)]
     Gate(gate::Arguments),
@@ -40,6 +51,7 @@ pub async fn run(room: Room) -> anyhow::Result<bool> {
     match room {
         Room::Locks(arguments) => locks::run(arguments).await,
         Room::Outage(arguments) => outage::run(arguments).await,
+        Room::Overhead(arguments) => overhead::run(arguments).await,
         Room::Gate(arguments) => gate::run(arguments).await,
     }
 }
@@ -121,17 +133,43 @@ pub struct Measurement {
     pub bound: Option<Bound>,
     /// Whether the bound was kept; true without one.
     pub held: bool,
+    /// What it was made of, where it is the median of several runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Spread>,
+}
+
+/// The runs that a median was taken of.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spread {
+    /// How many.
+    pub count: usize,
+    /// The smallest value.
+    pub least: f64,
+    /// The largest value.
+    pub most: f64,
 }
 
 impl Measurement {
     /// A value that is told and not judged.
     pub fn told(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit, bound: None, held: true }
+        Self { name: name.into(), value, unit, bound: None, held: true, runs: None }
     }
 
     /// A value with a bound.
     pub fn judged(name: impl Into<String>, value: f64, unit: &'static str, bound: Bound) -> Self {
-        Self { name: name.into(), value, unit, bound: Some(bound), held: bound.holds(value) }
+        Self { bound: Some(bound), held: bound.holds(value), ..Self::told(name, value, unit) }
+    }
+
+    /// The median of several runs, told and not judged.
+    fn of_runs(name: impl Into<String>, values: &[f64], unit: &'static str) -> Self {
+        let (least, most) = (quantile(values, 0.0), quantile(values, 1.0));
+        let runs = (values.len() > 1).then_some(Spread { count: values.len(), least, most });
+        Self { runs, ..Self::told(name, median(values), unit) }
+    }
+
+    /// The same value, judged.
+    fn bounded(self, bound: Bound) -> Self {
+        Self { bound: Some(bound), held: bound.holds(self.value), ..self }
     }
 }
 

@@ -39,6 +39,7 @@ use invocation::{Runtime, SharedRuntime, Trigger};
 use logs::Logs;
 use process::{Handler, Program, State};
 
+pub(crate) use envelope::first_delivery;
 pub use ledger::{Books, InvocationRecord, InvocationResult, Stats};
 pub use logs::{Category, LogLine, Severity};
 

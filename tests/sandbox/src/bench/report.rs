@@ -75,7 +75,7 @@ fn table(results: &Results) -> Table {
 }
 
 fn row(case: &str, measurement: &Measurement) -> [String; 5] {
-    let Measurement { name, value, unit, bound, held } = measurement;
+    let Measurement { name, value, unit, bound, held, .. } = measurement;
     let judged = bound.map_or("", |_| mark(*held));
     let value = format!("{} {unit}", shown(*value));
     [case.to_owned(), name.clone(), value, bound.map_or_else(String::new, in_words), judged.to_owned()]

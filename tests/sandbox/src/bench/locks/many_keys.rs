@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 
 use super::{Plan, world};
 use crate::bench::process::Process;
-use crate::bench::sink::Sink;
+use crate::bench::sink::{Blobs, Sink};
 use crate::bench::{Bound, Measurement, number, report};
 
 /// Records per call, and calls at once: together the first thousand keys.
@@ -27,7 +27,7 @@ const MARKS: [u64; 3] = [1_000, 10_000, 100_000];
 const MOST_GROWTH: f64 = 5.0;
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let sink = Sink::start().await?;
+    let sink = Sink::start(Blobs::New, None).await?;
     let world = world(plan, std::time::Duration::ZERO).await?;
     let (url, connection) = (sink.url(), sink.connection_string());
     let settings = [

@@ -58,6 +58,11 @@ impl Template {
         Self { bytes, holes }
     }
 
+    /// The bytes of it, head and body.
+    pub(super) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The request for the record with this number.
     pub(super) fn fill(&mut self, number: u64) -> &[u8] {
         let key = key(number);

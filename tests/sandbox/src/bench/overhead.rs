@@ -7,6 +7,10 @@
 //! It refuses to judge a debug build's times, and to compare figures of different runs: everything of one table is measured
 //! side by side.
 
+mod allocations;
+mod copy;
+mod path;
+mod size;
 mod steps;
 
 use indicatif::ProgressBar;
@@ -27,24 +31,36 @@ Examples:
 /// One case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Case {
+    /// The calls that an answer waits for.
+    Path,
     /// CPU time and time added, by messages in flight.
-    Steps,
+    Load,
+    /// CPU time by what the message is.
+    Size,
+    /// Allocations and instructions.
+    Allocations,
 }
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Steps];
+    pub const ALL: [Self; 4] = [Self::Path, Self::Load, Self::Size, Self::Allocations];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Steps => "steps",
+            Self::Path => "path",
+            Self::Load => "load",
+            Self::Size => "size",
+            Self::Allocations => "allocations",
         }
     }
 
     async fn measure(self, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
         match self {
-            Self::Steps => steps::measure(plan, bar).await,
+            Self::Path => path::measure(plan, bar).await,
+            Self::Load => steps::measure(plan, bar).await,
+            Self::Size => size::measure(plan, bar).await,
+            Self::Allocations => allocations::measure(plan, bar).await,
         }
     }
 }
@@ -72,6 +88,13 @@ impl Plan {
     /// As short as it can be.
     pub fn quick(handler: &std::path::Path) -> Self {
         Self { subjects: vec![Subject::handler(handler)], runs: 1, shorter: 10 }
+    }
+}
+
+impl Plan {
+    /// So many messages, or fewer.
+    fn messages(&self, full: u64) -> u64 {
+        full / self.shorter
     }
 }
 

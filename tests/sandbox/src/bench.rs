@@ -17,7 +17,9 @@ pub(crate) mod report;
 mod runs;
 mod scene;
 mod sink;
+pub mod start;
 mod subject;
+pub mod throughput;
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
@@ -38,9 +40,15 @@ pub enum Room {
     /// What an outage of ten minutes costs, beside a queue trigger that is left alone.
     #[command(long_about = outage::ABOUT, after_long_help = outage::EXAMPLES)]
     Outage(outage::Arguments),
+    /// How soon the handler is there, and how much room it takes.
+    #[command(long_about = start::ABOUT, after_long_help = start::EXAMPLES)]
+    Start(start::Arguments),
     /// What the handler adds to what the network costs: CPU time, allocations, and time.
     #[command(long_about = overhead::ABOUT, after_long_help = overhead::EXAMPLES)]
     Overhead(overhead::Arguments),
+    /// How many messages a core does, and what a second one adds.
+    #[command(long_about = throughput::ABOUT, after_long_help = throughput::EXAMPLES)]
+    Throughput(throughput::Arguments),
     /// What the gate makes of service protection limits, beside a client that does not adapt.
     #[command(long_about = gate::ABOUT, after_long_help = gate::EXAMPLES)]
     Gate(gate::Arguments),
@@ -51,6 +59,8 @@ pub async fn run(room: Room) -> anyhow::Result<bool> {
     match room {
         Room::Locks(arguments) => locks::run(arguments).await,
         Room::Outage(arguments) => outage::run(arguments).await,
+        Room::Start(arguments) => start::run(arguments).await,
+        Room::Throughput(arguments) => throughput::run(arguments).await,
         Room::Overhead(arguments) => overhead::run(arguments).await,
         Room::Gate(arguments) => gate::run(arguments).await,
     }
@@ -225,6 +235,16 @@ impl Results {
 /// A count as a value; beyond four thousand million it is no longer told apart from infinity.
 fn number(count: impl TryInto<u32>) -> f64 {
     count.try_into().map_or(f64::INFINITY, f64::from)
+}
+
+/// Bytes as a value in megabytes, of a million bytes each.
+fn megabytes(bytes: u64) -> f64 {
+    number(bytes / 1_000) / 1_000.0
+}
+
+/// A duration as a value in microseconds.
+fn microseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
 }
 
 /// A duration as a value in milliseconds.

@@ -37,7 +37,7 @@ pub(super) struct Scene {
     pub(super) start: Start,
     driver: Lane,
     sinks: Lane,
-    _identity: Identity,
+    identity: Identity,
     _app: Folder,
 }
 
@@ -58,15 +58,13 @@ impl Scene {
         settings.insert("DATAVERSE_URL".to_owned(), sink.url());
         settings.insert("AzureWebJobsStorage".to_owned(), sink.connection_string());
         let start = Start { settings, folder: app.path().to_owned(), cores: None, under: Vec::new() };
-        Ok(Self {
-            subject: subject.clone(),
-            sink: Arc::new(sink),
-            start,
-            driver,
-            sinks,
-            _identity: identity,
-            _app: app,
-        })
+        Ok(Self { subject: subject.clone(), sink: Arc::new(sink), start, driver, sinks, identity, _app: app })
+    }
+
+    /// Connections to the services and tokens so far.
+    pub(super) fn calls(&self) -> u64 {
+        let tokens = u64::try_from(self.identity.tokens_issued()).unwrap_or(u64::MAX);
+        self.sink.connections().saturating_add(tokens)
     }
 
     /// Keeps the load on these cores.

@@ -15,7 +15,7 @@ use crate::bench::meter::{Cpu, Spent};
 use crate::bench::runs::{Book, compared};
 use crate::bench::scene::{LOAD, SUBJECT, Scene};
 use crate::bench::sink::Blobs;
-use crate::bench::{Bound, Measurement, cores, number, report};
+use crate::bench::{Bound, Measurement, cores, microseconds, number, report};
 
 const IN_FLIGHT: u64 = 16;
 const MESSAGES: u64 = 3_000;
@@ -92,11 +92,11 @@ async fn lap(side: &mut Side, plan: &Plan, copy: Duration) -> anyhow::Result<()>
     let mut costs = Vec::with_capacity(KINDS.len());
     for kind in KINDS {
         let cost = cost(if kind.tls { &side.tls } else { &side.plain }, kind, plan).await?;
-        side.book.note(kind.name, micros(cost));
+        side.book.note(kind.name, microseconds(cost));
         costs.push(cost);
     }
-    let copy = micros(copy);
-    let less_the_copy = |at: usize| (micros(costs[at]) - copy) / micros(costs[0]);
+    let copy = microseconds(copy);
+    let less_the_copy = |at: usize| (microseconds(costs[at]) - copy) / microseconds(costs[0]);
     side.book.note(COPY, copy);
     side.book.note(RATIO, less_the_copy(2));
     side.book.note(TEXT_RATIO, less_the_copy(3));
@@ -119,10 +119,6 @@ async fn cost(scene: &Scene, kind: Kind, plan: &Plan) -> anyhow::Result<Duration
     let Spent { total, .. } = Cpu::of(running.pid()?)?.since(&before);
     running.stop().await?;
     Ok(total.div_f64(number(messages)))
-}
-
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
 }
 
 fn measurements(books: &[(&'static str, Book)]) -> Vec<Measurement> {

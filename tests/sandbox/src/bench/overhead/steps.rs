@@ -12,7 +12,7 @@ use crate::bench::runs::{Book, compared};
 use crate::bench::scene::{LOAD, SUBJECT, Scene};
 use crate::bench::sink::Pace;
 use crate::bench::subject::Running;
-use crate::bench::{Bound, Measurement, cores, milliseconds, number, quantile, report};
+use crate::bench::{Bound, Measurement, cores, microseconds, milliseconds, number, quantile, report};
 
 /// How the network is.
 pub(super) const FIXED: Pace = Pace { storage: Duration::from_millis(3), dataverse: Duration::from_millis(80) };
@@ -102,7 +102,7 @@ async fn take(
     let before = Cpu::of(running.pid()?)?;
     let answers = scene.drive(load).await?;
     let spent = Cpu::of(running.pid()?)?.since(&before);
-    let each = |time: Duration| time.as_secs_f64() * 1e6 / number(messages);
+    let each = |time: Duration| microseconds(time) / number(messages);
     book.note(step.name("CPU per message"), each(spent.total));
     book.note(step.name("of it in the kernel"), each(spent.system));
     let added: Vec<f64> = answers.added.iter().map(|added| milliseconds(*added)).collect();

@@ -4,14 +4,17 @@
 //! while a case runs, a table at the end, writes the same as JSON, and fails when a bound is broken or a case could not be
 //! measured. It refuses to be kind: a value that could not be had is not a number, and keeps no bound.
 
+pub mod chart;
 mod cores;
 mod driver;
 pub mod gate;
 pub mod locks;
+pub mod machine;
 mod message;
 mod meter;
 pub mod outage;
 pub mod overhead;
+mod page;
 mod process;
 pub(crate) mod report;
 mod runs;
@@ -30,6 +33,40 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::stage::{self, Build};
+use chart::Chart;
+use machine::Machine;
+
+/// `--help`, the text.
+pub const ABOUT: &str = "\
+Measures what the program promises in numbers; exits with 1 when a bound is broken.
+
+Each benchmark runs real handler processes, shows a bar while it lasts, and ends with a table, a page to look at and the same as
+JSON, in target/bench; target/bench/index.html leads to all of them. It says what it ran on.
+
+Without a name it measures start, overhead and throughput, in this order: a quarter of an hour after the build.
+
+Benchmarks:
+  start       exec to the first answer, size of the executable, resident memory
+  overhead    CPU time, allocations and time added per message, beyond what the network takes
+  throughput  messages per second on one core, in step with messages in flight; what a second core adds
+  locks       what the per-record lock costs, and whether it keeps its promises
+  gate        what the gate makes of service protection limits, beside a client that does not adapt
+  outage      what an outage of ten minutes costs, beside a queue trigger that is left alone";
+
+/// `--help`, the end.
+pub const EXAMPLES: &str = "\
+Examples:
+  cargo sandbox bench                                   start, overhead and throughput
+  cargo sandbox bench overhead --only load --runs 3
+  cargo sandbox bench start --baseline ../other/handler another custom handler gets the same load, in turn
+  cargo sandbox bench locks --help                      each benchmark has a help of its own";
+
+/// The command line.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    room: Option<Room>,
+}
 
 /// The benchmarks there are.
 #[derive(Debug, clap::Subcommand)]
@@ -54,16 +91,37 @@ pub enum Room {
     Gate(gate::Arguments),
 }
 
-/// Runs a benchmark; gives whether every bound was kept.
-pub async fn run(room: Room) -> anyhow::Result<bool> {
-    match room {
-        Room::Locks(arguments) => locks::run(arguments).await,
-        Room::Outage(arguments) => outage::run(arguments).await,
-        Room::Start(arguments) => start::run(arguments).await,
-        Room::Throughput(arguments) => throughput::run(arguments).await,
-        Room::Overhead(arguments) => overhead::run(arguments).await,
-        Room::Gate(arguments) => gate::run(arguments).await,
+/// Runs a benchmark, or the three about speed and size; gives whether every bound was kept.
+pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
+    match arguments.room {
+        Some(room) => room.run().await,
+        None => run_all().await,
     }
+}
+
+impl Room {
+    async fn run(self) -> anyhow::Result<bool> {
+        match self {
+            Self::Start(arguments) => start::run(arguments).await,
+            Self::Overhead(arguments) => overhead::run(arguments).await,
+            Self::Throughput(arguments) => throughput::run(arguments).await,
+            Self::Locks(arguments) => locks::run(arguments).await,
+            Self::Gate(arguments) => gate::run(arguments).await,
+            Self::Outage(arguments) => outage::run(arguments).await,
+        }
+    }
+}
+
+/// All three, also when one has found a broken bound.
+async fn run_all() -> anyhow::Result<bool> {
+    let mut held = true;
+    for name in ["start", "overhead", "throughput"] {
+        eprintln!("\n{name}");
+        let mut matches = <Room as clap::Subcommand>::augment_subcommands(clap::Command::new("bench"))
+            .get_matches_from(["bench", name]);
+        held &= <Room as clap::FromArgMatches>::from_arg_matches_mut(&mut matches)?.run().await?;
+    }
+    Ok(held)
 }
 
 /// What every benchmark is told on the command line.
@@ -82,24 +140,31 @@ struct Frame {
 
 impl Frame {
     /// The handler to measure and what build it is: the one that is given, or a new one.
-    fn handler(&self) -> anyhow::Result<(PathBuf, &'static str)> {
-        match &self.handler {
-            Some(path) => Ok((path.clone(), "given")),
-            None if self.debug => Ok((stage::build(&Build::default())?, "debug")),
-            None => Ok((stage::build(&Build { release: true, target: None })?, "release")),
-        }
+    fn handler(&self) -> anyhow::Result<(PathBuf, Ground)> {
+        // Before the build, which keeps the machine busy itself.
+        let ran_on = Machine::look();
+        let (path, handler) = match &self.handler {
+            Some(path) => (path.clone(), "given"),
+            None if self.debug => (stage::build(&Build::default())?, "debug"),
+            None => (stage::build(&Build { release: true, target: None })?, "release"),
+        };
+        Ok((path, Ground { handler, ran_on }))
     }
 }
 
 /// Measures one case under a bar of its own, and says how it ended.
-async fn measured(
+async fn measured<T: Into<Findings>>(
     case: &str,
-    measure: impl AsyncFnOnce(&ProgressBar) -> anyhow::Result<Vec<Measurement>>,
+    measure: impl AsyncFnOnce(&ProgressBar) -> anyhow::Result<T>,
 ) -> CaseResult {
     let (begun, bar) = (Instant::now(), report::bar(case));
-    let outcome = measure(&bar).await;
+    let outcome = measure(&bar).await.map(Into::into);
     bar.finish_and_clear();
-    let result = CaseResult::new(case, begun.elapsed(), outcome);
+    let (outcome, charts) = match outcome {
+        Ok(Findings { measurements, charts }) => (Ok(measurements), charts),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let result = CaseResult { charts, ..CaseResult::new(case, begun.elapsed(), outcome) };
     report::ended(&result);
     result
 }
@@ -183,6 +248,19 @@ impl Measurement {
     }
 }
 
+/// What a case gives: values, and what is better seen than read.
+#[derive(Debug, Default)]
+struct Findings {
+    measurements: Vec<Measurement>,
+    charts: Vec<Chart>,
+}
+
+impl From<Vec<Measurement>> for Findings {
+    fn from(measurements: Vec<Measurement>) -> Self {
+        Self { measurements, charts: Vec::new() }
+    }
+}
+
 /// What came of one case.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CaseResult {
@@ -192,6 +270,9 @@ pub struct CaseResult {
     pub seconds: f64,
     /// In the order of the table.
     pub measurements: Vec<Measurement>,
+    /// What the page draws beside them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub charts: Vec<Chart>,
     /// Why it could not be measured.
     pub problem: Option<String>,
 }
@@ -203,7 +284,7 @@ impl CaseResult {
             Ok(measurements) => (measurements, None),
             Err(error) => (Vec::new(), Some(format!("{error:#}"))),
         };
-        Self { case: case.into(), seconds: took.as_secs_f64(), measurements, problem }
+        Self { case: case.into(), seconds: took.as_secs_f64(), measurements, charts: Vec::new(), problem }
     }
 
     /// Whether it was measured and every bound was kept.
@@ -212,23 +293,109 @@ impl CaseResult {
     }
 }
 
-/// What came of a benchmark.
+/// What was measured, and where.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ground {
+    /// The handler's build: `release`, `debug` or `given`.
+    pub handler: &'static str,
+    /// The machine.
+    pub ran_on: Machine,
+}
+
+impl Ground {
+    /// This machine and a handler of this build.
+    pub fn new(handler: &'static str) -> Self {
+        Self { handler, ran_on: Machine::look() }
+    }
+}
+
+/// What came of a benchmark.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Results {
     /// The room.
     pub bench: &'static str,
-    /// The handler's build: `release`, `debug` or `given`.
-    pub handler: &'static str,
+    /// What was measured, and where.
+    pub ground: Ground,
     /// Whether times were cut short; then it proves less.
     pub quick: bool,
     /// The cases, in the order in which they ran.
     pub cases: Vec<CaseResult>,
+    finding: Option<String>,
 }
 
 impl Results {
+    /// The results of a room's cases.
+    pub fn new(bench: &'static str, ground: Ground, quick: bool, cases: Vec<CaseResult>) -> Self {
+        Self { bench, ground, quick, cases, finding: None }
+    }
+
+    /// The same, with what was found in a few words.
+    #[must_use]
+    pub fn with_finding(self, finding: impl Into<String>) -> Self {
+        Self { finding: Some(finding.into()), ..self }
+    }
+
     /// Whether everything was measured and every bound was kept.
     pub fn held(&self) -> bool {
         self.cases.iter().all(CaseResult::held)
+    }
+
+    /// How many values were judged, and how many of them broke their bound.
+    fn judged(&self) -> (usize, usize) {
+        let measurements = || self.cases.iter().flat_map(|case| &case.measurements);
+        let judged = measurements().filter(|measurement| measurement.bound.is_some()).count();
+        (judged, measurements().filter(|measurement| !measurement.held).count())
+    }
+
+    /// What was found, in a few words.
+    fn finding(&self) -> String {
+        let (judged, broken) = self.judged();
+        let usual = || match broken {
+            0 => format!("{}: all {judged} bounds kept", self.bench),
+            broken => format!("{}: {broken} of {judged} bounds broken", self.bench),
+        };
+        self.finding.clone().unwrap_or_else(usual)
+    }
+
+    /// A value by its name; not a number where it was not measured.
+    fn value(&self, name: &str) -> f64 {
+        let mut all = self.cases.iter().flat_map(|case| &case.measurements);
+        all.find(|measurement| measurement.name == name).map_or(f64::NAN, |measurement| measurement.value)
+    }
+
+    /// What a reader has to know before he believes a figure.
+    fn warnings(&self) -> Vec<String> {
+        let load = self.ground.ran_on.load_average;
+        let busy = format!(
+            "The machine was busy with something else (load average {load:.1}): counts and CPU times are right or nearly so, times and rates are not."
+        );
+        let short =
+            "Cut short, or of fewer runs than the bounds are meant for: this finds what is broken and proves nothing.";
+        let debug = "A build without optimisation: no figure of it is that of the program.";
+        let all = [
+            (self.ground.ran_on.was_busy(), busy),
+            (self.quick, short.to_owned()),
+            (self.ground.handler == "debug", debug.to_owned()),
+        ];
+        all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+    }
+
+    /// All of it as JSON.
+    fn json(&self) -> serde_json::Result<String> {
+        #[derive(Serialize)]
+        struct Told<'a> {
+            bench: &'a str,
+            finding: String,
+            held: bool,
+            quick: bool,
+            #[serde(flatten)]
+            ground: &'a Ground,
+            cases: &'a [CaseResult],
+        }
+        let (finding, held) = (self.finding(), self.held());
+        let Self { bench, ground, quick, cases, .. } = self;
+        serde_json::to_string_pretty(&Told { bench, finding, held, quick: *quick, ground, cases })
     }
 }
 
@@ -303,7 +470,7 @@ mod tests {
         let told = case(Ok(vec![Measurement::told("requests", 2.0, "")]));
         let broken = case(Ok(vec![Measurement::judged("requests", 3.0, "", Bound::Exactly(2.0))]));
         let failed = case(Err(anyhow::anyhow!("no handler")));
-        let results = |cases| Results { bench: "locks", handler: "debug", quick: true, cases };
+        let results = |cases| Results::new("locks", Ground::new("debug"), true, cases);
         assert!(results(vec![kept.clone(), told]).held());
         assert!(!results(vec![kept.clone(), broken]).held());
         assert!(!results(vec![kept, failed]).held());

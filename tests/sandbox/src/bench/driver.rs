@@ -2,7 +2,7 @@
 //! them, until a number of them is answered.
 //!
 //! Written on the bare socket: it shares the machine with what it measures and has to cost less. It refuses to go on after an
-//! answer other than 200: a message that was not written is not one that was quick.
+//! answer other than 200, or after a dead letter: a message that was not written is not one that was quick.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ use tokio::net::TcpStream;
 
 use super::message::Template;
 use super::sink::OwnTimes;
+
+/// The output that a message that cannot be written is put into.
+const DEAD_LETTER: &[u8] = b"\"deadLetter\"";
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -127,6 +130,8 @@ impl Slot {
         loop {
             if let Some(status) = whole(&self.bytes) {
                 ensure!(status == "200", "it was answered {status}");
+                let is_letter = self.bytes.windows(DEAD_LETTER.len()).any(|window| window == DEAD_LETTER);
+                ensure!(!is_letter, "it became a dead letter");
                 return Ok(());
             }
             ensure!(self.stream.read_buf(&mut self.bytes).await? > 0, "the handler hung up");

@@ -15,9 +15,10 @@ mod steps;
 
 use indicatif::ProgressBar;
 
+use super::report::shown;
 use super::runs::Comparison;
 use super::subject::Subject;
-use super::{CaseResult, Measurement, Results, measured, report};
+use super::{CaseResult, Findings, Results, measured, report};
 
 /// `--help`, the text.
 pub const ABOUT: &str = "\
@@ -55,12 +56,12 @@ impl Case {
         }
     }
 
-    async fn measure(self, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    async fn measure(self, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
         match self {
-            Self::Path => path::measure(plan, bar).await,
+            Self::Path => path::measure(plan, bar).await.map(Into::into),
             Self::Load => steps::measure(plan, bar).await,
-            Self::Size => size::measure(plan, bar).await,
-            Self::Allocations => allocations::measure(plan, bar).await,
+            Self::Size => size::measure(plan, bar).await.map(Into::into),
+            Self::Allocations => allocations::measure(plan, bar).await.map(Into::into),
         }
     }
 }
@@ -109,11 +110,26 @@ pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
 
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (subjects, build) = arguments.runs.subjects()?;
+    let (subjects, ground) = arguments.runs.subjects()?;
     let plan = Plan { subjects, runs: arguments.runs.runs.into(), shorter: 1 };
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
     let cases = measure(&plan, &cases).await;
-    let results = Results { bench: "overhead", handler: build, quick: plan.runs < 10, cases };
+    let results = Results::new("overhead", ground, plan.runs < 10, cases);
+    let finding = finding(&results);
+    let results = results.with_finding(finding);
     report::publish(&results, arguments.runs.frame.json, "")?;
     Ok(results.held())
+}
+
+/// In the words of the figures that the bounds are for.
+fn finding(results: &Results) -> String {
+    let [cpu, added] = steps::judged().map(|name| results.value(&name));
+    if cpu.is_nan() {
+        return results.finding();
+    }
+    format!(
+        "The handler costs {} µs of CPU time per message and adds {} ms to the network's own time",
+        shown(cpu),
+        shown(added)
+    )
 }

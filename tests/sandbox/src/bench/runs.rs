@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
+use super::chart::{Point, Series};
 use super::subject::Subject;
-use super::{Bound, Frame, Measurement, median};
+use super::{Bound, Frame, Ground, Measurement, median};
 
 /// What the rooms that compare are told on the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -24,15 +25,15 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// The handler, and what it is compared with; then what build the handler is.
-    pub(super) fn subjects(&self) -> anyhow::Result<(Vec<Subject>, &'static str)> {
-        let (handler, build) = self.frame.handler()?;
+    /// The handler, and what it is compared with; then where it is measured.
+    pub(super) fn subjects(&self) -> anyhow::Result<(Vec<Subject>, Ground)> {
+        let (handler, ground) = self.frame.handler()?;
         let handler = handler.canonicalize().context("--handler")?;
         let mut subjects = vec![Subject::handler(&handler)];
         if let Some(path) = &self.baseline {
             subjects.push(Subject::baseline(&path.canonicalize().context("--baseline")?));
         }
-        Ok((subjects, build))
+        Ok((subjects, ground))
     }
 }
 
@@ -83,6 +84,16 @@ pub(super) fn compared(
         }
     }
     measurements
+}
+
+/// One series for each subject: what its runs showed under these names, in this order.
+pub(super) fn series(books: &[(&'static str, Book)], what: &str, names: &[String]) -> Vec<Series> {
+    let one = |(subject, book): &(&'static str, Book)| {
+        let points = names.iter().map(|name| Point::of(book.values(name))).collect();
+        let name = if what.is_empty() { (*subject).to_owned() } else { format!("{subject}, {what}") };
+        Series { name, points }
+    };
+    books.iter().map(one).collect()
 }
 
 #[cfg(test)]

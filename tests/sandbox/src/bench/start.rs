@@ -115,12 +115,26 @@ pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
 
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (subjects, build) = arguments.comparison.subjects()?;
+    let (subjects, ground) = arguments.comparison.subjects()?;
     let starts = 2 * u64::from(arguments.comparison.runs);
     let plan = Plan { subjects, starts, messages: arguments.messages };
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
     let cases = measure(&plan, &cases).await;
-    let results = Results { bench: "start", handler: build, quick: plan.is_short(), cases };
+    let results = Results::new("start", ground, plan.is_short(), cases);
+    let finding = finding(&results);
+    let results = results.with_finding(finding);
     report::publish(&results, arguments.comparison.frame.json, "")?;
     Ok(results.held())
+}
+
+/// In the words of the figures that the bounds are for.
+fn finding(results: &Results) -> String {
+    let told = [
+        (results.value(time::MANAGED), "ready in", "ms"),
+        (results.value(memory::IDLE), "idle with", "MB"),
+        (results.value(memory::FULL), "with 256 messages in flight", "MB"),
+    ];
+    let told = told.into_iter().filter(|(value, ..)| value.is_finite());
+    let told: Vec<String> = told.map(|(value, what, unit)| format!("{what} {value:.0} {unit}")).collect();
+    if told.is_empty() { results.finding() } else { format!("The handler is {}", told.join(", ")) }
 }

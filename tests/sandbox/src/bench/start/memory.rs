@@ -20,9 +20,9 @@ use crate::bench::subject::Running;
 use crate::bench::{Bound, Measurement, megabytes, number, report};
 
 const EXECUTABLE: &str = "executable";
-const IDLE: &str = "resident, idle";
+pub(super) const IDLE: &str = "resident, idle";
 const IDLE_OWN: &str = "of it heap and stacks, idle";
-const FULL: &str = "resident, the most with 256 in flight";
+pub(super) const FULL: &str = "resident, the most with 256 in flight";
 const FULL_OWN: &str = "of it heap and stacks, with 256 in flight";
 const EARLY: &str = "resident after 10,000 messages";
 const LATE: &str = "resident after the last message";

@@ -13,7 +13,7 @@ use crate::bench::scene::Scene;
 use crate::bench::subject::{READY, Running, Start};
 use crate::bench::{Bound, Measurement, milliseconds, number, report};
 
-const MANAGED: &str = "exec to the first 200, managed identity";
+pub(super) const MANAGED: &str = "exec to the first 200, managed identity";
 const SECRET: &str = "exec to the first 200, client secret";
 const CALLS: &str = "calls to the network before it";
 

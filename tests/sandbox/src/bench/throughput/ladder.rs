@@ -5,14 +5,15 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use super::Plan;
+use crate::bench::chart::{Chart, Line, Point, Series};
 use crate::bench::driver::Answers;
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::{Cpu, Spent};
-use crate::bench::runs::{Book, compared};
+use crate::bench::runs::{Book, compared, series};
 use crate::bench::scene::{LOAD, SUBJECT, Scene};
 use crate::bench::sink::Pace;
 use crate::bench::subject::Running;
-use crate::bench::{Bound, Measurement, cores, median, number, report};
+use crate::bench::{Bound, Findings, Measurement, cores, number, report};
 
 const RUNGS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
@@ -38,7 +39,7 @@ fn share_at(rung: u64) -> String {
     format!("of the core, {rung} in flight")
 }
 
-pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
     cores::must_be_apart()?;
     let mut scenes = Vec::new();
     for subject in &plan.subjects {
@@ -54,7 +55,7 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
         }
     }
     let books: Vec<_> = scenes.into_iter().map(|(scene, book)| (scene.subject.name, book)).collect();
-    Ok(measurements(&books))
+    Ok(Findings { measurements: measurements(&books), charts: charts(&books) })
 }
 
 /// One process, and every rung once.
@@ -120,6 +121,34 @@ fn measurements(books: &[(&'static str, Book)]) -> Vec<Measurement> {
     all
 }
 
+fn charts(books: &[(&'static str, Book)]) -> Vec<Chart> {
+    let names = |name: fn(u64) -> String| RUNGS.map(name).to_vec();
+    let one = books[0].1.median(&rate_at(1));
+    let in_step = RUNGS.map(|rung| Point::of(&[one * number(rung)])).to_vec();
+    let mut rates = series(books, "", &names(rate_at));
+    rates.push(Series { name: "in step with messages in flight".to_owned(), points: in_step });
+    let chart = |title: &str, unit, doubling, series, lines| Chart {
+        title: title.to_owned(),
+        across: "messages in flight",
+        unit,
+        doubling,
+        places: RUNGS.map(|rung| rung.to_string()).to_vec(),
+        series,
+        lines,
+    };
+    let full = Line::at(books[0].1.median(FULL_RATE), "a full core");
+    vec![
+        chart(
+            "Messages per second on one core",
+            "messages/s, each line is a doubling or more",
+            true,
+            rates,
+            vec![full],
+        ),
+        chart("How full the handler's core is", "%", false, series(books, "", &names(share_at)), Vec::new()),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +157,7 @@ mod tests {
     fn a_rung_is_in_step_with_the_first_until_the_core_is_full() {
         let rates = [(1, 70.0), (2, 140.0), (4, 266.0), (128, 4_900.0), (256, 5_000.0)];
         assert!((in_step(&rates, 5_000.0) - 0.95).abs() < 1e-9);
-        assert!(in_step(&[], 1.0).is_nan() && median(&[]).is_nan());
+        assert!(in_step(&[], 1.0).is_nan());
     }
 
     #[test]

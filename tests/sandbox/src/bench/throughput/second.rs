@@ -2,8 +2,9 @@
 //!
 //! With one core the handler has it to itself. With two there is none left for the load, which has to share them; so the rate
 //! is not what a machine with two cores for the handler would do. It is computed from two figures of the operating system:
-//! the CPU time that a message takes with threads on both cores (what they do to each other is in it), and how much of the time
-//! no core was idle while there was work (what they wait for each other is in that).
+//! the CPU time that a message takes with threads on both cores (what they do to each other is in it), and how much of both cores'
+//! time it and its load used while there was work (what its threads wait for each other is in that, and whatever else this
+//! machine did).
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use indicatif::ProgressBar;
 use super::Plan;
 use crate::bench::cores::Cores;
 use crate::bench::message::{Columns, Template};
-use crate::bench::meter::{self, Cpu};
+use crate::bench::meter::Cpu;
 use crate::bench::runs::{Book, compared};
 use crate::bench::scene::{LOAD, SUBJECT, Scene};
 use crate::bench::{Bound, Measurement, cores, microseconds, number, report};
@@ -24,9 +25,9 @@ const WARM_UP: u64 = 500;
 
 const ONE: &str = "CPU per message, one core";
 const TWO: &str = "CPU per message, two cores";
-const BUSY: &str = "of the time no core was idle";
-const ADDS: &str = "a second core adds";
-const BY_ONE: &str = "messages by one core";
+const BUSY: &str = "of both cores used by handler and load";
+pub(super) const ADDS: &str = "a second core adds";
+pub(super) const BY_ONE: &str = "messages by one core";
 const BY_TWO: &str = "messages by two cores";
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
@@ -64,7 +65,7 @@ async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The CPU time of a message, and the share of the time that no core was idle.
+/// The CPU time of a message, and the share of both cores' time that the subject and its load used.
 async fn with(scene: &Scene, plan: &Plan, subject: Cores, load: Cores) -> anyhow::Result<(Duration, f64)> {
     scene.load_on(load)?;
     let template = Template::new(Columns::Many(1_024));
@@ -72,13 +73,10 @@ async fn with(scene: &Scene, plan: &Plan, subject: Cores, load: Cores) -> anyhow
     scene.drive(scene.load(&running, &template, 1, 4)).await?;
     scene.drive(scene.load(&running, &template, IN_FLIGHT, WARM_UP)).await?;
     let messages = plan.messages(MESSAGES);
-    let (before, (idle, busy)) = (Cpu::of(running.pid()?)?, meter::machine()?);
-    scene.drive(scene.load(&running, &template, IN_FLIGHT, messages)).await?;
+    let (before, load_before) = (Cpu::of(running.pid()?)?, Cpu::of(std::process::id())?);
+    let answers = scene.drive(scene.load(&running, &template, IN_FLIGHT, messages)).await?;
     let spent = Cpu::of(running.pid()?)?.since(&before);
-    let (idle, busy) = {
-        let (i, b) = meter::machine()?;
-        (i - idle, b - busy)
-    };
+    let by_load = Cpu::of(std::process::id())?.since(&load_before);
     running.stop().await?;
-    Ok((spent.total.div_f64(number(messages)), busy.div_duration_f64(busy + idle)))
+    Ok((spent.total.div_f64(number(messages)), (spent.total + by_load.total).div_duration_f64(2 * answers.lasted)))
 }

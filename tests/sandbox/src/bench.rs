@@ -102,12 +102,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
 impl Room {
     async fn run(self) -> anyhow::Result<bool> {
         match self {
-            Self::Start(arguments) => start::run(arguments).await,
-            Self::Overhead(arguments) => overhead::run(arguments).await,
-            Self::Throughput(arguments) => throughput::run(arguments).await,
-            Self::Locks(arguments) => locks::run(arguments).await,
-            Self::Gate(arguments) => gate::run(arguments).await,
-            Self::Outage(arguments) => outage::run(arguments).await,
+            Self::Start(arguments) => Box::pin(start::run(arguments)).await,
+            Self::Overhead(arguments) => Box::pin(overhead::run(arguments)).await,
+            Self::Throughput(arguments) => Box::pin(throughput::run(arguments)).await,
+            Self::Locks(arguments) => Box::pin(locks::run(arguments)).await,
+            Self::Gate(arguments) => Box::pin(gate::run(arguments)).await,
+            Self::Outage(arguments) => Box::pin(outage::run(arguments)).await,
         }
     }
 }
@@ -154,9 +154,11 @@ impl Frame {
 
 /// Measures one case under a bar of its own, and says how it ended.
 async fn measured<T: Into<Findings>>(
-    case: &str,
+    case: impl clap::ValueEnum,
     measure: impl AsyncFnOnce(&ProgressBar) -> anyhow::Result<T>,
 ) -> CaseResult {
+    let value = case.to_possible_value().expect("no case is hidden");
+    let (case, about) = (value.get_name(), value.get_help().map(ToString::to_string).unwrap_or_default());
     let (begun, bar) = (Instant::now(), report::bar(case));
     let outcome = measure(&bar).await.map(Into::into);
     bar.finish_and_clear();
@@ -164,7 +166,7 @@ async fn measured<T: Into<Findings>>(
         Ok(Findings { measurements, charts }) => (Ok(measurements), charts),
         Err(error) => (Err(error), Vec::new()),
     };
-    let result = CaseResult { charts, ..CaseResult::new(case, begun.elapsed(), outcome) };
+    let result = CaseResult { about, charts, ..CaseResult::new(case, begun.elapsed(), outcome) };
     report::ended(&result);
     result
 }
@@ -266,6 +268,8 @@ impl From<Vec<Measurement>> for Findings {
 pub struct CaseResult {
     /// The case's name on the command line.
     pub case: String,
+    /// What it is about, in a few words.
+    pub about: String,
     /// How long it took.
     pub seconds: f64,
     /// In the order of the table.
@@ -284,7 +288,14 @@ impl CaseResult {
             Ok(measurements) => (measurements, None),
             Err(error) => (Vec::new(), Some(format!("{error:#}"))),
         };
-        Self { case: case.into(), seconds: took.as_secs_f64(), measurements, charts: Vec::new(), problem }
+        Self {
+            case: case.into(),
+            about: String::new(),
+            seconds: took.as_secs_f64(),
+            measurements,
+            charts: Vec::new(),
+            problem,
+        }
     }
 
     /// Whether it was measured and every bound was kept.
@@ -366,9 +377,9 @@ impl Results {
 
     /// What a reader has to know before he believes a figure.
     fn warnings(&self) -> Vec<String> {
-        let load = self.ground.ran_on.load_average;
+        let others = self.ground.ran_on.others;
         let busy = format!(
-            "The machine was busy with something else (load average {load:.1}): counts and CPU times are right or nearly so, times and rates are not."
+            "The machine was busy with something else ({others:.0} % of all cores): counts and CPU times are right or nearly so, times and rates are not."
         );
         let short =
             "Cut short, or of fewer runs than the bounds are meant for: this finds what is broken and proves nothing.";

@@ -21,21 +21,21 @@ pub(super) const TASKSET: &str = "taskset";
 pub(super) enum Cores {
     /// This one alone.
     One(usize),
-    /// Every core that there is.
-    All,
+    /// The first two.
+    Both,
 }
 
 impl fmt::Display for Cores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(core) => write!(f, "{core}"),
-            Self::All => write!(f, "0-{}", count().saturating_sub(1)),
+            Self::Both => f.write_str("0-1"),
         }
     }
 }
 
 /// How many cores there are.
-pub(super) fn count() -> usize {
+fn count() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -17,6 +17,10 @@ use tokio::net::TcpStream;
 
 use super::message::Template;
 use super::sink::OwnTimes;
+use super::subject::Running;
+
+/// Each connection's own records. A record is used again only when its lease has long been given back.
+pub(super) const TURNS: u64 = 8;
 
 /// The output that a message that cannot be written is put into.
 const DEAD_LETTER: &[u8] = b"\"deadLetter\"";
@@ -69,6 +73,12 @@ struct Slot {
 }
 
 impl Load {
+    /// For a running subject: records that come round, nothing told apart.
+    pub(super) fn of(running: &Running, template: &Template, in_flight: u64, messages: u64) -> Self {
+        let (port, template, keys) = (running.port(), template.clone(), Keys::InTurn(TURNS));
+        Self { port, template, in_flight, messages, keys, own_times: None, bar: ProgressBar::hidden() }
+    }
+
     /// Sends it all.
     pub(super) async fn drive(self) -> anyhow::Result<Answers> {
         let next = Arc::new(AtomicU64::new(0));

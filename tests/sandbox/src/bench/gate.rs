@@ -156,7 +156,7 @@ impl Plan {
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        results.push(measured(case.name(), async |bar| measure_one(plan, *case, bar).await).await);
+        results.push(measured(*case, async |bar| measure_one(plan, *case, bar).await).await);
     }
     results
 }

@@ -166,7 +166,7 @@ impl Plan {
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        results.push(measured(case.name(), async |bar| case.measure(plan, bar).await).await);
+        results.push(measured(*case, async |bar| case.measure(plan, bar).await).await);
     }
     results
 }

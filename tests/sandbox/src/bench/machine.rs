@@ -1,20 +1,25 @@
 //! What a benchmark ran on: without it a time is a number and nothing more.
 //!
-//! What cannot be found out is said to be unknown. The load average is that of the minute before: a machine that is busy with
-//! something else gives counts that are right, and times that are not.
+//! What cannot be found out is said to be unknown. A machine that is busy with something else gives counts that are right, and
+//! times that are not: so it is looked at for a moment before anything is measured.
 
 use std::fs;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::meter;
 use crate::stage;
 
-/// A machine that has more to do than this, per core, disturbs what is measured.
-const BUSY: f64 = 0.5;
+/// For so long the machine is looked at.
+const MOMENT: Duration = Duration::from_millis(250);
+
+/// A machine that is busier than this, in percent of all its cores, disturbs what is measured.
+const BUSY: f64 = 15.0;
 
 /// The machine and the source.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,8 +35,10 @@ pub struct Machine {
     pub rustc: String,
     /// The commit of the workspace, and whether there is more than that.
     pub commit: String,
-    /// Of the minute before; JSON has null where there is none.
-    pub load_average: f64,
+    /// Of all cores' time, in percent, what others used the moment before; JSON has null where it is not known.
+    pub others: f64,
+    /// Of the minute before.
+    pub load_average: String,
     /// When it began.
     pub at: String,
 }
@@ -42,22 +49,22 @@ impl Machine {
         let commit = output("git", &["describe", "--always", "--dirty", "--exclude=*"]);
         let kernel = ["-s", "-r", "-m"].map(|what| output("uname", &[what]));
         let load = fs::read_to_string("/proc/loadavg").ok();
-        let load_average = load.and_then(|text| text.split(' ').next()?.parse().ok());
+        let load_average = load.and_then(|text| text.split(' ').next().map(str::to_owned));
         Self {
             cpu: fs::read_to_string("/proc/cpuinfo").ok().as_deref().and_then(model).unwrap_or_else(unknown),
             cores: thread::available_parallelism().map_or(1, usize::from),
             kernel: kernel.join(" "),
             rustc: output("rustc", &["--version"]),
             commit,
-            load_average: load_average.unwrap_or(f64::NAN),
+            others: busy().unwrap_or(f64::NAN),
+            load_average: load_average.unwrap_or_else(unknown),
             at: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_else(|_| unknown()),
         }
     }
 
     /// Whether something else had the machine's attention.
     pub(super) fn was_busy(&self) -> bool {
-        let cores = u32::try_from(self.cores).map_or(1.0, f64::from);
-        self.load_average > BUSY * cores
+        self.others > BUSY
     }
 
     /// Its lines, each with a title.
@@ -67,10 +74,19 @@ impl Machine {
             ("system", self.kernel.clone()),
             ("compiler", self.rustc.clone()),
             ("commit", self.commit.clone()),
-            ("load average before", format!("{:.2}", self.load_average)),
+            ("others' work before", format!("{:.0} % of all cores, load average {}", self.others, self.load_average)),
             ("begun", self.at.clone()),
         ]
     }
+}
+
+/// What is done on all cores for a moment, in percent.
+fn busy() -> Option<f64> {
+    let (idle, busy) = meter::machine().ok()?;
+    thread::sleep(MOMENT);
+    let (idle_since, busy_since) = meter::machine().ok()?;
+    let (idle, busy) = (idle_since.saturating_sub(idle), busy_since.saturating_sub(busy));
+    Some(100.0 * busy.div_duration_f64(idle + busy))
 }
 
 fn unknown() -> String {
@@ -103,9 +119,9 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_with_more_to_do_than_half_its_cores_was_busy() {
-        let machine = |load_average| Machine { load_average, cores: 2, ..Machine::look() };
-        assert!(machine(1.1).was_busy() && !machine(0.9).was_busy() && !machine(f64::NAN).was_busy());
+    fn a_machine_that_others_use_was_busy_and_one_that_nobody_knows_was_not() {
+        let machine = |others| Machine { others, ..Machine::look() };
+        assert!(machine(20.0).was_busy() && !machine(5.0).was_busy() && !machine(f64::NAN).was_busy());
     }
 
     #[test]

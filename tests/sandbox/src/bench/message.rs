@@ -103,10 +103,13 @@ impl Columns {
     }
 }
 
-/// What systems send about a person; the suffix tells one such set from another.
+/// The account that every contact belongs to.
+pub(super) const ACCOUNT: &str = "9b2e0c3a-1111-4222-8333-444455556666";
+
+/// What systems send about a person, as the Dataverse stand-in has the columns; a suffix tells one such set from another.
 fn contact(suffix: &str) -> String {
     format!(
-        r#""firstname{suffix}":"Ada","lastname{suffix}":"Lovelace","jobtitle{suffix}":"Analyst, Engines \"No. 1\"","emailaddress1{suffix}":"ada.lovelace@contoso.example","telephone1{suffix}":"+44 20 7946 0958","address1_line1{suffix}":"12 St James's Square","address1_city{suffix}":"London","address1_postalcode{suffix}":"SW1Y 4JH","creditlimit{suffix}":1500.50,"birthdate{suffix}":"1815-12-10","donotemail{suffix}":false,"gendercode{suffix}":2,"fax{suffix}":null,"parentcustomerid_account{suffix}@odata.bind":"/accounts(9b2e0c3a-1111-4222-8333-444455556666)""#
+        r#""firstname{suffix}":"Ada","lastname{suffix}":"Lovelace","jobtitle{suffix}":"Analyst, Engines \"No. 1\"","telephone1{suffix}":"+44 20 7946 0958","birthdate{suffix}":"1815-12-10","creditlimit{suffix}":1500.50,"numberofchildren{suffix}":3,"donotemail{suffix}":false,"familystatuscode{suffix}":2,"new_topics{suffix}":"1,4","new_score{suffix}":0.1250,"lastonholdtime{suffix}":"2026-11-23T10:00:00Z","address1_latitude{suffix}":51.50735,"new_externalid{suffix}":"0a5ad9d6-0a55-4f6c-8d5e-6f4f5b2c9f10","parentcustomerid_account{suffix}@odata.bind":"/accounts({ACCOUNT})""#
     )
 }
 

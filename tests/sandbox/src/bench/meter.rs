@@ -110,6 +110,21 @@ fn ticks(stat: &str) -> Option<(Duration, Duration)> {
     Some((TICK * fields.next()?.ok()?, TICK * fields.next()?.ok()?))
 }
 
+/// How long all cores together have been idle and busy so far, to a tick.
+pub(super) fn machine() -> anyhow::Result<(Duration, Duration)> {
+    let stat =
+        fs::read_to_string("/proc/stat").context("the machine's CPU time is read from /proc, which Linux has")?;
+    idle_and_busy(&stat).context("/proc/stat has no line for all cores")
+}
+
+/// Time waited for disks is idle; time that a hypervisor took is neither.
+fn idle_and_busy(stat: &str) -> Option<(Duration, Duration)> {
+    let fields = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let fields: Vec<u32> = fields.split_whitespace().take(7).map(str::parse).collect::<Result<_, _>>().ok()?;
+    let [user, nice, system, idle, disks, interrupts, soft_interrupts] = fields.try_into().ok()?;
+    Some((TICK * (idle + disks), TICK * (user + nice + system + interrupts + soft_interrupts)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +164,13 @@ mod tests {
         let status = "Name:\thandler\nVmPeak:\t  712 kB\nVmRSS:\t   10240 kB\nRssAnon:\t    4 kB\n";
         assert_eq!(Memory::read(status), Some(Memory { resident: 10_485_760, anonymous: 4_096 }));
         assert_eq!(Memory::read("Name:\thandler\nVmRSS:\t   10240 kB\n"), None);
+    }
+
+    #[test]
+    fn stolen_time_is_neither_idle_nor_busy() {
+        let stat = "cpu  10 20 30 400 5 6 7 999 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        let idle_and_busy = idle_and_busy(stat).expect("a line for all cores");
+        assert_eq!(idle_and_busy, (Duration::from_millis(4_050), Duration::from_millis(730)));
     }
 
     #[test]

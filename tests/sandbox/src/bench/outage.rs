@@ -121,7 +121,7 @@ impl Plan {
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        results.push(measured(case.name(), async |bar| under_the_bar(plan, *case, bar).await).await);
+        results.push(measured(*case, async |bar| under_the_bar(plan, *case, bar).await).await);
     }
     results
 }

@@ -17,19 +17,14 @@ const STYLE: &str = include_str!("page/style.css");
 /// The page of one benchmark.
 pub(super) fn page(results: &Results, remark: &str) -> String {
     let finding = escaped(&results.finding());
-    let mut body = format!(
-        "<p class=\"soft\"><a href=\"index.html\">benchmarks</a> · cargo sandbox bench {}</p><h1>{finding}</h1>{}",
-        escaped(results.bench),
-        verdict(results)
+    let (bench, verdict) = (escaped(results.bench), verdict(results));
+    let head = format!(
+        "<p class=\"soft\"><a href=\"index.html\">benchmarks</a> · cargo sandbox bench {bench}</p><h1>{finding}</h1>{verdict}"
     );
-    for warning in results.warnings() {
-        body += &format!("<p class=\"warn\">{}</p>", escaped(&warning));
-    }
-    if !remark.is_empty() {
-        body += &format!("<p class=\"soft\">{}</p>", escaped(remark));
-    }
-    body.extend(results.cases.iter().map(case));
-    body += &ran_on(results);
+    let warnings = results.warnings().into_iter().map(|text| format!("<p class=\"warn\">{}</p>", escaped(&text)));
+    let remark = (!remark.is_empty()).then(|| format!("<p class=\"soft\">{}</p>", escaped(remark)));
+    let cases = results.cases.iter().map(case);
+    let body: String = [head].into_iter().chain(warnings).chain(remark).chain(cases).chain([ran_on(results)]).collect();
     document(&finding, &body)
 }
 
@@ -56,19 +51,21 @@ fn verdict(results: &Results) -> String {
 fn case(case: &CaseResult) -> String {
     let (judged, told): (Vec<_>, Vec<_>) =
         case.measurements.iter().partition(|measurement| measurement.bound.is_some());
-    let mut drawn = format!("<section><h2>{}</h2>", escaped(&case.case));
-    if let Some(problem) = &case.problem {
-        drawn += &format!("<p class=\"bad\">✗ could not be measured: {}</p>", escaped(problem));
-    }
-    drawn.extend(judged.into_iter().map(row));
-    drawn.extend(case.charts.iter().map(plot::plot));
-    if !told.is_empty() {
-        let rows: String = told.into_iter().map(told_row).collect();
-        let open = if case.charts.is_empty() { " open" } else { "" };
-        drawn +=
-            &format!("<details{open}><summary>measured beside it, not judged</summary><table>{rows}</table></details>");
-    }
-    drawn + "</section>"
+    let (name, about) = (escaped(&case.case), escaped(&case.about));
+    let head = format!("<section><h2>{name}</h2><p class=\"soft\">{about}</p>");
+    let problem = case.problem.as_deref();
+    let problem = problem.map(|text| format!("<p class=\"bad\">✗ could not be measured: {}</p>", escaped(text)));
+    let charts = case.charts.iter().map(plot::plot);
+    let parts = [head].into_iter().chain(problem).chain(judged.into_iter().map(row)).chain(charts);
+    parts.chain(beside(&told, case.charts.is_empty())).chain(["</section>".to_owned()]).collect()
+}
+
+/// What was measured and not judged; folded away where plots show it.
+fn beside(told: &[&Measurement], open: bool) -> Option<String> {
+    let rows: String = told.iter().copied().map(told_row).collect();
+    let open = if open { " open" } else { "" };
+    let summary = "<summary>measured beside it, not judged</summary>";
+    (!told.is_empty()).then(|| format!("<details{open}>{summary}<table>{rows}</table></details>"))
 }
 
 /// A judged value.
@@ -96,7 +93,9 @@ fn told_row(measurement: &Measurement) -> String {
 
 fn ran_on(results: &Results) -> String {
     let lines = results.ground.ran_on.lines().into_iter().chain([("handler", results.ground.handler.to_owned())]);
-    let lines: String = lines.map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>", escaped(&value))).collect();
+    let line = |(name, value): (&str, String)| format!("<dt>{name}</dt><dd>{}</dd>", escaped(&value));
+    let lines: Vec<String> = lines.map(line).collect();
+    let lines = lines.concat();
     format!("<div class=\"card\"><h3>what it ran on</h3><dl>{lines}</dl></div>")
 }
 

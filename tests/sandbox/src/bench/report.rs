@@ -111,14 +111,11 @@ pub(super) fn publish(results: &Results, json: Option<PathBuf>, remark: &str) ->
     let json = json.unwrap_or_else(|| folder.join(format!("{}.json", results.bench)));
     write_json(results, &json)?;
     let page = write_page(results, remark, &folder)?;
-    let mut said = format!("\n{}\n{}\n\n", results.finding(), table(results));
-    for (name, value) in results.ground.ran_on.lines() {
-        said += &format!("{name}: {value}\n");
-    }
-    said += &format!("\nas a page: {}\nas JSON: {}\n", stage::shown(&page), stage::shown(&json));
-    for line in results.warnings().iter().map(String::as_str).chain([remark]) {
-        said += &format!("{line}\n");
-    }
+    let ran_on = results.ground.ran_on.lines().map(|(name, value)| format!("{name}: {value}")).join("\n");
+    let places = format!("as a page: {}\nas JSON: {}", stage::shown(&page), stage::shown(&json));
+    let warnings = results.warnings().join("\n");
+    let (finding, table) = (results.finding(), table(results));
+    let said = format!("\n{finding}\n{table}\n\n{ran_on}\n\n{places}\n{warnings}\n{remark}");
     if json == Path::new(STDOUT) {
         eprintln!("{}", said.trim_end());
     } else {

@@ -114,7 +114,9 @@ mod tests {
     fn the_handler_alone_is_judged_and_the_baseline_is_told_with_its_ratio() {
         let book = |values: &[f64]| {
             let mut book = Book::default();
-            values.iter().for_each(|value| book.note("CPU", *value));
+            for value in values {
+                book.note("CPU", *value);
+            }
             book
         };
         let books = [("handler", book(&[100.0, 110.0, 90.0])), ("baseline", book(&[400.0, 300.0, 200.0]))];

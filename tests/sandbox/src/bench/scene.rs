@@ -8,10 +8,9 @@ use std::fs;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use indicatif::ProgressBar;
 
 use super::cores::{Cores, Lane};
-use super::driver::{Answers, Keys, Load};
+use super::driver::{Answers, Keys, Load, TURNS};
 use super::message::Template;
 use super::sink::{Blobs, Sink};
 use super::subject::{Running, Start, Subject};
@@ -25,9 +24,6 @@ pub(super) const LOAD: Cores = Cores::One(1);
 
 /// As many as are ever in flight.
 pub(super) const WIDEST: u64 = 256;
-
-/// Each connection's own records. A record is used again only when its lease has long been given back.
-const TURNS: u64 = 8;
 
 /// The stage.
 #[derive(Debug)]
@@ -84,19 +80,6 @@ impl Scene {
         self.driver.run(async move { subject.start(&start).await }).await
     }
 
-    /// A load for a running subject: records that come round, nothing told apart.
-    pub(super) fn load(&self, running: &Running, template: &Template, in_flight: u64, messages: u64) -> Load {
-        Load {
-            port: running.port(),
-            template: template.clone(),
-            in_flight,
-            messages,
-            keys: Keys::InTurn(TURNS),
-            own_times: None,
-            bar: ProgressBar::hidden(),
-        }
-    }
-
     /// Sends a load.
     pub(super) async fn drive(&self, load: Load) -> anyhow::Result<Answers> {
         let name = self.subject.name;
@@ -108,7 +91,7 @@ impl Scene {
         let own_times = self.sink.own_times();
         let records = WIDEST * TURNS;
         own_times.learn(true);
-        let load = Load { keys: Keys::Fresh(0), ..self.load(running, template, 1, records) };
+        let load = Load { keys: Keys::Fresh(0), ..Load::of(running, template, 1, records) };
         let driven = self.drive(load).await;
         own_times.learn(false);
         let known = own_times.known();

@@ -52,14 +52,6 @@ impl Case {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Time, Self::Memory];
 
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Time => "time",
-            Self::Memory => "memory",
-        }
-    }
-
     async fn measure(self, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
         match self {
             Self::Time => time::measure(plan, bar).await,
@@ -108,7 +100,7 @@ impl Plan {
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        results.push(measured(case.name(), async |bar| case.measure(plan, bar).await).await);
+        results.push(measured(*case, async |bar| case.measure(plan, bar).await).await);
     }
     results
 }
@@ -137,4 +129,20 @@ fn finding(results: &Results) -> String {
     let told = told.into_iter().filter(|(value, ..)| value.is_finite());
     let told: Vec<String> = told.map(|(value, what, unit)| format!("{what} {value:.0} {unit}")).collect();
     if told.is_empty() { results.finding() } else { format!("The handler is {}", told.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_the_name_of_the_command_line_and_stands_in_the_help() {
+        assert_eq!(Case::ALL.len(), Case::value_variants().len());
+        for case in Case::ALL {
+            let value = case.to_possible_value().expect("no case is hidden");
+            assert!(ABOUT.contains(&format!("\n  {} ", value.get_name())), "{}", value.get_name());
+        }
+    }
 }

@@ -56,15 +56,6 @@ impl Case {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Ladder, Self::Second, Self::StandIns];
 
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ladder => "ladder",
-            Self::Second => "second",
-            Self::StandIns => "stand-ins",
-        }
-    }
-
     async fn measure(self, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
         match self {
             Self::Ladder => ladder::measure(plan, bar).await,
@@ -108,7 +99,7 @@ impl Plan {
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        results.push(measured(case.name(), async |bar| case.measure(plan, bar).await).await);
+        results.push(measured(*case, async |bar| case.measure(plan, bar).await).await);
     }
     results
 }
@@ -133,4 +124,20 @@ fn finding(results: &Results) -> String {
         return results.finding();
     }
     format!("{one:.0} messages a second on one core; a second core adds {added:.0} %")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_the_name_of_the_command_line_and_stands_in_the_help() {
+        assert_eq!(Case::ALL.len(), Case::value_variants().len());
+        for case in Case::ALL {
+            let value = case.to_possible_value().expect("no case is hidden");
+            assert!(ABOUT.contains(&format!("\n  {} ", value.get_name())), "{}", value.get_name());
+        }
+    }
 }

@@ -18,6 +18,7 @@ use indicatif::ProgressBar;
 use tokio::time::timeout;
 
 use super::Plan;
+use crate::bench::driver::Load;
 use crate::bench::message::{Columns, Template};
 use crate::bench::runs::{Book, compared};
 use crate::bench::scene::Scene;
@@ -82,7 +83,7 @@ async fn counted(scene: &Scene, tool: Tool, messages: u64) -> anyhow::Result<[f6
     let start = Start { under: tool.command(&log)?, ..scene.start.clone() };
     let running = scene.running(start).await?;
     let template = Template::new(Columns::Many(1_024));
-    scene.drive(scene.load(&running, &template, IN_FLIGHT, messages)).await?;
+    scene.drive(Load::of(&running, &template, IN_FLIGHT, messages)).await?;
     let mut child = running.into_child();
     let pid = child.id().context("the process is gone")?;
     let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).status().context("running kill")?;

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::Plan;
 use super::steps::FIXED;
-use crate::bench::driver::Keys;
+use crate::bench::driver::{Keys, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::runs::{Book, compared};
 use crate::bench::scene::Scene;
@@ -33,7 +33,7 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
         let running = scene.running_on(None).await?;
         let template = Template::new(Columns::Many(1_024));
         // The first messages bring the token and open the connections.
-        scene.drive(scene.load(&running, &template, 1, 4)).await?;
+        scene.drive(Load::of(&running, &template, 1, 4)).await?;
         scene.sink.pace(FIXED);
         for record in 0..MESSAGES {
             count(&scene, &running, &template, record, &mut book).await?;
@@ -57,7 +57,7 @@ async fn count(
 ) -> anyhow::Result<()> {
     sleep(AFTERWARDS).await;
     scene.sink.answered();
-    let mut load = scene.load(running, template, 1, 1);
+    let mut load = Load::of(running, template, 1, 1);
     load.keys = Keys::Fresh(record);
     scene.drive(load).await?;
     let answered = Instant::now();

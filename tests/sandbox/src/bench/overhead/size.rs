@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 
 use super::Plan;
 use super::copy;
-use crate::bench::driver::Keys;
+use crate::bench::driver::{Keys, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::{Cpu, Spent};
 use crate::bench::runs::{Book, compared};
@@ -55,7 +55,7 @@ const KINDS: [Kind; 5] = [
 
 /// A subject with both kinds of network, and its figures.
 struct Side {
-    plain: Scene,
+    clear: Scene,
     tls: Scene,
     book: Book,
 }
@@ -64,10 +64,10 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
     cores::must_be_apart()?;
     let mut sides = Vec::new();
     for subject in &plan.subjects {
-        let (plain, tls) = (Scene::set(subject, false).await?, Scene::set(subject, true).await?);
-        plain.load_on(LOAD)?;
+        let (clear, tls) = (Scene::set(subject, false).await?, Scene::set(subject, true).await?);
+        clear.load_on(LOAD)?;
         tls.load_on(LOAD)?;
-        sides.push(Side { plain, tls, book: Book::default() });
+        sides.push(Side { clear, tls, book: Book::default() });
     }
     report::begin(bar, plan.runs * u64::try_from(sides.len())?, "runs");
     for _ in 0..plan.runs {
@@ -77,7 +77,7 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
             bar.inc(1);
         }
     }
-    let books: Vec<_> = sides.into_iter().map(|side| (side.plain.subject.name, side.book)).collect();
+    let books: Vec<_> = sides.into_iter().map(|side| (side.clear.subject.name, side.book)).collect();
     Ok(measurements(&books))
 }
 
@@ -91,7 +91,7 @@ fn copied() -> anyhow::Result<Duration> {
 async fn lap(side: &mut Side, plan: &Plan, copy: Duration) -> anyhow::Result<()> {
     let mut costs = Vec::with_capacity(KINDS.len());
     for kind in KINDS {
-        let cost = cost(if kind.tls { &side.tls } else { &side.plain }, kind, plan).await?;
+        let cost = cost(if kind.tls { &side.tls } else { &side.clear }, kind, plan).await?;
         side.book.note(kind.name, microseconds(cost));
         costs.push(cost);
     }
@@ -108,11 +108,11 @@ async fn cost(scene: &Scene, kind: Kind, plan: &Plan) -> anyhow::Result<Duration
     let template = Template::new(kind.columns);
     scene.sink.knows(Blobs::Known);
     let running = scene.running_on(Some(SUBJECT)).await?;
-    scene.drive(scene.load(&running, &template, 1, 4)).await?;
-    scene.drive(scene.load(&running, &template, IN_FLIGHT, WARM_UP)).await?;
+    scene.drive(Load::of(&running, &template, 1, 4)).await?;
+    scene.drive(Load::of(&running, &template, IN_FLIGHT, WARM_UP)).await?;
     scene.sink.knows(kind.blobs);
     let messages = plan.messages(MESSAGES).max(IN_FLIGHT);
-    let mut load = scene.load(&running, &template, IN_FLIGHT, messages);
+    let mut load = Load::of(&running, &template, IN_FLIGHT, messages);
     load.keys = Keys::Fresh(0);
     let before = Cpu::of(running.pid()?)?;
     scene.drive(load).await?;

@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 
 use super::Plan;
 use crate::bench::chart::{Chart, Line};
+use crate::bench::driver::Load;
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::Cpu;
 use crate::bench::runs::{Book, compared, series};
@@ -92,10 +93,10 @@ async fn lap(scene: &Scene, plan: &Plan, first: bool, book: &mut Book) -> anyhow
         scene.learn(&running, &template).await?;
     }
     // The first message brings the hint that widens the gate.
-    scene.drive(scene.load(&running, &template, 1, 20)).await?;
+    scene.drive(Load::of(&running, &template, 1, 20)).await?;
     for step in STEPS {
         scene.sink.pace(step.pace);
-        scene.drive(scene.load(&running, &template, step.in_flight, step.in_flight)).await?;
+        scene.drive(Load::of(&running, &template, step.in_flight, step.in_flight)).await?;
         take(scene, &running, &template, step, step.messages(plan), book).await?;
     }
     running.stop().await
@@ -109,7 +110,7 @@ async fn take(
     messages: u64,
     book: &mut Book,
 ) -> anyhow::Result<()> {
-    let mut load = scene.load(running, template, step.in_flight, messages);
+    let mut load = Load::of(running, template, step.in_flight, messages);
     load.own_times = Some(scene.sink.own_times());
     let before = Cpu::of(running.pid()?)?;
     let answers = scene.drive(load).await?;

@@ -19,23 +19,24 @@ pub(super) fn bar(measurement: &Measurement) -> String {
     }
     let at = |value: f64| 100.0 * (value / end).clamp(0.0, 1.0);
     let colour = if *held { "--good" } else { "--bad" };
-    let mut drawn = format!(
+    let mut parts = vec![format!(
         r#"<svg class="bar" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true"><rect y="3" height="6" width="100" fill="var(--line)" opacity=".5"/><rect y="3" height="6" width="{:.2}" fill="var({colour})" opacity=".75"/>"#,
         at(*value)
-    );
+    )];
     if let Some(runs) = runs {
         let (least, most) = (at(runs.least), at(runs.most));
-        drawn += &format!(
+        parts.push(format!(
             r#"<path d="M{least:.2} 6H{most:.2}M{least:.2} 4V8M{most:.2} 4V8" stroke="var(--ink)" stroke-width="1.5" fill="none" vector-effect="non-scaling-stroke"/>"#
-        );
+        ));
     }
     for bound in bounds {
-        drawn += &format!(
+        parts.push(format!(
             r#"<path d="M{0:.2} 0V12" stroke="var(--bound)" stroke-width="2.5" vector-effect="non-scaling-stroke"/>"#,
             at(bound)
-        );
+        ));
     }
-    drawn + "</svg>"
+    parts.push("</svg>".to_owned());
+    parts.concat()
 }
 
 fn limits(bound: Bound) -> Vec<f64> {

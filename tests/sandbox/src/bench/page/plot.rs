@@ -32,29 +32,30 @@ struct Frame {
 pub(super) fn plot(chart: &Chart) -> String {
     let Some(frame) = Frame::around(chart) else { return String::new() };
     let title = escaped(&chart.title);
-    let mut drawn = format!(
+    let mut parts = vec![format!(
         r#"<figure><figcaption>{title}</figcaption><svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><text class="soft" x="2" y="9">{}</text>"#,
         escaped(chart.unit)
-    );
-    drawn += &frame.rules();
+    )];
+    parts.push(frame.rules());
     for (at, place) in chart.places.iter().enumerate() {
         let (x, y) = (frame.x(at), HEIGHT - BOTTOM + 14.0);
-        drawn += &format!(r#"<text x="{x:.1}" y="{y}" text-anchor="middle">{}</text>"#, escaped(place));
+        parts.push(format!(r#"<text x="{x:.1}" y="{y}" text-anchor="middle">{}</text>"#, escaped(place)));
     }
     let (x, y) = (f64::midpoint(LEFT, WIDTH - RIGHT), HEIGHT - 8.0);
-    drawn += &format!(r#"<text class="soft" x="{x}" y="{y}" text-anchor="middle">{}</text>"#, escaped(chart.across));
+    parts.push(format!(r#"<text class="soft" x="{x}" y="{y}" text-anchor="middle">{}</text>"#, escaped(chart.across)));
     for line in &chart.lines {
         let (y, end) = (frame.y(line.value), WIDTH - RIGHT);
-        drawn += &format!(
+        parts.push(format!(
             r#"<path d="M{LEFT} {y:.1}H{end}" stroke="var(--bound)" stroke-width="1.5" stroke-dasharray="4 3"/><text class="bound" x="{end}" y="{:.1}" text-anchor="end">{}</text>"#,
             y - 3.0,
             escaped(&line.name)
-        );
+        ));
     }
     for (series, stroke) in chart.series.iter().zip(STROKES.iter().cycle()) {
-        drawn += &frame.line(series, *stroke);
+        parts.push(frame.line(series, *stroke));
     }
-    drawn + "</svg>" + &legend(chart) + "</figure>"
+    parts.extend(["</svg>".to_owned(), legend(chart), "</figure>".to_owned()]);
+    parts.concat()
 }
 
 fn legend(chart: &Chart) -> String {
@@ -118,22 +119,22 @@ impl Frame {
             series.points.iter().enumerate().map(|(at, point)| (self.x(at), point)).collect();
         let there: Vec<_> = points.into_iter().filter(|(_, point)| point.value.is_finite()).collect();
         let path: Vec<String> = there.iter().map(|(x, point)| format!("{x:.1} {:.1}", self.y(point.value))).collect();
-        let mut drawn = format!(
+        let mut parts = vec![format!(
             r#"<path d="M{}" fill="none" stroke="var({colour})" stroke-width="2" stroke-dasharray="{dashes}"/>"#,
             path.join("L")
-        );
+        )];
         for (x, point) in there {
             let (least, most) = (self.y(point.least), self.y(point.most));
-            drawn += &format!(
+            parts.push(format!(
                 r#"<path d="M{x:.1} {least:.1}V{most:.1}M{:.1} {least:.1}h6M{:.1} {most:.1}h6" stroke="var({colour})" fill="none"/><circle cx="{x:.1}" cy="{:.1}" r="3" fill="var({colour})"><title>{}: {}</title></circle>"#,
                 x - 3.0,
                 x - 3.0,
                 self.y(point.value),
                 escaped(&series.name),
                 shown(point.value)
-            );
+            ));
         }
-        drawn
+        parts.concat()
     }
 }
 

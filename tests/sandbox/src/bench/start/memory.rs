@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use tokio::time::sleep;
 
 use super::Plan;
-use crate::bench::driver::Keys;
+use crate::bench::driver::{Keys, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::Memory;
 use crate::bench::runs::{Book, compared};
@@ -77,7 +77,7 @@ async fn one(scene: &Scene, book: &mut Book) -> anyhow::Result<()> {
     book.note(IDLE_OWN, megabytes(idle.anonymous));
     let template = Template::new(Columns::Many(1_024));
     scene.sink.pace(Pace::default());
-    scene.drive(scene.load(&running, &template, 1, 4)).await?;
+    scene.drive(Load::of(&running, &template, 1, 4)).await?;
     scene.sink.pace(SLOW);
     let full = most(scene, &running, &template).await?;
     book.note(FULL, megabytes(full.resident));
@@ -88,7 +88,7 @@ async fn one(scene: &Scene, book: &mut Book) -> anyhow::Result<()> {
 /// The most memory that it has while the load lasts.
 async fn most(scene: &Scene, running: &Running, template: &Template) -> anyhow::Result<Memory> {
     let (pid, mut most) = (running.pid()?, Memory::default());
-    let driven = scene.drive(scene.load(running, template, WIDEST, ROUNDS * WIDEST));
+    let driven = scene.drive(Load::of(running, template, WIDEST, ROUNDS * WIDEST));
     let looking = async {
         loop {
             sleep(LOOK).await;
@@ -111,7 +111,7 @@ async fn many(scene: &Scene, messages: u64, book: &mut Book, bar: &ProgressBar) 
     let first = FIRST.min(messages / 2);
     let mut resident = Vec::new();
     for (from, to) in [(0, first), (first, messages)] {
-        let mut load = scene.load(&running, &template, IN_FLIGHT, to - from);
+        let mut load = Load::of(&running, &template, IN_FLIGHT, to - from);
         load.keys = Keys::Fresh(from);
         load.bar = bar.clone();
         scene.drive(load).await?;

@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 
 use super::Plan;
 use crate::bench::chart::{Chart, Line, Point, Series};
-use crate::bench::driver::Answers;
+use crate::bench::driver::{Answers, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::{Cpu, Spent};
 use crate::bench::runs::{Book, compared, series};
@@ -63,8 +63,8 @@ async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> 
     let template = Template::new(Columns::Many(1_024));
     let running = scene.running_on(Some(SUBJECT)).await?;
     scene.sink.pace(Pace::default());
-    scene.drive(scene.load(&running, &template, 1, 4)).await?;
-    scene.drive(scene.load(&running, &template, FULL, 10 * FULL)).await?;
+    scene.drive(Load::of(&running, &template, 1, 4)).await?;
+    scene.drive(Load::of(&running, &template, FULL, 10 * FULL)).await?;
     let (answers, spent) = timed(scene, &running, &template, FULL, plan.messages(FULL_MESSAGES)).await?;
     let full = rate(&answers);
     book.note(FULL_RATE, full);
@@ -90,7 +90,7 @@ async fn timed(
     messages: u64,
 ) -> anyhow::Result<(Answers, Spent)> {
     let before = Cpu::of(running.pid()?)?;
-    let answers = scene.drive(scene.load(running, template, in_flight, messages)).await?;
+    let answers = scene.drive(Load::of(running, template, in_flight, messages)).await?;
     Ok((answers, Cpu::of(running.pid()?)?.since(&before)))
 }
 

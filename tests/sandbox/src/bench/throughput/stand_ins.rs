@@ -4,9 +4,11 @@
 //! not what this machine does in a second.
 
 use indicatif::ProgressBar;
+use serde_json::json;
 
 use super::Plan;
-use crate::bench::message::{Columns, Template};
+use crate::bench::driver::Load;
+use crate::bench::message::{ACCOUNT, Columns, Template};
 use crate::bench::meter::Cpu;
 use crate::bench::runs::{Book, compared};
 use crate::bench::scene::{SUBJECT, Scene};
@@ -35,16 +37,17 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
 
 async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> {
     let world = World::start(Options { handler: scene.subject.path.clone(), ..Options::default() }).await?;
+    world.dataverse.insert("accounts", &json!({ "accountid": ACCOUNT, "name": "Analytical Engines" }));
     let mut settings = scene.start.settings.clone();
     settings.extend(world.settings.clone());
     let start = Start { settings, cores: Some(SUBJECT), ..scene.start.clone() };
     let running = scene.running(start).await?;
     let template = Template::new(Columns::Many(1_024));
     // Every record is written once before: blobs and rows are there.
-    scene.drive(scene.load(&running, &template, IN_FLIGHT, 10 * IN_FLIGHT)).await?;
+    scene.drive(Load::of(&running, &template, IN_FLIGHT, 10 * IN_FLIGHT)).await?;
     let messages = plan.messages(MESSAGES).max(IN_FLIGHT);
     let before = Cpu::of(running.pid()?)?;
-    let answers = scene.drive(scene.load(&running, &template, IN_FLIGHT, messages)).await?;
+    let answers = scene.drive(Load::of(&running, &template, IN_FLIGHT, messages)).await?;
     let spent = Cpu::of(running.pid()?)?.since(&before);
     book.note(RATE, number(messages) / spent.total.as_secs_f64());
     book.note(SEEN, number(messages) / answers.lasted.as_secs_f64());

@@ -1,7 +1,7 @@
 //! What `cargo sandbox bench` promises of the handler of these tests, as far as it takes seconds.
 
 use sandbox::bench::locks::{Case, Plan, measure};
-use sandbox::bench::{gate, outage};
+use sandbox::bench::{CaseResult, gate, outage, overhead, start, throughput};
 
 async fn every_bound_is_kept(case: Case) {
     let plan = Plan::quick(super::handler());
@@ -46,5 +46,46 @@ async fn the_gate_is_measured_against_limits_that_are_met() {
         assert!(value("written") > 0.0, "{:#?}", result.measurements);
         assert!((0.1..=20.0).contains(&value("the limits allow")), "{:#?}", result.measurements);
         assert!(value("429, of all requests") > 0.0, "the naive client is refused: {:#?}", result.measurements);
+    }
+}
+
+/// The values of one name, over all cases; every case has to be measured.
+fn values(results: &[CaseResult], name: &str) -> Vec<f64> {
+    for result in results {
+        assert_eq!(result.problem, None, "{}", result.case);
+    }
+    let all = results.iter().flat_map(|result| &result.measurements);
+    all.filter(|measurement| measurement.name == name).map(|measurement| measurement.value).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_handler_calls_nobody_before_its_first_answer_and_its_room_is_measured() {
+    let results = start::measure(&start::Plan::quick(&super::handler()), &start::Case::ALL).await;
+    assert_eq!(values(&results, "calls to the network before it"), [0.0, 0.0], "{results:#?}");
+    assert!(values(&results, "exec to the first 200, client secret")[0] > 0.0, "{results:#?}");
+    let [idle, full] =
+        ["resident, idle", "resident, the most with 256 in flight"].map(|name| values(&results, name)[0]);
+    assert!(0.0 < idle && idle <= full, "{results:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_handler_adds_is_measured() {
+    let cases = [overhead::Case::Path, overhead::Case::Load, overhead::Case::Size];
+    let results = overhead::measure(&overhead::Plan::quick(&super::handler()), &cases).await;
+    let calls = values(&results, "calls in all");
+    assert_eq!(calls, [3.0], "taken, written and given back: {results:#?}");
+    for name in ["CPU per message, 48 in flight, 3 + 80 ms", "CPU per message, columns of 1 KiB, TLS to both services"]
+    {
+        assert!(values(&results, name)[0] > 0.0, "{name}: {results:#?}");
+    }
+    let charts: usize = results.iter().map(|result| result.charts.len()).sum();
+    assert_eq!(charts, 2, "{results:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throughput_is_measured_on_one_core_and_on_two_and_against_the_stand_ins() {
+    let results = throughput::measure(&throughput::Plan::quick(&super::handler()), &throughput::Case::ALL).await;
+    for name in ["messages, 256 in flight", "messages by two cores", "messages per second of the handler's CPU time"] {
+        assert!(values(&results, name)[0] > 0.0, "{name}: {results:#?}");
     }
 }

@@ -50,10 +50,8 @@ enum Command {
         port: u16,
     },
     /// Measures what the program promises in numbers; exits with 1 when a bound is broken.
-    Bench {
-        #[command(subcommand)]
-        room: bench::Room,
-    },
+    #[command(long_about = bench::ABOUT, after_long_help = bench::EXAMPLES)]
+    Bench(bench::Arguments),
     /// Storms over the whole and compares what was sent with what became of it; exits with 1 on any difference.
     #[command(long_about = chaos::ABOUT, after_long_help = chaos::EXAMPLES)]
     Chaos(chaos::Arguments),
@@ -88,7 +86,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Some(Command::Up(WorldArguments { storage, instances, handler })) => {
             play::up(executable(handler)?, instances.into(), storage).await.map(|()| true)
         }
-        Some(Command::Bench { room }) => bench::run(room).await,
+        Some(Command::Bench(arguments)) => bench::run(arguments).await,
         Some(Command::Chaos(arguments)) => chaos::run(arguments).await,
         Some(Command::Dataverse { port }) => play::dataverse(port).await.map(|()| true),
         Some(Command::Stage { target }) => stage::run(target).map(|()| true),
@@ -99,5 +97,26 @@ fn executable(built: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     match built {
         Some(path) => Ok(path),
         None => stage::build(&Build::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_benchmark_stands_in_the_help() {
+        let command = Arguments::command();
+        let bench = command.find_subcommand("bench").expect("there are benchmarks");
+        for room in bench.get_subcommands() {
+            assert!(bench::ABOUT.contains(&format!("\n  {} ", room.get_name())), "{}", room.get_name());
+        }
     }
 }

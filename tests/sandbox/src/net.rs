@@ -50,7 +50,7 @@ impl Server {
         let (scheme, task) = match tls {
             None => ("http", tokio::spawn(async move { axum::serve(CuttableListener(listener), service).await })),
             Some(tls) => {
-                let listener = TlsListener { listener, acceptor: TlsAcceptor::from(tls.config.clone()) };
+                let listener = TlsListener { listener, acceptor: tls.acceptor() };
                 ("https", tokio::spawn(async move { axum::serve(CuttableListener(listener), service).await }))
             }
         };
@@ -110,6 +110,11 @@ impl Tls {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
         })
+    }
+
+    /// Greets clients with the server certificate.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.clone())
     }
 
     /// The authority's certificate, for clients to trust.

@@ -102,9 +102,23 @@ pub struct World {
     app: Folder,
 }
 
-/// A folder of the world's own, removed with it.
+/// A folder of its owner's own, removed with it.
 #[derive(Debug)]
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// The app, staged with this executable.
+    pub(crate) fn staged(executable: &Path) -> anyhow::Result<Self> {
+        let folder = Self(std::env::temp_dir().join(format!("dataverse-sync-{}", Uuid::new_v4())));
+        stage::lay_out(&folder.0, executable).context("staging the app")?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -132,8 +146,7 @@ impl World {
         let (queue, poison) = (queues.queue(QUEUE), queues.queue(POISON_QUEUE));
         queue.create_if_missing().await.context("creating the queue")?;
         poison.create_if_missing().await.context("creating the poison queue")?;
-        let app = Folder(std::env::temp_dir().join(format!("dataverse-sync-{}", Uuid::new_v4())));
-        stage::lay_out(&app.0, &options.handler).context("staging the app")?;
+        let app = Folder::staged(&options.handler)?;
         let settings = BTreeMap::from([
             ("FUNCTIONS_WORKER_RUNTIME".to_owned(), "custom".to_owned()),
             ("AzureWebJobsStorage".to_owned(), connection),

@@ -156,7 +156,7 @@ impl Plan {
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        results.push(measured(case.name(), async |bar| measure_one(plan, *case, bar).await).await);
+        results.push(measured(*case, async |bar| measure_one(plan, *case, bar).await).await);
     }
     results
 }
@@ -182,7 +182,7 @@ async fn measure_one(plan: &Plan, case: Case, bar: &ProgressBar) -> anyhow::Resu
 
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, build) = arguments.frame.handler()?;
+    let (handler, ground) = arguments.frame.handler()?;
     let plan = if arguments.quick { Plan::quick(handler, 10) } else { Plan::full(handler, arguments.factor) };
     let plan = Plan { time: arguments.seconds.map_or(plan.time, Duration::from_secs), ..plan };
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
@@ -194,7 +194,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     );
     eprintln!("{scale}");
     let cases = measure(&plan, &cases).await;
-    let results = Results { bench: "gate", handler: build, quick: plan.is_short(), cases };
+    let results = Results::new("gate", ground, plan.is_short(), cases);
     report::publish(&results, arguments.frame.json, &scale)?;
     Ok(results.held())
 }

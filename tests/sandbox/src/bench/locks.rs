@@ -166,14 +166,14 @@ impl Plan {
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        results.push(measured(case.name(), async |bar| case.measure(plan, bar).await).await);
+        results.push(measured(*case, async |bar| case.measure(plan, bar).await).await);
     }
     results
 }
 
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, build) = arguments.frame.handler()?;
+    let (handler, ground) = arguments.frame.handler()?;
     let plan = if arguments.quick {
         Plan::quick(handler)
     } else {
@@ -183,7 +183,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let quick = plan.is_short();
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
     let cases = measure(&plan, &cases).await;
-    let results = Results { bench: "locks", handler: build, quick, cases };
+    let results = Results::new("locks", ground, quick, cases);
     let cut_short = "Times, keys or seeds were cut short: this finds what is broken and proves nothing.";
     report::publish(&results, arguments.frame.json, if quick { cut_short } else { "" })?;
     Ok(results.held())

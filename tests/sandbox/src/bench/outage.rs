@@ -121,7 +121,7 @@ impl Plan {
 pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        results.push(measured(case.name(), async |bar| under_the_bar(plan, *case, bar).await).await);
+        results.push(measured(*case, async |bar| under_the_bar(plan, *case, bar).await).await);
     }
     results
 }
@@ -157,7 +157,7 @@ async fn measure_one(plan: &Plan, case: Case) -> anyhow::Result<Vec<Measurement>
 
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, build) = arguments.frame.handler()?;
+    let (handler, ground) = arguments.frame.handler()?;
     let messages = usize::try_from(arguments.messages).context("too many messages")?;
     let plan = Plan { handler, factor: arguments.factor, messages };
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
@@ -168,7 +168,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         plan.scaled(OUTAGE).as_secs_f64()
     );
     let cases = measure(&plan, &cases).await;
-    let results = Results { bench: "outage", handler: build, quick: plan.factor > 1, cases };
+    let results = Results::new("outage", ground, plan.factor > 1, cases);
     let scale = format!("Times were scaled 1:{}; the time after the outage's end is as it was measured.", plan.factor);
     report::publish(&results, arguments.frame.json, &scale)?;
     Ok(results.held())

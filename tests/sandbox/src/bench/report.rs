@@ -11,7 +11,7 @@ use comfy_table::{CellAlignment, Table};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Bound, CaseResult, Measurement, Results};
+use super::{Bound, CaseResult, Measurement, Results, page};
 use crate::stage;
 
 /// How often a bar that shows time moves.
@@ -75,17 +75,17 @@ fn table(results: &Results) -> Table {
 }
 
 fn row(case: &str, measurement: &Measurement) -> [String; 5] {
-    let Measurement { name, value, unit, bound, held } = measurement;
+    let Measurement { name, value, unit, bound, held, .. } = measurement;
     let judged = bound.map_or("", |_| mark(*held));
     let value = format!("{} {unit}", shown(*value));
     [case.to_owned(), name.clone(), value, bound.map_or_else(String::new, in_words), judged.to_owned()]
 }
 
-fn mark(held: bool) -> &'static str {
+pub(super) fn mark(held: bool) -> &'static str {
     if held { "✓" } else { "✗" }
 }
 
-fn in_words(bound: Bound) -> String {
+pub(super) fn in_words(bound: Bound) -> String {
     match bound {
         Bound::Exactly(wanted) => format!("= {}", shown(wanted)),
         Bound::AtMost(most) => format!("≤ {}", shown(most)),
@@ -95,7 +95,7 @@ fn in_words(bound: Bound) -> String {
 }
 
 /// Whole numbers as they are, others with two decimals.
-fn shown(value: f64) -> String {
+pub(super) fn shown(value: f64) -> String {
     if value.is_nan() {
         return "none".to_owned();
     }
@@ -107,10 +107,15 @@ const STDOUT: &str = "-";
 
 /// Writes the results as JSON, to `target/bench` unless told where, and shows the table with a remark below it.
 pub(super) fn publish(results: &Results, json: Option<PathBuf>, remark: &str) -> anyhow::Result<()> {
-    let usual = || stage::workspace().join("target").join("bench").join(format!("{}.json", results.bench));
-    let json = json.unwrap_or_else(usual);
+    let folder = stage::workspace().join("target").join("bench");
+    let json = json.unwrap_or_else(|| folder.join(format!("{}.json", results.bench)));
     write_json(results, &json)?;
-    let said = format!("\n{}\n\nas JSON: {}\n{remark}", table(results), stage::shown(&json));
+    let page = write_page(results, remark, &folder)?;
+    let ran_on = results.ground.ran_on.lines().map(|(name, value)| format!("{name}: {value}")).join("\n");
+    let places = format!("as a page: {}\nas JSON: {}", stage::shown(&page), stage::shown(&json));
+    let warnings = results.warnings().join("\n");
+    let (finding, table) = (results.finding(), table(results));
+    let said = format!("\n{finding}\n{table}\n\n{ran_on}\n\n{places}\n{warnings}\n{remark}");
     if json == Path::new(STDOUT) {
         eprintln!("{}", said.trim_end());
     } else {
@@ -119,9 +124,18 @@ pub(super) fn publish(results: &Results, json: Option<PathBuf>, remark: &str) ->
     Ok(())
 }
 
+/// Writes the results as a page, and the page that leads to it; gives its path.
+fn write_page(results: &Results, remark: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    let path = folder.join(format!("{}.html", results.bench));
+    fs::write(&path, page::page(results, remark)).with_context(|| format!("writing {}", path.display()))?;
+    fs::write(folder.join("index.html"), page::index(folder)).context("writing the index")?;
+    Ok(path)
+}
+
 /// Writes the results as JSON, creating the folder.
 fn write_json(results: &Results, path: &Path) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(results).context("writing the results as JSON")?;
+    let text = results.json().context("writing the results as JSON")?;
     if path == Path::new(STDOUT) {
         println!("{text}");
         return Ok(());
@@ -137,6 +151,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::bench::Ground;
 
     fn results() -> Results {
         let measurements = vec![
@@ -147,7 +162,7 @@ mod tests {
             CaseResult::new("one-process", Duration::from_secs(2), Ok(measurements)),
             CaseResult::new("many-keys", Duration::ZERO, Err(anyhow::anyhow!("no handler"))),
         ];
-        Results { bench: "locks", handler: "debug", quick: false, cases }
+        Results::new("locks", Ground::new("debug"), false, cases)
     }
 
     #[test]

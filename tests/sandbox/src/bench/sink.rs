@@ -1,37 +1,76 @@
 //! A storage and a Dataverse that say yes and remember next to nothing, for more keys than the stand-ins could hold.
 //!
 //! It is no stand-in: it checks no signature and no token, and no row exists. It answers as the real ones would answer a
-//! handler that is alone and sees every key for the first time: the lock's blob is missing (404), is created, leased and
-//! released. A blob is remembered from its creation to its first lease only, so memory does not grow with the keys.
-//! Written on the bare socket: it shares the machine with what it measures and has to cost less.
+//! handler that is alone: every blob is known to it, or every key is seen for the first time ([`Blobs`]), and then the lock's
+//! blob is missing (404), is created, leased and released. A blob is remembered from its creation to its first lease only, so
+//! memory does not grow with the keys. Written on the bare socket: it shares the machine with what it measures and has to cost
+//! less.
+//!
+//! It takes its time where it is told to ([`Pace`]), and says how long that was ([`OwnTimes`]): a timer is never exact.
+
+mod own_times;
 
 use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+pub(super) use self::own_times::OwnTimes;
+use crate::net::Tls;
 
 /// No client of the handler sends more at once.
-const MOST_BYTES: usize = 64 * 1024;
+const MOST_BYTES: usize = 256 * 1024;
+
+/// What every row written says: so many at once are welcome.
+const PARALLELISM: u32 = 1_024;
 
 /// The sink; dropping it closes it.
 #[derive(Debug)]
 pub(super) struct Sink {
     address: SocketAddr,
+    scheme: &'static str,
     state: Arc<State>,
     task: AbortHandle,
 }
 
+/// Which blobs there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blobs {
+    /// All that are asked for.
+    Known,
+    /// None but those that were created a moment ago.
+    New,
+}
+
+/// How long an answer takes at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Pace {
+    /// The storage's.
+    pub(super) storage: Duration,
+    /// Dataverse's.
+    pub(super) dataverse: Duration,
+}
+
 #[derive(Debug, Default)]
 struct State {
+    /// Whether every blob is there.
+    known: AtomicBool,
+    pace: Mutex<Pace>,
     /// Blobs that were created and not leased yet.
     created: Mutex<HashSet<String>>,
     leases: AtomicU64,
     writes: AtomicU64,
+    connections: AtomicU64,
+    /// When each request was answered, while that is asked for.
+    log: Mutex<Option<Vec<Instant>>>,
+    own_times: Arc<OwnTimes>,
 }
 
 /// What was asked, as far as it matters.
@@ -46,24 +85,49 @@ struct Asked<'a> {
 }
 
 impl Sink {
-    /// Listens on a free port.
-    pub(super) async fn start() -> io::Result<Self> {
+    /// Listens on a free port, behind TLS where it is given.
+    pub(super) async fn start(blobs: Blobs, tls: Option<&Tls>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(State::default());
-        let task = tokio::spawn(accept(listener, state.clone())).abort_handle();
-        Ok(Self { address, state, task })
+        let acceptor = tls.map(Tls::acceptor);
+        let scheme = if acceptor.is_some() { "https" } else { "http" };
+        let task = tokio::spawn(accept(listener, acceptor, state.clone())).abort_handle();
+        let sink = Self { address, scheme, state, task };
+        sink.knows(blobs);
+        Ok(sink)
+    }
+
+    /// From now on these blobs are there.
+    pub(super) fn knows(&self, blobs: Blobs) {
+        self.state.known.store(blobs == Blobs::Known, Ordering::Relaxed);
+    }
+
+    /// From now on answers take so long.
+    pub(super) fn pace(&self, pace: Pace) {
+        *self.state.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
+    }
+
+    /// How long the answers really took.
+    pub(super) fn own_times(&self) -> Arc<OwnTimes> {
+        self.state.own_times.clone()
+    }
+
+    /// Begins to remember when each request was answered, and gives what was remembered so far.
+    pub(super) fn answered(&self) -> Vec<Instant> {
+        let log = self.state.log.lock().unwrap_or_else(PoisonError::into_inner).replace(Vec::new());
+        log.unwrap_or_default()
     }
 
     /// The address to use as Dataverse's.
     pub(super) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// A connection string to use for the locks; signatures are made with its key and not checked.
     pub(super) fn connection_string(&self) -> String {
-        let url = self.url();
-        format!("DefaultEndpointsProtocol=http;AccountName=sink;AccountKey=c2luaw==;BlobEndpoint={url}/sink;")
+        let (scheme, url) = (self.scheme, self.url());
+        format!("DefaultEndpointsProtocol={scheme};AccountName=sink;AccountKey=c2luaw==;BlobEndpoint={url}/sink;")
     }
 
     /// Leases that were granted.
@@ -75,6 +139,11 @@ impl Sink {
     pub(super) fn writes(&self) -> u64 {
         self.state.writes.load(Ordering::Relaxed)
     }
+
+    /// Connections that were opened.
+    pub(super) fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Sink {
@@ -83,36 +152,58 @@ impl Drop for Sink {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc<State>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             // A connection that could not be accepted is the client's to repeat.
             accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(serve(stream, state.clone()));
+                state.connections.fetch_add(1, Ordering::Relaxed);
+                connections.spawn(open(stream, acceptor.clone(), state.clone()));
             },
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-/// Answers one request after the other until the client leaves or sends what is not understood.
-async fn serve(mut stream: TcpStream, state: Arc<State>) -> io::Result<()> {
+async fn open(stream: TcpStream, acceptor: Option<TlsAcceptor>, state: Arc<State>) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    match acceptor {
+        None => serve(stream, state).await,
+        Some(acceptor) => serve(acceptor.accept(stream).await?, state).await,
+    }
+}
+
+/// Answers one request after the other until the client leaves or sends what is not understood.
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(4 * 1024);
+    let mut since = Instant::now();
     loop {
-        let (answer, used) = match Asked::read(&bytes) {
-            Some(asked) if bytes.len() >= asked.length => (state.answer(&asked), asked.length),
+        let used = match Asked::read(&bytes) {
+            Some(asked) if bytes.len() >= asked.length => {
+                let answer = state.answer(&asked);
+                wait(state.pace_of(&asked)).await;
+                state.tell(&asked, since);
+                stream.write_all(answer.as_bytes()).await?;
+                asked.length
+            }
             _ if bytes.len() > MOST_BYTES => return Err(io::ErrorKind::InvalidData.into()),
             _ => {
                 if stream.read_buf(&mut bytes).await? == 0 {
                     return Ok(());
                 }
+                since = Instant::now();
                 continue;
             }
         };
-        stream.write_all(answer.as_bytes()).await?;
         bytes.drain(..used);
+    }
+}
+
+/// A timer that is set for no time at all takes up to a millisecond.
+async fn wait(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
     }
 }
 
@@ -139,6 +230,25 @@ impl<'a> Asked<'a> {
 }
 
 impl State {
+    /// How long the answer has to take.
+    fn pace_of(&self, asked: &Asked<'_>) -> Duration {
+        let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.method == "PATCH" { pace.dataverse } else { pace.storage }
+    }
+
+    /// Notes that an answer is on its way to a request that was there `since` then.
+    fn tell(&self, asked: &Asked<'_>, since: Instant) {
+        let now = Instant::now();
+        match (asked.method, asked.action) {
+            ("PUT", Some("acquire")) => self.own_times.leased(asked.path, now - since),
+            ("PATCH", _) => self.own_times.written(asked.path, now - since),
+            _ => {}
+        }
+        if let Some(log) = self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            log.push(now);
+        }
+    }
+
     fn answer(&self, asked: &Asked<'_>) -> String {
         match (asked.method, asked.action) {
             ("PUT", Some("acquire")) if !self.take(asked.path) => missing(),
@@ -153,7 +263,7 @@ impl State {
             }
             ("PATCH", _) => {
                 self.writes.fetch_add(1, Ordering::Relaxed);
-                "HTTP/1.1 204 No Content\r\nOData-Version: 4.0\r\n\r\n".to_owned()
+                format!("HTTP/1.1 204 No Content\r\nOData-Version: 4.0\r\nx-ms-dop-hint: {PARALLELISM}\r\n\r\n")
             }
             _ => "HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n".to_owned(),
         }
@@ -164,7 +274,7 @@ impl State {
     }
 
     fn take(&self, path: &str) -> bool {
-        self.created.lock().unwrap_or_else(PoisonError::into_inner).remove(path)
+        self.known.load(Ordering::Relaxed) || self.created.lock().unwrap_or_else(PoisonError::into_inner).remove(path)
     }
 }
 
@@ -196,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_is_new_each_time_and_a_row_is_taken() {
-        let sink = Sink::start().await.expect("loopback has free ports");
+        let sink = Sink::start(Blobs::New, None).await.expect("loopback has free ports");
         let (http, blob) = (http_client(), format!("{}/sink/locks/a", sink.url()));
         let lease = |action: &'static str| http.put(format!("{blob}?comp=lease")).header("x-ms-lease-action", action);
         for _ in 0..2 {

@@ -7,6 +7,7 @@
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#request-payload>.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -19,7 +20,11 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use uuid::Uuid;
 
+use super::INVISIBILITY;
 use crate::queue::Message;
+
+/// Unless the sender says otherwise.
+const LIFE_OF_A_MESSAGE: Duration = Duration::from_hours(7 * 24);
 
 /// The body of `POST /<function>`: `item` is the message's text, unwrapped, under the trigger's binding name.
 pub(super) fn envelope(function: &str, binding: &str, message: &Message, item: &str, now: OffsetDateTime) -> String {
@@ -40,6 +45,20 @@ pub(super) fn envelope(function: &str, binding: &str, message: &Message, item: &
     let mut data = Members::default();
     data.set(binding, text_value(&encoded(item)));
     serde_json::to_string(&Envelope { data, metadata }).expect("strings and checked JSON always serialise")
+}
+
+/// The same for a message that was put on the queue `now` and is delivered for the first time.
+pub(crate) fn first_delivery(function: &str, binding: &str, item: &str, now: OffsetDateTime) -> String {
+    let message = Message {
+        id: Uuid::new_v4().to_string(),
+        pop_receipt: "AgAAAAMAAAAAAAAA".to_owned(),
+        text: String::new(),
+        dequeue_count: 1,
+        insertion: now,
+        expiration: now + LIFE_OF_A_MESSAGE,
+        next_visible: now + INVISIBILITY,
+    };
+    envelope(function, binding, &message, item, now)
 }
 
 #[derive(Serialize)]

@@ -9,8 +9,8 @@ use indicatif::ProgressBar;
 
 use super::{Plan, world};
 use crate::bench::process::Process;
-use crate::bench::sink::Sink;
-use crate::bench::{Bound, Measurement, number, report};
+use crate::bench::sink::{Blobs, Sink};
+use crate::bench::{Bound, Measurement, megabytes, report};
 
 /// Records per call, and calls at once: together the first thousand keys.
 const RECORDS: u64 = 250;
@@ -27,7 +27,7 @@ const MARKS: [u64; 3] = [1_000, 10_000, 100_000];
 const MOST_GROWTH: f64 = 5.0;
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let sink = Sink::start().await?;
+    let sink = Sink::start(Blobs::New, None).await?;
     let world = world(plan, std::time::Duration::ZERO).await?;
     let (url, connection) = (sink.url(), sink.connection_string());
     let settings = [
@@ -79,10 +79,6 @@ async fn send(process: &Process, from: u64, to: u64, bar: &ProgressBar) -> anyho
 
 fn number_of(keys: &[String]) -> u64 {
     u64::try_from(keys.len()).unwrap_or(u64::MAX)
-}
-
-fn megabytes(bytes: u64) -> f64 {
-    number(bytes / 1_000) / 1_000.0
 }
 
 #[cfg(test)]

@@ -1,0 +1,194 @@
+//! The load: so many messages of the queue in flight all the time, each on a connection of its own, as the Functions host sends
+//! them, until a number of them is answered.
+//!
+//! Written on the bare socket: it shares the machine with what it measures and has to cost less. It refuses to go on after an
+//! answer other than 200, or after a dead letter: a message that was not written is not one that was quick.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use futures::future::try_join_all;
+use indicatif::ProgressBar;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::message::Template;
+use super::sink::OwnTimes;
+use super::subject::Running;
+
+/// Each connection's own records. A record is used again only when its lease has long been given back.
+pub(super) const TURNS: u64 = 8;
+
+/// The output that a message that cannot be written is put into.
+const DEAD_LETTER: &[u8] = b"\"deadLetter\"";
+
+/// What is sent.
+#[derive(Debug, Clone)]
+pub(super) struct Load {
+    /// Where the handler listens.
+    pub(super) port: u16,
+    /// The message.
+    pub(super) template: Template,
+    /// How many at once.
+    pub(super) in_flight: u64,
+    /// How many in all.
+    pub(super) messages: u64,
+    /// Which records they are about.
+    pub(super) keys: Keys,
+    /// Where the network calls' own times are kept, if they are to be told apart.
+    pub(super) own_times: Option<Arc<OwnTimes>>,
+    /// Shows how many are answered.
+    pub(super) bar: ProgressBar,
+}
+
+/// Which records the messages are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// Each connection has so many of its own and takes them in turn.
+    InTurn(u64),
+    /// A new one for each message, from this number on.
+    Fresh(u64),
+}
+
+/// What came of a load.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Answers {
+    /// From the first byte sent to the last byte read.
+    pub(super) took: Vec<Duration>,
+    /// The same less the own times of the network calls that were made for it.
+    pub(super) added: Vec<Duration>,
+    /// From the first message to the last answer.
+    pub(super) lasted: Duration,
+}
+
+/// One connection and its part of the load.
+struct Slot {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+    load: Load,
+    number: u64,
+}
+
+impl Load {
+    /// For a running subject: records that come round, nothing told apart.
+    pub(super) fn of(running: &Running, template: &Template, in_flight: u64, messages: u64) -> Self {
+        let (port, template, keys) = (running.port(), template.clone(), Keys::InTurn(TURNS));
+        Self { port, template, in_flight, messages, keys, own_times: None, bar: ProgressBar::hidden() }
+    }
+
+    /// Sends it all.
+    pub(super) async fn drive(self) -> anyhow::Result<Answers> {
+        let next = Arc::new(AtomicU64::new(0));
+        let slots = (0..self.in_flight).map(|number| Slot::open(self.clone(), number));
+        let slots = try_join_all(slots).await.context("connecting to the handler")?;
+        let begun = Instant::now();
+        let parts = try_join_all(slots.into_iter().map(|slot| tokio::spawn(slot.run(next.clone())))).await?;
+        let mut all = Answers { lasted: begun.elapsed(), ..Answers::default() };
+        for part in parts {
+            let part = part?;
+            all.took.extend(part.took);
+            all.added.extend(part.added);
+        }
+        Ok(all)
+    }
+}
+
+impl Keys {
+    /// The record of a slot's turn, which is the message of this number overall.
+    fn key(self, slot: u64, turn: u64, message: u64) -> u64 {
+        match self {
+            Self::InTurn(each) => slot * each + turn % each,
+            Self::Fresh(first) => first + message,
+        }
+    }
+}
+
+impl Slot {
+    async fn open(load: Load, number: u64) -> std::io::Result<Self> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, load.port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, bytes: Vec::with_capacity(1_024), load, number })
+    }
+
+    async fn run(mut self, next: Arc<AtomicU64>) -> anyhow::Result<Answers> {
+        let mut answers = Answers::default();
+        for turn in 0.. {
+            let message = next.fetch_add(1, Ordering::Relaxed);
+            if message >= self.load.messages {
+                break;
+            }
+            let key = self.load.keys.key(self.number, turn, message);
+            let begun = Instant::now();
+            self.stream.write_all(self.load.template.fill(key)).await.context("sending a message")?;
+            self.answer().await.with_context(|| format!("message {message}"))?;
+            let took = begun.elapsed();
+            answers.took.push(took);
+            if let Some(own) = &self.load.own_times {
+                answers.added.push(took.saturating_sub(own.take(key)));
+            }
+            self.load.bar.inc(1);
+        }
+        Ok(answers)
+    }
+
+    /// Reads one answer, which has to be 200.
+    async fn answer(&mut self) -> anyhow::Result<()> {
+        self.bytes.clear();
+        loop {
+            if let Some(status) = whole(&self.bytes) {
+                ensure!(status == "200", "it was answered {status}");
+                let is_letter = self.bytes.windows(DEAD_LETTER.len()).any(|window| window == DEAD_LETTER);
+                ensure!(!is_letter, "it became a dead letter");
+                return Ok(());
+            }
+            ensure!(self.stream.read_buf(&mut self.bytes).await? > 0, "the handler hung up");
+        }
+    }
+}
+
+/// The status of an answer, when all of it is there.
+fn whole(bytes: &[u8]) -> Option<&str> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&bytes[..end]).ok()?;
+    let named = |name: &str| {
+        let lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
+        lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+    };
+    let whole = match named("content-length") {
+        Some(length) => bytes.len() - end >= length.parse().ok()?,
+        None if named("transfer-encoding").is_some() => bytes.ends_with(b"0\r\n\r\n"),
+        None => true,
+    };
+    whole.then(|| head.split(' ').nth(1).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_with_the_last_byte_that_its_head_names() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(whole(answer), Some("200"));
+        assert_eq!(whole(&answer[..answer.len() - 1]), None);
+        assert_eq!(whole(b"HTTP/1.1 500 lock_busy\r\ncontent-length:0\r\n\r\n"), Some("500"));
+    }
+
+    #[test]
+    fn an_answer_in_chunks_ends_with_the_empty_one() {
+        let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+        assert_eq!(whole(answer), Some("200"));
+        assert_eq!(whole(&answer[..answer.len() - 5]), None);
+    }
+
+    #[test]
+    fn a_slots_keys_are_its_own_and_come_round() {
+        let keys = Keys::InTurn(3);
+        let all: Vec<_> = (0..4).map(|turn| keys.key(2, turn, 99)).collect();
+        assert_eq!(all, [6, 7, 8, 6]);
+        assert_eq!(Keys::Fresh(1_000).key(2, 0, 99), 1_099);
+    }
+}

@@ -1,0 +1,146 @@
+//! Allocations and instructions per message, counted by valgrind in the executable as it is deployed.
+//!
+//! Two processes get one load and twice that load; what the second has more is what the messages cost, and start-up, warm-up
+//! and shutdown cancel out. Nothing has to be built into the handler for it. Counts, not times: they are the same on a busy
+//! machine.
+//!
+//! It refuses to guess: without valgrind there is no figure, and an allocator that valgrind cannot see shows as next to no
+//! allocations and is said to be that.
+//!
+//! <https://valgrind.org/docs/manual/dh-manual.html>
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use indicatif::ProgressBar;
+use tokio::time::timeout;
+
+use super::Plan;
+use crate::bench::driver::Load;
+use crate::bench::message::{Columns, Template};
+use crate::bench::runs::{Book, compared};
+use crate::bench::scene::Scene;
+use crate::bench::subject::Start;
+use crate::bench::{Measurement, number, report};
+
+const MESSAGES: u64 = 400;
+const IN_FLIGHT: u64 = 4;
+
+/// A handler that drains takes half a minute at most; valgrind makes it slower.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+const BLOCKS: &str = "allocations per message";
+const BYTES: &str = "allocated per message";
+const INSTRUCTIONS: &str = "instructions per message, in its own code";
+
+/// Fewer than this are none that count.
+const FEWEST: f64 = 10.0;
+
+/// What a tool counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    /// Blocks and bytes.
+    Dhat,
+    /// Instructions.
+    Callgrind,
+}
+
+pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    let found = Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ensure!(found.is_ok_and(|status| status.success()), "not measured: valgrind is not installed");
+    let mut books = Vec::new();
+    report::begin(bar, 4 * u64::try_from(plan.subjects.len())?, "processes");
+    for subject in &plan.subjects {
+        let (scene, mut book) = (Scene::set(subject, false).await?, Book::default());
+        let messages = plan.messages(MESSAGES).max(20);
+        let [blocks, bytes] = difference(&scene, Tool::Dhat, messages, bar).await?;
+        book.note(BLOCKS, if blocks < FEWEST { f64::NAN } else { blocks });
+        book.note(BYTES, if blocks < FEWEST { f64::NAN } else { bytes / 1_024.0 });
+        let [instructions, _] = difference(&scene, Tool::Callgrind, messages, bar).await?;
+        book.note(INSTRUCTIONS, instructions / 1_000.0);
+        books.push((subject.name, book));
+    }
+    let mut all = compared(&books, BLOCKS, "blocks", None);
+    all.extend(compared(&books, BYTES, "KiB", None));
+    all.extend(compared(&books, INSTRUCTIONS, "thousand", None));
+    Ok(all)
+}
+
+/// What a message adds to each of a tool's counts.
+async fn difference(scene: &Scene, tool: Tool, messages: u64, bar: &ProgressBar) -> anyhow::Result<[f64; 2]> {
+    let once = counted(scene, tool, messages).await?;
+    bar.inc(1);
+    let twice = counted(scene, tool, 2 * messages).await?;
+    bar.inc(1);
+    Ok([0, 1].map(|at| (twice[at] - once[at]) / number(messages)))
+}
+
+/// A tool's counts of a process that got so many messages.
+async fn counted(scene: &Scene, tool: Tool, messages: u64) -> anyhow::Result<[f64; 2]> {
+    let log = scene.start.folder.join("valgrind.log");
+    let start = Start { under: tool.command(&log)?, ..scene.start.clone() };
+    let running = scene.running(start).await?;
+    let template = Template::new(Columns::Many(1_024));
+    scene.drive(Load::of(&running, &template, IN_FLIGHT, messages)).await?;
+    let mut child = running.into_child();
+    let pid = child.id().context("the process is gone")?;
+    let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).status().context("running kill")?;
+    ensure!(asked.success(), "the process could not be asked to end");
+    timeout(PATIENCE, child.wait()).await.context("the process did not end when it was asked to")??;
+    let text = std::fs::read_to_string(&log).context("reading what valgrind wrote")?;
+    match tool.counts(&text) {
+        Some(counts) => Ok(counts),
+        None => bail!("valgrind wrote no count"),
+    }
+}
+
+impl Tool {
+    fn command(self, log: &Path) -> anyhow::Result<Vec<String>> {
+        let log = log.to_str().context("the path of valgrind's log is no text")?;
+        let tool: &[&str] = match self {
+            Self::Dhat => &["--tool=dhat", "--dhat-out-file=/dev/null"],
+            Self::Callgrind => &["--tool=callgrind", "--callgrind-out-file=/dev/null"],
+        };
+        let all = ["valgrind"].into_iter().chain(tool.iter().copied()).map(str::to_owned);
+        Ok(all.chain([format!("--log-file={log}")]).collect())
+    }
+
+    /// Reads the log: blocks and bytes, or instructions.
+    fn counts(self, log: &str) -> Option<[f64; 2]> {
+        let named = |name: &str| log.lines().find_map(|line| line.split_once(name)).map(|(_, rest)| rest);
+        match self {
+            Self::Dhat => {
+                let (bytes, blocks) = named("Total:")?.split_once(" bytes in ")?;
+                Some([count(blocks)?, count(bytes)?])
+            }
+            Self::Callgrind => Some([count(named("Collected :")?)?, 0.0]),
+        }
+    }
+}
+
+/// A count with commas, and whatever follows it.
+fn count(text: &str) -> Option<f64> {
+    let digits: String =
+        text.trim().chars().take_while(|c| c.is_ascii_digit() || *c == ',').filter(|c| *c != ',').collect();
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_and_bytes_are_read_from_dhats_log() {
+        let log = "==1== DHAT, a dynamic heap analysis tool\n==1== Total:     1,234,567 bytes in 8,901 blocks\n==1== At t-gmax: 2 bytes in 1 blocks\n";
+        assert_eq!(Tool::Dhat.counts(log), Some([8_901.0, 1_234_567.0]));
+        assert_eq!(Tool::Dhat.counts("==1== killed\n"), None);
+    }
+
+    #[test]
+    fn instructions_are_read_from_callgrinds_log() {
+        let log = "==1== Events    : Ir\n==1== Collected : 12345678\n==1== \n==1== I   refs:      12,345,678\n";
+        assert_eq!(Tool::Callgrind.counts(log), Some([12_345_678.0, 0.0]));
+    }
+}

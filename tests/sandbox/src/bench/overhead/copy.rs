@@ -1,0 +1,72 @@
+//! What it costs at least to let so many bytes through a process: read from one socket, written to another.
+//!
+//! A thread that does this and nothing else, in plain blocking calls; its time on a core is the operating system's figure. No
+//! JSON is looked at. That is what "the copy" means where the cost of large records is judged: the kernel's part of it, that no
+//! program can save, and not one byte of thought.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+
+use crate::bench::meter;
+
+/// As hyper reads and as reqwest writes: no more at once.
+const BUFFER: usize = 64 * 1024;
+
+/// The CPU time of a thread that reads `inward` bytes and writes `outward` bytes, each time, on average.
+pub(super) fn through(inward: usize, outward: usize, times: u32) -> anyhow::Result<Duration> {
+    let ((from, mut feeder), (to, mut drain)) = (pair()?, pair()?);
+    let fed = thread::spawn(move || {
+        let bytes = vec![b'x'; inward];
+        (0..times).try_for_each(|_| feeder.write_all(&bytes))
+    });
+    let drained = thread::spawn(move || std::io::copy(&mut drain, &mut std::io::sink()));
+    let spent = thread::spawn(move || pass(from, to, [inward, outward], times));
+    let spent = joined(spent)??;
+    joined(fed)?.context("feeding the copy")?;
+    joined(drained)?.context("draining the copy")?;
+    Ok(spent / times)
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, [inward, outward]: [usize; 2], times: u32) -> anyhow::Result<Duration> {
+    let (mut body, mut buffer) = (Vec::with_capacity(inward), vec![0; BUFFER]);
+    let before = meter::own_thread()?;
+    for _ in 0..times {
+        body.clear();
+        while body.len() < inward {
+            let wanted = BUFFER.min(inward - body.len());
+            let read = from.read(&mut buffer[..wanted])?;
+            anyhow::ensure!(read > 0, "the feeder has gone");
+            body.extend_from_slice(&buffer[..read]);
+        }
+        to.write_all(&body[..outward])?;
+    }
+    Ok(meter::own_thread()?.saturating_sub(before))
+}
+
+fn pair() -> anyhow::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let one = TcpStream::connect(listener.local_addr()?)?;
+    let (other, _) = listener.accept()?;
+    one.set_nodelay(true)?;
+    Ok((one, other))
+}
+
+fn joined<T>(thread: thread::JoinHandle<T>) -> anyhow::Result<T> {
+    thread.join().map_err(|_| anyhow!("a thread of the copy panicked"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_bytes_pass_and_more_of_them_take_longer() {
+        let few = through(1_000, 500, 200).expect("loopback works");
+        let many = through(4_000_000, 2_000_000, 20).expect("loopback works");
+        assert!(many > few && few > Duration::ZERO, "{many:?} {few:?}");
+    }
+}

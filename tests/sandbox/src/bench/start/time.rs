@@ -1,0 +1,86 @@
+//! From the exec to the first `GET /` that is answered 200.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use indicatif::ProgressBar;
+
+use super::Plan;
+use crate::bench::runs::{Book, compared};
+use crate::bench::scene::Scene;
+use crate::bench::subject::{READY, Running, Start};
+use crate::bench::{Bound, Measurement, milliseconds, number, report};
+
+pub(super) const MANAGED: &str = "exec to the first 200, managed identity";
+const SECRET: &str = "exec to the first 200, client secret";
+const CALLS: &str = "calls to the network before it";
+
+/// A handler that is not there by then is not going to be.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// With these no call may be made either; that they are no real ones is found out later than a start.
+const CLIENT_SECRET: [(&str, &str); 3] = [
+    ("AZURE_TENANT_ID", "11111111-1111-4111-8111-111111111111"),
+    ("AZURE_CLIENT_ID", "22222222-2222-4222-8222-222222222222"),
+    ("AZURE_CLIENT_SECRET", "none"),
+];
+
+pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    let mut scenes = Vec::new();
+    for subject in &plan.subjects {
+        scenes.push((Scene::set(subject, false).await?, Book::default()));
+    }
+    report::begin(bar, 2 * plan.starts * u64::try_from(scenes.len())?, "starts");
+    for _ in 0..plan.starts {
+        for (scene, book) in &mut scenes {
+            let mut secret = scene.start.clone();
+            secret.settings.retain(|name, _| !name.starts_with("IDENTITY_"));
+            secret.settings.extend(CLIENT_SECRET.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            for (name, start) in [(MANAGED, scene.start.clone()), (SECRET, secret)] {
+                book.note(name, milliseconds(first_answer(scene, &start).await?));
+                bar.inc(1);
+            }
+            book.note(CALLS, number(scene.calls()));
+        }
+    }
+    let books: Vec<_> = scenes.into_iter().map(|(scene, book)| (scene.subject.name, book)).collect();
+    let mut all = compared(&books, MANAGED, "ms", Some(Bound::AtMost(15.0)));
+    all.extend(compared(&books, SECRET, "ms", Some(Bound::AtMost(15.0))));
+    all.extend(compared(&books, CALLS, "calls", Some(Bound::Exactly(0.0))));
+    Ok(all)
+}
+
+async fn first_answer(scene: &Scene, start: &Start) -> anyhow::Result<Duration> {
+    let running = scene.subject.exec(start).await?;
+    let (begun, port) = (running.begun(), running.port());
+    let waited = tokio::task::spawn_blocking(move || wait(begun, port)).await.context("the client panicked")?;
+    end(running, waited, scene.subject.name).await
+}
+
+/// Stops it, whatever came of the wait.
+async fn end(mut running: Running, waited: anyhow::Result<Duration>, name: &str) -> anyhow::Result<Duration> {
+    running.must_live(name)?;
+    running.stop().await?;
+    waited
+}
+
+/// Asks again and again, without a pause.
+fn wait(begun: Instant, port: u16) -> anyhow::Result<Duration> {
+    loop {
+        if ask(port).is_ok_and(|head| head.ends_with(b" 200")) {
+            return Ok(begun.elapsed());
+        }
+        ensure!(begun.elapsed() < PATIENCE, "GET / was not answered 200 in {} s", PATIENCE.as_secs());
+    }
+}
+
+fn ask(port: u16) -> std::io::Result<[u8; 12]> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(READY)?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    Ok(head)
+}

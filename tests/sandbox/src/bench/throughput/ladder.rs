@@ -1,0 +1,167 @@
+//! The rate by messages in flight, on one core: in step with them until the core is full.
+
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use super::Plan;
+use crate::bench::chart::{Chart, Line, Point, Series};
+use crate::bench::driver::{Answers, Load};
+use crate::bench::message::{Columns, Template};
+use crate::bench::meter::{Cpu, Spent};
+use crate::bench::runs::{Book, compared, series};
+use crate::bench::scene::{LOAD, SUBJECT, Scene};
+use crate::bench::sink::Pace;
+use crate::bench::subject::Running;
+use crate::bench::{Bound, Findings, Measurement, cores, number, report};
+
+const RUNGS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/// Short enough for 256 in flight to fill a core, and long enough for a few not to.
+const PACE: Pace = Pace { storage: Duration::from_millis(3), dataverse: Duration::from_millis(10) };
+
+/// Each connection's messages; a rung lasts for so many round trips.
+const TURNS: u64 = 40;
+
+/// Without any wait these fill the core.
+const FULL: u64 = 64;
+const FULL_MESSAGES: u64 = 5_000;
+
+const FULL_RATE: &str = "messages a full core does";
+const FULL_SHARE: &str = "of the time the core was the handler's";
+const STEP: &str = "in step with messages in flight: least";
+
+fn rate_at(rung: u64) -> String {
+    format!("messages, {rung} in flight")
+}
+
+fn share_at(rung: u64) -> String {
+    format!("of the core, {rung} in flight")
+}
+
+pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
+    cores::must_be_apart()?;
+    let mut scenes = Vec::new();
+    for subject in &plan.subjects {
+        let scene = Scene::set(subject, false).await?;
+        scene.load_on(LOAD)?;
+        scenes.push((scene, Book::default()));
+    }
+    report::begin(bar, plan.runs * u64::try_from(scenes.len())?, "runs");
+    for _ in 0..plan.runs {
+        for (scene, book) in &mut scenes {
+            lap(scene, plan, book).await?;
+            bar.inc(1);
+        }
+    }
+    let books: Vec<_> = scenes.into_iter().map(|(scene, book)| (scene.subject.name, book)).collect();
+    Ok(Findings { measurements: measurements(&books), charts: charts(&books) })
+}
+
+/// One process, and every rung once.
+async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> {
+    let template = Template::new(Columns::Many(1_024));
+    let running = scene.running_on(Some(SUBJECT)).await?;
+    scene.sink.pace(Pace::default());
+    scene.drive(Load::of(&running, &template, 1, 4)).await?;
+    scene.drive(Load::of(&running, &template, FULL, 10 * FULL)).await?;
+    let (answers, spent) = timed(scene, &running, &template, FULL, plan.messages(FULL_MESSAGES)).await?;
+    let full = rate(&answers);
+    book.note(FULL_RATE, full);
+    book.note(FULL_SHARE, share(&answers, spent));
+    scene.sink.pace(PACE);
+    let mut rates = Vec::new();
+    for rung in RUNGS {
+        let messages = rung * plan.messages(TURNS).max(2);
+        let (answers, spent) = timed(scene, &running, &template, rung, messages).await?;
+        rates.push((rung, rate(&answers)));
+        book.note(rate_at(rung), rate(&answers));
+        book.note(share_at(rung), share(&answers, spent));
+    }
+    book.note(STEP, 100.0 * in_step(&rates, full));
+    running.stop().await
+}
+
+async fn timed(
+    scene: &Scene,
+    running: &Running,
+    template: &Template,
+    in_flight: u64,
+    messages: u64,
+) -> anyhow::Result<(Answers, Spent)> {
+    let before = Cpu::of(running.pid()?)?;
+    let answers = scene.drive(Load::of(running, template, in_flight, messages)).await?;
+    Ok((answers, Cpu::of(running.pid()?)?.since(&before)))
+}
+
+fn rate(answers: &Answers) -> f64 {
+    number(answers.took.len()) / answers.lasted.as_secs_f64()
+}
+
+/// In percent of one core.
+fn share(answers: &Answers, spent: Spent) -> f64 {
+    100.0 * spent.total.div_duration_f64(answers.lasted)
+}
+
+/// The least share of what so many in flight could do: as many times what the first rung does, up to what a full core does.
+fn in_step(rates: &[(u64, f64)], full: f64) -> f64 {
+    let Some((_, one)) = rates.first() else { return f64::NAN };
+    let shares = rates.iter().map(|(rung, rate)| rate / (one * number(*rung)).min(full));
+    shares.fold(f64::INFINITY, f64::min)
+}
+
+fn measurements(books: &[(&'static str, Book)]) -> Vec<Measurement> {
+    let mut all = compared(books, STEP, "%", Some(Bound::AtLeast(80.0)));
+    all.extend(compared(books, FULL_RATE, "/s", None));
+    all.extend(compared(books, FULL_SHARE, "%", None));
+    for rung in RUNGS {
+        all.extend(compared(books, &rate_at(rung), "/s", None));
+        all.extend(compared(books, &share_at(rung), "%", None));
+    }
+    all
+}
+
+fn charts(books: &[(&'static str, Book)]) -> Vec<Chart> {
+    let names = |name: fn(u64) -> String| RUNGS.map(name).to_vec();
+    let one = books[0].1.median(&rate_at(1));
+    let in_step = RUNGS.map(|rung| Point::of(&[one * number(rung)])).to_vec();
+    let mut rates = series(books, "", &names(rate_at));
+    rates.push(Series { name: "in step with messages in flight".to_owned(), points: in_step });
+    let chart = |title: &str, unit, doubling, series, lines| Chart {
+        title: title.to_owned(),
+        across: "messages in flight",
+        unit,
+        doubling,
+        places: RUNGS.map(|rung| rung.to_string()).to_vec(),
+        series,
+        lines,
+    };
+    let full = Line::at(books[0].1.median(FULL_RATE), "a full core");
+    vec![
+        chart(
+            "Messages per second on one core",
+            "messages/s, each line is a doubling or more",
+            true,
+            rates,
+            vec![full],
+        ),
+        chart("How full the handler's core is", "%", false, series(books, "", &names(share_at)), Vec::new()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rung_is_in_step_with_the_first_until_the_core_is_full() {
+        let rates = [(1, 70.0), (2, 140.0), (4, 266.0), (128, 4_900.0), (256, 5_000.0)];
+        assert!((in_step(&rates, 5_000.0) - 0.95).abs() < 1e-9);
+        assert!(in_step(&[], 1.0).is_nan());
+    }
+
+    #[test]
+    fn a_rate_that_falls_when_the_core_is_full_is_out_of_step() {
+        assert!((in_step(&[(1, 70.0), (256, 2_500.0)], 5_000.0) - 0.5).abs() < 1e-9);
+    }
+}

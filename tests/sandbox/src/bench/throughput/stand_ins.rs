@@ -1,0 +1,55 @@
+//! Against the embedded store and the Dataverse stand-in, which keep blobs, leases and rows as the services do.
+//!
+//! They run in this process and cost more than the handler, so what is told is what the handler does with a second of CPU time,
+//! not what this machine does in a second.
+
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::Plan;
+use crate::bench::driver::Load;
+use crate::bench::message::{ACCOUNT, Columns, Template};
+use crate::bench::meter::Cpu;
+use crate::bench::runs::{Book, compared};
+use crate::bench::scene::{SUBJECT, Scene};
+use crate::bench::subject::Start;
+use crate::bench::{Measurement, number, report};
+use crate::world::{Options, World};
+
+const IN_FLIGHT: u64 = 48;
+const MESSAGES: u64 = 2_000;
+const RATE: &str = "messages per second of the handler's CPU time";
+const SEEN: &str = "messages per second of this machine, for the record";
+
+pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    let mut books: Vec<_> = plan.subjects.iter().map(|subject| (subject.name, Book::default())).collect();
+    report::begin(bar, plan.runs * u64::try_from(books.len())?, "runs");
+    for _ in 0..plan.runs {
+        for (subject, (_, book)) in plan.subjects.iter().zip(&mut books) {
+            lap(&Scene::set(subject, false).await?, plan, book).await?;
+            bar.inc(1);
+        }
+    }
+    let mut all = compared(&books, RATE, "/s", None);
+    all.extend(compared(&books, SEEN, "/s", None));
+    Ok(all)
+}
+
+async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> {
+    let world = World::start(Options { handler: scene.subject.path.clone(), ..Options::default() }).await?;
+    world.dataverse.insert("accounts", &json!({ "accountid": ACCOUNT, "name": "Analytical Engines" }));
+    let mut settings = scene.start.settings.clone();
+    settings.extend(world.settings.clone());
+    let start = Start { settings, cores: Some(SUBJECT), ..scene.start.clone() };
+    let running = scene.running(start).await?;
+    let template = Template::new(Columns::Many(1_024));
+    // Every record is written once before: blobs and rows are there.
+    scene.drive(Load::of(&running, &template, IN_FLIGHT, 10 * IN_FLIGHT)).await?;
+    let messages = plan.messages(MESSAGES).max(IN_FLIGHT);
+    let before = Cpu::of(running.pid()?)?;
+    let answers = scene.drive(Load::of(&running, &template, IN_FLIGHT, messages)).await?;
+    let spent = Cpu::of(running.pid()?)?.since(&before);
+    book.note(RATE, number(messages) / spent.total.as_secs_f64());
+    book.note(SEEN, number(messages) / answers.lasted.as_secs_f64());
+    running.stop().await
+}

@@ -1,7 +1,7 @@
 //! The edge: routes, tracked tasks, drain. Only this module uses axum.
 //!
 //! Every invocation runs in a task of its own that nobody cancels: a caller who leaves does not stop it, and a panic in it
-//! becomes `retry/internal`. On shutdown the listener closes and the tasks finish, which releases what they hold.
+//! becomes `retry/internal`. On shutdown the listener closes and the tasks finish, and what they held goes back.
 //!
 //! One span and one closing line per record; keys appear as hashes, values not at all.
 
@@ -80,9 +80,10 @@ pub async fn run(
     let sync = Arc::new(sync);
     let edge = Edge { sync: sync.clone(), tasks: tasks.clone(), terms };
     let (stop, stopping) = oneshot::channel();
+    let gate_keeper = sync.clone();
     let shutdown = async move {
         shutdown.await;
-        sync.gate.stop();
+        gate_keeper.gate.stop();
         // Nobody listens when the listener has failed before.
         let _ = stop.send(());
     };
@@ -90,6 +91,7 @@ pub async fn run(
         axum::serve(listener, router(edge)).with_graceful_shutdown(shutdown).await?;
         tasks.close();
         tasks.wait().await;
+        sync.finished().await;
         Ok(())
     };
     tokio::select! {

@@ -1,7 +1,7 @@
 //! The edge: routes, tracked tasks, drain. Only this module uses axum.
 //!
 //! Every invocation runs in a task of its own that nobody cancels: a caller who leaves does not stop it, and a panic in it
-//! becomes `retry/internal`. On shutdown the listener closes and the tasks finish, which releases what they hold.
+//! becomes `retry/internal`. On shutdown the listener closes and the tasks finish, and what they held goes back.
 //!
 //! Nothing of a caller is in a header or a reason phrase; in bodies it stands as JSON. The query is not read: a function key
 //! may be in it.
@@ -87,6 +87,7 @@ pub async fn run(listener: TcpListener, sync: Sync, terms: Terms, shutdown: impl
         connections::serve(listener, router(edge), stop.clone()).await;
         tasks.close();
         tasks.wait().await;
+        sync.finished().await;
     };
     tokio::select! {
         biased;

@@ -5,7 +5,7 @@
 //!
 //! What time or an operator mends does not end the way: the message waits before the gate, without a lock, and goes again, as
 //! long as its patience lasts. After a write of unknown fate that is not before its lease has lapsed: until then the first
-//! write may still arrive, and nobody else may be let at the row.
+//! write may still arrive, and nobody else may be let at the row. Where the fate is known the lease goes back behind the answer.
 
 mod first_seen;
 mod grave;
@@ -149,6 +149,13 @@ impl Sync {
         outcome
     }
 
+    /// Waits until no lock is on its way back: answers do not wait for that, the end of the process does.
+    pub async fn finished(&self) {
+        if let Some((locks, _)) = &self.locks {
+            locks.all_released().await;
+        }
+    }
+
     /// The status decided where the table has no such code, and may have decided wrongly: somebody should look, once.
     fn tell_unknown_code(&self, fault: Option<&Fault>) {
         let Some(Fault::Answered { status, code: Some(code), .. }) = fault else { return };
@@ -239,7 +246,8 @@ async fn under_lease<'a>(
         // The write may still be under way: nobody else gets the lock before it has run out.
         Ok(Some(end)) if end.fate_unknown => Some(End { lapses: Some(lease.deadline() + lock::MARGIN), ..end }),
         Ok(end) => {
-            locks.release(lease).await;
+            // The row is as it will stay, so nothing depends on the lease any more, not the answer either.
+            locks.release_soon(lease).await;
             end
         }
         Err(lock::Lost) => Some(End::because(Reason::LockLost).detail("the lease ended before Dataverse had answered")),

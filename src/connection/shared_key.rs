@@ -3,12 +3,11 @@
 //! `azure_storage_blob` knows Entra tokens and SAS only; Azurite and many apps still use the key of a connection string.
 //! The rules: <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use azure_core::http::headers::{AUTHORIZATION, HeaderName};
+use azure_core::http::headers::AUTHORIZATION;
 use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{Context, Request};
 use base64::Engine as _;
@@ -57,51 +56,68 @@ impl Policy for SharedKey {
     }
 }
 
+/// The headers that have a line of their own, in the order of their lines. Two lines are not copied from a header: the length,
+/// and the date, which `x-ms-date` says.
+const LINES: [&str; 11] = [
+    "content-encoding",
+    "content-language",
+    "",
+    "content-md5",
+    "content-type",
+    "",
+    "if-modified-since",
+    "if-match",
+    "if-none-match",
+    "if-unmodified-since",
+    "range",
+];
+
+/// Where the length stands in [`LINES`].
+const LENGTH: usize = 2;
+
+/// The SDK keeps names of headers in lower case. Asked for one that is not there it makes an error, so all are looked at once.
 fn string_to_sign(account: &str, request: &Request) -> String {
-    let header = |name: &'static str| {
-        request.headers().get_optional_str(&HeaderName::from_static(name)).unwrap_or_default().to_owned()
-    };
-    let length = match request.body().len() {
-        None | Some(0) => String::new(),
-        Some(length) => length.to_string(),
-    };
-    let standard = [
-        request.method().to_string(),
-        header("content-encoding"),
-        header("content-language"),
-        length,
-        header("content-md5"),
-        header("content-type"),
-        String::new(), // Date: x-ms-date stands for it
-        header("if-modified-since"),
-        header("if-match"),
-        header("if-none-match"),
-        header("if-unmodified-since"),
-        header("range"),
-    ];
-    format!("{}\n{}{}", standard.join("\n"), canonical_headers(request), canonical_resource(account, request))
-}
-
-fn canonical_headers(request: &Request) -> String {
-    let headers: BTreeMap<_, _> = request
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.as_str().to_ascii_lowercase(), value.as_str().trim().to_owned()))
-        .filter(|(name, _)| name.starts_with("x-ms-"))
-        .collect();
-    headers.into_iter().fold(String::new(), |text, (name, value)| text + &name + ":" + &value + "\n")
-}
-
-fn canonical_resource(account: &str, request: &Request) -> String {
-    let mut parameters: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, value) in request.url().query_pairs() {
-        parameters.entry(name.to_lowercase()).or_default().push(value.into_owned());
+    let (mut lines, mut own) = ([""; LINES.len()], Vec::with_capacity(8));
+    for (name, value) in request.headers().iter() {
+        let (name, value) = (name.as_str(), value.as_str());
+        if name.starts_with("x-ms-") {
+            own.push((name, value.trim()));
+        } else if let Some(line) = LINES.iter().position(|line| *line == name) {
+            lines[line] = value;
+        }
     }
-    let resource = format!("/{account}{}", request.url().path());
-    parameters.into_iter().fold(resource, |text, (name, mut values)| {
-        values.sort();
-        text + "\n" + &name + ":" + &values.join(",")
-    })
+    own.sort_unstable();
+    let length = request.body().len().filter(|length| *length > 0).map(|length| length.to_string());
+    lines[LENGTH] = length.as_deref().unwrap_or_default();
+    let mut text = String::with_capacity(512);
+    text.push_str(request.method().as_str());
+    for line in lines {
+        text.push('\n');
+        text.push_str(line);
+    }
+    text.push('\n');
+    for (name, value) in own {
+        text.extend([name, ":", value, "\n"]);
+    }
+    text.extend(["/", account, request.url().path()]);
+    push_parameters(&mut text, request);
+    text
+}
+
+/// Each parameter once, in order, with all its values.
+fn push_parameters(text: &mut String, request: &Request) {
+    let mut parameters: Vec<_> =
+        request.url().query_pairs().map(|(name, value)| (name.to_lowercase(), value)).collect();
+    parameters.sort_unstable();
+    let mut last = None;
+    for (name, value) in &parameters {
+        if last == Some(name) {
+            text.extend([",", value]);
+        } else {
+            text.extend(["\n", name, ":", value]);
+        }
+        last = Some(name);
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 //! behind: memory does not grow with the keys seen.
 //!
 //! Nothing is lost by cancellation: a lease that was granted to, or handed to, somebody who no longer waits goes to the next
-//! in line or back to the storage.
+//! in line or back to the storage. Whoever is done with a lease need not wait for that either ([`Local::release_soon`]); who ends
+//! the process does ([`Local::all_released`]).
 //!
 //! It knows nothing of blobs: it wraps any [`Locks`], and uses tokio's own primitives only.
 
@@ -17,7 +18,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use super::rhythm::{LONGEST_PAUSE, Rhythm};
@@ -34,6 +37,10 @@ pub const LONGEST_TENURE: Duration = Duration::from_secs(3);
 /// How long the next in line waits after a full tenure before it asks again. It is longer than the longest pause of a waiter
 /// (`rhythm::LONGEST_PAUSE`), so every other process that waits for the key asks meanwhile.
 pub const YIELD: Duration = Duration::from_millis(400);
+
+/// Leases on their way back that nobody waits for. With more than these the storage is slower than the work, and the work has to
+/// wait for it.
+const MOST_UNDER_WAY: usize = 256;
 
 /// Locks with a local queue in front.
 #[derive(Debug, Clone)]
@@ -54,6 +61,8 @@ pub enum Acquired {
 struct Shared {
     storage: Arc<dyn Locks>,
     lines: Mutex<HashMap<LockName, Line>>,
+    /// Leases on their way to the next in line, or back.
+    releases: TaskTracker,
 }
 
 /// The work on one key in this process, but for the piece at its head.
@@ -107,7 +116,10 @@ impl fmt::Debug for Head {
 impl Local {
     /// Puts a local queue in front of `storage`.
     pub fn new(storage: Arc<dyn Locks>) -> Self {
-        Self { shared: Arc::new(Shared { storage, lines: Mutex::default() }) }
+        let (lines, releases) = (Mutex::default(), TaskTracker::new());
+        // Whoever waits for them waits for those there are; others may still come.
+        releases.close();
+        Self { shared: Arc::new(Shared { storage, lines, releases }) }
     }
 
     /// How many keys are being worked on or waited for.
@@ -163,12 +175,24 @@ impl Local {
         self.shared.storage.bury(name, id, tombstone).await
     }
 
-    /// Hands the lease on to the next in line, or gives it back.
+    /// Hands the lease on to the next in line, or gives it back, and waits until that is done.
     pub async fn release(&self, lease: Lease) {
-        let shared = self.shared.clone();
-        // In a task of its own, so that a caller who leaves does not take the lease along.
-        let released = tokio::spawn(async move { shared.release(lease).await }.in_current_span());
+        let released = self.shared.begin_release(lease);
         released.await.unwrap_or_else(|_| tracing::warn!("a lease was not released; it lapses by itself"));
+    }
+
+    /// Begins to hand the lease on or to give it back, and waits only where [`MOST_UNDER_WAY`] others are under way. Who wants the
+    /// same lock in this process waits for the release; the storage knows of nobody else.
+    pub async fn release_soon(&self, lease: Lease) {
+        if self.shared.releases.len() >= MOST_UNDER_WAY {
+            return self.release(lease).await;
+        }
+        self.shared.begin_release(lease);
+    }
+
+    /// Waits until no lease is on its way back.
+    pub async fn all_released(&self) {
+        self.shared.releases.wait().await;
     }
 }
 
@@ -245,6 +269,11 @@ impl Shared {
         }
     }
 
+    /// In a task of its own, so that a caller who leaves does not take the lease along.
+    fn begin_release(self: &Arc<Self>, lease: Lease) -> JoinHandle<()> {
+        self.releases.spawn(self.clone().release(lease).in_current_span())
+    }
+
     /// Hands the lease on, or gives it back.
     async fn release(self: Arc<Self>, lease: Lease) {
         let Some(mut lease) = self.hand_on(lease).await else { return };
@@ -311,7 +340,7 @@ impl Drop for Offer {
         let shared = self.shared.clone();
         // Without a runtime the process is ending, and the lease lapses.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(shared.release(lease));
+            shared.releases.spawn_on(shared.clone().release(lease), &runtime);
         }
     }
 }

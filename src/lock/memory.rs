@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Asked, Buried, Error, Lease, LockName, Locks, Renewed};
 
@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     Unreachable,
     /// Never an answer. Nothing has happened.
     Hanging,
+    /// All is well, but later.
+    Late(Duration),
 }
 
 /// The lock storage that all processes of a test share.
@@ -105,6 +107,10 @@ impl MemoryLocks {
             Some(Fault::Refused) => Err(Error::Refused { status: 403, code: "AuthorizationFailure".to_owned() }),
             Some(Fault::Unreachable) => Err(Error::Unreachable { problem: "no connection".to_owned() }),
             Some(Fault::Hanging) => pending().await,
+            Some(Fault::Late(delay)) => {
+                sleep(delay).await;
+                Ok(())
+            }
         }
     }
 

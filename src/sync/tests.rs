@@ -56,12 +56,19 @@ impl World {
     }
 
     async fn settle(&self, record: &Record) -> Outcome {
-        self.sync.settle(record, FIRST).await
+        self.deliver(record, FIRST).await
+    }
+
+    /// Settles one record, and waits until its lock is free again.
+    async fn deliver(&self, record: &Record, delivery: Delivery) -> Outcome {
+        let outcome = self.sync.settle(record, delivery).await;
+        self.sync.finished().await;
+        outcome
     }
 
     /// Settles one record, for which the whole script must be needed.
     async fn reason(&self, record: &Record, delivery: Delivery) -> Reason {
-        let reason = self.sync.settle(record, delivery).await.reason;
+        let reason = self.deliver(record, delivery).await.reason;
         assert_eq!(self.store.answers_left(), 0, "ended early, as {}", reason.code());
         reason
     }

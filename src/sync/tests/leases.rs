@@ -151,6 +151,37 @@ async fn a_write_of_known_fate_releases_its_lease() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_answer_does_not_wait_for_the_release_and_the_end_of_the_process_does() {
+    let world = World::new([UPSERTED]);
+    world.locks.fail(Request::Release, [StorageFault::Late(SECOND)]);
+    let (record, begun) = (contact(&json!({})), Instant::now());
+    assert_eq!(world.sync.settle(&record, FIRST).await.reason, Reason::Upserted);
+    assert_eq!((begun.elapsed(), world.locks.is_held(&lock_of(&record))), (Duration::ZERO, true));
+    world.sync.finished().await;
+    assert_eq!((begun.elapsed(), world.locks.is_held(&lock_of(&record))), (SECOND, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_during_the_release_waits_for_the_rest_of_it_and_no_longer() {
+    let world = World::new([UPSERTED, UPSERTED]);
+    world.locks.fail(Request::Release, [StorageFault::Late(SECOND)]);
+    let (record, begun) = (contact(&json!({})), Instant::now());
+    world.sync.settle(&record, FIRST).await;
+    sleep(SECOND / 4).await;
+    assert_eq!(world.sync.settle(&record, FIRST).await.reason, Reason::Upserted);
+    assert_eq!((begun.elapsed(), world.locks.count(Request::Acquire)), (SECOND, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_already_is_handed_the_lease_and_knows_of_no_release() {
+    let world = World::new([const { Answer::Slow(SECOND, Written::Upserted) }; 2]);
+    world.locks.fail(Request::Release, [StorageFault::Late(SECOND)]);
+    let (record, begun) = (contact(&json!({})), Instant::now());
+    tokio::join!(world.sync.settle(&record, FIRST), world.sync.settle(&record, FIRST));
+    assert_eq!((begun.elapsed(), world.locks.count(Request::Acquire)), (2 * SECOND, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_repeated_write_of_unknown_fate_keeps_its_lease_too() {
     let world = World::new([deadlock(), Answer::lost(true), Answer::lost(true), Answer::NoRow]);
     world.settle(&contact(&json!({}))).await;

@@ -219,3 +219,19 @@ async fn no_lease_gets_lost_between_a_turn_and_a_wait_that_ends() {
     }
     assert_eq!((process.local.keys(), process.storage.is_held(&process.name)), (0, false));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_releases_slower_than_the_work_goes_on_holds_the_work_back() {
+    let process = Process::new();
+    process.storage.fail(Request::Release, std::iter::repeat_n(Fault::Late(SECOND), MOST_UNDER_WAY + 1));
+    let begun = Instant::now();
+    for number in 0..=MOST_UNDER_WAY {
+        assert_eq!(begun.elapsed(), Duration::ZERO, "held back by {number} releases");
+        let name = LockName::new(format!("contacts-{number}"));
+        let held = lease(process.local.acquire(&name, WAIT).await);
+        process.local.release_soon(held).await;
+    }
+    assert_eq!((begun.elapsed(), process.requests()), (SECOND, (MOST_UNDER_WAY + 1, MOST_UNDER_WAY + 1)));
+    process.local.all_released().await;
+    assert_eq!(process.local.keys(), 0);
+}

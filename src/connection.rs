@@ -8,6 +8,7 @@
 //! Keys and signatures are secrets: they are in no Debug output and no error.
 
 mod shared_key;
+mod transport;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use url::Url;
 
 use crate::config::Problem;
 use shared_key::SharedKey;
+use transport::Direct;
 
 /// The account and key that Azurite and every other emulator are known by; public by design.
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
@@ -137,7 +139,7 @@ impl Connection {
     /// Opens `address`, with `identity` where it is addressed by Entra.
     pub fn new(address: Address, identity: &Arc<dyn TokenCredential>, http: reqwest::Client) -> Self {
         let credential = address.needs_identity().then(|| identity.clone());
-        Self { address, credential, transport: Transport::new(Arc::new(http)) }
+        Self { address, credential, transport: Transport::new(Arc::new(Direct(http))) }
     }
 
     /// The address of a container or queue, with the signature where there is one.

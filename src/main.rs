@@ -18,6 +18,8 @@ use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local::Local;
 use dataverse_sync::server::Terms;
 use dataverse_sync::sync::{FirstSeen, Sync};
+use dataverse_sync::telemetry::otlp::Export;
+use dataverse_sync::telemetry::otlp_settings::{ENDPOINT, Settings};
 use dataverse_sync::{host, server, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +62,7 @@ Settings are environment variables (app settings in Azure, Values in local.setti
   SYNC_HOLD_SECONDS        480
   SYNC_HEADERS             JSON object of extra Dataverse request headers
   RUST_LOG                 info
+  OTEL_EXPORTER_OTLP_ENDPOINT  http://localhost:4318, where traces and metrics go; without it there are none
 
 Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
   FUNCTIONS_CUSTOMHANDLER_PORT=8080 handler &
@@ -80,17 +83,25 @@ fn setting(name: &str) -> Option<String> {
 }
 
 async fn handle() -> ExitCode {
-    let config = match (Config::from_settings(&setting), telemetry::filter(&setting)) {
-        (Ok(config), Ok(filter)) => {
-            telemetry::start(filter);
-            config
-        }
-        (config, filter) => {
-            let problems: Vec<_> = config.err().into_iter().flatten().chain(filter.err()).collect();
-            return complain(&problems);
+    let filter = telemetry::filter(&setting);
+    let (config, filter, otlp) = match (Config::from_settings(&setting), filter, Settings::from_settings(&setting)) {
+        (Ok(config), Ok(filter), Ok(otlp)) => (config, filter, otlp),
+        (config, filter, otlp) => {
+            let problems = config.err().into_iter().flatten().chain(filter.err());
+            return complain(&problems.chain(otlp.err().into_iter().flatten()).collect::<Vec<_>>());
         }
     };
-    match serve(config).await {
+    install_tls();
+    let export = match otlp.as_ref().map(Export::start).transpose() {
+        Ok(export) => export,
+        Err(error) => return complain(&[Problem::new(ENDPOINT, format!("leads to an exporter that cannot be: {error}"))]),
+    };
+    telemetry::start(filter, export.as_ref());
+    let served = serve(config, export.as_ref()).await;
+    if let Some(export) = export {
+        export.finish().await;
+    }
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the handler cannot go on: {error:#}");
@@ -160,7 +171,7 @@ fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
     let stop = stop_requested().context("listening for the signal to stop")?;
     let shutdown = async move {
         stop.await;
@@ -178,6 +189,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     );
     let terms = Terms { hold: config.hold, most_deliveries: most_deliveries() };
     let sync = put_together(config)?;
+    if let Some(export) = export {
+        export.watch(&sync.gate);
+    }
     server::run(listener, sync, terms, shutdown).await.context("serving")
 }
 
@@ -248,7 +262,6 @@ fn terminal_gone() -> std::io::Result<impl Future<Output = ()> + Send + 'static>
 }
 
 fn put_together(config: Config) -> anyhow::Result<Sync> {
-    install_tls();
     let http = client::http().context("preparing TLS")?;
     let identity = Arc::new(Identity::open(config.identity, http.clone()).context("opening the Entra credential")?);
     let locks = match config.locks {

@@ -25,12 +25,14 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, Span, error, info, info_span, warn};
 
-use crate::host::{Answer, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
+use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
+use crate::metrics;
 use crate::outcome::{Disposition, Outcome, Reason};
 use crate::record::{self, decode};
 use crate::sync::{Delivery, Sync};
+use crate::trace;
 
 /// An envelope holds the record twice over, encoded; beyond this it is none of the host's.
 const MOST_ENVELOPE_BYTES: usize = 64 * 1024 * 1024;
@@ -126,6 +128,7 @@ async fn ready() -> &'static str {
 async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
+    let span = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&parts.headers));
     let invocation = match to_bytes(body, MOST_ENVELOPE_BYTES).await {
         Err(_) => Err("the invocation could not be read, or is larger than 64 MiB".to_owned()),
         Ok(body) => Invocation::read(&body).map_err(|error| error.to_string()),
@@ -133,32 +136,40 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
     let invocation = match invocation {
         Ok(invocation) => invocation,
         Err(problem) => {
+            trace::failed(&span, Reason::Internal.code(), "not an invocation");
             error!(invocation_id = id, problem, "the host and this program do not fit each other");
             return respond::queue(Answer::Failed { phrase: "retry/internal not an invocation".to_owned() });
         }
     };
     let delivery = edge.queue_delivery(invocation.dequeue_count);
     let message = Bytes::from(invocation.message.clone());
-    let outcome = edge.settle("SyncQueue", id.clone(), message, delivery).await;
+    let outcome = edge.settle(QUEUE_FUNCTION, id.clone(), message, delivery).instrument(span).await;
     respond::queue(Answer::new(&outcome, &invocation.message, &id, OffsetDateTime::now_utc()))
 }
 
 async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
+    let span = trace::http_call(HTTP_FUNCTION, HTTP_ROUTE, &id, traceparent(&parts.headers));
+    let response = answer_call(edge, id, body).instrument(span.clone()).await;
+    trace::answered(&span, response.status().as_u16());
+    response
+}
+
+async fn answer_call(edge: Edge, id: String, body: Body) -> Response {
     let body = match read_record_body(body).await {
         Ok(body) => body,
         Err(outcome) => return respond::single(&outcome),
     };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         // A task of its own as well: of two records with one key the second begins when the first has ended.
-        let batch = edge.tasks.spawn(batch::sync(edge.clone(), id, body));
+        let batch = edge.tasks.spawn(batch::sync(edge.clone(), id, body).in_current_span());
         return batch
             .await
             .unwrap_or_else(|_| respond::single(&Outcome::new(Reason::Internal).detail("the handler panicked")));
     }
     let delivery = edge.http_delivery(Instant::now());
-    respond::single(&edge.settle("SyncHttp", id, body, delivery).await)
+    respond::single(&edge.settle(HTTP_FUNCTION, id, body, delivery).await)
 }
 
 /// Reads a body up to [`record::MOST_BYTES`]. What is longer is read on and thrown away: a caller who is still sending when the
@@ -189,6 +200,13 @@ fn invocation_id(headers: &HeaderMap) -> String {
     id.chars().take(64).collect()
 }
 
+/// The caller's place in its trace; two of them are none.
+fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all("traceparent").iter();
+    let only = all.next().filter(|_| all.next().is_none());
+    only.and_then(|value| value.to_str().ok())
+}
+
 impl Edge {
     /// For a message of the queue. However short the hold is: while all goes well the line moves, and there is no reason to go.
     fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
@@ -216,9 +234,11 @@ impl Edge {
             });
             let outcome = if delivery.last { outcome.for_the_last_time() } else { outcome };
             report(function, &id, &outcome, begun.elapsed());
+            trace::settled(&Span::current(), &outcome);
+            metrics::settled(function, &outcome, begun.elapsed());
             outcome
         };
-        let ended = self.tasks.spawn(task).await;
+        let ended = self.tasks.spawn(task.in_current_span()).await;
         ended.unwrap_or_else(|_| Outcome::new(Reason::Internal).detail("the runtime stopped"))
     }
 }

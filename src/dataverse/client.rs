@@ -7,6 +7,7 @@
 mod address;
 mod answer;
 mod definitions;
+mod exchange;
 mod metadata;
 pub mod survey;
 
@@ -135,7 +136,8 @@ impl Client {
             .headers(self.headers.clone())
             .header(AUTHORIZATION, self.token().await?)
             .header(CLIENT_REQUEST_ID, Uuid::new_v4().to_string());
-        let response = request.send().await.map_err(|error| answer::no_answer(&error))?;
+        let sent = async { exchange::exchange(&self.http, request.build()?, &self.root).await };
+        let response = sent.await.map_err(|error| answer::no_answer(&error))?;
         let hint = response.headers().get(PARALLELISM).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         if let Some(hint) = hint {
             self.parallelism.store(hint, Ordering::Relaxed);

@@ -1,22 +1,28 @@
-//! What an operator reads about the gate: one line when it closes, one when it opens, and none per message.
+//! What an operator reads about the gate: one line when it closes, one when it opens, and none per message; the same as figures.
 
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::state::Event;
+use crate::metrics;
+
+const PAUSE: &str = "pause";
+const HOLD: &str = "hold";
+const THROTTLED: &str = "throttled";
 
 /// Writes the line; `waiting` messages stand before the gate.
 pub(super) fn log(event: &Event, waiting: usize) {
+    measure(event);
     match event {
         Event::Paused(delay) => warn!(
-            reason = "throttled",
+            reason = THROTTLED,
             retry_after_ms = millis(*delay),
             waiting,
             "Dataverse asks for a pause: nothing is sent until it is over"
         ),
         Event::Resumed(lasted) => info!(
-            reason = "throttled",
+            reason = THROTTLED,
             lasted_ms = millis(*lasted),
             waiting,
             "the pause is over: sending again, a few at first"
@@ -33,6 +39,15 @@ pub(super) fn log(event: &Event, waiting: usize) {
             waiting,
             "it works again: the messages that waited go on, a few at first"
         ),
+    }
+}
+
+fn measure(event: &Event) {
+    match event {
+        Event::Paused(_) => metrics::gate_closed(PAUSE, THROTTLED),
+        Event::Resumed(lasted) => metrics::gate_opened(PAUSE, THROTTLED, *lasted),
+        Event::Held(trouble) => metrics::gate_closed(HOLD, trouble.reason.code()),
+        Event::Released(trouble, lasted) => metrics::gate_opened(HOLD, trouble.reason.code(), *lasted),
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::Instrument as _;
 
 use super::rhythm::{LONGEST_PAUSE, Rhythm};
 use super::{Asked, Buried, Error, Lease, LockName, Locks, Lost, Renewed, hold, renew_now};
@@ -220,13 +221,14 @@ impl Shared {
     async fn ask_once(self: &Arc<Self>, name: &LockName) -> Result<Option<Offer>, Error> {
         let (answer, answered) = oneshot::channel();
         let (shared, name) = (self.clone(), name.clone());
-        tokio::spawn(async move {
+        let question = async move {
             let asked = shared.storage.ask(&name).await.map(|asked| match asked {
                 Asked::Granted(lease) => Some(Offer { lease: Some(lease), shared: shared.clone() }),
                 Asked::Held => None,
             });
             drop(answer.send(asked));
-        });
+        };
+        tokio::spawn(question.in_current_span());
         let panicked = || Error::Unreachable { problem: "the question for the lock was not finished".to_owned() };
         answered.await.unwrap_or_else(|_| Err(panicked()))
     }
@@ -293,6 +295,10 @@ impl Shared {
 }
 
 impl Tenure {
+    pub(super) fn is_handed_on(&self) -> bool {
+        self.turns > 1
+    }
+
     fn goes_on(&self) -> bool {
         self.turns < MOST_TURNS && self.since.elapsed() < LONGEST_TENURE
     }

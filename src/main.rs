@@ -62,7 +62,7 @@ Settings are environment variables (app settings in Azure, Values in local.setti
   SYNC_HOLD_SECONDS        480
   SYNC_HEADERS             JSON object of extra Dataverse request headers
   RUST_LOG                 info
-  OTEL_EXPORTER_OTLP_ENDPOINT  http://localhost:4318, where traces and metrics go; without it there are none
+  OTEL_EXPORTER_OTLP_ENDPOINT  where traces and metrics go, such as http://localhost:4318; else there are none
 
 Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
   FUNCTIONS_CUSTOMHANDLER_PORT=8080 handler &
@@ -94,7 +94,9 @@ async fn handle() -> ExitCode {
     install_tls();
     let export = match otlp.as_ref().map(Export::start).transpose() {
         Ok(export) => export,
-        Err(error) => return complain(&[Problem::new(ENDPOINT, format!("leads to an exporter that cannot be: {error}"))]),
+        Err(error) => {
+            return complain(&[Problem::new(ENDPOINT, format!("leads to an exporter that cannot be: {error}"))]);
+        }
     };
     telemetry::start(filter, export.as_ref());
     let served = serve(config, export.as_ref()).await;

@@ -60,7 +60,8 @@ impl Courier {
             // Keys travel in headers, under names of the collector's choice.
             value.set_sensitive(name != CONTENT_TYPE);
         }
-        let sent = self.runtime.spawn(exchange(http.execute(request)));
+        // All of it in the runtime: the client makes its timers at once.
+        let sent = self.runtime.spawn(exchange(http.clone(), request));
         sent.await.unwrap_or_else(|_| Err(Undelivered("the runtime stopped").into()))
     }
 
@@ -98,10 +99,8 @@ impl HttpClient for Courier {
 }
 
 /// One request and its answer. What went wrong is told without the address.
-async fn exchange(
-    sent: impl Future<Output = reqwest::Result<reqwest::Response>> + Send,
-) -> Result<Response<Bytes>, HttpError> {
-    let mut answer = sent.await.map_err(|error| undelivered(&error))?;
+async fn exchange(http: reqwest::Client, request: reqwest::Request) -> Result<Response<Bytes>, HttpError> {
+    let mut answer = http.execute(request).await.map_err(|error| undelivered(&error))?;
     let status = answer.status();
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| undelivered(&error))? {

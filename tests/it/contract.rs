@@ -1,7 +1,7 @@
 //! The files that are deployed beside the executable, against the code: host.json, both function.json, and the sample of
 //! settings. A name that differs between them is a function that never runs.
 
-mod readme;
+pub(crate) mod readme;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,7 @@ use std::time::Duration;
 use dataverse_sync::config::Config;
 use dataverse_sync::host::{DEAD_LETTER_BINDING, RECORD_BINDING};
 use dataverse_sync::telemetry;
+use dataverse_sync::telemetry::otlp_settings::Settings as OtlpSettings;
 use sandbox::world::{POISON_QUEUE, QUEUE};
 use serde_json::{Value, json};
 
@@ -63,6 +64,7 @@ fn names_asked_for(set: &[(&str, &str)]) -> BTreeSet<String> {
     // What is missing besides is no matter here.
     let _ = Config::from_settings(&lookup);
     telemetry::filter(&lookup).expect("no filter is set");
+    assert!(OtlpSettings::from_settings(&lookup).expect("nothing is set").is_none());
     asked.into_inner()
 }
 

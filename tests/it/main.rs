@@ -24,6 +24,7 @@ mod queue;
 mod sas;
 mod simulation;
 mod storage_access;
+mod telemetry;
 mod trust;
 mod verify;
 mod waiting;

@@ -8,7 +8,7 @@ use super::{sample, text};
 const NO_ROW: [&str; 2] = ["FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage"];
 
 /// The cells of the first table under a heading, without the table's own heading.
-fn table(heading: &str) -> Vec<Vec<String>> {
+pub(crate) fn table(heading: &str) -> Vec<Vec<String>> {
     let readme = text("README.md");
     let (_, section) = readme.split_once(&format!("\n## {heading}\n")).expect("there is such a heading");
     let rows: Vec<_> =
@@ -19,7 +19,7 @@ fn table(heading: &str) -> Vec<Vec<String>> {
 }
 
 /// What stands between backticks.
-fn quoted(cell: &str) -> Vec<&str> {
+pub(crate) fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 

@@ -8,7 +8,7 @@
 //!
 //! # The map
 //! - [`letter`], [`subject`], [`found`]: a message of the poison queue, read and shown. Pure.
-//! - [`encoding`], [`visible`]: text in and out of a queue, text onto a terminal. Pure.
+//! - [`encoding`]: text in and out of a queue. Pure.
 //! - [`filter`], [`tally`], [`report`]: which letters, how many of what, what is said in the end. Pure.
 //! - [`holds`]: what is kept hidden from other readers, and until when. Pure.
 //! - [`queue`]: the client; the only user of `azure_storage_queue`.
@@ -36,4 +36,3 @@ pub mod report;
 pub mod subject;
 pub mod sweep;
 pub mod tally;
-pub mod visible;

@@ -24,6 +24,7 @@
 //! - [`sync`]: the pipeline; knows traits only.
 //! - [`host`]: the custom-handler envelope.
 //! - [`server`]: routes, tracked tasks, drain.
+//! - [`visible`]: text from elsewhere, made safe to print. Pure.
 //! - [`config`], [`identity`], [`connection`], [`telemetry`]: what `main` puts together.
 //! - [`letters`]: `handler dead-letters`, for the operator; the serving path knows nothing of it.
 //! - [`doctor`]: `handler doctor`, which checks that all of it fits together.
@@ -47,3 +48,4 @@ pub mod server;
 pub mod sync;
 pub mod telemetry;
 pub mod trace;
+pub mod visible;

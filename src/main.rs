@@ -19,11 +19,11 @@ use dataverse_sync::lock::local::Local;
 use dataverse_sync::server::Terms;
 use dataverse_sync::sync::{FirstSeen, Sync};
 use dataverse_sync::telemetry::otlp::Export;
-use dataverse_sync::telemetry::otlp_settings::{ENDPOINT, Settings};
+use dataverse_sync::telemetry::otlp_settings::{ENDPOINT, ExportSettings};
 use dataverse_sync::{host, server, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 /// Settings that are missing or wrong; the host would only start the same again.
 const EXIT_SETTINGS: u8 = 2;
@@ -62,6 +62,7 @@ Settings are environment variables (app settings in Azure, Values in local.setti
   SYNC_HOLD_SECONDS        480
   SYNC_HEADERS             JSON object of extra Dataverse request headers
   RUST_LOG                 info
+  SYNC_LOG_FORMAT          text, or json
   OTEL_EXPORTER_OTLP_ENDPOINT  where traces and metrics go, such as http://localhost:4318; else there are none
 
 Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
@@ -83,22 +84,22 @@ fn setting(name: &str) -> Option<String> {
 }
 
 async fn handle() -> ExitCode {
-    let filter = telemetry::filter(&setting);
-    let (config, filter, otlp) = match (Config::from_settings(&setting), filter, Settings::from_settings(&setting)) {
-        (Ok(config), Ok(filter), Ok(otlp)) => (config, filter, otlp),
-        (config, filter, otlp) => {
-            let problems = config.err().into_iter().flatten().chain(filter.err());
-            return complain(&problems.chain(otlp.err().into_iter().flatten()).collect::<Vec<_>>());
+    let (config, settings) = (Config::from_settings(&setting), telemetry::Settings::read(&setting));
+    let (config, settings, export) = match (config, settings, ExportSettings::read(&setting)) {
+        (Ok(config), Ok(settings), Ok(export)) => (config, settings, export),
+        (config, settings, export) => {
+            let problems = config.err().into_iter().chain(settings.err()).chain(export.err()).flatten();
+            return complain_to_host(&problems.collect::<Vec<_>>());
         }
     };
     install_tls();
-    let export = match otlp.as_ref().map(Export::start).transpose() {
+    let export = match export.as_ref().map(Export::start).transpose() {
         Ok(export) => export,
         Err(error) => {
-            return complain(&[Problem::new(ENDPOINT, format!("leads to an exporter that cannot be: {error}"))]);
+            return complain_to_host(&[Problem::new(ENDPOINT, format!("leads to no exporter: {error}"))]);
         }
     };
-    telemetry::start(filter, export.as_ref());
+    telemetry::start(settings, export.as_ref());
     let served = serve(config, export.as_ref()).await;
     if let Some(export) = export {
         export.finish().await;
@@ -106,16 +107,16 @@ async fn handle() -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("the handler cannot go on: {error:#}");
+            error!("the handler cannot go on: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
 async fn dead_letters(arguments: letters::arguments::Arguments) -> ExitCode {
-    match telemetry::filter(&setting) {
-        Ok(filter) => telemetry::start_on_stderr(filter),
-        Err(problem) => return complain(&[problem]),
+    match telemetry::Settings::read(&setting) {
+        Ok(settings) => telemetry::start_on_stderr(settings),
+        Err(problems) => return complain(&problems),
     }
     install_tls();
     let stop = match stop_token() {
@@ -158,6 +159,16 @@ fn stop_token() -> std::io::Result<CancellationToken> {
         }
     });
     Ok(token)
+}
+
+/// Each line is an error of its own to the host.
+fn complain_to_host(problems: &[Problem]) -> ExitCode {
+    telemetry::start(telemetry::Settings::of_a_complaint(&setting), None);
+    error!("{} of the settings cannot be used", problems.len());
+    for problem in problems {
+        error!("{problem}");
+    }
+    ExitCode::from(EXIT_SETTINGS)
 }
 
 fn complain(problems: &[Problem]) -> ExitCode {
@@ -206,9 +217,9 @@ fn most_deliveries() -> Option<u32> {
 }
 
 async fn examine(arguments: &doctor::arguments::Arguments) -> ExitCode {
-    // A filter that cannot be read is one of the findings.
-    if let Ok(filter) = telemetry::filter(&setting) {
-        telemetry::start_on_stderr(filter);
+    // Settings that cannot be read are among the findings.
+    if let Ok(settings) = telemetry::Settings::read(&setting) {
+        telemetry::start_on_stderr(settings);
     }
     install_tls();
     match doctor::command::run(arguments, &setting).await {

@@ -1,7 +1,9 @@
 //! Logs, in the way that survives the Functions host; traces and metrics, to a collector ([`otlp`]).
 //!
-//! The host takes each line of stdout for information, and of stderr for a warning if it contains "warn" anywhere, else for
-//! an error. So information goes to stdout, and warnings, which say WARN, and errors to stderr.
+//! The host takes each line of stdout for information, and of stderr for a warning if it contains "warn" in any letter case
+//! anywhere, else for an error. So information goes to stdout; warnings, which say WARN, and errors go to stderr; one event is
+//! one line; and the line of an error never holds that word: where a text has it, the second letter is escaped (`w\u0061rn`),
+//! as in JSON, and nothing is lost.
 //!
 //! The spans of [`crate::trace`] go to the collector and never into the log, everything else goes into the log alone: `RUST_LOG` has
 //! no say in what is traced.
@@ -9,55 +11,96 @@
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 
 mod courier;
+mod escape;
+mod fields;
+mod layer;
+mod line;
 pub mod otlp;
 pub mod otlp_settings;
 
 use std::io::{IsTerminal as _, stderr, stdout};
+use std::sync::Arc;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
-use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::config::Problem;
+use self::layer::{Lines, Stream, print};
+use self::otlp::Export;
+use crate::config::{Problem, meant};
 use crate::trace;
-use otlp::Export;
 
 /// Chatter of the libraries below this program stays out by default.
 const DEFAULT: &str = "info,azure_core=warn,azure_identity=warn,typespec_client_core=warn,hyper=warn,reqwest=warn";
 
-/// Reads the setting `RUST_LOG`; an empty one counts as not set.
-///
-/// # Errors
-/// When the filter cannot be read.
-pub fn filter(lookup: &dyn Fn(&str) -> Option<String>) -> Result<EnvFilter, Problem> {
-    let text = lookup("RUST_LOG").unwrap_or_default();
-    match text.trim() {
-        "" | "info" => Ok(EnvFilter::new(DEFAULT)),
-        text => EnvFilter::try_new(text).map_err(|_| {
-            Problem::new("RUST_LOG", "must be a level such as info, or a filter such as info,dataverse_sync=debug")
+/// How a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// A sentence and `name=value`.
+    #[default]
+    Text,
+    /// A JSON object.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug)]
+pub struct Settings {
+    filter: EnvFilter,
+    format: Format,
+}
+
+impl Settings {
+    /// Reads the settings `RUST_LOG` and `SYNC_LOG_FORMAT`; an empty value counts as not set.
+    ///
+    /// # Errors
+    /// Every problem.
+    pub fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        match (format(lookup), filter(lookup)) {
+            (Ok(format), Ok(filter)) => Ok(Self { filter, format }),
+            (format, filter) => Err(format.err().into_iter().chain(filter.err()).collect()),
+        }
+    }
+
+    /// For a process that only says what is wrong with its settings: errors, in the format that is set if it is one.
+    pub fn of_a_complaint(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+        Self { filter: EnvFilter::new("error"), format: format(lookup).unwrap_or_default() }
+    }
+}
+
+fn format(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Format, Problem> {
+    const NAME: &str = "SYNC_LOG_FORMAT";
+    match meant(lookup, NAME).as_deref() {
+        None | Some("text") => Ok(Format::Text),
+        Some("json") => Ok(Format::Json),
+        Some(_) => Err(Problem::new(NAME, "must be text or json")),
+    }
+}
+
+fn filter(lookup: &dyn Fn(&str) -> Option<String>) -> Result<EnvFilter, Problem> {
+    const NAME: &str = "RUST_LOG";
+    match meant(lookup, NAME).as_deref() {
+        None | Some("info") => Ok(EnvFilter::new(DEFAULT)),
+        Some(text) => EnvFilter::try_new(text).map_err(|_| {
+            Problem::new(NAME, "must be a level such as info, or a filter such as info,dataverse_sync=debug")
         }),
     }
 }
 
-/// Starts logging to stderr alone: what an operator's command prints on stdout is its result.
-pub fn start_on_stderr(filter: EnvFilter) {
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(stderr().is_terminal())
-        .with_target(false)
-        .with_writer(stderr)
-        .init();
+/// Starts logging to stderr alone, as text: what an operator's command prints on stdout is its result.
+pub fn start_on_stderr(settings: Settings) {
+    let out = Arc::new(|_, line: &str| print(Stream::Err, line));
+    let lines = Lines { format: Format::Text, colours: stderr().is_terminal(), out };
+    tracing_subscriber::registry().with(lines.with_filter(settings.filter)).init();
 }
 
-/// Starts logging what `filter` lets through, and tracing to `export` where there is one.
-pub fn start(filter: EnvFilter, export: Option<&Export>) {
-    let log = tracing_subscriber::fmt::layer()
-        .with_ansi(stdout().is_terminal() && stderr().is_terminal())
-        .with_target(false)
-        .with_writer(stderr.with_max_level(Level::WARN).or_else(stdout));
+/// Starts logging to stdout and stderr, by level, and tracing to `export` where there is one.
+pub fn start(settings: Settings, export: Option<&Export>) {
+    let colours = stdout().is_terminal() && stderr().is_terminal();
+    let lines = Lines { format: settings.format, colours, out: Arc::new(print) };
+    let lines = lines.with_filter(settings.filter.and(filter_fn(is_for_the_log)));
     let spans = export.map(|export| {
         tracing_opentelemetry::layer()
             .with_tracer(export.tracer())
@@ -68,8 +111,7 @@ pub fn start(filter: EnvFilter, export: Option<&Export>) {
             .with_tracked_inactivity(false)
             .with_filter(Targets::new().with_target(trace::TARGET, Level::INFO))
     });
-    let log = log.with_filter(filter.and(filter_fn(is_for_the_log)));
-    tracing_subscriber::registry().with(log).with(spans).init();
+    tracing_subscriber::registry().with(lines).with(spans).init();
 }
 
 fn is_for_the_log(metadata: &Metadata<'_>) -> bool {

@@ -16,7 +16,7 @@ const REMEDY: &str = "set it among the app's settings in Azure, or in this shell
 pub fn check(lookup: &dyn Fn(&str) -> Option<String>) -> (Option<Config>, Vec<Finding>) {
     let with_port = |name: &str| lookup(name).or_else(|| (name == PORT).then(|| "0".to_owned()));
     let config = Config::from_settings(&with_port);
-    let others = telemetry::filter(lookup).err().into_iter().chain(runtime(lookup));
+    let others = telemetry::Settings::read(lookup).err().into_iter().flatten().chain(runtime(lookup));
     let (config, problems) = match config {
         Ok(config) => (Some(config), others.collect::<Vec<_>>()),
         Err(problems) => (None, problems.into_iter().chain(others).collect()),

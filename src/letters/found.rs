@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::letter::{Letter, Why};
-use super::visible::visible;
+use crate::visible::visible;
 
 /// What stands for the reason of a message that the host moved.
 pub const BY_THE_HOST: &str = "(by the host, no reason)";

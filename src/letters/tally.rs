@@ -10,7 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::found::{BY_THE_HOST, Found, moment};
-use super::visible::shortened;
+use crate::visible::shortened;
 
 /// Nobody reads a longer table.
 const MOST_GROUPS: usize = 1_000;

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::courier::Courier;
-use super::otlp_settings::Settings;
+use super::otlp_settings::ExportSettings;
 use crate::gate::Gate;
 use crate::metrics;
 
@@ -47,7 +47,7 @@ impl Export {
     ///
     /// # Errors
     /// When the SDK refuses the settings.
-    pub fn start(settings: &Settings) -> Result<Self, ExporterBuildError> {
+    pub fn start(settings: &ExportSettings) -> Result<Self, ExporterBuildError> {
         let courier = Arc::new(Courier::new(settings.timeout));
         // The owner of retries is the next interval: what is late is worth less than what it would hold up at the end.
         let spans = SpanExporter::builder()

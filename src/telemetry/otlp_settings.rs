@@ -58,7 +58,7 @@ const HEADERS: [&str; 3] =
     ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"];
 
 /// Where traces and metrics go; the SDK reads the rest by itself.
-pub struct Settings {
+pub struct ExportSettings {
     pub(super) traces: Url,
     pub(super) metrics: Url,
     /// How long one delivery may take.
@@ -69,19 +69,19 @@ pub struct Settings {
     pub(super) has_sampler: bool,
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for ExportSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Some collectors take their key in the path.
-        f.debug_struct("Settings").field("host", &self.traces.host_str()).finish_non_exhaustive()
+        f.debug_struct("ExportSettings").field("host", &self.traces.host_str()).finish_non_exhaustive()
     }
 }
 
-impl Settings {
+impl ExportSettings {
     /// `None`: traces and metrics are off.
     ///
     /// # Errors
     /// Every problem.
-    pub fn from_settings(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, Vec<Problem>> {
+    pub fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, Vec<Problem>> {
         let get = |name: &str| meant(lookup, name);
         let Some(endpoint) = get(ENDPOINT) else { return Ok(None) };
         if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -171,14 +171,14 @@ mod tests {
 
     const ON: (&str, &str) = (ENDPOINT, "http://localhost:4318");
 
-    fn read(settings: &[(&str, &str)]) -> Result<Option<Settings>, Vec<Problem>> {
-        Settings::from_settings(&|name| {
+    fn settings_of(settings: &[(&str, &str)]) -> Result<Option<ExportSettings>, Vec<Problem>> {
+        ExportSettings::read(&|name| {
             settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
-    fn on(settings: &[(&str, &str)]) -> Settings {
-        read(settings).expect("fine").expect("on")
+    fn on(settings: &[(&str, &str)]) -> ExportSettings {
+        settings_of(settings).expect("fine").expect("on")
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
             &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "nonsense")],
             &[ON, ("OTEL_SDK_DISABLED", "true")],
         ] {
-            assert!(read(settings).expect("fine").is_none(), "{settings:?}");
+            assert!(settings_of(settings).expect("fine").is_none(), "{settings:?}");
         }
     }
 
@@ -229,7 +229,7 @@ mod tests {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
         ] {
             let settings = if name == ENDPOINT { vec![(name, value)] } else { vec![ON, (name, value)] };
-            let problems = read(&settings).expect_err(value);
+            let problems = settings_of(&settings).expect_err(value);
             assert_eq!(problems.len(), 1, "{name}={value}: {problems:?}");
             assert_eq!(problems[0].variable, name);
             assert!(!problems[0].text.contains("canary"), "{problems:?}");
@@ -237,7 +237,7 @@ mod tests {
         for ratio in [None, Some("2"), Some("half")] {
             let mut settings = vec![ON, ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")];
             settings.extend(ratio.map(|ratio| ("OTEL_TRACES_SAMPLER_ARG", ratio)));
-            assert_eq!(read(&settings).expect_err("no ratio")[0].variable, "OTEL_TRACES_SAMPLER_ARG");
+            assert_eq!(settings_of(&settings).expect_err("no ratio")[0].variable, "OTEL_TRACES_SAMPLER_ARG");
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use dataverse_sync::config::Config;
 use dataverse_sync::host::{DEAD_LETTER_BINDING, RECORD_BINDING};
 use dataverse_sync::telemetry;
-use dataverse_sync::telemetry::otlp_settings::Settings as OtlpSettings;
+use dataverse_sync::telemetry::otlp_settings::ExportSettings;
 use sandbox::world::{POISON_QUEUE, QUEUE};
 use serde_json::{Value, json};
 
@@ -63,8 +63,8 @@ fn names_asked_for(set: &[(&str, &str)]) -> BTreeSet<String> {
     };
     // What is missing besides is no matter here.
     let _ = Config::from_settings(&lookup);
-    telemetry::filter(&lookup).expect("no filter is set");
-    assert!(OtlpSettings::from_settings(&lookup).expect("nothing is set").is_none());
+    telemetry::Settings::read(&lookup).expect("nothing is set");
+    assert!(ExportSettings::read(&lookup).expect("nothing is set").is_none());
     asked.into_inner()
 }
 
@@ -192,7 +192,7 @@ fn the_sample_parses_and_its_values_are_the_defaults() {
     let least = least.map(|(name, value)| (name.clone(), value.clone())).collect();
     let (full, least) = (config(&with_port(sample.clone())), config(&with_port(least)));
     assert_eq!(format!("{full:?}"), format!("{least:?}"));
-    assert_eq!(sample["RUST_LOG"], "info");
+    assert_eq!((&*sample["RUST_LOG"], &*sample["SYNC_LOG_FORMAT"]), ("info", "text"));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ async fn a_client_secret_opens_dataverse() {
     let host = tenant.host(&[("AZURE_CLIENT_SECRET", SECRET)]).await;
     assert_eq!(send(&host, "S-1").await.told(), UPSERTED);
     assert_eq!(send(&host, "S-2").await.told(), UPSERTED);
-    assert!(printed(&host, "credential=\"client_secret\""), "the log names the credential: {:?}", host.logs());
+    assert!(printed(&host, "credential=client_secret"), "the log names the credential: {:?}", host.logs());
     assert_eq!(tenant.world.identity.tokens_issued(), 1, "a token is used as long as it is good");
 }
 
@@ -34,7 +34,7 @@ async fn a_federated_token_opens_dataverse() {
     let file = folder.write("token", federated_token(issuer, subject));
     let host = tenant.host(&[("AZURE_FEDERATED_TOKEN_FILE", &file)]).await;
     assert_eq!(send(&host, "W-1").await.told(), UPSERTED);
-    assert!(printed(&host, "credential=\"workload_identity\""), "{:?}", host.logs());
+    assert!(printed(&host, "credential=workload_identity"), "{:?}", host.logs());
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn the_system_assigned_identity_opens_dataverse() {
     let world = crate::world().await;
     let host = world.host("one", &[]).await.expect("the handler starts");
     assert_eq!(send(&host, "M-1").await.told(), UPSERTED);
-    assert!(printed(&host, "credential=\"system_assigned_managed_identity\""), "{:?}", host.logs());
+    assert!(printed(&host, "credential=system_assigned_managed_identity"), "{:?}", host.logs());
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_user_assigned_identity_opens_dataverse_and_one_that_the_app_does_not_
     let world = crate::world_with(sandbox::world::Options { identity, ..Default::default() }).await;
     let host = world.host("one", &[("AZURE_CLIENT_ID", USER_ASSIGNED)]).await.expect("the handler starts");
     assert_eq!(send(&host, "M-2").await.told(), UPSERTED);
-    assert!(printed(&host, "credential=\"user_assigned_managed_identity\""), "{:?}", host.logs());
+    assert!(printed(&host, "credential=user_assigned_managed_identity"), "{:?}", host.logs());
 
     for settings in [&[AT_ONCE, ("AZURE_CLIENT_ID", CLIENT)][..], &[AT_ONCE]] {
         let host = world.host("other", settings).await.expect("the handler starts");
@@ -83,7 +83,7 @@ async fn without_any_credential_the_developers_login_is_tried_and_its_absence_is
     let host = host.expect("the handler starts");
     let answer = send(&host, "D-1").await;
     assert_eq!(answer.told(), (503, "retry", "unauthorized"), "{answer:?}");
-    assert!(printed(&host, "credential=\"developer_tools\""), "{:?}", host.logs());
+    assert!(printed(&host, "credential=developer_tools"), "{:?}", host.logs());
     assert_eq!(world.dataverse.requests().total(), 0, "without a token nothing is sent");
 }
 

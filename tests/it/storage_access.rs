@@ -22,7 +22,7 @@ async fn opens(place: &Place, settings: &[(&str, &str)], access: &str) {
     let host = place.host(&container, settings).await;
     let answer = send(&host, access).await;
     assert_eq!(answer.told(), UPSERTED, "{answer:?}");
-    assert!(printed(&host, &format!("locks=\"{access}\"")), "{:?}", host.logs());
+    assert!(printed(&host, &format!("locks={access}")), "{:?}", host.logs());
     assert_eq!(place.lease_states(&container).await, ["available"], "the lock was given back");
 
     place.world.dataverse.fault(Fault::new(Effect::Hang).method("PATCH"));

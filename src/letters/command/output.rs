@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::letters::pass::End;
-use crate::letters::visible::visible;
+use crate::visible::visible;
 
 /// Lines, written one by one.
 pub(super) struct Lines {

@@ -206,11 +206,11 @@ async fn the_closing_line_of_a_record_says_what_became_of_it_and_names_its_key_b
         printed.lines().find(|line| line.contains("record settled")).map(str::to_owned)
     })
     .await;
-    for part in [r#"outcome="applied""#, r#"reason="upserted""#, r#"table="contacts""#, "key_hash=", "duration_ms="] {
+    for part in ["outcome=applied", "reason=upserted", "table=contacts", "key_hash=", "duration_ms="] {
         assert!(line.contains(part), "{part}: {line}");
     }
     let started = scene.handler.printed();
     let started = started.lines().find(|line| line.contains("handler started")).expect("it says so");
-    assert!(started.contains(r#"credential="client_secret""#), "{started}");
-    assert!(started.contains(r#"locks="shared_key""#), "{started}");
+    assert!(started.contains("credential=client_secret"), "{started}");
+    assert!(started.contains("locks=shared_key"), "{started}");
 }

@@ -1,6 +1,6 @@
 //! Text from elsewhere, made safe to print.
 //!
-//! A dead letter quotes what strangers sent. Control characters could clear a screen, retitle a window or answer a prompt,
+//! A dead letter or a log may quote what strangers sent. Control characters could clear a screen, retitle a window or answer a prompt,
 //! and direction marks could show one thing and mean another: every such character is printed as its JSON escape instead.
 //! In JSON they stand inside strings only, so the same replacement keeps JSON what it was. Pure.
 
@@ -35,7 +35,7 @@ pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
 
 /// Control characters, C1 included, and the marks that change the direction of text or break its lines. All of them have
 /// four hexadecimal digits.
-fn is_command(c: char) -> bool {
+pub(crate) fn is_command(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -21,8 +21,8 @@ pub mod otlp_settings;
 use std::io::{IsTerminal as _, stderr, stdout};
 use std::sync::Arc;
 
-use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -100,20 +100,19 @@ pub fn start_on_stderr(settings: Settings) {
 pub fn start(settings: Settings, export: Option<&Export>) {
     let colours = stdout().is_terminal() && stderr().is_terminal();
     let lines = Lines { format: settings.format, colours, out: Arc::new(print) };
-    let lines = lines.with_filter(settings.filter.and(filter_fn(is_for_the_log)));
-    let spans = export.map(|export| {
-        tracing_opentelemetry::layer()
-            .with_tracer(export.tracer())
-            .with_context_activation(false)
-            .with_location(false)
-            .with_target(false)
-            .with_threads(false)
-            .with_tracked_inactivity(false)
-            .with_filter(Targets::new().with_target(trace::TARGET, Level::INFO))
-    });
-    tracing_subscriber::registry().with(lines).with(spans).init();
-}
-
-fn is_for_the_log(metadata: &Metadata<'_>) -> bool {
-    metadata.target() != trace::TARGET
+    let filter = settings.filter.add_directive(trace::TARGET_IS_OFF.parse().expect("it is a directive"));
+    let log = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let Some(export) = export else {
+        // Without a second layer, and not with one that is `None`: that would have every call site ask each time.
+        return log.init();
+    };
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(export.tracer())
+        .with_context_activation(false)
+        .with_location(false)
+        .with_target(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_filter(Targets::new().with_target(trace::TARGET, Level::INFO));
+    log.with(spans).init();
 }

@@ -25,6 +25,9 @@ use crate::outcome::{Disposition, Outcome};
 /// The target of every span in here.
 pub const TARGET: &str = module_path!();
 
+/// The directive that keeps them out of a log.
+pub const TARGET_IS_OFF: &str = concat!(module_path!(), "=off");
+
 const ERROR: &str = "ERROR";
 
 /// One delivery of a queue message to `function`.
@@ -172,7 +175,7 @@ pub fn found(span: &Span, result: &'static str) {
 }
 
 /// A request to Dataverse: `write`, or `read` where it changes nothing. See [`exchanged`] and [`failed`].
-pub fn request(method: &str, server: &str, port: u16, id: &str) -> Span {
+pub fn request<'a>(method: &str, server: &str, port: u16, id: impl Fn() -> &'a str) -> Span {
     info_span!(
         "request",
         otel.name = if method == "GET" { "read" } else { "write" },
@@ -183,7 +186,7 @@ pub fn request(method: &str, server: &str, port: u16, id: &str) -> Span {
         http.response.status_code = Empty,
         server.address = server,
         server.port = port,
-        dataverse_sync.client_request_id = id,
+        dataverse_sync.client_request_id = id(),
         error.type = Empty,
     )
 }

@@ -162,7 +162,9 @@ fn number(name: &str, text: &str) -> Result<u64, Problem> {
 
 fn headers(name: &str, text: &str) -> Option<Problem> {
     let fits = |pair: &str| pair.split_once('=').is_some_and(|(header, _)| HeaderName::try_from(header.trim()).is_ok());
-    (!text.split(',').all(fits)).then(|| Problem::new(name, "must be name=value, several separated by commas"))
+    (!text.split(',').all(fits)).then(|| {
+        Problem::new(name, "must be pairs of name and value with an equals sign between them, separated by commas")
+    })
 }
 
 #[cfg(test)]

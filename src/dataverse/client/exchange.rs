@@ -14,7 +14,7 @@ use crate::trace;
 pub(super) async fn exchange(http: &reqwest::Client, request: Request, root: &Url) -> reqwest::Result<Response> {
     let method = method(request.method());
     let server = (root.host_str().unwrap_or_default(), root.port_or_known_default().unwrap_or_default());
-    let id = request.headers().get(CLIENT_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let id = || request.headers().get(CLIENT_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     let (span, since) = (trace::request(method, server.0, server.1, id), Stopwatch::start());
     let answered = http.execute(request).instrument(span.clone()).await;
     let ended = answered.as_ref().map(|response| response.status().as_u16()).map_err(kind);

@@ -26,7 +26,8 @@ impl Scene {
         assert_eq!(self.reason("create", KEY).await, "exists");
         assert_eq!(self.reason("upsert", &format!("{KEY}-2")).await, "key_collision");
         assert_eq!(self.reason("update", &format!("{KEY}/3")).await, "not_found");
-        for (status, reason) in [(400, "invalid_data"), (403, "unauthorized"), (503, "unavailable"), (412, "already_written")]
+        for (status, reason) in
+            [(400, "invalid_data"), (403, "unauthorized"), (503, "unavailable"), (412, "already_written")]
         {
             self.refuse(Status::new(status, "", &format!("Not with {COLUMN} for {KEY}.")));
             assert_eq!(self.reason("upsert", KEY).await, reason);

@@ -5,7 +5,7 @@
 //! over the host's: nothing in there is trusted that the message could have set.
 //!
 //! A 2xx always carries a JSON object: with an empty body or `null` the host never completes the invocation. Of a failed
-//! invocation only the reason phrase survives, so it carries the reason.
+//! invocation only the reason phrase survives, so it carries the reason; a settled one carries its lines of the log.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 
@@ -157,7 +157,7 @@ struct Body<'a> {
     #[serde(rename = "Outputs")]
     outputs: Outputs<'a>,
     #[serde(rename = "Logs")]
-    logs: [String; 1],
+    logs: Vec<String>,
     #[serde(rename = "ReturnValue")]
     return_value: Option<()>,
 }
@@ -186,8 +186,14 @@ struct DeadLetter<'a> {
 }
 
 impl Answer {
-    /// The answer to a delivery of `message` that ended in `outcome`.
-    pub fn new(outcome: &Outcome, message: &str, invocation_id: &str, now: OffsetDateTime) -> Self {
+    /// The answer to a delivery of `message` that ended in `outcome`. Only one that the host reads asks for its `lines`.
+    pub fn new(
+        outcome: &Outcome,
+        message: &str,
+        invocation_id: &str,
+        now: OffsetDateTime,
+        lines: impl FnOnce() -> Vec<String>,
+    ) -> Self {
         let letter = || DeadLetter {
             message,
             reason: outcome.reason.code(),
@@ -200,16 +206,16 @@ impl Answer {
         match outcome.disposition {
             // The host would move it to the poison queue as it is. This way the message there says what it lacks.
             Disposition::Retry if outcome.last_attempt && outcome.reason == Reason::ParentMissing => {
-                Self::done(Some(letter()), outcome)
+                Self::done(Some(letter()), lines())
             }
             Disposition::Retry => Self::Failed { phrase: phrase(outcome) },
-            Disposition::Applied | Disposition::Skipped => Self::done(None, outcome),
-            Disposition::Rejected => Self::done(Some(letter()), outcome),
+            Disposition::Applied | Disposition::Skipped => Self::done(None, lines()),
+            Disposition::Rejected => Self::done(Some(letter()), lines()),
         }
     }
 
-    fn done(dead_letter: Option<DeadLetter<'_>>, outcome: &Outcome) -> Self {
-        let body = Body { outputs: Outputs { dead_letter }, logs: [line(outcome)], return_value: None };
+    fn done(dead_letter: Option<DeadLetter<'_>>, logs: Vec<String>) -> Self {
+        let body = Body { outputs: Outputs { dead_letter }, logs, return_value: None };
         Self::Done(serde_json::to_string(&body).expect("the answer is plain data"))
     }
 }
@@ -224,18 +230,6 @@ fn phrase(outcome: &Outcome) -> String {
         phrase.push_str(" last attempt");
     }
     phrase
-}
-
-/// The line that Application Insights shows under the invocation.
-fn line(outcome: &Outcome) -> String {
-    let mut line = phrase(outcome);
-    if let Some(table) = &outcome.table {
-        write!(line, " table={table}").expect("writing to a string cannot fail");
-    }
-    if let Some(attempts) = outcome.attempts {
-        write!(line, " attempt={attempts}").expect("writing to a string cannot fail");
-    }
-    line
 }
 
 #[cfg(test)]

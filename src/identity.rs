@@ -27,7 +27,6 @@ use azure_identity::{
 };
 
 use crate::config::Problem;
-use crate::trace;
 pub use certificate::Certificate;
 
 /// The Entra authority of the public cloud; `AZURE_AUTHORITY_HOST` names another.
@@ -236,14 +235,7 @@ impl TokenCredential for Identity {
         scopes: &[&str],
         options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        let credential = self.current();
-        // A token from the cache is there at once.
-        trace::if_it_waits(credential.get_token(scopes, options), trace::token, |span, token| {
-            if let Err(error) = token {
-                trace::failed(span, if is_refusal(error) { "refused" } else { "no_token" }, "there is no token");
-            }
-        })
-        .await
+        self.current().get_token(scopes, options).await
     }
 }
 

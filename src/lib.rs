@@ -22,10 +22,10 @@
 //! - [`classify`]: what a refusal means; the only policy. Pure.
 //! - [`gate`]: so many at once, none during a `Retry-After`, one at a time in an outage.
 //! - [`sync`]: the pipeline; knows traits only.
+//! - [`visible`]: text from elsewhere, made safe to print. Pure.
+//! - [`config`], [`identity`], [`connection`], [`telemetry`]: what `main` puts together first.
 //! - [`host`]: the custom-handler envelope.
 //! - [`server`]: routes, tracked tasks, drain.
-//! - [`visible`]: text from elsewhere, made safe to print. Pure.
-//! - [`config`], [`identity`], [`connection`], [`telemetry`]: what `main` puts together.
 //! - [`letters`]: `handler dead-letters`, for the operator; the serving path knows nothing of it.
 //! - [`doctor`]: `handler doctor`, which checks that all of it fits together.
 //!

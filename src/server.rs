@@ -3,7 +3,8 @@
 //! Every invocation runs in a task of its own that nobody cancels: a caller who leaves does not stop it, and a panic in it
 //! becomes `retry/internal`. On shutdown the listener closes and the tasks finish, which releases what they hold.
 //!
-//! One span and one closing line per record; keys appear as hashes, values not at all.
+//! One span and one closing line per record; keys appear as hashes, values not at all. The lines of a settled queue message
+//! travel in its answer.
 
 mod batch;
 mod respond;
@@ -25,13 +26,15 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, Span, error, info, info_span, warn};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, error, error_span, info, warn};
 
 use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
 use crate::metrics;
 use crate::outcome::{Disposition, Outcome, Reason};
 use crate::record::{self, decode};
 use crate::sync::{Delivery, Sync};
+use crate::telemetry::Kept;
 use crate::trace;
 
 /// An envelope holds the record twice over, encoded; beyond this it is none of the host's.
@@ -128,7 +131,7 @@ async fn ready() -> &'static str {
 async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
-    let span = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&parts.headers));
+    let traced = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&parts.headers));
     let invocation = match to_bytes(body, MOST_ENVELOPE_BYTES).await {
         Err(_) => Err("the invocation could not be read, or is larger than 64 MiB".to_owned()),
         Ok(body) => Invocation::read(&body).map_err(|error| error.to_string()),
@@ -136,23 +139,26 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
     let invocation = match invocation {
         Ok(invocation) => invocation,
         Err(problem) => {
-            trace::failed(&span, Reason::Internal.code(), "not an invocation");
+            trace::failed(&traced, Reason::Internal.code(), "not an invocation");
             error!(invocation_id = id, problem, "the host and this program do not fit each other");
             return respond::queue(Answer::Failed { phrase: "retry/internal not an invocation".to_owned() });
         }
     };
     let delivery = edge.queue_delivery(invocation.dequeue_count);
     let message = Bytes::from(invocation.message.clone());
-    let outcome = edge.settle(QUEUE_FUNCTION, id.clone(), message, delivery).instrument(span).await;
-    respond::queue(Answer::new(&outcome, &invocation.message, &id, OffsetDateTime::now_utc()))
+    let span = span(QUEUE_FUNCTION, &id, delivery.attempts);
+    let lines = Kept::of(&span);
+    let outcome = edge.settle(span, message, delivery).instrument(traced).await;
+    let now = OffsetDateTime::now_utc();
+    respond::queue(Answer::new(&outcome, &invocation.message, &id, now, || lines.take()))
 }
 
 async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
-    let span = trace::http_call(HTTP_FUNCTION, HTTP_ROUTE, &id, traceparent(&parts.headers));
-    let response = answer_call(edge, id, body).instrument(span.clone()).await;
-    trace::answered(&span, response.status().as_u16());
+    let traced = trace::http_call(HTTP_FUNCTION, HTTP_ROUTE, &id, traceparent(&parts.headers));
+    let response = answer_call(edge, id, body).instrument(traced.clone()).await;
+    trace::answered(&traced, response.status().as_u16());
     response
 }
 
@@ -169,7 +175,8 @@ async fn answer_call(edge: Edge, id: String, body: Body) -> Response {
             .unwrap_or_else(|_| respond::single(&Outcome::new(Reason::Internal).detail("the handler panicked")));
     }
     let delivery = edge.http_delivery(Instant::now());
-    respond::single(&edge.settle(HTTP_FUNCTION, id, body, delivery).await)
+    let span = span(HTTP_FUNCTION, &id, delivery.attempts);
+    respond::single(&edge.settle(span, body, delivery).await)
 }
 
 /// Reads a body up to [`record::MOST_BYTES`]. What is longer is read on and thrown away: a caller who is still sending when the
@@ -222,34 +229,55 @@ impl Edge {
         Delivery { attempts: Some(1), last: false, patience, in_line: left(HTTP_PATIENCE), is_call: true }
     }
 
-    /// Runs one message to its end, whoever still waits for it.
-    async fn settle(&self, function: &'static str, id: String, message: Bytes, delivery: Delivery) -> Outcome {
-        let sync = self.sync.clone();
+    /// Runs one message to its end in its `span`, within the trace's that this is called in, whoever still waits for it.
+    async fn settle(&self, span: Span, message: Bytes, delivery: Delivery) -> Outcome {
+        let (sync, traced) = (self.sync.clone(), Span::current());
+        let function = if delivery.is_call { HTTP_FUNCTION } else { QUEUE_FUNCTION };
         let task = async move {
             let begun = Instant::now();
-            let work = AssertUnwindSafe(settle_in_span(&sync, function, &id, &message, delivery));
+            let work = AssertUnwindSafe(settle(&sync, &message, delivery));
             let outcome = work.catch_unwind().await.unwrap_or_else(|_| Outcome {
                 attempts: delivery.attempts,
                 ..Outcome::new(Reason::Internal).detail("the handler panicked")
             });
             let outcome = if delivery.last { outcome.for_the_last_time() } else { outcome };
-            report(function, &id, &outcome, begun.elapsed());
-            trace::settled(&Span::current(), &outcome);
+            report(&outcome, begun.elapsed());
+            trace::settled(&traced, &outcome);
             metrics::settled(function, &outcome, begun.elapsed());
             outcome
         };
-        let ended = self.tasks.spawn(task.in_current_span()).await;
+        let ended = self.tasks.spawn(task.instrument(span).in_current_span()).await;
         ended.unwrap_or_else(|_| Outcome::new(Reason::Internal).detail("the runtime stopped"))
     }
 }
 
-async fn settle_in_span(sync: &Sync, function: &str, id: &str, message: &[u8], delivery: Delivery) -> Outcome {
+/// The span of one record, open for all that its closing line says. Whoever wants to read errors alone has it as well.
+fn span(function: &'static str, invocation_id: &str, attempt: Option<u32>) -> Span {
+    error_span!(
+        "record",
+        outcome = Empty,
+        reason = Empty,
+        table = Empty,
+        key_hash = Empty,
+        message_id = Empty,
+        attempt,
+        last_attempt = Empty,
+        duration_ms = Empty,
+        status = Empty,
+        code = Empty,
+        request_id = Empty,
+        function,
+        invocation_id,
+    )
+}
+
+async fn settle(sync: &Sync, message: &[u8], delivery: Delivery) -> Outcome {
     let record = match decode(message) {
         Ok(record) => record,
         Err((error, trace)) => return not_a_record(&error, trace, delivery),
     };
-    let span = info_span!("record", invocation_id = id, function, table = record.table, attempt = delivery.attempts);
-    sync.settle(&record, delivery).instrument(span).await
+    Span::current().record("table", &*record.table);
+    sync.settle(&record, delivery).await
 }
 
 fn not_a_record(error: &record::Error, trace: record::Trace, delivery: Delivery) -> Outcome {
@@ -258,66 +286,26 @@ fn not_a_record(error: &record::Error, trace: record::Trace, delivery: Delivery)
         _ => Reason::InvalidMessage,
     };
     let record::Trace { table, message_id } = trace;
+    Span::current().record("table", table.as_deref());
     Outcome { table, message_id, attempts: delivery.attempts, ..Outcome::new(reason).detail(error.to_string()) }
 }
 
-/// The one closing line of a record. What Dataverse said may hold data, so its text stays out.
-fn report(function: &str, id: &str, outcome: &Outcome, took: Duration) {
-    let (disposition, reason) = (outcome.disposition.code(), outcome.reason.code());
-    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let table = outcome.table.as_deref();
-    let key_hash = outcome.key_hash.as_deref();
-    let message_id = outcome.message_id.as_deref();
-    let attempt = outcome.attempts;
-    let status = outcome.dataverse.as_ref().and_then(|answer| answer.status);
-    let code = outcome.dataverse.as_ref().and_then(|answer| answer.code.as_deref());
-    let request_id = outcome.dataverse.as_ref().and_then(|answer| answer.request_id.as_deref());
+/// The one closing line of a record, whose span has all its fields. What Dataverse said may hold data, so its text stays out.
+fn report(outcome: &Outcome, took: Duration) {
+    let span = Span::current();
+    span.record("outcome", outcome.disposition.code());
+    span.record("reason", outcome.reason.code());
+    span.record("message_id", outcome.message_id.as_deref());
+    span.record("last_attempt", outcome.last_attempt.then_some(true));
+    span.record("duration_ms", u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    if let Some(answer) = &outcome.dataverse {
+        span.record("status", answer.status);
+        span.record("code", answer.code.as_deref());
+        span.record("request_id", answer.request_id.as_deref());
+    }
     match outcome.disposition {
-        Disposition::Applied | Disposition::Skipped => info!(
-            outcome = disposition,
-            reason,
-            function,
-            table,
-            key_hash,
-            message_id,
-            attempt,
-            duration_ms,
-            status,
-            code,
-            request_id,
-            invocation_id = id,
-            "record settled"
-        ),
-        Disposition::Retry => warn!(
-            outcome = disposition,
-            reason,
-            function,
-            table,
-            key_hash,
-            message_id,
-            attempt,
-            last_attempt = outcome.last_attempt.then_some(true),
-            duration_ms,
-            status,
-            code,
-            request_id,
-            invocation_id = id,
-            "record goes back to the host"
-        ),
-        Disposition::Rejected => error!(
-            outcome = disposition,
-            reason,
-            function,
-            table,
-            key_hash,
-            message_id,
-            attempt,
-            duration_ms,
-            status,
-            code,
-            request_id,
-            invocation_id = id,
-            "record rejected"
-        ),
+        Disposition::Applied | Disposition::Skipped => info!("record settled"),
+        Disposition::Retry => warn!("record goes back to the host"),
+        Disposition::Rejected => error!("record rejected"),
     }
 }

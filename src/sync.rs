@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use tracing::{Instrument as _, warn};
+use tracing::{Instrument as _, Span, warn};
 
 use crate::classify::{self, News, Reach, news};
 use crate::dataverse::{Fault, Store};
@@ -136,6 +136,8 @@ impl Sync {
     /// Brings one record to its end.
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
         let name = record.key.lock_name(&record.table);
+        let key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN));
+        Span::current().record("key_hash", key_hash);
         let end = self.until_settled(record, &LockName::new(&*name), delivery).await;
         let mut outcome = Outcome::new(end.reason);
         outcome.detail = end.detail;
@@ -144,7 +146,7 @@ impl Sync {
         outcome.message_id.clone_from(&record.message_id);
         outcome.attempts = delivery.attempts;
         outcome.dataverse = end.fault.as_deref().and_then(Fault::answer);
-        outcome.key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN)).map(str::to_owned);
+        outcome.key_hash = key_hash.map(str::to_owned);
         outcome.retry_after = outcome.retry_after.map(|usual| end.retry_after.unwrap_or(usual));
         outcome
     }
@@ -262,7 +264,9 @@ async fn under_lease<'a>(
         // The write may still be under way: nobody else gets the lock before it has run out.
         Ok(Some(end)) if end.fate_unknown => Some(End { lapses: Some(lease.deadline() + lock::MARGIN), ..end }),
         Ok(end) => {
-            locks.release(lease).instrument(trace::release()).await;
+            // Not entered: what is logged meanwhile is the record's.
+            let _span = trace::release();
+            locks.release(lease).await;
             end
         }
         Err(lock::Lost) => Some(End::because(Reason::LockLost).detail("the lease ended before Dataverse had answered")),

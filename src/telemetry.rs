@@ -13,10 +13,12 @@
 mod courier;
 mod escape;
 mod fields;
+mod kept;
 mod layer;
 mod line;
 pub mod otlp;
 pub mod otlp_settings;
+mod panic;
 
 use std::io::{IsTerminal as _, stderr, stdout};
 use std::sync::Arc;
@@ -31,6 +33,8 @@ use self::layer::{Lines, Stream, print};
 use self::otlp::Export;
 use crate::config::{Problem, meant};
 use crate::trace;
+
+pub use kept::Kept;
 
 /// Chatter of the libraries below this program stays out by default.
 const DEFAULT: &str = "info,azure_core=warn,azure_identity=warn,typespec_client_core=warn,hyper=warn,reqwest=warn";
@@ -96,8 +100,9 @@ pub fn start_on_stderr(settings: Settings) {
     tracing_subscriber::registry().with(lines.with_filter(settings.filter)).init();
 }
 
-/// Starts logging to stdout and stderr, by level, and tracing to `export` where there is one.
+/// Starts logging to stdout and stderr, by level, panics as well, and tracing to `export` where there is one.
 pub fn start(settings: Settings, export: Option<&Export>) {
+    panic::install();
     let colours = stdout().is_terminal() && stderr().is_terminal();
     let lines = Lines { format: settings.format, colours, out: Arc::new(print) };
     let filter = settings.filter.add_directive(trace::TARGET_IS_OFF.parse().expect("it is a directive"));
@@ -116,3 +121,6 @@ pub fn start(settings: Settings, export: Option<&Export>) {
         .with_filter(Targets::new().with_target(trace::TARGET, Level::INFO));
     log.with(spans).init();
 }
+
+#[cfg(test)]
+mod tests;

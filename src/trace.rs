@@ -135,11 +135,8 @@ pub fn gate() -> Span {
     info_span!("gate", otel.kind = "internal")
 }
 
-/// Waiting for a token of Entra ID. Who is nobody's message gets none.
+/// Waiting for a token of Entra ID.
 pub fn token() -> Span {
-    if Span::current().is_none() {
-        return Span::none();
-    }
     info_span!(
         "token",
         otel.kind = "internal",

@@ -30,6 +30,7 @@ use super::{Change, Error, Fault, Form, Row, Store, Written};
 use crate::config::Environment;
 use crate::identity::{self, Identity};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
+use crate::trace;
 use definitions::Definitions;
 
 /// Synchronous plug-ins may run for two minutes.
@@ -106,7 +107,9 @@ impl Client {
 
     async fn token(&self) -> Result<HeaderValue, Fault> {
         let scopes = [self.scope.as_str()];
-        let token = match timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None)).await {
+        let asked = timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None));
+        // A token from the cache is there at once.
+        let token = match trace::if_it_waits(asked, trace::token, exchange::tell_token).await {
             Ok(Ok(token)) => token,
             Ok(Err(error)) => {
                 let refused = identity::is_refusal(&error);

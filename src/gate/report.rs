@@ -1,4 +1,5 @@
 //! What an operator reads about the gate: one line when it closes, one when it opens, and none per message; the same as figures.
+//! They belong to no invocation, whoever it was that met the trouble first.
 
 use std::time::Duration;
 
@@ -16,24 +17,28 @@ pub(super) fn log(event: &Event, waiting: usize) {
     measure(event);
     match event {
         Event::Paused(delay) => warn!(
+            parent: None,
             reason = THROTTLED,
             retry_after_ms = millis(*delay),
             waiting,
             "Dataverse asks for a pause: nothing is sent until it is over"
         ),
         Event::Resumed(lasted) => info!(
+            parent: None,
             reason = THROTTLED,
             lasted_ms = millis(*lasted),
             waiting,
             "the pause is over: sending again, a few at first"
         ),
         Event::Held(trouble) => warn!(
+            parent: None,
             reason = trouble.reason.code(),
             problem = trouble.said,
             waiting,
             "messages wait in place: one at a time is tried until one succeeds"
         ),
         Event::Released(trouble, lasted) => info!(
+            parent: None,
             reason = trouble.reason.code(),
             lasted_ms = millis(*lasted),
             waiting,

@@ -51,7 +51,7 @@ fn the_most_deliveries_stand_in_host_json() {
 #[test]
 fn the_last_attempt_says_so_and_a_missing_parent_is_named_in_a_letter() {
     let last = |reason| Outcome { attempts: Some(10), ..Outcome::new(reason) }.for_the_last_time();
-    let answer = |outcome| Answer::new(&outcome, RECORD, "id", datetime!(2026-11-23 10:00 UTC));
+    let answer = |outcome| Answer::new(&outcome, RECORD, "id", datetime!(2026-11-23 10:00 UTC), Vec::new);
     let Answer::Failed { phrase } = answer(last(Reason::Unavailable)) else { panic!("the host moves it") };
     assert_eq!(phrase, "retry/unavailable last attempt");
     let Answer::Done(body) = answer(last(Reason::ParentMissing)) else { panic!("it is a letter") };
@@ -114,7 +114,20 @@ fn answer(reason: Reason) -> Answer {
     let mut outcome = Outcome::new(reason).detail("because");
     outcome.key_hash = Some("0123456789ab".to_owned());
     outcome.attempts = Some(2);
-    Answer::new(&outcome, "{the \"original\"\n", "id-1", datetime!(2026-11-23 10:00 UTC))
+    let lines = || vec!["record settled outcome=applied".to_owned()];
+    Answer::new(&outcome, "{the \"original\"\n", "id-1", datetime!(2026-11-23 10:00 UTC), lines)
+}
+
+#[test]
+fn whatever_the_reason_the_phrase_of_a_failure_is_short_and_plain() {
+    for reason in Reason::ALL.into_iter().filter(|reason| reason.disposition() == Disposition::Retry) {
+        let mut outcome = Outcome::new(reason).detail("canary\r\n\u{1b}").for_the_last_time();
+        (outcome.key_hash, outcome.table) = (Some("0123456789ab".to_owned()), Some("canary".to_owned()));
+        outcome.disposition = Disposition::Retry;
+        let said = phrase(&outcome);
+        assert_eq!(said, format!("retry/{} key=0123456789ab last attempt", reason.code()));
+        assert!(said.len() <= 64 && said.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{said}");
+    }
 }
 
 #[test]
@@ -126,10 +139,7 @@ fn a_retry_fails_with_its_reason_in_the_phrase() {
 fn a_settled_message_answers_with_the_object_that_the_host_needs() {
     let Answer::Done(body) = answer(Reason::Upserted) else { panic!("settled") };
     let body: Json = serde_json::from_str(&body).expect("JSON");
-    assert_eq!(
-        body,
-        json!({ "Outputs": {}, "Logs": ["applied/upserted key=0123456789ab attempt=2"], "ReturnValue": null })
-    );
+    assert_eq!(body, json!({ "Outputs": {}, "Logs": ["record settled outcome=applied"], "ReturnValue": null }));
 }
 
 #[test]

@@ -121,7 +121,8 @@ mod tests {
             message: Some("A record with matching key values already exists.".to_owned()),
             request_id: Some("r-1".to_owned()),
         });
-        let Answer::Done(body) = Answer::new(&outcome, message, "id-1", datetime!(2026-11-23 10:00 UTC)) else {
+        let Answer::Done(body) = Answer::new(&outcome, message, "id-1", datetime!(2026-11-23 10:00 UTC), Vec::new)
+        else {
             panic!("a rejection is settled")
         };
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");

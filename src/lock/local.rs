@@ -167,7 +167,7 @@ impl Local {
     pub async fn release(&self, lease: Lease) {
         let shared = self.shared.clone();
         // In a task of its own, so that a caller who leaves does not take the lease along.
-        let released = tokio::spawn(async move { shared.release(lease).await });
+        let released = tokio::spawn(async move { shared.release(lease).await }.in_current_span());
         released.await.unwrap_or_else(|_| tracing::warn!("a lease was not released; it lapses by itself"));
     }
 }
@@ -221,14 +221,13 @@ impl Shared {
     async fn ask_once(self: &Arc<Self>, name: &LockName) -> Result<Option<Offer>, Error> {
         let (answer, answered) = oneshot::channel();
         let (shared, name) = (self.clone(), name.clone());
-        let question = async move {
+        tokio::spawn(async move {
             let asked = shared.storage.ask(&name).await.map(|asked| match asked {
                 Asked::Granted(lease) => Some(Offer { lease: Some(lease), shared: shared.clone() }),
                 Asked::Held => None,
             });
             drop(answer.send(asked));
-        };
-        tokio::spawn(question.in_current_span());
+        });
         let panicked = || Error::Unreachable { problem: "the question for the lock was not finished".to_owned() };
         answered.await.unwrap_or_else(|_| Err(panicked()))
     }

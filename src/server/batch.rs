@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::{Edge, respond};
+use super::{Edge, respond, span};
 use crate::host::HTTP_FUNCTION;
 use crate::outcome::{Disposition, Outcome, Reason};
 use crate::record::decode;
@@ -80,9 +80,9 @@ async fn in_line(edge: &Edge, id: &str, called: Instant, line: Vec<(usize, Bytes
     let mut settled = Vec::with_capacity(line.len());
     for (position, message) in line {
         let delivery = edge.http_delivery(called);
-        let settling = edge.settle(HTTP_FUNCTION, id.to_owned(), message, delivery);
-        let settled_record = settling.instrument(trace::record()).await;
-        settled.push((position, settled_record));
+        let settling = edge.settle(span(HTTP_FUNCTION, id, delivery.attempts), message, delivery);
+        let outcome = settling.instrument(trace::record()).await;
+        settled.push((position, outcome));
     }
     settled
 }

@@ -25,7 +25,7 @@ pub(super) fn push(line: &mut String, text: &str, place: Place, hides_warn: bool
         let escaped = must_be_escaped(c, place) || (hides_warn && splits_warn(text.as_bytes(), at));
         if escaped {
             line.push_str(&text[taken..at]);
-            push_escaped(line, c);
+            push_escaped(line, c, place);
             taken = at + c.len_utf8();
         }
     }
@@ -51,10 +51,10 @@ fn splits_warn(text: &[u8], at: usize) -> bool {
     word.is_some_and(|word| word.eq_ignore_ascii_case(b"warn"))
 }
 
-fn push_escaped(line: &mut String, c: char) {
+fn push_escaped(line: &mut String, c: char, place: Place) {
     match c {
         '\\' => line.push_str("\\\\"),
-        '"' => line.push_str("\\\""),
+        '"' if place == Place::Quoted => line.push_str("\\\""),
         '\n' => line.push_str("\\n"),
         '\r' => line.push_str("\\r"),
         '\t' => line.push_str("\\t"),
@@ -81,7 +81,7 @@ mod tests {
         let text = "one\ntwo\\n \u{1b}[2J \u{202e} \"ä\" a=1";
         assert_eq!(pushed(text, Place::Plain, false), r#"one\ntwo\\n \u001b[2J \u202e "ä" a=1"#);
         assert_eq!(pushed(text, Place::Quoted, false), r#"one\ntwo\\n \u001b[2J \u202e \"ä\" a=1"#);
-        assert_eq!(pushed("a b=ü🙂", Place::Name, false), r"a\u0020b\u003d\u00fc\ud83d\ude42");
+        assert_eq!(pushed("a \"=ü🙂", Place::Name, false), r"a\u0020\u0022\u003d\u00fc\ud83d\ude42");
     }
 
     #[test]

@@ -15,9 +15,9 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::Format;
 use super::fields::{Message, OfSpan, Rest};
 use super::line::{Kind, Line};
+use super::{Format, kept};
 
 /// The crates of this program.
 const OWN: [&str; 2] = ["dataverse_sync", "handler"];
@@ -119,12 +119,17 @@ impl Lines {
         if !OWN.contains(&target.split("::").next().unwrap_or_default()) {
             line.field("target", target, Kind::Text);
         }
+        let mut kept = None;
         for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(fields) = span.extensions().get::<OfSpan>() {
+            let extensions = span.extensions();
+            if let Some(fields) = extensions.get::<OfSpan>() {
                 fields.add_to(line);
             }
+            kept = kept.or_else(|| extensions.get::<kept::Shared>().cloned());
         }
         line.end();
-        (self.out)(Stream::of(level), line.whole());
+        if !kept.is_some_and(|kept| kept.offer(line, level, &self.out)) {
+            (self.out)(Stream::of(level), line.whole());
+        }
     }
 }

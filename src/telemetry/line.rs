@@ -130,7 +130,6 @@ impl Line {
     }
 
     /// The line without its line break; of a long one as many fields as fit, and a mark that says so.
-    #[expect(dead_code, reason = "the lines of answers come next")]
     pub(super) fn shortened(&self) -> Cow<'_, str> {
         let line = self.text.trim_end_matches('\n');
         if line.len() <= MOST_SHORTENED {
@@ -169,7 +168,9 @@ impl Line {
 
 /// Whether a message could be taken for a quoted one, or a word of it for a field.
 fn is_ambiguous(message: &str) -> bool {
-    let is_name = |text: &str| !text.is_empty() && text.chars().all(|c| is_of_a_name(c) || c == '\\');
+    // An escape consists of what may stand in a name.
+    let looks_like_a_name = |c: char| is_of_a_name(c) || c == '\\' || is_command(c);
+    let is_name = |text: &str| !text.is_empty() && text.chars().all(looks_like_a_name);
     let is_field = |word: &str| word.split_once('=').is_some_and(|(name, _)| is_name(name));
     message.starts_with('"') || message.split(' ').any(is_field)
 }

@@ -27,7 +27,7 @@ pub fn envelope(body: &[u8]) -> bool {
 
 fn in_dead_letter(message: &str) -> String {
     let rejected = Outcome::new(Reason::InvalidMessage).detail("because");
-    let Answer::Done(answer) = Answer::new(&rejected, message, "id", OffsetDateTime::UNIX_EPOCH) else {
+    let Answer::Done(answer) = Answer::new(&rejected, message, "id", OffsetDateTime::UNIX_EPOCH, Vec::new) else {
         panic!("a rejected message is done with");
     };
     let answer: Value = serde_json::from_str(&answer).expect("the host needs JSON");

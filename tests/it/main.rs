@@ -25,6 +25,7 @@ mod sas;
 mod simulation;
 mod storage_access;
 mod telemetry;
+mod transcript;
 mod trust;
 mod verify;
 mod waiting;

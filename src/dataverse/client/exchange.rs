@@ -1,12 +1,14 @@
-//! One request to Dataverse and the head of its answer, traced and measured.
+//! One request to Dataverse and the head of its answer, traced and measured, and the waiting for its token.
 //!
 //! Only what says nothing of a row is told: method, server, status, the request's id.
 
 use reqwest::{Method, Request, Response};
-use tracing::Instrument as _;
+use tokio::time::error::Elapsed;
+use tracing::{Instrument as _, Span};
 use url::Url;
 
 use super::CLIENT_REQUEST_ID;
+use crate::identity;
 use crate::metrics::{self, Stopwatch};
 use crate::trace;
 
@@ -24,6 +26,17 @@ pub(super) async fn exchange(http: &reqwest::Client, request: Request, root: &Ur
         Err(kind) => trace::failed(&span, kind, "no answer came"),
     }
     answered
+}
+
+/// What came of the waiting for a token.
+pub(super) fn tell_token<T>(span: &Span, asked: &Result<azure_core::Result<T>, Elapsed>) {
+    let kind = match asked {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) if identity::is_refusal(error) => "refused",
+        Ok(Err(_)) => "unavailable",
+        Err(_) => "timeout",
+    };
+    trace::failed(span, kind, "there is no token");
 }
 
 /// The methods that this program sends.

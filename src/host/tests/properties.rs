@@ -35,7 +35,7 @@ fn objects() -> impl Strategy<Value = String> {
 
 fn dead_letter(message: &str) -> Json {
     let Answer::Done(body) =
-        Answer::new(&Outcome::new(Reason::InvalidMessage), message, "id", datetime!(2026-11-23 10:00 UTC))
+        Answer::new(&Outcome::new(Reason::InvalidMessage), message, "id", datetime!(2026-11-23 10:00 UTC), Vec::new)
     else {
         panic!("a rejected message is done with");
     };

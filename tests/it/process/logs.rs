@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sandbox::dataverse::{Effect, Fault, Status};
 use sandbox::identity::{App, Credential, Options as IdentityOptions};
@@ -213,4 +214,25 @@ async fn the_closing_line_of_a_record_says_what_became_of_it_and_names_its_key_b
     let started = started.lines().find(|line| line.contains("handler started")).expect("it says so");
     assert!(started.contains("credential=client_secret"), "{started}");
     assert!(started.contains("locks=shared_key"), "{started}");
+}
+
+#[tokio::test]
+async fn the_closing_line_of_a_queue_message_travels_in_its_answer_and_is_printed_when_nobody_waits_for_that() {
+    let scene = Scene::start("info").await;
+    let body = |key: &str| json!({ "Data": { "record": contact(key, &json!({})) }, "Metadata": {} }).to_string();
+    let settled = || scene.handler.printed().matches("record settled").count();
+    let request = |key: &str| http_client().post(scene.handler.url("/SyncQueue")).body(body(key));
+    let taken = answer(request("C1")).await;
+    assert!(taken.body["Logs"][0].as_str().is_some_and(|line| line.contains("outcome=applied")), "{}", taken.text);
+
+    let Backing::Embedded(storage) = &scene.world.storage else { panic!("this world is on the embedded storage") };
+    scene.strike(Effect::Slow(Duration::from_secs(1)));
+    let caller = tokio::spawn(answer(request("C2")));
+    let held = |lease: &storage::LeaseView| lease.state == storage::LeaseState::Leased;
+    eventually("its lease", async || storage.leases().iter().any(held).then_some(())).await;
+    caller.abort();
+    eventually("the line", async || (settled() == 1).then_some(())).await;
+    let printed = scene.handler.printed();
+    let line = printed.lines().find(|line| line.contains("record settled")).expect("it is there");
+    assert!(line.contains("message_id=m-C2"), "the first one is in its answer alone: {printed}");
 }

@@ -8,6 +8,7 @@
 
 mod answer;
 mod app;
+mod closing;
 mod envelope;
 mod front;
 mod invocation;
@@ -39,6 +40,7 @@ use invocation::{Runtime, SharedRuntime, Trigger};
 use logs::Logs;
 use process::{Handler, Program, State};
 
+pub use closing::Closing;
 pub use ledger::{Books, InvocationRecord, InvocationResult, Stats};
 pub use logs::{Category, LogLine, Severity};
 

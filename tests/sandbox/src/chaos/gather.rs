@@ -18,7 +18,7 @@ use super::evidence::{Delivery, End, Evidence, Letter, Row, Write};
 use super::fleet::{HOST_HEADER, Member};
 use super::ledger::{CANARY, Ledger, TABLE, companion, marker};
 use crate::dataverse::{Dataverse, Entry};
-use crate::host::{Category, InvocationRecord, InvocationResult};
+use crate::host::{Category, Closing, InvocationRecord, InvocationResult};
 use crate::storage::Storage;
 use crate::world::{POISON_QUEUE, QUEUE, World};
 
@@ -109,13 +109,18 @@ fn deliveries(ledger: &Ledger, notes: &Notes) -> (Vec<Delivery>, HashMap<String,
     (deliveries, hashes)
 }
 
-/// What the answers said, by invocation.
+/// What the answers said, by invocation: `applied/created key=1f2e3d4c5b6a`, as a reason phrase would.
 fn invocation_lines(member: &Member) -> HashMap<Uuid, String> {
     let lines = member.books.logs().into_iter().filter_map(|line| match line.category {
-        Category::Invocation(id) => Some((id, line.text)),
+        Category::Invocation(id) => Some((id, said(&Closing::read(&line.text)?))),
         Category::Handler | Category::Host => None,
     });
     lines.collect()
+}
+
+fn said(closing: &Closing) -> String {
+    let key = closing.key_hash.as_ref().map(|hash| format!(" key={hash}")).unwrap_or_default();
+    format!("{}{key}", closing.ending)
 }
 
 fn end(record: &InvocationRecord, lines: &HashMap<Uuid, String>) -> End {
@@ -131,7 +136,7 @@ fn phrase(exception: &str) -> &str {
     exception.rsplit_once("500 (").and_then(|(_, rest)| rest.strip_suffix(").")).unwrap_or(exception)
 }
 
-/// `1f2e3d4c5b6a` in `applied/created key=1f2e3d4c5b6a table=contacts`.
+/// `1f2e3d4c5b6a` in `applied/created key=1f2e3d4c5b6a`.
 fn hash(text: &str) -> Option<&str> {
     text.split(' ').find_map(|word| word.strip_prefix("key="))
 }

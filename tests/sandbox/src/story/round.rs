@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::report::{Report, Row, bar};
 use crate::dataverse::{self, Entry};
-use crate::host::{Category, Host};
+use crate::host::{Category, Closing, Host};
 use crate::storage::Counts;
 use crate::world::World;
 
@@ -253,10 +253,10 @@ fn reasons(hosts: &[Host]) -> BTreeMap<String, usize> {
     let mut reasons = BTreeMap::new();
     for line in hosts.iter().flat_map(Host::logs) {
         let Category::Invocation(_) = line.category else { continue };
-        let text = line.text.rsplit_once("500 (").map_or(&*line.text, |(_, phrase)| phrase);
-        let reason = text.split([' ', ')']).next().unwrap_or_default();
-        if reason.contains('/') {
-            *reasons.entry(reason.to_owned()).or_default() += 1;
+        let phrase = || line.text.rsplit_once("500 (")?.1.split([' ', ')']).next().map(str::to_owned);
+        let ending = Closing::read(&line.text).map(|closing| closing.ending).or_else(phrase);
+        if let Some(ending) = ending.filter(|ending| ending.contains('/')) {
+            *reasons.entry(ending).or_default() += 1;
         }
     }
     reasons

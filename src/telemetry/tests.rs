@@ -1,0 +1,163 @@
+mod answers;
+mod properties;
+mod reader;
+
+use std::fmt;
+use std::panic::{catch_unwind, set_hook, take_hook};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::with_default;
+use tracing::{debug, error, error_span, info, warn};
+
+use super::*;
+use reader::{Told, told};
+
+/// Where a test's lines go.
+#[derive(Clone, Default)]
+struct Printed(Arc<Mutex<Vec<(Stream, String)>>>);
+
+impl Printed {
+    fn out(&self) -> layer::Out {
+        let printed = self.0.clone();
+        Arc::new(move |stream, line| {
+            printed.lock().unwrap_or_else(PoisonError::into_inner).push((stream, line.to_owned()));
+        })
+    }
+
+    fn lines(&self) -> Vec<(Stream, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What is printed while `work` runs.
+fn logged(format: Format, filter: LevelFilter, work: impl FnOnce(&Printed)) -> Vec<(Stream, String)> {
+    let printed = Printed::default();
+    let lines = Lines { format, colours: false, out: printed.out() };
+    with_default(tracing_subscriber::registry().with(lines.with_filter(filter)), || work(&printed));
+    printed.lines()
+}
+
+fn one(format: Format, work: impl FnOnce()) -> Told {
+    let lines = logged(format, LevelFilter::TRACE, |_| work());
+    let [(_, line)] = &lines[..] else { panic!("one event is one line: {lines:?}") };
+    told(format, line)
+}
+
+#[test]
+fn a_line_has_a_time_a_level_a_sentence_and_fields_and_the_fields_of_its_spans_once() {
+    let expected = [("code", "0x1 2"), ("table", "accounts"), ("attempt", "2"), ("function", "SyncQueue")];
+    for format in [Format::Text, Format::Json] {
+        let told = one(format, || {
+            let outer = error_span!("outer", function = "SyncQueue", table = "contacts", late = tracing::field::Empty);
+            let inner = error_span!(parent: &outer, "inner", attempt = 2);
+            inner.in_scope(|| warn!(code = %"0x1 2", table = "accounts", none = None::<u8>, "it is {}", "so"));
+        });
+        assert_eq!((&*told.level, &*told.message), ("WARN", "it is so"));
+        assert_eq!(told.fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+}
+
+#[test]
+fn the_text_is_readable_and_quotes_only_where_it_must() {
+    let lines = logged(Format::Text, LevelFilter::TRACE, |_| {
+        info!(outcome = "applied", n = 1, ok = true, blank = "", path = "/a/b", said = "a b", "record settled");
+        error!(table = "warnings", "set a,b=debug");
+        info!("x=1 is no field");
+    });
+    let told: Vec<_> = lines.iter().map(|(_, line)| line.split_once("Z ").map_or("", |(_, rest)| rest)).collect();
+    let expected = [
+        "INFO record settled outcome=applied n=1 ok=true blank=\"\" path=/a/b said=\"a b\"\n",
+        "ERROR set a,b=debug table=w\\u0061rnings\n",
+        "INFO \"x=1 is no field\"\n",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_a_span_is_told_later_is_said_from_then_on_in_the_order_of_its_declaration() {
+    let lines = logged(Format::Text, LevelFilter::TRACE, |_| {
+        let span = error_span!("record", outcome = tracing::field::Empty, table = tracing::field::Empty, attempt = 1);
+        span.record("table", "contacts");
+        span.record("outcome", "retry");
+        span.record("outcome", "applied");
+        span.in_scope(|| info!("record settled"));
+    });
+    assert!(lines[0].1.ends_with(" INFO record settled outcome=applied table=contacts attempt=1\n"), "{lines:?}");
+}
+
+#[test]
+fn a_json_line_keeps_numbers_and_its_own_members() {
+    let lines = logged(Format::Json, LevelFilter::TRACE, |_| {
+        info!(level = "mine", time = 1.5, big = u64::MAX, huge = f64::INFINITY, is = false, "a \"b\"");
+    });
+    let line: serde_json::Value = serde_json::from_str(&lines[0].1).expect("JSON");
+    assert_eq!(
+        (&line["level"], &line["level_"], &line["message"]),
+        (&"INFO".into(), &"mine".into(), &"a \"b\"".into())
+    );
+    assert_eq!((&line["time_"], &line["big"]), (&1.5.into(), &u64::MAX.into()));
+    assert_eq!((&line["huge"], &line["is"]), (&"inf".into(), &false.into()));
+}
+
+#[test]
+fn events_of_other_crates_name_their_target_and_ours_do_not() {
+    let told = |work: fn()| one(Format::Text, work).fields;
+    let target = [("target".to_owned(), "hyper::client".to_owned())];
+    assert_eq!(told(|| debug!(target: "hyper::client", "connected")), target);
+    assert_eq!(told(|| debug!(target: "handler", "started")), []);
+    assert_eq!(told(|| debug!("settled")), []);
+}
+
+struct Counted<'a>(&'a AtomicUsize);
+
+impl fmt::Debug for Counted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        f.write_str("counted")
+    }
+}
+
+#[test]
+fn what_is_filtered_out_is_not_formatted_and_what_is_not_is_formatted_once() {
+    let times = AtomicUsize::new(0);
+    let work = |_: &Printed| info!(value = ?Counted(&times), "heard");
+    assert_eq!(logged(Format::Text, LevelFilter::WARN, work), []);
+    assert_eq!(times.load(Ordering::Relaxed), 0);
+    let lines = logged(Format::Text, LevelFilter::INFO, work);
+    assert_eq!((times.load(Ordering::Relaxed), lines.len()), (1, 1), "{lines:?}");
+    assert!(lines[0].1.ends_with(" INFO heard value=counted\n"), "{lines:?}");
+}
+
+#[test]
+fn a_panic_is_one_line_that_names_the_place_and_no_data() {
+    let lines = logged(Format::Text, LevelFilter::INFO, |_| {
+        let before = take_hook();
+        panic::install();
+        let data = "canary-warn\n".to_owned();
+        let panicked =
+            error_span!("record", attempt = 2).in_scope(|| catch_unwind(|| panic!("no such column: {data}")));
+        set_hook(before);
+        assert!(panicked.is_err());
+    });
+    // Other tests panic as well, and their threads have no log.
+    let [(Stream::Err, line)] = &lines[..] else { panic!("one line on stderr: {lines:?}") };
+    let told = told(Format::Text, line);
+    assert!(told.fields[0].1.contains("telemetry/tests.rs:"), "{line}");
+    assert_eq!(told.fields[1], ("attempt".to_owned(), "2".to_owned()));
+    assert!(!line.contains("canary"), "{line}");
+}
+
+#[test]
+fn wrong_settings_are_all_named() {
+    let read = |settings: &'static [(&str, &str)]| {
+        let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+        Settings::read(&lookup).map(|settings| settings.format)
+    };
+    assert_eq!(read(&[]), Ok(Format::Text));
+    assert_eq!(read(&[("SYNC_LOG_FORMAT", " json "), ("RUST_LOG", "debug")]), Ok(Format::Json));
+    let problems = read(&[("SYNC_LOG_FORMAT", "JSON"), ("RUST_LOG", "[{")]).expect_err("both are wrong");
+    let names: Vec<_> = problems.iter().map(|problem| problem.variable.as_str()).collect();
+    assert_eq!(names, ["SYNC_LOG_FORMAT", "RUST_LOG"]);
+}

@@ -1,0 +1,94 @@
+//! Whatever is logged: one line, which the host gives the level that it has, and from which everything can be read again.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use tracing::{Level, trace};
+
+use super::*;
+use crate::visible::is_command;
+
+const LEVELS: [Level; 5] = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
+
+/// Any text, and texts made of what is awkward here.
+fn texts() -> impl Strategy<Value = String> {
+    let awkward = vec![
+        "warn",
+        "Warn",
+        "WARN",
+        "w",
+        "arn",
+        "error",
+        "\\u0061",
+        "\\",
+        "\"",
+        "=",
+        "a=b",
+        " ",
+        "\n",
+        "\r",
+        "\u{1b}[31m",
+        "\u{202e}",
+        "\u{a0}",
+        "{",
+        "}",
+        "ä",
+        "🙂",
+        "INFO",
+        "\u{0}",
+    ];
+    let awkward = vec(select(awkward), 0..8).prop_map(|parts| parts.concat());
+    prop_oneof![awkward.clone(), any::<String>(), (any::<String>(), awkward).prop_map(|(a, b)| a + &b)]
+}
+
+/// As facts about the host have it.
+fn filed(stream: Stream, line: &str) -> Level {
+    match stream {
+        Stream::Out => Level::INFO,
+        Stream::Err if line.to_lowercase().contains("warn") => Level::WARN,
+        Stream::Err => Level::ERROR,
+    }
+}
+
+fn log(level: Level, message: &str, detail: &str, warning: i64) {
+    let shown = tracing::field::display(detail);
+    match level {
+        Level::TRACE => trace!(detail, shown, warning, "{message}"),
+        Level::DEBUG => debug!(detail, shown, warning, "{message}"),
+        Level::INFO => info!(detail, shown, warning, "{message}"),
+        Level::WARN => warn!(detail, shown, warning, "{message}"),
+        Level::ERROR => error!(detail, shown, warning, "{message}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+    #[test]
+    fn a_line_is_one_line_with_the_hosts_own_level_and_nothing_is_lost(
+        level in select(LEVELS.to_vec()),
+        format in select(vec![Format::Text, Format::Json]),
+        message in texts(),
+        detail in texts(),
+        table in texts(),
+        number in any::<i64>(),
+    ) {
+        let lines = logged(format, LevelFilter::TRACE, |_| {
+            let span = error_span!("record", table, "odd = \"name\" \u{1b}" = true);
+            span.in_scope(|| log(level, &message, &detail, number));
+        });
+        let [(stream, line)] = &lines[..] else { panic!("one event is one line: {lines:?}") };
+        let ended = line.strip_suffix('\n').expect("a line ends");
+        prop_assert!(!ended.contains(is_command), "{}", ended);
+        prop_assert_eq!(filed(*stream, ended), if level > Level::INFO { Level::INFO } else { level });
+        let told = told(format, line);
+        let fields = [
+            ("detail", detail.clone()), ("shown", detail), ("warning", number.to_string()),
+            ("table", table), ("odd = \"name\" \u{1b}", "true".to_owned()),
+        ];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value));
+        prop_assert_eq!((told.level, told.message), (level.to_string(), message));
+        let sorted = |mut fields: Vec<_>| { fields.sort(); fields };
+        prop_assert_eq!(sorted(told.fields), sorted(fields.to_vec()));
+    }
+}

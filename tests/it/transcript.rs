@@ -1,0 +1,204 @@
+//! The whole log of a host, line by line: each has the severity of the level that it names, whatever else it says.
+//!
+//! The handler runs under the sandbox's host, which files lines as the real one does; every level is provoked by real traffic.
+
+mod startup;
+
+use std::collections::BTreeSet;
+
+use sandbox::dataverse::{Effect, Fault, Status};
+use sandbox::host::{Category, Host, InvocationRecord, InvocationResult, LogLine, Severity};
+use sandbox::world::World;
+use serde_json::{Value, json};
+
+use crate::caller::{Caller, contact};
+use crate::waiting::eventually;
+
+/// How the lines are written: the setting, and how to find a level and a field.
+struct Format {
+    name: &'static str,
+    member: fn(&str, &str) -> Option<String>,
+}
+
+const FORMATS: [Format; 2] = [Format { name: "text", member: of_text }, Format { name: "json", member: of_json }];
+
+fn of_text(line: &str, name: &str) -> Option<String> {
+    if name == "level" {
+        return line.split(' ').nth(1).map(str::to_owned);
+    }
+    let value = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?;
+    let quoted = format!("\"{}\"", value.trim_matches('"'));
+    serde_json::from_str(&quoted).ok()
+}
+
+fn of_json(line: &str, name: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    line[name].as_str().map(str::to_owned)
+}
+
+/// The severity that a level should have.
+fn severity(level: &str) -> Option<Severity> {
+    match level {
+        "TRACE" | "DEBUG" | "INFO" => Some(Severity::Information),
+        "WARN" => Some(Severity::Warning),
+        "ERROR" => Some(Severity::Error),
+        _ => None,
+    }
+}
+
+struct Scene {
+    world: World,
+    host: Host,
+    format: &'static Format,
+}
+
+impl Scene {
+    async fn start(format: &'static Format, filter: &str) -> Self {
+        let world = crate::world().await;
+        let settings = [("RUST_LOG", filter), ("SYNC_LOG_FORMAT", format.name), crate::AT_ONCE];
+        let host = world.host("instance-1", &settings).await.expect("the host starts");
+        Self { world, host, format }
+    }
+
+    /// Puts a message on the queue and waits for its first end.
+    async fn deliver(&self, message: &Value) -> InvocationRecord {
+        let before = self.host.invocations().len();
+        self.world.put(&message.to_string()).await.expect("the queue takes it");
+        eventually("the end of the invocation", async || self.host.invocations().into_iter().nth(before)).await
+    }
+
+    fn member(&self, line: &LogLine, name: &str) -> Option<String> {
+        (self.format.member)(&line.text, name)
+    }
+
+    fn lines(&self, category: Category) -> Vec<LogLine> {
+        self.host.logs().into_iter().filter(|line| line.category == category).collect()
+    }
+
+    /// The handler's own line about this message that names this outcome, once it is there.
+    async fn printed(&self, message_id: &str, outcome: &str) -> LogLine {
+        let is_it = |line: &LogLine| {
+            self.member(line, "message_id").as_deref() == Some(message_id)
+                && self.member(line, "outcome").as_deref() == Some(outcome)
+        };
+        eventually("its line", async || self.lines(Category::Handler).into_iter().find(is_it)).await
+    }
+
+    /// Every line that the handler printed names a level and is filed under it; gives the levels that were seen.
+    fn agrees(&self) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        for line in self.lines(Category::Handler) {
+            let level = self.member(&line, "level").unwrap_or_default();
+            assert_eq!(severity(&level), Some(line.severity), "{line:?}");
+            seen.insert(level);
+        }
+        seen
+    }
+
+    /// The lines in an invocation's scope: information to the host, the closing one last. What is none is printed as well, under
+    /// its own severity; INFO lines are not, so that nobody reads them twice.
+    fn scope(&self, invocation: &InvocationRecord) -> Vec<LogLine> {
+        let (told, printed) = (self.lines(Category::Invocation(invocation.id)), self.lines(Category::Handler));
+        for line in &told {
+            assert_eq!(line.severity, Severity::Information, "{line:?}");
+            let is_printed = printed.iter().any(|other| other.text == line.text);
+            assert_eq!(is_printed, self.member(line, "level").as_deref() != Some("INFO"), "{line:?}");
+        }
+        told
+    }
+
+    /// Settled by the answer: this outcome and reason close its scope.
+    async fn settles(&self, message: &Value, outcome: &str, reason: &str) -> Vec<LogLine> {
+        let ended = self.deliver(message).await;
+        assert_eq!(ended.result, InvocationResult::Succeeded);
+        if outcome == "rejected" {
+            self.printed(message["messageId"].as_str().expect("it has one"), outcome).await;
+        }
+        let told = self.scope(&ended);
+        let last = told.last().expect("its closing line");
+        assert_eq!(self.member(last, "outcome").as_deref(), Some(outcome), "{last:?}");
+        assert_eq!(self.member(last, "reason").as_deref(), Some(reason), "{last:?}");
+        assert_eq!(self.member(last, "invocation_id"), Some(ended.id.to_string()), "{last:?}");
+        told
+    }
+
+    async fn queue_messages_are_told_in_their_scope(&self) {
+        let mut applied = contact("C1", &json!({ "firstname": "Ada" }));
+        (applied["messageId"], applied["source"]) = (json!("warn-1"), json!("error"));
+        let told = self.settles(&applied, "applied", "upserted").await;
+        assert_eq!(told.len(), 1, "{told:?}");
+
+        let rejected = json!({ "table": "warnings", "key": { "a": "1" }, "columns": {}, "messageId": "Warn-2" });
+        self.settles(&rejected, "rejected", "not_found").await;
+        let line = self.printed("Warn-2", "rejected").await;
+        assert_eq!(self.member(&line, "table").as_deref(), Some("warnings"), "an error says it all the same: {line:?}");
+
+        let mut invalid = contact("C2", &json!({}));
+        (invalid["warn"], invalid["messageId"]) = (json!(1), json!("foreWARNed"));
+        self.settles(&invalid, "rejected", "invalid_message").await;
+
+        let status = Status::new(400, "0x81234567", "Not like this.");
+        self.world.dataverse.fault(Fault::new(Effect::Status(status)).key("C3"));
+        let told = self.settles(&contact("C3", &json!({})), "rejected", "invalid_data").await;
+        assert!(told.iter().any(|line| self.member(line, "level").as_deref() == Some("WARN")), "{told:?}");
+    }
+
+    async fn a_failed_one_is_told_by_its_reason_phrase(&self) {
+        let mut record =
+            contact("C4", &json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='A1')" }));
+        record["messageId"] = json!("error-4");
+        let ended = self.deliver(&record).await;
+        let line = self.printed("error-4", "retry").await;
+        assert_eq!(
+            (line.severity, self.member(&line, "reason").as_deref()),
+            (Severity::Warning, Some("parent_missing"))
+        );
+        assert_eq!(self.member(&line, "invocation_id"), Some(ended.id.to_string()));
+        let hash = self.member(&line, "key_hash").expect("the record has a key");
+        let InvocationResult::Failed(exception) = &ended.result else { panic!("{ended:?}") };
+        assert!(exception.ends_with(&format!("500 (retry/parent_missing key={hash}).")), "{exception}");
+        let scope = self.lines(Category::Invocation(ended.id));
+        assert!(scope.len() == 1 && scope[0].severity == Severity::Error, "the host's own line alone: {scope:?}");
+    }
+
+    async fn http_calls_are_told_by_what_the_handler_prints(&self) {
+        let caller = Caller::of(&self.host);
+        let table = |table: &str, id: &str| json!({ "table": table, "key": { "employeeid": "C5" }, "columns": {}, "messageId": id });
+        caller.post(&table("contacts", "warn-error-5")).await;
+        assert_eq!(self.printed("warn-error-5", "applied").await.severity, Severity::Information);
+        caller.post(&json!([table("warnings", "WARN-6"), table("errors", "error-7")])).await;
+        for id in ["WARN-6", "error-7"] {
+            assert_eq!(self.printed(id, "rejected").await.severity, Severity::Error);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_usual_log_has_the_severities_of_its_levels_and_the_lines_of_settled_messages_in_their_scope() {
+    for format in &FORMATS {
+        let scene = Scene::start(format, "info").await;
+        scene.queue_messages_are_told_in_their_scope().await;
+        scene.a_failed_one_is_told_by_its_reason_phrase().await;
+        scene.http_calls_are_told_by_what_the_handler_prints().await;
+        let levels = scene.agrees();
+        assert!(levels.iter().eq(["ERROR", "INFO", "WARN"]), "{levels:?}");
+    }
+}
+
+#[tokio::test]
+async fn so_does_the_log_of_everything_and_an_answer_stays_small() {
+    for format in &FORMATS {
+        let scene = Scene::start(format, "trace").await;
+        let ended = scene.deliver(&contact("C1", &json!({ "firstname": "warn" }))).await;
+        let told = scene.lines(Category::Invocation(ended.id));
+        assert!(told.len() <= 33 && told.iter().all(|line| line.text.len() <= 1024), "{} lines", told.len());
+        let last = told.last().expect("its closing line");
+        assert_eq!(scene.member(last, "outcome").as_deref(), Some("applied"), "{last:?}");
+        let rejected = json!({ "table": "warnings", "key": { "a": "1" }, "columns": {}, "messageId": "warn-2" });
+        scene.deliver(&rejected).await;
+        scene.printed("warn-2", "rejected").await;
+        scene.a_failed_one_is_told_by_its_reason_phrase().await;
+        let levels = scene.agrees();
+        assert!(levels.iter().eq(["DEBUG", "ERROR", "INFO", "TRACE", "WARN"]), "{levels:?}");
+    }
+}

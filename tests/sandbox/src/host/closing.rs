@@ -1,0 +1,35 @@
+//! What the handler's closing line of a record says, where it is written as text.
+//!
+//! The line names what became of the record and its key's hash, which the books need; the rest is for people.
+
+/// How a record ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    /// `applied/created`
+    pub ending: String,
+    /// The hash of its key, unless it was no record.
+    pub key_hash: Option<String>,
+}
+
+impl Closing {
+    /// Reads a line; `None` when it closes no record.
+    pub fn read(line: &str) -> Option<Self> {
+        let field = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let (outcome, reason) = (field("outcome")?, field("reason")?);
+        Some(Self { ending: format!("{outcome}/{reason}"), key_hash: field("key_hash").map(str::to_owned) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_closes_a_record_is_told_from_all_others() {
+        let line =
+            "2026-11-24T10:00:00.000001Z INFO record settled outcome=applied reason=created key_hash=1f2e attempt=1";
+        let closing = Closing { ending: "applied/created".to_owned(), key_hash: Some("1f2e".to_owned()) };
+        assert_eq!(Closing::read(line), Some(closing));
+        assert_eq!(Closing::read("2026-11-24T10:00:00.000001Z WARN it waits reason=throttled waiting=3"), None);
+    }
+}

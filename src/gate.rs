@@ -33,8 +33,8 @@ use crate::outcome::Reason;
 use line::{Line, Place, Ticket};
 use state::{Report, State};
 
-/// The gate.
-#[derive(Debug)]
+/// The gate. Its clones are one and the same.
+#[derive(Debug, Clone)]
 pub struct Gate {
     line: Arc<Line>,
 }
@@ -126,6 +126,11 @@ impl Gate {
     /// How many wait before the gate; those who rest by themselves are not counted.
     pub fn waiting(&self) -> usize {
         self.line.length()
+    }
+
+    /// How many may be inside, how many are, and how many wait.
+    pub fn figures(&self) -> [u64; 3] {
+        self.line.figures()
     }
 
     /// From now on nobody waits: who is not let in at once is told so. Who is inside stays.

@@ -15,6 +15,7 @@
 //! # The map
 //! - [`outcome`]: what became of a message, with stable codes.
 //! - [`record`]: a message as a validated value; the canonical key. Pure.
+//! - [`trace`], [`metrics`]: a message's spans, and what is counted; where nobody collects them, next to nothing.
 //! - [`lock`]: one writer per record, across processes; [`lock::local`] within one, [`lock::blob`] as leases on blobs.
 //! - [`dataverse`]: rows by key; [`dataverse::client`] over HTTPS, [`dataverse::look`] at a row: [`dataverse::compare`] sent
 //!   against stored, by the table's [`dataverse::definition`]; [`dataverse::error_body`] what a refusal says for itself.
@@ -40,9 +41,11 @@ pub mod host;
 pub mod identity;
 pub mod letters;
 pub mod lock;
+pub mod metrics;
 pub mod outcome;
 pub mod record;
 pub mod server;
 pub mod sync;
 pub mod telemetry;
+pub mod trace;
 pub mod visible;

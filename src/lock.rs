@@ -191,6 +191,11 @@ impl Lease {
         self.begun + self.life / 3
     }
 
+    /// Whether somebody in this process had it before, and handed it on.
+    pub fn is_handed_on(&self) -> bool {
+        self.tenure.as_ref().is_some_and(local::Tenure::is_handed_on)
+    }
+
     /// Counts the life from `begun` again.
     pub fn extend(&mut self, begun: Instant) {
         self.begun = begun;

@@ -19,6 +19,8 @@ use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local::Local;
 use dataverse_sync::server::Terms;
 use dataverse_sync::sync::{FirstSeen, Sync};
+use dataverse_sync::telemetry::otlp::Export;
+use dataverse_sync::telemetry::otlp_settings::{ENDPOINT, ExportSettings};
 use dataverse_sync::{host, server, telemetry};
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
@@ -68,6 +70,7 @@ Settings are environment variables (app settings in Azure, Values in local.setti
   SYNC_HEADERS             JSON object of extra Dataverse request headers
   RUST_LOG                 info
   SYNC_LOG_FORMAT          text, or json
+  OTEL_EXPORTER_OTLP_ENDPOINT  where traces and metrics go, such as http://localhost:4318; else there are none
 
 Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
   FUNCTIONS_CUSTOMHANDLER_PORT=8080 handler &
@@ -104,17 +107,27 @@ fn setting(name: &str) -> Option<String> {
 }
 
 async fn handle() -> ExitCode {
-    let config = match (Config::from_settings(&setting), telemetry::Settings::read(&setting)) {
-        (Ok(config), Ok(settings)) => {
-            telemetry::start(settings);
-            config
-        }
-        (config, settings) => {
-            let problems: Vec<_> = config.err().into_iter().chain(settings.err()).flatten().collect();
-            return complain_to_host(&problems);
+    let (config, settings) = (Config::from_settings(&setting), telemetry::Settings::read(&setting));
+    let (config, settings, export) = match (config, settings, ExportSettings::read(&setting)) {
+        (Ok(config), Ok(settings), Ok(export)) => (config, settings, export),
+        (config, settings, export) => {
+            let problems = config.err().into_iter().chain(settings.err()).chain(export.err()).flatten();
+            return complain_to_host(&problems.collect::<Vec<_>>());
         }
     };
-    match serve(config).await {
+    install_tls();
+    let export = match export.as_ref().map(Export::start).transpose() {
+        Ok(export) => export,
+        Err(error) => {
+            return complain_to_host(&[Problem::new(ENDPOINT, format!("leads to no exporter: {error}"))]);
+        }
+    };
+    telemetry::start(settings, export.as_ref());
+    let served = serve(config, export.as_ref()).await;
+    if let Some(export) = export {
+        export.finish().await;
+    }
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("the handler cannot go on: {error:#}");
@@ -173,7 +186,7 @@ fn stop_token() -> std::io::Result<CancellationToken> {
 
 /// Each line is an error of its own to the host.
 fn complain_to_host(problems: &[Problem]) -> ExitCode {
-    telemetry::start(telemetry::Settings::of_a_complaint(&setting));
+    telemetry::start(telemetry::Settings::of_a_complaint(&setting), None);
     error!("{} of the settings cannot be used", problems.len());
     for problem in problems {
         error!("{problem}");
@@ -194,7 +207,7 @@ fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
     let stop = stop_requested().context("listening for the signal to stop")?;
     let shutdown = async move {
         stop.await;
@@ -212,6 +225,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     );
     let terms = Terms { hold: config.hold, most_deliveries: most_deliveries() };
     let sync = put_together(config)?;
+    if let Some(export) = export {
+        export.watch(&sync.gate);
+    }
     server::run(listener, sync, terms, shutdown).await;
     Ok(())
 }
@@ -283,7 +299,6 @@ fn terminal_gone() -> std::io::Result<impl Future<Output = ()> + Send + 'static>
 }
 
 fn put_together(config: Config) -> anyhow::Result<Sync> {
-    install_tls();
     let http = client::http().context("preparing TLS")?;
     let identity = Arc::new(Identity::open(config.identity, http.clone()).context("opening the Entra credential")?);
     let locks = match config.locks {

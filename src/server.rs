@@ -35,10 +35,12 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, error_span, info, warn};
 
 use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
+use crate::metrics;
 use crate::outcome::{Disposition, Outcome, Reason};
 use crate::record::{self, decode};
 use crate::sync::{Delivery, Sync};
 use crate::telemetry::Kept;
+use crate::trace;
 
 /// An envelope holds the record twice over, encoded; beyond this it is none of the host's.
 const MOST_ENVELOPE_BYTES: usize = 64 * 1024 * 1024;
@@ -115,6 +117,7 @@ async fn ready() -> &'static str {
 async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
+    let traced = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&parts.headers));
     let invocation = match body::read(body, MOST_ENVELOPE_BYTES, &edge.stop).await {
         Err(error) => Err(error.to_string()),
         Ok(body) => Invocation::read(&body).map_err(|error| error.to_string()),
@@ -122,6 +125,7 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
     let invocation = match invocation {
         Ok(invocation) => invocation,
         Err(problem) => {
+            trace::failed(&traced, Reason::Internal.code(), "not an invocation");
             error!(invocation_id = id, problem, "the host and this program do not fit each other");
             return respond::queue(Answer::Failed { phrase: "retry/internal not an invocation".to_owned() });
         }
@@ -130,7 +134,7 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
     let message = Bytes::from(invocation.message.clone());
     let span = span(QUEUE_FUNCTION, &id, delivery.attempts);
     let lines = Kept::of(&span);
-    let outcome = edge.settle(span, message, delivery).await;
+    let outcome = edge.settle(span, message, delivery).instrument(traced).await;
     let now = OffsetDateTime::now_utc();
     respond::queue(Answer::new(&outcome, &invocation.message, &id, now, || lines.take()))
 }
@@ -138,13 +142,20 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
 async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
+    let traced = trace::http_call(HTTP_FUNCTION, HTTP_ROUTE, &id, traceparent(&parts.headers));
+    let response = answer_call(edge, id, body).instrument(traced.clone()).await;
+    trace::answered(&traced, response.status().as_u16());
+    response
+}
+
+async fn answer_call(edge: Edge, id: String, body: Body) -> Response {
     let body = match read_record_body(body, &edge.stop).await {
         Ok(body) => body,
         Err(outcome) => return respond::single(&outcome),
     };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         // A task of its own as well: of two records with one key the second begins when the first has ended.
-        let batch = edge.tasks.spawn(batch::sync(edge.clone(), id, body));
+        let batch = edge.tasks.spawn(batch::sync(edge.clone(), id, body).in_current_span());
         return batch
             .await
             .unwrap_or_else(|_| respond::single(&Outcome::new(Reason::Internal).detail("the handler panicked")));
@@ -175,6 +186,13 @@ fn invocation_id(headers: &HeaderMap) -> String {
     id.chars().take(64).collect()
 }
 
+/// The caller's place in its trace; two of them are none.
+fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all("traceparent").iter();
+    let only = all.next().filter(|_| all.next().is_none());
+    only.and_then(|value| value.to_str().ok())
+}
+
 impl Edge {
     /// For a message of the queue. However short the hold is: while all goes well the line moves, and there is no reason to go.
     fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
@@ -190,9 +208,10 @@ impl Edge {
         Delivery { attempts: Some(1), last: false, patience, in_line: left(HTTP_PATIENCE), is_call: true }
     }
 
-    /// Runs one message to its end in its `span`, whoever still waits for it.
+    /// Runs one message to its end in its `span`, within the trace's that this is called in, whoever still waits for it.
     async fn settle(&self, span: Span, message: Bytes, delivery: Delivery) -> Outcome {
-        let sync = self.sync.clone();
+        let (sync, traced) = (self.sync.clone(), Span::current());
+        let function = if delivery.is_call { HTTP_FUNCTION } else { QUEUE_FUNCTION };
         let task = async move {
             let begun = Instant::now();
             let work = AssertUnwindSafe(settle(&sync, &message, delivery));
@@ -202,9 +221,11 @@ impl Edge {
             });
             let outcome = if delivery.last { outcome.for_the_last_time() } else { outcome };
             report(&outcome, begun.elapsed());
+            trace::settled(&traced, &outcome);
+            metrics::settled(function, &outcome, begun.elapsed());
             outcome
         };
-        let ended = self.tasks.spawn(task.instrument(span)).await;
+        let ended = self.tasks.spawn(task.instrument(span).in_current_span()).await;
         ended.unwrap_or_else(|_| Outcome::new(Reason::Internal).detail("the runtime stopped"))
     }
 }

@@ -19,15 +19,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use tracing::{Span, warn};
+use tracing::{Instrument as _, Span, warn};
 
 use crate::classify::{self, News, Reach, news};
 use crate::dataverse::{Fault, Store};
 use crate::gate::{Closed, Gate, Patience, Permit, Scope, Trouble, Why};
 use crate::lock::local::{Acquired, Local};
 use crate::lock::{self, Lease, LockName};
+use crate::metrics::{self, Stopwatch};
 use crate::outcome::{Outcome, Reason};
 use crate::record::{OnConflict, Record};
+use crate::trace;
 use grave::Grave;
 use write::Writer;
 
@@ -171,7 +173,7 @@ impl Sync {
         let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
         let mut last_met = None;
         loop {
-            let mut permit = match visit.enter().await {
+            let mut permit = match trace::if_it_waits(visit.enter(), trace::gate, |_, _| {}).await {
                 Ok(permit) => permit,
                 Err(closed) => return End::given_up(last_met, closed),
             };
@@ -190,7 +192,7 @@ impl Sync {
     /// One try. `None`: the gate closed while the lock was waited for, and nothing was sent.
     async fn pass(&self, name: &LockName, permit: &mut Permit<'_>, writer: Writer<'_>) -> Option<End> {
         let Some((locks, wait)) = &self.locks else { return Some(writer.run().await) };
-        match acquire(locks, name, *wait, permit).await {
+        match acquire_traced(locks, name, *wait, permit).await {
             Ok(Acquired::Held(lease)) => under_lease(locks, lease, permit, writer).await,
             Ok(Acquired::Busy) => {
                 let text = format!("the lock was held by another writer for {} s", wait.as_secs());
@@ -215,6 +217,26 @@ impl Sync {
     }
 }
 
+/// Waits for the lock, and tells how that went.
+async fn acquire_traced(
+    locks: &Local,
+    name: &LockName,
+    wait: Duration,
+    permit: &mut Permit<'_>,
+) -> Result<Acquired, lock::Error> {
+    let (span, since) = (trace::lock(), Stopwatch::start());
+    let acquired = acquire(locks, name, wait, permit).instrument(span.clone()).await;
+    let result = match &acquired {
+        Ok(Acquired::Held(lease)) if lease.is_handed_on() => "handed_on",
+        Ok(Acquired::Held(_)) => "storage",
+        Ok(Acquired::Busy) => "busy",
+        Err(_) => "unknown",
+    };
+    trace::acquired(&span, result);
+    metrics::lock_waited(since, result);
+    acquired
+}
+
 /// Waits for the lock. Who waits for long is in nobody's way meanwhile.
 async fn acquire(
     locks: &Local,
@@ -237,12 +259,15 @@ async fn under_lease<'a>(
     permit: &mut Permit<'_>,
     mut writer: Writer<'a>,
 ) -> Option<End> {
+    let since = Stopwatch::start();
     writer.grave = Some(Grave::new(locks, &lease));
     let work = async {
         permit.step_back().await.ok()?;
         Some(writer.run().await)
     };
-    match locks.hold(&mut lease, work).await {
+    let held = locks.hold(&mut lease, work).await;
+    metrics::lock_held(since);
+    match held {
         // The write may still be under way: nobody else gets the lock before it has run out.
         Ok(Some(end)) if end.fate_unknown => Some(End { lapses: Some(lease.deadline() + lock::MARGIN), ..end }),
         Ok(end) => {

@@ -1,29 +1,38 @@
-//! Logs, in the way that survives the Functions host.
+//! Logs, in the way that survives the Functions host; traces and metrics, to a collector ([`otlp`]).
 //!
 //! The host takes each line of stdout for information, and of stderr for a warning if it contains "warn" in any letter case
 //! anywhere, else for an error. So information goes to stdout; warnings, which say WARN, and errors go to stderr; one event is
 //! one line; and the line of an error never holds that word: where a text has it, the second letter is escaped (`w\u0061rn`),
 //! as in JSON, and nothing is lost.
 //!
+//! The spans of [`crate::trace`] go to the collector and never into the log, everything else goes into the log alone: `RUST_LOG` has
+//! no say in what is traced.
+//!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 
+mod courier;
 mod escape;
 mod fields;
 mod kept;
 mod layer;
 mod line;
+pub mod otlp;
+pub mod otlp_settings;
 mod panic;
 
 use std::io::{IsTerminal as _, stderr, stdout};
 use std::sync::Arc;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::Layer as _;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::layer::{Lines, Stream, print};
+use self::otlp::Export;
 use crate::config::{Problem, meant};
+use crate::trace;
 
 pub use kept::Kept;
 
@@ -91,12 +100,26 @@ pub fn start_on_stderr(settings: Settings) {
     tracing_subscriber::registry().with(lines.with_filter(settings.filter)).init();
 }
 
-/// Starts logging to stdout and stderr, by level; panics are logged too.
-pub fn start(settings: Settings) {
+/// Starts logging to stdout and stderr, by level, panics as well, and tracing to `export` where there is one.
+pub fn start(settings: Settings, export: Option<&Export>) {
+    panic::install();
     let colours = stdout().is_terminal() && stderr().is_terminal();
     let lines = Lines { format: settings.format, colours, out: Arc::new(print) };
-    tracing_subscriber::registry().with(lines.with_filter(settings.filter)).init();
-    panic::install();
+    let filter = settings.filter.add_directive(trace::TARGET_IS_OFF.parse().expect("it is a directive"));
+    let log = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let Some(export) = export else {
+        // Without a second layer, and not with one that is `None`: that would have every call site ask each time.
+        return log.init();
+    };
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(export.tracer())
+        .with_context_activation(false)
+        .with_location(false)
+        .with_target(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_filter(Targets::new().with_target(trace::TARGET, Level::INFO));
+    log.with(spans).init();
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod address;
 mod answer;
 mod definitions;
+mod exchange;
 mod metadata;
 pub mod survey;
 
@@ -29,6 +30,7 @@ use super::{Change, Error, Fault, Form, Row, Store, Written};
 use crate::config::Environment;
 use crate::identity::{self, Identity};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
+use crate::trace;
 use definitions::Definitions;
 
 /// Synchronous plug-ins may run for two minutes.
@@ -105,7 +107,9 @@ impl Client {
 
     async fn token(&self) -> Result<HeaderValue, Fault> {
         let scopes = [self.scope.as_str()];
-        let token = match timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None)).await {
+        let asked = timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None));
+        // A token from the cache is there at once.
+        let token = match trace::if_it_waits(asked, trace::token, exchange::tell_token).await {
             Ok(Ok(token)) => token,
             Ok(Err(error)) => {
                 let refused = identity::is_refusal(&error);
@@ -135,7 +139,8 @@ impl Client {
             .headers(self.headers.clone())
             .header(AUTHORIZATION, self.token().await?)
             .header(CLIENT_REQUEST_ID, Uuid::new_v4().to_string());
-        let response = request.send().await.map_err(|error| answer::no_answer(&error))?;
+        let sent = async { exchange::exchange(&self.http, request.build()?, &self.root).await };
+        let response = sent.await.map_err(|error| answer::no_answer(&error))?;
         let hint = response.headers().get(PARALLELISM).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         if let Some(hint) = hint {
             self.parallelism.store(hint, Ordering::Relaxed);

@@ -75,6 +75,13 @@ impl Line {
         self.inner().waiting.len()
     }
 
+    /// How many may be inside, how many are, and how many wait.
+    pub(super) fn figures(&self) -> [u64; 3] {
+        let inner = self.inner();
+        let waiting = u64::try_from(inner.waiting.len()).unwrap_or(u64::MAX);
+        [inner.state.width(), inner.state.inside(), waiting]
+    }
+
     /// Waits for a place; not at all while it is known that the gate stays closed beyond `leaves_if_closed_at`.
     pub(super) async fn wait(
         self: &Arc<Self>,

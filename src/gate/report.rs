@@ -1,4 +1,4 @@
-//! What an operator reads about the gate: one line when it closes, one when it opens, and none per message.
+//! What an operator reads about the gate: one line when it closes, one when it opens, and none per message; the same as figures.
 //! They belong to no invocation, whoever it was that met the trouble first.
 
 use std::time::Duration;
@@ -6,20 +6,26 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::state::Event;
+use crate::metrics;
+
+const PAUSE: &str = "pause";
+const HOLD: &str = "hold";
+const THROTTLED: &str = "throttled";
 
 /// Writes the line; `waiting` messages stand before the gate.
 pub(super) fn log(event: &Event, waiting: usize) {
+    measure(event);
     match event {
         Event::Paused(delay) => warn!(
             parent: None,
-            reason = "throttled",
+            reason = THROTTLED,
             retry_after_ms = millis(*delay),
             waiting,
             "Dataverse asks for a pause: nothing is sent until it is over"
         ),
         Event::Resumed(lasted) => info!(
             parent: None,
-            reason = "throttled",
+            reason = THROTTLED,
             lasted_ms = millis(*lasted),
             waiting,
             "the pause is over: sending again, a few at first"
@@ -38,6 +44,15 @@ pub(super) fn log(event: &Event, waiting: usize) {
             waiting,
             "it works again: the messages that waited go on, a few at first"
         ),
+    }
+}
+
+fn measure(event: &Event) {
+    match event {
+        Event::Paused(_) => metrics::gate_closed(PAUSE, THROTTLED),
+        Event::Resumed(lasted) => metrics::gate_opened(PAUSE, THROTTLED, *lasted),
+        Event::Held(trouble) => metrics::gate_closed(HOLD, trouble.reason.code()),
+        Event::Released(trouble, lasted) => metrics::gate_opened(HOLD, trouble.reason.code(), *lasted),
     }
 }
 

@@ -153,8 +153,12 @@ impl State {
         self.successes
     }
 
+    /// How many may be inside, while nothing keeps the gate closed.
+    pub(super) fn width(&self) -> u64 {
+        self.width.limit()
+    }
+
     /// How many are inside.
-    #[cfg(test)]
     pub(super) fn inside(&self) -> u64 {
         self.inside
     }

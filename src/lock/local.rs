@@ -25,6 +25,7 @@ use tracing::Instrument as _;
 
 use super::rhythm::{LONGEST_PAUSE, Rhythm};
 use super::{Asked, Buried, Error, Lease, LockName, Locks, Lost, Renewed, hold, renew_now};
+use crate::trace;
 
 /// How many pieces of work one tenure serves. 40 writes then cost two storage requests instead of eighty, and the rest that
 /// follows ([`YIELD`]) costs a process that is alone with a hot key an eighth of its time at 80 ms a write. Twice as many would
@@ -271,7 +272,13 @@ impl Shared {
 
     /// In a task of its own, so that a caller who leaves does not take the lease along.
     fn begin_release(self: &Arc<Self>, lease: Lease) -> JoinHandle<()> {
-        self.releases.spawn(self.clone().release(lease).in_current_span())
+        // Not entered: what is logged meanwhile is the record's.
+        let (shared, span) = (self.clone(), trace::release());
+        let release = async move {
+            shared.release(lease).await;
+            drop(span);
+        };
+        self.releases.spawn(release.in_current_span())
     }
 
     /// Hands the lease on, or gives it back.
@@ -323,6 +330,10 @@ impl Shared {
 }
 
 impl Tenure {
+    pub(super) fn is_handed_on(&self) -> bool {
+        self.turns > 1
+    }
+
     fn goes_on(&self) -> bool {
         self.turns < MOST_TURNS && self.since.elapsed() < LONGEST_TENURE
     }

@@ -11,11 +11,13 @@ use futures::future::join_all;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{Edge, respond, span};
 use crate::host::HTTP_FUNCTION;
 use crate::outcome::{Disposition, Outcome, Reason};
 use crate::record::decode;
+use crate::trace;
 
 /// More records than this in one call are refused.
 const MOST_RECORDS: usize = 1_000;
@@ -78,7 +80,9 @@ async fn in_line(edge: &Edge, id: &str, called: Instant, line: Vec<(usize, Bytes
     let mut settled = Vec::with_capacity(line.len());
     for (position, message) in line {
         let delivery = edge.http_delivery(called);
-        settled.push((position, edge.settle(span(HTTP_FUNCTION, id, delivery.attempts), message, delivery).await));
+        let settling = edge.settle(span(HTTP_FUNCTION, id, delivery.attempts), message, delivery);
+        let outcome = settling.instrument(trace::record()).await;
+        settled.push((position, outcome));
     }
     settled
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::grave::Grave;
@@ -21,6 +22,7 @@ use crate::dataverse::look::{Look, look};
 use crate::dataverse::{Change, Fault, Form, Row, Store, Written};
 use crate::outcome::Reason;
 use crate::record::{KeyValue, OnConflict, Operation, Record};
+use crate::trace;
 
 /// How often a row that moves while it is written is looked for again.
 pub(super) const MOST_READS: u32 = 5;
@@ -236,10 +238,10 @@ impl<'a> Writer<'a> {
             // Whether a row that holds our values is our own creation, no read can tell.
             Operation::Create => return End::refused(Reason::Unavailable, fault),
         };
-        match timeout(FATE_TIMEOUT, self.is_as_sent()).await {
-            Ok(true) => as_sent(reason, fault),
-            Ok(false) | Err(_) => End::refused(Reason::Unavailable, fault),
-        }
+        let span = trace::verify();
+        let is_as_sent = timeout(FATE_TIMEOUT, self.is_as_sent()).instrument(span.clone()).await.unwrap_or(false);
+        trace::found(&span, if is_as_sent { "same" } else { "unknown" });
+        if is_as_sent { as_sent(reason, fault) } else { End::refused(Reason::Unavailable, fault) }
     }
 
     async fn is_as_sent(&self) -> bool {
@@ -260,6 +262,19 @@ impl<'a> Writer<'a> {
 
     /// Looks at the row by our key after a 412.
     async fn look(&self) -> Result<Found, End> {
+        let span = trace::verify();
+        let found = self.look_by_policy().instrument(span.clone()).await;
+        let result = match &found {
+            Ok(Found::Same) => "same",
+            Ok(Found::Other) => "other",
+            Ok(Found::Nothing) => "nothing",
+            Err(_) => "unknown",
+        };
+        trace::found(&span, result);
+        found
+    }
+
+    async fn look_by_policy(&self) -> Result<Found, End> {
         let creates = self.record.operation == Operation::Create;
         if !creates && self.policy == OnConflict::Retry {
             return Ok(Found::Other);

@@ -25,6 +25,7 @@ mod queue;
 mod sas;
 mod simulation;
 mod storage_access;
+mod telemetry;
 mod transcript;
 mod troubleshooting;
 mod trust;

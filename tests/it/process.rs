@@ -2,7 +2,7 @@
 
 mod drain;
 mod logs;
-mod running;
+pub(crate) mod running;
 mod settings;
 
 use std::net::Ipv4Addr;

@@ -12,14 +12,14 @@ use tokio::task::JoinSet;
 use crate::waiting::eventually;
 
 /// The handler with these settings as its whole environment.
-pub(super) fn command(settings: &[(&str, &str)]) -> Command {
+pub(crate) fn command(settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(crate::handler());
     command.env_clear().envs(settings.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
 /// A running handler; dropping it kills it.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     readers: JoinSet<()>,
@@ -28,7 +28,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts a handler on a free port and waits until it listens.
-    pub(super) async fn start(settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         let mut command = command(settings);
         command.env("FUNCTIONS_CUSTOMHANDLER_PORT", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the handler can be started");
@@ -44,35 +44,35 @@ impl Running {
     }
 
     /// The same with a world's settings, and `settings` over them.
-    pub(super) async fn in_world(world: &World, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn in_world(world: &World, settings: &[(&str, &str)]) -> Self {
         let mut all = world.settings.clone();
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let all: Vec<_> = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         Self::start(&all).await
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// What it has printed so far, stdout and stderr together.
-    pub(super) fn printed(&self) -> String {
+    pub(crate) fn printed(&self) -> String {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
     /// Sends a signal by its name without SIG.
-    pub(super) async fn signal(&self, name: &str) {
+    pub(crate) async fn signal(&self, name: &str) {
         let id = self.child.id().expect("it still runs");
         let sent = Command::new("/bin/sh").arg("-c").arg(format!("kill -{name} {id}")).status().await;
         assert!(sent.is_ok_and(|status| status.success()), "SIG{name} was not sent");
     }
 
     /// Waits for its end.
-    pub(super) async fn ended(mut self) -> ExitStatus {
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         let ended =
             eventually("the end of the process", async || self.child.try_wait().expect("it is our child")).await;
         self.readers.join_all().await;

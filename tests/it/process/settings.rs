@@ -39,6 +39,11 @@ async fn every_wrong_setting_is_named_at_once_and_none_of_their_values_is_printe
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "canary"),
         ("RUST_LOG", "info,handler=canary"),
         ("SYNC_LOG_FORMAT", "canary"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:canary@localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "canary"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "canary"),
+        ("OTEL_TRACES_SAMPLER", "canary"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "canary"),
     ];
     let output = output(&[], &wrong).await;
     assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));

@@ -3,6 +3,7 @@
 //!
 //! - [`dataverse`]: a stand-in for the Web API, with a journal of every write as its oracle.
 //! - [`identity`]: the managed-identity endpoint and an Entra authority.
+//! - [`collector`]: an OTLP collector that keeps what it gets.
 //! - [`storage`]: an embedded store with the parts of the Blob and Queue services that are needed; [`azurite`] starts the real
 //!   emulator in its place.
 //! - [`host`]: a small Functions host that runs a staged app; [`queue`] is the client it reads queues with.
@@ -18,6 +19,7 @@
 pub mod azurite;
 pub mod bench;
 pub mod chaos;
+pub mod collector;
 pub mod dataverse;
 pub mod drop;
 pub mod host;

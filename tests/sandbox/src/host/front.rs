@@ -89,6 +89,7 @@ impl Front {
         running.end(InvocationRecord {
             function: name.to_owned(),
             id,
+            trace: None,
             message_id: None,
             dequeue_count: 0,
             started,

@@ -54,6 +54,13 @@ pub(super) struct Trigger {
     pub(super) outputs: BTreeMap<String, Queue>,
 }
 
+/// How an invocation is known to others.
+#[derive(Debug, Clone, Copy)]
+struct Ids {
+    id: Uuid,
+    trace: Uuid,
+}
+
 /// What happens to a message after its invocation.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
@@ -98,8 +105,9 @@ impl Runtime {
     }
 
     async fn invoke(&self, trigger: &Trigger, message: &Message, item: &str) -> InvocationResult {
-        let (running, started, id) = (self.ledger.begin(), OffsetDateTime::now_utc(), Uuid::new_v4());
-        let ended = self.within_limit(self.call(trigger, message, item, id)).await;
+        let (running, started) = (self.ledger.begin(), OffsetDateTime::now_utc());
+        let (id, trace) = (Uuid::new_v4(), Uuid::new_v4());
+        let ended = self.within_limit(self.call(trigger, message, item, Ids { id, trace })).await;
         let (result, outputs) = match ended {
             None => (InvocationResult::TimedOut, Vec::new()),
             Some(Ok(outputs)) => (InvocationResult::Succeeded, outputs),
@@ -113,6 +121,7 @@ impl Runtime {
         running.end(InvocationRecord {
             function,
             id,
+            trace: Some(trace),
             message_id: Some(message.id.clone()),
             dequeue_count: message.dequeue_count,
             started,
@@ -129,14 +138,14 @@ impl Runtime {
         trigger: &Trigger,
         message: &Message,
         item: &str,
-        id: Uuid,
+        Ids { id, trace }: Ids,
     ) -> Result<Vec<(String, String)>, String> {
         if let State::Down(why) = self.handler.settled().await {
             return Err(why);
         }
         let function = &trigger.function;
         let body = envelope(&function.name, &function.trigger.name, message, item, OffsetDateTime::now_utc());
-        let request = request(&function.name, self.handler.wire().port(), id, body);
+        let request = request(&function.name, self.handler.wire().port(), Ids { id, trace }, body);
         let response = self.handler.wire().send(&request).await;
         let response = response.map_err(|error| format!("An error occurred while sending the request. {error}"))?;
         let (logs, outputs) = match answer::read(&response) {
@@ -200,8 +209,8 @@ async fn keep_hidden(
     }
 }
 
-fn request(function: &str, port: u16, id: Uuid, body: String) -> Request {
-    let trace = Uuid::new_v4().simple().to_string();
+fn request(function: &str, port: u16, Ids { id, trace }: Ids, body: String) -> Request {
+    let trace = trace.simple();
     let span = Uuid::new_v4().simple().to_string();
     let headers = [
         ("Host", format!("127.0.0.1:{port}")),
@@ -258,7 +267,7 @@ mod tests {
     #[test]
     fn a_request_names_the_invocation_the_host_and_a_trace() {
         let id = Uuid::new_v4();
-        let request = request("SyncQueue", 7071, id, "{}".to_owned());
+        let request = request("SyncQueue", 7071, Ids { id, trace: Uuid::new_v4() }, "{}".to_owned());
         let header = |wanted: &str| {
             let found = request.headers.iter().find(|(name, _)| name == wanted);
             String::from_utf8(found.expect("it is sent").1.clone()).expect("it is text")

@@ -17,6 +17,8 @@ pub struct InvocationRecord {
     pub function: String,
     /// The invocation's id, as the handler saw it.
     pub id: Uuid,
+    /// The id of the trace that the handler was asked to continue; `None` for a request, which has its caller's.
+    pub trace: Option<Uuid>,
     /// The queue message; `None` for a request.
     pub message_id: Option<String>,
     /// Which delivery of the message it was; 0 for a request.

@@ -1,0 +1,96 @@
+//! Traces and metrics, as a collector gets them from the real handler.
+
+mod figures;
+mod secrets;
+mod switch;
+mod traces;
+mod trouble;
+
+use std::collections::BTreeSet;
+
+use sandbox::collector::{Collector, Span};
+use sandbox::dataverse::{Effect, Fault, Status};
+use sandbox::net::http_client;
+use sandbox::world::World;
+use serde_json::Value;
+
+use crate::caller::{Answer, answer};
+use crate::process::running::Running;
+use crate::waiting::eventually;
+
+/// Soon enough for a test; the tests that are about the end say otherwise.
+const SOON: [(&str, &str); 2] = [("OTEL_BSP_SCHEDULE_DELAY", "50"), ("OTEL_METRIC_EXPORT_INTERVAL", "100")];
+
+/// A moment that no test lives to see: what comes, comes at the end.
+const NEVER: [(&str, &str); 2] = [("OTEL_BSP_SCHEDULE_DELAY", "3000000"), ("OTEL_METRIC_EXPORT_INTERVAL", "3000000")];
+
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// A handler by itself, and the collector that it is told of.
+struct Scene {
+    world: World,
+    collector: Collector,
+    handler: Running,
+}
+
+impl Scene {
+    async fn start(settings: &[(&str, &str)]) -> Self {
+        let world = crate::world().await;
+        let collector = Collector::start().await.expect("the collector starts");
+        let endpoint = collector.endpoint();
+        let mut all = vec![(ENDPOINT, endpoint.as_str())];
+        all.extend(settings);
+        let handler = Running::in_world(&world, &all).await;
+        Self { world, collector, handler }
+    }
+
+    async fn post(&self, records: &Value) -> Answer {
+        self.post_within(records, &[]).await
+    }
+
+    /// The same with these headers.
+    async fn post_within(&self, records: &Value, headers: &[(&str, &str)]) -> Answer {
+        let mut request = http_client().post(self.handler.url("/api/records")).body(records.to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request).await
+    }
+
+    /// The next write of any contact is refused like this.
+    fn refuse(&self, status: Status) {
+        self.world.dataverse.fault(Fault::new(Effect::Status(status)).method("PATCH"));
+    }
+
+    /// Stops the handler, and gives what it printed.
+    async fn stop(self) -> (World, Collector, i32) {
+        self.handler.signal("TERM").await;
+        let status = self.handler.ended().await;
+        (self.world, self.collector, status.code().expect("it was not killed"))
+    }
+}
+
+/// The spans of a trace, once the one is among them that ends last.
+async fn whole_trace(collector: &Collector, id: &str, last: &str) -> Vec<Span> {
+    eventually("a whole trace", async || {
+        let spans = collector.trace(id);
+        spans.iter().any(|span| span.name == last).then_some(spans)
+    })
+    .await
+}
+
+fn names(spans: &[Span]) -> BTreeSet<&str> {
+    spans.iter().map(|span| span.name.as_str()).collect()
+}
+
+/// The one span of that name.
+fn only<'a>(spans: &'a [Span], name: &str) -> &'a Span {
+    let found: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
+    let [span] = found[..] else { panic!("{} spans are named {name}: {spans:#?}", found.len()) };
+    span
+}
+
+/// An attribute's text, or nothing.
+fn attribute<'a>(span: &'a Span, name: &str) -> &'a str {
+    span.attributes.get(name).map(String::as_str).unwrap_or_default()
+}

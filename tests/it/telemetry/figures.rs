@@ -1,0 +1,126 @@
+//! Metrics: those that the README names, and what they say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sandbox::collector::Point;
+use sandbox::dataverse::Status;
+use serde_json::json;
+
+use super::{SOON, Scene};
+use crate::caller::contact;
+use crate::contract::readme;
+use crate::waiting::eventually;
+
+/// A world in which something of every kind has happened: a record applied, one refused, a pause begun and ended.
+async fn eventful() -> Scene {
+    let scene = Scene::start(&SOON).await;
+    let contact = |key: &str| contact(key, &json!({ "firstname": "Ada" }));
+    assert_eq!(scene.post(&contact("C1")).await.status, 200);
+    scene.refuse(Status::new(400, "0x80040203", "Not like this."));
+    assert_eq!(scene.post(&contact("C2")).await.status, 422);
+    scene.refuse(Status { retry_after: Some(1), ..Status::new(429, "0x80072322", "Too many.") });
+    assert_eq!(scene.post(&contact("C3")).await.status, 200);
+    scene
+}
+
+/// The figures, once they are those of the whole story.
+async fn figures(scene: &Scene) -> Vec<Point> {
+    eventually("the figures of three records", async || {
+        let points = scene.collector.points();
+        let records = points.iter().filter(|point| point.name == "dataverse_sync.records");
+        (records.map(|point| point.count).sum::<u64>() == 3).then_some(points)
+    })
+    .await
+}
+
+fn one<'a>(points: &'a [Point], name: &str, labels: &[(&str, &str)]) -> &'a Point {
+    let labels: BTreeMap<_, _> = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let found = points.iter().find(|point| point.name == name && point.attributes == labels);
+    found.unwrap_or_else(|| panic!("no {name} with {labels:?} in {points:#?}"))
+}
+
+#[tokio::test]
+async fn the_metrics_are_those_that_the_readme_names_with_their_units_and_labels() {
+    let points = figures(&eventful().await).await;
+    let mut sent: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
+    for point in &points {
+        let entry = sent.entry(&point.name).or_insert_with(|| (&point.unit, BTreeSet::new()));
+        entry.1.extend(point.attributes.keys().map(String::as_str));
+    }
+    let table = readme::table("Traces and metrics");
+    let mut promised = BTreeMap::new();
+    for row in &table {
+        let [name, unit, labels, _] = &row[..] else { panic!("{row:?} has other columns") };
+        let [name] = readme::quoted(name)[..] else { panic!("{name} is no name") };
+        let labels: BTreeSet<_> = readme::quoted(labels).into_iter().collect();
+        promised.insert(name, (unit.trim_matches('`'), labels));
+    }
+    assert_eq!(sent, promised);
+}
+
+#[tokio::test]
+async fn the_figures_say_what_has_happened() {
+    let scene = eventful().await;
+    let points = figures(&scene).await;
+    let record = |outcome, reason| {
+        let labels =
+            [("faas.name", "SyncHttp"), ("dataverse_sync.outcome", outcome), ("dataverse_sync.reason", reason)];
+        one(&points, "dataverse_sync.records", &labels).count
+    };
+    assert_eq!((record("applied", "upserted"), record("rejected", "invalid_data")), (2, 1));
+    let labels = [("faas.name", "SyncHttp"), ("dataverse_sync.outcome", "applied")];
+    let durations = one(&points, "dataverse_sync.record.duration", &labels);
+    assert!(durations.count == 2 && durations.sum >= 1.0, "one of them waited through the pause: {durations:?}");
+
+    let server: std::net::SocketAddr = scene.world.dataverse.url()["http://".len()..].parse().expect("an address");
+    let port = server.port().to_string();
+    let writes = |more: &[(&str, &str)]| {
+        let server = [("http.request.method", "PATCH"), ("server.address", "127.0.0.1"), ("server.port", &*port)];
+        let labels: Vec<_> = server.into_iter().chain(more.iter().copied()).collect();
+        one(&points, "http.client.request.duration", &labels).count
+    };
+    assert_eq!(writes(&[("http.response.status_code", "204")]), 2);
+    assert_eq!(writes(&[("http.response.status_code", "400"), ("error.type", "400")]), 1);
+    assert_eq!(writes(&[("http.response.status_code", "429"), ("error.type", "429")]), 1);
+
+    // Four tries, each under a lock of its own.
+    assert_eq!(one(&points, "dataverse_sync.lock.wait", &[("dataverse_sync.lock.result", "storage")]).count, 4);
+    assert_eq!(one(&points, "dataverse_sync.lock.hold", &[]).count, 4);
+    let pause = [("dataverse_sync.gate.closed_by", "pause"), ("dataverse_sync.reason", "throttled")];
+    assert_eq!(one(&points, "dataverse_sync.gate.closings", &pause).count, 1);
+    let lasted = one(&points, "dataverse_sync.gate.closed.duration", &pause);
+    assert!(lasted.count == 1 && lasted.sum >= 1.0, "{lasted:?}");
+    assert!(one(&points, "dataverse_sync.gate.width", &[]).count >= 1);
+    let idle = eventually("an empty gate", async || {
+        let points = scene.collector.points();
+        (one(&points, "dataverse_sync.gate.in_flight", &[]).count == 0).then_some(points)
+    })
+    .await;
+    assert_eq!(one(&idle, "dataverse_sync.gate.waiting", &[]).count, 0);
+}
+
+#[tokio::test]
+async fn a_hold_is_counted_when_it_begins_and_measured_when_it_is_over() {
+    let scene = Scene::start(&SOON).await;
+    scene.world.identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::SERVICE_UNAVAILABLE));
+    let held = [("dataverse_sync.gate.closed_by", "hold"), ("dataverse_sync.reason", "unavailable")];
+    let record = contact("C1", &json!({ "firstname": "Ada" }));
+    let outage = async {
+        eventually("a hold", async || {
+            let points = scene.collector.points();
+            points.iter().any(|point| point.name == "dataverse_sync.gate.closings").then_some(())
+        })
+        .await;
+        assert_eq!(one(&scene.collector.points(), "dataverse_sync.gate.closings", &held).count, 1);
+        scene.world.identity.clear_faults();
+    };
+    let (answer, ()) = tokio::join!(scene.post(&record), outage);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let lasted = eventually("its end", async || {
+        let points = scene.collector.points();
+        points.into_iter().find(|point| point.name == "dataverse_sync.gate.closed.duration")
+    })
+    .await;
+    assert_eq!(lasted.count, 1);
+    assert!(lasted.sum > 0.0);
+}

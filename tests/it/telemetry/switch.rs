@@ -1,0 +1,86 @@
+//! Off unless it is turned on; on, it has a filter of its own, and all is sent before the end.
+
+use std::collections::BTreeSet;
+
+use sandbox::collector::Collector;
+use serde_json::json;
+
+use super::{ENDPOINT, NEVER, SOON, Scene, names};
+use crate::caller::{answer, contact};
+use crate::process::running::Running;
+use crate::waiting::eventually;
+
+#[tokio::test]
+async fn without_the_endpoint_nothing_is_sent_whatever_else_is_set() {
+    let world = crate::world().await;
+    let collector = Collector::start().await.expect("the collector starts");
+    let (traces, metrics) =
+        (format!("{}/v1/traces", collector.endpoint()), format!("{}/v1/metrics", collector.endpoint()));
+    let endpoint = collector.endpoint();
+    let signals =
+        [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &*traces), ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &*metrics)];
+    for switch in [&[][..], &[(ENDPOINT, "")], &[(ENDPOINT, &*endpoint), ("OTEL_SDK_DISABLED", "true")]] {
+        let settings: Vec<_> = signals.into_iter().chain(SOON).chain(switch.iter().copied()).collect();
+        let handler = Running::in_world(&world, &settings).await;
+        let record = contact("C1", &json!({})).to_string();
+        let request = sandbox::net::http_client().post(handler.url("/api/records"));
+        assert_eq!(answer(request.body(record)).await.status, 200);
+        handler.signal("TERM").await;
+        assert_eq!(handler.ended().await.code(), Some(0));
+        assert_eq!(collector.deliveries().len(), 0, "{switch:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_sent_yet_is_sent_when_the_handler_is_told_to_stop() {
+    let scene = Scene::start(&NEVER).await;
+    assert_eq!(scene.post(&contact("C1", &json!({}))).await.status, 200);
+    assert_eq!(scene.collector.deliveries().len(), 0);
+    let (_world, collector, code) = scene.stop().await;
+    assert_eq!(code, 0);
+    assert_eq!(names(&collector.spans()), BTreeSet::from(["SyncHttp", "lock", "release", "token", "write"]));
+    assert!(collector.points().iter().any(|point| point.name == "dataverse_sync.records" && point.count == 1));
+}
+
+#[tokio::test]
+async fn the_logs_filter_has_no_say_in_what_is_traced_and_no_span_gets_into_the_log() {
+    for filter in ["error,handler=info", "trace,hyper=off,h2=off"] {
+        let scene = Scene::start(&[SOON[0], SOON[1], ("RUST_LOG", filter)]).await;
+        assert_eq!(scene.post(&contact("C1", &json!({}))).await.status, 200);
+        eventually("the spans", async || {
+            let spans = scene.collector.spans();
+            names(&spans).is_superset(&BTreeSet::from(["SyncHttp", "lock", "write"])).then_some(())
+        })
+        .await;
+        let printed = scene.handler.printed();
+        for trace_of in ["faas.", "otel.", "http.route", "dataverse_sync::trace"] {
+            assert!(!printed.contains(trace_of), "{trace_of} under {filter}:\n{printed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_standard_variables_mean_what_they_mean_elsewhere() {
+    let scene = Scene::start(&[
+        SOON[0],
+        SOON[1],
+        ("OTEL_SERVICE_NAME", "crm-sync"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=k%20y,x-team=integration"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
+    ])
+    .await;
+    let unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    let sampled = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+    for parent in [unsampled, sampled] {
+        assert_eq!(scene.post_within(&contact("C1", &json!({})), &[("traceparent", parent)]).await.status, 200);
+    }
+    let spans = super::whole_trace(&scene.collector, &sampled[3..35], "SyncHttp").await;
+    assert!(!spans.is_empty());
+    assert_eq!(scene.collector.trace(&unsampled[3..35]), [], "the parent decides where the operator says so");
+    let service = scene.collector.resource();
+    assert_eq!(service["service.name"], "crm-sync");
+    assert_eq!(service["deployment.environment.name"], "test");
+    let headers = scene.collector.deliveries().swap_remove(0).headers;
+    assert_eq!((&headers["api-key"] == "k y", &headers["x-team"] == "integration"), (true, true));
+}

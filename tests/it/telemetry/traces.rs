@@ -1,0 +1,225 @@
+//! One trace per message, with the caller's id, and the spans below it under the right parents.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sandbox::collector::{Collector, Span};
+use sandbox::dataverse::{Effect, Fault, Status};
+use serde_json::json;
+
+use super::{ENDPOINT, SOON, Scene, attribute, names, only, whole_trace};
+use crate::caller::contact;
+use crate::waiting::eventually;
+
+const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const CALLERS_TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLERS_SPAN: &str = "00f067aa0ba902b7";
+
+fn lost_race() -> Status {
+    Status::new(412, "0x80060892", "A record with matching key values already exists.")
+}
+
+/// Every span but the first has its parent in the trace, and lies within it.
+fn hangs_together(spans: &[Span], root: &Span) {
+    for span in spans.iter().filter(|span| span.id != root.id) {
+        let parent = spans.iter().find(|parent| Some(&parent.id) == span.parent.as_ref());
+        let parent = parent.unwrap_or_else(|| panic!("{} has no parent in {spans:#?}", span.name));
+        assert!(parent.began <= span.began && span.ended <= parent.ended, "{} in {}", span.name, parent.name);
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_the_queue_is_one_trace_with_the_hosts_id_from_its_token_to_its_release() {
+    let world = crate::world().await;
+    let collector = Collector::start().await.expect("the collector starts");
+    let endpoint = collector.endpoint();
+    let settings: Vec<_> = [(ENDPOINT, endpoint.as_str())].into_iter().chain(SOON).collect();
+    let host = world.host("instance-1", &settings).await.expect("the host starts");
+    world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "firstname": "Ada" }));
+    world.dataverse.fault(Fault::new(Effect::Status(lost_race())).method("PATCH"));
+    world.put(&contact("C1", &json!({ "firstname": "Ada" })).to_string()).await.expect("the queue takes it");
+
+    let ended = eventually("the invocation", async || host.invocations().pop()).await;
+    let trace = ended.trace.expect("the host asks for one").simple().to_string();
+    let spans = whole_trace(&collector, &trace, "SyncQueue").await;
+    assert_eq!(names(&spans), BTreeSet::from(["SyncQueue", "lock", "read", "release", "token", "verify", "write"]));
+    let message = only(&spans, "SyncQueue");
+    assert_eq!((message.kind.as_str(), message.failed), ("Consumer", false));
+    assert!(spans.iter().all(|span| Some(&span.id) != message.parent.as_ref()), "its parent is the host's");
+    hangs_together(&spans, message);
+    for name in ["token", "lock", "write", "verify", "release"] {
+        assert_eq!(only(&spans, name).parent.as_ref(), Some(&message.id), "{name}");
+    }
+    let verify = only(&spans, "verify");
+    assert!(spans.iter().filter(|span| span.name == "read").all(|read| read.parent.as_ref() == Some(&verify.id)));
+    for (name, value) in [
+        ("faas.trigger", "pubsub"),
+        ("faas.invocation_id", &ended.id.to_string()),
+        ("messaging.system", "azure_storage_queue"),
+        ("dataverse_sync.outcome", "skipped"),
+        ("dataverse_sync.reason", "already_written"),
+        ("dataverse_sync.table", "contacts"),
+        ("dataverse_sync.attempt", "1"),
+    ] {
+        assert_eq!(attribute(message, name), value, "{name}");
+    }
+    assert_eq!(attribute(message, "dataverse_sync.key_hash").len(), 12);
+    assert_eq!(attribute(only(&spans, "lock"), "dataverse_sync.lock.result"), "storage");
+    assert_eq!(attribute(verify, "dataverse_sync.verify.result"), "same");
+    let write = only(&spans, "write");
+    for (name, value) in [
+        ("http.request.method", "PATCH"),
+        ("http.response.status_code", "412"),
+        ("error.type", "412"),
+        ("server.address", "127.0.0.1"),
+    ] {
+        assert_eq!(attribute(write, name), value, "{name}");
+    }
+    assert!(write.failed && write.kind == "Client");
+    let service = collector.resource();
+    assert_eq!((service["service.name"].as_str(), service["service.version"].as_str()), ("dataverse-sync", "0.1.0"));
+    assert!(!service["service.instance.id"].is_empty());
+}
+
+#[tokio::test]
+async fn forty_messages_at_once_are_forty_traces_and_no_span_is_in_anothers() {
+    let world = crate::world().await;
+    let collector = Collector::start().await.expect("the collector starts");
+    let endpoint = collector.endpoint();
+    let settings: Vec<_> = [(ENDPOINT, endpoint.as_str())].into_iter().chain(SOON).collect();
+    let host = world.host("instance-1", &settings).await.expect("the host starts");
+    for number in 0..40 {
+        world.put(&contact(&format!("C{number}"), &json!({ "firstname": "Ada" })).to_string()).await.expect("it fits");
+    }
+    let ended = eventually("the invocations", async || {
+        let ended = host.invocations();
+        (ended.len() == 40).then_some(ended)
+    })
+    .await;
+    let mut hashes = BTreeSet::new();
+    for invocation in ended {
+        let trace = invocation.trace.expect("the host asks for one").simple().to_string();
+        let spans = whole_trace(&collector, &trace, "SyncQueue").await;
+        let message = only(&spans, "SyncQueue");
+        assert_eq!(attribute(message, "faas.invocation_id"), invocation.id.to_string());
+        hangs_together(&spans, message);
+        assert!(names(&spans).is_superset(&BTreeSet::from(["lock", "write", "release"])), "{spans:#?}");
+        hashes.insert(attribute(message, "dataverse_sync.key_hash").to_owned());
+    }
+    assert_eq!(hashes.len(), 40);
+    let writes = collector.spans().into_iter().filter(|span| span.name == "write").count();
+    assert_eq!(writes, 40);
+}
+
+#[tokio::test]
+async fn a_call_goes_on_in_its_callers_trace_and_a_token_that_is_there_has_no_span() {
+    let scene = Scene::start(&SOON).await;
+    assert_eq!(scene.post(&contact("C1", &json!({}))).await.status, 200);
+    let headers = [("traceparent", CALLER), ("x-azure-functions-invocationid", "i-2")];
+    assert_eq!(scene.post_within(&contact("C2", &json!({})), &headers).await.status, 200);
+    let spans = whole_trace(&scene.collector, CALLERS_TRACE, "SyncHttp").await;
+    assert_eq!(names(&spans), BTreeSet::from(["SyncHttp", "lock", "release", "write"]));
+    let call = only(&spans, "SyncHttp");
+    assert_eq!((call.parent.as_deref(), call.kind.as_str()), (Some(CALLERS_SPAN), "Server"));
+    hangs_together(&spans, call);
+    for (name, value) in [
+        ("faas.trigger", "http"),
+        ("faas.invocation_id", "i-2"),
+        ("http.route", "/api/records"),
+        ("http.response.status_code", "200"),
+        ("dataverse_sync.reason", "upserted"),
+    ] {
+        assert_eq!(attribute(call, name), value, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_records_of_an_array_lie_under_the_one_call() {
+    let scene = Scene::start(&SOON).await;
+    let records = json!([contact("C1", &json!({})), contact("C2", &json!({})), { "table": "contacts" }]);
+    assert_eq!(scene.post_within(&records, &[("traceparent", CALLER)]).await.status, 207);
+    let spans = whole_trace(&scene.collector, CALLERS_TRACE, "SyncHttp").await;
+    let call = only(&spans, "SyncHttp");
+    hangs_together(&spans, call);
+    let records: Vec<_> = spans.iter().filter(|span| span.name == "record").collect();
+    assert!(records.iter().all(|record| record.parent.as_ref() == Some(&call.id)), "{spans:#?}");
+    let mut reasons: Vec<_> = records.iter().map(|record| attribute(record, "dataverse_sync.reason")).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["invalid_message", "upserted", "upserted"]);
+    for write in spans.iter().filter(|span| span.name == "write") {
+        assert!(records.iter().any(|record| Some(&record.id) == write.parent.as_ref()), "{spans:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_traceparent_that_is_none_begins_a_new_trace_and_costs_nothing() {
+    let scene = Scene::start(&SOON).await;
+    let long = format!("{CALLER}{}", "0".repeat(7_000));
+    let hostile = [
+        "x",
+        "00-1-2-00",
+        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        "'; DROP TABLE spans; --",
+        long.as_str(),
+    ];
+    for text in hostile {
+        let answer = scene.post_within(&contact("C1", &json!({})), &[("traceparent", text)]).await;
+        assert_eq!(answer.status, 200, "{text}");
+    }
+    // Two of them are none.
+    let two = [("traceparent", CALLER), ("traceparent", CALLER)];
+    assert_eq!(scene.post_within(&contact("C1", &json!({})), &two).await.status, 200);
+    let roots = eventually("all roots", async || {
+        let spans = scene.collector.spans();
+        let roots: Vec<_> = spans.into_iter().filter(|span| span.name == "SyncHttp").collect();
+        (roots.len() == hostile.len() + 1).then_some(roots)
+    })
+    .await;
+    assert!(roots.iter().all(|root| root.parent.is_none()), "{roots:#?}");
+    let traces: BTreeSet<_> = roots.iter().map(|root| &root.trace).collect();
+    assert_eq!(traces.len(), roots.len());
+}
+
+#[tokio::test]
+async fn who_waits_for_a_lock_in_this_process_is_seen_to_have_been_handed_it() {
+    let scene = Scene::start(&SOON).await;
+    scene.world.dataverse.fault(Fault::new(Effect::Slow(Duration::from_millis(500))).method("PATCH"));
+    let (one, other) = (contact("C1", &json!({})), contact("C1", &json!({})));
+    let (one, other) = tokio::join!(scene.post(&one), scene.post(&other));
+    assert_eq!((one.status, other.status), (200, 200));
+    let results = eventually("both locks", async || {
+        let spans = scene.collector.spans();
+        let locks = spans.iter().filter(|span| span.name == "lock");
+        let results: BTreeSet<_> = locks.map(|lock| attribute(lock, "dataverse_sync.lock.result").to_owned()).collect();
+        (results.len() == 2).then_some(results)
+    })
+    .await;
+    assert_eq!(results, BTreeSet::from(["handed_on", "storage"].map(str::to_owned)));
+}
+
+#[tokio::test]
+async fn every_request_is_a_span_and_what_went_wrong_is_in_it() {
+    let scene = Scene::start(&[SOON[0], SOON[1], crate::AT_ONCE]).await;
+    scene.refuse(Status::new(503, "", "busy"));
+    let answer = scene.post_within(&contact("C1", &json!({})), &[("traceparent", CALLER)]).await;
+    assert_eq!(answer.body["reason"], "unavailable");
+    let spans = whole_trace(&scene.collector, CALLERS_TRACE, "SyncHttp").await;
+    let (call, write) = (only(&spans, "SyncHttp"), only(&spans, "write"));
+    assert_eq!((attribute(write, "error.type"), write.failed), ("503", true));
+    assert_eq!((attribute(call, "error.type"), call.failed), ("unavailable", true));
+    assert_eq!(attribute(call, "dataverse_sync.outcome"), "retry");
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_a_span_that_has_failed() {
+    let scene = Scene::start(&[SOON[0], SOON[1], crate::AT_ONCE]).await;
+    scene.world.identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::BAD_REQUEST));
+    let answer = scene.post_within(&contact("C1", &json!({})), &[("traceparent", CALLER)]).await;
+    assert_eq!(answer.body["outcome"], "retry", "{}", answer.text);
+    let spans = whole_trace(&scene.collector, CALLERS_TRACE, "SyncHttp").await;
+    let token = only(&spans, "token");
+    assert!(token.failed && !attribute(token, "error.type").is_empty(), "{token:#?}");
+    assert!(spans.iter().all(|span| span.name != "write"), "nothing was sent");
+}

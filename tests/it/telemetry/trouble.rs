@@ -1,0 +1,103 @@
+//! A collector that is down, slow or unwilling costs no message anything, and the log one line.
+
+use futures::future::join_all;
+use reqwest::StatusCode;
+use sandbox::collector::{Collector, Conduct};
+use serde_json::json;
+
+use super::{ENDPOINT, NEVER, SOON, Scene};
+use crate::caller::contact;
+use crate::process::running::Running;
+use crate::waiting::eventually;
+
+const COMPLAINT: &str = "takes no traces or metrics";
+
+impl Scene {
+    async fn work(&self, records: u32) {
+        let settled = join_all((0..records).map(async |number| {
+            let record = contact(&format!("C{number}"), &json!({ "firstname": "Ada" }));
+            self.post(&record).await.status
+        }));
+        assert!(settled.await.iter().all(|status| *status == 200));
+    }
+
+    /// How often the handler has complained of the collector.
+    fn complaints(&self) -> usize {
+        self.handler.printed().lines().filter(|line| line.contains("WARN") && line.contains(COMPLAINT)).count()
+    }
+
+    async fn deliveries(&self, count: usize) {
+        eventually("deliveries", async || (self.collector.deliveries().len() >= count).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_refuses_is_told_of_once_and_its_return_as_well() {
+    let scene = Scene::start(&SOON).await;
+    scene.collector.conduct(Conduct::Refuses(StatusCode::INTERNAL_SERVER_ERROR));
+    scene.work(10).await;
+    scene.deliveries(20).await;
+    scene.work(10).await;
+    assert_eq!(scene.complaints(), 1, "{}", scene.handler.printed());
+    scene.collector.conduct(Conduct::Takes);
+    eventually("its return", async || scene.handler.printed().contains("takes traces and metrics again").then_some(()))
+        .await;
+    scene.collector.conduct(Conduct::Refuses(StatusCode::SERVICE_UNAVAILABLE));
+    let so_far = scene.collector.deliveries().len();
+    scene.deliveries(so_far + 10).await;
+    assert_eq!(scene.complaints(), 1, "a collector that comes and goes does not fill the log");
+    assert_eq!(scene.stop().await.2, 0);
+}
+
+#[tokio::test]
+async fn while_a_collector_never_answers_messages_are_answered_and_the_handler_ends() {
+    let scene = Scene::start(&SOON).await;
+    scene.collector.conduct(Conduct::Hangs);
+    scene.work(1).await;
+    // The threads that send hang from now on.
+    scene.deliveries(2).await;
+    scene.work(200).await;
+    let (world, _collector, code) = scene.stop().await;
+    assert_eq!(code, 0);
+    assert_eq!(world.dataverse.rows("contacts").len(), 200);
+}
+
+#[tokio::test]
+async fn a_queue_of_spans_that_is_full_loses_spans_and_no_message() {
+    let small = [("OTEL_BSP_MAX_QUEUE_SIZE", "8"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")];
+    let settings: Vec<_> = SOON.into_iter().chain(small).collect();
+    let scene = Scene::start(&settings).await;
+    scene.collector.conduct(Conduct::Hangs);
+    scene.work(100).await;
+    let (world, collector, code) = scene.stop().await;
+    assert_eq!((code, world.dataverse.rows("contacts").len()), (0, 100));
+    assert_eq!(collector.spans(), []);
+}
+
+#[tokio::test]
+async fn where_there_is_no_collector_at_all_the_log_says_so_once() {
+    let gone = Collector::start().await.expect("the collector starts").endpoint();
+    let world = crate::world().await;
+    let settings: Vec<_> = [(ENDPOINT, gone.as_str())].into_iter().chain(SOON).collect();
+    let handler = Running::in_world(&world, &settings).await;
+    let scene = Scene { world, collector: Collector::start().await.expect("the collector starts"), handler };
+    scene.work(10).await;
+    eventually("the complaint", async || (scene.complaints() == 1).then_some(())).await;
+    let printed = scene.handler.printed();
+    let line = printed.lines().find(|line| line.contains(COMPLAINT)).expect("it is there");
+    assert!(line.contains("no connection") && !line.contains(&gone), "{line}");
+    scene.work(10).await;
+    assert_eq!(scene.complaints(), 1);
+    assert_eq!(scene.stop().await.2, 0);
+}
+
+#[tokio::test]
+async fn a_handler_that_cannot_send_the_rest_ends_all_the_same_and_says_so() {
+    let scene = Scene::start(&NEVER).await;
+    scene.collector.conduct(Conduct::Hangs);
+    scene.work(3).await;
+    scene.handler.signal("TERM").await;
+    eventually("the last line", async || scene.handler.printed().contains("could not be sent in time").then_some(()))
+        .await;
+    assert_eq!(scene.handler.ended().await.code(), Some(0));
+}

@@ -1,0 +1,198 @@
+//! An OpenTelemetry collector: takes traces and metrics by OTLP over HTTP with protobuf, and keeps them for tests to look at.
+//!
+//! It refuses what it cannot decode, and does as it is told: take, refuse, or never answer. What arrived is kept as it came as
+//! well, so that a test can look for what must not be in it.
+//!
+//! Contract: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
+
+mod decode;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+
+use crate::net::Server;
+
+const PROTOBUF: &str = "application/x-protobuf";
+
+/// What the collector does with a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Conduct {
+    /// Takes it.
+    #[default]
+    Takes,
+    /// Answers with this status.
+    Refuses(StatusCode),
+    /// Never answers.
+    Hangs,
+}
+
+/// A span, as far as tests look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// 32 hexadecimal digits.
+    pub trace: String,
+    /// 16 hexadecimal digits.
+    pub id: String,
+    /// The parent's id; `None` for a root.
+    pub parent: Option<String>,
+    /// The name.
+    pub name: String,
+    /// `Internal`, `Server`, `Client`, `Producer` or `Consumer`.
+    pub kind: String,
+    /// Attributes as text.
+    pub attributes: BTreeMap<String, String>,
+    /// Whether its status is an error.
+    pub failed: bool,
+    /// Nanoseconds since 1970.
+    pub began: u64,
+    /// Nanoseconds since 1970.
+    pub ended: u64,
+}
+
+/// One series of a metric, as it was last sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// The metric's name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// The labels of the series, as text.
+    pub attributes: BTreeMap<String, String>,
+    /// How many values a histogram has, or a counter's or gauge's value.
+    pub count: u64,
+    /// A histogram's sum; zero for the rest.
+    pub sum: f64,
+}
+
+/// The running collector; dropping it stops it.
+#[derive(Debug)]
+pub struct Collector {
+    kept: Arc<Kept>,
+    server: Server,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    conduct: Conduct,
+    spans: Vec<Span>,
+    points: Vec<Point>,
+    resource: BTreeMap<String, String>,
+    deliveries: Vec<Delivery>,
+}
+
+/// One request to the collector.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Collector {
+    /// Starts a collector on a free port.
+    pub async fn start() -> io::Result<Self> {
+        let kept = Arc::new(Kept::default());
+        let routes = Router::new()
+            .route("/v1/traces", post(traces))
+            .route("/v1/metrics", post(metrics))
+            .with_state(kept.clone());
+        Ok(Self { kept, server: Server::start(routes, 0, None).await? })
+    }
+
+    /// The value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub fn endpoint(&self) -> String {
+        self.server.url()
+    }
+
+    /// From now on it does this.
+    pub fn conduct(&self, conduct: Conduct) {
+        self.kept.inner().conduct = conduct;
+    }
+
+    /// All spans that arrived.
+    pub fn spans(&self) -> Vec<Span> {
+        self.kept.inner().spans.clone()
+    }
+
+    /// The spans of one trace.
+    pub fn trace(&self, id: &str) -> Vec<Span> {
+        self.spans().into_iter().filter(|span| span.trace == id).collect()
+    }
+
+    /// Every series with the figures that it had last; figures are cumulative.
+    pub fn points(&self) -> Vec<Point> {
+        self.kept.inner().points.clone()
+    }
+
+    /// What the last sender said of itself.
+    pub fn resource(&self) -> BTreeMap<String, String> {
+        self.kept.inner().resource.clone()
+    }
+
+    /// Everything that came, whatever was done with it.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.kept.inner().deliveries.clone()
+    }
+}
+
+impl Kept {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a delivery, and does with it what this collector does.
+    async fn take(&self, headers: HeaderMap, body: &Bytes, keep: impl FnOnce(&mut Inner) -> bool) -> Response {
+        let is_protobuf = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == PROTOBUF);
+        let conduct = {
+            let mut inner = self.inner();
+            inner.deliveries.push(Delivery { headers, body: body.clone() });
+            inner.conduct
+        };
+        match conduct {
+            Conduct::Takes if !is_protobuf => StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response(),
+            // An empty message says that all was taken.
+            Conduct::Takes if keep(&mut self.inner()) => [(CONTENT_TYPE, PROTOBUF)].into_response(),
+            Conduct::Takes => StatusCode::BAD_REQUEST.into_response(),
+            Conduct::Refuses(status) => status.into_response(),
+            Conduct::Hangs => std::future::pending().await,
+        }
+    }
+}
+
+async fn traces(State(kept): State<Arc<Kept>>, headers: HeaderMap, body: Bytes) -> Response {
+    kept.take(headers, &body, |inner| {
+        let Some((resource, spans)) = decode::spans(&body) else { return false };
+        inner.resource = resource;
+        inner.spans.extend(spans);
+        true
+    })
+    .await
+}
+
+async fn metrics(State(kept): State<Arc<Kept>>, headers: HeaderMap, body: Bytes) -> Response {
+    kept.take(headers, &body, |inner| {
+        let Some((resource, points)) = decode::points(&body) else { return false };
+        inner.resource = resource;
+        for point in points {
+            inner.points.retain(|kept| (&kept.name, &kept.attributes) != (&point.name, &point.attributes));
+            inner.points.push(point);
+        }
+        true
+    })
+    .await
+}

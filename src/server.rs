@@ -244,7 +244,11 @@ fn not_a_record(error: &record::Error, trace: record::Trace, delivery: Delivery)
 /// The one closing line of a record. What Dataverse said may hold data, so its text stays out.
 fn report(function: &str, id: &str, outcome: &Outcome, took: Duration) {
     let (disposition, reason) = (outcome.disposition.code(), outcome.reason.code());
-    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let duration_ms = millis(took);
+    let lock_wait_ms = outcome.spent.map(|spent| millis(spent.lock));
+    let write_ms = outcome.spent.map(|spent| millis(spent.write));
+    let source = outcome.source.as_deref();
     let table = outcome.table.as_deref();
     let key_hash = outcome.key_hash.as_deref();
     let message_id = outcome.message_id.as_deref();
@@ -259,9 +263,12 @@ fn report(function: &str, id: &str, outcome: &Outcome, took: Duration) {
             function,
             table,
             key_hash,
+            source,
             message_id,
             attempt,
             duration_ms,
+            lock_wait_ms,
+            write_ms,
             status,
             code,
             request_id,
@@ -274,10 +281,13 @@ fn report(function: &str, id: &str, outcome: &Outcome, took: Duration) {
             function,
             table,
             key_hash,
+            source,
             message_id,
             attempt,
             last_attempt = outcome.last_attempt.then_some(true),
             duration_ms,
+            lock_wait_ms,
+            write_ms,
             status,
             code,
             request_id,
@@ -290,9 +300,12 @@ fn report(function: &str, id: &str, outcome: &Outcome, took: Duration) {
             function,
             table,
             key_hash,
+            source,
             message_id,
             attempt,
             duration_ms,
+            lock_wait_ms,
+            write_ms,
             status,
             code,
             request_id,

@@ -26,7 +26,7 @@ use crate::dataverse::{Fault, Store};
 use crate::gate::{Closed, Gate, Patience, Permit, Scope, Trouble, Why};
 use crate::lock::local::{Acquired, Local};
 use crate::lock::{self, Lease, LockName};
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{Outcome, Reason, Spent};
 use crate::record::{OnConflict, Record};
 use grave::Grave;
 use write::Writer;
@@ -134,12 +134,15 @@ impl Sync {
     /// Brings one record to its end.
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
         let name = record.key.lock_name(&record.table);
-        let end = self.until_settled(record, &LockName::new(&*name), delivery).await;
+        let mut spent = Spent::default();
+        let end = self.until_settled(record, &LockName::new(&*name), delivery, &mut spent).await;
         let mut outcome = Outcome::new(end.reason);
         outcome.detail = end.detail;
         outcome.table = Some(record.table.clone());
         outcome.key = Some(record.key_sent.clone());
         outcome.message_id.clone_from(&record.message_id);
+        outcome.source.clone_from(&record.source);
+        outcome.spent = Some(spent);
         outcome.attempts = delivery.attempts;
         outcome.dataverse = end.fault.as_deref().and_then(Fault::answer);
         outcome.key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN)).map(str::to_owned);
@@ -157,7 +160,7 @@ impl Sync {
     }
 
     /// Tries again and again, as long as the end of a try is worth waiting for and the patience lasts.
-    async fn until_settled(&self, record: &Record, name: &LockName, delivery: Delivery) -> End {
+    async fn until_settled(&self, record: &Record, name: &LockName, delivery: Delivery, spent: &mut Spent) -> End {
         let mut visit = self.gate.visit(delivery.beginning_now());
         let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
         let mut last_met = None;
@@ -168,7 +171,7 @@ impl Sync {
             };
             let writer = Writer::new(self, record, delivered_before);
             // On the heap for as long as it works: hundreds may wait before the gate, and they need no room for it.
-            let Some(end) = Box::pin(self.pass(name, &mut permit, writer)).await else { continue };
+            let Some(end) = Box::pin(self.pass(name, &mut permit, writer, spent)).await else { continue };
             match self.tell(permit, record, name, &end) {
                 News::Works | News::Nothing => return end,
                 News::TooMuch | News::Fails => {}
@@ -179,10 +182,16 @@ impl Sync {
     }
 
     /// One try. `None`: the gate closed while the lock was waited for, and nothing was sent.
-    async fn pass(&self, name: &LockName, permit: &mut Permit<'_>, writer: Writer<'_>) -> Option<End> {
-        let Some((locks, wait)) = &self.locks else { return Some(writer.run().await) };
-        match acquire(locks, name, *wait, permit).await {
-            Ok(Acquired::Held(lease)) => under_lease(locks, lease, permit, writer).await,
+    async fn pass(
+        &self,
+        name: &LockName,
+        permit: &mut Permit<'_>,
+        writer: Writer<'_>,
+        spent: &mut Spent,
+    ) -> Option<End> {
+        let Some((locks, wait)) = &self.locks else { return Some(timed(&mut spent.write, writer.run()).await) };
+        match timed(&mut spent.lock, acquire(locks, name, *wait, permit)).await {
+            Ok(Acquired::Held(lease)) => under_lease(locks, lease, permit, writer, &mut spent.write).await,
             Ok(Acquired::Busy) => {
                 let text = format!("the lock was held by another writer for {} s", wait.as_secs());
                 Some(End::because(Reason::LockBusy).detail(text))
@@ -206,6 +215,14 @@ impl Sync {
     }
 }
 
+/// Does it, and adds how long it took.
+async fn timed<T>(spent: &mut Duration, work: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let done = work.await;
+    *spent += begun.elapsed();
+    done
+}
+
 /// Waits for the lock. Who waits for long is in nobody's way meanwhile.
 async fn acquire(
     locks: &Local,
@@ -227,11 +244,12 @@ async fn under_lease<'a>(
     mut lease: Lease,
     permit: &mut Permit<'_>,
     mut writer: Writer<'a>,
+    spent: &mut Duration,
 ) -> Option<End> {
     writer.grave = Some(Grave::new(locks, &lease));
     let work = async {
         permit.step_back().await.ok()?;
-        Some(writer.run().await)
+        Some(timed(spent, writer.run()).await)
     };
     match locks.hold(&mut lease, work).await {
         // The write may still be under way: nobody else gets the lock before it has run out.

@@ -23,6 +23,7 @@ mod process;
 mod queue;
 mod sas;
 mod simulation;
+mod staged;
 mod storage_access;
 mod trust;
 mod verify;

@@ -30,7 +30,7 @@ use anyhow::bail;
 pub use builder::{Build, build};
 pub use layout::lay_out;
 
-use check::{Good, Purpose};
+use check::Purpose;
 use layout::Site;
 use target::{Machine, Target};
 
@@ -40,9 +40,6 @@ pub struct Arguments {
     /// What to build for, instead of this machine: a triple, with a version of glibc behind it where it should be an older one.
     #[arg(long, value_name = "TRIPLE")]
     target: Option<Target>,
-    /// An executable that is built already, instead of building it.
-    #[arg(long, value_name = "PATH", conflicts_with = "target")]
-    handler: Option<PathBuf>,
 }
 
 /// What `--help` says at length.
@@ -87,32 +84,28 @@ pub fn workspace() -> PathBuf {
 /// # Errors
 /// When it cannot be built, or the doctor would refuse it. Then nothing new is staged.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { target, handler } = arguments;
-    let native = target.is_none() && handler.is_none();
-    let purpose = Purpose::of(target.as_ref(), Machine::THIS);
-    let executable = match handler {
-        Some(handler) => handler,
-        None => {
-            eprintln!("{}", report::before(target.as_ref()));
-            build(&Build { release: true, target: target.clone() })?
-        }
-    };
+    let target = arguments.target;
+    eprintln!("{}", report::before(target.as_ref()));
+    let executable = build(&Build { release: true, target: target.clone() })?;
     let app = workspace().join("target").join("functionapp");
-    let good = stage(&app, &executable, &purpose, native)?;
-    let name = layout::name_of(&executable);
-    print!(
-        "{}",
-        report::after(&report::Staged { app: &app, name, target: target.as_ref(), purpose: &purpose, good: &good })
-    );
+    print!("{}", place(&app, &executable, target.as_ref())?);
     Ok(())
 }
 
-/// Lays it out, looks at it, and gives it its name when it is good.
-fn stage(app: &Path, executable: &Path, purpose: &Purpose, must_start: bool) -> anyhow::Result<Good> {
+/// Lays out an app with an executable that was built for `target`, or else for this machine; looks at it, and gives it its name
+/// when it is good. Gives what there is to say about it.
+///
+/// # Errors
+/// When the doctor would refuse it, with how to mend that. Then nothing of it is left, and what was there before is.
+pub fn place(app: &Path, executable: &Path, target: Option<&Target>) -> anyhow::Result<String> {
+    let (name, purpose) = (layout::name_of(executable), Purpose::of(target, Machine::THIS));
     let site = Site::enter(app)?;
     let next = site.prepare(executable)?;
-    match check::check(&next, layout::name_of(executable), purpose, must_start) {
-        Ok(good) => site.replace().map(|()| good),
+    match check::check(&next, name, &purpose, target.is_none()) {
+        Ok(good) => {
+            site.replace()?;
+            Ok(report::after(&report::Staged { app, name, target, purpose: &purpose, good: &good }))
+        }
         Err(refusal) => {
             let rest = if site.discard()? { "is as it was" } else { "is not there" };
             bail!("{refusal:#}\nnothing was staged: {} {rest}", shown(app))
@@ -137,12 +130,13 @@ mod tests {
         let scratch = Scratch::new();
         let (app, executable) = (scratch.path("app"), scratch.path("built"));
         fs::write(&executable, "MZ").expect("writable");
-        let told = stage(&app, &executable, &Purpose::Azure, true).expect_err("it is no ELF").to_string();
+        let target = "x86_64-unknown-linux-musl".parse::<Target>().expect("sensible");
+        let told = place(&app, &executable, Some(&target)).expect_err("it is no ELF").to_string();
         assert!(told.contains("is no ELF executable") && told.ends_with("is not there"), "{told}");
         assert!(!app.exists() && !scratch.path("app.new").exists());
         fs::create_dir_all(&app).expect("writable");
         fs::write(app.join("handler"), "good").expect("writable");
-        let told = stage(&app, &executable, &Purpose::Azure, true).expect_err("still none").to_string();
+        let told = place(&app, &executable, Some(&target)).expect_err("still none").to_string();
         assert!(told.ends_with("is as it was"), "{told}");
         assert_eq!(fs::read_to_string(app.join("handler")).expect("readable"), "good");
     }

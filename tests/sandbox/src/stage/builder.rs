@@ -117,8 +117,8 @@ pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
 /// The executable that cargo's messages name.
 fn executable(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executables.last()
+    let mut executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executables.next_back()
 }
 
 fn advice(target: &Target, tool: Tool) -> String {

@@ -85,7 +85,8 @@ fn look(target: &Target) -> Installed {
         .output();
     let library = library.ok().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     Installed {
-        zigbuild: succeeds(cargo().args(["zigbuild", "--version"])),
+        // It takes no `--version` as a command of cargo's.
+        zigbuild: succeeds(cargo().args(["zigbuild", "--help"])),
         zig,
         standard_library: library.is_some_and(|path| !path.is_empty() && Path::new(&path).is_dir()),
     }

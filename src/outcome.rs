@@ -303,6 +303,21 @@ pub struct Outcome {
     /// The key for logs, where its data must not be.
     #[serde(skip)]
     pub key_hash: Option<String>,
+    /// The name of the sending system.
+    #[serde(skip)]
+    pub source: Option<String>,
+    /// Where the time went, once it was a record.
+    #[serde(skip)]
+    pub spent: Option<Spent>,
+}
+
+/// Where the time of one record went, over all its tries in place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Waiting for its lock.
+    pub lock: Duration,
+    /// Writing it, with the reads that this took.
+    pub write: Duration,
 }
 
 impl Outcome {
@@ -320,6 +335,8 @@ impl Outcome {
             retry_after: reason.default_retry_after(),
             last_attempt: false,
             key_hash: None,
+            source: None,
+            spent: None,
         }
     }
 

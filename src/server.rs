@@ -238,10 +238,13 @@ fn span(function: &'static str, invocation_id: &str, attempt: Option<u32>) -> Sp
         reason = Empty,
         table = Empty,
         key_hash = Empty,
+        source = Empty,
         message_id = Empty,
         attempt,
         last_attempt = Empty,
         duration_ms = Empty,
+        lock_wait_ms = Empty,
+        write_ms = Empty,
         status = Empty,
         code = Empty,
         request_id = Empty,
@@ -276,7 +279,11 @@ fn report(outcome: &Outcome, took: Duration) {
     span.record("reason", outcome.reason.code());
     span.record("message_id", outcome.message_id.as_deref());
     span.record("last_attempt", outcome.last_attempt.then_some(true));
-    span.record("duration_ms", u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    span.record("source", outcome.source.as_deref());
+    span.record("duration_ms", millis(took));
+    span.record("lock_wait_ms", outcome.spent.map(|spent| millis(spent.lock)));
+    span.record("write_ms", outcome.spent.map(|spent| millis(spent.write)));
     if let Some(answer) = &outcome.dataverse {
         span.record("status", answer.status);
         span.record("code", answer.code.as_deref());

@@ -27,7 +27,7 @@ use crate::gate::{Closed, Gate, Patience, Permit, Scope, Trouble, Why};
 use crate::lock::local::{Acquired, Local};
 use crate::lock::{self, Lease, LockName};
 use crate::metrics::{self, Stopwatch};
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{Outcome, Reason, Spent};
 use crate::record::{OnConflict, Record};
 use crate::trace;
 use grave::Grave;
@@ -138,12 +138,15 @@ impl Sync {
         let name = record.key.lock_name(&record.table);
         let key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN));
         Span::current().record("key_hash", key_hash);
-        let end = self.until_settled(record, &LockName::new(&*name), delivery).await;
+        let mut spent = Spent::default();
+        let end = self.until_settled(record, &LockName::new(&*name), delivery, &mut spent).await;
         let mut outcome = Outcome::new(end.reason);
         outcome.detail = end.detail;
         outcome.table = Some(record.table.clone());
         outcome.key = Some(record.key_sent.clone());
         outcome.message_id.clone_from(&record.message_id);
+        outcome.source.clone_from(&record.source);
+        outcome.spent = Some(spent);
         outcome.attempts = delivery.attempts;
         outcome.dataverse = end.fault.as_deref().and_then(Fault::answer);
         outcome.key_hash = key_hash.map(str::to_owned);
@@ -168,7 +171,7 @@ impl Sync {
     }
 
     /// Tries again and again, as long as the end of a try is worth waiting for and the patience lasts.
-    async fn until_settled(&self, record: &Record, name: &LockName, delivery: Delivery) -> End {
+    async fn until_settled(&self, record: &Record, name: &LockName, delivery: Delivery, spent: &mut Spent) -> End {
         let mut visit = self.gate.visit(delivery.beginning_now());
         let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
         let mut last_met = None;
@@ -179,7 +182,7 @@ impl Sync {
             };
             let writer = Writer::new(self, record, delivered_before);
             // On the heap for as long as it works: hundreds may wait before the gate, and they need no room for it.
-            let Some(end) = Box::pin(self.pass(name, &mut permit, writer)).await else { continue };
+            let Some(end) = Box::pin(self.pass(name, &mut permit, writer, spent)).await else { continue };
             match self.tell(permit, record, name, &end) {
                 News::Works | News::Nothing => return end,
                 News::TooMuch | News::Fails => {}
@@ -190,10 +193,16 @@ impl Sync {
     }
 
     /// One try. `None`: the gate closed while the lock was waited for, and nothing was sent.
-    async fn pass(&self, name: &LockName, permit: &mut Permit<'_>, writer: Writer<'_>) -> Option<End> {
-        let Some((locks, wait)) = &self.locks else { return Some(writer.run().await) };
-        match acquire_traced(locks, name, *wait, permit).await {
-            Ok(Acquired::Held(lease)) => under_lease(locks, lease, permit, writer).await,
+    async fn pass(
+        &self,
+        name: &LockName,
+        permit: &mut Permit<'_>,
+        writer: Writer<'_>,
+        spent: &mut Spent,
+    ) -> Option<End> {
+        let Some((locks, wait)) = &self.locks else { return Some(timed(&mut spent.write, writer.run()).await) };
+        match timed(&mut spent.lock, acquire_traced(locks, name, *wait, permit)).await {
+            Ok(Acquired::Held(lease)) => under_lease(locks, lease, permit, writer, &mut spent.write).await,
             Ok(Acquired::Busy) => {
                 let text = format!("the lock was held by another writer for {} s", wait.as_secs());
                 Some(End::because(Reason::LockBusy).detail(text))
@@ -215,6 +224,14 @@ impl Sync {
         }
         news
     }
+}
+
+/// Does it, and adds how long it took.
+async fn timed<T>(spent: &mut Duration, work: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let done = work.await;
+    *spent += begun.elapsed();
+    done
 }
 
 /// Waits for the lock, and tells how that went.
@@ -258,12 +275,13 @@ async fn under_lease<'a>(
     mut lease: Lease,
     permit: &mut Permit<'_>,
     mut writer: Writer<'a>,
+    spent: &mut Duration,
 ) -> Option<End> {
     let since = Stopwatch::start();
     writer.grave = Some(Grave::new(locks, &lease));
     let work = async {
         permit.step_back().await.ok()?;
-        Some(writer.run().await)
+        Some(timed(spent, writer.run()).await)
     };
     let held = locks.hold(&mut lease, work).await;
     metrics::lock_held(since);

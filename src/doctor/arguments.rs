@@ -36,8 +36,8 @@ Examples:
     cd /home/site/wwwroot && ./handler doctor
   The table, its alternate key and its version column as well:
     handler doctor --table contacts --key employeeid
-  What `cargo stage` laid out, before it is published:
-    handler doctor --app target/functionapp
+  What `cargo stage` laid out, before it is published, whatever machine it is for:
+    cargo doctor
   In a pipeline, what is wrong and nothing else:
     handler doctor --json | jq '.findings[] | select(.verdict != \"good\")'
 

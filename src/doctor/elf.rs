@@ -1,5 +1,7 @@
 //! What an executable needs of the system that starts it: a processor, a loader, a version of glibc. Pure.
 //!
+//! `cargo stage` judges by this very file, so it uses nothing else of this crate.
+//!
 //! The versions of the images are those of the Debian releases that they are built on: 11 and 12.
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 //! <https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html>
@@ -7,10 +9,8 @@
 use std::fmt;
 
 use object::Endianness;
-use object::elf::{EM_X86_64, FileHeader64};
-use object::read::elf::{FileHeader as _, ProgramHeader as _};
-
-use super::host_json::{Judged, mend};
+use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, SHT_SYMTAB};
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
 /// How to get an executable that runs on any of the images.
 pub const REBUILD: &str = "cargo stage --target x86_64-unknown-linux-musl";
@@ -18,6 +18,20 @@ pub const REBUILD: &str = "cargo stage --target x86_64-unknown-linux-musl";
 /// What the images have, for all that can be told from outside.
 const OLDER_IMAGES: Version = Version { major: 2, minor: 31 };
 const NEWER_IMAGES: Version = Version { major: 2, minor: 36 };
+
+/// What was found when all is well; else what is wrong, and how to mend it.
+pub type Judged = Result<String, (String, String)>;
+
+/// A processor that an executable is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processor {
+    /// x86-64.
+    X86_64,
+    /// 64-bit ARM.
+    Aarch64,
+    /// Another one.
+    Other,
+}
 
 /// A version of glibc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,12 +57,14 @@ impl fmt::Display for Version {
 /// What an executable needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needs {
-    /// Whether it is for x86-64.
-    x86_64: bool,
+    /// What it is for.
+    processor: Processor,
     /// The loader that it asks for; a static executable asks for none.
     loader: Option<String>,
     /// The newest version of glibc that one of its symbols names.
     glibc: Option<Version>,
+    /// Whether the symbols for a debugger are in it.
+    symbols: bool,
 }
 
 /// Reads it from the executable's bytes.
@@ -72,7 +88,13 @@ fn parse(bytes: &[u8]) -> object::Result<Needs> {
         }
     }
     let glibc = newest(header, endian, bytes)?;
-    Ok(Needs { x86_64: header.e_machine(endian) == EM_X86_64, loader, glibc })
+    let processor = match header.e_machine(endian) {
+        EM_X86_64 => Processor::X86_64,
+        EM_AARCH64 => Processor::Aarch64,
+        _ => Processor::Other,
+    };
+    let symbols = header.sections(endian, bytes)?.iter().any(|section| section.sh_type(endian) == SHT_SYMTAB);
+    Ok(Needs { processor, loader, glibc, symbols })
 }
 
 fn newest(header: &FileHeader64<Endianness>, endian: Endianness, bytes: &[u8]) -> object::Result<Option<Version>> {
@@ -90,16 +112,26 @@ fn newest(header: &FileHeader64<Endianness>, endian: Endianness, bytes: &[u8]) -
 }
 
 impl Needs {
+    /// The processor that it is for.
+    pub fn processor(&self) -> Processor {
+        self.processor
+    }
+
+    /// Whether the symbols for a debugger were taken out.
+    pub fn is_stripped(&self) -> bool {
+        !self.symbols
+    }
+
     /// The processor against those of Azure.
-    pub(super) fn judge_architecture(&self) -> Judged {
-        if self.x86_64 {
+    pub fn judge_architecture(&self) -> Judged {
+        if self.processor == Processor::X86_64 {
             return Ok("x86-64, as the machines of Azure Functions".to_owned());
         }
         Err(mend("it is for another processor than x86-64, which Azure Functions has", REBUILD))
     }
 
     /// The C library against those of the images.
-    pub(super) fn judge_library(&self) -> Judged {
+    pub fn judge_library(&self) -> Judged {
         let Some(loader) = &self.loader else { return Ok("none needed: it is static".to_owned()) };
         if loader.contains("musl") {
             let found = format!("it asks for the loader {loader}, which the images do not have");
@@ -119,13 +151,17 @@ impl Needs {
     }
 }
 
+fn mend(found: impl Into<String>, remedy: impl Into<String>) -> (String, String) {
+    (found.into(), remedy.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn needs(loader: Option<&str>, glibc: Option<&str>) -> Needs {
         let glibc = glibc.map(|name| Version::parse(name).expect("a version"));
-        Needs { x86_64: true, loader: loader.map(str::to_owned), glibc }
+        Needs { processor: Processor::X86_64, loader: loader.map(str::to_owned), glibc, symbols: false }
     }
 
     const GNU: Option<&str> = Some("/lib64/ld-linux-x86-64.so.2");
@@ -153,7 +189,7 @@ mod tests {
             let told = judged.as_ref().unwrap_or_else(|(found, _)| found);
             assert!(judged.is_ok() == good && told.contains(word), "{needs:?}: {judged:?}");
         }
-        assert!(Needs { x86_64: false, ..needs(None, None) }.judge_architecture().is_err());
+        assert!(Needs { processor: Processor::Aarch64, ..needs(None, None) }.judge_architecture().is_err());
     }
 
     #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
@@ -161,12 +197,13 @@ mod tests {
     fn an_executable_of_this_machine_is_read_and_half_of_it_is_not() {
         let bytes = std::fs::read(std::env::current_exe().expect("it runs")).expect("readable");
         let needs = read(&bytes).expect("an executable");
-        assert!(needs.x86_64 && needs.glibc >= Version::parse("GLIBC_2.17"), "{needs:?}");
+        assert!(needs.processor() == Processor::X86_64 && needs.glibc >= Version::parse("GLIBC_2.17"), "{needs:?}");
         assert_eq!(needs.loader.as_deref(), GNU);
         let mut other = bytes.clone();
         // e_machine: AArch64.
         other[18] = 183;
-        assert!(!read(&other).expect("still one").x86_64);
+        assert_eq!(read(&other).expect("still one").processor(), Processor::Aarch64);
+        assert!(!needs.is_stripped(), "the tests are debugged");
         assert!(read(&bytes[..bytes.len() / 2]).is_err() && read(&bytes[..40]).is_err());
     }
 

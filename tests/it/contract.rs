@@ -1,6 +1,7 @@
 //! The files that are deployed beside the executable, against the code: host.json, both function.json, and the sample of
 //! settings. A name that differs between them is a function that never runs.
 
+mod queries;
 pub(crate) mod readme;
 
 use std::cell::RefCell;

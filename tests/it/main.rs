@@ -24,6 +24,7 @@ mod process;
 mod queue;
 mod sas;
 mod simulation;
+mod staged;
 mod storage_access;
 mod telemetry;
 mod transcript;

@@ -4,7 +4,7 @@ use sandbox::story;
 use sandbox::world::StorageKind;
 
 async fn every_claim_holds(storage: StorageKind) {
-    let options = story::Options { handler: super::handler(), instances: 3, storage };
+    let options = story::Options { handler: super::handler(), app: None, instances: 3, storage };
     assert!(story::tell(options).await.expect("the story is told"), "a claim does not hold, see above");
 }
 

@@ -47,6 +47,16 @@ async fn one_key_is_written_by_one_message_at_a_time_and_other_keys_meanwhile() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outcome_tells_how_long_the_lock_was_waited_for_and_how_long_the_write_took() {
+    let world = World::new([const { Answer::Slow(Duration::from_secs(2), Written::Upserted) }; 2]);
+    let record = contact(&json!({ "source": "hr" }));
+    let (first, second) = tokio::join!(world.settle(&record), world.settle(&record));
+    let spent = |lock, write| Some(Spent { lock: lock * SECOND, write: write * SECOND });
+    assert_eq!((first.spent, second.spent), (spent(0, 2), spent(2, 2)));
+    assert_eq!(first.source.as_deref(), Some("hr"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lock_that_stays_held_is_busy_after_the_wait() {
     let world = World::new([]);
     let record = contact(&json!({}));
@@ -55,6 +65,7 @@ async fn a_lock_that_stays_held_is_busy_after_the_wait() {
     let outcome = world.settle(&record).await;
     assert_eq!((outcome.reason, begun.elapsed()), (Reason::LockBusy, 10 * SECOND));
     assert_eq!(outcome.detail.as_deref(), Some("the lock was held by another writer for 10 s"));
+    assert_eq!(outcome.spent, Some(Spent { lock: 10 * SECOND, write: Duration::ZERO }));
     drop(rival);
 }
 

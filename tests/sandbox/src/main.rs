@@ -8,7 +8,7 @@ use sandbox::bench;
 use sandbox::chaos;
 use sandbox::stage::{self, Build};
 use sandbox::story;
-use sandbox::world::StorageKind;
+use sandbox::world::{self, StorageKind};
 
 mod play;
 
@@ -35,8 +35,24 @@ struct WorldArguments {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     instances: u8,
     /// A handler that is built already, instead of building it.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "app")]
     handler: Option<PathBuf>,
+    /// An app that is staged already, such as target/functionapp, as it lies there.
+    #[arg(long, value_name = "DIR")]
+    app: Option<PathBuf>,
+}
+
+impl WorldArguments {
+    /// What its hosts run; the handler is built where neither it nor an app is given.
+    fn world(self) -> anyhow::Result<world::Options> {
+        let Self { storage, handler, app, .. } = self;
+        let handler = match (handler, &app) {
+            (Some(handler), _) => handler,
+            (None, Some(_)) => PathBuf::new(),
+            (None, None) => stage::build(&Build::default())?,
+        };
+        Ok(world::Options { handler, app, storage, ..world::Options::default() })
+    }
 }
 
 #[derive(Subcommand)]
@@ -56,11 +72,8 @@ enum Command {
     #[command(long_about = chaos::ABOUT, after_long_help = chaos::EXAMPLES)]
     Chaos(chaos::Arguments),
     /// Builds the handler for release and lays out target/functionapp for func; the same as `cargo stage`.
-    Stage {
-        /// A target triple, such as x86_64-unknown-linux-musl.
-        #[arg(long)]
-        target: Option<String>,
-    },
+    #[command(long_about = stage::ABOUT, after_long_help = stage::EXAMPLES)]
+    Stage(stage::Arguments),
 }
 
 #[tokio::main]
@@ -79,24 +92,18 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     match arguments.command {
         None => {
-            let WorldArguments { storage, instances, handler } = arguments.world;
-            let (handler, instances) = (executable(handler)?, usize::from(instances));
-            story::tell(story::Options { handler, instances, storage }).await
+            let instances = arguments.world.instances.into();
+            let world::Options { handler, app, storage, .. } = arguments.world.world()?;
+            story::tell(story::Options { handler, app, instances, storage }).await
         }
-        Some(Command::Up(WorldArguments { storage, instances, handler })) => {
-            play::up(executable(handler)?, instances.into(), storage).await.map(|()| true)
+        Some(Command::Up(world)) => {
+            let instances = world.instances.into();
+            play::up(world.world()?, instances).await.map(|()| true)
         }
         Some(Command::Bench(arguments)) => bench::run(arguments).await,
         Some(Command::Chaos(arguments)) => chaos::run(arguments).await,
         Some(Command::Dataverse { port }) => play::dataverse(port).await.map(|()| true),
-        Some(Command::Stage { target }) => stage::run(target).map(|()| true),
-    }
-}
-
-fn executable(built: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    match built {
-        Some(path) => Ok(path),
-        None => stage::build(&Build::default()),
+        Some(Command::Stage(arguments)) => stage::run(arguments).map(|()| true),
     }
 }
 

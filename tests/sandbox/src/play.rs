@@ -1,10 +1,8 @@
 //! Worlds that stay up until Ctrl-C.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use sandbox::dataverse::{self, Dataverse};
-use sandbox::world::{Options, QUEUE, StorageKind, World};
+use sandbox::world::{Options, QUEUE, World};
 
 const RECORD: &str = r#"{"table":"contacts","key":{"employeeid":"E1"},"columns":{"firstname":"Ada"},"version":1}"#;
 const MISTAKE: &str = r#"{"table":"contacts","keys":{"employeeid":"E1"}}"#;
@@ -12,8 +10,8 @@ const THROTTLING: &str =
     r#"{"method":"PATCH","times":5,"effect":{"status":{"status":429,"code":"0x80072322","retryAfter":3}}}"#;
 
 /// Everything, with the handler running.
-pub(crate) async fn up(handler: PathBuf, instances: usize, storage: StorageKind) -> anyhow::Result<()> {
-    let world = World::start(Options { handler, storage, ..Options::default() }).await?;
+pub(crate) async fn up(options: Options, instances: usize) -> anyhow::Result<()> {
+    let world = World::start(options).await?;
     let hosts = world.hosts(instances, &[("SYNC_VERSION_COLUMN", "new_sourceversion")]).await?;
     let (url, key) = (hosts[0].http_url(), hosts[0].function_key().to_owned());
     let dataverse = world.dataverse.url();

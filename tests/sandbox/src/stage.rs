@@ -1,22 +1,77 @@
-//! Lays out the app folder that the Functions host and `func` expect.
+//! `cargo stage`: builds the handler and lays out the app folder that the Functions host and `func` expect.
 //!
 //! In the repository the functions live under `functions/`; the host looks one level deep only, so host.json, the executable
-//! and every function's folder have to stand side by side. It copies and builds, it never edits what it copies.
+//! and every function's folder have to stand side by side. It copies and builds, it never edits what it copies. What the doctor
+//! would refuse is not staged: the app that was there stays.
+//!
+//! - [`target`]: what it can be built for. Pure.
+//! - [`builder`]: the tool that builds, and what has to be installed.
+//! - [`layout`]: the folder, whole or not at all.
+//! - `check`: whether the doctor would refuse it; [`elf`] is the doctor's own judgement of an executable.
+//! - `report`: what is printed.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#application-structure>
 
-use std::fs;
-use std::io;
+pub mod builder;
+mod check;
+// The handler's package has this one for its tests, so it cannot be had as a library without building it twice.
+#[path = "../../../src/doctor/elf.rs"]
+pub mod elf;
+pub mod layout;
+mod report;
+#[cfg(test)]
+mod scratch;
+pub mod target;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::bail;
 
-/// What `func azure functionapp publish` must not upload.
-const FUNCIGNORE: &str = "local.settings.json\nlocal.settings.json.sample\n*.pdb\n";
+pub use builder::{Build, build};
+pub use layout::lay_out;
 
-/// The folders under `functions/`, each with its function.json.
-const FUNCTIONS: [&str; 2] = ["SyncQueue", "SyncHttp"];
+use check::Purpose;
+use layout::Site;
+use target::{Machine, Target};
+
+/// The command line of `cargo stage`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Arguments {
+    /// What to build for, instead of this machine: a triple, with a version of glibc behind it where it should be an older one.
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<Target>,
+}
+
+/// What `--help` says at length.
+pub const ABOUT: &str = "\
+Builds the handler for release and lays out target/functionapp, the folder that `func` starts and publishes.
+
+Without --target it builds for this machine. On Linux that is good for Azure as well, unless this machine's glibc is newer than
+that of the Functions images; then it is refused, and the message says what to do. On macOS, on Windows and on ARM a build for
+this machine is good for `func start` alone: for Azure it takes --target.
+
+An executable that `handler doctor` would refuse is not staged; what was staged before stays. Your local.settings.json in the
+folder stays as well, and is never uploaded.";
+
+/// What stands at the end of `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  For this machine:
+    cargo stage
+  For any Linux plan of Azure Functions, static (what macOS and Windows need to publish):
+    cargo stage --target x86_64-unknown-linux-musl
+  The same with a glibc that even the older images have:
+    cargo stage --target x86_64-unknown-linux-gnu.2.31
+  Then try it here, with nothing else installed (a static one or one for this machine):
+    cargo sandbox up --app target/functionapp
+
+What another target takes, once (part of the handler is C, and Zig is a C compiler for every target):
+    rustup target add x86_64-unknown-linux-musl
+    cargo install --locked cargo-zigbuild
+    pip install ziglang
+On Debian and Ubuntu, `apt install musl-tools` instead of the last two will do for x86_64-unknown-linux-musl.
+
+Exit codes: 0 staged; 1 not staged; 2 wrong arguments.";
 
 /// The folder that holds the workspace's Cargo.toml.
 pub fn workspace() -> PathBuf {
@@ -24,97 +79,38 @@ pub fn workspace() -> PathBuf {
     manifest.ancestors().nth(2).expect("the crate lies at tests/sandbox").to_owned()
 }
 
-/// How to build the handler.
-#[derive(Debug, Clone, Default)]
-pub struct Build {
-    /// Optimised and stripped, as deployed; otherwise quick to build.
-    pub release: bool,
-    /// Another target than this machine.
-    pub target: Option<String>,
-}
-
-/// Builds the handler with cargo and gives its path.
-pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(workspace()).args(["build", "--package", "dataverse-sync", "--bin", "handler"]);
-    command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
-    if options.release {
-        command.arg("--release");
-    }
-    if let Some(target) = &options.target {
-        command.args(["--target", target]);
-    }
-    let output = command.spawn().and_then(std::process::Child::wait_with_output).context("running cargo build")?;
-    if !output.status.success() {
-        let hint = options.target.as_deref().map(hint).unwrap_or_default();
-        bail!("cargo build failed{hint}");
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let mut executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executables.next_back().context("cargo build named no executable")
-}
-
-fn hint(target: &str) -> String {
-    format!("; is the target installed? `rustup target add {target}`, and a linker for it")
-}
-
-/// Lays out `app` with this executable. Settings that are already there stay.
-pub fn lay_out(app: &Path, executable: &Path) -> anyhow::Result<()> {
-    let root = workspace();
-    fs::create_dir_all(app).with_context(|| format!("creating {}", app.display()))?;
-    copy(&root.join("host.json"), &app.join("host.json"))?;
-    for function in FUNCTIONS {
-        fs::create_dir_all(app.join(function)).with_context(|| format!("creating the folder {function}"))?;
-        let file = Path::new(function).join("function.json");
-        copy(&root.join("functions").join(&file), &app.join(&file))?;
-    }
-    let name =
-        if executable.extension().is_some_and(|extension| extension == "exe") { "handler.exe" } else { "handler" };
-    // A running handler keeps its file; the new one takes the name.
-    let staged = app.join(name);
-    match fs::remove_file(&staged) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("replacing the executable"),
-        _ => copy(executable, &staged)?,
-    }
-    fs::write(app.join(".funcignore"), FUNCIGNORE).context("writing .funcignore")
-}
-
-/// Puts settings for `func start` beside it, unless there are some: the user's own, else the sample.
-pub fn add_local_settings(app: &Path) -> anyhow::Result<PathBuf> {
-    let settings = app.join("local.settings.json");
-    if !settings.exists() {
-        let root = workspace();
-        let own = root.join("local.settings.json");
-        let from = if own.exists() { own } else { root.join("local.settings.json.sample") };
-        copy(&from, &settings)?;
-    }
-    Ok(settings)
-}
-
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
-    Ok(())
-}
-
 /// `cargo stage`: builds for release, lays out `target/functionapp`, and says what to do next.
-pub fn run(target: Option<String>) -> anyhow::Result<()> {
-    let executable = build(&Build { release: true, target })?;
+///
+/// # Errors
+/// When it cannot be built, or the doctor would refuse it. Then nothing new is staged.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let target = arguments.target;
+    eprintln!("{}", report::before(target.as_ref()));
+    let executable = build(&Build { release: true, target: target.clone() })?;
     let app = workspace().join("target").join("functionapp");
-    lay_out(&app, &executable)?;
-    let settings = add_local_settings(&app)?;
-    let bytes = fs::metadata(&executable).context("looking at the executable")?.len();
-    ensure!(bytes > 0, "the executable is empty");
-    println!("staged {} (executable: {} KiB)", shown(&app), bytes.div_ceil(1024));
-    println!();
-    println!("next, on this machine (Azure Functions Core Tools; storage by Azurite):");
-    println!("  edit {}", shown(&settings));
-    println!("  func start --script-root {}", shown(&app));
-    println!();
-    println!("or to Azure:");
-    println!("  cd {} && func azure functionapp publish <your function app>", shown(&app));
+    print!("{}", place(&app, &executable, target.as_ref())?);
     Ok(())
+}
+
+/// Lays out an app with an executable that was built for `target`, or else for this machine; looks at it, and gives it its name
+/// when it is good. Gives what there is to say about it.
+///
+/// # Errors
+/// When the doctor would refuse it, with how to mend that. Then nothing of it is left, and what was there before is.
+pub fn place(app: &Path, executable: &Path, target: Option<&Target>) -> anyhow::Result<String> {
+    let (name, purpose) = (layout::name_of(executable), Purpose::of(target, Machine::THIS));
+    let site = Site::enter(app)?;
+    let next = site.prepare(executable)?;
+    match check::check(&next, name, &purpose, target.is_none()) {
+        Ok(good) => {
+            site.replace()?;
+            Ok(report::after(&report::Staged { app, name, target, purpose: &purpose, good: &good }))
+        }
+        Err(refusal) => {
+            let rest = if site.discard()? { "is as it was" } else { "is not there" };
+            bail!("{refusal:#}\nnothing was staged: {} {rest}", shown(app))
+        }
+    }
 }
 
 /// A path as the user would type it from the workspace.
@@ -124,33 +120,31 @@ pub(crate) fn shown(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::stage::scratch::Scratch;
 
-    fn scratch(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("dataverse-sync-stage-{name}-{}", uuid::Uuid::new_v4()));
-        fs::create_dir_all(&folder).expect("the temporary folder is writable");
-        folder
+    #[test]
+    fn what_is_refused_leaves_nothing_that_could_be_published_or_what_was_there() {
+        let scratch = Scratch::new();
+        let (app, executable) = (scratch.path("app"), scratch.path("built"));
+        fs::write(&executable, "MZ").expect("writable");
+        let target = "x86_64-unknown-linux-musl".parse::<Target>().expect("sensible");
+        let told = place(&app, &executable, Some(&target)).expect_err("it is no ELF").to_string();
+        assert!(told.contains("is no ELF executable") && told.ends_with("is not there"), "{told}");
+        assert!(!app.exists() && !scratch.path("app.new").exists());
+        fs::create_dir_all(&app).expect("writable");
+        fs::write(app.join("handler"), "good").expect("writable");
+        let told = place(&app, &executable, Some(&target)).expect_err("still none").to_string();
+        assert!(told.ends_with("is as it was"), "{told}");
+        assert_eq!(fs::read_to_string(app.join("handler")).expect("readable"), "good");
     }
 
     #[test]
-    fn the_app_stands_side_by_side_as_the_host_wants_it() {
-        let folder = scratch("layout");
-        let executable = folder.join("built");
-        fs::write(&executable, "x").expect("writable");
-        let app = folder.join("app");
-        lay_out(&app, &executable).expect("laid out");
-        for file in ["host.json", "handler", "SyncQueue/function.json", "SyncHttp/function.json", ".funcignore"] {
-            assert!(app.join(file).is_file(), "{file}");
+    fn the_examples_are_commands_that_there_are() {
+        for line in EXAMPLES.lines().filter_map(|line| line.trim().strip_prefix("cargo stage --target ")) {
+            line.parse::<Target>().unwrap_or_else(|error| panic!("{line}: {error}"));
         }
-        fs::remove_dir_all(folder).expect("removable");
-    }
-
-    #[test]
-    fn settings_that_are_there_stay() {
-        let app = scratch("settings");
-        fs::write(app.join("local.settings.json"), "mine").expect("writable");
-        add_local_settings(&app).expect("kept");
-        assert_eq!(fs::read_to_string(app.join("local.settings.json")).expect("readable"), "mine");
-        fs::remove_dir_all(app).expect("removable");
     }
 }

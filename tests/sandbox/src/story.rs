@@ -26,6 +26,8 @@ const PARALLELISM: u32 = 52;
 pub struct Options {
     /// The handler's executable.
     pub handler: PathBuf,
+    /// A staged app to use instead.
+    pub app: Option<PathBuf>,
     /// Hosts with one handler each.
     pub instances: usize,
     /// Which storage.
@@ -41,8 +43,13 @@ pub async fn tell(options: Options) -> anyhow::Result<bool> {
     );
     report.line("Entra ID, storage and the Functions host that behave as the services are documented to.");
     let dataverse = dataverse::Options { dop_hint: PARALLELISM, ..dataverse::Options::default() };
-    let world_options =
-        WorldOptions { handler: options.handler, storage: options.storage, dataverse, ..WorldOptions::default() };
+    let world_options = WorldOptions {
+        handler: options.handler,
+        app: options.app,
+        storage: options.storage,
+        dataverse,
+        ..WorldOptions::default()
+    };
     let world = World::start(world_options).await?;
 
     race::show(&world, &mut report).await?;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
@@ -40,8 +40,10 @@ pub enum StorageKind {
 /// What the world is made of.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The handler's executable.
+    /// The handler's executable, to be laid out in an app of the world's own.
     pub handler: PathBuf,
+    /// An app that is staged already and is used as it lies there, instead of that one.
+    pub app: Option<PathBuf>,
     /// Which storage.
     pub storage: StorageKind,
     /// How the embedded storage is set up, where that is used.
@@ -99,7 +101,27 @@ pub struct World {
     pub poison: Queue,
     /// The app settings of every host that is started.
     pub settings: BTreeMap<String, String>,
-    app: Folder,
+    app: App,
+}
+
+/// The app's folder.
+#[derive(Debug)]
+enum App {
+    Own(Folder),
+    Given(PathBuf),
+}
+
+impl App {
+    /// Lays out one with this handler, or takes the one that is given.
+    fn of(handler: &Path, given: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(given) = given else {
+            return Ok(Self::Own(Folder::staged(handler)?));
+        };
+        if !given.join("host.json").is_file() {
+            bail!("there is no staged app in {}: `cargo stage` lays one out", given.display());
+        }
+        Ok(Self::Given(std::path::absolute(given).with_context(|| format!("looking for {}", given.display()))?))
+    }
 }
 
 /// A folder of its owner's own, removed with it.
@@ -146,7 +168,7 @@ impl World {
         let (queue, poison) = (queues.queue(QUEUE), queues.queue(POISON_QUEUE));
         queue.create_if_missing().await.context("creating the queue")?;
         poison.create_if_missing().await.context("creating the poison queue")?;
-        let app = Folder::staged(&options.handler)?;
+        let app = App::of(&options.handler, options.app.as_deref())?;
         let settings = BTreeMap::from([
             ("FUNCTIONS_WORKER_RUNTIME".to_owned(), "custom".to_owned()),
             ("AzureWebJobsStorage".to_owned(), connection),
@@ -159,7 +181,10 @@ impl World {
 
     /// The staged app.
     pub fn app(&self) -> &Path {
-        &self.app.0
+        match &self.app {
+            App::Own(folder) => &folder.0,
+            App::Given(path) => path,
+        }
     }
 
     /// What a host of this world is started with: the world's settings and `settings` over them, and times scaled down so
@@ -168,7 +193,7 @@ impl World {
         let mut all = self.settings.clone();
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         host::Options {
-            app: self.app.0.clone(),
+            app: self.app().to_owned(),
             settings: all,
             name: name.to_owned(),
             polling: Some(Duration::from_millis(100)),

@@ -1,0 +1,144 @@
+//! The README's queries against the log of the real handler: what they take out of a line is in it, and what they look for is said.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex_lite::Regex;
+use sandbox::dataverse::{Effect, Fault, Status};
+use sandbox::host::Host;
+use sandbox::world::World;
+use serde_json::{Value, json};
+
+use super::text;
+use crate::caller::{Caller, contact};
+use crate::waiting::wait_until;
+
+/// What stands in the README between the fences of a query.
+fn queries() -> Vec<String> {
+    let readme = text("README.md");
+    let blocks = readme.split("\n```kusto\n").skip(1);
+    blocks.map(|rest| rest.split("\n```").next().expect("a first part").to_owned()).collect()
+}
+
+/// The columns that the first query takes out of a line, each with how it does. The patterns are RE2's, in both worlds.
+fn columns() -> BTreeMap<String, Regex> {
+    let extract = Regex::new(r"(\w+) = (?:\w+\()?(?:'.', )?extract\(@'(.+)', 1, message\)").expect("a pattern");
+    let function = queries().into_iter().next().expect("the function comes first");
+    let found = extract.captures_iter(&function);
+    found.map(|found| (found[1].to_owned(), Regex::new(&found[2]).expect("RE2 takes it"))).collect()
+}
+
+/// A line as a row of the function's; `None`: it is not about a record.
+fn row(line: &str) -> Option<BTreeMap<String, String>> {
+    let row = columns().into_iter().filter_map(|(name, pattern)| {
+        let value = pattern.captures(line)?.get(1)?.as_str().trim_matches('"').to_owned();
+        Some((name, value))
+    });
+    let row: BTreeMap<_, _> = row.collect();
+    (row.contains_key("Outcome") && row.contains_key("Function")).then_some(row)
+}
+
+fn rows(host: &Host) -> Vec<BTreeMap<String, String>> {
+    host.logs().iter().filter_map(|line| row(&line.text)).collect()
+}
+
+fn has(row: &BTreeMap<String, String>, cells: &Value) -> bool {
+    let cells = cells.as_object().expect("cells by name");
+    cells.iter().all(|(name, value)| row.get(name).map(String::as_str) == value.as_str())
+}
+
+/// Waits for a record's line, with these cells and none missing of those that every record has.
+async fn seen(host: &Host, cells: Value) {
+    wait_until(&format!("a row with {cells}"), async || rows(host).iter().any(|row| has(row, &cells))).await;
+    let rows = rows(host);
+    let row = rows.iter().find(|row| has(row, &cells)).expect("it was there just now");
+    for name in ["At", "Table", "KeyHash", "DurationMs", "LockWaitMs", "WriteMs", "InvocationId"] {
+        assert!(row.get(name).is_some_and(|value| !value.is_empty()), "{name} of {row:?}");
+    }
+    for name in ["DurationMs", "LockWaitMs", "WriteMs"] {
+        assert!(row[name].parse::<u64>().is_ok(), "{row:?}");
+    }
+}
+
+async fn put(world: &World, key: &str, fields: &Value) {
+    let mut record = contact(key, &json!({ "firstname": "Ada" }));
+    for (name, value) in fields.as_object().expect("fields") {
+        record[name] = value.clone();
+    }
+    world.put(&record.to_string()).await.expect("the queue takes it");
+}
+
+#[tokio::test]
+async fn what_the_queries_take_out_of_a_line_is_in_the_lines_of_the_handler() {
+    assert_eq!(columns().len(), 16, "one pattern a column: {:?}", columns().keys());
+    let world = crate::world().await;
+    let host = world.host("instance-1", &[crate::AT_ONCE]).await.expect("it starts");
+    put(&world, "Q-1", &json!({ "source": "hr", "messageId": "hr 1" })).await;
+    seen(
+        &host,
+        json!({ "Outcome": "applied", "Reason": "upserted", "Function": "SyncQueue", "Table": "contacts",
+        "Source": "hr", "MessageId": "hr 1", "Attempt": "1" }),
+    )
+    .await;
+
+    let missing = json!({ "operation": "update", "source": "org chart", "messageId": "o-2" });
+    put(&world, "Q-2", &missing).await;
+    seen(
+        &host,
+        json!({ "Outcome": "rejected", "Reason": "not_found", "Source": "org chart", "MessageId": "o-2",
+        "Status": "404", "Code": "0x80060891" }),
+    )
+    .await;
+    assert!(rows(&host).iter().any(|row| row.get("RequestId").is_some_and(|id| id.len() > 8)), "{:?}", rows(&host));
+
+    let unavailable = Status::new(503, "", "Service unavailable.");
+    world.dataverse.fault(Fault::new(Effect::Status(unavailable)).key("Q-3"));
+    put(&world, "Q-3", &json!({})).await;
+    seen(&host, json!({ "Outcome": "retry", "Reason": "unavailable", "MessageId": "m-Q-3", "Attempt": "1" })).await;
+    seen(&host, json!({ "Outcome": "applied", "MessageId": "m-Q-3", "Attempt": "2" })).await;
+
+    Caller::of(&host).post(&contact("Q-4", &json!({ "firstname": "Ada" }))).await;
+    seen(&host, json!({ "Outcome": "applied", "Function": "SyncHttp", "MessageId": "m-Q-4" })).await;
+}
+
+#[tokio::test]
+async fn what_the_queries_look_for_is_said_when_it_happens() {
+    let phrase = Regex::new(r#"has "([^"]+)""#).expect("a pattern");
+    let queries = queries();
+    let phrases: BTreeSet<_> = phrase.captures_iter(&queries[1]).map(|found| found[1].to_owned()).collect();
+    assert_eq!(phrases.len(), 4, "{phrases:?}");
+
+    let world = crate::world().await;
+    let host = world.host("instance-1", &[]).await.expect("it starts");
+    let throttled = Status { retry_after: Some(1), ..Status::new(429, "0x80072322", "Number of requests exceeded.") };
+    world.dataverse.fault(Fault::new(Effect::Status(throttled)));
+    put(&world, "P-0", &json!({})).await;
+    wait_until("the first is applied", async || host.stats().succeeded >= 1).await;
+    world.dataverse.fault(Fault::new(Effect::Status(Status::new(503, "", "Service unavailable."))).until_cleared());
+    for number in 1..=10 {
+        put(&world, &format!("P-{number}"), &json!({})).await;
+    }
+    let said = |text: &str| host.logs().iter().any(|line| line.text.contains(text));
+    wait_until("the gate closes", async || said("messages wait in place")).await;
+    world.dataverse.clear_faults();
+    for phrase in phrases {
+        wait_until(&phrase, async || said(&phrase)).await;
+    }
+    let lasted = Regex::new(r" lasted_ms=(\d+)").expect("a pattern");
+    assert!(queries[1].contains(lasted.as_str()), "the query takes it out in the same way");
+    assert!(host.logs().iter().any(|line| lasted.is_match(&line.text)), "{:?}", host.logs());
+}
+
+#[test]
+fn the_queries_use_no_column_that_none_of_them_makes() {
+    let queries = queries().join("\n");
+    let code: Vec<_> = queries.lines().filter(|line| !line.starts_with("//")).collect();
+    let strings = Regex::new(r#"@?'[^']*'|"[^"]*""#).expect("a pattern");
+    let code = strings.replace_all(&code.join("\n"), "''").into_owned();
+    let names = Regex::new(r"\b[A-Z]\w*").expect("a pattern");
+    let made = Regex::new(r"\b([A-Z]\w*) = ").expect("a pattern");
+    let mut made: BTreeSet<_> = made.captures_iter(&code).map(|found| found[1].to_owned()).collect();
+    made.insert("SyncRecords".to_owned());
+    let used: BTreeSet<_> = names.find_iter(&code).map(|found| found.as_str().to_owned()).collect();
+    assert_eq!(used.difference(&made).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(used.len() > 20, "{used:?}");
+}

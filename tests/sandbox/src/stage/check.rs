@@ -1,0 +1,123 @@
+//! Whether what was laid out would be refused by `handler doctor`, before anybody publishes it.
+//!
+//! The executable is judged by the doctor's own rules, without being started: it may be for another machine. Where it is for this
+//! one it is started as well, and its doctor says what it thinks of the files. Nothing is asked over the network: it gets no
+//! settings.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, anyhow, bail};
+use serde_json::Value;
+
+use super::elf::{self, Needs, Processor};
+use super::target::{Machine, Target};
+
+/// What the doctor says of every executable that is not for Azure: this one is not meant to be.
+const FORM: [&str; 3] = ["executable", "architecture", "glibc"];
+
+/// What the doctor has no settings for here.
+const ELSEWHERE: [&str; 5] = ["settings", "queue", "poison_queue", "token", "lock_storage"];
+
+/// What an app is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Azure Functions on Linux, and this machine where it is such a one.
+    Azure,
+    /// Somebody's own Linux on ARM.
+    Arm,
+    /// `func start` on this machine.
+    ThisMachine,
+}
+
+impl Purpose {
+    /// What a build for that target, or else for this machine, is for.
+    pub(super) fn of(target: Option<&Target>, machine: Machine) -> Self {
+        match target {
+            Some(target) if target.fits_azure() => Self::Azure,
+            Some(_) => Self::Arm,
+            None if machine.fits_azure() => Self::Azure,
+            None => Self::ThisMachine,
+        }
+    }
+}
+
+/// What was found out about an executable that is good.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Good {
+    /// Its size in bytes.
+    pub(super) bytes: usize,
+    /// What it needs of a C library, where it is one for Linux.
+    pub(super) library: Option<String>,
+    /// Whether debuggers find nothing more to read in it, where that can be told.
+    pub(super) stripped: bool,
+    /// Whether it was started, and if not, why.
+    pub(super) started: Result<(), String>,
+}
+
+/// Looks at the app that is laid out there.
+///
+/// # Errors
+/// What the doctor would refuse, each with how to mend it.
+pub(super) fn check(app: &Path, name: &str, purpose: &Purpose, must_start: bool) -> anyhow::Result<Good> {
+    let executable = app.join(name);
+    let bytes = fs::read(&executable).with_context(|| format!("reading {}", executable.display()))?;
+    let needs = match purpose {
+        Purpose::ThisMachine => None,
+        _ => Some(elf::read(&bytes).map_err(|problem| anyhow!("the executable {problem}"))?),
+    };
+    let library = needs.as_ref().map(|needs| judge(needs, purpose)).transpose()?;
+    let started = start(app, &executable, *purpose != Purpose::Azure);
+    let started = match started {
+        Ok(refused) if refused.is_empty() => Ok(()),
+        Ok(refused) => bail!("its doctor refuses it:\n{}", refused.join("\n")),
+        Err(problem) if must_start => bail!("it does not start on this machine: {problem}"),
+        Err(problem) => Err(problem),
+    };
+    Ok(Good { bytes: bytes.len(), library, stripped: needs.is_none_or(|needs| needs.is_stripped()), started })
+}
+
+fn judge(needs: &Needs, purpose: &Purpose) -> anyhow::Result<String> {
+    let processor = match purpose {
+        Purpose::Arm if needs.processor() == Processor::Aarch64 => Ok(String::new()),
+        Purpose::Arm => {
+            Err(("it is not for 64-bit ARM".to_owned(), "build it again with `cargo clean` before".to_owned()))
+        }
+        _ => needs.judge_architecture(),
+    };
+    let judged = processor.and_then(|_| needs.judge_library());
+    judged.map_err(|(found, remedy)| anyhow!("the doctor would refuse it: {found}\n  → {remedy}"))
+}
+
+/// What its own doctor finds wrong with the files, or why it could not be asked.
+fn start(app: &Path, executable: &Path, form_is_another: bool) -> Result<Vec<String>, String> {
+    let mut command = Command::new(executable);
+    command.args(["doctor", "--json", "--app"]).arg(app).env_clear().stdin(Stdio::null());
+    // Windows starts no process without it.
+    command.envs(std::env::var_os("SystemRoot").map(|root| ("SystemRoot", root)));
+    let output = command.output().map_err(|error| error.to_string())?;
+    let words = String::from_utf8_lossy(&output.stdout);
+    let Ok(report) = serde_json::from_str::<Value>(&words) else {
+        let told = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{}, {}", output.status, told.lines().next_back().unwrap_or("without a word")));
+    };
+    Ok(wrong(&report, form_is_another))
+}
+
+/// Its findings about files, each with the remedy.
+fn wrong(report: &Value, form_is_another: bool) -> Vec<String> {
+    let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+    let findings = report["findings"].as_array().into_iter().flatten();
+    let counts = |finding: &&Value| {
+        let check = finding["check"].as_str().unwrap_or_default();
+        finding["verdict"] == "wrong" && !ELSEWHERE.contains(&check) && !(form_is_another && FORM.contains(&check))
+    };
+    let line = |finding: &Value| {
+        format!("  {}: {}\n  → {}", text(finding, "check"), text(finding, "found"), text(finding, "remedy"))
+    };
+    findings.filter(counts).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests;

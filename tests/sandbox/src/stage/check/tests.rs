@@ -1,0 +1,100 @@
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::*;
+use crate::stage::scratch::Scratch;
+
+const LINUX: Machine = Machine { os: "linux", arch: "x86_64" };
+
+fn folder(scratch: &Scratch, bytes: &[u8]) -> PathBuf {
+    let app = scratch.path("app");
+    fs::create_dir_all(&app).expect("writable");
+    fs::write(app.join("handler"), bytes).expect("writable");
+    app
+}
+
+fn refused(bytes: &[u8], purpose: &Purpose) -> String {
+    let scratch = Scratch::new();
+    let app = folder(&scratch, bytes);
+    format!("{:#}", check(&app, "handler", purpose, false).expect_err("it is refused"))
+}
+
+#[cfg(unix)]
+fn script(scratch: &Scratch, text: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let app = folder(scratch, format!("#!/bin/sh\n{text}\n").as_bytes());
+    fs::set_permissions(app.join("handler"), fs::Permissions::from_mode(0o755)).expect("ours");
+    app
+}
+
+#[test]
+fn a_build_is_for_azure_where_azure_has_such_machines() {
+    let of = |text: Option<&str>, machine| {
+        Purpose::of(text.map(|text| text.parse::<Target>().expect("sensible")).as_ref(), machine)
+    };
+    let mac = Machine { os: "macos", arch: "aarch64" };
+    assert_eq!(of(None, LINUX), Purpose::Azure);
+    assert_eq!(of(None, mac), Purpose::ThisMachine);
+    assert_eq!(of(None, Machine { os: "linux", arch: "aarch64" }), Purpose::ThisMachine);
+    assert_eq!(of(Some("x86_64-unknown-linux-musl"), mac), Purpose::Azure);
+    assert_eq!(of(Some("aarch64-unknown-linux-musl"), mac), Purpose::Arm);
+}
+
+#[test]
+fn what_linux_cannot_start_is_refused() {
+    for purpose in [Purpose::Azure, Purpose::Arm] {
+        assert!(refused(b"MZ", &purpose).contains("is no ELF executable"));
+        assert!(refused(b"\x7fELF\x02\x01", &purpose).contains("is cut short"));
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn another_processor_than_the_one_asked_for_is_refused() {
+    let bytes = fs::read(std::env::current_exe().expect("it runs")).expect("readable");
+    assert!(refused(&bytes, &Purpose::Arm).contains("not for 64-bit ARM"));
+    let mut other = bytes;
+    // e_machine: AArch64.
+    other[18] = 183;
+    let told = refused(&other, &Purpose::Azure);
+    assert!(told.contains("another processor") && told.contains("→ cargo stage --target"), "{told}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_its_doctor_finds_wrong_with_the_files_is_told_with_the_remedy() {
+    let report = json!({"findings": [
+        {"check": "settings", "verdict": "wrong", "found": "DATAVERSE_URL is missing", "remedy": "set it"},
+        {"check": "redelivery", "verdict": "wrong", "found": "visibilityTimeout is 0", "remedy": "set it to 30 s"},
+        {"check": "forwarding", "verdict": "good", "found": "as they are"},
+        {"check": "glibc", "verdict": "wrong", "found": "it needs 2.99", "remedy": "build again"},
+        {"check": "token", "verdict": "not_tried", "found": "because of settings"},
+    ]});
+    let scratch = Scratch::new();
+    let app = script(&scratch, &format!("echo '{report}'"));
+    let told = check(&app, "handler", &Purpose::ThisMachine, true).expect_err("it is refused").to_string();
+    assert_eq!(told, "its doctor refuses it:\n  redelivery: visibilityTimeout is 0\n  → set it to 30 s");
+    assert_eq!(wrong(&report, false).len(), 2, "here the form counts too");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_does_not_start_here_is_refused_only_when_it_was_built_for_this_machine() {
+    let scratch = Scratch::new();
+    let app = script(&scratch, "echo 'GLIBC_2.99 not found' >&2; exit 1");
+    let told = check(&app, "handler", &Purpose::ThisMachine, true).expect_err("it is refused").to_string();
+    assert!(told.starts_with("it does not start") && told.ends_with("GLIBC_2.99 not found"), "{told}");
+    let good = check(&app, "handler", &Purpose::ThisMachine, false).expect("another machine's");
+    assert!(good.started.expect_err("it was not started").contains("GLIBC_2.99"));
+}
+
+#[cfg(unix)]
+#[test]
+fn it_is_started_without_the_settings_of_whoever_stages() {
+    let scratch = Scratch::new();
+    // `env` prints what it was given; JSON only when that is nothing but what the shell itself sets.
+    let app = script(&scratch, r#"[ -z "$(env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= )" ] && echo '{"findings":[]}'"#);
+    let good = check(&app, "handler", &Purpose::ThisMachine, true).expect("nothing is wrong");
+    assert_eq!((good.library, good.started), (None, Ok(())));
+}

@@ -1,0 +1,255 @@
+//! The app's folder: laid out beside the one in use, looked at, and put in its place in one step.
+//!
+//! # Invariants
+//! - What has the app's name is whole: a copy that was cut short, or that was refused, never has it.
+//! - Two who stage at once do so one after the other.
+//! - The user's own local.settings.json goes from one app to the next.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::workspace;
+
+/// What `func azure functionapp publish` must not upload: settings with secrets, and what debuggers and editors leave.
+const FUNCIGNORE: &str = "local.settings.json\nlocal.settings.json.sample\n*.pdb\n.vscode\n.git*\n";
+
+/// The folders under `functions/`, each with its function.json.
+const FUNCTIONS: [&str; 2] = ["SyncQueue", "SyncHttp"];
+
+/// The user's settings for `func start`.
+pub(super) const LOCAL_SETTINGS: &str = "local.settings.json";
+
+/// Lays out `app` with this executable. Settings that are already there stay.
+pub fn lay_out(app: &Path, executable: &Path) -> anyhow::Result<()> {
+    let root = workspace();
+    fs::create_dir_all(app).with_context(|| format!("creating {}", app.display()))?;
+    copy(&root.join("host.json"), &app.join("host.json"))?;
+    for function in FUNCTIONS {
+        fs::create_dir_all(app.join(function)).with_context(|| format!("creating the folder {function}"))?;
+        let file = Path::new(function).join("function.json");
+        copy(&root.join("functions").join(&file), &app.join(&file))?;
+    }
+    // A running handler keeps its file; the new one takes the name.
+    let staged = app.join(name_of(executable));
+    match fs::remove_file(&staged) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("replacing the executable"),
+        _ => copy(executable, &staged)?,
+    }
+    fs::write(app.join(".funcignore"), FUNCIGNORE).context("writing .funcignore")
+}
+
+/// The executable's name in the app.
+pub(super) fn name_of(executable: &Path) -> &'static str {
+    if executable.extension().is_some_and(|extension| extension == "exe") { "handler.exe" } else { "handler" }
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    Ok(())
+}
+
+/// Puts settings for `func start` beside it, unless there are some: the user's own, else the sample.
+fn add_local_settings(app: &Path, before: &Path) -> anyhow::Result<()> {
+    let root = workspace();
+    let places = [before.join(LOCAL_SETTINGS), root.join(LOCAL_SETTINGS), root.join("local.settings.json.sample")];
+    let from = places.iter().find(|place| place.is_file()).context("local.settings.json.sample is missing")?;
+    copy(from, &app.join(LOCAL_SETTINGS))
+}
+
+/// The right to replace an app, held until it is dropped.
+#[derive(Debug)]
+pub(super) struct Site {
+    app: PathBuf,
+    _lock: File,
+}
+
+impl Site {
+    /// Waits until nobody else is at it, and clears away what one who was killed has left.
+    pub(super) fn enter(app: &Path) -> anyhow::Result<Self> {
+        let above = app.parent().context("an app's folder lies in another one")?;
+        fs::create_dir_all(above).with_context(|| format!("creating {}", above.display()))?;
+        let path = beside(app, "lock");
+        let lock = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+        lock.lock().with_context(|| format!("locking {}", path.display()))?;
+        let site = Self { app: app.to_owned(), _lock: lock };
+        if !app.exists() && site.old().exists() {
+            fs::rename(site.old(), app).context("putting back the app that was there")?;
+        }
+        remove(&site.old())?;
+        remove(&site.new_app())?;
+        Ok(site)
+    }
+
+    /// Where the next app is laid out.
+    pub(super) fn new_app(&self) -> PathBuf {
+        beside(&self.app, "new")
+    }
+
+    fn old(&self) -> PathBuf {
+        beside(&self.app, "old")
+    }
+
+    /// Lays out the next app, with the settings of the one that is there.
+    pub(super) fn prepare(&self, executable: &Path) -> anyhow::Result<PathBuf> {
+        let app = self.new_app();
+        lay_out(&app, executable)?;
+        add_local_settings(&app, &self.app)?;
+        Ok(app)
+    }
+
+    /// Gives the next app its name.
+    pub(super) fn replace(&self) -> anyhow::Result<()> {
+        let held = || format!("replacing {}; does `func start` run in it?", self.app.display());
+        match fs::rename(&self.app, self.old()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(held),
+            _ => fs::rename(self.new_app(), &self.app).with_context(held)?,
+        }
+        remove(&self.old())
+    }
+
+    /// Throws the next app away; says whether there is one from before.
+    pub(super) fn discard(&self) -> anyhow::Result<bool> {
+        remove(&self.new_app())?;
+        Ok(self.app.exists())
+    }
+}
+
+fn beside(app: &Path, what: &str) -> PathBuf {
+    app.with_extension(what)
+}
+
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::stage::scratch::Scratch;
+
+    fn built(scratch: &Scratch, text: &str) -> PathBuf {
+        let executable = scratch.path(&format!("built-{text}"));
+        fs::write(&executable, text).expect("writable");
+        executable
+    }
+
+    fn read(path: &Path) -> String {
+        fs::read_to_string(path).expect("readable")
+    }
+
+    #[test]
+    fn the_app_stands_side_by_side_as_the_host_wants_it() {
+        let scratch = Scratch::new();
+        let app = scratch.path("app");
+        lay_out(&app, &built(&scratch, "x")).expect("laid out");
+        for file in ["host.json", "handler", "SyncQueue/function.json", "SyncHttp/function.json", ".funcignore"] {
+            assert!(app.join(file).is_file(), "{file}");
+        }
+        assert!(read(&app.join(".funcignore")).lines().any(|line| line == LOCAL_SETTINGS));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_executable_bit_is_kept() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let scratch = Scratch::new();
+        let (app, executable) = (scratch.path("app"), built(&scratch, "x"));
+        fs::set_permissions(&executable, fs::Permissions::from_mode(0o755)).expect("ours");
+        lay_out(&app, &executable).expect("laid out");
+        let mode = fs::metadata(app.join("handler")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o111, 0o111);
+    }
+
+    #[test]
+    fn the_next_app_takes_the_place_of_the_one_before_with_its_settings() {
+        let scratch = Scratch::new();
+        let app = scratch.path("app");
+        for text in ["one", "two"] {
+            let site = Site::enter(&app).expect("free");
+            site.prepare(&built(&scratch, text)).expect("laid out");
+            site.replace().expect("replaced");
+            assert_eq!(read(&app.join("handler")), text);
+            if text == "one" {
+                assert!(read(&app.join(LOCAL_SETTINGS)).contains("DATAVERSE_URL"), "the sample");
+                fs::write(app.join(LOCAL_SETTINGS), "mine").expect("writable");
+                fs::write(app.join("left.over"), "").expect("writable");
+            }
+        }
+        assert_eq!(read(&app.join(LOCAL_SETTINGS)), "mine");
+        assert!(!app.join("left.over").exists(), "what is staged is what is uploaded");
+        assert!(!scratch.path("app.new").exists() && !scratch.path("app.old").exists());
+    }
+
+    #[test]
+    fn what_is_discarded_leaves_what_was_there() {
+        let scratch = Scratch::new();
+        let app = scratch.path("app");
+        let site = Site::enter(&app).expect("free");
+        site.prepare(&built(&scratch, "one")).expect("laid out");
+        assert!(!site.discard().expect("discarded") && !app.exists() && !site.new_app().exists());
+        site.prepare(&built(&scratch, "one")).expect("laid out");
+        site.replace().expect("replaced");
+        site.prepare(&built(&scratch, "two")).expect("laid out");
+        assert!(site.discard().expect("discarded"));
+        assert_eq!(read(&app.join("handler")), "one");
+    }
+
+    #[test]
+    fn whoever_was_killed_halfway_leaves_a_whole_app_or_none() {
+        let scratch = Scratch::new();
+        let app = scratch.path("app");
+        // Killed while it copied.
+        fs::create_dir_all(scratch.path("app.new")).expect("writable");
+        fs::write(scratch.path("app.new/handler"), "half").expect("writable");
+        drop(Site::enter(&app).expect("free"));
+        assert!(!app.exists() && !scratch.path("app.new").exists());
+        // Killed between the two steps of replacing.
+        fs::create_dir_all(scratch.path("app.old")).expect("writable");
+        fs::write(scratch.path("app.old/local.settings.json"), "mine").expect("writable");
+        let site = Site::enter(&app).expect("free");
+        assert_eq!(read(&app.join(LOCAL_SETTINGS)), "mine");
+        site.prepare(&built(&scratch, "one")).expect("laid out");
+        site.replace().expect("replaced");
+        assert_eq!(read(&app.join(LOCAL_SETTINGS)), "mine");
+    }
+
+    #[test]
+    fn the_second_waits_until_the_first_is_done() {
+        let scratch = Scratch::new();
+        let app = scratch.path("app");
+        let first = Site::enter(&app).expect("free");
+        let (entered, second) = mpsc::channel();
+        let (other, executable) = (app.clone(), built(&scratch, "two"));
+        let thread = thread::spawn(move || {
+            let site = Site::enter(&other).expect("free at last");
+            entered.send(read(&other.join("handler"))).expect("somebody listens");
+            site.prepare(&executable).expect("laid out");
+            site.replace().expect("replaced");
+        });
+        first.prepare(&built(&scratch, "one")).expect("laid out");
+        first.replace().expect("replaced");
+        assert!(second.try_recv().is_err(), "it waits");
+        drop(first);
+        assert_eq!(second.recv().expect("it enters"), "one");
+        thread.join().expect("no panic");
+        assert_eq!(read(&app.join("handler")), "two");
+    }
+
+    #[test]
+    fn what_cannot_be_copied_is_named() {
+        let scratch = Scratch::new();
+        let error = lay_out(&scratch.path("app"), &scratch.path("nowhere")).expect_err("there is none");
+        assert!(format!("{error:#}").contains("nowhere"), "{error:#}");
+    }
+}

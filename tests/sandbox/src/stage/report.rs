@@ -1,0 +1,134 @@
+//! What `cargo stage` prints: what is being built, then what lies there and what to do next. Pure, but for the sizes of files.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use super::check::{Good, Purpose};
+use super::layout::LOCAL_SETTINGS;
+use super::shown;
+use super::target::{Machine, Target};
+
+const FILES: [&str; 4] = ["host.json", "SyncQueue/function.json", "SyncHttp/function.json", ".funcignore"];
+
+/// What is good for any Linux plan, from a machine that cannot build it by itself.
+const FOR_AZURE: &str = "cargo stage --target x86_64-unknown-linux-musl";
+
+/// What is being built, before cargo takes the terminal.
+pub(super) fn before(target: Option<&Target>) -> String {
+    let what = target.map_or_else(|| format!("this machine ({})", Machine::THIS), Target::to_string);
+    format!("building the handler for {what}, optimised as a whole: minutes the first time")
+}
+
+/// An app that lies there.
+pub(super) struct Staged<'a> {
+    pub(super) app: &'a Path,
+    pub(super) name: &'a str,
+    pub(super) target: Option<&'a Target>,
+    pub(super) purpose: &'a Purpose,
+    pub(super) good: &'a Good,
+}
+
+/// All about it, and the next command.
+pub(super) fn after(staged: &Staged<'_>) -> String {
+    let mut text = String::new();
+    files(&mut text, staged).and_then(|()| next(&mut text, staged)).expect("a string takes any text");
+    text
+}
+
+fn files(text: &mut String, staged: &Staged<'_>) -> std::fmt::Result {
+    let Staged { app, name, target, purpose, good } = staged;
+    let what = target.map_or_else(|| format!("this machine, {}", Machine::THIS), Target::to_string);
+    writeln!(text, "staged {} for {what}", shown(app))?;
+    let stripped = if good.stripped { "stripped" } else { "not stripped: it holds symbols for a debugger" };
+    writeln!(text, "  {name:<26}{}, {stripped}", size(good.bytes))?;
+    for file in FILES {
+        let bytes = fs::metadata(app.join(file)).map_or(0, |metadata| metadata.len());
+        writeln!(text, "  {file:<26}{bytes} B")?;
+    }
+    writeln!(text, "  {LOCAL_SETTINGS:<26}for `func start`, never uploaded")?;
+    if let Some(library) = &good.library {
+        writeln!(text, "glibc    {library}")?;
+    }
+    writeln!(text, "fits     {}", fits(purpose))?;
+    match &good.started {
+        Ok(()) => writeln!(text, "tried    it starts here, and its doctor finds nothing wrong with these files"),
+        Err(why) => writeln!(text, "tried    not started here ({why}); its form is what the doctor wants"),
+    }
+}
+
+fn size(bytes: usize) -> String {
+    let tenths = bytes * 10 / (1024 * 1024);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
+fn fits(purpose: &Purpose) -> &'static str {
+    match purpose {
+        Purpose::Azure => "the Linux plans of Azure Functions: Flex Consumption, Premium, Dedicated, Consumption",
+        Purpose::Arm => {
+            "your own Linux on ARM, with Core Tools or the Functions host; no plan of Azure Functions has ARM"
+        }
+        Purpose::ThisMachine => "`func start` on this machine; an app on Linux in Azure cannot start it",
+    }
+}
+
+fn next(text: &mut String, staged: &Staged<'_>) -> std::fmt::Result {
+    let app = shown(staged.app);
+    if staged.good.started.is_ok() {
+        writeln!(text, "\nnext, on this machine with nothing else installed:\n  cargo sandbox up --app {app}")?;
+        writeln!(text, "or with Azure Functions Core Tools, and Azurite for storage:")?;
+        writeln!(text, "  edit {app}/{LOCAL_SETTINGS}\n  func start --script-root {app}")?;
+    }
+    match staged.purpose {
+        Purpose::Azure => {
+            writeln!(text, "\nnext, to Azure (the app itself: see Deploy in README.md):")?;
+            writeln!(text, "  cd {app} && func azure functionapp publish <your function app>")
+        }
+        Purpose::ThisMachine => writeln!(text, "\nfor Azure, stage once more:\n  {FOR_AZURE}"),
+        Purpose::Arm => writeln!(text, "\ncopy it there and start it there:\n  func start --script-root {app}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(target: Option<&str>, purpose: &Purpose, started: Result<(), String>) -> String {
+        let target = target.map(|text| text.parse::<Target>().expect("sensible"));
+        let library = (*purpose != Purpose::ThisMachine).then(|| "none needed: it is static".to_owned());
+        let good = Good { bytes: 9_876_543, library, stripped: true, started };
+        let app = super::super::workspace().join("target/functionapp");
+        after(&Staged { app: &app, name: "handler", target: target.as_ref(), purpose, good: &good })
+    }
+
+    #[test]
+    fn an_app_for_azure_ends_with_the_command_that_publishes_it() {
+        let text = told(Some("x86_64-unknown-linux-musl"), &Purpose::Azure, Ok(()));
+        for line in [
+            "staged target/functionapp for x86_64-unknown-linux-musl\n",
+            "  handler                   9.4 MiB, stripped\n",
+            "glibc    none needed: it is static\n",
+            "  cargo sandbox up --app target/functionapp\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+        assert!(
+            text.ends_with("cd target/functionapp && func azure functionapp publish <your function app>\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_app_for_another_machine_is_not_started_here_and_no_command_says_so() {
+        let text = told(Some("aarch64-unknown-linux-musl"), &Purpose::Arm, Err("Exec format error".to_owned()));
+        assert!(text.contains("not started here (Exec format error)") && !text.contains("sandbox up"), "{text}");
+        assert!(text.contains("no plan of Azure Functions has ARM") && !text.contains("publish"), "{text}");
+    }
+
+    #[test]
+    fn an_app_for_this_machine_alone_is_not_published_but_staged_once_more() {
+        let text = told(None, &Purpose::ThisMachine, Ok(()));
+        assert!(text.ends_with("cargo stage --target x86_64-unknown-linux-musl\n"), "{text}");
+        assert!(text.contains("func start --script-root target/functionapp") && !text.contains("publish"), "{text}");
+    }
+}

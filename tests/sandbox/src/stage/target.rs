@@ -1,0 +1,200 @@
+//! What the handler can be built for, and what that is good for. Pure.
+//!
+//! A version of glibc is written behind the triple, as cargo-zigbuild takes it.
+//!
+//! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
+//! <https://github.com/rust-cross/cargo-zigbuild#specify-glibc-version>
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The triples that make sense, with what each is good for.
+const SENSIBLE: [(&str, &str); 4] = [
+    ("x86_64-unknown-linux-musl", "static: any Linux plan of Azure Functions, whatever its image"),
+    (
+        "x86_64-unknown-linux-gnu",
+        "the same plans, where the image has the glibc of this machine; .2.31 behind it asks for an older one",
+    ),
+    (
+        "aarch64-unknown-linux-musl",
+        "static: your own Linux on ARM, such as a container on Apple Silicon; no plan of Azure Functions has ARM",
+    ),
+    ("aarch64-unknown-linux-gnu", "the same, with a glibc"),
+];
+
+/// The oldest glibc that Rust's standard library runs with, and the newest that an image has, by minor version.
+const OLDEST_GLIBC: u32 = 17;
+const NEWEST_GLIBC: u32 = 36;
+
+/// A target that makes sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    triple: &'static str,
+    /// The minor version of the glibc 2 to link against.
+    glibc: Option<u32>,
+}
+
+impl Target {
+    /// The triple, as rustc knows it.
+    pub fn triple(&self) -> &'static str {
+        self.triple
+    }
+
+    /// Whether it asks for another glibc than this machine's.
+    pub fn names_glibc(&self) -> bool {
+        self.glibc.is_some()
+    }
+
+    /// Whether a plan of Azure Functions has such machines.
+    pub fn fits_azure(&self) -> bool {
+        self.triple.starts_with("x86_64")
+    }
+
+    /// Whether plain cargo builds for it on a machine like this without another compiler or linker.
+    pub fn is_native(&self, machine: Machine) -> bool {
+        self.glibc.is_none() && self.triple == format!("{}-unknown-linux-gnu", machine.arch) && machine.os == "linux"
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.triple)?;
+        self.glibc.map_or(Ok(()), |minor| write!(f, ".2.{minor}"))
+    }
+}
+
+/// Why something is no target here. One text for the user, with what to do instead.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// None that makes sense.
+    #[error("{given:?} is no target of this program; what makes sense:\n{}", list())]
+    Unknown {
+        /// What was asked for.
+        given: String,
+    },
+    /// A glibc that no build can have, or that no image has.
+    #[error(
+        "glibc {given:?} is none to build for: from 2.{OLDEST_GLIBC}, which Rust needs, to 2.{NEWEST_GLIBC}, which the newest images have; 2.31 runs on all of them"
+    )]
+    Glibc {
+        /// The version asked for.
+        given: String,
+    },
+}
+
+fn list() -> String {
+    let lines: Vec<_> = SENSIBLE.iter().map(|(triple, good_for)| format!("  {triple:<28}{good_for}")).collect();
+    lines.join("\n")
+}
+
+impl FromStr for Target {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (name, glibc) = match text.split_once('.') {
+            Some((name, glibc)) if name.ends_with("-gnu") => (name, Some(glibc)),
+            _ => (text, None),
+        };
+        let Some((triple, _)) = SENSIBLE.iter().find(|(triple, _)| *triple == name) else {
+            return Err(Error::Unknown { given: text.to_owned() });
+        };
+        let glibc = glibc.map(|glibc| minor(glibc).ok_or_else(|| Error::Glibc { given: glibc.to_owned() }));
+        Ok(Self { triple, glibc: glibc.transpose()? })
+    }
+}
+
+fn minor(glibc: &str) -> Option<u32> {
+    let minor = glibc.strip_prefix("2.")?.parse().ok()?;
+    (OLDEST_GLIBC..=NEWEST_GLIBC).contains(&minor).then_some(minor)
+}
+
+/// The machine that builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine {
+    /// As in `std::env::consts::OS`.
+    pub os: &'static str,
+    /// As in `std::env::consts::ARCH`.
+    pub arch: &'static str,
+}
+
+impl Machine {
+    /// This one.
+    pub const THIS: Self = Self { os: std::env::consts::OS, arch: std::env::consts::ARCH };
+
+    /// Whether what it builds for itself is for a plan of Azure Functions on Linux.
+    pub fn fits_azure(self) -> bool {
+        self.os == "linux" && self.arch == "x86_64"
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let os = match self.os {
+            "linux" => "Linux",
+            "macos" => "macOS",
+            "windows" => "Windows",
+            other => other,
+        };
+        write!(f, "{os} on {}", self.arch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> Target {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_sensible_target_is_read_and_written_the_same() {
+        for text in [
+            "x86_64-unknown-linux-musl",
+            "x86_64-unknown-linux-gnu",
+            "x86_64-unknown-linux-gnu.2.31",
+            "aarch64-unknown-linux-musl",
+        ] {
+            assert_eq!(target(text).to_string(), text);
+        }
+        let older = target("x86_64-unknown-linux-gnu.2.31");
+        assert!(older.names_glibc() && older.triple() == "x86_64-unknown-linux-gnu");
+        assert!(older.fits_azure() && !target("aarch64-unknown-linux-musl").fits_azure());
+    }
+
+    #[test]
+    fn any_other_is_refused_with_the_list() {
+        for text in
+            ["", "x86_64", "x86_64-unknown-linux-musl.2.31", "x86_64-apple-darwin", "x86_64-unknown-linux-gnux32"]
+        {
+            let told = text.parse::<Target>().expect_err(text).to_string();
+            assert!(told.starts_with(&format!("{text:?} is no target")), "{told}");
+            assert!(SENSIBLE.iter().all(|(triple, _)| told.contains(triple)), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_glibc_that_no_build_or_no_image_has_is_refused() {
+        for glibc in ["2.16", "2.37", "3.1", "2", "2.x", "2.31.1", ""] {
+            let told = format!("x86_64-unknown-linux-gnu.{glibc}").parse::<Target>().expect_err(glibc).to_string();
+            assert!(told.starts_with(&format!("glibc {glibc:?}")) && told.contains("2.31 runs on all"), "{told}");
+        }
+    }
+
+    #[test]
+    fn only_a_machines_own_system_needs_nothing_more_than_cargo() {
+        let linux = Machine { os: "linux", arch: "x86_64" };
+        let mac = Machine { os: "macos", arch: "aarch64" };
+        assert!(target("x86_64-unknown-linux-gnu").is_native(linux));
+        for (text, machine) in [
+            ("x86_64-unknown-linux-gnu.2.31", linux),
+            ("x86_64-unknown-linux-musl", linux),
+            ("aarch64-unknown-linux-gnu", linux),
+            ("aarch64-unknown-linux-gnu", mac),
+        ] {
+            assert!(!target(text).is_native(machine), "{text} on {machine}");
+        }
+        assert!(linux.fits_azure() && !mac.fits_azure());
+        assert!(!Machine { os: "linux", arch: "aarch64" }.fits_azure());
+    }
+}

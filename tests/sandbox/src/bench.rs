@@ -363,6 +363,7 @@ impl Results {
     fn finding(&self) -> String {
         let (judged, broken) = self.judged();
         let usual = || match broken {
+            0 if judged == 0 => format!("{}: told, nothing was judged", self.bench),
             0 => format!("{}: all {judged} bounds kept", self.bench),
             broken => format!("{}: {broken} of {judged} bounds broken", self.bench),
         };

@@ -141,12 +141,19 @@ impl Slot {
             if let Some(status) = whole(&self.bytes) {
                 ensure!(status == "200", "it was answered {status}");
                 let is_letter = self.bytes.windows(DEAD_LETTER.len()).any(|window| window == DEAD_LETTER);
-                ensure!(!is_letter, "it became a dead letter");
+                ensure!(!is_letter, "it became a dead letter: {}", reason(&self.bytes));
                 return Ok(());
             }
             ensure!(self.stream.read_buf(&mut self.bytes).await? > 0, "the handler hung up");
         }
     }
+}
+
+/// What a dead letter says of itself, after the message that it holds.
+fn reason(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    let from = text.rfind("\"reason\"").unwrap_or_default();
+    text[from..].chars().take(200).collect()
 }
 
 /// The status of an answer, when all of it is there.
@@ -182,6 +189,12 @@ mod tests {
         let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
         assert_eq!(whole(answer), Some("200"));
         assert_eq!(whole(&answer[..answer.len() - 5]), None);
+    }
+
+    #[test]
+    fn a_dead_letter_tells_its_own_reason_and_not_the_messages() {
+        let answer = br#"{"Outputs":{"deadLetter":{"message":"{\"reason\":1}","reason":"invalid_data","detail":"x"}}}"#;
+        assert!(reason(answer).starts_with(r#""reason":"invalid_data""#), "{}", reason(answer));
     }
 
     #[test]

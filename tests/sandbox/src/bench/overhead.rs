@@ -18,6 +18,7 @@ use indicatif::ProgressBar;
 
 use super::report::shown;
 use super::runs::Comparison;
+use super::scene::WIDEST;
 use super::subject::Subject;
 use super::{CaseResult, Findings, Results, measured, report};
 
@@ -96,12 +97,14 @@ pub struct Plan {
     runs: u64,
     /// Messages are so many times fewer than the bounds are meant for.
     shorter: u64,
+    /// No more than so many are in flight.
+    widest: u64,
 }
 
 impl Plan {
     /// As short as it can be.
     pub fn quick(handler: &Path) -> Self {
-        Self { subjects: vec![Subject::handler(handler)], runs: 1, shorter: 10 }
+        Self { subjects: vec![Subject::handler(handler)], runs: 1, shorter: 20, widest: 48 }
     }
 
     /// So many messages, or fewer.
@@ -122,7 +125,7 @@ pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
 /// Builds the handler, measures, reports; gives whether every bound was kept.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let (subjects, ground) = arguments.comparison.subjects()?;
-    let plan = Plan { subjects, runs: arguments.comparison.runs.into(), shorter: 1 };
+    let plan = Plan { subjects, runs: arguments.comparison.runs.into(), shorter: 1, widest: WIDEST };
     let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
     let cases = measure(&plan, &cases).await;
     let results = Results::new("overhead", ground, plan.runs < 10, cases);

@@ -86,10 +86,10 @@ impl Scene {
         self.driver.run(load.drive()).await.with_context(|| format!("the load of the {name}"))
     }
 
-    /// Learns which blob belongs to which record, for all records that come round.
-    pub(super) async fn learn(&self, running: &Running, template: &Template) -> anyhow::Result<()> {
+    /// Learns which blob belongs to which record, for all records that come round with so many in flight.
+    pub(super) async fn learn(&self, running: &Running, template: &Template, in_flight: u64) -> anyhow::Result<()> {
         let own_times = self.sink.own_times();
-        let records = WIDEST * TURNS;
+        let records = in_flight * TURNS;
         own_times.learn(true);
         let load = Load { keys: Keys::Fresh(0), ..Load::of(running, template, 1, records) };
         let driven = self.drive(load).await;

@@ -90,11 +90,11 @@ async fn lap(scene: &Scene, plan: &Plan, first: bool, book: &mut Book) -> anyhow
     let running = scene.running_on(Some(SUBJECT)).await?;
     scene.sink.pace(NONE);
     if first {
-        scene.learn(&running, &template).await?;
+        scene.learn(&running, &template, plan.widest).await?;
     }
     // The first message brings the hint that widens the gate.
     scene.drive(Load::of(&running, &template, 1, 20)).await?;
-    for step in STEPS {
+    for step in STEPS.into_iter().filter(|step| step.in_flight <= plan.widest) {
         scene.sink.pace(step.pace);
         scene.drive(Load::of(&running, &template, step.in_flight, step.in_flight)).await?;
         take(scene, &running, &template, step, step.messages(plan), book).await?;

@@ -42,8 +42,8 @@ async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> 
     settings.extend(world.settings.clone());
     let start = Start { settings, cores: Some(SUBJECT), ..scene.start.clone() };
     let running = scene.running(start).await?;
-    let template = Template::new(Columns::Many(1_024));
-    // Every record is written once before: blobs and rows are there.
+    let template = Template::new(Columns::LongText(1_024));
+    // Of the columns the stand-in knows one set. Every record is written once before: blobs and rows are there.
     scene.drive(Load::of(&running, &template, IN_FLIGHT, 10 * IN_FLIGHT)).await?;
     let messages = plan.messages(MESSAGES).max(IN_FLIGHT);
     let before = Cpu::of(running.pid()?)?;

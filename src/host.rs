@@ -9,9 +9,12 @@
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 
+mod encoded;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use memchr::{memchr2_iter, memmem};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -67,14 +70,25 @@ struct Envelope<'a> {
     metadata: Option<&'a RawValue>,
 }
 
+/// What else is in it is the message's own, and may be long.
+#[derive(Deserialize)]
+struct Metadata<'a> {
+    #[serde(rename = "DequeueCount", borrow)]
+    dequeue_count: Option<&'a RawValue>,
+}
+
 impl Invocation {
     /// Reads the host's request.
     ///
     /// # Errors
     /// When it is no invocation of the queue function.
     pub fn read(body: &[u8]) -> Result<Self, Error> {
+        // As text from the begin, or each string's encoding would be checked again.
+        let text = str::from_utf8(body).map_err(|error| Error::NotAnInvocation {
+            problem: format!("no UTF-8 beyond byte {}", error.valid_up_to()),
+        })?;
         let envelope: Envelope<'_> =
-            serde_json::from_slice(body).map_err(|error| Error::NotAnInvocation { problem: place(&error) })?;
+            serde_json::from_str(text).map_err(|error| Error::NotAnInvocation { problem: place(&error) })?;
         let Members(data) = envelope.data;
         let (_, item) = data.into_iter().find(|(name, _)| name == RECORD_BINDING).ok_or(Error::NoRecord)?;
         let message = message(item);
@@ -94,6 +108,9 @@ fn place(error: &serde_json::Error) -> String {
 
 /// The message's own text: an object as it stands, a string without one or two layers of encoding.
 fn message(item: &RawValue) -> String {
+    if let Some(message) = encoded::twice_encoded(item.get()) {
+        return message;
+    }
     let Value::Text(outer) = Value::of(item) else { return item.get().to_owned() };
     match serde_json::from_str::<String>(&outer) {
         Ok(inner) => inner,
@@ -109,20 +126,29 @@ const DEQUEUE_COUNT: &str = "DequeueCount";
 /// Whether the message has a property that would replace the host's count. A message whose properties cannot be told is
 /// not trusted either, unless it is no object at all: then the host has nothing to merge.
 fn sets_dequeue_count(message: &str) -> bool {
-    if !message.trim_start().starts_with('{') {
+    if !message.trim_start().starts_with('{') || !may_name_dequeue_count(message.as_bytes()) {
         return false;
     }
     match serde_json::from_str::<Members<'_>>(message) {
         Ok(Members(members)) => members.iter().any(|(name, _)| name.eq_ignore_ascii_case(DEQUEUE_COUNT)),
-        // An escape can hide the name.
-        Err(_) => message.contains("\\u") || message.to_ascii_lowercase().contains("dequeuecount"),
+        Err(_) => true,
     }
+}
+
+/// Whether the name stands anywhere in the message, or an escape that can hide it. Next to no message has either, and reading
+/// one takes longer than looking for its rarest letter.
+fn may_name_dequeue_count(message: &[u8]) -> bool {
+    let named = |at: usize| {
+        let name = at.checked_sub(2).and_then(|begin| message.get(begin..begin + DEQUEUE_COUNT.len()));
+        name.is_some_and(|name| name.eq_ignore_ascii_case(DEQUEUE_COUNT.as_bytes()))
+    };
+    memchr2_iter(b'q', b'Q', message).any(named) || memmem::find(message, b"\\u").is_some()
 }
 
 /// The count is a string, in some versions encoded once more, or a number.
 fn dequeue_count(metadata: &RawValue) -> Option<u32> {
-    let Members(members) = serde_json::from_str(metadata.get()).ok()?;
-    let (_, raw) = members.into_iter().find(|(name, _)| name == DEQUEUE_COUNT)?;
+    let Metadata { dequeue_count: raw } = serde_json::from_str(metadata.get()).ok()?;
+    let raw = raw?;
     let text = match Value::of(raw) {
         Value::Text(text) => text,
         _ => Cow::Borrowed(raw.get()),

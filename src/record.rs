@@ -41,6 +41,8 @@ pub struct Record {
     pub key_sent: Box<RawValue>,
     /// Column values without the key's columns, in the order sent. Empty when deleting.
     pub columns: Vec<Column>,
+    /// The object that `columns` was, where it says the same: nothing of it was dropped.
+    pub columns_sent: Option<Box<RawValue>>,
     /// What to do.
     pub operation: Operation,
     /// The sending system.
@@ -197,9 +199,9 @@ fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut
     let key_sent = fields.key.ok_or(Error::Missing { field: "key" })?;
     let key = RecordKey::read(key_sent)?;
     let operation = optional(fields.operation, operation)?.unwrap_or_default();
-    let columns = match fields.columns {
+    let (columns, columns_sent) = match fields.columns {
         Some(raw) => columns(raw, &key)?,
-        None if operation == Operation::Delete => Vec::new(),
+        None if operation == Operation::Delete => (Vec::new(), None),
         None => return Err(Error::Missing { field: "columns" }),
     };
     let version = optional(fields.version, version)?;
@@ -212,6 +214,7 @@ fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut
         key,
         key_sent: key_sent.to_owned(),
         columns,
+        columns_sent,
         operation,
         source: optional(fields.source, |raw| label("source", raw))?,
         version,
@@ -345,14 +348,16 @@ fn in_utc(time: OffsetDateTime) -> Option<OffsetDateTime> {
     time.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()))
 }
 
-fn columns(raw: &RawValue, key: &RecordKey) -> Result<Vec<Column>, Error> {
+/// The columns that are not the key's, and the whole object where it has no others.
+fn columns(raw: &RawValue, key: &RecordKey) -> Result<(Vec<Column>, Option<Box<RawValue>>), Error> {
     if !raw.get().starts_with('{') {
         let found = Value::of(raw).kind();
         return Err(Error::Kind { field: "columns".into(), wanted: "an object of column values", found });
     }
     let Members(members) =
         serde_json::from_str(raw.get()).map_err(|error| Error::Columns { problem: clause(&error) })?;
-    let mut columns = Vec::with_capacity(members.len());
+    let sent = members.len();
+    let mut columns = Vec::with_capacity(sent);
     for (name, value) in members {
         match key.columns().iter().find(|column| column.name == name) {
             Some(column) if column.agrees_with(value) => {}
@@ -360,7 +365,8 @@ fn columns(raw: &RawValue, key: &RecordKey) -> Result<Vec<Column>, Error> {
             None => columns.push(Column { name: name.into_owned(), value: value.to_owned() }),
         }
     }
-    Ok(columns)
+    let whole = (columns.len() == sent).then(|| raw.to_owned());
+    Ok((columns, whole))
 }
 
 #[cfg(test)]

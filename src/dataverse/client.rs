@@ -243,6 +243,9 @@ fn not_addressable(record: &Record) -> Fault {
 
 /// The key's columns where they are needed, the columns as they were sent, and the version.
 fn body(change: &Change<'_>, key: &[(&str, String)]) -> Vec<u8> {
+    if let Some(sent) = change.record.columns_sent.as_ref().filter(|_| key.is_empty() && change.stamp.is_none()) {
+        return sent.get().as_bytes().to_vec();
+    }
     let mut body = Vec::with_capacity(256);
     let mut put = |name: &str, value: &str| {
         body.push(if body.is_empty() { b'{' } else { b',' });

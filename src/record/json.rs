@@ -30,15 +30,21 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(map.size_hint().unwrap_or(8));
-        let mut seen = std::collections::HashSet::new();
         while let Some(Name(name)) = map.next_key()? {
-            if !seen.insert(name.clone()) {
-                return Err(A::Error::custom(format_args!("the member `{name}` stands there twice")));
-            }
             members.push((name, map.next_value()?));
         }
-        Ok(Members(members))
+        match twice(&members) {
+            Some(name) => Err(A::Error::custom(format_args!("the member `{name}` stands there twice"))),
+            None => Ok(Members(members)),
+        }
     }
+}
+
+/// A name that stands there twice. Sorted they are neighbours, which no choice of names makes slow.
+fn twice<'a>(members: &'a [(Cow<'_, str>, &RawValue)]) -> Option<&'a str> {
+    let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
 #[derive(serde::Deserialize)]
@@ -202,6 +208,21 @@ mod tests {
     fn a_member_that_stands_twice_is_an_error_that_names_it() {
         let error = serde_json::from_str::<Members<'_>>(r#"{"a":1,"\u0061":2}"#).expect_err("twice").to_string();
         assert!(error.contains("`a`"), "{error}");
+    }
+
+    #[test]
+    fn members_that_stand_once_are_kept_in_the_order_sent_however_many() {
+        let names: Vec<String> = (0..500).map(|n| format!("m{}", n * 7 % 500)).collect();
+        let text = |names: &[String]| {
+            let members: Vec<_> = names.iter().map(|name| format!("\"{name}\":0")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let once = text(&names);
+        let members: Members<'_> = serde_json::from_str(&once).expect("an object");
+        assert!(members.0.iter().map(|(name, _)| name.as_ref()).eq(names.iter().map(String::as_str)));
+        let again = text(&[names.as_slice(), &["m77".to_owned()]].concat());
+        let error = serde_json::from_str::<Members<'_>>(&again).expect_err("twice").to_string();
+        assert!(error.contains("`m77`"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! row cost a 412, never a wrong row.
 
 use std::fmt;
-use std::fmt::Write as _;
 
 use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
@@ -21,6 +20,8 @@ pub(crate) const MOST_KEY_COLUMNS: usize = 16;
 /// Characters with which an alternate key cannot be addressed in a URL, encoded or not.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>
 const NOT_ADDRESSABLE: [char; 11] = ['/', '<', '>', '*', '%', '&', ':', '\\', '?', '+', '#'];
+
+const HEX: [u8; 16] = *b"0123456789abcdef";
 
 /// What identifies a row of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -101,10 +102,11 @@ impl RecordKey {
     /// keys have different ones, and nothing of the data can be read from it.
     pub fn lock_name(&self, table: &str) -> String {
         let hash = digest(&SHA256, &self.canonical(table));
-        let mut name = format!("{table}-");
-        for byte in hash.as_ref() {
-            write!(name, "{byte:02x}").expect("writing to a string cannot fail");
-        }
+        let mut name = String::with_capacity(table.len() + 1 + 2 * hash.as_ref().len());
+        name.extend([table, "-"]);
+        name.extend(
+            hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(HEX[usize::from(half)])),
+        );
         name
     }
 

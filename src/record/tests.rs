@@ -158,3 +158,14 @@ fn a_broken_message_still_tells_whose_it_is() {
     let (_, trace) = decode(message.as_bytes()).expect_err("unknown field");
     assert_eq!(trace.message_id.as_deref(), Some("m-9"));
 }
+
+#[test]
+fn the_columns_own_text_is_kept_where_it_says_the_same_as_the_columns() {
+    let sent = |columns: &str| {
+        let record = record(&format!(r#"{{"table":"contacts","key":{{"a":"x"}},"columns":{columns}}}"#));
+        record.columns_sent.map(|raw| raw.get().to_owned())
+    };
+    assert_eq!(sent(r#"{ "n" : 1.50, "\u0062":null }"#).as_deref(), Some(r#"{ "n" : 1.50, "\u0062":null }"#));
+    assert_eq!(sent("{}").as_deref(), Some("{}"));
+    assert_eq!(sent(r#"{"n":1.50,"a":"x"}"#), None, "the key's column is dropped");
+}

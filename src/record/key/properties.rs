@@ -1,6 +1,7 @@
 //! What a key means against how it is written, for keys of any make.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use proptest::collection::{btree_map, vec};

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use anyhow::Context as _;
 use azure_core::credentials::TokenCredential;
@@ -21,6 +22,7 @@ use dataverse_sync::sync::{FirstSeen, Sync};
 use dataverse_sync::{host, server, telemetry};
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -71,13 +73,29 @@ Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
   curl -d '{\"table\":\"contacts\",\"key\":{\"employeeid\":\"E1\"},\"columns\":{\"firstname\":\"Ada\"}}' \\
        http://127.0.0.1:8080/api/records";
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match Arguments::parse().command {
-        None => handle().await,
-        Some(Command::DeadLetters(arguments)) => dead_letters(arguments).await,
-        Some(Command::Doctor(arguments)) => examine(&arguments).await,
-    }
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the threads cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        match command {
+            None => handle().await,
+            Some(Command::DeadLetters(arguments)) => dead_letters(arguments).await,
+            Some(Command::Doctor(arguments)) => examine(&arguments).await,
+        }
+    })
+}
+
+/// One thread where there is one core, as on the smaller plans: a second would only wake the first.
+fn runtime() -> std::io::Result<Runtime> {
+    let alone = available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    let mut builder = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build()
 }
 
 fn setting(name: &str) -> Option<String> {

@@ -182,7 +182,7 @@ impl Local {
         released.await.unwrap_or_else(|_| tracing::warn!("a lease was not released; it lapses by itself"));
     }
 
-    /// Begins to hand the lease on or to give it back, and waits only where [`MOST_UNDER_WAY`] others are under way. Who wants the
+    /// Begins to hand the lease on or to give it back, and waits only where some hundreds of others are under way. Who wants the
     /// same lock in this process waits for the release; the storage knows of nobody else.
     pub async fn release_soon(&self, lease: Lease) {
         if self.shared.releases.len() >= MOST_UNDER_WAY {

@@ -23,7 +23,8 @@ async fn opens(place: &Place, settings: &[(&str, &str)], access: &str) {
     let answer = send(&host, access).await;
     assert_eq!(answer.told(), UPSERTED, "{answer:?}");
     assert!(printed(&host, &format!("locks={access}")), "{:?}", host.logs());
-    assert_eq!(place.lease_states(&container).await, ["available"], "the lock was given back");
+    // Behind the answer.
+    wait_until("the lock is given back", async || place.lease_states(&container).await == ["available"]).await;
 
     place.world.dataverse.fault(Fault::new(Effect::Hang).method("PATCH"));
     place.world.put(&contact(access).to_string()).await.expect("the queue takes it");

@@ -58,7 +58,7 @@ impl Machine {
             commit,
             others: busy().unwrap_or(f64::NAN),
             load_average: load_average.unwrap_or_else(unknown),
-            at: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_else(|_| unknown()),
+            at: OffsetDateTime::now_utc().truncate_to_second().format(&Rfc3339).unwrap_or_else(|_| unknown()),
         }
     }
 

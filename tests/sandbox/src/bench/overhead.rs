@@ -16,7 +16,6 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 
-use super::report::shown;
 use super::runs::Comparison;
 use super::scene::WIDEST;
 use super::subject::Subject;
@@ -141,11 +140,7 @@ fn finding(results: &Results) -> String {
     if cpu.is_nan() {
         return results.finding();
     }
-    format!(
-        "The handler costs {} µs of CPU time per message and adds {} ms to the network's own time",
-        shown(cpu),
-        shown(added)
-    )
+    format!("A message costs the handler {cpu:.0} µs of CPU time and {added:.1} ms beyond the network's own")
 }
 
 #[cfg(test)]

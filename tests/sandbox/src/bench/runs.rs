@@ -80,7 +80,7 @@ pub(super) fn compared(
         });
         if !is_handler {
             let ratio = book.median(name) / books[0].1.median(name);
-            measurements.push(Measurement::told(format!("{subject}, in handlers: {name}"), ratio, "×"));
+            measurements.push(Measurement::told(format!("{subject} ÷ handler: {name}"), ratio, "×"));
         }
     }
     measurements
@@ -122,7 +122,7 @@ mod tests {
         let books = [("handler", book(&[100.0, 110.0, 90.0])), ("baseline", book(&[400.0, 300.0, 200.0]))];
         let measurements = compared(&books, "CPU", "µs", Some(Bound::AtMost(150.0)));
         let names: Vec<_> = measurements.iter().map(|measurement| measurement.name.as_str()).collect();
-        assert_eq!(names, ["CPU", "baseline: CPU", "baseline, in handlers: CPU"]);
+        assert_eq!(names, ["CPU", "baseline: CPU", "baseline ÷ handler: CPU"]);
         assert!(measurements[0].held && measurements[0].bound.is_some());
         assert!(measurements[1].bound.is_none() && (measurements[2].value - 3.0).abs() < 1e-9);
         assert_eq!(measurements[0].runs.map(|runs| (runs.count, runs.least, runs.most)), Some((3, 90.0, 110.0)));

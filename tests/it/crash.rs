@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use sandbox::dataverse::Entry;
-use sandbox::host::{Host, InvocationResult};
+use sandbox::host::{Category, Closing, Host, InvocationResult};
 use sandbox::world::World;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -104,9 +104,9 @@ async fn drain(world: &World, hosts: &[Host]) {
 fn told(hosts: &[Host]) -> BTreeMap<String, usize> {
     let mut told = BTreeMap::new();
     for line in hosts.iter().flat_map(Host::logs) {
-        let sandbox::host::Category::Invocation(_) = line.category else { continue };
-        let reason = line.text.split(' ').next().unwrap_or_default();
-        *told.entry(reason.to_owned()).or_default() += 1;
+        let Category::Invocation(_) = line.category else { continue };
+        let Some(closing) = Closing::read(&line.text) else { continue };
+        *told.entry(closing.ending).or_default() += 1;
     }
     told
 }

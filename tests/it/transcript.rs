@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use crate::caller::{Caller, contact};
 use crate::waiting::eventually;
 
+const CLOSING: [&str; 3] = ["record settled", "record goes back to the host", "record rejected"];
+
 /// How the lines are written: the setting, and how to find a level and a field.
 struct Format {
     name: &'static str,
@@ -77,8 +79,11 @@ impl Scene {
 
     /// The handler's own line about this message that names this outcome, once it is there.
     async fn printed(&self, message_id: &str, outcome: &str) -> LogLine {
+        // What is told of the release afterwards has the same fields.
+        let closes = |line: &LogLine| CLOSING.iter().any(|text| line.text.contains(text));
         let is_it = |line: &LogLine| {
-            self.member(line, "message_id").as_deref() == Some(message_id)
+            closes(line)
+                && self.member(line, "message_id").as_deref() == Some(message_id)
                 && self.member(line, "outcome").as_deref() == Some(outcome)
         };
         eventually("its line", async || self.lines(Category::Handler).into_iter().find(is_it)).await

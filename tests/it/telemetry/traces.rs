@@ -19,12 +19,13 @@ fn lost_race() -> Status {
     Status::new(412, "0x80060892", "A record with matching key values already exists.")
 }
 
-/// Every span but the first has its parent in the trace, and lies within it.
+/// Every span but the first has its parent in the trace, and lies within it; a lock goes back behind the answer.
 fn hangs_together(spans: &[Span], root: &Span) {
     for span in spans.iter().filter(|span| span.id != root.id) {
         let parent = spans.iter().find(|parent| Some(&parent.id) == span.parent.as_ref());
         let parent = parent.unwrap_or_else(|| panic!("{} has no parent in {spans:#?}", span.name));
-        assert!(parent.began <= span.began && span.ended <= parent.ended, "{} in {}", span.name, parent.name);
+        let last = if span.name == "release" { span.began } else { span.ended };
+        assert!(parent.began <= span.began && last <= parent.ended, "{} in {}", span.name, parent.name);
     }
 }
 

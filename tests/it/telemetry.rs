@@ -70,11 +70,17 @@ impl Scene {
     }
 }
 
-/// The spans of a trace, once the one is among them that ends last.
+/// What is said of a lock that was taken, and has to go back.
+const HAD: [&str; 2] = ["storage", "handed_on"];
+
+/// The spans of a trace, once the one is among them that ends with the answer, and each lock has gone back behind it.
 async fn whole_trace(collector: &Collector, id: &str, last: &str) -> Vec<Span> {
     eventually("a whole trace", async || {
         let spans = collector.trace(id);
-        spans.iter().any(|span| span.name == last).then_some(spans)
+        let had = |span: &&Span| span.name == "lock" && HAD.contains(&attribute(span, "dataverse_sync.lock.result"));
+        let released = spans.iter().filter(|span| span.name == "release").count();
+        let is_whole = spans.iter().any(|span| span.name == last) && spans.iter().filter(had).count() == released;
+        is_whole.then_some(spans)
     })
     .await
 }

@@ -226,7 +226,11 @@ impl Shared {
         let mut next = begun + wait.first(others_until.saturating_duration_since(begun));
         loop {
             // However short the wait is, the lock is asked for once, and for the last time when the wait ends.
-            sleep_until(next.min(deadline)).await;
+            let turn = next.min(deadline);
+            // A timer that is due already would still take up to a millisecond.
+            if turn > Instant::now() {
+                sleep_until(turn).await;
+            }
             let offer = self.ask_once(&head.name).await?;
             let after = begun.elapsed();
             if let Some(offer) = offer {

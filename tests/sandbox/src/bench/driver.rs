@@ -36,6 +36,9 @@ pub(super) struct Load {
     pub(super) in_flight: u64,
     /// How many in all.
     pub(super) messages: u64,
+    /// Over what time they begin: one connection after the other, as messages come. Those that begin at once stay together, and
+    /// what is measured then is how long each waits for the others.
+    pub(super) spread: Duration,
     /// Which records they are about.
     pub(super) keys: Keys,
     /// Where the network calls' own times are kept, if they are to be told apart.
@@ -76,7 +79,8 @@ impl Load {
     /// For a running subject: records that come round, nothing told apart.
     pub(super) fn of(running: &Running, template: &Template, in_flight: u64, messages: u64) -> Self {
         let (port, template, keys) = (running.port(), template.clone(), Keys::InTurn(TURNS));
-        Self { port, template, in_flight, messages, keys, own_times: None, bar: ProgressBar::hidden() }
+        let spread = Duration::ZERO;
+        Self { port, template, in_flight, messages, spread, keys, own_times: None, bar: ProgressBar::hidden() }
     }
 
     /// Sends it all.
@@ -93,6 +97,15 @@ impl Load {
             all.added.extend(part.added);
         }
         Ok(all)
+    }
+
+    /// Until the slot of this number begins.
+    async fn wait_for_turn(&self, number: u64) {
+        if !self.spread.is_zero() {
+            let part = u32::try_from(number).unwrap_or(u32::MAX);
+            let all = u32::try_from(self.in_flight).unwrap_or(u32::MAX);
+            tokio::time::sleep(self.spread * part / all).await;
+        }
     }
 }
 
@@ -115,6 +128,7 @@ impl Slot {
 
     async fn run(mut self, next: Arc<AtomicU64>) -> anyhow::Result<Answers> {
         let mut answers = Answers::default();
+        self.load.wait_for_turn(self.number).await;
         for turn in 0.. {
             let message = next.fetch_add(1, Ordering::Relaxed);
             if message >= self.load.messages {

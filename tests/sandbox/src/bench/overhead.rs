@@ -30,7 +30,8 @@ sink on bare sockets that takes its time: 3 ms for the storage and 80 ms for Dat
 the load and the sink share another, in another process.
 
 Time added is the time until the message is answered, less what the two calls that a write needs (taking the lease, the PATCH)
-really took at the sink; a timer is never exact. CPU time is user and system time of the whole process, by the OS.
+really took at the sink; a timer is never exact. Where the network takes its time, the messages in flight begin one after the other
+over one such time, as messages come; without latency they begin at once. CPU time is user and system time of the whole process, by the OS.
 
 It takes about eight minutes after the build, and ends with a table, a page and JSON, and with exit code 1 when a bound is broken.
 

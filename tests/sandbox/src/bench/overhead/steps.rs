@@ -112,6 +112,7 @@ async fn take(
 ) -> anyhow::Result<()> {
     let mut load = Load::of(running, template, step.in_flight, messages);
     load.own_times = Some(scene.sink.own_times());
+    load.spread = step.pace.storage + step.pace.dataverse;
     let before = Cpu::of(running.pid()?)?;
     let answers = scene.drive(load).await?;
     let spent = Cpu::of(running.pid()?)?.since(&before);

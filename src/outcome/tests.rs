@@ -1,0 +1,37 @@
+use std::collections::HashSet;
+
+use super::*;
+
+#[test]
+fn every_reason_has_a_code_of_its_own_in_snake_case() {
+    let codes: HashSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+    assert_eq!(codes.len(), Reason::ALL.len());
+    assert!(codes.iter().all(|code| code.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+}
+
+#[test]
+fn only_retries_ask_the_caller_to_wait() {
+    for reason in Reason::ALL {
+        let waits = reason.default_retry_after().is_some();
+        assert_eq!(waits, reason.disposition() == Disposition::Retry, "{}", reason.code());
+    }
+}
+
+#[test]
+fn the_status_class_fits_the_disposition() {
+    for reason in Reason::ALL {
+        let status = reason.http_status();
+        let fits = match reason.disposition() {
+            Disposition::Applied | Disposition::Skipped => status < 300,
+            Disposition::Retry => status == 503 || status == 429,
+            Disposition::Rejected => (400..500).contains(&status) && status != 429,
+        };
+        assert!(fits, "{} answers {status}", reason.code());
+    }
+}
+
+#[test]
+fn fields_without_a_value_are_left_out() {
+    let json = serde_json::to_string(&Outcome::new(Reason::Upserted)).expect("an outcome is plain data");
+    assert_eq!(json, r#"{"outcome":"applied","reason":"upserted"}"#);
+}

@@ -226,9 +226,13 @@ async fn the_closing_line_of_a_queue_message_travels_in_its_answer_and_is_printe
     assert!(taken.body["Logs"][0].as_str().is_some_and(|line| line.contains("outcome=applied")), "{}", taken.text);
 
     let Backing::Embedded(storage) = &scene.world.storage else { panic!("this world is on the embedded storage") };
+    let held = |lease: &storage::LeaseView| lease.state == storage::LeaseState::Leased;
+    eventually("the first lease goes back behind the answer", async || {
+        (!storage.leases().iter().any(held)).then_some(())
+    })
+    .await;
     scene.strike(Effect::Slow(Duration::from_secs(1)));
     let caller = tokio::spawn(answer(request("C2")));
-    let held = |lease: &storage::LeaseView| lease.state == storage::LeaseState::Leased;
     eventually("its lease", async || storage.leases().iter().any(held).then_some(())).await;
     caller.abort();
     eventually("the line", async || (settled() == 1).then_some(())).await;

@@ -17,6 +17,7 @@ use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use url::Url;
 
 use crate::config::Problem;
+use crate::http::Http;
 use shared_key::SharedKey;
 use transport::Direct;
 
@@ -137,9 +138,9 @@ impl Address {
 
 impl Connection {
     /// Opens `address`, with `identity` where it is addressed by Entra.
-    pub fn new(address: Address, identity: &Arc<dyn TokenCredential>, http: reqwest::Client) -> Self {
+    pub fn new(address: Address, identity: &Arc<dyn TokenCredential>, http: impl Into<Http>) -> Self {
         let credential = address.needs_identity().then(|| identity.clone());
-        Self { address, credential, transport: Transport::new(Arc::new(Direct(http))) }
+        Self { address, credential, transport: Transport::new(Arc::new(Direct(http.into()))) }
     }
 
     /// The address of a container or queue, with the signature where there is one.

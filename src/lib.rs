@@ -23,7 +23,7 @@
 //! - [`gate`]: so many at once, none during a `Retry-After`, one at a time in an outage.
 //! - [`sync`]: the pipeline; knows traits only.
 //! - [`visible`]: text from elsewhere, made safe to print. Pure.
-//! - [`config`], [`identity`], [`connection`], [`telemetry`]: what `main` puts together first.
+//! - [`config`], [`http`], [`identity`], [`connection`], [`telemetry`]: what `main` puts together first.
 //! - [`host`]: the custom-handler envelope.
 //! - [`server`]: routes, tracked tasks, drain.
 //! - [`letters`]: `handler dead-letters`, for the operator; the serving path knows nothing of it.
@@ -38,6 +38,7 @@ pub mod dataverse;
 pub mod doctor;
 pub mod gate;
 pub mod host;
+pub mod http;
 pub mod identity;
 pub mod letters;
 pub mod lock;

@@ -1,5 +1,6 @@
 //! The executable `handler`: settings in, the parts put together, served until SIGTERM. Its commands are for operators.
 
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -9,22 +10,23 @@ use azure_core::credentials::TokenCredential;
 use clap::{Parser, Subcommand};
 use dataverse_sync::config::{Config, Problem};
 use dataverse_sync::connection::Connection;
-use dataverse_sync::dataverse::client::{self, Client};
+use dataverse_sync::dataverse::client::Client;
 use dataverse_sync::doctor;
 use dataverse_sync::gate::Gate;
+use dataverse_sync::http::Http;
 use dataverse_sync::identity::Identity;
 use dataverse_sync::letters;
 use dataverse_sync::letters::command::Failure;
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local::Local;
-use dataverse_sync::server::Terms;
+use dataverse_sync::server::{Terms, Workers};
 use dataverse_sync::sync::{FirstSeen, Sync};
 use dataverse_sync::telemetry::otlp::Export;
 use dataverse_sync::telemetry::otlp_settings::{ENDPOINT, ExportSettings};
 use dataverse_sync::{host, server, telemetry};
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -79,7 +81,8 @@ Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    let runtime = match runtime() {
+    // One thread; where there are more cores, the serving has further threads.
+    let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: the threads cannot be started: {error}");
@@ -93,13 +96,6 @@ fn main() -> ExitCode {
             Some(Command::Doctor(arguments)) => examine(&arguments).await,
         }
     })
-}
-
-/// One thread where there is one core, as on the smaller plans: a second would only wake the first.
-fn runtime() -> std::io::Result<Runtime> {
-    let alone = available_parallelism().is_ok_and(|cores| cores.get() == 1);
-    let mut builder = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    builder.enable_all().build()
 }
 
 fn setting(name: &str) -> Option<String> {
@@ -228,7 +224,8 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
     if let Some(export) = export {
         export.watch(&sync.gate);
     }
-    server::run(listener, sync, terms, shutdown).await;
+    let workers = Workers::for_cores(available_parallelism().map_or(1, NonZero::get)).context("starting threads")?;
+    server::run(listener, workers, sync, terms, shutdown).await;
     Ok(())
 }
 
@@ -299,8 +296,9 @@ fn terminal_gone() -> std::io::Result<impl Future<Output = ()> + Send + 'static>
 }
 
 fn put_together(config: Config) -> anyhow::Result<Sync> {
-    let http = client::http().context("preparing TLS")?;
-    let identity = Arc::new(Identity::open(config.identity, http.clone()).context("opening the Entra credential")?);
+    let http = Http::for_each_thread().context("preparing TLS")?;
+    let identity =
+        Arc::new(Identity::open(config.identity, http.here().clone()).context("opening the Entra credential")?);
     let locks = match config.locks {
         None => None,
         Some(settings) => {

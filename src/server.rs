@@ -13,6 +13,7 @@ mod batch;
 mod body;
 mod connections;
 mod respond;
+mod workers;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ use crate::record::{self, decode};
 use crate::sync::{Delivery, Sync};
 use crate::telemetry::Kept;
 use crate::trace;
+
+pub use workers::Workers;
 
 /// An envelope holds the record twice over, encoded; beyond this it is none of the host's.
 const MOST_ENVELOPE_BYTES: usize = 64 * 1024 * 1024;
@@ -75,7 +78,13 @@ pub struct Terms {
 }
 
 /// Serves on `listener` until `shutdown` ends, then drains: who waits before the gate goes back at once, who is at work finishes.
-pub async fn run(listener: TcpListener, sync: Sync, terms: Terms, shutdown: impl Future<Output = ()> + Send + 'static) {
+pub async fn run(
+    listener: TcpListener,
+    workers: Workers,
+    sync: Sync,
+    terms: Terms,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let sync = Arc::new(sync);
     let edge = Edge { sync: sync.clone(), tasks: tasks.clone(), terms, stop: stop.clone() };
@@ -86,7 +95,7 @@ pub async fn run(listener: TcpListener, sync: Sync, terms: Terms, shutdown: impl
         sleep(DRAIN).await;
     };
     let served = async {
-        connections::serve(listener, router(edge), stop.clone()).await;
+        connections::serve(listener, &workers, router(edge), stop.clone()).await;
         tasks.close();
         tasks.wait().await;
         sync.finished().await;

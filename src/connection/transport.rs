@@ -1,4 +1,4 @@
-//! Requests of the Azure SDK over the one HTTP client of the process.
+//! Requests of the Azure SDK over the HTTP client of the thread.
 //!
 //! The SDK brings such a transport itself. This one is on the way of every message twice, and so it builds a request without the
 //! detours of a builder, reads an answer at once, and keeps of the headers what somebody reads.
@@ -13,6 +13,8 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
+use crate::http::Http;
+
 /// Headers that every answer has, and nobody reads.
 const UNREAD: [&str; 7] = [
     "connection",
@@ -24,14 +26,14 @@ const UNREAD: [&str; 7] = [
     "x-ms-version",
 ];
 
-/// The process's HTTP client, as the SDK wants one.
+/// The thread's HTTP client, as the SDK wants one.
 #[derive(Debug)]
-pub(super) struct Direct(pub(super) reqwest::Client);
+pub(super) struct Direct(pub(super) Http);
 
 #[async_trait]
 impl HttpClient for Direct {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let answer = self.0.execute(built(request)?).await.map_err(not_answered)?;
+        let answer = self.0.here().execute(built(request)?).await.map_err(not_answered)?;
         let (status, headers) = (answer.status().as_u16(), kept(answer.headers()));
         let body = match answer.content_length() {
             Some(0) => Bytes::new(),

@@ -28,6 +28,7 @@ use uuid::Uuid;
 use super::definition::Definition;
 use super::{Change, Error, Fault, Form, Row, Store, Written};
 use crate::config::Environment;
+use crate::http::Http;
 use crate::identity::{self, Identity};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
 use crate::trace;
@@ -50,7 +51,7 @@ const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-reque
 /// A client of one environment.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    http: Http,
     identity: Arc<Identity>,
     root: Url,
     scope: String,
@@ -60,40 +61,14 @@ pub struct Client {
     definitions: Definitions,
 }
 
-/// The one HTTP client of the process: pooled connections, no redirects, no cookies, no retries.
-///
-/// Without root certificates (a bare container) it still serves, and every https address is refused: a process that exits
-/// would be started over and over, and this way the log and each result say what is wrong.
-///
-/// # Errors
-/// When TLS cannot be set up at all.
-pub fn http() -> reqwest::Result<reqwest::Client> {
-    builder().build().or_else(|_| {
-        tracing::error!(
-            "this system has no root certificates, so no https address can be trusted: install ca-certificates"
-        );
-        builder().tls_certs_only([]).build()
-    })
-}
-
 /// What a token for `environment` is asked for.
 pub fn scope(environment: &Environment) -> String {
     format!("{}/.default", environment.url.origin().ascii_serialization())
 }
 
-fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(10))
-        .redirect(reqwest::redirect::Policy::none())
-        // The owner of every retry is the host; a request that never left is sent anew by the pool below this.
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .user_agent(concat!("dataverse-sync/", env!("CARGO_PKG_VERSION")))
-}
-
 impl Client {
     /// A client of `environment` that proves who it is with `identity`.
-    pub fn new(environment: &Environment, identity: Arc<Identity>, http: reqwest::Client) -> Self {
+    pub fn new(environment: &Environment, identity: Arc<Identity>, http: impl Into<Http>) -> Self {
         let mut root = environment.url.clone();
         root.set_path(&format!("/api/data/{}/", environment.api_version));
         let scope = scope(environment);
@@ -102,7 +77,7 @@ impl Client {
         headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
         headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
         let (definitions, parallelism) = (Definitions::default(), AtomicU32::new(0));
-        Self { http, identity, root, scope, headers, parallelism, definitions }
+        Self { http: http.into(), identity, root, scope, headers, parallelism, definitions }
     }
 
     async fn token(&self) -> Result<HeaderValue, Fault> {
@@ -139,7 +114,7 @@ impl Client {
             .headers(self.headers.clone())
             .header(AUTHORIZATION, self.token().await?)
             .header(CLIENT_REQUEST_ID, Uuid::new_v4().to_string());
-        let sent = async { exchange::exchange(&self.http, request.build()?, &self.root).await };
+        let sent = async { exchange::exchange(self.http.here(), request.build()?, &self.root).await };
         let response = sent.await.map_err(|error| answer::no_answer(&error))?;
         let hint = response.headers().get(PARALLELISM).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         if let Some(hint) = hint {
@@ -160,7 +135,7 @@ impl Client {
             None => (Method::POST, address::set(&self.root, &record.table), Some(new_row(change)?)),
         };
         let conditional = method != Method::POST;
-        let mut request = self.http.request(method, url).timeout(WRITE_TIMEOUT);
+        let mut request = self.http.here().request(method, url).timeout(WRITE_TIMEOUT);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
@@ -177,7 +152,7 @@ impl Client {
         let mut url = address::set(&self.root, table);
         let query = [Some(address::filter(key)), select, Some("$top=2".to_owned())];
         url.set_query(Some(&query.into_iter().flatten().collect::<Vec<_>>().join("&")));
-        let request = self.http.get(url).timeout(READ_TIMEOUT).header(PREFER, metadata::LOOKUP_TABLES);
+        let request = self.http.here().get(url).timeout(READ_TIMEOUT).header(PREFER, metadata::LOOKUP_TABLES);
         let response = self.send(request).await?;
         if !response.status().is_success() {
             return Err(answer::refusal(response).await.into());
@@ -209,7 +184,7 @@ impl Store for Client {
             return self.find(table, key, select).await;
         };
         url.set_query(select.as_deref());
-        let request = self.http.get(url).timeout(READ_TIMEOUT).header(PREFER, metadata::LOOKUP_TABLES);
+        let request = self.http.here().get(url).timeout(READ_TIMEOUT).header(PREFER, metadata::LOOKUP_TABLES);
         let response = self.send(request).await?;
         if response.status().is_success() {
             return answer::row(response).await.map(Some).map_err(Error::from);

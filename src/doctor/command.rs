@@ -13,7 +13,8 @@ use super::report::Report;
 use super::{queues, settings, storage};
 use crate::config::{Config, Environment, LockSettings};
 use crate::connection::Connection;
-use crate::dataverse::client::{self, Client};
+use crate::dataverse::client::Client;
+use crate::http;
 use crate::identity::{self, Choice, Identity};
 use crate::lock::blob::BlobLocks;
 
@@ -113,7 +114,7 @@ async fn ask(sheet: &mut Sheet, arguments: &Arguments, config: Config) -> io::Re
 }
 
 fn open(choice: Choice) -> Result<(Arc<Identity>, reqwest::Client), String> {
-    let http = client::http().map_err(|_| "TLS cannot be set up".to_owned())?;
+    let http = http::client().map_err(|_| "TLS cannot be set up".to_owned())?;
     let identity = Identity::open(choice, http.clone()).map_err(|error| identity::problem(&error))?;
     Ok((Arc::new(identity), http))
 }

@@ -11,7 +11,7 @@ use super::encoding::Encoding;
 use super::queue::Queue;
 use crate::config::{Problem, meant};
 use crate::connection::{Address, Connection, Service};
-use crate::dataverse::client;
+use crate::http;
 use crate::identity::{Choice, Identity};
 
 const HOST_JSON: &str = "host.json";
@@ -50,7 +50,7 @@ impl Desk {
         let (Some(address), Some(choice), Some(encoding)) = (address, choice, encoding) else { return Err(problems) };
         let host = address.host().to_owned();
         let refused = |problem: String| vec![Problem::new(&place.connection, problem)];
-        let http = client::http().map_err(|_| refused("cannot be used: TLS cannot be set up".to_owned()))?;
+        let http = http::client().map_err(|_| refused("cannot be used: TLS cannot be set up".to_owned()))?;
         let identity = Identity::open(choice, http.clone())
             .map_err(|error| refused(format!("cannot be used: {}", crate::identity::problem(&error))))?;
         let identity: Arc<dyn TokenCredential> = Arc::new(identity);

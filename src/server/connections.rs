@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::workers::{Seat, Workers};
+
 /// The longest wait for a request's head, which begins when a connection is idle. The host's own client gives up an idle
 /// connection after a minute: it must be the one who does, or a request meets a closed door.
 /// <https://learn.microsoft.com/dotnet/api/system.net.http.socketshttphandler.pooledconnectionidletimeout>
@@ -38,18 +40,32 @@ const PAUSE: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves every connection until `stop`, and then until each has its answers.
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub(super) async fn serve(listener: TcpListener, workers: &Workers, router: Router, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {
             stream = accept(&listener) => stream,
             () = stop.cancelled() => break,
         };
-        connections.spawn(connection(stream, router.clone(), stop.clone()));
+        let seat = workers.seat();
+        let runtime = seat.runtime.clone();
+        match stream.into_std() {
+            Ok(stream) => drop(connections.spawn_on(seated(seat, stream, router.clone(), stop.clone()), &runtime)),
+            Err(error) => debug!(%error, "a connection ended before its time"),
+        }
     }
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// A connection with the worker that it was given to.
+async fn seated(seat: Seat, stream: std::net::TcpStream, router: Router, stop: CancellationToken) {
+    match TcpStream::from_std(stream) {
+        Ok(stream) => connection(stream, router, stop).await,
+        Err(error) => debug!(%error, "a connection ended before its time"),
+    }
+    drop(seat);
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {

@@ -14,7 +14,7 @@ use reqwest::header::CONTENT_TYPE;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::dataverse::client;
+use crate::http;
 
 /// No second warning within this time.
 const QUIET: Duration = Duration::from_mins(10);
@@ -51,7 +51,7 @@ impl Courier {
     }
 
     async fn deliver(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let Some(http) = self.http.get_or_init(|| client::http().ok()) else {
+        let Some(http) = self.http.get_or_init(|| http::client().ok()) else {
             return Err(Undelivered("TLS cannot be set up").into());
         };
         let mut request = reqwest::Request::try_from(request)?;

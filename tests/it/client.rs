@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataverse_sync::config::Environment;
-use dataverse_sync::dataverse::client::{Client, http};
+use dataverse_sync::dataverse::client::Client;
 use dataverse_sync::dataverse::{Change, Error, Fault, Form, Row, Store as _, Written};
+use dataverse_sync::http;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::record::{Record, decode};
 use reqwest::header::HeaderMap;
@@ -85,8 +86,11 @@ async fn client(port: u16, secret: &str) -> (Client, identity::Identity) {
     };
     let choice = Choice::from_settings(&settings).expect("the settings are complete");
     let identity = Identity::open(choice, trust::client(&tls)).expect("the settings are valid");
-    let client =
-        Client::new(&environment(port), Arc::new(identity), http().expect("this machine has root certificates"));
+    let client = Client::new(
+        &environment(port),
+        Arc::new(identity),
+        http::client().expect("this machine has root certificates"),
+    );
     (client, tenant)
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
 use dataverse_sync::connection::{self, Address, Connection};
-use dataverse_sync::dataverse::client;
+use dataverse_sync::http;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local::{Acquired, Local};
@@ -51,7 +51,7 @@ impl Place for Account {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let address = Address::resolve(connection::Service::Blob, "Locks", &|_| Some(self.0.clone()))
             .expect("it is a connection string");
-        let http = client::http().expect("this machine has root certificates");
+        let http = http::client().expect("this machine has root certificates");
         // With a key no token is ever asked for.
         let identity = Identity::open(Choice::DeveloperTools, http.clone()).expect("nothing is opened yet");
         let identity: Arc<dyn TokenCredential> = Arc::new(identity);

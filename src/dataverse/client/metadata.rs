@@ -175,7 +175,7 @@ impl Client {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path()));
         url.set_query(query);
-        let response = self.send(self.http.get(url).timeout(READ_TIMEOUT)).await?;
+        let response = self.send(self.http.here().get(url).timeout(READ_TIMEOUT)).await?;
         if !response.status().is_success() {
             return Err(answer::refusal(response).await.into());
         }

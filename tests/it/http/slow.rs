@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::gate::Gate;
 use dataverse_sync::record::{OnConflict, RecordKey};
-use dataverse_sync::server::{self, Terms};
+use dataverse_sync::server::{self, Terms, Workers};
 use dataverse_sync::sync::{FirstSeen, Sync};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -55,7 +55,7 @@ impl Edge {
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { stopped.await.unwrap_or_default() };
         let terms = Terms { hold: Duration::ZERO, most_deliveries: None };
-        Self { address, stop, served: tokio::spawn(server::run(listener, sync, terms, shutdown)) }
+        Self { address, stop, served: tokio::spawn(server::run(listener, Workers::alone(), sync, terms, shutdown)) }
     }
 
     /// A connection on which this much was sent, and no more for now.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::gate::Gate;
 use dataverse_sync::record::{OnConflict, RecordKey};
-use dataverse_sync::server::{self, Terms};
+use dataverse_sync::server::{self, Terms, Workers};
 use dataverse_sync::sync::{FirstSeen, Sync};
 use sandbox::net::http_client;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ async fn edge() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
     let terms = Terms { hold: Duration::ZERO, most_deliveries: None };
-    tokio::spawn(server::run(listener, sync, terms, std::future::pending()));
+    tokio::spawn(server::run(listener, Workers::alone(), sync, terms, std::future::pending()));
     url
 }
 

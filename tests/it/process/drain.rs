@@ -10,7 +10,7 @@ use dataverse_sync::gate::Gate;
 use dataverse_sync::lock::local::Local;
 use dataverse_sync::lock::{self, Asked, Buried, Lease, LockName, Locks, Renewed};
 use dataverse_sync::record::{OnConflict, RecordKey};
-use dataverse_sync::server::{self, Terms};
+use dataverse_sync::server::{self, Terms, Workers};
 use dataverse_sync::sync::{FirstSeen, Sync};
 use sandbox::net::http_client;
 use serde_json::json;
@@ -106,7 +106,7 @@ async fn edge(store: Arc<dyn Store>, locks: Option<Arc<dyn Locks>>) -> Edge {
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move { stopped.await.unwrap_or_default() };
     let terms = Terms { hold: Duration::from_mins(8), most_deliveries: None };
-    Edge { url, task: tokio::spawn(server::run(listener, sync, terms, shutdown)), stop }
+    Edge { url, task: tokio::spawn(server::run(listener, Workers::alone(), sync, terms, shutdown)), stop }
 }
 
 #[tokio::test(start_paused = true)]

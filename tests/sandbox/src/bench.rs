@@ -162,10 +162,11 @@ async fn measured<T: Into<Findings>>(
     let (begun, bar) = (Instant::now(), report::bar(case));
     let outcome = measure(&bar).await.map(Into::into);
     bar.finish_and_clear();
-    let (outcome, charts) = match outcome {
-        Ok(Findings { measurements, charts }) => (Ok(measurements), charts),
-        Err(error) => (Err(error), Vec::new()),
+    let (outcome, charts, note) = match outcome {
+        Ok(Findings { measurements, charts, note }) => (Ok(measurements), charts, note),
+        Err(error) => (Err(error), Vec::new(), None),
     };
+    let about = note.map_or_else(|| about.clone(), |note| format!("{about}: {note}"));
     let result = CaseResult { about, charts, ..CaseResult::new(case, begun.elapsed(), outcome) };
     report::ended(&result);
     result

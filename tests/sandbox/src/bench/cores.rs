@@ -23,6 +23,19 @@ pub(super) enum Cores {
     One(usize),
     /// The first two.
     Both,
+    /// All but the first two.
+    Rest,
+}
+
+impl Cores {
+    /// How many they are.
+    pub(super) fn count(self) -> u32 {
+        match self {
+            Self::One(_) => 1,
+            Self::Both => 2,
+            Self::Rest => u32::try_from(count()).unwrap_or(u32::MAX).saturating_sub(2),
+        }
+    }
 }
 
 impl fmt::Display for Cores {
@@ -30,12 +43,13 @@ impl fmt::Display for Cores {
         match self {
             Self::One(core) => write!(f, "{core}"),
             Self::Both => f.write_str("0-1"),
+            Self::Rest => write!(f, "2-{}", count().saturating_sub(1)),
         }
     }
 }
 
 /// How many cores there are.
-fn count() -> usize {
+pub(super) fn count() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -83,10 +83,11 @@ impl Load {
         Self { port, template, in_flight, messages, spread, keys, own_times: None, bar: ProgressBar::hidden() }
     }
 
-    /// Sends it all.
-    pub(super) async fn drive(self) -> anyhow::Result<Answers> {
+    /// Sends them all at once. They take their messages from one heap, which is as large as each of them says: none ends before
+    /// the others.
+    pub(super) async fn drive_together(loads: Vec<Self>) -> anyhow::Result<Answers> {
         let next = Arc::new(AtomicU64::new(0));
-        let slots = (0..self.in_flight).map(|number| Slot::open(self.clone(), number));
+        let slots = loads.iter().flat_map(|load| (0..load.in_flight).map(|number| Slot::open(load.clone(), number)));
         let slots = try_join_all(slots).await.context("connecting to the handler")?;
         let begun = Instant::now();
         let parts = try_join_all(slots.into_iter().map(|slot| tokio::spawn(slot.run(next.clone())))).await?;

@@ -96,11 +96,13 @@ impl Measurement {
 pub(super) struct Findings {
     pub(super) measurements: Vec<Measurement>,
     pub(super) charts: Vec<Chart>,
+    /// How it was measured, where that depends on the machine.
+    pub(super) note: Option<&'static str>,
 }
 
 impl From<Vec<Measurement>> for Findings {
     fn from(measurements: Vec<Measurement>) -> Self {
-        Self { measurements, charts: Vec::new() }
+        Self { measurements, ..Self::default() }
     }
 }
 

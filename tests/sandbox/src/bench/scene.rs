@@ -82,8 +82,13 @@ impl Scene {
 
     /// Sends a load.
     pub(super) async fn drive(&self, load: Load) -> anyhow::Result<Answers> {
+        self.drive_together(vec![load]).await
+    }
+
+    /// Sends loads to several processes of the subject; see [`Load::drive_together`].
+    pub(super) async fn drive_together(&self, loads: Vec<Load>) -> anyhow::Result<Answers> {
         let name = self.subject.name;
-        self.driver.run(load.drive()).await.with_context(|| format!("the load of the {name}"))
+        self.driver.run(Load::drive_together(loads)).await.with_context(|| format!("the load of the {name}"))
     }
 
     /// Learns which blob belongs to which record, for all records that come round with so many in flight.

@@ -77,7 +77,7 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Fi
         }
     }
     let books: Vec<_> = scenes.into_iter().map(|(scene, book)| (scene.subject.name, book)).collect();
-    Ok(Findings { measurements: measurements(&books), charts: charts(&books) })
+    Ok(Findings { measurements: measurements(&books), charts: charts(&books), note: None })
 }
 
 fn number_of<T>(all: &[T]) -> u64 {

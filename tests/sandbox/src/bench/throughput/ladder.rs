@@ -27,7 +27,7 @@ const TURNS: u64 = 40;
 const FULL: u64 = 64;
 const FULL_MESSAGES: u64 = 5_000;
 
-const FULL_RATE: &str = "messages a full core does";
+pub(super) const FULL_RATE: &str = "messages a full core does";
 const FULL_SHARE: &str = "of the time the core was the handler's";
 const STEP: &str = "in step with messages in flight: least";
 
@@ -55,7 +55,7 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Fi
         }
     }
     let books: Vec<_> = scenes.into_iter().map(|(scene, book)| (scene.subject.name, book)).collect();
-    Ok(Findings { measurements: measurements(&books), charts: charts(&books) })
+    Ok(Findings { measurements: measurements(&books), charts: charts(&books), note: None })
 }
 
 /// One process, and every rung once.

@@ -1,7 +1,8 @@
 //! What `cargo sandbox bench` promises of the handler of these tests, as far as it takes seconds.
 
-use sandbox::bench::locks::{Case, Plan, measure};
-use sandbox::bench::{CaseResult, gate, outage, overhead, start, throughput};
+use clap::ValueEnum as _;
+use sandbox::bench::locks::{Case, Plan};
+use sandbox::bench::{CaseResult, gate, measure, outage, overhead, start, throughput};
 
 async fn every_bound_is_kept(case: Case) {
     let plan = Plan::quick(super::handler());
@@ -25,7 +26,7 @@ async fn two_hundred_messages_for_one_key_share_few_leases() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_ten_minutes_costs_no_message_here_and_all_of_them_where_the_host_is_left_alone() {
     let plan = outage::Plan { handler: super::handler(), factor: 30, messages: 60 };
-    let results = outage::measure(&plan, &[outage::Case::Throttled]).await;
+    let results = measure(&plan, &[outage::Case::Throttled]).await;
     let values = |name: &str| -> Vec<f64> {
         let all = results.iter().flat_map(|result| &result.measurements);
         all.filter(|measurement| measurement.name == name).map(|measurement| measurement.value).collect()
@@ -39,7 +40,7 @@ async fn an_outage_of_ten_minutes_costs_no_message_here_and_all_of_them_where_th
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gate_is_measured_against_limits_that_are_met() {
     let plan = gate::Plan::quick(super::handler(), 4);
-    for result in gate::measure(&plan, &[gate::Case::Requests]).await {
+    for result in measure(&plan, &[gate::Case::Requests]).await {
         assert_eq!(result.problem, None);
         let named = |name| result.measurements.iter().rfind(|measurement| measurement.name == name);
         let value = |name| named(name).map_or(f64::NAN, |measurement| measurement.value);
@@ -60,7 +61,7 @@ fn values(results: &[CaseResult], name: &str) -> Vec<f64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_handler_calls_nobody_before_its_first_answer_and_its_room_is_measured() {
-    let results = start::measure(&start::Plan::quick(&super::handler()), &start::Case::ALL).await;
+    let results = measure(&start::Plan::quick(&super::handler()), start::Case::value_variants()).await;
     assert_eq!(values(&results, "calls to the network before it"), [0.0], "{results:#?}");
     assert!(values(&results, "exec to the first 200, client secret")[0] > 0.0, "{results:#?}");
     let [idle, full] =
@@ -71,7 +72,7 @@ async fn the_handler_calls_nobody_before_its_first_answer_and_its_room_is_measur
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_handler_adds_is_measured() {
     let cases = [overhead::Case::Path, overhead::Case::Load, overhead::Case::Size];
-    let results = overhead::measure(&overhead::Plan::quick(&super::handler()), &cases).await;
+    let results = measure(&overhead::Plan::quick(&super::handler()), &cases).await;
     assert_eq!(values(&results, "calls in all"), [3.0], "taken, written and given back: {results:#?}");
     for name in ["CPU per message, 48 in flight, 3 + 80 ms", "CPU per message, columns of 1 KiB, TLS to both services"]
     {
@@ -83,7 +84,7 @@ async fn what_the_handler_adds_is_measured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn throughput_is_measured_on_one_core_and_on_two_and_against_the_stand_ins() {
-    let results = throughput::measure(&throughput::Plan::quick(&super::handler()), &throughput::Case::ALL).await;
+    let results = measure(&throughput::Plan::quick(&super::handler()), throughput::Case::value_variants()).await;
     for name in ["messages, 256 in flight", "a second core adds", "messages per second of the handler's CPU time"] {
         assert!(values(&results, name)[0] > 0.0, "{name}: {results:#?}");
     }

@@ -1,8 +1,8 @@
 //! Benchmarks with bounds: what the program promises in numbers, measured on real `handler` processes: `cargo sandbox bench`.
 //!
-//! A room ([`locks`], [`outage`], [`gate`]) has cases; a case gives [`Measurement`]s, most of them with a [`Bound`]. The frame shows a bar
-//! while a case runs, a table at the end, writes the same as JSON, and fails when a bound is broken or a case could not be
-//! measured. It refuses to be kind: a value that could not be had is not a number, and keeps no bound.
+//! A [`Room`] ([`locks`], [`outage`], [`gate`] …) has cases; a case gives [`Measurement`]s, most of them with a [`Bound`]. The frame
+//! (`room.rs`) shows a bar while a case runs, a table at the end, writes the same as JSON, and fails when a bound is broken or a
+//! case could not be measured. It refuses to be kind: a value that could not be had is not a number, and keeps no bound.
 
 pub mod chart;
 mod cores;
@@ -18,6 +18,7 @@ mod page;
 mod process;
 pub(crate) mod report;
 mod results;
+mod room;
 mod runs;
 mod scene;
 mod sink;
@@ -25,16 +26,10 @@ pub mod start;
 mod subject;
 pub mod throughput;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
-use tokio::time::Instant;
-
-use crate::stage::{self, Build};
-use machine::Machine;
-use results::Findings;
-pub use results::{Bound, CaseResult, Ground, Measurement, Results, Spread};
+pub use results::{Bound, CaseResult, Findings, Ground, Measurement, Results, Spread};
+pub use room::{Room, measure};
 
 /// `--help`, the text.
 pub const ABOUT: &str = "\
@@ -65,49 +60,49 @@ Examples:
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    room: Option<Room>,
+    benchmark: Option<Benchmark>,
 }
 
 /// The benchmarks there are.
 #[derive(Debug, clap::Subcommand)]
-pub enum Room {
+pub enum Benchmark {
     /// What the per-record lock costs, and whether it keeps its promises.
     #[command(long_about = locks::ABOUT, after_long_help = locks::EXAMPLES)]
-    Locks(locks::Arguments),
+    Locks(room::Arguments<locks::Plan>),
     /// What an outage of ten minutes costs, beside a queue trigger that is left alone.
     #[command(long_about = outage::ABOUT, after_long_help = outage::EXAMPLES)]
-    Outage(outage::Arguments),
+    Outage(room::Arguments<outage::Plan>),
     /// How soon the handler is there, and how much room it takes.
     #[command(long_about = start::ABOUT, after_long_help = start::EXAMPLES)]
-    Start(start::Arguments),
+    Start(room::Arguments<start::Plan>),
     /// What the handler adds to what the network costs: CPU time, allocations, and time.
     #[command(long_about = overhead::ABOUT, after_long_help = overhead::EXAMPLES)]
-    Overhead(overhead::Arguments),
+    Overhead(room::Arguments<overhead::Plan>),
     /// How many messages a core does, and what a second one adds.
     #[command(long_about = throughput::ABOUT, after_long_help = throughput::EXAMPLES)]
-    Throughput(throughput::Arguments),
+    Throughput(room::Arguments<throughput::Plan>),
     /// What the gate makes of service protection limits, beside a client that does not adapt.
     #[command(long_about = gate::ABOUT, after_long_help = gate::EXAMPLES)]
-    Gate(gate::Arguments),
+    Gate(room::Arguments<gate::Plan>),
 }
 
 /// Runs a benchmark, or the three about speed and size; gives whether every bound was kept.
 pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    match arguments.room {
-        Some(room) => room.run().await,
+    match arguments.benchmark {
+        Some(benchmark) => benchmark.run().await,
         None => run_all().await,
     }
 }
 
-impl Room {
+impl Benchmark {
     async fn run(self) -> anyhow::Result<bool> {
         match self {
-            Self::Start(arguments) => Box::pin(start::run(arguments)).await,
-            Self::Overhead(arguments) => Box::pin(overhead::run(arguments)).await,
-            Self::Throughput(arguments) => Box::pin(throughput::run(arguments)).await,
-            Self::Locks(arguments) => Box::pin(locks::run(arguments)).await,
-            Self::Gate(arguments) => Box::pin(gate::run(arguments)).await,
-            Self::Outage(arguments) => Box::pin(outage::run(arguments)).await,
+            Self::Start(arguments) => Box::pin(arguments.run()).await,
+            Self::Overhead(arguments) => Box::pin(arguments.run()).await,
+            Self::Throughput(arguments) => Box::pin(arguments.run()).await,
+            Self::Locks(arguments) => Box::pin(arguments.run()).await,
+            Self::Gate(arguments) => Box::pin(arguments.run()).await,
+            Self::Outage(arguments) => Box::pin(arguments.run()).await,
         }
     }
 }
@@ -117,59 +112,11 @@ async fn run_all() -> anyhow::Result<bool> {
     let mut held = true;
     for name in ["start", "overhead", "throughput"] {
         eprintln!("\n{name}");
-        let mut matches = <Room as clap::Subcommand>::augment_subcommands(clap::Command::new("bench"))
+        let mut matches = <Benchmark as clap::Subcommand>::augment_subcommands(clap::Command::new("bench"))
             .get_matches_from(["bench", name]);
-        held &= <Room as clap::FromArgMatches>::from_arg_matches_mut(&mut matches)?.run().await?;
+        held &= <Benchmark as clap::FromArgMatches>::from_arg_matches_mut(&mut matches)?.run().await?;
     }
     Ok(held)
-}
-
-/// What every benchmark is told on the command line.
-#[derive(Debug, Clone, clap::Args)]
-struct Frame {
-    /// Builds the handler without optimisation, instead of as it is deployed.
-    #[arg(long)]
-    debug: bool,
-    /// A handler that is built already, instead of building it.
-    #[arg(long, value_name = "PATH", conflicts_with = "debug")]
-    handler: Option<PathBuf>,
-    /// Where the results go as JSON, instead of a file in target/bench; `-` prints them, and the table goes to stderr.
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
-}
-
-impl Frame {
-    /// The handler to measure and what build it is: the one that is given, or a new one.
-    fn handler(&self) -> anyhow::Result<(PathBuf, Ground)> {
-        // Before the build, which keeps the machine busy itself.
-        let ran_on = Machine::look();
-        let (path, handler) = match &self.handler {
-            Some(path) => (path.clone(), "given"),
-            None if self.debug => (stage::build(&Build::default())?, "debug"),
-            None => (stage::build(&Build { release: true, target: None })?, "release"),
-        };
-        Ok((path, Ground { handler, ran_on }))
-    }
-}
-
-/// Measures one case under a bar of its own, and says how it ended.
-async fn measured<T: Into<Findings>>(
-    case: impl clap::ValueEnum,
-    measure: impl AsyncFnOnce(&ProgressBar) -> anyhow::Result<T>,
-) -> CaseResult {
-    let value = case.to_possible_value().expect("no case is hidden");
-    let (case, about) = (value.get_name(), value.get_help().map(ToString::to_string).unwrap_or_default());
-    let (begun, bar) = (Instant::now(), report::bar(case));
-    let outcome = measure(&bar).await.map(Into::into);
-    bar.finish_and_clear();
-    let (outcome, charts, note) = match outcome {
-        Ok(Findings { measurements, charts, note }) => (Ok(measurements), charts, note),
-        Err(error) => (Err(error), Vec::new(), None),
-    };
-    let about = note.map_or_else(|| about.clone(), |note| format!("{about}: {note}"));
-    let result = CaseResult { about, charts, ..CaseResult::new(case, begun.elapsed(), outcome) };
-    report::ended(&result);
-    result
 }
 
 /// A count as a value; beyond four thousand million it is no longer told apart from infinity.
@@ -209,6 +156,20 @@ fn median(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_case_of_a_benchmark_stands_in_its_help() {
+        let bench = <Benchmark as clap::Subcommand>::augment_subcommands(clap::Command::new("bench"));
+        for room in bench.get_subcommands() {
+            let help = room.get_long_about().map(ToString::to_string).unwrap_or_default();
+            let only = room.get_arguments().find(|argument| argument.get_id() == "only").expect("cases can be named");
+            let cases = only.get_possible_values();
+            assert!(cases.len() > 1, "{}", room.get_name());
+            for case in cases {
+                assert!(help.contains(&format!("\n  {} ", case.get_name())), "{}: {case:?}", room.get_name());
+            }
+        }
+    }
 
     #[test]
     fn quantiles_are_values_that_were_measured() {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use indicatif::ProgressBar;
 
-use super::{Bound, CaseResult, Frame, Measurement, Results, measured, report};
+use super::{Bound, Findings, Measurement, Room, report};
 use crate::dataverse::Limits;
 use trial::Trial;
 
@@ -62,18 +62,6 @@ pub enum Case {
 }
 
 impl Case {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Requests, Self::Execution, Self::AtOnce];
-
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Execution => "execution",
-            Self::AtOnce => "at-once",
-        }
-    }
-
     /// How long Dataverse takes for a write on average: from half of it to one and a half.
     fn write(self) -> Duration {
         Duration::from_millis(match self {
@@ -84,12 +72,9 @@ impl Case {
     }
 }
 
-/// The command line.
+/// What it alone is told on the command line.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {
-    /// Measures this case alone; may be given several times.
-    #[arg(long, value_name = "CASE", value_enum, hide_possible_values = true)]
-    only: Vec<Case>,
+pub struct Options {
     /// The limits' windows are so many times shorter than in Azure, and hold so many times less.
     #[arg(long, default_value_t = Plan::FACTOR, value_parser = clap::value_parser!(u32).range(1..=60))]
     factor: u32,
@@ -99,8 +84,6 @@ pub struct Arguments {
     /// Windows of ten seconds, of which one is measured: shows that it works, judges nothing.
     #[arg(long, conflicts_with_all = ["factor", "seconds"])]
     quick: bool,
-    #[command(flatten)]
-    frame: Frame,
 }
 
 /// How the gate is measured.
@@ -128,11 +111,6 @@ impl Plan {
         Self { handler, factor: 300 / seconds.clamp(1, 300), time }
     }
 
-    /// Whether it is less than the bounds are meant for.
-    fn is_short(&self) -> bool {
-        self.factor > Self::FACTOR || self.time < Self::full(PathBuf::new(), self.factor).time
-    }
-
     fn judged(&self, name: &str, value: f64, bound: Bound) -> Measurement {
         if self.is_short() { Measurement::told(name, value, "%") } else { Measurement::judged(name, value, "%", bound) }
     }
@@ -152,13 +130,32 @@ impl Plan {
     }
 }
 
-/// Measures these cases one after the other and says how each ended.
-pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
-    let mut results = Vec::with_capacity(cases.len());
-    for case in cases {
-        results.push(measured(*case, async |bar| measure_one(plan, *case, bar).await).await);
+impl Room for Plan {
+    const NAME: &'static str = "gate";
+    type Case = Case;
+    type Options = Options;
+
+    fn plan(handler: PathBuf, options: Options) -> anyhow::Result<Self> {
+        let plan = if options.quick { Self::quick(handler, 10) } else { Self::full(handler, options.factor) };
+        Ok(Self { time: options.seconds.map_or(plan.time, Duration::from_secs), ..plan })
     }
-    results
+
+    fn is_short(&self) -> bool {
+        self.factor > Self::FACTOR || self.time < Self::full(PathBuf::new(), self.factor).time
+    }
+
+    fn remark(&self) -> String {
+        let window = self.limits(Case::Requests).window.as_secs_f64();
+        format!(
+            "Windows of 300 s and what they hold were scaled 1:{} to {window:.0} s; measured for {:.0} s after the first {window:.0} s.",
+            self.factor,
+            self.time.as_secs_f64()
+        )
+    }
+
+    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
+        measure_one(self, *case, bar).await.map(Into::into)
+    }
 }
 
 async fn measure_one(plan: &Plan, case: Case, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
@@ -180,40 +177,9 @@ async fn measure_one(plan: &Plan, case: Case, bar: &ProgressBar) -> anyhow::Resu
     ])
 }
 
-/// Builds the handler, measures, reports; gives whether every bound was kept.
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, ground) = arguments.frame.handler()?;
-    let plan = if arguments.quick { Plan::quick(handler, 10) } else { Plan::full(handler, arguments.factor) };
-    let plan = Plan { time: arguments.seconds.map_or(plan.time, Duration::from_secs), ..plan };
-    let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
-    let window = plan.limits(Case::Requests).window.as_secs_f64();
-    let scale = format!(
-        "Windows of 300 s and what they hold were scaled 1:{} to {window:.0} s; measured for {:.0} s after the first {window:.0} s.",
-        plan.factor,
-        plan.time.as_secs_f64()
-    );
-    eprintln!("{scale}");
-    let cases = measure(&plan, &cases).await;
-    let results = Results::new("gate", ground, plan.is_short(), cases);
-    report::publish(&results, arguments.frame.json, &scale)?;
-    Ok(results.held())
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum as _;
-
     use super::*;
-
-    #[test]
-    fn every_case_has_the_name_of_the_command_line_and_stands_in_the_help() {
-        assert_eq!(Case::ALL.len(), Case::value_variants().len());
-        for case in Case::ALL {
-            let value = case.to_possible_value().expect("no case is hidden");
-            assert_eq!(value.get_name(), case.name());
-            assert!(ABOUT.contains(&format!("\n  {} ", case.name())), "{}", case.name());
-        }
-    }
 
     #[test]
     fn scaled_windows_hold_so_much_less_and_allow_the_same_rates() {

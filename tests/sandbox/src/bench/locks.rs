@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
-use super::{CaseResult, Frame, Measurement, Results, measured, report};
+use super::{Findings, Room};
 use crate::dataverse;
 use crate::storage::{self, Door, Storage};
 use crate::world::{Options as WorldOptions, World};
@@ -51,58 +51,26 @@ Examples:
   cargo sandbox bench locks --only many-keys --keys 100000
   jq '.cases[].measurements[] | select(.held | not)' target/bench/locks.json";
 
-/// One case.
+/// One case; the quick ones come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Case {
     /// A write that nobody disputes.
     Uncontended,
     /// Many messages for one key in one process.
     OneProcess,
-    /// Two processes fighting over one key.
-    TwoProcesses,
-    /// More keys than anybody can remember.
-    ManyKeys,
-    /// A write that outlives its lease.
-    SlowWrite,
     /// Every fault that a lease can meet, in simulated time.
     Simulation,
+    /// Two processes fighting over one key.
+    TwoProcesses,
+    /// A write that outlives its lease.
+    SlowWrite,
+    /// More keys than anybody can remember.
+    ManyKeys,
 }
 
-impl Case {
-    /// All of them, the quick ones first.
-    pub const ALL: [Self; 6] =
-        [Self::Uncontended, Self::OneProcess, Self::Simulation, Self::TwoProcesses, Self::SlowWrite, Self::ManyKeys];
-
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Uncontended => "uncontended",
-            Self::OneProcess => "one-process",
-            Self::TwoProcesses => "two-processes",
-            Self::ManyKeys => "many-keys",
-            Self::SlowWrite => "slow-write",
-            Self::Simulation => "simulation",
-        }
-    }
-
-    async fn measure(self, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-        match self {
-            Self::Uncontended => uncontended::measure(plan, bar).await,
-            Self::OneProcess => one_process::measure(plan, bar).await,
-            Self::TwoProcesses => two_processes::measure(plan, bar).await,
-            Self::ManyKeys => many_keys::measure(plan, bar).await,
-            Self::SlowWrite => slow_write::measure(plan, bar).await,
-            Self::Simulation => simulation::measure(plan, bar).await,
-        }
-    }
-}
-
-/// The command line.
+/// What it alone is told on the command line.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {
-    /// Measures this case alone; may be given several times.
-    #[arg(long, value_name = "CASE", value_enum, hide_possible_values = true)]
-    only: Vec<Case>,
+pub struct Options {
     /// How long the two processes fight.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=3600))]
     seconds: u64,
@@ -118,8 +86,6 @@ pub struct Arguments {
     /// Builds the handler as it is deployed; the default.
     #[arg(long, conflicts_with_all = ["debug", "handler"])]
     release: bool,
-    #[command(flatten)]
-    frame: Frame,
 }
 
 /// What is measured, and how long.
@@ -154,39 +120,37 @@ impl Plan {
         let (fight, slow_write) = (Duration::from_secs(10), Duration::from_secs(21));
         Self { handler, fight, keys: 10_000, slow_write, renewals_before_cut: 1, seeds: 500 }
     }
+}
 
-    /// Whether it is less than the bounds are meant for.
+impl Room for Plan {
+    const NAME: &'static str = "locks";
+    type Case = Case;
+    type Options = Options;
+
+    fn plan(handler: PathBuf, options: Options) -> anyhow::Result<Self> {
+        if options.quick {
+            return Ok(Self::quick(handler));
+        }
+        let fight = Duration::from_secs(options.seconds);
+        Ok(Self { fight, keys: options.keys, seeds: options.seeds, ..Self::full(handler) })
+    }
+
     fn is_short(&self) -> bool {
         let full = Self::full(PathBuf::new());
         self.fight < full.fight || self.keys < full.keys || self.slow_write < full.slow_write || self.seeds < full.seeds
     }
-}
 
-/// Measures these cases and says on the way how each ended.
-pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
-    let mut results = Vec::with_capacity(cases.len());
-    for case in cases {
-        results.push(measured(*case, async |bar| case.measure(plan, bar).await).await);
+    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
+        let measurements = match case {
+            Case::Uncontended => uncontended::measure(self, bar).await,
+            Case::OneProcess => one_process::measure(self, bar).await,
+            Case::Simulation => simulation::measure(self, bar).await,
+            Case::TwoProcesses => two_processes::measure(self, bar).await,
+            Case::SlowWrite => slow_write::measure(self, bar).await,
+            Case::ManyKeys => many_keys::measure(self, bar).await,
+        };
+        measurements.map(Into::into)
     }
-    results
-}
-
-/// Builds the handler, measures, reports; gives whether every bound was kept.
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, ground) = arguments.frame.handler()?;
-    let plan = if arguments.quick {
-        Plan::quick(handler)
-    } else {
-        let fight = Duration::from_secs(arguments.seconds);
-        Plan { fight, keys: arguments.keys, seeds: arguments.seeds, ..Plan::full(handler) }
-    };
-    let quick = plan.is_short();
-    let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
-    let cases = measure(&plan, &cases).await;
-    let results = Results::new("locks", ground, quick, cases);
-    let cut_short = "Times, keys or seeds were cut short: this finds what is broken and proves nothing.";
-    report::publish(&results, arguments.frame.json, if quick { cut_short } else { "" })?;
-    Ok(results.held())
 }
 
 /// A world of a case's own, in which Dataverse takes `write` for a write and leases are remembered.
@@ -209,21 +173,4 @@ async fn door(store: &Storage) -> anyhow::Result<Door> {
 fn last_blob(store: &Storage) -> anyhow::Result<String> {
     let last = store.lease_history().events.pop();
     Ok(last.context("no lease was asked for: are the locks on?")?.blob)
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::ValueEnum as _;
-
-    use super::*;
-
-    #[test]
-    fn every_case_has_the_name_of_the_command_line_and_stands_in_the_help() {
-        assert_eq!(Case::ALL.len(), Case::value_variants().len());
-        for case in Case::ALL {
-            let value = case.to_possible_value().expect("no case is hidden");
-            assert_eq!(value.get_name(), case.name());
-            assert!(ABOUT.contains(&format!("\n  {} ", case.name())), "{}", case.name());
-        }
-    }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
-use super::{Bound, CaseResult, Frame, Measurement, Results, measured, number, report};
+use super::{Bound, Findings, Measurement, Room, number, report};
 use trial::{Policy, Trial};
 
 /// What is scaled.
@@ -34,7 +34,14 @@ Times are scaled 1:20 (--factor): outage, Retry-After, host.json's visibility ti
 from the outage's end until all is applied is not: the handler's own waits take their real time at any factor.
 
 It ends with a table and the same as JSON, and with exit code 1 when a bound is broken: none in poison, at most one delivery
-more than without the outage, all applied within a minute of its end.";
+more than without the outage, all applied within a minute of its end.
+
+Cases:
+  503       Dataverse answers 503 to everything
+  401       Dataverse refuses every token
+  429       Dataverse asks for five minutes of silence, again and again
+  storage   every connection to the lock storage breaks
+  identity  the identity endpoint fails, and the tokens that were issued are revoked";
 
 /// `--help`, the end.
 pub const EXAMPLES: &str = "\
@@ -61,36 +68,15 @@ pub enum Case {
     Identity,
 }
 
-impl Case {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Busy, Self::Unauthorized, Self::Throttled, Self::Storage, Self::Identity];
-
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Busy => "503",
-            Self::Unauthorized => "401",
-            Self::Throttled => "429",
-            Self::Storage => "storage",
-            Self::Identity => "identity",
-        }
-    }
-}
-
-/// The command line.
+/// What it alone is told on the command line.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {
-    /// Measures this outage alone; may be given several times.
-    #[arg(long, value_name = "OUTAGE", value_enum)]
-    only: Vec<Case>,
+pub struct Options {
     /// Times are so many times shorter than in Azure.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=30))]
     factor: u32,
     /// How many messages wait.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     messages: u32,
-    #[command(flatten)]
-    frame: Frame,
 }
 
 /// How outages are measured.
@@ -117,13 +103,33 @@ impl Plan {
     }
 }
 
-/// Measures these outages one after the other and says how each ended.
-pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
-    let mut results = Vec::with_capacity(cases.len());
-    for case in cases {
-        results.push(measured(*case, async |bar| under_the_bar(plan, *case, bar).await).await);
+impl Room for Plan {
+    const NAME: &'static str = "outage";
+    type Case = Case;
+    type Options = Options;
+
+    fn plan(handler: PathBuf, options: Options) -> anyhow::Result<Self> {
+        let messages = usize::try_from(options.messages).context("too many messages")?;
+        Ok(Self { handler, factor: options.factor, messages })
     }
-    results
+
+    fn is_short(&self) -> bool {
+        self.factor > 1
+    }
+
+    fn remark(&self) -> String {
+        format!(
+            "{} messages, outages of {} min scaled 1:{} to {:.0} s; the time after an outage's end is as it was measured.",
+            self.messages,
+            OUTAGE.as_secs() / 60,
+            self.factor,
+            self.scaled(OUTAGE).as_secs_f64()
+        )
+    }
+
+    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
+        under_the_bar(self, *case, bar).await.map(Into::into)
+    }
 }
 
 /// The bar shows the outage; what comes after it takes as long as it takes.
@@ -155,39 +161,9 @@ async fn measure_one(plan: &Plan, case: Case) -> anyhow::Result<Vec<Measurement>
     ])
 }
 
-/// Builds the handler, measures, reports; gives whether every bound was kept.
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (handler, ground) = arguments.frame.handler()?;
-    let messages = usize::try_from(arguments.messages).context("too many messages")?;
-    let plan = Plan { handler, factor: arguments.factor, messages };
-    let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
-    eprintln!(
-        "{messages} messages, outages of {} min scaled 1:{} to {:.0} s.",
-        OUTAGE.as_secs() / 60,
-        plan.factor,
-        plan.scaled(OUTAGE).as_secs_f64()
-    );
-    let cases = measure(&plan, &cases).await;
-    let results = Results::new("outage", ground, plan.factor > 1, cases);
-    let scale = format!("Times were scaled 1:{}; the time after the outage's end is as it was measured.", plan.factor);
-    report::publish(&results, arguments.frame.json, &scale)?;
-    Ok(results.held())
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum as _;
-
     use super::*;
-
-    #[test]
-    fn every_outage_has_the_name_of_the_command_line() {
-        assert_eq!(Case::ALL.len(), Case::value_variants().len());
-        for case in Case::ALL {
-            let value = case.to_possible_value().expect("no outage is hidden");
-            assert_eq!(value.get_name(), case.name());
-        }
-    }
 
     #[test]
     fn scaled_times_keep_their_proportions_and_whole_seconds_never_become_none() {

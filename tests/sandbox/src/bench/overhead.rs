@@ -12,14 +12,13 @@ mod path;
 mod size;
 mod steps;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
-use super::runs::Comparison;
+use super::runs::{Comparison, Runs};
 use super::scene::WIDEST;
-use super::subject::Subject;
-use super::{CaseResult, Findings, Results, measured, report};
+use super::{Findings, Results, Room};
 
 /// `--help`, the text.
 pub const ABOUT: &str = "\
@@ -66,37 +65,10 @@ pub enum Case {
     Allocations,
 }
 
-impl Case {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Path, Self::Load, Self::Size, Self::Allocations];
-
-    async fn measure(self, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
-        match self {
-            Self::Path => path::measure(plan, bar).await.map(Into::into),
-            Self::Load => steps::measure(plan, bar).await,
-            Self::Size => size::measure(plan, bar).await.map(Into::into),
-            Self::Allocations => allocations::measure(plan, bar).await.map(Into::into),
-        }
-    }
-}
-
-/// The command line.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {
-    /// Measures this case alone; may be given several times.
-    #[arg(long, value_name = "CASE", value_enum, hide_possible_values = true)]
-    only: Vec<Case>,
-    #[command(flatten)]
-    comparison: Comparison,
-}
-
 /// What is measured.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    subjects: Vec<Subject>,
-    runs: u64,
-    /// Messages are so many times fewer than the bounds are meant for.
-    shorter: u64,
+    runs: Runs,
     /// No more than so many are in flight.
     widest: u64,
 }
@@ -104,58 +76,37 @@ pub struct Plan {
 impl Plan {
     /// As short as it can be.
     pub fn quick(handler: &Path) -> Self {
-        Self { subjects: vec![Subject::handler(handler)], runs: 1, shorter: 20, widest: 48 }
-    }
-
-    /// So many messages, or fewer.
-    fn messages(&self, full: u64) -> u64 {
-        full / self.shorter
+        Self { runs: Runs::quick(handler), widest: 48 }
     }
 }
 
-/// Measures these cases and says on the way how each ended.
-pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
-    let mut results = Vec::with_capacity(cases.len());
-    for case in cases {
-        results.push(measured(*case, async |bar| case.measure(plan, bar).await).await);
+impl Room for Plan {
+    const NAME: &'static str = "overhead";
+    type Case = Case;
+    type Options = Comparison;
+
+    fn plan(handler: PathBuf, options: Comparison) -> anyhow::Result<Self> {
+        Ok(Self { runs: Runs::new(&handler, &options)?, widest: WIDEST })
     }
-    results
-}
 
-/// Builds the handler, measures, reports; gives whether every bound was kept.
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (subjects, ground) = arguments.comparison.subjects()?;
-    let plan = Plan { subjects, runs: arguments.comparison.runs.into(), shorter: 1, widest: WIDEST };
-    let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
-    let cases = measure(&plan, &cases).await;
-    let results = Results::new("overhead", ground, plan.runs < 10, cases);
-    let finding = finding(&results);
-    let results = results.with_finding(finding);
-    report::publish(&results, arguments.comparison.frame.json, "")?;
-    Ok(results.held())
-}
-
-/// In the words of the figures that the bounds are for.
-fn finding(results: &Results) -> String {
-    let [cpu, added] = steps::judged().map(|name| results.value(&name));
-    if cpu.is_nan() {
-        return results.finding();
+    fn is_short(&self) -> bool {
+        self.runs.are_few()
     }
-    format!("A message costs the handler {cpu:.0} µs of CPU time and {added:.1} ms beyond the network's own")
-}
 
-#[cfg(test)]
-mod tests {
-    use clap::ValueEnum as _;
-
-    use super::*;
-
-    #[test]
-    fn every_case_has_the_name_of_the_command_line_and_stands_in_the_help() {
-        assert_eq!(Case::ALL.len(), Case::value_variants().len());
-        for case in Case::ALL {
-            let value = case.to_possible_value().expect("no case is hidden");
-            assert!(ABOUT.contains(&format!("\n  {} ", value.get_name())), "{}", value.get_name());
+    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
+        match case {
+            Case::Path => path::measure(&self.runs, bar).await.map(Into::into),
+            Case::Load => steps::measure(self, bar).await,
+            Case::Size => size::measure(&self.runs, bar).await.map(Into::into),
+            Case::Allocations => allocations::measure(&self.runs, bar).await.map(Into::into),
         }
+    }
+
+    fn finding(&self, results: &Results) -> Option<String> {
+        let [cpu, added] = steps::judged().map(|name| results.value(&name));
+        let found = || {
+            format!("A message costs the handler {cpu:.0} µs of CPU time and {added:.1} ms beyond the network's own")
+        };
+        cpu.is_finite().then(found)
     }
 }

@@ -159,8 +159,8 @@ mod tests {
             Measurement::told("writes", 12.345, "/s"),
         ];
         let cases = vec![
-            CaseResult::new("one-process", Duration::from_secs(2), Ok(measurements)),
-            CaseResult::new("many-keys", Duration::ZERO, Err(anyhow::anyhow!("no handler"))),
+            CaseResult::new("one-process", String::new(), Duration::from_secs(2), Ok(measurements.into())),
+            CaseResult::new("many-keys", String::new(), Duration::ZERO, Err(anyhow::anyhow!("no handler"))),
         ];
         Results::new("locks", Ground::new("debug"), false, cases)
     }

@@ -93,7 +93,7 @@ impl Measurement {
 
 /// What a case gives: values, and what is better seen than read.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub struct Findings {
     pub(super) measurements: Vec<Measurement>,
     pub(super) charts: Vec<Chart>,
     /// How it was measured, where that depends on the machine.
@@ -126,19 +126,14 @@ pub struct CaseResult {
 
 impl CaseResult {
     /// Closes the books on a case.
-    pub fn new(case: impl Into<String>, took: Duration, outcome: anyhow::Result<Vec<Measurement>>) -> Self {
-        let (measurements, problem) = match outcome {
-            Ok(measurements) => (measurements, None),
-            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+    pub(super) fn new(case: &str, about: String, took: Duration, outcome: anyhow::Result<Findings>) -> Self {
+        let (findings, problem) = match outcome {
+            Ok(findings) => (findings, None),
+            Err(error) => (Findings::default(), Some(format!("{error:#}"))),
         };
-        Self {
-            case: case.into(),
-            about: String::new(),
-            seconds: took.as_secs_f64(),
-            measurements,
-            charts: Vec::new(),
-            problem,
-        }
+        let Findings { measurements, charts, note } = findings;
+        let about = if let Some(note) = note { format!("{about}: {note}") } else { about };
+        Self { case: case.to_owned(), about, seconds: took.as_secs_f64(), measurements, charts, problem }
     }
 
     /// Whether it was measured and every bound was kept.
@@ -175,19 +170,14 @@ pub struct Results {
     pub quick: bool,
     /// The cases, in the order in which they ran.
     pub cases: Vec<CaseResult>,
-    finding: Option<String>,
+    /// What was found, in a few words; `None`: how many bounds were kept.
+    pub(super) finding: Option<String>,
 }
 
 impl Results {
     /// The results of a room's cases.
     pub fn new(bench: &'static str, ground: Ground, quick: bool, cases: Vec<CaseResult>) -> Self {
         Self { bench, ground, quick, cases, finding: None }
-    }
-
-    /// The same, with what was found in a few words.
-    #[must_use]
-    pub fn with_finding(self, finding: impl Into<String>) -> Self {
-        Self { finding: Some(finding.into()), ..self }
     }
 
     /// Whether everything was measured and every bound was kept.
@@ -278,10 +268,10 @@ mod tests {
 
     #[test]
     fn results_hold_when_every_case_was_measured_and_no_bound_broken() {
-        let case = |outcome| CaseResult::new("a", Duration::from_secs(1), outcome);
-        let kept = case(Ok(vec![Measurement::judged("requests", 2.0, "", Bound::Exactly(2.0))]));
-        let told = case(Ok(vec![Measurement::told("requests", 2.0, "")]));
-        let broken = case(Ok(vec![Measurement::judged("requests", 3.0, "", Bound::Exactly(2.0))]));
+        let case = |outcome| CaseResult::new("a", String::new(), Duration::from_secs(1), outcome);
+        let kept = case(Ok(vec![Measurement::judged("requests", 2.0, "", Bound::Exactly(2.0))].into()));
+        let told = case(Ok(vec![Measurement::told("requests", 2.0, "")].into()));
+        let broken = case(Ok(vec![Measurement::judged("requests", 3.0, "", Bound::Exactly(2.0))].into()));
         let failed = case(Err(anyhow::anyhow!("no handler")));
         let results = |cases| Results::new("locks", Ground::new("debug"), true, cases);
         assert!(results(vec![kept.clone(), told]).held());

@@ -3,37 +3,84 @@
 //! Side by side means in turn: whatever else this machine does meanwhile meets both. A [`Book`] keeps every run's figures by
 //! name; a median is taken of them at the end and never before.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use indicatif::ProgressBar;
 
 use super::chart::{Point, Series};
 use super::subject::Subject;
-use super::{Bound, Frame, Ground, Measurement, median};
+use super::{Bound, Measurement, median, report};
 
 /// What the rooms that compare are told on the command line.
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct Comparison {
+pub struct Comparison {
     /// How many runs; values are medians of them.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub(super) runs: u32,
+    #[arg(long, default_value_t = Runs::ENOUGH, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    runs: u64,
     /// Another custom handler that speaks the same contract: it gets the same load, run by run in turn with the handler.
     #[arg(long, value_name = "PATH")]
-    pub(super) baseline: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) frame: Frame,
+    baseline: Option<PathBuf>,
 }
 
-impl Comparison {
-    /// The handler, and what it is compared with; then where it is measured.
-    pub(super) fn subjects(&self) -> anyhow::Result<(Vec<Subject>, Ground)> {
-        let (handler, ground) = self.frame.handler()?;
-        let handler = handler.canonicalize().context("--handler")?;
-        let mut subjects = vec![Subject::handler(&handler)];
-        if let Some(path) = &self.baseline {
+/// Who runs, how often, and how much there is to do in each run.
+#[derive(Debug, Clone)]
+pub(super) struct Runs {
+    /// The handler, and what it is compared with.
+    pub(super) subjects: Vec<Subject>,
+    count: u64,
+    /// Messages are so many times fewer than the bounds are meant for.
+    shorter: u64,
+}
+
+impl Runs {
+    /// The bounds are meant for as many.
+    const ENOUGH: u64 = 10;
+
+    /// As the command line says.
+    pub(super) fn new(handler: &Path, comparison: &Comparison) -> anyhow::Result<Self> {
+        let mut subjects = vec![Subject::handler(&handler.canonicalize().context("--handler")?)];
+        if let Some(path) = &comparison.baseline {
             subjects.push(Subject::baseline(&path.canonicalize().context("--baseline")?));
         }
-        Ok((subjects, ground))
+        Ok(Self { subjects, count: comparison.runs, shorter: 1 })
+    }
+
+    /// One, as short as it can be.
+    pub(super) fn quick(handler: &Path) -> Self {
+        Self { subjects: vec![Subject::handler(handler)], count: 1, shorter: 20 }
+    }
+
+    /// Whether they are fewer than the bounds are meant for.
+    pub(super) fn are_few(&self) -> bool {
+        self.count < Self::ENOUGH
+    }
+
+    /// So many messages, or fewer.
+    pub(super) fn messages(&self, full: u64) -> u64 {
+        full / self.shorter
+    }
+
+    /// Sets a stage for each subject, and then has one after the other do its lap, again and again; gives what each showed.
+    pub(super) async fn in_turn<Stage>(
+        &self,
+        bar: &ProgressBar,
+        set: impl AsyncFn(&Subject) -> anyhow::Result<Stage>,
+        lap: impl AsyncFn(&Stage, &mut Book) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<(&'static str, Book)>> {
+        let (mut stages, mut books) = (Vec::new(), Vec::new());
+        for subject in &self.subjects {
+            stages.push(set(subject).await?);
+            books.push((subject.name, Book::default()));
+        }
+        report::begin(bar, self.count * u64::try_from(stages.len())?, "runs");
+        for _ in 0..self.count {
+            for (stage, (_, book)) in stages.iter().zip(&mut books) {
+                lap(stage, book).await?;
+                bar.inc(1);
+            }
+        }
+        Ok(books)
     }
 }
 
@@ -98,6 +145,8 @@ pub(super) fn series(books: &[(&'static str, Book)], what: &str, names: &[String
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
@@ -108,6 +157,23 @@ mod tests {
         }
         assert_eq!((book.values("start"), book.values("end")), (&[3.0, 1.0, 2.0][..], &[][..]));
         assert!((book.median("start") - 2.0).abs() < 1e-9 && book.median("end").is_nan());
+    }
+
+    #[tokio::test]
+    async fn subjects_take_turns_on_a_stage_and_with_a_book_of_their_own() {
+        let subjects = ["handler", "baseline"].map(|name| Subject { name, path: PathBuf::new() }).to_vec();
+        let (runs, turns) = (Runs { subjects, count: 2, shorter: 1 }, Mutex::new(Vec::new()));
+        let set = async |subject: &Subject| Ok(subject.name);
+        let lap = async |stage: &&'static str, book: &mut Book| {
+            turns.lock().expect("nobody panicked").push(*stage);
+            book.note(*stage, 1.0);
+            Ok(())
+        };
+        let books = runs.in_turn(&ProgressBar::hidden(), set, lap).await.expect("nothing fails");
+        assert_eq!(*turns.lock().expect("nobody panicked"), ["handler", "baseline", "handler", "baseline"]);
+        for (name, book) in books {
+            assert_eq!((book.0.len(), book.values(name)), (1, &[1.0, 1.0][..]), "{name}");
+        }
     }
 
     #[test]

@@ -57,6 +57,13 @@ impl Scene {
         Ok(Self { subject: subject.clone(), sink: Arc::new(sink), start, driver, sinks, identity, _app: app })
     }
 
+    /// The same without TLS, and the load kept on a core apart from the subject's.
+    pub(super) async fn apart(subject: &Subject) -> anyhow::Result<Self> {
+        let scene = Self::set(subject, false).await?;
+        scene.load_on(LOAD)?;
+        Ok(scene)
+    }
+
     /// Connections to the services and tokens so far.
     pub(super) fn calls(&self) -> u64 {
         let tokens = u64::try_from(self.identity.tokens_issued()).unwrap_or(u64::MAX);

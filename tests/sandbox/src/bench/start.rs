@@ -6,13 +6,12 @@
 mod memory;
 mod time;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
-use super::runs::Comparison;
-use super::subject::Subject;
-use super::{CaseResult, Measurement, Results, measured, report};
+use super::runs::{Comparison, Runs};
+use super::{Findings, Results, Room};
 
 /// `--help`, the text.
 pub const ABOUT: &str = "\
@@ -48,24 +47,9 @@ pub enum Case {
     Memory,
 }
 
-impl Case {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Time, Self::Memory];
-
-    async fn measure(self, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-        match self {
-            Self::Time => time::measure(plan, bar).await,
-            Self::Memory => memory::measure(plan, bar).await,
-        }
-    }
-}
-
-/// The command line.
+/// What it alone is told on the command line.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {
-    /// Measures this case alone; may be given several times.
-    #[arg(long, value_name = "CASE", value_enum, hide_possible_values = true)]
-    only: Vec<Case>,
+pub struct Options {
     /// After how many messages the memory is read last.
     #[arg(long, default_value_t = Plan::MESSAGES, value_parser = clap::value_parser!(u64).range(1_000..=9_999_999))]
     messages: u64,
@@ -76,73 +60,48 @@ pub struct Arguments {
 /// What is measured.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    subjects: Vec<Subject>,
-    starts: u64,
+    runs: Runs,
     messages: u64,
 }
 
 impl Plan {
     const MESSAGES: u64 = 1_000_000;
-    const STARTS: u64 = 20;
 
     /// As short as it can be.
     pub fn quick(handler: &Path) -> Self {
-        Self { subjects: vec![Subject::handler(handler)], starts: 2, messages: 1_000 }
+        Self { runs: Runs::quick(handler), messages: 1_000 }
+    }
+}
+
+impl Room for Plan {
+    const NAME: &'static str = "start";
+    type Case = Case;
+    type Options = Options;
+
+    fn plan(handler: PathBuf, options: Options) -> anyhow::Result<Self> {
+        Ok(Self { runs: Runs::new(&handler, &options.comparison)?, messages: options.messages })
     }
 
-    /// Whether it is less than the bounds are meant for.
     fn is_short(&self) -> bool {
-        self.starts < Self::STARTS || self.messages < Self::MESSAGES
+        self.runs.are_few() || self.messages < Self::MESSAGES
     }
-}
 
-/// Measures these cases and says on the way how each ended.
-pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
-    let mut results = Vec::with_capacity(cases.len());
-    for case in cases {
-        results.push(measured(*case, async |bar| case.measure(plan, bar).await).await);
+    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
+        let measurements = match case {
+            Case::Time => time::measure(&self.runs, bar).await,
+            Case::Memory => memory::measure(self, bar).await,
+        };
+        measurements.map(Into::into)
     }
-    results
-}
 
-/// Builds the handler, measures, reports; gives whether every bound was kept.
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (subjects, ground) = arguments.comparison.subjects()?;
-    let starts = 2 * u64::from(arguments.comparison.runs);
-    let plan = Plan { subjects, starts, messages: arguments.messages };
-    let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
-    let cases = measure(&plan, &cases).await;
-    let results = Results::new("start", ground, plan.is_short(), cases);
-    let finding = finding(&results);
-    let results = results.with_finding(finding);
-    report::publish(&results, arguments.comparison.frame.json, "")?;
-    Ok(results.held())
-}
-
-/// In the words of the figures that the bounds are for.
-fn finding(results: &Results) -> String {
-    let told = [
-        (results.value(time::MANAGED), "ready in", "ms"),
-        (results.value(memory::IDLE), "idle with", "MB"),
-        (results.value(memory::FULL), "with 256 messages in flight", "MB"),
-    ];
-    let told = told.into_iter().filter(|(value, ..)| value.is_finite());
-    let told: Vec<String> = told.map(|(value, what, unit)| format!("{what} {value:.0} {unit}")).collect();
-    if told.is_empty() { results.finding() } else { format!("The handler is {}", told.join(", ")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::ValueEnum as _;
-
-    use super::*;
-
-    #[test]
-    fn every_case_has_the_name_of_the_command_line_and_stands_in_the_help() {
-        assert_eq!(Case::ALL.len(), Case::value_variants().len());
-        for case in Case::ALL {
-            let value = case.to_possible_value().expect("no case is hidden");
-            assert!(ABOUT.contains(&format!("\n  {} ", value.get_name())), "{}", value.get_name());
-        }
+    fn finding(&self, results: &Results) -> Option<String> {
+        let told = [
+            (results.value(time::MANAGED), "ready in", "ms"),
+            (results.value(memory::IDLE), "idle with", "MB"),
+            (results.value(memory::FULL), "with 256 messages in flight", "MB"),
+        ];
+        let told = told.into_iter().filter(|(value, ..)| value.is_finite());
+        let told: Vec<String> = told.map(|(value, what, unit)| format!("{what} {value:.0} {unit}")).collect();
+        (!told.is_empty()).then(|| format!("The handler is {}", told.join(", ")))
     }
 }

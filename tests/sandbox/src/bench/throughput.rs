@@ -7,13 +7,12 @@ mod ladder;
 mod second;
 mod stand_ins;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
-use super::runs::Comparison;
-use super::subject::Subject;
-use super::{CaseResult, Findings, Results, measured, report};
+use super::runs::{Comparison, Runs};
+use super::{Findings, Results, Room};
 
 /// `--help`, the text.
 pub const ABOUT: &str = "\
@@ -55,95 +54,46 @@ pub enum Case {
     StandIns,
 }
 
-impl Case {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Ladder, Self::Second, Self::StandIns];
-
-    async fn measure(self, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
-        match self {
-            Self::Ladder => ladder::measure(plan, bar).await,
-            Self::Second => second::measure(plan, bar).await,
-            Self::StandIns => stand_ins::measure(plan, bar).await.map(Into::into),
-        }
-    }
-}
-
-/// The command line.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {
-    /// Measures this case alone; may be given several times.
-    #[arg(long, value_name = "CASE", value_enum, hide_possible_values = true)]
-    only: Vec<Case>,
-    #[command(flatten)]
-    comparison: Comparison,
-}
-
 /// What is measured.
 #[derive(Debug, Clone)]
-pub struct Plan {
-    subjects: Vec<Subject>,
-    runs: u64,
-    shorter: u64,
-}
+pub struct Plan(Runs);
 
 impl Plan {
     /// As short as it can be.
     pub fn quick(handler: &Path) -> Self {
-        Self { subjects: vec![Subject::handler(handler)], runs: 1, shorter: 20 }
-    }
-
-    /// So many messages, or fewer.
-    fn messages(&self, full: u64) -> u64 {
-        full / self.shorter
+        Self(Runs::quick(handler))
     }
 }
 
-/// Measures these cases and says on the way how each ended.
-pub async fn measure(plan: &Plan, cases: &[Case]) -> Vec<CaseResult> {
-    let mut results = Vec::with_capacity(cases.len());
-    for case in cases {
-        results.push(measured(*case, async |bar| case.measure(plan, bar).await).await);
+impl Room for Plan {
+    const NAME: &'static str = "throughput";
+    type Case = Case;
+    type Options = Comparison;
+
+    fn plan(handler: PathBuf, options: Comparison) -> anyhow::Result<Self> {
+        Runs::new(&handler, &options).map(Self)
     }
-    results
-}
 
-/// Builds the handler, measures, reports; gives whether every bound was kept.
-pub(super) async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let (subjects, ground) = arguments.comparison.subjects()?;
-    let plan = Plan { subjects, runs: arguments.comparison.runs.into(), shorter: 1 };
-    let cases = if arguments.only.is_empty() { Case::ALL.to_vec() } else { arguments.only };
-    let cases = measure(&plan, &cases).await;
-    let results = Results::new("throughput", ground, plan.runs < 10, cases);
-    let finding = finding(&results);
-    let results = results.with_finding(finding);
-    report::publish(&results, arguments.comparison.frame.json, "")?;
-    Ok(results.held())
-}
+    fn is_short(&self) -> bool {
+        self.0.are_few()
+    }
 
-/// In the words of the figures that the bounds are for.
-fn finding(results: &Results) -> String {
-    let (one, added) = (results.value(ladder::FULL_RATE), results.value(second::ADDS));
-    let how = second::Way::here().in_short();
-    let told = [
-        one.is_finite().then(|| format!("{one:.0} messages a second on one core")),
-        added.is_finite().then(|| format!("a second core adds {added:.0} % ({how})")),
-    ];
-    let told: Vec<String> = told.into_iter().flatten().collect();
-    if told.is_empty() { results.finding() } else { told.join("; ") }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::ValueEnum as _;
-
-    use super::*;
-
-    #[test]
-    fn every_case_has_the_name_of_the_command_line_and_stands_in_the_help() {
-        assert_eq!(Case::ALL.len(), Case::value_variants().len());
-        for case in Case::ALL {
-            let value = case.to_possible_value().expect("no case is hidden");
-            assert!(ABOUT.contains(&format!("\n  {} ", value.get_name())), "{}", value.get_name());
+    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
+        match case {
+            Case::Ladder => ladder::measure(&self.0, bar).await,
+            Case::Second => second::measure(&self.0, bar).await,
+            Case::StandIns => stand_ins::measure(&self.0, bar).await.map(Into::into),
         }
+    }
+
+    fn finding(&self, results: &Results) -> Option<String> {
+        let (one, added) = (results.value(ladder::FULL_RATE), results.value(second::ADDS));
+        let how = second::Way::here().in_short();
+        let told = [
+            one.is_finite().then(|| format!("{one:.0} messages a second on one core")),
+            added.is_finite().then(|| format!("a second core adds {added:.0} % ({how})")),
+        ];
+        let told: Vec<String> = told.into_iter().flatten().collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 }

@@ -17,10 +17,9 @@ use anyhow::{Context as _, bail, ensure};
 use indicatif::ProgressBar;
 use tokio::time::timeout;
 
-use super::Plan;
 use crate::bench::driver::Load;
 use crate::bench::message::{Columns, Template};
-use crate::bench::runs::{Book, compared};
+use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::Scene;
 use crate::bench::subject::Start;
 use crate::bench::{Measurement, number, report};
@@ -47,14 +46,14 @@ enum Tool {
     Callgrind,
 }
 
-pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
     let found = Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     ensure!(found.is_ok_and(|status| status.success()), "not measured: valgrind is not installed");
     let mut books = Vec::new();
-    report::begin(bar, 4 * u64::try_from(plan.subjects.len())?, "processes");
-    for subject in &plan.subjects {
+    report::begin(bar, 4 * u64::try_from(runs.subjects.len())?, "processes");
+    for subject in &runs.subjects {
         let (scene, mut book) = (Scene::set(subject, false).await?, Book::default());
-        let messages = plan.messages(MESSAGES).max(20);
+        let messages = runs.messages(MESSAGES).max(20);
         let [blocks, bytes] = difference(&scene, Tool::Dhat, messages, bar).await?;
         book.note(BLOCKS, if blocks < FEWEST { f64::NAN } else { blocks });
         book.note(BYTES, if blocks < FEWEST { f64::NAN } else { bytes / 1_024.0 });

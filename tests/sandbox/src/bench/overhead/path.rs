@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use tokio::time::sleep;
 
-use super::Plan;
 use super::steps::FIXED;
 use crate::bench::driver::{Keys, Load};
 use crate::bench::message::{Columns, Template};
-use crate::bench::runs::{Book, compared};
+use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::Scene;
 use crate::bench::subject::Running;
 use crate::bench::{Bound, Measurement, number, report};
@@ -25,10 +24,10 @@ const AFTERWARDS: Duration = Duration::from_millis(100);
 const WAITED_FOR: &str = "calls that the answer waits for";
 const IN_ALL: &str = "calls in all";
 
-pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
     let mut books = Vec::new();
-    report::begin(bar, MESSAGES * u64::try_from(plan.subjects.len())?, "messages");
-    for subject in &plan.subjects {
+    report::begin(bar, MESSAGES * u64::try_from(runs.subjects.len())?, "messages");
+    for subject in &runs.subjects {
         let (scene, mut book) = (Scene::set(subject, false).await?, Book::default());
         let running = scene.running_on(None).await?;
         let template = Template::new(Columns::Many(1_024));

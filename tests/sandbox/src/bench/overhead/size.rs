@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use super::Plan;
 use super::copy;
 use crate::bench::driver::{Keys, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::{Cpu, Spent};
-use crate::bench::runs::{Book, compared};
+use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::{LOAD, SUBJECT, Scene};
 use crate::bench::sink::Blobs;
-use crate::bench::{Bound, Measurement, cores, microseconds, number, report};
+use crate::bench::subject::Subject;
+use crate::bench::{Bound, Measurement, cores, microseconds, number};
 
 const IN_FLIGHT: u64 = 16;
 const MESSAGES: u64 = 3_000;
@@ -53,31 +53,23 @@ const KINDS: [Kind; 5] = [
     Kind { name: TLS, columns: Columns::Many(SMALL), blobs: Blobs::Known, tls: true },
 ];
 
-/// A subject with both kinds of network, and its figures.
+/// Both kinds of network for one subject.
 struct Side {
     clear: Scene,
     tls: Scene,
-    book: Book,
 }
 
-pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    cores::must_be_apart()?;
-    let mut sides = Vec::new();
-    for subject in &plan.subjects {
-        let (clear, tls) = (Scene::set(subject, false).await?, Scene::set(subject, true).await?);
-        clear.load_on(LOAD)?;
+impl Side {
+    async fn set(subject: &Subject) -> anyhow::Result<Self> {
+        let (clear, tls) = (Scene::apart(subject).await?, Scene::set(subject, true).await?);
         tls.load_on(LOAD)?;
-        sides.push(Side { clear, tls, book: Book::default() });
+        Ok(Self { clear, tls })
     }
-    report::begin(bar, plan.runs * u64::try_from(sides.len())?, "runs");
-    for _ in 0..plan.runs {
-        let copy = copied()?;
-        for side in &mut sides {
-            lap(side, plan, copy).await?;
-            bar.inc(1);
-        }
-    }
-    let books: Vec<_> = sides.into_iter().map(|side| (side.clear.subject.name, side.book)).collect();
+}
+
+pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    cores::must_be_apart()?;
+    let books = runs.in_turn(bar, Side::set, async |side, book| lap(side, runs, book).await).await?;
     Ok(measurements(&books))
 }
 
@@ -88,30 +80,30 @@ fn copied() -> anyhow::Result<Duration> {
     Ok(large.saturating_sub(copy::through(bytes(SMALL), SMALL, COPIES)?))
 }
 
-async fn lap(side: &mut Side, plan: &Plan, copy: Duration) -> anyhow::Result<()> {
+async fn lap(side: &Side, runs: &Runs, book: &mut Book) -> anyhow::Result<()> {
     let mut costs = Vec::with_capacity(KINDS.len());
     for kind in KINDS {
-        let cost = cost(if kind.tls { &side.tls } else { &side.clear }, kind, plan).await?;
-        side.book.note(kind.name, microseconds(cost));
+        let cost = cost(if kind.tls { &side.tls } else { &side.clear }, kind, runs).await?;
+        book.note(kind.name, microseconds(cost));
         costs.push(cost);
     }
-    let copy = microseconds(copy);
+    let copy = microseconds(copied()?);
     let less_the_copy = |at: usize| (microseconds(costs[at]) - copy) / microseconds(costs[0]);
-    side.book.note(COPY, copy);
-    side.book.note(RATIO, less_the_copy(2));
-    side.book.note(TEXT_RATIO, less_the_copy(3));
+    book.note(COPY, copy);
+    book.note(RATIO, less_the_copy(2));
+    book.note(TEXT_RATIO, less_the_copy(3));
     Ok(())
 }
 
 /// What one message of a kind costs, in a process of its own.
-async fn cost(scene: &Scene, kind: Kind, plan: &Plan) -> anyhow::Result<Duration> {
+async fn cost(scene: &Scene, kind: Kind, runs: &Runs) -> anyhow::Result<Duration> {
     let template = Template::new(kind.columns);
     scene.sink.knows(Blobs::Known);
     let running = scene.running_on(Some(SUBJECT)).await?;
     scene.drive(Load::of(&running, &template, 1, 4)).await?;
     scene.drive(Load::of(&running, &template, IN_FLIGHT, WARM_UP)).await?;
     scene.sink.knows(kind.blobs);
-    let messages = plan.messages(MESSAGES).max(IN_FLIGHT);
+    let messages = runs.messages(MESSAGES).max(IN_FLIGHT);
     let mut load = Load::of(&running, &template, IN_FLIGHT, messages);
     load.keys = Keys::Fresh(0);
     let before = Cpu::of(running.pid()?)?;

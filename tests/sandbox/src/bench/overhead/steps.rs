@@ -11,10 +11,10 @@ use crate::bench::driver::Load;
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::Cpu;
 use crate::bench::runs::{Book, compared, series};
-use crate::bench::scene::{LOAD, SUBJECT, Scene};
+use crate::bench::scene::{SUBJECT, Scene};
 use crate::bench::sink::Pace;
 use crate::bench::subject::Running;
-use crate::bench::{Bound, Findings, Measurement, cores, microseconds, milliseconds, number, quantile, report};
+use crate::bench::{Bound, Findings, Measurement, cores, microseconds, milliseconds, number, quantile};
 
 /// How the network is.
 pub(super) const FIXED: Pace = Pace { storage: Duration::from_millis(3), dataverse: Duration::from_millis(80) };
@@ -57,39 +57,22 @@ impl Step {
     }
 
     fn messages(self, plan: &Plan) -> u64 {
-        (self.messages / plan.shorter).max(self.in_flight)
+        plan.runs.messages(self.messages).max(self.in_flight)
     }
 }
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
     cores::must_be_apart()?;
-    let mut scenes = Vec::new();
-    for subject in &plan.subjects {
-        let scene = Scene::set(subject, false).await?;
-        scene.load_on(LOAD)?;
-        scenes.push((scene, Book::default()));
-    }
-    report::begin(bar, plan.runs * number_of(&scenes), "runs");
-    for run in 0..plan.runs {
-        for (scene, book) in &mut scenes {
-            lap(scene, plan, run == 0, book).await?;
-            bar.inc(1);
-        }
-    }
-    let books: Vec<_> = scenes.into_iter().map(|(scene, book)| (scene.subject.name, book)).collect();
+    let books = plan.runs.in_turn(bar, Scene::apart, async |scene, book| lap(scene, plan, book).await).await?;
     Ok(Findings { measurements: measurements(&books), charts: charts(&books), note: None })
 }
 
-fn number_of<T>(all: &[T]) -> u64 {
-    u64::try_from(all.len()).unwrap_or(u64::MAX)
-}
-
 /// One process, and every step once.
-async fn lap(scene: &Scene, plan: &Plan, first: bool, book: &mut Book) -> anyhow::Result<()> {
+async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> {
     let template = Template::new(Columns::Many(1_024));
     let running = scene.running_on(Some(SUBJECT)).await?;
     scene.sink.pace(NONE);
-    if first {
+    if scene.sink.own_times().known() == 0 {
         scene.learn(&running, &template, plan.widest).await?;
     }
     // The first message brings the hint that widens the gate.

@@ -16,7 +16,7 @@ use crate::bench::meter::Memory;
 use crate::bench::runs::{Book, compared};
 use crate::bench::scene::{Scene, WIDEST};
 use crate::bench::sink::Pace;
-use crate::bench::subject::Running;
+use crate::bench::subject::{Running, Subject};
 use crate::bench::{Bound, Measurement, megabytes, number, report};
 
 const EXECUTABLE: &str = "executable";
@@ -46,30 +46,17 @@ const FIRST: u64 = 10_000;
 const IN_FLIGHT: u64 = 48;
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let mut scenes = Vec::new();
-    for subject in &plan.subjects {
-        let mut book = Book::default();
-        book.note(EXECUTABLE, megabytes(fs::metadata(&subject.path).context("looking at the executable")?.len()));
-        scenes.push((Scene::set(subject, false).await?, book));
+    let set = async |subject: &Subject| Scene::set(subject, false).await;
+    let mut books = plan.runs.in_turn(bar, set, one).await?;
+    for (subject, (_, book)) in plan.runs.subjects.iter().zip(&mut books) {
+        many(&set(subject).await?, plan.messages, book, bar).await?;
     }
-    let runs = plan.starts.div_ceil(2);
-    report::begin(bar, runs * u64::try_from(scenes.len())?, "runs");
-    for _ in 0..runs {
-        for (scene, book) in &mut scenes {
-            one(scene, book).await?;
-            bar.inc(1);
-        }
-    }
-    for (scene, book) in &mut scenes {
-        scene.sink.pace(Pace::default());
-        many(scene, plan.messages, book, bar).await?;
-    }
-    let books: Vec<_> = scenes.into_iter().map(|(scene, book)| (scene.subject.name, book)).collect();
     Ok(measurements(&books))
 }
 
 /// A process that idles and then has its hands full.
 async fn one(scene: &Scene, book: &mut Book) -> anyhow::Result<()> {
+    book.note(EXECUTABLE, megabytes(fs::metadata(&scene.subject.path).context("looking at the executable")?.len()));
     let running = scene.running(scene.start.clone()).await?;
     sleep(SETTLED).await;
     let idle = Memory::of(running.pid()?)?;

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use indicatif::ProgressBar;
 
-use super::Plan;
-use crate::bench::runs::{Book, compared};
+use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::Scene;
-use crate::bench::subject::{READY, Running, Start};
-use crate::bench::{Bound, Measurement, milliseconds, number, report};
+use crate::bench::subject::{READY, Running, Start, Subject};
+use crate::bench::{Bound, Measurement, milliseconds, number};
 
 pub(super) const MANAGED: &str = "exec to the first 200, managed identity";
 const SECRET: &str = "exec to the first 200, client secret";
@@ -27,29 +26,25 @@ const CLIENT_SECRET: [(&str, &str); 3] = [
     ("AZURE_CLIENT_SECRET", "none"),
 ];
 
-pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let mut scenes = Vec::new();
-    for subject in &plan.subjects {
-        scenes.push((Scene::set(subject, false).await?, Book::default()));
-    }
-    report::begin(bar, 2 * plan.starts * u64::try_from(scenes.len())?, "starts");
-    for _ in 0..plan.starts {
-        for (scene, book) in &mut scenes {
-            let mut secret = scene.start.clone();
-            secret.settings.retain(|name, _| !name.starts_with("IDENTITY_"));
-            secret.settings.extend(CLIENT_SECRET.map(|(name, value)| (name.to_owned(), value.to_owned())));
-            for (name, start) in [(MANAGED, scene.start.clone()), (SECRET, secret)] {
-                book.note(name, milliseconds(first_answer(scene, &start).await?));
-                bar.inc(1);
-            }
-            book.note(CALLS, number(scene.calls()));
-        }
-    }
-    let books: Vec<_> = scenes.into_iter().map(|(scene, book)| (scene.subject.name, book)).collect();
+pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    let set = async |subject: &Subject| Scene::set(subject, false).await;
+    let books = runs.in_turn(bar, set, lap).await?;
     let mut all = compared(&books, MANAGED, "ms", Some(Bound::AtMost(15.0)));
     all.extend(compared(&books, SECRET, "ms", Some(Bound::AtMost(15.0))));
     all.extend(compared(&books, CALLS, "calls", Some(Bound::Exactly(0.0))));
     Ok(all)
+}
+
+/// Two starts with each of the settings.
+async fn lap(scene: &Scene, book: &mut Book) -> anyhow::Result<()> {
+    let mut secret = scene.start.clone();
+    secret.settings.retain(|name, _| !name.starts_with("IDENTITY_"));
+    secret.settings.extend(CLIENT_SECRET.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    for (name, start) in [(MANAGED, &scene.start), (SECRET, &secret)].repeat(2) {
+        book.note(name, milliseconds(first_answer(scene, start).await?));
+    }
+    book.note(CALLS, number(scene.calls()));
+    Ok(())
 }
 
 async fn first_answer(scene: &Scene, start: &Start) -> anyhow::Result<Duration> {

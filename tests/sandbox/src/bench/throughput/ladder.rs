@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use super::Plan;
 use crate::bench::chart::{Chart, Line, Point, Series};
 use crate::bench::driver::{Answers, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::{Cpu, Spent};
-use crate::bench::runs::{Book, compared, series};
-use crate::bench::scene::{LOAD, SUBJECT, Scene};
+use crate::bench::runs::{Book, Runs, compared, series};
+use crate::bench::scene::{SUBJECT, Scene};
 use crate::bench::sink::Pace;
 use crate::bench::subject::Running;
-use crate::bench::{Bound, Findings, Measurement, cores, number, report};
+use crate::bench::{Bound, Findings, Measurement, cores, number};
 
 const RUNGS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
@@ -39,40 +38,27 @@ fn share_at(rung: u64) -> String {
     format!("of the core, {rung} in flight")
 }
 
-pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
+pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Findings> {
     cores::must_be_apart()?;
-    let mut scenes = Vec::new();
-    for subject in &plan.subjects {
-        let scene = Scene::set(subject, false).await?;
-        scene.load_on(LOAD)?;
-        scenes.push((scene, Book::default()));
-    }
-    report::begin(bar, plan.runs * u64::try_from(scenes.len())?, "runs");
-    for _ in 0..plan.runs {
-        for (scene, book) in &mut scenes {
-            lap(scene, plan, book).await?;
-            bar.inc(1);
-        }
-    }
-    let books: Vec<_> = scenes.into_iter().map(|(scene, book)| (scene.subject.name, book)).collect();
+    let books = runs.in_turn(bar, Scene::apart, async |scene, book| lap(scene, runs, book).await).await?;
     Ok(Findings { measurements: measurements(&books), charts: charts(&books), note: None })
 }
 
 /// One process, and every rung once.
-async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> {
+async fn lap(scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> {
     let template = Template::new(Columns::Many(1_024));
     let running = scene.running_on(Some(SUBJECT)).await?;
     scene.sink.pace(Pace::default());
     scene.drive(Load::of(&running, &template, 1, 4)).await?;
     scene.drive(Load::of(&running, &template, FULL, 10 * FULL)).await?;
-    let (answers, spent) = timed(scene, &running, &template, FULL, plan.messages(FULL_MESSAGES)).await?;
+    let (answers, spent) = timed(scene, &running, &template, FULL, runs.messages(FULL_MESSAGES)).await?;
     let full = rate(&answers);
     book.note(FULL_RATE, full);
     book.note(FULL_SHARE, share(&answers, spent));
     scene.sink.pace(PACE);
     let mut rates = Vec::new();
     for rung in RUNGS {
-        let messages = rung * plan.messages(TURNS).max(2);
+        let messages = rung * runs.messages(TURNS).max(2);
         let (answers, spent) = timed(scene, &running, &template, rung, messages).await?;
         rates.push((rung, rate(&answers)));
         book.note(rate_at(rung), rate(&answers));

@@ -12,15 +12,14 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use super::Plan;
 use crate::bench::cores::{self, Cores};
 use crate::bench::driver::Load;
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::Cpu;
-use crate::bench::runs::{Book, compared};
+use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::Scene;
-use crate::bench::subject::Running;
-use crate::bench::{Bound, Findings, microseconds, number, report};
+use crate::bench::subject::{Running, Subject};
+use crate::bench::{Bound, Findings, microseconds, number};
 
 /// More than both cores can do at once.
 const IN_FLIGHT: u64 = 64;
@@ -126,7 +125,7 @@ impl Setup {
     }
 
     /// Warms the handlers up and sends them the load.
-    async fn take(self, scene: &Scene, plan: &Plan) -> anyhow::Result<Taken> {
+    async fn take(self, scene: &Scene, runs: &Runs) -> anyhow::Result<Taken> {
         scene.load_on(self.load)?;
         let template = Template::new(Columns::Many(1_024));
         let mut handlers = Vec::new();
@@ -138,7 +137,7 @@ impl Setup {
         let share = IN_FLIGHT / u64::try_from(handlers.len())?;
         let loads = |messages| handlers.iter().map(|handler| Load::of(handler, &template, share, messages)).collect();
         scene.drive_together(loads(WARM_UP)).await?;
-        let messages = plan.messages(MESSAGES);
+        let messages = runs.messages(MESSAGES);
         let before = (spent(&handlers)?, Cpu::of(std::process::id())?);
         let answers = scene.drive_together(loads(messages)).await?;
         let by_load = Cpu::of(std::process::id())?.since(&before.1).total;
@@ -172,21 +171,11 @@ fn since(now: &[Cpu], earlier: &[Cpu]) -> Duration {
     now.iter().zip(earlier).map(|(now, earlier)| now.since(earlier).total).sum()
 }
 
-pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
+pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Findings> {
     cores::must_be_apart()?;
     let way = Way::here();
-    let mut scenes = Vec::new();
-    for subject in &plan.subjects {
-        scenes.push((Scene::set(subject, false).await?, Book::default()));
-    }
-    report::begin(bar, plan.runs * u64::try_from(scenes.len())?, "runs");
-    for _ in 0..plan.runs {
-        for (scene, book) in &mut scenes {
-            lap(way, scene, plan, book).await?;
-            bar.inc(1);
-        }
-    }
-    let books: Vec<_> = scenes.into_iter().map(|(scene, book)| (scene.subject.name, book)).collect();
+    let set = async |subject: &Subject| Scene::set(subject, false).await;
+    let books = runs.in_turn(bar, set, async |scene, book| lap(way, scene, runs, book).await).await?;
     let mut all = compared(&books, ADDS, "%", Some(Bound::AtLeast(70.0)));
     for (name, unit) in way.setups().into_iter().flat_map(Setup::told).chain([(way.ratio(), "×")]) {
         all.extend(compared(&books, &name, unit, None));
@@ -194,9 +183,9 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Fi
     Ok(Findings { note: Some(way.reason()), ..all.into() })
 }
 
-async fn lap(way: Way, scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> {
+async fn lap(way: Way, scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> {
     let [one, other] = way.setups();
-    let taken = [one.take(scene, plan).await?, other.take(scene, plan).await?];
+    let taken = [one.take(scene, runs).await?, other.take(scene, runs).await?];
     for (setup, taken) in way.setups().into_iter().zip(taken) {
         for ((name, _), value) in setup.told().into_iter().zip(taken.values()) {
             book.note(name, value);

@@ -6,14 +6,13 @@
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::Plan;
 use crate::bench::driver::Load;
 use crate::bench::message::{ACCOUNT, Columns, Template};
 use crate::bench::meter::Cpu;
-use crate::bench::runs::{Book, compared};
+use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::{SUBJECT, Scene};
-use crate::bench::subject::Start;
-use crate::bench::{Measurement, number, report};
+use crate::bench::subject::{Start, Subject};
+use crate::bench::{Measurement, number};
 use crate::world::{Options, World};
 
 const IN_FLIGHT: u64 = 48;
@@ -21,21 +20,15 @@ const MESSAGES: u64 = 2_000;
 const RATE: &str = "messages per second of the handler's CPU time";
 const SEEN: &str = "messages per second of this machine, for the record";
 
-pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let mut books: Vec<_> = plan.subjects.iter().map(|subject| (subject.name, Book::default())).collect();
-    report::begin(bar, plan.runs * u64::try_from(books.len())?, "runs");
-    for _ in 0..plan.runs {
-        for (subject, (_, book)) in plan.subjects.iter().zip(&mut books) {
-            lap(&Scene::set(subject, false).await?, plan, book).await?;
-            bar.inc(1);
-        }
-    }
+pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+    let set = async |subject: &Subject| Scene::set(subject, false).await;
+    let books = runs.in_turn(bar, set, async |scene, book| lap(scene, runs, book).await).await?;
     let mut all = compared(&books, RATE, "/s", None);
     all.extend(compared(&books, SEEN, "/s", None));
     Ok(all)
 }
 
-async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> {
+async fn lap(scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> {
     let world = World::start(Options { handler: scene.subject.path.clone(), ..Options::default() }).await?;
     world.dataverse.insert("accounts", &json!({ "accountid": ACCOUNT, "name": "Analytical Engines" }));
     let mut settings = scene.start.settings.clone();
@@ -45,7 +38,7 @@ async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> 
     let template = Template::new(Columns::LongText(1_024));
     // Of the columns the stand-in knows one set. Every record is written once before: blobs and rows are there.
     scene.drive(Load::of(&running, &template, IN_FLIGHT, 10 * IN_FLIGHT)).await?;
-    let messages = plan.messages(MESSAGES).max(IN_FLIGHT);
+    let messages = runs.messages(MESSAGES).max(IN_FLIGHT);
     let before = Cpu::of(running.pid()?)?;
     let answers = scene.drive(Load::of(&running, &template, IN_FLIGHT, messages)).await?;
     let spent = Cpu::of(running.pid()?)?.since(&before);

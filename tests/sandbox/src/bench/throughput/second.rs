@@ -174,8 +174,8 @@ fn since(now: &[Cpu], earlier: &[Cpu]) -> Duration {
 pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Findings> {
     cores::must_be_apart()?;
     let way = Way::here();
-    let set = async |subject: &Subject| Scene::set(subject, false).await;
-    let books = runs.in_turn(bar, set, async |scene, book| lap(way, scene, runs, book).await).await?;
+    let set = async |subject: &Subject| Ok(subject.clone());
+    let books = runs.in_turn(bar, set, async |subject, book| lap(way, subject, runs, book).await).await?;
     let mut all = compared(&books, ADDS, "%", Some(Bound::AtLeast(70.0)));
     for (name, unit) in way.setups().into_iter().flat_map(Setup::told).chain([(way.ratio(), "×")]) {
         all.extend(compared(&books, &name, unit, None));
@@ -183,9 +183,11 @@ pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Fi
     Ok(Findings { note: Some(way.reason()), ..all.into() })
 }
 
-async fn lap(way: Way, scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> {
+/// On a stage of its own: where the system puts threads that are free, it keeps them, and one run is not to decide for all.
+async fn lap(way: Way, subject: &Subject, runs: &Runs, book: &mut Book) -> anyhow::Result<()> {
+    let scene = Scene::set(subject, false).await?;
     let [one, other] = way.setups();
-    let taken = [one.take(scene, runs).await?, other.take(scene, runs).await?];
+    let taken = [one.take(&scene, runs).await?, other.take(&scene, runs).await?];
     for (setup, taken) in way.setups().into_iter().zip(taken) {
         for ((name, _), value) in setup.told().into_iter().zip(taken.values()) {
             book.note(name, value);

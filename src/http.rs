@@ -69,3 +69,41 @@ fn builder() -> reqwest::ClientBuilder {
         .referer(false)
         .user_agent(concat!("dataverse-sync/", env!("CARGO_PKG_VERSION")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn opened(http: &Http) -> Option<usize> {
+        http.own.as_ref().map(|own| own.iter().count())
+    }
+
+    #[test]
+    fn a_thread_opens_a_client_of_its_own_when_it_needs_one_and_no_second() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Http::for_each_thread().expect("this machine has root certificates");
+        http.here();
+        assert_eq!(opened(&http), Some(1), "the calling thread's was opened at once");
+        let copy = http.clone();
+        let other = thread::spawn(move || {
+            for _ in 0..2 {
+                copy.here();
+            }
+        });
+        other.join().expect("nothing panics");
+        assert_eq!(opened(&http), Some(2));
+    }
+
+    #[test]
+    fn a_client_that_is_given_is_every_threads() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Http::from(client().expect("this machine has root certificates"));
+        let given = std::ptr::from_ref(http.here()) as usize;
+        thread::scope(|scope| {
+            let other = scope.spawn(|| std::ptr::from_ref(http.here()) as usize);
+            assert_eq!(other.join().expect("nothing panics"), given);
+        });
+    }
+}

@@ -129,3 +129,45 @@ async fn nothing_owed(owed: &mut watch::Receiver<usize>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// Asks which thread answers.
+    async fn thread_of(stream: &mut TcpStream) -> String {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.expect("it is taken");
+        let mut answer = String::new();
+        while !answer.ends_with(')') {
+            let mut part = [0; 1_024];
+            let length = stream.read(&mut part).await.expect("it is answered");
+            assert_ne!(length, 0, "closed after {answer}");
+            answer.push_str(&String::from_utf8_lossy(&part[..length]));
+        }
+        answer.rsplit("\r\n").next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_connection_stays_with_its_thread_and_the_next_one_is_with_another() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let router = Router::new().route("/", get(async || format!("{:?}", thread::current().id())));
+        let (workers, stop) = (Workers::for_cores(2).expect("threads"), CancellationToken::new());
+        let asked = async {
+            let mut first = TcpStream::connect(address).await.expect("it listens");
+            let one = thread_of(&mut first).await;
+            let mut second = TcpStream::connect(address).await.expect("it listens");
+            let other = thread_of(&mut second).await;
+            assert_ne!(one, other);
+            assert_eq!((thread_of(&mut first).await, thread_of(&mut second).await), (one, other));
+            drop((first, second));
+            stop.cancel();
+        };
+        tokio::join!(serve(listener, &workers, router, stop.clone()), asked);
+    }
+}

@@ -9,12 +9,12 @@
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 
+mod delivered;
 mod encoded;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use memchr::{memchr2_iter, memmem};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -40,7 +40,7 @@ pub const RECORD_BINDING: &str = "record";
 pub const DEAD_LETTER_BINDING: &str = "deadLetter";
 
 /// One delivery of a queue message.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Invocation {
     /// The message as text, unchanged.
     pub message: String,
@@ -70,13 +70,6 @@ struct Envelope<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-/// What else is in it is the message's own, and may be long.
-#[derive(Deserialize)]
-struct Metadata<'a> {
-    #[serde(rename = "DequeueCount", borrow)]
-    dequeue_count: Option<&'a RawValue>,
-}
-
 impl Invocation {
     /// Reads the host's request.
     ///
@@ -87,13 +80,35 @@ impl Invocation {
         let text = str::from_utf8(body).map_err(|error| Error::NotAnInvocation {
             problem: format!("no UTF-8 beyond byte {}", error.valid_up_to()),
         })?;
+        match Self::usual(text) {
+            Some(invocation) => Ok(invocation),
+            None => Self::any(text),
+        }
+    }
+
+    /// The request in whatever form of JSON.
+    fn any(request: &str) -> Result<Self, Error> {
         let envelope: Envelope<'_> =
-            serde_json::from_str(text).map_err(|error| Error::NotAnInvocation { problem: place(&error) })?;
+            serde_json::from_str(request).map_err(|error| Error::NotAnInvocation { problem: place(&error) })?;
         let Members(data) = envelope.data;
         let (_, item) = data.into_iter().find(|(name, _)| name == RECORD_BINDING).ok_or(Error::NoRecord)?;
         let message = message(item);
-        let dequeue_count = envelope.metadata.filter(|_| !sets_dequeue_count(&message)).and_then(dequeue_count);
+        let dequeue_count = envelope.metadata.and_then(|metadata| delivered::count(metadata.get(), &message));
         Ok(Self { message, dequeue_count })
+    }
+
+    /// The request as the host writes it: the message first, encoded twice, and the host's own properties of it. What the
+    /// message says once more behind those is left unread; whatever is unusual before it is a matter for a JSON reader.
+    fn usual(request: &str) -> Option<Self> {
+        let item = request.strip_prefix(r#"{"Data":{""#)?.strip_prefix(RECORD_BINDING)?.strip_prefix(r#"":"#)?;
+        let (message, rest) = encoded::twice_encoded(item)?;
+        // In JSON's strings they are forbidden. The least of all bytes is found many at a time, the first such one is not.
+        if item.bytes().fold(u8::MAX, u8::min) < b' ' {
+            return None;
+        }
+        let metadata = rest.strip_prefix(r#"},"Metadata":"#).filter(|metadata| metadata.ends_with("}}"))?;
+        let dequeue_count = delivered::count(metadata, &message);
+        Some(Self { message, dequeue_count })
     }
 }
 
@@ -108,7 +123,7 @@ fn place(error: &serde_json::Error) -> String {
 
 /// The message's own text: an object as it stands, a string without one or two layers of encoding.
 fn message(item: &RawValue) -> String {
-    if let Some(message) = encoded::twice_encoded(item.get()) {
+    if let Some((message, "")) = encoded::twice_encoded(item.get()) {
         return message;
     }
     let Value::Text(outer) = Value::of(item) else { return item.get().to_owned() };
@@ -120,41 +135,6 @@ fn message(item: &RawValue) -> String {
 
 /// The host's default of `maxDequeueCount`.
 const DEFAULT_DELIVERIES: u32 = 5;
-
-const DEQUEUE_COUNT: &str = "DequeueCount";
-
-/// Whether the message has a property that would replace the host's count. A message whose properties cannot be told is
-/// not trusted either, unless it is no object at all: then the host has nothing to merge.
-fn sets_dequeue_count(message: &str) -> bool {
-    if !message.trim_start().starts_with('{') || !may_name_dequeue_count(message.as_bytes()) {
-        return false;
-    }
-    match serde_json::from_str::<Members<'_>>(message) {
-        Ok(Members(members)) => members.iter().any(|(name, _)| name.eq_ignore_ascii_case(DEQUEUE_COUNT)),
-        Err(_) => true,
-    }
-}
-
-/// Whether the name stands anywhere in the message, or an escape that can hide it. Next to no message has either, and reading
-/// one takes longer than looking for its rarest letter.
-fn may_name_dequeue_count(message: &[u8]) -> bool {
-    let named = |at: usize| {
-        let name = at.checked_sub(2).and_then(|begin| message.get(begin..begin + DEQUEUE_COUNT.len()));
-        name.is_some_and(|name| name.eq_ignore_ascii_case(DEQUEUE_COUNT.as_bytes()))
-    };
-    memchr2_iter(b'q', b'Q', message).any(named) || memmem::find(message, b"\\u").is_some()
-}
-
-/// The count is a string, in some versions encoded once more, or a number.
-fn dequeue_count(metadata: &RawValue) -> Option<u32> {
-    let Metadata { dequeue_count: raw } = serde_json::from_str(metadata.get()).ok()?;
-    let raw = raw?;
-    let text = match Value::of(raw) {
-        Value::Text(text) => text,
-        _ => Cow::Borrowed(raw.get()),
-    };
-    text.trim_matches('"').parse().ok()
-}
 
 /// The deliveries after which the host moves a message to the poison queue by itself: `maxDequeueCount` of a host.json, or
 /// the host's own default. `None` when it is no host.json.
@@ -198,7 +178,7 @@ struct Outputs<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DeadLetter<'a> {
-    message: &'a str,
+    message: Cow<'a, str>,
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
@@ -212,16 +192,16 @@ struct DeadLetter<'a> {
 }
 
 impl Answer {
-    /// The answer to a delivery of `message` that ended in `outcome`. Only one that the host reads asks for its `lines`.
+    /// The answer to a delivery of `message`, a text, that ended in `outcome`. Only one that the host reads asks for its `lines`.
     pub fn new(
         outcome: &Outcome,
-        message: &str,
+        message: &(impl AsRef<[u8]> + ?Sized),
         invocation_id: &str,
         now: OffsetDateTime,
         lines: impl FnOnce() -> Vec<String>,
     ) -> Self {
         let letter = || DeadLetter {
-            message,
+            message: String::from_utf8_lossy(message.as_ref()),
             reason: outcome.reason.code(),
             detail: outcome.detail.as_deref(),
             dataverse: outcome.dataverse.as_ref(),

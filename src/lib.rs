@@ -13,6 +13,7 @@
 //! ```
 //!
 //! # The map
+//! - `eight`: where a byte is among eight. Pure.
 //! - [`outcome`]: what became of a message, with stable codes.
 //! - [`record`]: a message as a validated value; the canonical key. Pure.
 //! - [`trace`], [`metrics`]: a message's spans, and what is counted; where nobody collects them, next to nothing.
@@ -36,6 +37,7 @@ pub mod config;
 pub mod connection;
 pub mod dataverse;
 pub mod doctor;
+mod eight;
 pub mod gate;
 pub mod host;
 pub mod http;

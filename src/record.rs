@@ -6,15 +6,20 @@
 //! The format is the table "A record" in the README; CloudEvents 1.0 events in JSON are unwrapped first
 //! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>).
 
+mod columns;
 mod error;
 mod json;
 mod key;
+mod names;
 
 use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
+pub(crate) use columns::BIND;
+pub use columns::{Column, Columns};
 pub use error::Error;
+pub(crate) use json::Name;
 pub use json::{Members, Number, Value};
 pub(crate) use key::MOST_KEY_COLUMNS;
 pub use key::{KeyColumn, KeyValue, RecordKey, guid};
@@ -49,9 +54,7 @@ pub struct Record {
     /// The key as the sender wrote it, for answers.
     pub key_sent: Box<RawValue>,
     /// Column values without the key's columns, in the order sent. Empty when deleting.
-    pub columns: Vec<Column>,
-    /// The object that `columns` was, where it says the same: nothing of it was dropped.
-    pub columns_sent: Option<Box<RawValue>>,
+    pub columns: Columns,
     /// What to do.
     pub operation: Operation,
     /// The sending system.
@@ -64,15 +67,6 @@ pub struct Record {
     pub on_conflict: Option<OnConflict>,
     /// The sender's id of this message.
     pub message_id: Option<String>,
-}
-
-/// One column and the value that was sent for it.
-#[derive(Debug, Clone)]
-pub struct Column {
-    /// The property name, `nav@odata.bind` included.
-    pub name: String,
-    /// The value, as sent.
-    pub value: Box<RawValue>,
 }
 
 /// What a record asks for.
@@ -214,9 +208,9 @@ fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut
     let key_sent = fields.key.ok_or(Error::Missing { field: "key" })?;
     let key = RecordKey::read(key_sent)?;
     let operation = optional(fields.operation, operation)?.unwrap_or_default();
-    let (columns, columns_sent) = match fields.columns {
-        Some(raw) => columns(raw, &key)?,
-        None if operation == Operation::Delete => (Vec::new(), None),
+    let columns = match fields.columns {
+        Some(raw) => Columns::read(raw, &key)?,
+        None if operation == Operation::Delete => Columns::default(),
         None => return Err(Error::Missing { field: "columns" }),
     };
     let version = optional(fields.version, version)?;
@@ -229,7 +223,6 @@ fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut
         key,
         key_sent: key_sent.to_owned(),
         columns,
-        columns_sent,
         operation,
         source: optional(fields.source, |raw| label("source", raw))?,
         version,
@@ -364,27 +357,6 @@ fn version_column(raw: &RawValue) -> Result<Option<String>, Error> {
 /// The same moment in UTC, unless its year there has no four digits: it could not be written down again.
 fn in_utc(time: OffsetDateTime) -> Option<OffsetDateTime> {
     time.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()))
-}
-
-/// The columns that are not the key's, and the whole object where it has no others.
-fn columns(raw: &RawValue, key: &RecordKey) -> Result<(Vec<Column>, Option<Box<RawValue>>), Error> {
-    if !raw.get().starts_with('{') {
-        let found = Value::of(raw).kind();
-        return Err(Error::Kind { field: "columns".into(), wanted: "an object of column values", found });
-    }
-    let Members(members) =
-        serde_json::from_str(raw.get()).map_err(|error| Error::Columns { problem: clause(&error) })?;
-    let sent = members.len();
-    let mut columns = Vec::with_capacity(sent);
-    for (name, value) in members {
-        match key.columns().iter().find(|column| column.name == name) {
-            Some(column) if column.agrees_with(value) => {}
-            Some(_) => return Err(Error::Contradiction { column: name.into_owned() }),
-            None => columns.push(Column { name: name.into_owned(), value: value.to_owned() }),
-        }
-    }
-    let whole = (columns.len() == sent).then(|| raw.to_owned());
-    Ok((columns, whole))
 }
 
 #[cfg(test)]

@@ -140,12 +140,12 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
         }
     };
     let delivery = edge.queue_delivery(invocation.dequeue_count);
-    let message = Bytes::from(invocation.message.clone());
+    let message = Bytes::from(invocation.message);
     let span = span(QUEUE_FUNCTION, &id, delivery.attempts);
     let lines = Kept::of(&span);
-    let outcome = edge.settle(span, message, delivery).instrument(traced).await;
+    let outcome = edge.settle(span, message.clone(), delivery).instrument(traced).await;
     let now = OffsetDateTime::now_utc();
-    respond::queue(Answer::new(&outcome, &invocation.message, &id, now, || lines.take()))
+    respond::queue(Answer::new(&outcome, &message, &id, now, || lines.take()))
 }
 
 async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential as _;
+use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
 };
@@ -203,7 +204,7 @@ impl Store for Client {
 }
 
 /// A whole new row: the key's columns stand in the body, for there is no address to say them.
-fn new_row(change: &Change<'_>) -> Result<Vec<u8>, Fault> {
+fn new_row(change: &Change<'_>) -> Result<Bytes, Fault> {
     let mut key = Vec::new();
     for column in change.record.key.columns() {
         let json = match &column.value {
@@ -214,6 +215,7 @@ fn new_row(change: &Change<'_>) -> Result<Vec<u8>, Fault> {
         };
         key.push((column.name.as_str(), json));
     }
+    let key: Vec<_> = key.iter().map(|(name, json)| (*name, json.as_str())).collect();
     if change.form == Form::Create { Ok(body(change, &key)) } else { Err(not_addressable(change.record)) }
 }
 
@@ -222,29 +224,10 @@ fn not_addressable(record: &Record) -> Fault {
 }
 
 /// The key's columns where they are needed, the columns as they were sent, and the version.
-fn body(change: &Change<'_>, key: &[(&str, String)]) -> Vec<u8> {
-    if let Some(sent) = change.record.columns_sent.as_ref().filter(|_| key.is_empty() && change.stamp.is_none()) {
-        return sent.get().as_bytes().to_vec();
+fn body(change: &Change<'_>, key: &[(&str, &str)]) -> Bytes {
+    let columns = &change.record.columns;
+    match change.stamp {
+        None if key.is_empty() => columns.object(),
+        stamp => columns.object_with(key, stamp.as_slice()).into(),
     }
-    let mut body = Vec::with_capacity(256);
-    let mut put = |name: &str, value: &str| {
-        body.push(if body.is_empty() { b'{' } else { b',' });
-        serde_json::to_writer(&mut body, name).expect("text can be written to memory");
-        body.push(b':');
-        body.extend_from_slice(value.as_bytes());
-    };
-    for (name, value) in key {
-        put(name, value);
-    }
-    for column in &change.record.columns {
-        put(&column.name, column.value.get());
-    }
-    if let Some((name, value)) = change.stamp {
-        put(name, value);
-    }
-    if body.is_empty() {
-        body.push(b'{');
-    }
-    body.push(b'}');
-    body
 }

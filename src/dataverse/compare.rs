@@ -17,11 +17,7 @@ use uuid::Uuid;
 use super::Row;
 use super::bind::Reference;
 use super::definition::{Definition, Lookup};
-use crate::record::{Column, Members, RecordKey, Value, guid, is_set_name};
-
-/// How OData names a lookup that is set by address.
-/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/associate-disassociate-entities-using-web-api>
-const BIND: &str = "@odata.bind";
+use crate::record::{BIND, Column, Members, RecordKey, Value, guid, is_set_name};
 
 /// The annotation that says which table a lookup points at, by logical name.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/overview#lookup-property-data>
@@ -56,11 +52,11 @@ enum Stored<'a> {
 }
 
 /// The stored properties that tell whether `columns` were written, or `None` when no set of them could, as far as is known.
-pub fn select(columns: &[Column], definition: Option<&Definition>) -> Option<Vec<String>> {
+pub fn select(columns: &[Column<'_>], definition: Option<&Definition>) -> Option<Vec<String>> {
     let mut names = Vec::with_capacity(columns.len());
     for column in columns {
         let name = match stored(column, definition)? {
-            Stored::Column => column.name.clone(),
+            Stored::Column => column.name.clone().into_owned(),
             Stored::Lookup(lookup) => lookup.property(),
         };
         if !names.contains(&name) {
@@ -71,25 +67,25 @@ pub fn select(columns: &[Column], definition: Option<&Definition>) -> Option<Vec
 }
 
 /// Whether something was sent that cannot be compared, whatever is known of the table: a nested body, a bare annotation.
-pub fn is_beyond_comparison(columns: &[Column]) -> bool {
+pub fn is_beyond_comparison(columns: &[Column<'_>]) -> bool {
     let is_named = |name: &str| is_set_name(name.strip_suffix(BIND).unwrap_or(name));
-    columns.iter().any(|column| !is_named(&column.name) || Value::of(&column.value) == Value::Nested)
+    columns.iter().any(|column| !is_named(&column.name) || Value::of(column.value) == Value::Nested)
 }
 
 /// Whether a value was sent that looks the same when it is stored and when it is hidden.
-pub fn sends_nothing(columns: &[Column]) -> bool {
-    columns.iter().any(|column| values::is_nothing(&Value::of(&column.value)))
+pub fn sends_nothing(columns: &[Column<'_>]) -> bool {
+    columns.iter().any(|column| values::is_nothing(&Value::of(column.value)))
 }
 
 /// Compares what was sent with a row that was read with [`select`].
-pub fn compare(columns: &[Column], row: &Row, definition: Option<&Definition>, targets: &[Target]) -> Comparison {
+pub fn compare(columns: &[Column<'_>], row: &Row, definition: Option<&Definition>, targets: &[Target]) -> Comparison {
     let Members(members) = row.members();
     let member = |name: &str| members.iter().find(|(found, _)| found == name).map(|(_, value)| *value);
     let mut result = Comparison::Same;
     for column in columns {
         let found = match stored(column, definition) {
             Some(Stored::Column) => member(&column.name)
-                .map(|stored| values::compare(&column.value, stored, definition.and_then(|d| d.column(&column.name)))),
+                .map(|stored| values::compare(column.value, stored, definition.and_then(|d| d.column(&column.name)))),
             Some(Stored::Lookup(lookup)) => {
                 let property = lookup.property();
                 let table = member(&format!("{property}@{LOOKUP_TABLE}"));
@@ -111,21 +107,21 @@ pub fn compare(columns: &[Column], row: &Row, definition: Option<&Definition>, t
 }
 
 /// The binds by alternate key whose lookups point at something: [`compare`] asks for their targets.
-pub fn unresolved(columns: &[Column], row: &Row, definition: &Definition) -> Vec<(String, Reference)> {
+pub fn unresolved(columns: &[Column<'_>], row: &Row, definition: &Definition) -> Vec<(String, Reference)> {
     let Members(members) = row.members();
     let is_set = |property: &str| {
         members.iter().any(|(name, value)| name == property && matches!(Value::of(value), Value::Text(_)))
     };
-    let by_key = |column: &Column| {
+    let by_key = |column: &Column<'_>| {
         let Some(Stored::Lookup(lookup)) = stored(column, Some(definition)) else { return None };
-        let reference = reference(&column.value).filter(|to| matches!(to.key, RecordKey::Alternate(_)))?;
-        is_set(&lookup.property()).then(|| (column.name.clone(), reference))
+        let reference = reference(column.value).filter(|to| matches!(to.key, RecordKey::Alternate(_)))?;
+        is_set(&lookup.property()).then(|| (column.name.clone().into_owned(), reference))
     };
     columns.iter().filter_map(by_key).collect()
 }
 
-fn stored<'a>(column: &Column, definition: Option<&'a Definition>) -> Option<Stored<'a>> {
-    let value = Value::of(&column.value);
+fn stored<'a>(column: &Column<'_>, definition: Option<&'a Definition>) -> Option<Stored<'a>> {
+    let value = Value::of(column.value);
     if let Some(navigation) = column.name.strip_suffix(BIND) {
         return definition?.lookup(navigation).map(Stored::Lookup);
     }
@@ -147,22 +143,22 @@ fn reference(value: &RawValue) -> Option<Reference> {
 }
 
 fn compare_lookup(
-    column: &Column,
+    column: &Column<'_>,
     lookup: &Lookup,
     stored: &Value<'_>,
     table: Option<&RawValue>,
     targets: &[Target],
 ) -> Comparison {
-    let stored = match (Value::of(&column.value), stored) {
+    let stored = match (Value::of(column.value), stored) {
         (Value::Null, Value::Null) => return Comparison::Same,
         (Value::Text(_), Value::Text(stored)) => guid(stored),
         (Value::Null, Value::Text(_)) | (Value::Text(_), Value::Null) => return Comparison::Differs,
         _ => None,
     };
-    let sent = match reference(&column.value).map(|reference| reference.key) {
+    let sent = match reference(column.value).map(|reference| reference.key) {
         Some(RecordKey::Id(id)) => Some(id),
         Some(RecordKey::Alternate(_)) => {
-            targets.iter().find(|target| target.property == column.name).map(|target| target.id)
+            targets.iter().find(|target| column.name == target.property).map(|target| target.id)
         }
         None => None,
     };

@@ -52,10 +52,11 @@ enum Read {
 /// # Errors
 /// What was answered instead, or that nothing was, when the row or a row that is bound by alternate key was read.
 pub async fn look(store: &dyn Store, record: &Record) -> Result<Look, Error> {
-    if record.columns.is_empty() || is_beyond_comparison(&record.columns) {
+    let sent = record.columns.list();
+    if sent.is_empty() || is_beyond_comparison(&sent) {
         return presence(store, record).await;
     }
-    let row = match select(&record.columns, None) {
+    let row = match select(&sent, None) {
         Some(names) => match read(store, record, &names).await? {
             Read::Row(row) => Some(row),
             Read::Nothing => return Ok(Look::Nothing),
@@ -63,11 +64,11 @@ pub async fn look(store: &dyn Store, record: &Record) -> Result<Look, Error> {
         },
         None => None,
     };
-    let found = row.as_ref().map(|row| compare(&record.columns, row, None, &[]));
+    let found = row.as_ref().map(|row| compare(&sent, row, None, &[]));
     match found {
         Some(Comparison::Differs) => return Ok(Look::Differs),
         // Null is what a column that may not be read looks like: then the definition has a say.
-        Some(Comparison::Same) if !sends_nothing(&record.columns) => return Ok(Look::Same),
+        Some(Comparison::Same) if !sends_nothing(&sent) => return Ok(Look::Same),
         Some(Comparison::Same | Comparison::Unknown) | None => {}
     }
     match (store.definition(&record.table).await, found) {
@@ -84,8 +85,9 @@ async fn look_with(
     definition: &Arc<Definition>,
     row: Option<Row>,
 ) -> Result<Look, Error> {
-    let Some(names) = select(&record.columns, Some(definition)) else { return presence(store, record).await };
-    let row = match row.filter(|_| select(&record.columns, None).as_ref() == Some(&names)) {
+    let sent = record.columns.list();
+    let Some(names) = select(&sent, Some(definition)) else { return presence(store, record).await };
+    let row = match row.filter(|_| select(&sent, None).as_ref() == Some(&names)) {
         Some(row) => row,
         None => match read(store, record, &names).await? {
             Read::Row(row) => row,
@@ -93,12 +95,12 @@ async fn look_with(
             Read::Refused => return presence(store, record).await,
         },
     };
-    let found = compare(&record.columns, &row, Some(definition), &[]);
+    let found = compare(&sent, &row, Some(definition), &[]);
     if found != Comparison::Unknown {
         return Ok(found.into());
     }
-    let targets = targets(store, &record.columns, &row, definition).await?;
-    Ok(compare(&record.columns, &row, Some(definition), &targets).into())
+    let targets = targets(store, &sent, &row, definition).await?;
+    Ok(compare(&sent, &row, Some(definition), &targets).into())
 }
 
 /// Whether there is a row by our key. Where nothing was sent beyond the key, a row that is there holds all of it.
@@ -122,7 +124,7 @@ async fn read(store: &dyn Store, record: &Record, names: &[String]) -> Result<Re
 /// The rows that are bound by alternate key, as far as they are to be seen.
 async fn targets(
     store: &dyn Store,
-    columns: &[Column],
+    columns: &[Column<'_>],
     row: &Row,
     definition: &Definition,
 ) -> Result<Vec<Target>, Error> {

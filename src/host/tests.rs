@@ -28,6 +28,29 @@ fn the_three_encodings_of_an_item_give_one_message() {
 }
 
 #[test]
+fn the_hosts_own_bytes_need_no_json_reader() {
+    let own = r#"{"Data":{"record":"\"{\\\"table\\\":\\\"contacts\\\"}\""},"Metadata":{"DequeueCount":"2","Id":"\"1\"","table":"\"contacts\""}}"#;
+    let read = Invocation { message: r#"{"table":"contacts"}"#.to_owned(), dequeue_count: Some(2) };
+    assert_eq!(Invocation::usual(own), Some(read));
+}
+
+#[test]
+fn what_is_unusual_is_left_to_the_json_reader() {
+    for (unusual, message) in [
+        (r#"{"Data":{"record":"\"a\""}}"#, Some("a")),
+        (r#"{"Data":{"record":"\"a\""},"Metadata":null}"#, Some("a")),
+        (r#"{"Data":{"record":"\"a\"","other":1},"Metadata":{"DequeueCount":"1"}}"#, Some("a")),
+        (r#" {"Data":{"record":"\"a\""},"Metadata":{"DequeueCount":"1"}}"#, Some("a")),
+        (r#"{"Data":{"record":"{\"a\":1}"},"Metadata":{"DequeueCount":"1"}}"#, Some(r#"{"a":1}"#)),
+        ("{\"Data\":{\"record\":\"\\\"a\nb\\\"\"},\"Metadata\":{\"DequeueCount\":\"1\"}}", None),
+        (r#"{"Data":{"record":"\"a\""},"Metadata":{"DequeueCount":"1"}"#, None),
+    ] {
+        assert_eq!(Invocation::usual(unusual), None, "{unusual}");
+        assert_eq!(Invocation::any(unusual).ok().map(|read| read.message).as_deref(), message, "{unusual}");
+    }
+}
+
+#[test]
 fn an_object_is_kept_byte_for_byte() {
     let body = r#"{"Data":{"record": { "table" : "contacts", "n":1.50 } }}"#;
     assert_eq!(

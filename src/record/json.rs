@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr_iter;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -33,7 +34,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
         while let Some(Name(name)) = map.next_key()? {
             members.push((name, map.next_value()?));
         }
-        match twice(&members) {
+        match twice(members.iter().map(|(name, _)| name.as_ref())) {
             Some(name) => Err(A::Error::custom(format_args!("the member `{name}` stands there twice"))),
             None => Ok(Members(members)),
         }
@@ -41,17 +42,22 @@ impl<'de> Visitor<'de> for MembersVisitor {
 }
 
 /// A name that stands there twice. Sorted they are neighbours, which no choice of names makes slow.
-fn twice<'a>(members: &'a [(Cow<'_, str>, &RawValue)]) -> Option<&'a str> {
-    let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
+fn twice<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut names: Vec<&str> = names.collect();
     names.sort_unstable();
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
+/// A string without its escapes.
 #[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// Whether objects and arrays stand in one another deeper than `most`. Of text that is no JSON it says anything, but it says it.
 pub(super) fn is_deeper_than(most: usize, text: &str) -> bool {
+    let opened = |bracket| memchr_iter(bracket, text.as_bytes()).count();
+    if opened(b'{') + opened(b'[') <= most {
+        return false;
+    }
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         match byte {

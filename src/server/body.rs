@@ -6,7 +6,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -14,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Of a body that is too large no more than this is read; the host forwards at most 100 MiB.
 const MOST_BYTES_READ: usize = 100 * 1024 * 1024;
+
+/// Room for so much is made at once, where it is announced; what is never sent costs no more.
+const MOST_BYTES_AHEAD: u64 = 128 * 1024;
 
 /// The longest wait for the next part.
 const NEXT_PART: Duration = Duration::from_mins(2);
@@ -47,7 +50,9 @@ pub(super) enum Error {
 /// # Errors
 /// When it is longer, broke off, or did not come in time.
 pub(super) async fn read(body: Body, most: usize, stop: &CancellationToken) -> Result<Bytes, Error> {
-    let (mut stream, mut kept, mut length) = (body.into_data_stream(), BytesMut::new(), 0);
+    let announced = body.size_hint().lower().min(MOST_BYTES_AHEAD);
+    let mut kept = BytesMut::with_capacity(usize::try_from(announced).unwrap_or_default());
+    let (mut stream, mut length) = (body.into_data_stream(), 0);
     let end = Instant::now() + WHOLE;
     let mut stopping = pin!(async {
         stop.cancelled().await;

@@ -110,13 +110,14 @@ impl<'a> Writer<'a> {
     /// The sender may set the version column itself, but not to something else.
     fn contradiction(&self) -> Option<End> {
         let stamp = self.stamp.as_ref()?;
-        let sent = self.record.columns.iter().find(|column| column.name == stamp.column)?;
+        let sent = self.record.columns.list().into_iter().find(|column| column.name == stamp.column)?;
         let text = format!("`columns.{}` contradicts `version`", stamp.column);
-        (!order::agrees(&sent.value, stamp.version)).then(|| End::because(Reason::InvalidMessage).detail(text))
+        (!order::agrees(sent.value, stamp.version)).then(|| End::because(Reason::InvalidMessage).detail(text))
     }
 
     pub(super) async fn send(&self, form: Form, etag: Option<&str>, id: Option<Uuid>) -> Result<Reason, Fault> {
-        let sent_by_sender = |stamp: &&Stamp<'_>| self.record.columns.iter().any(|column| column.name == stamp.column);
+        let sent_by_sender =
+            |stamp: &&Stamp<'_>| self.record.columns.list().iter().any(|column| column.name == stamp.column);
         let stamp = self.stamp.as_ref().filter(|stamp| !sent_by_sender(stamp));
         let stamp = stamp.map(|stamp| (stamp.column, stamp.json.as_str()));
         let change = Change { record: self.record, id, form, etag, stamp };
@@ -298,8 +299,7 @@ impl<'a> Writer<'a> {
 
 /// Whether the record refers to another row, by a column or by a lookup in its key.
 fn binds(record: &Record) -> bool {
-    record.columns.iter().any(|column| column.name.ends_with("@odata.bind"))
-        || record.key.columns().iter().any(|column| matches!(column.value, KeyValue::Guid(_)))
+    record.columns.binds() || record.key.columns().iter().any(|column| matches!(column.value, KeyValue::Guid(_)))
 }
 
 impl Tries {

@@ -47,7 +47,7 @@ pub fn record(message: &[u8]) -> bool {
     let columns = record.key.columns();
     assert!(columns.is_sorted_by(|a, b| a.name < b.name), "key columns are sorted, and each stands there once");
     assert!(
-        record.columns.iter().all(|column| columns.iter().all(|key| key.name != column.name)),
+        record.columns.list().iter().all(|column| columns.iter().all(|key| key.name != column.name)),
         "a key column is left"
     );
     let name = record.key.lock_name(&record.table);
@@ -61,7 +61,8 @@ pub fn record(message: &[u8]) -> bool {
 
 /// The least message with the same table, key and columns.
 fn written_again(record: &Record) -> String {
-    let columns = record.columns.iter().map(|column| format!("{}:{}", json!(column.name), column.value.get()));
+    let columns = record.columns.list();
+    let columns = columns.iter().map(|column| format!("{}:{}", json!(column.name), column.value.get()));
     let columns: Vec<_> = columns.collect();
     format!(r#"{{"table":{},"key":{},"columns":{{{}}}}}"#, json!(record.table), record.key_sent, columns.join(","))
 }

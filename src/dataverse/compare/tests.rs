@@ -4,9 +4,9 @@ use super::*;
 const ID: &str = "9b2e0c3a-1111-4222-8333-444455556666";
 const OTHER_ID: &str = "00000000-0000-0000-0000-000000000001";
 
-fn columns(sent: &str) -> Vec<Column> {
+fn columns(sent: &str) -> Vec<Column<'_>> {
     let Members(members) = serde_json::from_str(sent).expect("an object");
-    members.into_iter().map(|(name, value)| Column { name: name.into_owned(), value: value.to_owned() }).collect()
+    members.into_iter().map(|(name, value)| Column { name, value }).collect()
 }
 
 fn row(stored: &str) -> Row {
@@ -307,10 +307,11 @@ fn a_bind_by_alternate_key_is_as_good_as_what_is_known_of_its_row() {
 
 #[test]
 fn only_binds_by_alternate_key_that_may_hold_are_looked_up() {
-    let sent = columns(&format!(
+    let sent = format!(
         r#"{{"new_AccountId@odata.bind":"/accounts(accountnumber='7')","managerid@odata.bind":"/contacts({ID})",
             "parentcustomerid_account@odata.bind":"/accounts(accountnumber='8')","firstname":"/accounts(a='9')"}}"#
-    ));
+    );
+    let sent = columns(&sent);
     let stored = row(&format!(
         r#"{{"_new_accountid_value":"{ID}","_managerid_value":"{ID}","_parentcustomerid_value":null,"firstname":"x"}}"#
     ));

@@ -79,6 +79,23 @@ proptest! {
     }
 
     #[test]
+    fn the_usual_form_is_read_as_the_json_reader_reads_it(
+        text in prop_oneof![texts(), objects()],
+        place in any::<Index>(),
+        piece in select(vec!["", "\\", "\"", "\\\"", "\\\\n", "\\u0022", "\n", "}", ",\"a\":1", "\\\"\"},\"Metadata\":{"]),
+    ) {
+        let request = envelope(&json!(encoded(&text, 1)), &json!({ "DequeueCount": "1", "Id": "x" }));
+        let mut request = String::from_utf8(request).expect("JSON is text");
+        let end = request.rfind("DequeueCount").expect("it is there");
+        request.insert_str((0..=place.index(end)).rev().find(|at| request.is_char_boundary(*at)).unwrap_or(0), piece);
+        // Behind the count it does not look, and accepts what is no JSON.
+        if let (Some(usual), Ok(any)) = (Invocation::usual(&request), Invocation::any(&request)) {
+            prop_assert_eq!(usual, any);
+        }
+        prop_assert!(!piece.is_empty() || Invocation::any(&request).is_ok());
+    }
+
+    #[test]
     fn any_bytes_are_an_invocation_or_an_error(body in vec(any::<u8>(), 0..300)) {
         if let Ok(invocation) = Invocation::read(&body) {
             prop_assert_eq!(dead_letter(&invocation.message), json!(invocation.message));

@@ -127,6 +127,8 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
     let traced = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&parts.headers));
+    // A head is a part of the connection's read buffer; while it is kept, the connection gets itself another.
+    drop(parts);
     let invocation = match body::read(body, MOST_ENVELOPE_BYTES, &edge.stop).await {
         Err(error) => Err(error.to_string()),
         Ok(body) => Invocation::read(&body).map_err(|error| error.to_string()),
@@ -152,6 +154,7 @@ async fn sync_http(State(edge): State<Edge>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = invocation_id(&parts.headers);
     let traced = trace::http_call(HTTP_FUNCTION, HTTP_ROUTE, &id, traceparent(&parts.headers));
+    drop(parts);
     let response = answer_call(edge, id, body).instrument(traced.clone()).await;
     trace::answered(&traced, response.status().as_u16());
     response

@@ -18,6 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, warn};
 
@@ -226,12 +227,13 @@ impl Sync {
     }
 }
 
-/// Does it, and adds how long it took.
-async fn timed<T>(spent: &mut Duration, work: impl Future<Output = T>) -> T {
+/// Does it, and adds how long it took. An `async fn` would keep room for the work twice: as it came, and as it runs.
+fn timed<T>(spent: &mut Duration, work: impl Future<Output = T>) -> impl Future<Output = T> {
     let begun = Instant::now();
-    let done = work.await;
-    *spent += begun.elapsed();
-    done
+    work.map(move |done| {
+        *spent += begun.elapsed();
+        done
+    })
 }
 
 /// Waits for the lock, and tells how that went.
@@ -279,11 +281,14 @@ async fn under_lease<'a>(
 ) -> Option<End> {
     let since = Stopwatch::start();
     writer.grave = Some(Grave::new(locks, &lease));
-    let work = async {
-        permit.step_back().await.ok()?;
-        Some(timed(spent, writer.run()).await)
+    let held = {
+        // Pinned here, for whoever takes it by value on the way keeps room for it as well.
+        let work = pin!(async {
+            permit.step_back().await.ok()?;
+            Some(timed(spent, writer.run()).await)
+        });
+        locks.hold(&mut lease, work).await
     };
-    let held = locks.hold(&mut lease, work).await;
     metrics::lock_held(since);
     match held {
         // The write may still be under way: nobody else gets the lock before it has run out.

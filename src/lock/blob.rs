@@ -20,6 +20,7 @@ use azure_storage_blob::models::{
     BlobClientAcquireLeaseOptions, BlobClientSetMetadataOptions, BlockBlobClientUploadOptions,
 };
 use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOptions};
+use futures::FutureExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
@@ -80,7 +81,8 @@ impl BlobLocks {
                 Err(Failure::Service { status: 409, code }) if code == "LeaseIsBreakingAndCannotBeAcquired" => {
                     return Ok(false);
                 }
-                Err(Failure::Service { status: 404, code }) => self.create(blob, &code).await?,
+                // On the heap: it is rare, and takes more room than all the rest.
+                Err(Failure::Service { status: 404, code }) => Box::pin(self.create(blob, &code)).await?,
                 Err(failure) => return Err(failure.into()),
             }
         }
@@ -216,19 +218,22 @@ where
     request(make()).await
 }
 
-async fn request<T>(request: impl Future<Output = azure_core::Result<T>>) -> Result<T, Failure> {
-    let error = match timeout(REQUEST_TIMEOUT, request).await {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(error)) => error,
-        Err(_) => return Err(Failure::Unreachable { problem: "no answer in time".to_owned() }),
-    };
-    Err(match error.kind() {
+/// Makes it within its time. An `async fn` would keep room for the request twice: as it came, and as it runs.
+fn request<T>(request: impl Future<Output = azure_core::Result<T>>) -> impl Future<Output = Result<T, Failure>> {
+    timeout(REQUEST_TIMEOUT, request).map(|answer| match answer {
+        Ok(answered) => answered.map_err(|error| failure(&error)),
+        Err(_) => Err(Failure::Unreachable { problem: "no answer in time".to_owned() }),
+    })
+}
+
+fn failure(error: &azure_core::Error) -> Failure {
+    match error.kind() {
         ErrorKind::HttpResponse { status, error_code, .. } => {
             Failure::Service { status: (*status).into(), code: error_code.clone().unwrap_or_default() }
         }
         ErrorKind::Connection => Failure::Unreachable { problem: "no connection".to_owned() },
         ErrorKind::Io => Failure::Unreachable { problem: "the connection broke".to_owned() },
-        ErrorKind::Credential => Failure::Token { problem: crate::identity::problem(&error) },
+        ErrorKind::Credential => Failure::Token { problem: crate::identity::problem(error) },
         _ => Failure::Unreachable { problem: "the answer was not understood".to_owned() },
-    })
+    }
 }

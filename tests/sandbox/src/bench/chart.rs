@@ -15,7 +15,7 @@ pub struct Chart {
     pub across: &'static str,
     /// Of what the values are.
     pub unit: &'static str,
-    /// Whether each step up is a doubling.
+    /// Whether each step up is a doubling, or several.
     pub doubling: bool,
     /// The places, in order.
     pub places: Vec<String>,

@@ -153,12 +153,6 @@ fn charts(books: &[(&'static str, Book)]) -> Vec<Chart> {
     let lines = vec![Line::at(MOST_ADDED, "median ≤ 1 ms"), Line::at(MOST_ADDED_P99, "p99 ≤ 5 ms")];
     vec![
         chart("CPU time of a message", "µs", false, both(CPU), vec![Line::at(MOST_CPU, "≤ 150 µs")]),
-        chart(
-            "Time added to that of the network's own calls (3 + 80 ms)",
-            "ms, each line twice the last",
-            true,
-            added,
-            lines,
-        ),
+        chart("Time added to that of the network's own calls (3 + 80 ms)", "ms", true, added, lines),
     ]
 }

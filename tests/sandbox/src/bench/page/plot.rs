@@ -33,8 +33,9 @@ pub(super) fn plot(chart: &Chart) -> String {
     let Some(frame) = Frame::around(chart) else { return String::new() };
     let title = escaped(&chart.title);
     let mut parts = vec![format!(
-        r#"<figure><figcaption>{title}</figcaption><svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><text class="soft" x="2" y="9">{}</text>"#,
-        escaped(chart.unit)
+        r#"<figure><figcaption>{title}</figcaption><svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><text class="soft" x="2" y="9">{}{}</text>"#,
+        escaped(chart.unit),
+        frame.what_a_rule_is()
     )];
     parts.push(frame.rules());
     for (at, place) in chart.places.iter().enumerate() {
@@ -46,13 +47,16 @@ pub(super) fn plot(chart: &Chart) -> String {
     for line in &chart.lines {
         let (y, end) = (frame.y(line.value), WIDTH - RIGHT);
         parts.push(format!(
-            r#"<path d="M{LEFT} {y:.1}H{end}" stroke="var(--bound)" stroke-width="1.5" stroke-dasharray="4 3"/><text class="bound" x="{end}" y="{:.1}" text-anchor="end">{}</text>"#,
-            y - 3.0,
-            escaped(&line.name)
+            r#"<path d="M{LEFT} {y:.1}H{end}" stroke="var(--bound)" stroke-width="1.5" stroke-dasharray="4 3"/>"#
         ));
     }
     for (series, stroke) in chart.series.iter().zip(STROKES.iter().cycle()) {
         parts.push(frame.line(series, *stroke));
+    }
+    // Names last, so that no line runs through them.
+    for line in &chart.lines {
+        let (y, end, name) = (frame.y(line.value) - 3.0, WIDTH - RIGHT, escaped(&line.name));
+        parts.push(format!(r#"<text class="bound" x="{end}" y="{y:.1}" text-anchor="end">{name}</text>"#));
     }
     parts.extend(["</svg>".to_owned(), legend(chart), "</figure>".to_owned()]);
     parts.concat()
@@ -107,9 +111,18 @@ impl Frame {
         self.marks().into_iter().map(rule).collect()
     }
 
+    /// From one line across to the next: so much more, or so many doublings.
+    fn step(&self) -> f64 {
+        if self.doubling { ((self.high - self.low) / 6.0).ceil().max(1.0) } else { round_step(self.high / 5.0) }
+    }
+
+    /// What has to be said of the lines across where they are not as far apart as they look.
+    fn what_a_rule_is(&self) -> String {
+        if self.doubling { format!(", each line {} times the last", self.step().exp2()) } else { String::new() }
+    }
+
     fn marks(&self) -> Vec<f64> {
-        let step =
-            if self.doubling { ((self.high - self.low) / 6.0).ceil().max(1.0) } else { round_step(self.high / 5.0) };
+        let step = self.step();
         let places = (0..=RULES).map(|at| self.low + step * number(at)).filter(|at| *at <= self.high + 1e-9);
         places.map(|at| if self.doubling { at.exp2() } else { at }).collect()
     }
@@ -175,6 +188,21 @@ mod tests {
         let frame = Frame::around(&chart).expect("there are values");
         let steps = [frame.y(64.0) - frame.y(128.0), frame.y(128.0) - frame.y(256.0)];
         assert!((steps[0] - steps[1]).abs() < 1e-9);
+    }
+
+    #[test]
+    fn how_far_lines_across_are_apart_is_said_where_it_is_no_sum() {
+        for (values, said) in [
+            ([64.0, 128.0, 256.0], "µs, each line 2 times the last<"),
+            ([1.0, 64.0, 4_000.0], "µs, each line 8 times the last<"),
+        ] {
+            let chart = chart(true, &values);
+            assert!(plot(&chart).contains(said), "{said}");
+            let marks = Frame::around(&chart).expect("there are values").marks();
+            let apart = marks.windows(2).map(|pair| pair[1] / pair[0]);
+            assert!(apart.into_iter().all(|times| said.contains(&format!(" {times} times"))), "{marks:?}");
+        }
+        assert!(plot(&chart(false, &[64.0, 128.0])).contains(">µs<"));
     }
 
     #[test]

@@ -124,13 +124,7 @@ fn charts(books: &[(&'static str, Book)]) -> Vec<Chart> {
     };
     let full = Line::at(books[0].1.median(FULL_RATE), "a full core");
     vec![
-        chart(
-            "Messages per second on one core",
-            "messages/s, each line is a doubling or more",
-            true,
-            rates,
-            vec![full],
-        ),
+        chart("Messages per second on one core", "messages/s", true, rates, vec![full]),
         chart("How full the handler's core is", "%", false, series(books, "", &names(share_at)), Vec::new()),
     ]
 }

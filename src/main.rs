@@ -24,6 +24,7 @@ use dataverse_sync::sync::{FirstSeen, Sync};
 use dataverse_sync::telemetry::otlp::Export;
 use dataverse_sync::telemetry::otlp_settings::{ENDPOINT, ExportSettings};
 use dataverse_sync::{host, server, telemetry};
+#[cfg(feature = "mimalloc")]
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 /// A message makes some hundreds of small allocations, on whichever thread; the C library's own would take a tenth of its time.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -51,6 +51,9 @@ pub(super) fn ended(case: &CaseResult) {
         (None, broken) => format!("{broken} bound(s) broken"),
     };
     eprintln!("{} {}: {end} ({:.0} s)", mark(case.held()), case.case, case.seconds);
+    if let Some(note) = case.note {
+        eprintln!("  {note}");
+    }
 }
 
 /// The table of all cases.

@@ -117,6 +117,9 @@ pub struct CaseResult {
     pub seconds: f64,
     /// In the order of the table.
     pub measurements: Vec<Measurement>,
+    /// What the terminal says below it; `about` ends with it.
+    #[serde(skip)]
+    pub(super) note: Option<&'static str>,
     /// What the page draws beside them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub charts: Vec<Chart>,
@@ -133,7 +136,7 @@ impl CaseResult {
         };
         let Findings { measurements, charts, note } = findings;
         let about = if let Some(note) = note { format!("{about}: {note}") } else { about };
-        Self { case: case.to_owned(), about, seconds: took.as_secs_f64(), measurements, charts, problem }
+        Self { case: case.to_owned(), about, seconds: took.as_secs_f64(), measurements, note, charts, problem }
     }
 
     /// Whether it was measured and every bound was kept.

@@ -29,7 +29,7 @@ pub mod throughput;
 use std::time::Duration;
 
 pub use results::{Bound, CaseResult, Findings, Ground, Measurement, Results, Spread};
-pub use room::{Room, measure};
+pub use room::{Handler, Room, measure};
 
 /// `--help`, the text.
 pub const ABOUT: &str = "\
@@ -38,7 +38,7 @@ Measures what the program promises in numbers; exits with 1 when a bound is brok
 Each benchmark runs real handler processes, shows a bar while it lasts, and ends with a table, a page to look at and the same as
 JSON, in target/bench; target/bench/index.html leads to all of them. It says what it ran on.
 
-Without a name it measures start, overhead and throughput, in this order: a quarter of an hour after the build.
+Without a name it measures start, overhead and throughput, in this order: a quarter of an hour after the builds.
 
 Benchmarks:
   start       exec to the first answer, size of the executable, resident memory

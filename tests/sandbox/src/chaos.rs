@@ -201,7 +201,7 @@ pub async fn storm(plan: &Plan, seed: u64) -> anyhow::Result<Outcome> {
 pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let handler = match arguments.handler {
         Some(path) => path,
-        None => stage::build(&Build { release: !arguments.debug, target: None })?,
+        None => stage::build(&Build { release: !arguments.debug, ..Build::default() })?,
     };
     let plan = Plan {
         instances: arguments.instances.into(),

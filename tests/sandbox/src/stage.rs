@@ -86,7 +86,7 @@ pub fn workspace() -> PathBuf {
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let target = arguments.target;
     eprintln!("{}", report::before(target.as_ref()));
-    let executable = build(&Build { release: true, target: target.clone() })?;
+    let executable = build(&Build { release: true, target: target.clone(), ..Build::default() })?;
     let app = workspace().join("target").join("functionapp");
     print!("{}", place(&app, &executable, target.as_ref())?);
     Ok(())

@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use indicatif::ProgressBar;
 
-use super::{Bound, Findings, Measurement, Room, report};
+use super::{Bound, Findings, Handler, Measurement, Room, report};
 use crate::dataverse::Limits;
 use trial::Trial;
 
@@ -135,8 +135,8 @@ impl Room for Plan {
     type Case = Case;
     type Options = Options;
 
-    fn plan(handler: PathBuf, options: Options) -> anyhow::Result<Self> {
-        let plan = if options.quick { Self::quick(handler, 10) } else { Self::full(handler, options.factor) };
+    fn plan(handler: Handler, options: Options) -> anyhow::Result<Self> {
+        let plan = if options.quick { Self::quick(handler.path, 10) } else { Self::full(handler.path, options.factor) };
         Ok(Self { time: options.seconds.map_or(plan.time, Duration::from_secs), ..plan })
     }
 

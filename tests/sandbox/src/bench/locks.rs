@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
-use super::{Findings, Room};
+use super::{Findings, Handler, Room};
 use crate::dataverse;
 use crate::storage::{self, Door, Storage};
 use crate::world::{Options as WorldOptions, World};
@@ -127,12 +127,12 @@ impl Room for Plan {
     type Case = Case;
     type Options = Options;
 
-    fn plan(handler: PathBuf, options: Options) -> anyhow::Result<Self> {
+    fn plan(handler: Handler, options: Options) -> anyhow::Result<Self> {
         if options.quick {
-            return Ok(Self::quick(handler));
+            return Ok(Self::quick(handler.path));
         }
         let fight = Duration::from_secs(options.seconds);
-        Ok(Self { fight, keys: options.keys, seeds: options.seeds, ..Self::full(handler) })
+        Ok(Self { fight, keys: options.keys, seeds: options.seeds, ..Self::full(handler.path) })
     }
 
     fn is_short(&self) -> bool {

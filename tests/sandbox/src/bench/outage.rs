@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
-use super::{Bound, Findings, Measurement, Room, number, report};
+use super::{Bound, Findings, Handler, Measurement, Room, number, report};
 use trial::{Policy, Trial};
 
 /// What is scaled.
@@ -108,9 +108,9 @@ impl Room for Plan {
     type Case = Case;
     type Options = Options;
 
-    fn plan(handler: PathBuf, options: Options) -> anyhow::Result<Self> {
+    fn plan(handler: Handler, options: Options) -> anyhow::Result<Self> {
         let messages = usize::try_from(options.messages).context("too many messages")?;
-        Ok(Self { handler, factor: options.factor, messages })
+        Ok(Self { handler: handler.path, factor: options.factor, messages })
     }
 
     fn is_short(&self) -> bool {

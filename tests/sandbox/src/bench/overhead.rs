@@ -7,18 +7,20 @@
 //! It refuses to compare figures of different times: everything of one table is measured side by side.
 
 mod allocations;
+mod bare;
 mod copy;
 mod path;
 mod size;
 mod steps;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indicatif::ProgressBar;
 
 use super::runs::{Comparison, Runs};
 use super::scene::WIDEST;
-use super::{Findings, Results, Room};
+use super::{Findings, Handler, Results, Room};
+use crate::stage::Build;
 
 /// `--help`, the text.
 pub const ABOUT: &str = "\
@@ -32,7 +34,7 @@ Time added is the time until the message is answered, less what the two calls th
 really took at the sink; a timer is never exact. Where the network takes its time, the messages in flight begin one after the other
 over one such time, as messages come; without latency they begin at once. CPU time is user and system time of the whole process, by the OS.
 
-It takes about eight minutes after the build, and ends with a table, a page and JSON, and with exit code 1 when a bound is broken.
+It takes about eight minutes after the builds, and ends with a table, a page and JSON, and with exit code 1 when a bound is broken.
 
 Cases:
   path         the calls that an answer waits for: two
@@ -42,14 +44,16 @@ Cases:
                most twice those of 1 KiB and the copy; a lock that is new; TLS to both services. The copy is the CPU time of a
                thread that reads what the larger message has more from a socket and writes its columns to another, and does
                nothing else
-  allocations  allocations and instructions per message, by valgrind: N messages and 2 N, and the difference";
+  allocations  allocations and instructions per message, by valgrind: N messages and 2 N, and the difference.
+               Allocations are counted in a second build, without mimalloc: valgrind sees none of its allocations. A handler that
+               is given takes no second build";
 
 /// `--help`, the end.
 pub const EXAMPLES: &str = "\
 Examples:
   cargo sandbox bench overhead
   cargo sandbox bench overhead --only load --runs 3
-  cargo sandbox bench overhead --only allocations --handler target/release/handler
+  cargo sandbox bench overhead --only allocations
   cargo sandbox bench overhead --baseline ../other/handler";
 
 /// One case.
@@ -69,6 +73,8 @@ pub enum Case {
 #[derive(Debug, Clone)]
 pub struct Plan {
     runs: Runs,
+    /// How the handler was built; `None`: it was given.
+    built: Option<Build>,
     /// No more than so many are in flight.
     widest: u64,
 }
@@ -76,7 +82,7 @@ pub struct Plan {
 impl Plan {
     /// As short as it can be.
     pub fn quick(handler: &Path) -> Self {
-        Self { runs: Runs::quick(handler), widest: 48 }
+        Self { runs: Runs::quick(handler), built: None, widest: 48 }
     }
 }
 
@@ -85,8 +91,8 @@ impl Room for Plan {
     type Case = Case;
     type Options = Comparison;
 
-    fn plan(handler: PathBuf, options: Comparison) -> anyhow::Result<Self> {
-        Ok(Self { runs: Runs::new(&handler, &options)?, widest: WIDEST })
+    fn plan(handler: Handler, options: Comparison) -> anyhow::Result<Self> {
+        Ok(Self { runs: Runs::new(&handler.path, &options)?, built: handler.built, widest: WIDEST })
     }
 
     fn is_short(&self) -> bool {
@@ -98,7 +104,7 @@ impl Room for Plan {
             Case::Path => path::measure(&self.runs, bar).await.map(Into::into),
             Case::Load => steps::measure(self, bar).await,
             Case::Size => size::measure(&self.runs, bar).await.map(Into::into),
-            Case::Allocations => allocations::measure(&self.runs, bar).await.map(Into::into),
+            Case::Allocations => allocations::measure(&self.runs, self.built.as_ref(), bar).await,
         }
     }
 

@@ -108,9 +108,14 @@ pub(super) fn shown(value: f64) -> String {
 /// The path that stands for the standard output.
 const STDOUT: &str = "-";
 
+/// Where results lie, and what else is made for a benchmark.
+pub(super) fn folder() -> PathBuf {
+    stage::workspace().join("target").join("bench")
+}
+
 /// Writes the results as JSON, to `target/bench` unless told where, and shows the table with a remark below it.
 pub(super) fn publish(results: &Results, json: Option<PathBuf>, remark: &str) -> anyhow::Result<()> {
-    let folder = stage::workspace().join("target").join("bench");
+    let folder = folder();
     let json = json.unwrap_or_else(|| folder.join(format!("{}.json", results.bench)));
     write_json(results, &json)?;
     let page = write_page(results, remark, &folder)?;

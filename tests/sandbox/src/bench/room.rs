@@ -14,6 +14,15 @@ use super::results::Findings;
 use super::{CaseResult, Ground, Results, report};
 use crate::stage::{self, Build};
 
+/// The executable that is measured.
+#[derive(Debug, Clone)]
+pub struct Handler {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// How it was built; `None`: it was given.
+    pub built: Option<Build>,
+}
+
 /// A benchmark that knows what it is going to measure, and how long.
 pub trait Room: Sized {
     /// Its name on the command line.
@@ -24,7 +33,7 @@ pub trait Room: Sized {
     type Options: clap::Args + fmt::Debug;
 
     /// What these options mean for this executable.
-    fn plan(handler: PathBuf, options: Self::Options) -> anyhow::Result<Self>;
+    fn plan(handler: Handler, options: Self::Options) -> anyhow::Result<Self>;
 
     /// Whether it is less than the bounds are meant for.
     fn is_short(&self) -> bool;
@@ -90,15 +99,16 @@ impl<R: Room> Arguments<R> {
 
 impl Frame {
     /// The handler to measure and what build it is: the one that is given, or a new one.
-    fn handler(&self) -> anyhow::Result<(PathBuf, Ground)> {
+    fn handler(&self) -> anyhow::Result<(Handler, Ground)> {
         // Before the build, which keeps the machine busy itself.
         let ran_on = Machine::look();
-        let (path, handler) = match &self.handler {
-            Some(path) => (path.clone(), "given"),
-            None if self.debug => (stage::build(&Build::default())?, "debug"),
-            None => (stage::build(&Build { release: true, target: None })?, "release"),
-        };
-        Ok((path, Ground { handler, ran_on }))
+        if let Some(path) = &self.handler {
+            return Ok((Handler { path: path.clone(), built: None }, Ground { handler: "given", ran_on }));
+        }
+        let build = Build { release: !self.debug, ..Build::default() };
+        let path = stage::build(&build)?;
+        let name = if build.release { "release" } else { "debug" };
+        Ok((Handler { path, built: Some(build) }, Ground { handler: name, ran_on }))
     }
 }
 

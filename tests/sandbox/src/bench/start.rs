@@ -6,12 +6,12 @@
 mod memory;
 mod time;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indicatif::ProgressBar;
 
 use super::runs::{Comparison, Runs};
-use super::{Findings, Results, Room};
+use super::{Findings, Handler, Results, Room};
 
 /// `--help`, the text.
 pub const ABOUT: &str = "\
@@ -78,8 +78,8 @@ impl Room for Plan {
     type Case = Case;
     type Options = Options;
 
-    fn plan(handler: PathBuf, options: Options) -> anyhow::Result<Self> {
-        Ok(Self { runs: Runs::new(&handler, &options.comparison)?, messages: options.messages })
+    fn plan(handler: Handler, options: Options) -> anyhow::Result<Self> {
+        Ok(Self { runs: Runs::new(&handler.path, &options.comparison)?, messages: options.messages })
     }
 
     fn is_short(&self) -> bool {

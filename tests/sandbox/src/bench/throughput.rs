@@ -7,12 +7,12 @@ mod ladder;
 mod second;
 mod stand_ins;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indicatif::ProgressBar;
 
 use super::runs::{Comparison, Runs};
-use super::{Findings, Results, Room};
+use super::{Findings, Handler, Results, Room};
 
 /// `--help`, the text.
 pub const ABOUT: &str = "\
@@ -70,8 +70,8 @@ impl Room for Plan {
     type Case = Case;
     type Options = Comparison;
 
-    fn plan(handler: PathBuf, options: Comparison) -> anyhow::Result<Self> {
-        Runs::new(&handler, &options).map(Self)
+    fn plan(handler: Handler, options: Comparison) -> anyhow::Result<Self> {
+        Runs::new(&handler.path, &options).map(Self)
     }
 
     fn is_short(&self) -> bool {

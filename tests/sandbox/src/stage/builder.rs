@@ -21,6 +21,8 @@ pub struct Build {
     pub release: bool,
     /// Another target than this machine.
     pub target: Option<Target>,
+    /// Without mimalloc, and otherwise the same: the C library allocates.
+    pub no_default_features: bool,
 }
 
 /// What is installed here, as far as it matters for a target.
@@ -99,20 +101,27 @@ pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
         None => Tool::Cargo,
     };
     let mut command = cargo();
-    command.arg(if tool == Tool::Zigbuild { "zigbuild" } else { "build" });
-    command.args(["--package", "dataverse-sync", "--bin", "handler"]);
-    command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
-    if options.release {
-        command.arg("--release");
-    }
-    if let Some(target) = &options.target {
-        command.args(["--target", &target.to_string()]);
-    }
+    command.args(arguments(options, tool)).stdout(Stdio::piped());
     let output = command.spawn().and_then(std::process::Child::wait_with_output).context("running cargo build")?;
     if !output.status.success() {
         bail!("the build failed{}", options.target.as_ref().map(|target| advice(target, tool)).unwrap_or_default());
     }
     executable(&String::from_utf8_lossy(&output.stdout)).context("the build named no executable")
+}
+
+/// What cargo is told.
+fn arguments(options: &Build, tool: Tool) -> Vec<String> {
+    let tool = if tool == Tool::Zigbuild { "zigbuild" } else { "build" };
+    let mut words = vec![tool, "--package", "dataverse-sync", "--bin", "handler"];
+    words.push("--message-format=json-render-diagnostics");
+    if options.release {
+        words.push("--release");
+    }
+    if options.no_default_features {
+        words.push("--no-default-features");
+    }
+    let target = options.target.as_ref().map(|target| ["--target".to_owned(), target.to_string()]);
+    words.into_iter().map(str::to_owned).chain(target.into_iter().flatten()).collect()
 }
 
 /// The executable that cargo's messages name.
@@ -178,6 +187,25 @@ mod tests {
         let musl = target("x86_64-unknown-linux-musl");
         assert!(advice(&musl, Tool::Cargo).contains("pip install ziglang"));
         assert_eq!(advice(&musl, Tool::Zigbuild), "");
+    }
+
+    #[test]
+    fn cargo_is_told_the_profile_the_features_and_the_target() {
+        let told = |options: Build, tool| {
+            let all = arguments(&options, tool);
+            let (usual, rest) = all.split_at(6);
+            let json = "--message-format=json-render-diagnostics";
+            assert_eq!(usual[1..], ["--package", "dataverse-sync", "--bin", "handler", json]);
+            [&usual[..1], rest].concat().join(" ")
+        };
+        let release = Build { release: true, ..Build::default() };
+        let bare = |build: &Build| Build { no_default_features: true, ..build.clone() };
+        let musl = Build { target: Some(target("x86_64-unknown-linux-musl")), ..release.clone() };
+        assert_eq!(told(Build::default(), Tool::Cargo), "build");
+        assert_eq!(told(bare(&Build::default()), Tool::Cargo), "build --no-default-features");
+        assert_eq!(told(bare(&release), Tool::Cargo), "build --release --no-default-features");
+        assert_eq!(told(release, Tool::Cargo), "build --release");
+        assert_eq!(told(musl, Tool::Zigbuild), "zigbuild --release --target x86_64-unknown-linux-musl");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Allocations and instructions per message, counted by valgrind in the executable as it is deployed.
+//! Allocations and instructions per message, counted by valgrind: instructions in the executable as it is deployed, allocations
+//! in the same without mimalloc (`bare.rs`) where it was built here, else in the one that was given.
 //!
 //! Two processes get one load and twice that load; what the second has more is what the messages cost, and start-up, warm-up
 //! and shutdown cancel out. Nothing has to be built into the handler for it. Counts, not times: they are the same on a busy
@@ -17,12 +18,14 @@ use anyhow::{Context as _, bail, ensure};
 use indicatif::ProgressBar;
 use tokio::time::timeout;
 
+use super::bare;
 use crate::bench::driver::Load;
 use crate::bench::message::{Columns, Template};
 use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::Scene;
-use crate::bench::subject::Start;
-use crate::bench::{Measurement, number, report};
+use crate::bench::subject::{Start, Subject};
+use crate::bench::{Findings, number, report};
+use crate::stage::Build;
 
 const MESSAGES: u64 = 400;
 const IN_FLIGHT: u64 = 4;
@@ -37,6 +40,10 @@ const INSTRUCTIONS: &str = "instructions per message, in its own code";
 /// Fewer than this are none that count.
 const FEWEST: f64 = 10.0;
 
+const BARE: &str = "allocations are counted in a build of their own, without mimalloc";
+const GIVEN: &str = "valgrind sees none of this handler's allocations; they are counted where the benchmark builds the handler \
+                     itself, or in one that was built with --no-default-features";
+
 /// What a tool counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tool {
@@ -46,32 +53,47 @@ enum Tool {
     Callgrind,
 }
 
-pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
+/// How the handler was built says how to build it once more; `None`: it was given.
+pub(super) async fn measure(runs: &Runs, built: Option<&Build>, bar: &ProgressBar) -> anyhow::Result<Findings> {
     let found = Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     ensure!(found.is_ok_and(|status| status.success()), "not measured: valgrind is not installed");
+    let mut bare = built.map(|usual| bare::build(usual, bar)).transpose()?;
     let mut books = Vec::new();
     report::begin(bar, 4 * u64::try_from(runs.subjects.len())?, "processes");
     for subject in &runs.subjects {
-        let (scene, mut book) = (Scene::set(subject, false).await?, Book::default());
+        let mut book = Book::default();
         let messages = runs.messages(MESSAGES).max(20);
-        let [blocks, bytes] = difference(&scene, Tool::Dhat, messages, bar).await?;
+        // The handler comes first.
+        let path = bare.take().unwrap_or_else(|| subject.path.clone());
+        let [blocks, bytes] = difference(&Subject { path, ..subject.clone() }, Tool::Dhat, messages, bar).await?;
         book.note(BLOCKS, if blocks < FEWEST { f64::NAN } else { blocks });
         book.note(BYTES, if blocks < FEWEST { f64::NAN } else { bytes / 1_024.0 });
-        let [instructions, _] = difference(&scene, Tool::Callgrind, messages, bar).await?;
+        let [instructions, _] = difference(subject, Tool::Callgrind, messages, bar).await?;
         book.note(INSTRUCTIONS, instructions / 1_000.0);
         books.push((subject.name, book));
     }
     let mut all = compared(&books, BLOCKS, "blocks", None);
     all.extend(compared(&books, BYTES, "KiB", None));
     all.extend(compared(&books, INSTRUCTIONS, "thousand", None));
-    Ok(all)
+    let note = note(built.is_some(), all[0].value);
+    Ok(Findings { note, ..all.into() })
+}
+
+/// What has to be said about the handler's allocations.
+fn note(built: bool, blocks: f64) -> Option<&'static str> {
+    match (built, blocks.is_nan()) {
+        (true, _) => Some(BARE),
+        (false, true) => Some(GIVEN),
+        (false, false) => None,
+    }
 }
 
 /// What a message adds to each of a tool's counts.
-async fn difference(scene: &Scene, tool: Tool, messages: u64, bar: &ProgressBar) -> anyhow::Result<[f64; 2]> {
-    let once = counted(scene, tool, messages).await?;
+async fn difference(subject: &Subject, tool: Tool, messages: u64, bar: &ProgressBar) -> anyhow::Result<[f64; 2]> {
+    let scene = Scene::set(subject, false).await?;
+    let once = counted(&scene, tool, messages).await?;
     bar.inc(1);
-    let twice = counted(scene, tool, 2 * messages).await?;
+    let twice = counted(&scene, tool, 2 * messages).await?;
     bar.inc(1);
     Ok([0, 1].map(|at| (twice[at] - once[at]) / number(messages)))
 }
@@ -129,6 +151,13 @@ fn count(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_allocations_are_counted_is_said_and_how_to_get_them_where_there_are_none() {
+        assert_eq!(note(true, 300.0), Some(BARE));
+        assert_eq!(note(false, 300.0), None);
+        assert!(note(false, f64::NAN).is_some_and(|note| note.ends_with("--no-default-features")));
+    }
 
     #[test]
     fn blocks_and_bytes_are_read_from_dhats_log() {

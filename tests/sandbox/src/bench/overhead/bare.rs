@@ -1,0 +1,45 @@
+//! The handler without mimalloc: valgrind sees none of mimalloc's allocations, and all of the C library's.
+//!
+//! How many allocations a message makes does not depend on who serves them. The executable is copied to `target/bench`, and the
+//! usual one built again, which costs cargo next to nothing: it refuses to leave another one where that is looked for.
+
+use std::env::consts::EXE_SUFFIX;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use indicatif::ProgressBar;
+
+use crate::bench::report;
+use crate::stage::{self, Build};
+
+/// Builds it, otherwise as the usual one was built; gives its path.
+pub(super) fn build(usual: &Build, bar: &ProgressBar) -> anyhow::Result<PathBuf> {
+    bar.suspend(|| {
+        eprintln!("  building the handler once more, without mimalloc: valgrind sees none of its allocations");
+        let folder = report::folder();
+        fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+        let path = folder.join(format!("handler-without-mimalloc{EXE_SUFFIX}"));
+        let copied = fs::copy(stage::build(&without_mimalloc(usual))?, &path);
+        stage::build(usual).context("building the usual handler again")?;
+        copied.with_context(|| format!("copying the handler to {}", path.display()))?;
+        Ok(path)
+    })
+}
+
+fn without_mimalloc(usual: &Build) -> Build {
+    Build { no_default_features: true, ..usual.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_has_the_profile_of_the_usual_handler() {
+        for release in [true, false] {
+            let bare = without_mimalloc(&Build { release, ..Build::default() });
+            assert!(bare.no_default_features && bare.release == release && bare.target.is_none());
+        }
+    }
+}

@@ -97,8 +97,8 @@ impl Invocation {
         Ok(Self { message, dequeue_count })
     }
 
-    /// The request as the host writes it: the message first, encoded twice, and the host's own properties of it. What the
-    /// message says once more behind those is left unread; whatever is unusual before it is a matter for a JSON reader.
+    /// The request as the host writes it: the message first, encoded twice, and then the host's properties with the count. What
+    /// stands behind that, the message's own once more, is left unread; whatever is unusual before is a matter for a JSON reader.
     fn usual(request: &str) -> Option<Self> {
         let item = request.strip_prefix(r#"{"Data":{""#)?.strip_prefix(RECORD_BINDING)?.strip_prefix(r#"":"#)?;
         let (message, rest) = encoded::twice_encoded(item)?;
@@ -107,8 +107,8 @@ impl Invocation {
             return None;
         }
         let metadata = rest.strip_prefix(r#"},"Metadata":"#).filter(|metadata| metadata.ends_with("}}"))?;
-        let dequeue_count = delivered::count(metadata, &message);
-        Some(Self { message, dequeue_count })
+        let dequeue_count = delivered::count(metadata, &message)?;
+        Some(Self { message, dequeue_count: Some(dequeue_count) })
     }
 }
 

@@ -215,7 +215,6 @@ fn new_row(change: &Change<'_>) -> Result<Bytes, Fault> {
         };
         key.push((column.name.as_str(), json));
     }
-    let key: Vec<_> = key.iter().map(|(name, json)| (*name, json.as_str())).collect();
     if change.form == Form::Create { Ok(body(change, &key)) } else { Err(not_addressable(change.record)) }
 }
 
@@ -224,10 +223,10 @@ fn not_addressable(record: &Record) -> Fault {
 }
 
 /// The key's columns where they are needed, the columns as they were sent, and the version.
-fn body(change: &Change<'_>, key: &[(&str, &str)]) -> Bytes {
+fn body(change: &Change<'_>, key: &[(&str, String)]) -> Bytes {
     let columns = &change.record.columns;
     match change.stamp {
         None if key.is_empty() => columns.object(),
-        stamp => columns.object_with(key, stamp.as_slice()).into(),
+        stamp => columns.object_with(key, stamp).into(),
     }
 }

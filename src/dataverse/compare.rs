@@ -56,7 +56,7 @@ pub fn select(columns: &[Column<'_>], definition: Option<&Definition>) -> Option
     let mut names = Vec::with_capacity(columns.len());
     for column in columns {
         let name = match stored(column, definition)? {
-            Stored::Column => column.name.clone().into_owned(),
+            Stored::Column => column.name.to_string(),
             Stored::Lookup(lookup) => lookup.property(),
         };
         if !names.contains(&name) {
@@ -115,7 +115,7 @@ pub fn unresolved(columns: &[Column<'_>], row: &Row, definition: &Definition) ->
     let by_key = |column: &Column<'_>| {
         let Some(Stored::Lookup(lookup)) = stored(column, Some(definition)) else { return None };
         let reference = reference(column.value).filter(|to| matches!(to.key, RecordKey::Alternate(_)))?;
-        is_set(&lookup.property()).then(|| (column.name.clone().into_owned(), reference))
+        is_set(&lookup.property()).then(|| (column.name.to_string(), reference))
     };
     columns.iter().filter_map(by_key).collect()
 }

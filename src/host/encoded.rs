@@ -7,7 +7,7 @@ use memchr::memchr;
 use crate::eight;
 
 /// What such a text begins with.
-pub(super) const OPENING: &str = r#""\""#;
+const OPENING: &str = r#""\""#;
 
 /// Of JSON that begins with [`OPENING`], the text in this string of a string, and what stands behind it. `None` where one of its
 /// escapes is of a rare kind, or it is no such string.

@@ -39,6 +39,9 @@ fn what_is_unusual_is_left_to_the_json_reader() {
     for (unusual, message) in [
         (r#"{"Data":{"record":"\"a\""}}"#, Some("a")),
         (r#"{"Data":{"record":"\"a\""},"Metadata":null}"#, Some("a")),
+        (r#"{"Data":{"record":"\"a\""},"Metadata":{"sys":{}}}"#, Some("a")),
+        (r#"{"Data":{"record":"\"a\""},"Metadata":nonsense}}"#, None),
+        (r#"{"Data":{"record":"\"a\""},"Metadata":{"Id":,"DequeueCount":"1","sys":{}}}"#, None),
         (r#"{"Data":{"record":"\"a\"","other":1},"Metadata":{"DequeueCount":"1"}}"#, Some("a")),
         (r#" {"Data":{"record":"\"a\""},"Metadata":{"DequeueCount":"1"}}"#, Some("a")),
         (r#"{"Data":{"record":"{\"a\":1}"},"Metadata":{"DequeueCount":"1"}}"#, Some(r#"{"a":1}"#)),

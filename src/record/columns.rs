@@ -79,16 +79,21 @@ impl Columns {
         members.into_iter().map(|(name, value)| Column { name, value }).collect()
     }
 
+    /// The value of one of them.
+    pub fn value(&self, name: &str) -> Option<&RawValue> {
+        self.list().into_iter().find(|column| column.name == name).map(|column| column.value)
+    }
+
     /// The object.
     pub fn object(&self) -> Bytes {
         self.object.clone()
     }
 
-    /// The object with more members, each a name and a value in JSON: some before all columns, some behind.
-    pub fn object_with(&self, before: &[(&str, &str)], behind: &[(&str, &str)]) -> Vec<u8> {
+    /// The object with more members, each a name and a value in JSON: some before all columns, and one behind.
+    pub fn object_with(&self, before: &[(&str, String)], behind: Option<(&str, &str)>) -> Vec<u8> {
         let own = self.object.trim_ascii();
         let own = own.strip_prefix(b"{").and_then(|own| own.strip_suffix(b"}")).expect("it is an object");
-        let mut object = Vec::with_capacity(self.object.len() + 64 * (before.len() + behind.len()));
+        let mut object = Vec::with_capacity(self.object.len() + 64 * (before.len() + 1));
         object.push(b'{');
         for (name, value) in before {
             member(&mut object, name, value);
@@ -97,7 +102,7 @@ impl Columns {
             separate(&mut object);
             object.extend_from_slice(own);
         }
-        for (name, value) in behind {
+        if let Some((name, value)) = behind {
             member(&mut object, name, value);
         }
         object.push(b'}');
@@ -170,15 +175,15 @@ mod tests {
 
     #[test]
     fn further_members_stand_before_and_behind() {
-        let (before, behind) = ([("k\"", "1")], [("v", "\"2\"")]);
+        let (before, behind) = ([("k\"", "1".to_owned())], Some(("v", "\"2\"")));
         for (sent, all, last) in [
             ("{ }", r#"{"k\"":1,"v":"2"}"#, r#"{"v":"2"}"#),
             (r#"{"n":7}"#, r#"{"k\"":1,"v":"2"}"#, r#"{"v":"2"}"#),
             (r#"{ "m" : 1.50 }"#, r#"{"k\"":1, "m" : 1.50 ,"v":"2"}"#, r#"{ "m" : 1.50 ,"v":"2"}"#),
         ] {
             let columns = columns(sent);
-            assert_eq!(String::from_utf8_lossy(&columns.object_with(&before, &behind)), all);
-            assert_eq!(String::from_utf8_lossy(&columns.object_with(&[], &behind)), last);
+            assert_eq!(String::from_utf8_lossy(&columns.object_with(&before, behind)), all);
+            assert_eq!(String::from_utf8_lossy(&columns.object_with(&[], behind)), last);
         }
     }
 

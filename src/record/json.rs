@@ -4,8 +4,10 @@
 //! value, exactly, whatever their notation; duplicate members are an error, because two readers could pick different ones.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
+use foldhash::fast::RandomState;
 use memchr::memchr_iter;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -41,11 +43,10 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// A name that stands there twice. Sorted they are neighbours, which no choice of names makes slow.
-fn twice<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let mut names: Vec<&str> = names.collect();
-    names.sort_unstable();
-    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+/// A name that stands there twice. Who sends the names never sees their hashes, and each process has others.
+pub(super) fn twice<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = HashSet::with_capacity_and_hasher(names.len(), RandomState::default());
+    names.find(|name| !seen.insert(*name))
 }
 
 /// A string without its escapes.

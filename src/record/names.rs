@@ -4,12 +4,10 @@
 //! is no text or stands there twice, is refused: the caller asks a JSON reader then, which can say what is wrong and where.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
-use foldhash::fast::RandomState;
 use serde_json::value::RawValue;
 
-use super::json::Name;
+use super::json::{Name, twice};
 use crate::eight;
 
 /// The names in the order sent, if they are all different texts.
@@ -22,8 +20,7 @@ pub(super) fn names(object: &RawValue) -> Option<Vec<Cow<'_, str>>> {
         names.push(unescaped(text.get(at..end)?)?);
         at = next(text.as_bytes(), value(text.as_bytes(), end)?)?;
     }
-    let mut seen = HashSet::with_capacity_and_hasher(names.len(), RandomState::default());
-    names.iter().all(|name| seen.insert(name.as_ref())).then_some(names)
+    twice(names.iter().map(AsRef::as_ref)).is_none().then_some(names)
 }
 
 fn unescaped(name: &str) -> Option<Cow<'_, str>> {

@@ -10,6 +10,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -45,6 +46,8 @@ pub(super) struct Writer<'a> {
     pub(super) record: &'a Record,
     pub(super) policy: OnConflict,
     pub(super) stamp: Option<Stamp<'a>>,
+    /// What the sender set the version's column to, where it did.
+    version_sent: Option<&'a RawValue>,
     pub(super) binds: bool,
     /// Where the version of a deleted row is kept, while the record's lock is held.
     pub(super) grave: Option<Grave<'a>>,
@@ -68,11 +71,13 @@ impl<'a> Writer<'a> {
     /// A writer of `record`; `delivered_before` says that an earlier try may have made the row.
     pub(super) fn new(sync: &'a Sync, record: &'a Record, delivered_before: bool) -> Self {
         let column = record.version_column.as_deref().or(sync.version_column.as_deref());
+        let stamp = column.zip(record.version).map(|(column, version)| Stamp::new(column, version));
         Self {
             store: sync.store.as_ref(),
             record,
             policy: record.on_conflict.unwrap_or(sync.on_conflict),
-            stamp: column.zip(record.version).map(|(column, version)| Stamp::new(column, version)),
+            version_sent: stamp.as_ref().and_then(|stamp| record.columns.value(stamp.column)),
+            stamp,
             binds: binds(record),
             grave: None,
             delivered_before,
@@ -109,16 +114,13 @@ impl<'a> Writer<'a> {
 
     /// The sender may set the version column itself, but not to something else.
     fn contradiction(&self) -> Option<End> {
-        let stamp = self.stamp.as_ref()?;
-        let sent = self.record.columns.list().into_iter().find(|column| column.name == stamp.column)?;
+        let (stamp, sent) = self.stamp.as_ref().zip(self.version_sent)?;
         let text = format!("`columns.{}` contradicts `version`", stamp.column);
-        (!order::agrees(sent.value, stamp.version)).then(|| End::because(Reason::InvalidMessage).detail(text))
+        (!order::agrees(sent, stamp.version)).then(|| End::because(Reason::InvalidMessage).detail(text))
     }
 
     pub(super) async fn send(&self, form: Form, etag: Option<&str>, id: Option<Uuid>) -> Result<Reason, Fault> {
-        let sent_by_sender =
-            |stamp: &&Stamp<'_>| self.record.columns.list().iter().any(|column| column.name == stamp.column);
-        let stamp = self.stamp.as_ref().filter(|stamp| !sent_by_sender(stamp));
+        let stamp = self.stamp.as_ref().filter(|_| self.version_sent.is_none());
         let stamp = stamp.map(|stamp| (stamp.column, stamp.json.as_str()));
         let change = Change { record: self.record, id, form, etag, stamp };
         let begun = Instant::now();

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -92,7 +93,11 @@ fn bytes(status: &str, name: &str) -> Option<u64> {
 }
 
 /// The time on a core of the thread that asks.
+///
+/// The kernel brings the figure up to date when it looks for the next thread to run, or else with its next tick only. So it is
+/// asked to look.
 pub(super) fn own_thread() -> anyhow::Result<Duration> {
+    thread::yield_now();
     let text =
         fs::read_to_string("/proc/thread-self/schedstat").context("CPU time is read from /proc, which Linux has")?;
     on_core(&text).context("/proc tells no time of this thread")

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 
 use crate::bench::meter;
 
@@ -27,7 +27,11 @@ pub(super) fn through(inward: usize, outward: usize, times: u32) -> anyhow::Resu
     let spent = thread::spawn(move || pass(from, to, [inward, outward], times));
     let spent = joined(spent)??;
     joined(fed)?.context("feeding the copy")?;
-    joined(drained)?.context("draining the copy")?;
+    let out = joined(drained)?.context("draining the copy")?;
+    ensure!(
+        u64::try_from(outward).ok().and_then(|one| one.checked_mul(times.into())) == Some(out),
+        "the copy lost bytes"
+    );
     Ok(spent / times)
 }
 
@@ -39,7 +43,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, [inward, outward]: [usize; 2], t
         while body.len() < inward {
             let wanted = BUFFER.min(inward - body.len());
             let read = from.read(&mut buffer[..wanted])?;
-            anyhow::ensure!(read > 0, "the feeder has gone");
+            ensure!(read > 0, "the feeder has gone");
             body.extend_from_slice(&buffer[..read]);
         }
         to.write_all(&body[..outward])?;
@@ -64,9 +68,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_bytes_pass_and_more_of_them_take_longer() {
-        let few = through(1_000, 500, 200).expect("loopback works");
-        let many = through(4_000_000, 2_000_000, 20).expect("loopback works");
-        assert!(many > few && few > Duration::ZERO, "{many:?} {few:?}");
+    fn each_time_the_first_bytes_that_came_go_out() {
+        let ((from, mut feeder), (to, mut drain)) = (pair().expect("loopback"), pair().expect("loopback"));
+        feeder.write_all(b"abcdefgh").expect("it is read");
+        pass(from, to, [4, 3], 2).expect("all bytes are there");
+        let mut out = String::new();
+        drain.read_to_string(&mut out).expect("the other end is closed");
+        assert_eq!(out, "abcefg");
+    }
+
+    #[test]
+    fn a_feeder_that_leaves_early_is_an_error() {
+        let ((from, mut feeder), (to, _drain)) = (pair().expect("loopback"), pair().expect("loopback"));
+        feeder.write_all(b"abc").expect("it is read");
+        drop(feeder);
+        let error = pass(from, to, [4, 3], 1).expect_err("a byte is missing");
+        assert_eq!(error.to_string(), "the feeder has gone");
+    }
+
+    #[test]
+    fn all_bytes_pass_however_many() {
+        for (inward, outward, times) in [(1_000, 500, 200), (4_000_000, 2_000_000, 3), (1, 0, 1)] {
+            through(inward, outward, times).expect("loopback works");
+        }
     }
 }

@@ -64,8 +64,9 @@ fn builder() -> reqwest::ClientBuilder {
     Client::builder()
         .connect_timeout(Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())
-        // The owner of every retry is the host; a request that never left is sent anew by the pool below this.
-        .retry(reqwest::retry::never())
+        // The owner of every retry is the host; a request that never left is sent anew by the pool below this. Without the
+        // zero each request would be copied first, in case.
+        .retry(reqwest::retry::never().max_retries_per_request(0))
         .referer(false)
         .user_agent(concat!("dataverse-sync/", env!("CARGO_PKG_VERSION")))
 }

@@ -6,6 +6,8 @@
 //!
 //! A row whose key no address can hold is looked for first, and then written by its primary key.
 
+mod race;
+
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,21 +20,20 @@ use uuid::Uuid;
 use super::grave::Grave;
 use super::order::{self, Stamp};
 use super::{End, Sync};
-use crate::classify::{self, AfterRace, Attempt, Found, Verdict, create_refused, judge, race, race_again};
+use crate::classify::{self, AfterRace, Attempt, Verdict, create_refused, judge};
 use crate::dataverse::look::{Look, look};
 use crate::dataverse::{Change, Fault, Form, Row, Store, Written};
 use crate::outcome::Reason;
 use crate::record::{KeyValue, OnConflict, Operation, Record};
 use crate::trace;
 
+pub(super) use race::collision;
+
 /// How often a row that moves while it is written is looked for again.
 pub(super) const MOST_READS: u32 = 5;
 
 /// How long the read after a write without an answer may take.
 pub(super) const FATE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What a collision is about, as far as anybody says.
-const OTHER_KEY: &str = "a value of this record in another unique key";
 
 /// A connection that drops within this time drops under a request that had hardly begun, and to send it again is cheap.
 const DROPPED_WITHIN: Duration = Duration::from_secs(5);
@@ -210,27 +211,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A 412 for a key that is taken: two more requests tell a lost race from a collision.
-    async fn after_race(&self, fault: Fault, tries: &mut Tries) -> ControlFlow<End> {
-        let creates = self.record.operation == Operation::Create;
-        let after = if tries.resends > 0 {
-            race_again(if creates { OnConflict::Verify } else { self.policy }, tries.resends)
-        } else {
-            let found = match self.look().await {
-                Ok(found) => found,
-                Err(end) => return Break(end),
-            };
-            if creates { create_refused(found, self.delivered_before) } else { race(self.policy, found) }
-        };
-        match after {
-            AfterRace::Settle(reason) => Break(settled_race(reason, fault)),
-            AfterRace::Resend => {
-                tries.resends += 1;
-                Continue(())
-            }
-        }
-    }
-
     /// A write without an answer may have been made. Where one read can tell that the row is as it should be, the message is
     /// done; the fault stays with it, because the request may still be on its way, and so the lease is not given back.
     async fn after_silence(&self, fault: Fault) -> End {
@@ -263,36 +243,6 @@ impl<'a> Writer<'a> {
         row.map_err(|error| read_failed(error.fault))
     }
 
-    /// Looks at the row by our key after a 412.
-    async fn look(&self) -> Result<Found, End> {
-        let span = trace::verify();
-        let found = self.look_by_policy().instrument(span.clone()).await;
-        let result = match &found {
-            Ok(Found::Same) => "same",
-            Ok(Found::Other) => "other",
-            Ok(Found::Nothing) => "nothing",
-            Err(_) => "unknown",
-        };
-        trace::found(&span, result);
-        found
-    }
-
-    async fn look_by_policy(&self) -> Result<Found, End> {
-        let creates = self.record.operation == Operation::Create;
-        if !creates && self.policy == OnConflict::Retry {
-            return Ok(Found::Other);
-        }
-        if !creates && self.policy == OnConflict::Skip {
-            return Ok(if self.is_present().await? { Found::Other } else { Found::Nothing });
-        }
-        match look(self.store, self.record).await {
-            Ok(Look::Nothing) => Ok(Found::Nothing),
-            Ok(Look::Same) => Ok(Found::Same),
-            Ok(Look::Differs | Look::Unknown) => Ok(Found::Other),
-            Err(error) => Err(read_failed(error.fault)),
-        }
-    }
-
     /// Whether there is a row by our key.
     pub(super) async fn is_present(&self) -> Result<bool, End> {
         Ok(self.read(&self.key_columns()).await?.is_some())
@@ -310,23 +260,6 @@ impl Tries {
         self.moved += 1;
         if self.moved < MOST_READS { Continue(()) } else { Break(End::refused(Reason::Conflict, fault)) }
     }
-}
-
-fn settled_race(reason: Reason, fault: Fault) -> End {
-    match reason {
-        Reason::AlreadyWritten | Reason::WrittenElsewhere => End { detail: None, ..End::refused(reason, fault) },
-        Reason::KeyCollision => collision(fault),
-        other => End::refused(other, fault),
-    }
-}
-
-/// What the service says names the key, if at all; which row has it, it never says.
-pub(super) fn collision(fault: Fault) -> End {
-    let end = End::refused(Reason::KeyCollision, fault);
-    let said = end.detail.as_deref().unwrap_or_default();
-    let text =
-        format!("{said} It is not this record's own key: another row, or one in the recycle bin, has {OTHER_KEY}.");
-    end.detail(text)
 }
 
 /// The row is as the message wants it, although no answer said so.

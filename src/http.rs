@@ -29,9 +29,13 @@ impl Http {
 
     /// The calling thread's.
     pub fn here(&self) -> &Client {
+        self.opened_by(client)
+    }
+
+    /// Where a further one cannot be opened, the first could not be now either: it serves all the same.
+    fn opened_by(&self, open: impl FnOnce() -> reqwest::Result<Client>) -> &Client {
         match &self.own {
-            // A second one cannot be opened only where the first could not be now either: it serves all the same.
-            Some(own) => own.get_or(|| client().unwrap_or_else(|_| self.first.clone())),
+            Some(own) => own.get_or(|| open().unwrap_or_else(|_| self.first.clone())),
             None => &self.first,
         }
     }
@@ -94,6 +98,20 @@ mod tests {
             }
         });
         other.join().expect("nothing panics");
+        assert_eq!(opened(&http), Some(2));
+    }
+
+    #[test]
+    fn a_thread_that_can_open_none_has_the_first() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Http::for_each_thread().expect("this machine has root certificates");
+        let refused = || builder().user_agent("no\nheader").build();
+        refused().expect_err("a line break is in no header");
+        thread::scope(|scope| {
+            let other = scope.spawn(|| std::ptr::from_ref(http.opened_by(refused)) as usize);
+            let given = other.join().expect("nothing panics");
+            assert_ne!(given, std::ptr::from_ref(http.here()) as usize, "it is a handle of the thread's own");
+        });
         assert_eq!(opened(&http), Some(2));
     }
 

@@ -226,7 +226,7 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
     if let Some(export) = export {
         export.watch(&sync.gate);
     }
-    let workers = Workers::for_cores(available_parallelism().map_or(1, NonZero::get)).context("starting threads")?;
+    let workers = Workers::for_cores(available_parallelism().map_or(1, NonZero::get));
     server::run(listener, workers, sync, terms, shutdown).await;
     Ok(())
 }

@@ -157,7 +157,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let router = Router::new().route("/", get(async || format!("{:?}", thread::current().id())));
-        let (workers, stop) = (Workers::for_cores(2).expect("threads"), CancellationToken::new());
+        let (workers, stop) = (Workers::for_cores(2), CancellationToken::new());
         let asked = async {
             let mut first = TcpStream::connect(address).await.expect("it listens");
             let one = thread_of(&mut first).await;

@@ -10,6 +10,7 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tracing::warn;
 
 /// More cores than this are left to others: no environment takes as many messages as these can send.
 const MOST: usize = 8;
@@ -38,16 +39,25 @@ impl Workers {
         Self(vec![Worker::new(Handle::current(), None)])
     }
 
-    /// The runtime that this is called in, which has to be of one thread, and threads beside it, one for each further core.
-    ///
-    /// # Errors
-    /// When no more threads can be started.
-    pub fn for_cores(cores: usize) -> io::Result<Self> {
+    /// The runtime that this is called in, which has to be of one thread, and threads beside it, one for each further core, as
+    /// far as the system has them: fewer serve as well.
+    pub fn for_cores(cores: usize) -> Self {
+        Self::started_by(Worker::start, cores)
+    }
+
+    fn started_by(start: impl Fn() -> io::Result<Worker>, cores: usize) -> Self {
         let mut workers = Self::alone();
-        for _ in 1..cores.min(MOST) {
-            workers.0.push(Worker::start()?);
+        while workers.0.len() < cores.min(MOST) {
+            match start() {
+                Ok(worker) => workers.0.push(worker),
+                Err(error) => {
+                    let threads = workers.0.len();
+                    warn!(threads, %error, "the system starts no further thread, so these serve without it");
+                    break;
+                }
+            }
         }
-        Ok(workers)
+        workers
     }
 
     /// A seat with the worker who has the fewest connections.
@@ -87,7 +97,7 @@ mod tests {
     use super::*;
 
     fn three() -> Workers {
-        Workers::for_cores(3).expect("threads")
+        Workers::for_cores(3)
     }
 
     #[tokio::test]
@@ -115,13 +125,26 @@ mod tests {
 
     #[tokio::test]
     async fn however_many_cores_there_are_the_threads_are_few() {
-        let workers = Workers::for_cores(500).expect("threads");
+        let workers = Workers::for_cores(500);
         assert_eq!(workers.0.len(), MOST);
     }
 
     #[tokio::test]
+    async fn without_another_thread_those_that_there_are_serve() {
+        let left = AtomicUsize::new(1);
+        let start = || match left.swap(0, Ordering::Relaxed) {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Worker::start(),
+        };
+        let workers = Workers::started_by(start, 4);
+        assert_eq!(workers.0.len(), 2);
+        let seats = [workers.seat(), workers.seat()];
+        assert_ne!(seats[0].runtime.id(), seats[1].runtime.id());
+    }
+
+    #[tokio::test]
     async fn a_worker_ends_with_what_it_does() {
-        let workers = Workers::for_cores(2).expect("threads");
+        let workers = Workers::for_cores(2);
         let _own = workers.seat();
         let seat = workers.seat();
         let endless = seat.runtime.spawn(std::future::pending::<()>());

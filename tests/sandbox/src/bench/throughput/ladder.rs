@@ -19,6 +19,9 @@ const RUNGS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /// Short enough for 256 in flight to fill a core, and long enough for a few not to.
 const PACE: Pace = Pace { storage: Duration::from_millis(3), dataverse: Duration::from_millis(10) };
 
+/// What a message waits for; they begin one after the other over this time, or they would all wait, and all work, together.
+const ROUND_TRIPS: Duration = PACE.storage.saturating_add(PACE.dataverse);
+
 /// Each connection's messages; a rung lasts for so many round trips.
 const TURNS: u64 = 40;
 
@@ -28,7 +31,13 @@ const FULL_MESSAGES: u64 = 5_000;
 
 pub(super) const FULL_RATE: &str = "messages a full core does";
 const FULL_SHARE: &str = "of the time the core was the handler's";
-const STEP: &str = "in step with messages in flight: least";
+
+/// Percent.
+const LEAST_IN_STEP: f64 = 80.0;
+
+fn step_at(rung: u64) -> String {
+    format!("in step, {rung} in flight")
+}
 
 fn rate_at(rung: u64) -> String {
     format!("messages, {rung} in flight")
@@ -51,32 +60,29 @@ async fn lap(scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> 
     scene.sink.pace(Pace::default());
     scene.drive(Load::of(&running, &template, 1, 4)).await?;
     scene.drive(Load::of(&running, &template, FULL, 10 * FULL)).await?;
-    let (answers, spent) = timed(scene, &running, &template, FULL, runs.messages(FULL_MESSAGES)).await?;
+    let load = Load::of(&running, &template, FULL, runs.messages(FULL_MESSAGES));
+    let (answers, spent) = timed(scene, &running, load).await?;
     let full = rate(&answers);
     book.note(FULL_RATE, full);
     book.note(FULL_SHARE, share(&answers, spent));
     scene.sink.pace(PACE);
-    let mut rates = Vec::new();
+    let mut one = f64::NAN;
     for rung in RUNGS {
         let messages = rung * runs.messages(TURNS).max(2);
-        let (answers, spent) = timed(scene, &running, &template, rung, messages).await?;
-        rates.push((rung, rate(&answers)));
-        book.note(rate_at(rung), rate(&answers));
+        let load = Load { spread: ROUND_TRIPS, ..Load::of(&running, &template, rung, messages) };
+        let (answers, spent) = timed(scene, &running, load).await?;
+        let rate = rate(&answers);
+        one = if rung == 1 { rate } else { one };
+        book.note(step_at(rung), in_step(rate, rung, one, full));
+        book.note(rate_at(rung), rate);
         book.note(share_at(rung), share(&answers, spent));
     }
-    book.note(STEP, 100.0 * in_step(&rates, full));
     running.stop().await
 }
 
-async fn timed(
-    scene: &Scene,
-    running: &Running,
-    template: &Template,
-    in_flight: u64,
-    messages: u64,
-) -> anyhow::Result<(Answers, Spent)> {
+async fn timed(scene: &Scene, running: &Running, load: Load) -> anyhow::Result<(Answers, Spent)> {
     let before = Cpu::of(running.pid()?)?;
-    let answers = scene.drive(Load::of(running, template, in_flight, messages)).await?;
+    let answers = scene.drive(load).await?;
     Ok((answers, Cpu::of(running.pid()?)?.since(&before)))
 }
 
@@ -89,18 +95,17 @@ fn share(answers: &Answers, spent: Spent) -> f64 {
     100.0 * spent.total.div_duration_f64(answers.lasted)
 }
 
-/// The least share of what so many in flight could do: as many times what the first rung does, up to what a full core does.
-fn in_step(rates: &[(u64, f64)], full: f64) -> f64 {
-    let Some((_, one)) = rates.first() else { return f64::NAN };
-    let shares = rates.iter().map(|(rung, rate)| rate / (one * number(*rung)).min(full));
-    shares.fold(f64::INFINITY, f64::min)
+/// In percent of what so many in flight could do: as many times what one does, up to what a full core does.
+fn in_step(rate: f64, rung: u64, one: f64, full: f64) -> f64 {
+    100.0 * rate / (one * number(rung)).min(full)
 }
 
 fn measurements(books: &[(&'static str, Book)]) -> Vec<Measurement> {
-    let mut all = compared(books, STEP, "%", Some(Bound::AtLeast(80.0)));
-    all.extend(compared(books, FULL_RATE, "/s", None));
+    let mut all = compared(books, FULL_RATE, "/s", None);
     all.extend(compared(books, FULL_SHARE, "%", None));
     for rung in RUNGS {
+        let bound = (rung > 1).then_some(Bound::AtLeast(LEAST_IN_STEP));
+        all.extend(compared(books, &step_at(rung), "%", bound));
         all.extend(compared(books, &rate_at(rung), "/s", None));
         all.extend(compared(books, &share_at(rung), "%", None));
     }
@@ -133,15 +138,20 @@ fn charts(books: &[(&'static str, Book)]) -> Vec<Chart> {
 mod tests {
     use super::*;
 
+    fn is(percent: f64, rung: u64, rate: f64) {
+        let found = in_step(rate, rung, 70.0, 5_000.0);
+        assert!((found - percent).abs() < 1e-9, "{found}");
+    }
+
     #[test]
     fn a_rung_is_in_step_with_the_first_until_the_core_is_full() {
-        let rates = [(1, 70.0), (2, 140.0), (4, 266.0), (128, 4_900.0), (256, 5_000.0)];
-        assert!((in_step(&rates, 5_000.0) - 0.95).abs() < 1e-9);
-        assert!(in_step(&[], 1.0).is_nan());
+        is(100.0, 2, 140.0);
+        is(95.0, 4, 266.0);
+        is(100.0, 256, 5_000.0);
     }
 
     #[test]
     fn a_rate_that_falls_when_the_core_is_full_is_out_of_step() {
-        assert!((in_step(&[(1, 70.0), (256, 2_500.0)], 5_000.0) - 0.5).abs() < 1e-9);
+        is(50.0, 256, 2_500.0);
     }
 }

@@ -71,11 +71,14 @@ async fn the_handler_calls_nobody_before_its_first_answer_and_its_room_is_measur
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_handler_adds_is_measured() {
-    let cases = [overhead::Case::Path, overhead::Case::Load, overhead::Case::Size];
+    let cases = [overhead::Case::Path, overhead::Case::Load, overhead::Case::Relay, overhead::Case::Size];
     let results = measure(&overhead::Plan::quick(&super::handler()), &cases).await;
     assert_eq!(values(&results, "calls in all"), [3.0], "taken, written and given back: {results:#?}");
-    for name in ["CPU per message, 48 in flight, 3 + 80 ms", "CPU per message, columns of 1 KiB, TLS to both services"]
-    {
+    for name in [
+        "CPU per message, 48 in flight, 3 + 80 ms",
+        "relay: CPU per message, 48 in flight, no latency",
+        "CPU per message, columns of 1 KiB, TLS to both services",
+    ] {
         assert!(values(&results, name)[0] > 0.0, "{name}: {results:#?}");
     }
     let charts: usize = results.iter().map(|result| result.charts.len()).sum();

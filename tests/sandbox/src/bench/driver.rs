@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use futures::future::try_join_all;
 use indicatif::ProgressBar;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::message::Template;
 use super::sink::OwnTimes;
@@ -21,6 +22,9 @@ use super::subject::Running;
 
 /// Each connection's own records. A record is used again only when its lease has long been given back.
 pub(super) const TURNS: u64 = 8;
+
+/// Nothing takes so long here: who has not answered by then has stopped.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The output that a message that cannot be written is put into.
 const DEAD_LETTER: &[u8] = b"\"deadLetter\"";
@@ -41,6 +45,8 @@ pub(super) struct Load {
     pub(super) spread: Duration,
     /// Which records they are about.
     pub(super) keys: Keys,
+    /// How long an answer may take.
+    pub(super) patience: Duration,
     /// Where the network calls' own times are kept, if they are to be told apart.
     pub(super) own_times: Option<Arc<OwnTimes>>,
     /// Shows how many are answered.
@@ -78,9 +84,14 @@ struct Slot {
 impl Load {
     /// For a running subject: records that come round, nothing told apart.
     pub(super) fn of(running: &Running, template: &Template, in_flight: u64, messages: u64) -> Self {
-        let (port, template, keys) = (running.port(), template.clone(), Keys::InTurn(TURNS));
-        let spread = Duration::ZERO;
-        Self { port, template, in_flight, messages, spread, keys, own_times: None, bar: ProgressBar::hidden() }
+        Self::to(running.port(), template, in_flight, messages)
+    }
+
+    /// The same for whoever listens there.
+    pub(super) fn to(port: u16, template: &Template, in_flight: u64, messages: u64) -> Self {
+        let (template, keys, spread) = (template.clone(), Keys::InTurn(TURNS), Duration::ZERO);
+        let (patience, own_times, bar) = (PATIENCE, None, ProgressBar::hidden());
+        Self { port, template, in_flight, messages, spread, keys, patience, own_times, bar }
     }
 
     /// Sends them all at once. They take their messages from one heap, which is as large as each of them says: none ends before
@@ -138,7 +149,9 @@ impl Slot {
             let key = self.load.keys.key(self.number, turn, message);
             let begun = Instant::now();
             self.stream.write_all(self.load.template.fill(key)).await.context("sending a message")?;
-            self.answer().await.with_context(|| format!("message {message}"))?;
+            let answered = timeout(self.load.patience, self.answer()).await;
+            let answered = answered.map_err(|_| anyhow!("it was not answered in {:?}", self.load.patience));
+            answered.flatten().with_context(|| format!("message {message}"))?;
             let took = begun.elapsed();
             answers.took.push(took);
             if let Some(own) = &self.load.own_times {
@@ -172,7 +185,7 @@ fn reason(answer: &[u8]) -> String {
 }
 
 /// The status of an answer, when all of it is there.
-fn whole(bytes: &[u8]) -> Option<&str> {
+pub(super) fn whole(bytes: &[u8]) -> Option<&str> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let named = |name: &str| {
@@ -210,6 +223,16 @@ mod tests {
     fn a_dead_letter_tells_its_own_reason_and_not_the_messages() {
         let answer = br#"{"Outputs":{"deadLetter":{"message":"{\"reason\":1}","reason":"invalid_data","detail":"x"}}}"#;
         assert!(reason(answer).starts_with(r#""reason":"invalid_data""#), "{}", reason(answer));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_nobody_answers_ends_the_load() {
+        let silent = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
+        let port = silent.local_addr().expect("it is bound").port();
+        let template = Template::new(crate::bench::message::Columns::Many(1_024));
+        let load = Load { patience: Duration::from_millis(1), ..Load::to(port, &template, 1, 1) };
+        let error = Load::drive_together(vec![load]).await.expect_err("nobody answers");
+        assert_eq!(format!("{error:#}"), "message 0: it was not answered in 1ms");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A [`Template`] is one request, byte for byte as [`crate::host`] builds it, in which only the record's key changes: that costs
 //! the load a few bytes for each message instead of an envelope. `columns` has as many bytes as are asked for.
 
+use std::ops::Range;
+
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
@@ -56,6 +58,12 @@ impl Template {
         let holes = bytes.windows(wanted.len()).enumerate();
         let holes = holes.filter(|(_, window)| *window == wanted.as_bytes()).map(|(at, _)| at + PREFIX.len()).collect();
         Self { bytes, holes }
+    }
+
+    /// Where in it a record's number stands first.
+    pub(super) fn number_at(&self) -> Range<usize> {
+        let at = self.holes[0];
+        at..at + DIGITS
     }
 
     /// The bytes of it, head and body.
@@ -120,8 +128,14 @@ pub(super) fn key(number: u64) -> String {
 
 /// The number in a row's address, if it is one of ours.
 pub(super) fn number_in(address: &str) -> Option<u64> {
-    let from = address.find(PREFIX)? + PREFIX.len();
+    let from = number_at(address.as_bytes())?;
     address.get(from..from + DIGITS)?.parse().ok()
+}
+
+/// Where the number of the first record stands that is named there.
+pub(super) fn number_at(bytes: &[u8]) -> Option<usize> {
+    let at = bytes.windows(PREFIX.len()).position(|window| window == PREFIX.as_bytes())? + PREFIX.len();
+    (bytes.len() >= at + DIGITS).then_some(at)
 }
 
 #[cfg(test)]

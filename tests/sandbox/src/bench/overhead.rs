@@ -10,6 +10,7 @@ mod allocations;
 mod bare;
 mod copy;
 mod path;
+mod relay;
 mod size;
 mod steps;
 
@@ -34,12 +35,14 @@ Time added is the time until the message is answered, less what the two calls th
 really took at the sink; a timer is never exact. Where the network takes its time, the messages in flight begin one after the other
 over one such time, as messages come; without latency they begin at once. CPU time is user and system time of the whole process, by the OS.
 
-It takes about eight minutes after the builds, and ends with a table, a page and JSON, and with exit code 1 when a bound is broken.
+It takes about ten minutes after the builds, and ends with a table, a page and JSON, and with exit code 1 when a bound is broken.
 
 Cases:
   path         the calls that an answer waits for: two
   load         CPU time and time added with 1, 16, 48 and 256 messages in flight. With 48: at most 150 µs, and 1 ms added at the
                median, 5 ms at p99
+  relay        the same with 48, in turn with a relay of the handler's own bytes that understands none of them: what this machine
+               asks of anybody who makes these calls
   size         CPU time by what the message is: at most 150 µs; columns of 32 KiB, as hundreds of columns and as one long text, at
                most twice those of 1 KiB and the copy; a lock that is new; TLS to both services. The copy is the CPU time of a
                thread that reads what the larger message has more from a socket and writes its columns to another, and does
@@ -63,6 +66,8 @@ pub enum Case {
     Path,
     /// CPU time and time added, by messages in flight.
     Load,
+    /// CPU time and time added, beside a relay that understands nothing.
+    Relay,
     /// CPU time by what the message is.
     Size,
     /// Allocations and instructions.
@@ -103,6 +108,7 @@ impl Room for Plan {
         match case {
             Case::Path => path::measure(&self.runs, bar).await.map(Into::into),
             Case::Load => steps::measure(self, bar).await,
+            Case::Relay => relay::measure(self, bar).await,
             Case::Size => size::measure(&self.runs, bar).await.map(Into::into),
             Case::Allocations => allocations::measure(&self.runs, self.built.as_ref(), bar).await,
         }

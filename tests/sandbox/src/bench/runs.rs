@@ -51,6 +51,13 @@ impl Runs {
         Self { subjects: vec![Subject::handler(handler)], count: 1, shorter: 20 }
     }
 
+    /// As many of the handler, in turn with those of something else that is set up with its help.
+    pub(super) fn beside(&self, name: &'static str) -> Self {
+        let handler = self.subjects[0].clone();
+        let other = Subject { name, ..handler.clone() };
+        Self { subjects: vec![handler, other], ..*self }
+    }
+
     /// Whether they are fewer than the bounds are meant for.
     pub(super) fn are_few(&self) -> bool {
         self.count < Self::ENOUGH

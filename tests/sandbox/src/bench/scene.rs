@@ -99,11 +99,11 @@ impl Scene {
     }
 
     /// Learns which blob belongs to which record, for all records that come round with so many in flight.
-    pub(super) async fn learn(&self, running: &Running, template: &Template, in_flight: u64) -> anyhow::Result<()> {
+    pub(super) async fn learn(&self, port: u16, template: &Template, in_flight: u64) -> anyhow::Result<()> {
         let own_times = self.sink.own_times();
         let records = in_flight * TURNS;
         own_times.learn(true);
-        let load = Load { keys: Keys::Fresh(0), ..Load::of(running, template, 1, records) };
+        let load = Load { keys: Keys::Fresh(0), ..Load::to(port, template, 1, records) };
         let driven = self.drive(load).await;
         own_times.learn(false);
         let known = own_times.known();

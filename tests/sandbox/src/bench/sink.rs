@@ -70,7 +70,20 @@ struct State {
     connections: AtomicU64,
     /// When each request was answered, while that is asked for.
     log: Mutex<Option<Vec<Instant>>>,
+    /// The last calls, while they are kept.
+    calls: Mutex<Option<Calls>>,
     own_times: Arc<OwnTimes>,
+}
+
+/// A message's calls, byte for byte as they came.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Calls {
+    /// For the lease.
+    pub(super) acquire: Vec<u8>,
+    /// The PATCH.
+    pub(super) write: Vec<u8>,
+    /// What gives the lease back.
+    pub(super) release: Vec<u8>,
 }
 
 /// What was asked, as far as it matters.
@@ -117,6 +130,17 @@ impl Sink {
     pub(super) fn answered(&self) -> Vec<Instant> {
         let log = self.state.log.lock().unwrap_or_else(PoisonError::into_inner).replace(Vec::new());
         log.unwrap_or_default()
+    }
+
+    /// Begins to keep the last calls, and gives what was kept so far.
+    pub(super) fn calls(&self) -> Calls {
+        let calls = self.state.calls.lock().unwrap_or_else(PoisonError::into_inner).replace(Calls::default());
+        calls.unwrap_or_default()
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The address to use as Dataverse's.
@@ -184,6 +208,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State
                 let answer = state.answer(&asked);
                 wait(state.pace_of(&asked)).await;
                 state.tell(&asked, since);
+                state.keep(&asked, &bytes[..asked.length]);
                 stream.write_all(answer.as_bytes()).await?;
                 asked.length
             }
@@ -246,6 +271,18 @@ impl State {
         }
         if let Some(log) = self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             log.push(now);
+        }
+    }
+
+    fn keep(&self, asked: &Asked<'_>, bytes: &[u8]) {
+        if let Some(calls) = self.calls.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            let call = match (asked.method, asked.action) {
+                ("PUT", Some("acquire")) => &mut calls.acquire,
+                ("PUT", Some("release")) => &mut calls.release,
+                ("PATCH", _) => &mut calls.write,
+                _ => return,
+            };
+            bytes.clone_into(call);
         }
     }
 

@@ -1,19 +1,19 @@
 //! CPU time per message and time added, with 1, 16, 48 and 256 messages in flight, where the network takes its time and where it
 //! takes none.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 
 use super::Plan;
 use crate::bench::chart::{Chart, Line};
-use crate::bench::driver::Load;
+use crate::bench::driver::{Answers, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::Cpu;
-use crate::bench::runs::{Book, compared, series};
+use crate::bench::runs::{Book, Runs, compared, series};
 use crate::bench::scene::{SUBJECT, Scene};
 use crate::bench::sink::Pace;
-use crate::bench::subject::Running;
 use crate::bench::{Bound, Findings, Measurement, cores, microseconds, milliseconds, number, quantile};
 
 /// How the network is.
@@ -33,11 +33,14 @@ const MOST_ADDED_P99: f64 = 5.0;
 
 /// One load.
 #[derive(Debug, Clone, Copy)]
-struct Step {
+pub(super) struct Step {
     pace: Pace,
     in_flight: u64,
     messages: u64,
 }
+
+/// With 48 in flight, where the network takes its time and where it takes none.
+pub(super) const AT_48: [Step; 2] = [STEPS[2], STEPS[6]];
 
 const STEPS: [Step; 8] = [
     Step { pace: FIXED, in_flight: 1, messages: 12 },
@@ -56,57 +59,74 @@ impl Step {
         format!("{what}, {} in flight, {network}", self.in_flight)
     }
 
-    fn messages(self, plan: &Plan) -> u64 {
-        plan.runs.messages(self.messages).max(self.in_flight)
+    /// Sets the network's pace, opens the connections, and drives the load; gives what came of it, and `now` before and after it.
+    pub(super) async fn drive<T>(
+        self,
+        scene: &Scene,
+        port: u16,
+        runs: &Runs,
+        now: impl AsyncFn() -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Answers, [T; 2])> {
+        let template = template();
+        scene.sink.pace(self.pace);
+        scene.drive(Load::to(port, &template, self.in_flight, self.in_flight)).await?;
+        let messages = runs.messages(self.messages).max(self.in_flight);
+        let (own_times, spread) = (Some(scene.sink.own_times()), self.pace.storage + self.pace.dataverse);
+        let load = Load { spread, own_times, ..Load::to(port, &template, self.in_flight, messages) };
+        let before = now().await?;
+        let answers = scene.drive(load).await?;
+        Ok((answers, [before, now().await?]))
     }
+
+    /// Notes what came of it, and the CPU time that it took in all.
+    pub(super) fn note(self, answers: &Answers, cpu: Duration, book: &mut Book) {
+        let messages = number(answers.took.len());
+        book.note(self.name(CPU), microseconds(cpu) / messages);
+        let added: Vec<f64> = answers.added.iter().map(|added| milliseconds(*added)).collect();
+        book.note(self.name(MEDIAN), quantile(&added, 0.5));
+        book.note(self.name(P99), quantile(&added, 0.99));
+        book.note(self.name(RATE), messages / answers.lasted.as_secs_f64());
+    }
+}
+
+/// The message of every step: one for all, because the time that is in it has more digits or fewer.
+static TEMPLATE: LazyLock<Template> = LazyLock::new(|| Template::new(Columns::Many(1_024)));
+
+pub(super) fn template() -> Template {
+    TEMPLATE.clone()
 }
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
     cores::must_be_apart()?;
-    let books = plan.runs.in_turn(bar, Scene::apart, async |scene, book| lap(scene, plan, book).await).await?;
+    let steps: Vec<_> = STEPS.into_iter().filter(|step| step.in_flight <= plan.widest).collect();
+    let lap = async |scene: &Scene, book: &mut Book| lap(scene, &plan.runs, &steps, book).await;
+    let books = plan.runs.in_turn(bar, Scene::apart, lap).await?;
     Ok(Findings { measurements: measurements(&books), charts: charts(&books), note: None })
 }
 
 /// One process, and every step once.
-async fn lap(scene: &Scene, plan: &Plan, book: &mut Book) -> anyhow::Result<()> {
-    let template = Template::new(Columns::Many(1_024));
+pub(super) async fn lap(scene: &Scene, runs: &Runs, steps: &[Step], book: &mut Book) -> anyhow::Result<()> {
     let running = scene.running_on(Some(SUBJECT)).await?;
-    scene.sink.pace(NONE);
-    if scene.sink.own_times().known() == 0 {
-        scene.learn(&running, &template, plan.widest).await?;
-    }
-    // The first message brings the hint that widens the gate.
-    scene.drive(Load::of(&running, &template, 1, 20)).await?;
-    for step in STEPS.into_iter().filter(|step| step.in_flight <= plan.widest) {
-        scene.sink.pace(step.pace);
-        scene.drive(Load::of(&running, &template, step.in_flight, step.in_flight)).await?;
-        take(scene, &running, &template, step, step.messages(plan), book).await?;
+    let (port, pid) = (running.port(), running.pid()?);
+    begin(scene, port, steps).await?;
+    for step in steps {
+        let (answers, [before, after]) = step.drive(scene, port, runs, async || Cpu::of(pid)).await?;
+        let spent = after.since(&before);
+        step.note(&answers, spent.total, book);
+        book.note(step.name(KERNEL), microseconds(spent.system) / number(answers.took.len()));
     }
     running.stop().await
 }
 
-async fn take(
-    scene: &Scene,
-    running: &Running,
-    template: &Template,
-    step: Step,
-    messages: u64,
-    book: &mut Book,
-) -> anyhow::Result<()> {
-    let mut load = Load::of(running, template, step.in_flight, messages);
-    load.own_times = Some(scene.sink.own_times());
-    load.spread = step.pace.storage + step.pace.dataverse;
-    let before = Cpu::of(running.pid()?)?;
-    let answers = scene.drive(load).await?;
-    let spent = Cpu::of(running.pid()?)?.since(&before);
-    let each = |time: Duration| microseconds(time) / number(messages);
-    book.note(step.name(CPU), each(spent.total));
-    book.note(step.name(KERNEL), each(spent.system));
-    let added: Vec<f64> = answers.added.iter().map(|added| milliseconds(*added)).collect();
-    book.note(step.name(MEDIAN), quantile(&added, 0.5));
-    book.note(step.name(P99), quantile(&added, 0.99));
-    book.note(step.name(RATE), number(messages) / answers.lasted.as_secs_f64());
-    Ok(())
+/// Learns which record is whose, once, and sends the first messages, which bring the hint that widens the gate.
+pub(super) async fn begin(scene: &Scene, port: u16, steps: &[Step]) -> anyhow::Result<()> {
+    let template = template();
+    scene.sink.pace(NONE);
+    if scene.sink.own_times().known() == 0 {
+        let widest = steps.iter().map(|step| step.in_flight).max().unwrap_or_default();
+        scene.learn(port, &template, widest).await?;
+    }
+    scene.drive(Load::to(port, &template, 1, 20)).await.map(drop)
 }
 
 /// What the room's finding names.
@@ -127,6 +147,16 @@ fn measurements(books: &[(&'static str, Book)]) -> Vec<Measurement> {
         all.extend(compared(books, &step.name(RATE), "/s", None));
     }
     all
+}
+
+/// CPU time and time added, told and not judged.
+pub(super) fn told(books: &[(&'static str, Book)], steps: &[Step]) -> Vec<Measurement> {
+    let of = |step: &Step| {
+        [(CPU, "µs"), (MEDIAN, "ms"), (P99, "ms")]
+            .map(|(what, unit)| compared(books, &step.name(what), unit, None))
+            .concat()
+    };
+    steps.iter().flat_map(of).collect()
 }
 
 /// The steps of one network, as places.

@@ -3,7 +3,7 @@
 //! The relay sends the handler's own bytes, as they came to the sink: the lease, the PATCH, the handler's answer, and behind it
 //! the release. Of a message it looks at the seven digits that tell records apart, and of an answer at where its head ends. It
 //! is one thread on bare sockets, on the handler's core while no handler runs. So the ratio of the two says what is the handler's
-//! doing, on a fast machine and on a slow one, and their difference is what no program can take away.
+//! doing, on a fast machine and on a slow one, and the relay's own figures are what hardly any program can fall below there.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -79,11 +79,12 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Fi
 
 impl Stage {
     async fn set(subject: &Subject) -> anyhow::Result<Self> {
-        let scene = Scene::apart(subject).await?;
         if subject.name != RELAY {
-            return Ok(Self::Handler(scene));
+            return Ok(Self::Handler(Scene::apart(subject).await?));
         }
+        let mut scene = Scene::apart(&Subject::handler(&subject.path)).await?;
         let relay = Relay::start(Script::learnt(&scene).await?).await?;
+        scene.subject = subject.clone();
         Ok(Self::Relay(scene, relay))
     }
 }
@@ -229,6 +230,13 @@ mod tests {
         for (call, record) in [(&kept.acquire, "contacts-0120000042?"), (&kept.write, "E-0000042")] {
             assert!(String::from_utf8_lossy(call).contains(record), "{record}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_shows_nothing_is_the_one_to_blame() {
+        let stage = Stage::set(&Subject { name: RELAY, path: "/bin/true".into() }).await;
+        let error = stage.err().expect("it says nothing and ends");
+        assert_eq!(error.to_string(), "the handler ended by itself (exit status: 0)");
     }
 
     #[test]

@@ -203,6 +203,7 @@ pub(super) fn whole(bytes: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::message::Columns;
 
     #[test]
     fn an_answer_is_whole_with_the_last_byte_that_its_head_names() {
@@ -229,7 +230,7 @@ mod tests {
     async fn a_message_that_nobody_answers_ends_the_load() {
         let silent = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
         let port = silent.local_addr().expect("it is bound").port();
-        let template = Template::new(crate::bench::message::Columns::Many(1_024));
+        let template = Template::new(Columns::Many(1_024));
         let load = Load { patience: Duration::from_millis(1), ..Load::to(port, &template, 1, 1) };
         let error = Load::drive_together(vec![load]).await.expect_err("nobody answers");
         assert_eq!(format!("{error:#}"), "message 0: it was not answered in 1ms");

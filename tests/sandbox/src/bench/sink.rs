@@ -132,10 +132,14 @@ impl Sink {
         log.unwrap_or_default()
     }
 
-    /// Begins to keep the last calls, and gives what was kept so far.
+    /// From now on the last calls are kept.
+    pub(super) fn keep_calls(&self) {
+        *self.state.calls.lock().unwrap_or_else(PoisonError::into_inner) = Some(Calls::default());
+    }
+
+    /// The calls that were kept; no more are.
     pub(super) fn calls(&self) -> Calls {
-        let calls = self.state.calls.lock().unwrap_or_else(PoisonError::into_inner).replace(Calls::default());
-        calls.unwrap_or_default()
+        self.state.calls.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 
     /// Where it listens.

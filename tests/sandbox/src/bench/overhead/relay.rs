@@ -2,7 +2,7 @@
 //!
 //! The relay sends the handler's own bytes, as they came to the sink: the lease, the PATCH, the handler's answer, and behind it
 //! the release. Of a message it looks at the seven digits that tell records apart, and of an answer at where its head ends. It
-//! is one thread on bare sockets, on the handler's core while no handler runs. So the ratio of the two says what is the handler's
+//! is one thread on bare sockets, on the handler's core while no handler runs, built as the sandbox is. So the ratio of the two says what is the handler's
 //! doing, on a fast machine and on a slow one, and the relay's own figures are what hardly any program can fall below there.
 
 use std::io;
@@ -66,9 +66,10 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Fi
         Stage::Relay(scene, relay) => {
             steps::begin(scene, relay.port, &AT_48).await?;
             for step in AT_48 {
-                let now = async || relay.spent().await;
-                let (answers, [before, after]) = step.drive(scene, relay.port, &runs, now).await?;
-                step.note(&answers, after.saturating_sub(before), book);
+                let load = step.ready(scene, relay.port, &runs).await?;
+                let before = relay.spent().await?;
+                let answers = scene.drive(load).await?;
+                step.note(&answers, relay.spent().await?.saturating_sub(before), book);
             }
             Ok(())
         }
@@ -113,7 +114,7 @@ impl Script {
     /// Has the handler show what it sends.
     async fn learnt(scene: &Scene) -> anyhow::Result<Self> {
         let (running, mut template) = (scene.running_on(Some(SUBJECT)).await?, steps::template());
-        scene.sink.calls();
+        scene.sink.keep_calls();
         // The first of them are given back by the time that the last is answered.
         scene.drive(Load::of(&running, &template, 1, 4)).await?;
         let answer = answer_to(running.port(), template.fill(0)).await.context("looking at an answer")?;
@@ -223,7 +224,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
         let port = listener.local_addr().expect("it is bound").port();
         tokio::spawn(accept(listener, Arc::new(script)));
-        sink.calls();
+        sink.keep_calls();
         assert_eq!(answer_to(port, template.fill(42)).await.expect("an answer"), ANSWER);
         let kept = sink.calls();
         assert_eq!((sink.leases(), sink.writes()), (1, 1));

@@ -40,16 +40,17 @@ pub(super) struct Step {
 }
 
 /// With 48 in flight, where the network takes its time and where it takes none.
-pub(super) const AT_48: [Step; 2] = [STEPS[2], STEPS[6]];
+pub(super) const AT_48: [Step; 2] =
+    [Step { pace: FIXED, in_flight: 48, messages: 1_152 }, Step { pace: NONE, in_flight: 48, messages: 4_000 }];
 
 const STEPS: [Step; 8] = [
     Step { pace: FIXED, in_flight: 1, messages: 12 },
     Step { pace: FIXED, in_flight: 16, messages: 192 },
-    Step { pace: FIXED, in_flight: 48, messages: 1_152 },
+    AT_48[0],
     Step { pace: FIXED, in_flight: 256, messages: 2_560 },
     Step { pace: NONE, in_flight: 1, messages: 1_000 },
     Step { pace: NONE, in_flight: 16, messages: 4_000 },
-    Step { pace: NONE, in_flight: 48, messages: 4_000 },
+    AT_48[1],
     Step { pace: NONE, in_flight: 256, messages: 4_000 },
 ];
 
@@ -59,23 +60,14 @@ impl Step {
         format!("{what}, {} in flight, {network}", self.in_flight)
     }
 
-    /// Sets the network's pace, opens the connections, and drives the load; gives what came of it, and `now` before and after it.
-    pub(super) async fn drive<T>(
-        self,
-        scene: &Scene,
-        port: u16,
-        runs: &Runs,
-        now: impl AsyncFn() -> anyhow::Result<T>,
-    ) -> anyhow::Result<(Answers, [T; 2])> {
+    /// Sets the network's pace and opens the connections; gives the load.
+    pub(super) async fn ready(self, scene: &Scene, port: u16, runs: &Runs) -> anyhow::Result<Load> {
         let template = template();
         scene.sink.pace(self.pace);
         scene.drive(Load::to(port, &template, self.in_flight, self.in_flight)).await?;
         let messages = runs.messages(self.messages).max(self.in_flight);
         let (own_times, spread) = (Some(scene.sink.own_times()), self.pace.storage + self.pace.dataverse);
-        let load = Load { spread, own_times, ..Load::to(port, &template, self.in_flight, messages) };
-        let before = now().await?;
-        let answers = scene.drive(load).await?;
-        Ok((answers, [before, now().await?]))
+        Ok(Load { spread, own_times, ..Load::to(port, &template, self.in_flight, messages) })
     }
 
     /// Notes what came of it, and the CPU time that it took in all.
@@ -110,8 +102,10 @@ pub(super) async fn lap(scene: &Scene, runs: &Runs, steps: &[Step], book: &mut B
     let (port, pid) = (running.port(), running.pid()?);
     begin(scene, port, steps).await?;
     for step in steps {
-        let (answers, [before, after]) = step.drive(scene, port, runs, async || Cpu::of(pid)).await?;
-        let spent = after.since(&before);
+        let load = step.ready(scene, port, runs).await?;
+        let before = Cpu::of(pid)?;
+        let answers = scene.drive(load).await?;
+        let spent = Cpu::of(pid)?.since(&before);
         step.note(&answers, spent.total, book);
         book.note(step.name(KERNEL), microseconds(spent.system) / number(answers.took.len()));
     }

@@ -66,13 +66,13 @@ async fn lap(scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> 
     book.note(FULL_RATE, full);
     book.note(FULL_SHARE, share(&answers, spent));
     scene.sink.pace(PACE);
-    let mut one = f64::NAN;
+    let mut first = None;
     for rung in RUNGS {
         let messages = rung * runs.messages(TURNS).max(2);
         let load = Load { spread: ROUND_TRIPS, ..Load::of(&running, &template, rung, messages) };
         let (answers, spent) = timed(scene, &running, load).await?;
         let rate = rate(&answers);
-        one = if rung == 1 { rate } else { one };
+        let one = *first.get_or_insert(rate);
         book.note(step_at(rung), in_step(rate, rung, one, full));
         book.note(rate_at(rung), rate);
         book.note(share_at(rung), share(&answers, spent));
@@ -104,8 +104,9 @@ fn measurements(books: &[(&'static str, Book)]) -> Vec<Measurement> {
     let mut all = compared(books, FULL_RATE, "/s", None);
     all.extend(compared(books, FULL_SHARE, "%", None));
     for rung in RUNGS {
-        let bound = (rung > 1).then_some(Bound::AtLeast(LEAST_IN_STEP));
-        all.extend(compared(books, &step_at(rung), "%", bound));
+        if rung != RUNGS[0] {
+            all.extend(compared(books, &step_at(rung), "%", Some(Bound::AtLeast(LEAST_IN_STEP))));
+        }
         all.extend(compared(books, &rate_at(rung), "/s", None));
         all.extend(compared(books, &share_at(rung), "%", None));
     }

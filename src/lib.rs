@@ -13,7 +13,7 @@
 //! ```
 //!
 //! # The map
-//! - `eight`: where a byte is among eight. Pure.
+//! - `marks`: where given bytes stand in a text. Pure.
 //! - [`outcome`]: what became of a message, with stable codes.
 //! - [`record`]: a message as a validated value; the canonical key. Pure.
 //! - [`trace`], [`metrics`]: a message's spans, and what is counted; where nobody collects them, next to nothing.
@@ -37,13 +37,13 @@ pub mod config;
 pub mod connection;
 pub mod dataverse;
 pub mod doctor;
-mod eight;
 pub mod gate;
 pub mod host;
 pub mod http;
 pub mod identity;
 pub mod letters;
 pub mod lock;
+mod marks;
 pub mod metrics;
 pub mod outcome;
 pub mod record;

@@ -8,26 +8,34 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::json::{Name, twice};
-use crate::eight;
+use crate::marks;
+
+/// What a column with its value takes, about.
+const USUAL: usize = 32;
 
 /// The names in the order sent, if they are all different texts.
 pub(super) fn names(object: &RawValue) -> Option<Vec<Cow<'_, str>>> {
     let text = object.get();
-    let mut names = Vec::with_capacity(8);
+    let mut names = Vec::with_capacity(text.len() / USUAL);
     let mut at = next(text.as_bytes(), 1)?;
     while text.as_bytes()[at] == b'"' {
-        let end = string(text.as_bytes(), at)?;
-        names.push(unescaped(text.get(at..end)?)?);
+        let (name, end) = name(text, at)?;
+        names.push(name);
         at = next(text.as_bytes(), value(text.as_bytes(), end)?)?;
     }
     twice(names.iter().map(AsRef::as_ref)).is_none().then_some(names)
 }
 
-fn unescaped(name: &str) -> Option<Cow<'_, str>> {
-    if name.contains('\\') {
-        return serde_json::from_str(name).ok().map(|Name(name)| name);
+/// The name that begins at `at`, and where it ends.
+fn name(text: &str, at: usize) -> Option<(Cow<'_, str>, usize)> {
+    let inside = text.get(at + 1..)?;
+    let plain = marks::first(inside.as_bytes(), [b'"', b'\\'])?;
+    if inside.as_bytes()[plain] == b'"' {
+        return Some((Cow::Borrowed(inside.get(..plain)?), at + 1 + plain + 1));
     }
-    name.get(1..name.len() - 1).map(Cow::Borrowed)
+    let end = string(text.as_bytes(), at)?;
+    let Name(name) = serde_json::from_str(text.get(at..end)?).ok()?;
+    Some((name, end))
 }
 
 /// Where the next member's name begins, or the object ends.
@@ -40,7 +48,7 @@ fn next(bytes: &[u8], at: usize) -> Option<usize> {
 fn string(bytes: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {
-        at += eight::first(bytes.get(at..)?, [b'"', b'\\'])?;
+        at += marks::first(bytes.get(at..)?, [b'"', b'\\'])?;
         if bytes.get(at)? == &b'"' {
             return Some(at + 1);
         }

@@ -19,7 +19,7 @@ use url::Url;
 use crate::config::Problem;
 use crate::http::Http;
 use shared_key::SharedKey;
-use transport::Direct;
+use transport::Way;
 
 /// The account and key that Azurite and every other emulator are known by; public by design.
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
@@ -140,7 +140,8 @@ impl Connection {
     /// Opens `address`, with `identity` where it is addressed by Entra.
     pub fn new(address: Address, identity: &Arc<dyn TokenCredential>, http: impl Into<Http>) -> Self {
         let credential = address.needs_identity().then(|| identity.clone());
-        Self { address, credential, transport: Transport::new(Arc::new(Direct(http.into()))) }
+        let way = Way::to(address.service.as_str(), http.into());
+        Self { address, credential, transport: Transport::new(Arc::new(way)) }
     }
 
     /// The address of a container or queue, with the signature where there is one.

@@ -1,19 +1,37 @@
 //! The HTTP clients of the process: pooled connections, no redirects, no cookies, no retries.
 //!
 //! A connection is driven by the thread that opened it, and another thread that used it would have to wake that one for each
-//! request. So every thread that serves has a client of its own.
+//! request. So every thread that serves has a client of its own; what proves a server's name to them is read once.
+
+mod direct;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Client;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt as _;
 use thread_local::ThreadLocal;
+
+pub use direct::Direct;
+
+/// The longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client, or one for each thread.
 #[derive(Debug, Clone)]
 pub struct Http {
     first: Client,
-    own: Option<Arc<ThreadLocal<Client>>>,
+    own: Option<Arc<Own>>,
+}
+
+/// The threads' own clients, and what to open one with.
+#[derive(Debug)]
+struct Own {
+    tls: ClientConfig,
+    clients: ThreadLocal<Client>,
 }
 
 impl Http {
@@ -22,22 +40,30 @@ impl Http {
     /// # Errors
     /// When TLS cannot be set up at all.
     pub fn for_each_thread() -> reqwest::Result<Self> {
-        let (first, own) = (client()?, ThreadLocal::new());
-        own.get_or(|| first.clone());
-        Ok(Self { first, own: Some(Arc::new(own)) })
+        let (tls, clients) = (tls(), ThreadLocal::new());
+        let first = builder(&tls).build()?;
+        clients.get_or(|| first.clone());
+        Ok(Self { first, own: Some(Arc::new(Own { tls, clients })) })
     }
 
     /// The calling thread's.
     pub fn here(&self) -> &Client {
-        self.opened_by(client)
+        self.opened_by(|tls| builder(tls).build())
     }
 
     /// Where a further one cannot be opened, the first could not be now either: it serves all the same.
-    fn opened_by(&self, open: impl FnOnce() -> reqwest::Result<Client>) -> &Client {
+    fn opened_by(&self, open: impl FnOnce(&ClientConfig) -> reqwest::Result<Client>) -> &Client {
         match &self.own {
-            Some(own) => own.get_or(|| open().unwrap_or_else(|_| self.first.clone())),
+            Some(own) => own.clients.get_or(|| open(&own.tls).unwrap_or_else(|_| self.first.clone())),
             None => &self.first,
         }
+    }
+
+    /// A shorter way to the server of `address`, for each thread, where no proxy stands between.
+    pub fn direct(&self, address: &str) -> Option<Direct> {
+        let own = self.own.as_ref()?;
+        // By the same rules as reqwest's.
+        Direct::to(&address.parse().ok()?, &own.tls, &Matcher::from_system())
     }
 }
 
@@ -50,23 +76,37 @@ impl From<Client> for Http {
 
 /// A client.
 ///
-/// Without root certificates (a bare container) it still serves, and every https address is refused: a process that exits
-/// would be started over and over, and this way the log and each result say what is wrong.
-///
 /// # Errors
 /// When TLS cannot be set up at all.
 pub fn client() -> reqwest::Result<Client> {
-    builder().build().or_else(|_| {
+    builder(&tls()).build()
+}
+
+/// What the system trusts.
+///
+/// Without root certificates (a bare container) the process still serves, and every https address is refused: a process that
+/// exits would be started over and over, and this way the log and each result say what is wrong.
+fn tls() -> ClientConfig {
+    let builder = || {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the ciphers of both versions")
+    };
+    let trusting = builder().with_platform_verifier().unwrap_or_else(|_| {
         tracing::error!(
             "this system has no root certificates, so no https address can be trusted: install ca-certificates"
         );
-        builder().tls_certs_only([]).build()
-    })
+        builder().with_root_certificates(RootCertStore::empty())
+    });
+    trusting.with_no_client_auth()
 }
 
-fn builder() -> reqwest::ClientBuilder {
+fn builder(tls: &ClientConfig) -> reqwest::ClientBuilder {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Client::builder()
-        .connect_timeout(Duration::from_secs(10))
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(CONNECT_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         // The owner of every retry is the host; a request that never left is sent anew by the pool below this. Without the
         // zero each request would be copied first, in case.
@@ -82,13 +122,12 @@ mod tests {
     use super::*;
 
     fn opened(http: &Http) -> Option<usize> {
-        http.own.as_ref().map(|own| own.iter().count())
+        http.own.as_ref().map(|own| own.clients.iter().count())
     }
 
     #[test]
     fn a_thread_opens_a_client_of_its_own_when_it_needs_one_and_no_second() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Http::for_each_thread().expect("this machine has root certificates");
+        let http = Http::for_each_thread().expect("the settings are valid");
         http.here();
         assert_eq!(opened(&http), Some(1), "the calling thread's was opened at once");
         let copy = http.clone();
@@ -103,19 +142,18 @@ mod tests {
 
     #[test]
     fn a_thread_that_can_open_none_has_the_first() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let first = builder().user_agent("the first").build().expect("this machine has root certificates");
-        let http = Http { first, own: Some(Arc::default()) };
-        let refused = || builder().user_agent("no\nheader").build();
-        refused().expect_err("a line break is in no header");
+        let tls = tls();
+        let first = builder(&tls).user_agent("the first").build().expect("the settings are valid");
+        let refused = |tls: &ClientConfig| builder(tls).user_agent("no\nheader").build();
+        refused(&tls).expect_err("a line break is in no header");
+        let http = Http { first, own: Some(Arc::new(Own { tls, clients: ThreadLocal::new() })) };
         let given = format!("{:?}", http.opened_by(refused));
         assert!(given.contains("the first"), "{given}");
     }
 
     #[test]
     fn a_client_that_is_given_is_every_threads() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Http::from(client().expect("this machine has root certificates"));
+        let http = Http::from(client().expect("the settings are valid"));
         let given = std::ptr::from_ref(http.here()) as usize;
         thread::scope(|scope| {
             let other = scope.spawn(|| std::ptr::from_ref(http.here()) as usize);

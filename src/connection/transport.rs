@@ -1,19 +1,20 @@
 //! Requests of the Azure SDK over the HTTP client of the thread.
 //!
-//! The SDK brings such a transport itself. This one is on the way of every message twice, and so it builds a request without the
-//! detours of a builder, reads an answer at once, and keeps of the headers what somebody reads.
+//! The SDK brings such a transport itself. This one is on the way of every message twice, and so it goes [`Direct`] where it can,
+//! builds a request without the detours of a builder, reads an answer at once, and keeps of the headers what somebody reads.
 
 use async_trait::async_trait;
+use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{self, Method, Response, Uri};
 use azure_core::Error;
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::Headers;
 use azure_core::http::request::Body;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request};
 use bytes::Bytes;
-use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http_body_util::BodyExt as _;
 
-use crate::http::Http;
+use crate::http::{Direct, Http};
 
 /// Headers that every answer has, and nobody reads.
 const UNREAD: [&str; 7] = [
@@ -26,29 +27,53 @@ const UNREAD: [&str; 7] = [
     "x-ms-version",
 ];
 
-/// The thread's HTTP client, as the SDK wants one.
+/// The way to one service, as the SDK wants it.
 #[derive(Debug)]
-pub(super) struct Direct(pub(super) Http);
+pub(super) enum Way {
+    /// By the thread's connections to it.
+    Direct(Box<Direct>),
+    /// By the thread's client for all servers, through a proxy it may be.
+    Client(Http),
+}
 
-#[async_trait]
-impl HttpClient for Direct {
-    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let answer = self.0.here().execute(built(request)?).await.map_err(not_answered)?;
-        let (status, headers) = (answer.status().as_u16(), kept(answer.headers()));
-        let body = match answer.content_length() {
-            Some(0) => Bytes::new(),
-            _ => {
-                answer.bytes().await.map_err(|error| Error::with_error(ErrorKind::Io, error, "the answer broke off"))?
-            }
-        };
-        Ok(AsyncRawResponse::from_bytes(status.into(), headers, body))
+impl Way {
+    /// The way to `service`.
+    pub(super) fn to(service: &str, http: Http) -> Self {
+        match http.direct(service) {
+            Some(direct) => Self::Direct(Box::new(direct)),
+            None => Self::Client(http),
+        }
     }
 }
 
-fn built(request: &Request) -> azure_core::Result<reqwest::Request> {
-    let method = Method::from_bytes(request.method().as_str().as_bytes()).map_err(not_sendable)?;
-    let mut built = reqwest::Request::new(method, request.url().clone());
+#[async_trait]
+impl HttpClient for Way {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let request = built(request)?;
+        match self {
+            Self::Direct(direct) => {
+                let sent = direct.send(request).await;
+                read(sent.map_err(|error| not_answered(error.is_connect(), error))?).await
+            }
+            Self::Client(http) => {
+                let request = request.try_into().map_err(not_sendable)?;
+                let sent = http.here().execute(request).await;
+                read(sent.map_err(|error| not_answered(error.is_connect(), error))?.into()).await
+            }
+        }
+    }
+}
+
+fn built(request: &Request) -> azure_core::Result<http::Request<Bytes>> {
+    let body = match request.body() {
+        Body::Bytes(bytes) => bytes.clone(),
+        Body::SeekableStream(_) => return Err(Error::with_message(ErrorKind::Other, "only bytes are sent")),
+    };
+    let mut built = http::Request::new(body);
+    *built.method_mut() = Method::from_bytes(request.method().as_str().as_bytes()).map_err(not_sendable)?;
+    *built.uri_mut() = Uri::try_from(request.url().as_str()).map_err(not_sendable)?;
     let headers = built.headers_mut();
+    // One more, for the server's name.
     headers.reserve(request.headers().iter().size_hint().0 + 1);
     for (name, value) in request.headers().iter() {
         let name = HeaderName::from_bytes(name.as_str().as_bytes()).map_err(not_sendable)?;
@@ -56,12 +81,22 @@ fn built(request: &Request) -> azure_core::Result<reqwest::Request> {
         value.set_sensitive(name == AUTHORIZATION);
         headers.insert(name, value);
     }
-    match request.body() {
-        Body::Bytes(bytes) if bytes.is_empty() => {}
-        Body::Bytes(bytes) => *built.body_mut() = Some(bytes.clone().into()),
-        Body::SeekableStream(_) => return Err(Error::with_message(ErrorKind::Other, "only bytes are sent")),
-    }
     Ok(built)
+}
+
+async fn read<B>(answer: Response<B>) -> azure_core::Result<AsyncRawResponse>
+where
+    B: hyper::body::Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
+{
+    let (head, body) = answer.into_parts();
+    let (status, headers) = (head.status.as_u16(), kept(&head.headers));
+    let body = if body.is_end_stream() {
+        Bytes::new()
+    } else {
+        let broke_off = |error| Error::with_error(ErrorKind::Io, error, "the answer broke off");
+        body.collect().await.map_err(broke_off)?.to_bytes()
+    };
+    Ok(AsyncRawResponse::from_bytes(status.into(), headers, body))
 }
 
 fn kept(headers: &HeaderMap) -> Headers {
@@ -78,20 +113,20 @@ fn not_sendable(error: impl std::error::Error + Send + Sync + 'static) -> Error 
     Error::with_error(ErrorKind::Other, error, "the request cannot be sent")
 }
 
-fn not_answered(error: reqwest::Error) -> Error {
-    let kind = if error.is_connect() { ErrorKind::Connection } else { ErrorKind::Io };
+fn not_answered(no_connection: bool, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let kind = if no_connection { ErrorKind::Connection } else { ErrorKind::Io };
     Error::with_error(kind, error, "the request was not answered")
 }
 
 #[cfg(test)]
 mod tests {
-    use azure_core::http::{Method, Url};
+    use azure_core::http::{Method as Verb, Url};
 
     use super::*;
 
     fn request(body: &'static [u8]) -> Request {
         let url = Url::parse("http://127.0.0.1:1/locks/a?comp=lease").expect("an address");
-        let mut request = Request::new(url, Method::Put);
+        let mut request = Request::new(url, Verb::Put);
         request.insert_header("authorization", "SharedKey hush");
         request.insert_header("x-ms-lease-id", "1");
         request.set_body(body);
@@ -101,11 +136,11 @@ mod tests {
     #[test]
     fn what_is_sent_is_what_the_sdk_made_and_its_secret_is_marked() {
         let sent = built(&request(b"abc")).expect("it can be sent");
-        assert_eq!((sent.method().as_str(), sent.url().as_str()), ("PUT", "http://127.0.0.1:1/locks/a?comp=lease"));
+        assert_eq!(sent.method(), Method::PUT);
+        assert_eq!(sent.uri(), "http://127.0.0.1:1/locks/a?comp=lease");
         assert_eq!((sent.headers().len(), &sent.headers()["x-ms-lease-id"]), (2, &HeaderValue::from_static("1")));
-        assert_eq!(sent.body().and_then(reqwest::Body::as_bytes), Some(b"abc".as_slice()));
+        assert_eq!(sent.body(), "abc");
         assert!(sent.headers()[AUTHORIZATION].is_sensitive());
-        assert!(built(&request(b"")).expect("it can be sent").body().is_none());
     }
 
     #[test]

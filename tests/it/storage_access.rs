@@ -4,8 +4,10 @@
 //! `UseDevelopmentStorage=true` names fixed ports, so it is tested where it is read, in `connection`.
 
 mod place;
+mod proxy;
 
 use place::{KEY, NAME, Place};
+use proxy::Proxy;
 use sandbox::dataverse::{Effect, Fault};
 use sandbox::{identity, storage};
 
@@ -65,6 +67,18 @@ async fn an_account_key_opens_the_embedded_store() {
 async fn a_shared_access_signature_opens_the_embedded_store() {
     let place = Place::embedded(None).await;
     opens(&place, &[(NAME, &place.with_signature("rwdlac", sas::LATER))], "sas").await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_the_environment_names_is_the_way_to_the_storage() {
+    let place = Place::embedded(None).await;
+    let proxy = Proxy::start(place.endpoint()).await;
+    // Nobody but the proxy knows where that is.
+    let key = place.with_key().replace(place.endpoint(), "http://storage.example/devstoreaccount1");
+    opens(&place, &[(NAME, &key), ("HTTP_PROXY", &proxy.url()), ("NO_PROXY", "127.0.0.1")], "shared_key").await;
+    let asked = proxy.asked();
+    assert!(asked.iter().all(|line| line.starts_with("PUT http://storage.example/devstoreaccount1/")), "{asked:?}");
+    assert!(!asked.is_empty());
 }
 
 #[tokio::test]

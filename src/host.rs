@@ -11,6 +11,7 @@
 
 mod delivered;
 mod encoded;
+mod runs;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

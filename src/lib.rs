@@ -13,7 +13,6 @@
 //! ```
 //!
 //! # The map
-//! - `marks`: where given bytes stand in a text. Pure.
 //! - [`outcome`]: what became of a message, with stable codes.
 //! - [`record`]: a message as a validated value; the canonical key. Pure.
 //! - [`trace`], [`metrics`]: a message's spans, and what is counted; where nobody collects them, next to nothing.
@@ -43,7 +42,6 @@ pub mod http;
 pub mod identity;
 pub mod letters;
 pub mod lock;
-mod marks;
 pub mod metrics;
 pub mod outcome;
 pub mod record;

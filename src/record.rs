@@ -10,13 +10,17 @@ mod columns;
 mod error;
 mod json;
 mod key;
-mod names;
+mod usual;
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 pub(crate) use columns::BIND;
+use columns::Named;
 pub use columns::{Column, Columns};
 pub use error::Error;
 pub(crate) use json::Name;
@@ -129,21 +133,29 @@ pub struct Trace {
 ///
 /// # Errors
 /// Says which field is wrong, and what could be read besides.
-pub fn decode(message: &[u8]) -> Result<Record, (Error, Trace)> {
+pub fn decode(message: &Bytes) -> Result<Record, (Error, Trace)> {
     let mut trace = Trace::default();
     read(message, &mut trace).map_err(|error| (error, trace))
 }
 
-fn read(message: &[u8], trace: &mut Trace) -> Result<Record, Error> {
+fn read(message: &Bytes, trace: &mut Trace) -> Result<Record, Error> {
     if message.len() > MOST_BYTES {
         return Err(Error::TooLarge { bytes: message.len() });
     }
     let text = std::str::from_utf8(message).map_err(|error| Error::NotText { position: error.valid_up_to() })?;
+    if let Some(fields) = usual_fields(text) {
+        return read_record(fields, None, message, trace);
+    }
     let Members(members) = object(text)?;
     if members.iter().any(|(name, _)| name == "specversion") {
-        return read_event(&members, trace);
+        return read_event(&members, message, trace);
     }
-    read_record(members, trace)
+    let (fields, unknown) = fields(members);
+    read_record(fields, unknown, message, trace)
+}
+
+fn usual_fields(text: &str) -> Option<Fields<'_>> {
+    if json::is_deeper_than(DEEPEST, text) { None } else { usual::fields(text) }
 }
 
 fn object(text: &str) -> Result<Members<'_>, Error> {
@@ -167,7 +179,7 @@ fn clause(error: &serde_json::Error) -> String {
 }
 
 /// Takes a record out of a CloudEvents 1.0 event.
-fn read_event(members: &[(std::borrow::Cow<'_, str>, &RawValue)], trace: &mut Trace) -> Result<Record, Error> {
+fn read_event(members: &[(Cow<'_, str>, &RawValue)], message: &Bytes, trace: &mut Trace) -> Result<Record, Error> {
     let member = |name: &str| members.iter().find(|(found, _)| found == name).map(|(_, raw)| *raw);
     let text = |name: &'static str| member(name).map(|raw| label(name, raw)).transpose().map(Option::flatten);
     if member("specversion").map(Value::of) != Some(Value::Text("1.0".into())) {
@@ -181,21 +193,38 @@ fn read_event(members: &[(std::borrow::Cow<'_, str>, &RawValue)], trace: &mut Tr
     if Value::of(data) != Value::Nested {
         return Err(Error::Event { problem: "its `data` must be an object, the record" });
     }
-    let mut record = read_record(object(data.get())?.0, trace)?;
+    let (fields, unknown) = match usual_fields(data.get()) {
+        Some(fields) => (fields, None),
+        None => fields(object(data.get())?.0),
+    };
+    let mut record = read_record(fields, unknown, message, trace)?;
     record.source = record.source.or(source);
     record.message_id = record.message_id.or(id);
     Ok(record)
 }
 
-fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut Trace) -> Result<Record, Error> {
-    let mut fields = Fields::default();
-    let mut unknown = None;
+/// The fields among an object's members, and the first that is none.
+fn fields<'a>(members: Vec<(Cow<'a, str>, &'a RawValue)>) -> (Fields<'a>, Option<String>) {
+    let (mut fields, mut unknown) = (Fields::default(), None);
     for (name, raw) in members {
-        match fields.slot(&name) {
-            Some(slot) => *slot = Some(raw),
-            None => unknown = unknown.or(Some(name.into_owned())),
+        if name == "columns" {
+            fields.columns = Some(Sent::Any(raw));
+        } else if let Some(slot) = fields.slot(&name) {
+            *slot = Some(raw);
+        } else {
+            unknown = unknown.or(Some(name.into_owned()));
         }
     }
+    (fields, unknown)
+}
+
+/// The fields are parts of `message`.
+fn read_record(
+    fields: Fields<'_>,
+    unknown: Option<String>,
+    message: &Bytes,
+    trace: &mut Trace,
+) -> Result<Record, Error> {
     let message_id = optional(fields.message_id, |raw| label("messageId", raw))?;
     if message_id.is_some() {
         trace.message_id.clone_from(&message_id);
@@ -209,7 +238,8 @@ fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut
     let key = RecordKey::read(key_sent)?;
     let operation = optional(fields.operation, operation)?.unwrap_or_default();
     let columns = match fields.columns {
-        Some(raw) => Columns::read(raw, &key)?,
+        Some(Sent::Named(named)) => Columns::of(&named, message, &key)?,
+        Some(Sent::Any(raw)) => Columns::of(&Named::read(raw)?, message, &key)?,
         None if operation == Operation::Delete => Columns::default(),
         None => return Err(Error::Missing { field: "columns" }),
     };
@@ -232,11 +262,20 @@ fn read_record(members: Vec<(std::borrow::Cow<'_, str>, &RawValue)>, trace: &mut
     })
 }
 
-#[derive(Default)]
+/// What stands in the `columns` field.
+#[derive(Debug)]
+enum Sent<'a> {
+    /// An object whose names are read.
+    Named(Named<'a>),
+    /// Nobody has looked at it.
+    Any(&'a RawValue),
+}
+
+#[derive(Debug, Default)]
 struct Fields<'a> {
     table: Option<&'a RawValue>,
     key: Option<&'a RawValue>,
-    columns: Option<&'a RawValue>,
+    columns: Option<Sent<'a>>,
     operation: Option<&'a RawValue>,
     source: Option<&'a RawValue>,
     version: Option<&'a RawValue>,
@@ -246,11 +285,11 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// The place of any field but `columns`.
     fn slot(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
         Some(match name {
             "table" => &mut self.table,
             "key" => &mut self.key,
-            "columns" => &mut self.columns,
             "operation" => &mut self.operation,
             "source" => &mut self.source,
             "version" => &mut self.version,

@@ -266,7 +266,7 @@ fn span(function: &'static str, invocation_id: &str, attempt: Option<u32>) -> Sp
     )
 }
 
-async fn settle(sync: &Sync, message: &[u8], delivery: Delivery) -> Outcome {
+async fn settle(sync: &Sync, message: &Bytes, delivery: Delivery) -> Outcome {
     let record = match decode(message) {
         Ok(record) => record,
         Err((error, trace)) => return not_a_record(&error, trace, delivery),

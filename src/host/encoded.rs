@@ -2,7 +2,7 @@
 //!
 //! It refuses what is rare: the caller asks a JSON reader then, which is right about everything and takes thrice as long.
 
-use crate::marks;
+use super::runs::runs;
 
 /// What such a text begins with.
 const OPENING: &str = r#""\""#;
@@ -20,7 +20,7 @@ pub(super) fn twice_encoded(json: &str) -> Option<(String, &str)> {
     let bytes = json.as_bytes();
     // What follows an envelope's message is at least as long again where it matters.
     let mut text = Text { bytes: vec![0; json.len() / 2], length: 0 };
-    for (base, mut begins) in marks::runs(bytes, b'\\') {
+    for (base, mut begins) in runs(bytes, b'\\') {
         while begins != 0 {
             let escape = base + begins.trailing_zeros() as usize;
             begins &= begins - 1;

@@ -3,6 +3,7 @@
 //! A message that is a record says it. One that is not, which is why it was rejected, is looked at leniently, so that a
 //! filter finds it by what its sender meant. Nothing is promised about it: a value found this way may be anything. Pure.
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::record::{self, Members, Number, RecordKey, Value, guid};
@@ -28,7 +29,7 @@ pub struct Subject {
 impl Subject {
     /// Looks at a message.
     pub fn of(message: &[u8]) -> Self {
-        match record::decode(message) {
+        match record::decode(&Bytes::copy_from_slice(message)) {
             Ok(record) => Self {
                 table: Some(record.table),
                 source: record.source,

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::json::{Members, Value};
-use super::names::names;
 use super::{Error, RecordKey, clause};
 
 /// How OData names a lookup that is set by address.
@@ -23,6 +22,29 @@ pub struct Columns {
     object: Bytes,
     is_empty: bool,
     binds: bool,
+}
+
+/// An object's text, and the names in it, of which none stands there twice.
+#[derive(Debug)]
+pub(super) struct Named<'a> {
+    pub(super) text: &'a str,
+    pub(super) names: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Named<'a> {
+    /// Reads whatever stands in the `columns` field.
+    ///
+    /// # Errors
+    /// When it is no object, or has a name twice.
+    pub(super) fn read(raw: &'a RawValue) -> Result<Self, Error> {
+        let text = raw.get();
+        if !text.starts_with('{') {
+            let found = Value::of(raw).kind();
+            return Err(Error::Kind { field: "columns".into(), wanted: "an object of column values", found });
+        }
+        let names = members(text.as_bytes())?.into_iter().map(|(name, _)| name).collect();
+        Ok(Self { text, names })
+    }
 }
 
 /// One column and the value that was sent for it.
@@ -42,25 +64,17 @@ impl Default for Columns {
 }
 
 impl Columns {
-    /// Reads the `columns` field of a record with this key.
+    /// The `columns` field of a record with this key. It is a part of `message`, and stays one where nothing of it is dropped.
     ///
     /// # Errors
-    /// When it is no object, has a name twice, or contradicts the key.
-    pub fn read(raw: &RawValue, key: &RecordKey) -> Result<Self, Error> {
-        if !raw.get().starts_with('{') {
-            let found = Value::of(raw).kind();
-            return Err(Error::Kind { field: "columns".into(), wanted: "an object of column values", found });
-        }
-        let names = match names(raw) {
-            Some(names) => names,
-            // What is wrong, and where, the reader of all JSON says.
-            None => members(raw.get().as_bytes())?.into_iter().map(|(name, _)| name).collect(),
-        };
+    /// When it contradicts the key.
+    pub(super) fn of(sent: &Named<'_>, message: &Bytes, key: &RecordKey) -> Result<Self, Error> {
+        let Named { text, names } = sent;
         let is_sent = |name: &str| names.iter().any(|sent| sent == name);
         let repeated = key.columns().iter().filter(|column| is_sent(&column.name)).count();
-        let object = if repeated == 0 { raw.get().to_owned() } else { without(key, raw)? };
+        let object = if repeated == 0 { message.slice_ref(text.as_bytes()) } else { without(key, text)?.into() };
         let (is_empty, binds) = (names.len() == repeated, names.iter().any(|name| name.ends_with(BIND)));
-        Ok(Self { object: object.into(), is_empty, binds })
+        Ok(Self { object, is_empty, binds })
     }
 
     /// Whether there are none.
@@ -116,9 +130,10 @@ fn members(object: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, Error> {
 }
 
 /// The object without the columns of the key, which have to say the same.
-fn without(key: &RecordKey, raw: &RawValue) -> Result<String, Error> {
+fn without(key: &RecordKey, object: &str) -> Result<String, Error> {
+    let members = members(object.as_bytes())?;
     let mut object = vec![b'{'];
-    for (name, value) in members(raw.get().as_bytes())? {
+    for (name, value) in members {
         match key.columns().iter().find(|column| column.name == name) {
             Some(column) if column.agrees_with(value) => {}
             Some(_) => return Err(Error::Contradiction { column: name.into_owned() }),
@@ -148,7 +163,9 @@ mod tests {
 
     fn columns(sent: &str) -> Columns {
         let key = RecordKey::read(&raw(r#"{"a":"x","n":7}"#)).expect("a key");
-        Columns::read(&raw(sent), &key).expect("columns")
+        let message = Bytes::copy_from_slice(sent.as_bytes());
+        let sent = serde_json::from_slice(&message).expect("JSON");
+        Columns::of(&Named::read(sent).expect("an object"), &message, &key).expect("columns")
     }
 
     fn raw(json: &str) -> Box<RawValue> {

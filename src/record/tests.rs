@@ -5,11 +5,11 @@ use super::*;
 const ID: &str = "9b2e0c3a-1111-4222-8333-444455556666";
 
 fn record(json: &str) -> Record {
-    decode(json.as_bytes()).unwrap_or_else(|(error, _)| panic!("{json}: {error}"))
+    decode(&Bytes::copy_from_slice(json.as_bytes())).unwrap_or_else(|(error, _)| panic!("{json}: {error}"))
 }
 
 fn problem(json: &str) -> String {
-    decode(json.as_bytes()).expect_err(json).0.to_string()
+    decode(&Bytes::copy_from_slice(json.as_bytes())).expect_err(json).0.to_string()
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn what_is_no_object_is_said_without_quoting_it() {
         assert!(text.starts_with("the message is not a JSON object"), "{text}");
         assert!(!text.contains("secret-value"), "{text}");
     }
-    let (error, _) = decode(b"{\"table\":\"\xff\"}").expect_err("not UTF-8");
+    let (error, _) = decode(&Bytes::from_static(b"{\"table\":\"\xff\"}")).expect_err("not UTF-8");
     assert_eq!(error.to_string(), "the message is not text: byte 10 is not UTF-8");
 }
 
@@ -148,13 +148,30 @@ fn half_of_a_surrogate_pair_is_passed_on_in_a_column_and_refused_elsewhere() {
 
 #[test]
 fn an_oversized_message_is_told_apart() {
-    let (error, _) = decode(&vec![b' '; MOST_BYTES + 1]).expect_err("too large");
+    let (error, _) = decode(&vec![b' '; MOST_BYTES + 1].into()).expect_err("too large");
     assert!(matches!(error, Error::TooLarge { bytes } if bytes == MOST_BYTES + 1));
 }
 
 #[test]
 fn a_broken_message_still_tells_whose_it_is() {
     let message = format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"messageId":"m-9","oops":1}}"#);
-    let (_, trace) = decode(message.as_bytes()).expect_err("unknown field");
+    let (_, trace) = decode(&Bytes::copy_from_slice(message.as_bytes())).expect_err("unknown field");
     assert_eq!(trace.message_id.as_deref(), Some("m-9"));
+}
+
+#[test]
+fn columns_are_a_part_of_the_message_and_no_copy_unless_some_are_dropped() {
+    let places = |text: &'static str| {
+        let message = Bytes::from_static(text.as_bytes());
+        let columns = decode(&message).expect("a record").columns.object();
+        (message.as_ptr_range(), columns.as_ptr())
+    };
+    let record = r#"{"table":"a","key":{"k":"v"},"columns":{"b":1}}"#;
+    let event = r#"{"specversion":"1.0","source":"s","id":"e","data":{"table":"a","key":{"k":"v"},"columns":{"b":1}}}"#;
+    for text in [record, event] {
+        let (message, columns) = places(text);
+        assert!(message.contains(&columns), "{text}");
+    }
+    let (message, columns) = places(r#"{"table":"a","key":{"k":"v"},"columns":{"k":"v","b":1}}"#);
+    assert!(!message.contains(&columns));
 }

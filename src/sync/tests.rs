@@ -80,7 +80,7 @@ fn contact(fields: &Json) -> Record {
     for (name, value) in fields.as_object().expect("fields are an object") {
         message[name] = value.clone();
     }
-    decode(message.to_string().as_bytes()).unwrap_or_else(|(error, _)| panic!("{message}: {error}"))
+    decode(&message.to_string().into()).unwrap_or_else(|(error, _)| panic!("{message}: {error}"))
 }
 
 /// A contact that refers to an account.

@@ -37,7 +37,7 @@ fn in_dead_letter(message: &str) -> String {
 
 /// A message is a record whose key and columns are as promised, or an error with a text. Gives whether it was a record.
 pub fn record(message: &[u8]) -> bool {
-    let record = match decode(message) {
+    let record = match decode(&message.to_vec().into()) {
         Ok(record) => record,
         Err((error, _)) => {
             assert!(!error.to_string().is_empty(), "an error without a text");
@@ -53,7 +53,7 @@ pub fn record(message: &[u8]) -> bool {
     let name = record.key.lock_name(&record.table);
     let (table, hash) = name.rsplit_once('-').expect("a table and a hash");
     assert!(table == record.table && hash.len() == 64, "{name} is no lock's name");
-    let again = decode(written_again(&record).as_bytes()).unwrap_or_else(|(error, _)| panic!("what was read: {error}"));
+    let again = decode(&written_again(&record).into()).unwrap_or_else(|(error, _)| panic!("what was read: {error}"));
     assert_eq!(again.key, record.key, "the same key was read otherwise");
     assert_eq!(again.key.lock_name(&again.table), name, "equal keys have different locks");
     true

@@ -106,7 +106,7 @@ fn record(operation: &str) -> Record {
         "columns": { "firstname": "Ada" },
         "operation": operation,
     });
-    decode(message.to_string().as_bytes()).expect("a record")
+    decode(&message.to_string().into()).expect("a record")
 }
 
 /// An answer with these headers, each ended by a line break, and this body.

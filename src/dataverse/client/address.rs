@@ -55,7 +55,7 @@ mod tests {
 
     fn record(key: &str) -> Record {
         let message = format!(r#"{{"table":"contacts","key":{key},"columns":{{}}}}"#);
-        decode(message.as_bytes()).expect("a record")
+        decode(&message.into()).expect("a record")
     }
 
     fn address_of(key: &str, id: Option<Uuid>) -> Option<String> {

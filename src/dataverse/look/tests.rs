@@ -43,7 +43,7 @@ impl Library {
     /// What a look finds, and what it asked for; every row has to be needed.
     async fn look(&self, columns: &str) -> (Result<Look, String>, Vec<String>) {
         let message = format!(r#"{{"table":"contacts","key":{{"employeeid":"E1"}},"columns":{columns}}}"#);
-        let record = decode(message.as_bytes()).expect("a record");
+        let record = decode(&message.into()).expect("a record");
         let found = look(self, &record).await.map_err(|error| error.to_string());
         assert_eq!(self.rows.lock().expect("nobody panicked").len(), 0, "rows that nobody asked for");
         (found, self.asked.lock().expect("nobody panicked").clone())

@@ -64,7 +64,7 @@ impl Storm {
 
     /// Delivers one message until it is settled, each time to another instance.
     async fn deliver(instances: Vec<Arc<Sync>>, message: Json) -> Settled {
-        let record = decode(message.to_string().as_bytes()).expect("a record");
+        let record = decode(&message.to_string().into()).expect("a record");
         for attempts in 1.. {
             sleep(Duration::from_millis(fastrand::u64(..400))).await;
             let instance = &instances[fastrand::usize(..instances.len())];

@@ -49,7 +49,7 @@ proptest! {
         columns in key(),
     ) {
         let message = serde_json::json!({ "table": table, "key": columns, "columns": {} }).to_string();
-        let record = decode(message.as_bytes()).expect("a record");
+        let record = decode(&message.into()).expect("a record");
         let root = Url::parse("https://contoso.crm.dynamics.com/api/data/v9.2/").expect("an address");
         let filter = filter(&record.key);
         let bare = filter.strip_prefix("$filter=").expect("a filter");

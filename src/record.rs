@@ -8,6 +8,7 @@
 
 mod columns;
 mod error;
+mod fields;
 mod json;
 mod key;
 mod usual;
@@ -23,6 +24,7 @@ pub(crate) use columns::BIND;
 use columns::Named;
 pub use columns::{Column, Columns};
 pub use error::Error;
+use fields::{Fields, Sent};
 pub(crate) use json::Name;
 pub use json::{Members, Number, Value};
 pub(crate) use key::MOST_KEY_COLUMNS;
@@ -150,7 +152,7 @@ fn read(message: &Bytes, trace: &mut Trace) -> Result<Record, Error> {
     if members.iter().any(|(name, _)| name == "specversion") {
         return read_event(&members, message, trace);
     }
-    let (fields, unknown) = fields(members);
+    let (fields, unknown) = Fields::among(members);
     read_record(fields, unknown, message, trace)
 }
 
@@ -195,27 +197,12 @@ fn read_event(members: &[(Cow<'_, str>, &RawValue)], message: &Bytes, trace: &mu
     }
     let (fields, unknown) = match usual_fields(data.get()) {
         Some(fields) => (fields, None),
-        None => fields(object(data.get())?.0),
+        None => Fields::among(object(data.get())?.0),
     };
     let mut record = read_record(fields, unknown, message, trace)?;
     record.source = record.source.or(source);
     record.message_id = record.message_id.or(id);
     Ok(record)
-}
-
-/// The fields among an object's members, and the first that is none.
-fn fields<'a>(members: Vec<(Cow<'a, str>, &'a RawValue)>) -> (Fields<'a>, Option<String>) {
-    let (mut fields, mut unknown) = (Fields::default(), None);
-    for (name, raw) in members {
-        if name == "columns" {
-            fields.columns = Some(Sent::Any(raw));
-        } else if let Some(slot) = fields.slot(&name) {
-            *slot = Some(raw);
-        } else {
-            unknown = unknown.or(Some(name.into_owned()));
-        }
-    }
-    (fields, unknown)
 }
 
 /// The fields are parts of `message`.
@@ -260,45 +247,6 @@ fn read_record(
         on_conflict: optional(fields.on_conflict, on_conflict)?,
         message_id,
     })
-}
-
-/// What stands in the `columns` field.
-#[derive(Debug)]
-enum Sent<'a> {
-    /// An object whose names are read.
-    Named(Named<'a>),
-    /// Nobody has looked at it.
-    Any(&'a RawValue),
-}
-
-#[derive(Debug, Default)]
-struct Fields<'a> {
-    table: Option<&'a RawValue>,
-    key: Option<&'a RawValue>,
-    columns: Option<Sent<'a>>,
-    operation: Option<&'a RawValue>,
-    source: Option<&'a RawValue>,
-    version: Option<&'a RawValue>,
-    version_column: Option<&'a RawValue>,
-    on_conflict: Option<&'a RawValue>,
-    message_id: Option<&'a RawValue>,
-}
-
-impl<'a> Fields<'a> {
-    /// The place of any field but `columns`.
-    fn slot(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
-        Some(match name {
-            "table" => &mut self.table,
-            "key" => &mut self.key,
-            "operation" => &mut self.operation,
-            "source" => &mut self.source,
-            "version" => &mut self.version,
-            "versionColumn" => &mut self.version_column,
-            "onConflict" => &mut self.on_conflict,
-            "messageId" => &mut self.message_id,
-            _ => return None,
-        })
-    }
 }
 
 /// An optional field may be absent or null.

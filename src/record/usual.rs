@@ -10,8 +10,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::columns::Named;
+use super::fields::{Fields, Sent};
 use super::json::{Name, twice};
-use super::{Fields, Sent};
 
 /// So many columns have room at once.
 const USUAL: usize = 32;

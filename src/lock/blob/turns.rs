@@ -1,7 +1,7 @@
 //! How many leases are given back at once.
 //!
 //! Where many messages end together, the next ones ask for their locks at that moment, and over HTTP/1.1 each request has a
-//! connection to itself: half as many again as are needed, 27 KB each and one of the few hundred that an instance may have.
+//! connection to itself: 27 KB, and one of the few hundred that an instance may have.
 //! <https://learn.microsoft.com/azure/azure-functions/manage-connections>
 
 use std::time::Duration;

@@ -102,16 +102,16 @@ async fn releases_that_hang_keep_no_other_lease_from_being_released() {
     let (storage, locks) = embedded().await;
     let (mut hanging, more) = (JoinSet::new(), fresh());
     let mut leases = Vec::new();
-    for _ in 0..40 {
+    for _ in 0..72 {
         leases.push(held(&locks, &fresh(), LONG).await);
     }
     let lease = held(&locks, &more, LONG).await;
-    storage.fault(Fault::times(40, Op::Release, Effect::Hang(Duration::from_mins(1))));
+    storage.fault(Fault::times(72, Op::Release, Effect::Hang(Duration::from_mins(1))));
     for lease in leases {
         let locks = locks.clone();
         hanging.spawn(async move { locks.release(lease).await });
     }
-    crate::waiting::wait_until("all of them hang", async || storage.counts().release == 40).await;
+    crate::waiting::wait_until("all of them hang", async || storage.counts().release == 72).await;
     locks.release(lease).await;
     assert!(hanging.try_join_next().is_none(), "it waited until the others were given up");
     assert!(!is_busy(&locks, &more).await);

@@ -25,6 +25,10 @@ use super::CONNECT_TIMEOUT;
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_RETRIES: u32 = 3;
 
+/// What a connection reads at once, and the longest head of an answer: those of a storage have about 1 KiB. A connection keeps so
+/// much as long as it is open, and hundreds may be.
+const READ: usize = 4 * 1024;
+
 type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The connections to one server, each thread's own.
@@ -66,13 +70,44 @@ fn connections(tls: ClientConfig) -> Connections {
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
     // Without a timer idle connections are kept for ever.
-    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector)
+    let mut client = Client::builder(TokioExecutor::new());
+    client.pool_timer(TokioTimer::new()).http1_read_buf_exact_size(READ);
+    client.build(connector)
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::super::tls;
     use super::*;
+
+    /// The body of an answer whose head has so many bytes more.
+    async fn answered(more: usize) -> Option<Bytes> {
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let address = format!("http://{}", server.local_addr().expect("it is bound"));
+        let direct = Direct::to(&address.parse().expect("an address"), &tls(), &Matcher::builder().build());
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = address.parse().expect("an address");
+        let serve = async {
+            let (mut stream, _) = server.accept().await.expect("it connects");
+            let _ = stream.read(&mut [0; 1_024]).await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 9000\r\nx-ms-meta-a: {}\r\n\r\n", "x".repeat(more));
+            // Who does not want all of it closes.
+            let _ = stream.write_all(&[head.as_bytes(), &[b'y'; 9_000]].concat()).await;
+        };
+        let direct = direct.expect("there is no proxy");
+        let (answer, ()) = tokio::join!(direct.send(request), serve);
+        Some(answer.ok()?.into_body().collect().await.ok()?.to_bytes())
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_whatever_its_length_and_a_head_like_no_storages_is_an_error() {
+        assert_eq!(answered(3_000).await.expect("it is read").len(), 9_000);
+        assert_eq!(answered(5_000).await, None);
+    }
 
     #[test]
     fn where_a_proxy_stands_between_there_is_no_direct_way() {

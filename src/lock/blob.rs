@@ -8,8 +8,6 @@
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/lease-blob>
 
-mod turns;
-
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -28,7 +26,6 @@ use uuid::Uuid;
 
 use super::{Asked, Buried, Error, Lease, LockName, Locks, Renewed};
 use crate::connection::Connection;
-use turns::Turns;
 
 /// One request to the storage must be answered within this time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +45,6 @@ const TOMBSTONE_HEADER: HeaderName = HeaderName::from_static("x-ms-meta-tombston
 pub struct BlobLocks {
     container: BlobContainerClient,
     life: Duration,
-    returns: Turns,
 }
 
 impl fmt::Debug for BlobLocks {
@@ -66,7 +62,7 @@ impl BlobLocks {
         let options = BlobContainerClientOptions { client_options: connection.client_options(), ..Default::default() };
         let url = connection.within(container);
         let container = BlobContainerClient::new(url, connection.credential(), Some(options))?;
-        Ok(Self { container, life, returns: Turns::default() })
+        Ok(Self { container, life })
     }
 
     /// Whether the lease was given; it was not when somebody else holds it.
@@ -149,7 +145,6 @@ impl Locks for BlobLocks {
     }
 
     async fn release(&self, lease: Lease) {
-        let _turn = self.returns.take().await;
         let blob = self.container.blob_client(lease.name().as_str());
         for _ in 0..=MOST_REPEATS {
             match request(blob.release_lease(lease.id().to_owned(), None)).await {

@@ -7,9 +7,7 @@ use dataverse_sync::lock::{Error, Renewed};
 use reqwest::{Method, StatusCode};
 use sandbox::storage::{Effect, Fault, Op, Options, Storage};
 
-use tokio::task::JoinSet;
-
-use super::{Account, LONG, Place as _, acquire, embedded, fresh, held, is_busy};
+use super::{Account, LONG, Place as _, acquire, embedded, fresh, held};
 use crate::sas;
 
 /// One request is given up on after 5 s; this is long enough to repeat none.
@@ -95,26 +93,6 @@ async fn a_renewal_in_trouble_is_an_error_and_not_a_lost_lease() {
         assert_eq!(lease.deadline(), deadline, "{effect:?}: it may not have been renewed");
     }
     assert_eq!(locks.renew(&mut lease).await.expect("the trouble is over"), Renewed::Extended);
-}
-
-#[tokio::test]
-async fn releases_that_hang_keep_no_other_lease_from_being_released() {
-    let (storage, locks) = embedded().await;
-    let (mut hanging, more) = (JoinSet::new(), fresh());
-    let mut leases = Vec::new();
-    for _ in 0..72 {
-        leases.push(held(&locks, &fresh(), LONG).await);
-    }
-    let lease = held(&locks, &more, LONG).await;
-    storage.fault(Fault::times(72, Op::Release, Effect::Hang(Duration::from_mins(1))));
-    for lease in leases {
-        let locks = locks.clone();
-        hanging.spawn(async move { locks.release(lease).await });
-    }
-    crate::waiting::wait_until("all of them hang", async || storage.counts().release == 72).await;
-    locks.release(lease).await;
-    assert!(hanging.try_join_next().is_none(), "it waited until the others were given up");
-    assert!(!is_busy(&locks, &more).await);
 }
 
 #[tokio::test]

@@ -119,6 +119,9 @@ fn builder(tls: &ClientConfig) -> reqwest::ClientBuilder {
 mod tests {
     use std::thread;
 
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
     use super::*;
 
     fn opened(http: &Http) -> Option<usize> {
@@ -149,6 +152,23 @@ mod tests {
         let http = Http { first, own: Some(Arc::new(Own { tls, clients: ThreadLocal::new() })) };
         let given = format!("{:?}", http.opened_by(refused));
         assert!(given.contains("the first"), "{given}");
+    }
+
+    #[tokio::test]
+    async fn a_client_offers_http_2_and_then_1_1() {
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let address = format!("https://{}", server.local_addr().expect("it is bound"));
+        let http = client().expect("the settings are valid");
+        let hello = async {
+            let (mut stream, _) = server.accept().await.expect("it connects");
+            let mut hello = vec![0; 4_096];
+            let length = stream.read(&mut hello).await.expect("it says hello");
+            hello.truncate(length);
+            hello
+        };
+        let (_, hello) = tokio::join!(http.get(address).send(), hello);
+        let offered = b"\x02h2\x08http/1.1";
+        assert!(hello.windows(offered.len()).any(|window| window == offered), "{hello:?}");
     }
 
     #[test]

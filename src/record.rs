@@ -145,7 +145,13 @@ fn read(message: &Bytes, trace: &mut Trace) -> Result<Record, Error> {
         return Err(Error::TooLarge { bytes: message.len() });
     }
     let text = std::str::from_utf8(message).map_err(|error| Error::NotText { position: error.valid_up_to() })?;
-    if let Some(fields) = usual_fields(text) {
+    if text.starts_with('\u{feff}') {
+        return Err(Error::NotAnObject { problem: "it begins with a byte-order mark".to_owned() });
+    }
+    if json::is_deeper_than(DEEPEST, text) {
+        return Err(Error::TooDeep);
+    }
+    if let Some(fields) = usual::fields(text) {
         return read_record(fields, None, message, trace);
     }
     let Members(members) = object(text)?;
@@ -156,17 +162,7 @@ fn read(message: &Bytes, trace: &mut Trace) -> Result<Record, Error> {
     read_record(fields, unknown, message, trace)
 }
 
-fn usual_fields(text: &str) -> Option<Fields<'_>> {
-    if json::is_deeper_than(DEEPEST, text) { None } else { usual::fields(text) }
-}
-
 fn object(text: &str) -> Result<Members<'_>, Error> {
-    if text.starts_with('\u{feff}') {
-        return Err(Error::NotAnObject { problem: "it begins with a byte-order mark".to_owned() });
-    }
-    if json::is_deeper_than(DEEPEST, text) {
-        return Err(Error::TooDeep);
-    }
     serde_json::from_str(text).map_err(|error| Error::NotAnObject { problem: clause(&error) })
 }
 
@@ -195,7 +191,7 @@ fn read_event(members: &[(Cow<'_, str>, &RawValue)], message: &Bytes, trace: &mu
     if Value::of(data) != Value::Nested {
         return Err(Error::Event { problem: "its `data` must be an object, the record" });
     }
-    let (fields, unknown) = match usual_fields(data.get()) {
+    let (fields, unknown) = match usual::fields(data.get()) {
         Some(fields) => (fields, None),
         None => Fields::among(object(data.get())?.0),
     };

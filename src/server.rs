@@ -190,8 +190,7 @@ async fn read_record_body(body: Body, stop: &CancellationToken) -> Result<Bytes,
         let hint = "the body is empty; the Functions host drops bodies without a Content-Length, so send one";
         return Err(Outcome::new(Reason::InvalidMessage).detail(hint));
     }
-    // It is kept while Dataverse takes its time, and the connection's buffer shall not be.
-    Ok(Bytes::copy_from_slice(&body))
+    Ok(body)
 }
 
 fn invocation_id(headers: &HeaderMap) -> String {

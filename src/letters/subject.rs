@@ -45,7 +45,7 @@ impl Subject {
     }
 
     fn told_by(message: &[u8]) -> Option<Self> {
-        let Members(members) = serde_json::from_slice(message).ok()?;
+        let Members(members): Members<'_> = serde_json::from_slice(message).ok()?;
         let member = |name: &str| members.iter().find(|(found, _)| found == name).map(|(_, raw)| *raw);
         if let (Some(_), Some(data)) = (member("specversion"), member("data")) {
             let inner = Self::told_by(data.get().as_bytes()).unwrap_or_default();

@@ -4,17 +4,11 @@
 //! to member by itself, and has the JSON reader read each value where it stands. What is rare, an unknown field or anything that
 //! is no record, it refuses: the caller asks the reader of all JSON then, which can say what is wrong and where.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, IgnoredAny};
 
 use super::columns::Named;
 use super::fields::{Fields, Sent};
-use super::json::{Name, twice};
-
-/// So many columns have room at once.
-const USUAL: usize = 32;
+use super::json::{Members, Name};
 
 /// The fields of the record that `text` is. Nothing in it stands deeper than the JSON reader goes.
 pub(super) fn fields(text: &str) -> Option<Fields<'_>> {
@@ -24,7 +18,8 @@ pub(super) fn fields(text: &str) -> Option<Fields<'_>> {
         let (Name(name), _) = reader.value()?;
         reader.take(':')?;
         let was_there = if name == "columns" {
-            let (Names(names), text) = reader.value()?;
+            let (Members::<IgnoredAny>(columns), text) = reader.value()?;
+            let names = columns.into_iter().map(|(name, IgnoredAny)| name).collect();
             fields.columns.replace(Sent::Named(Named { text, names })).is_some()
         } else {
             let (value, _) = reader.value()?;
@@ -40,37 +35,6 @@ pub(super) fn fields(text: &str) -> Option<Fields<'_>> {
     reader.take('}')?;
     reader.skip();
     reader.rest.is_empty().then_some(fields)
-}
-
-/// The names in an object, of which none stands there twice.
-struct Names<'a>(Vec<Cow<'a, str>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Names<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(NamesVisitor)
-    }
-}
-
-struct NamesVisitor;
-
-impl<'de> Visitor<'de> for NamesVisitor {
-    type Value = Names<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut names: Vec<Cow<'de, str>> = Vec::with_capacity(USUAL);
-        while let Some(Name(name)) = map.next_key()? {
-            names.push(name);
-            map.next_value::<IgnoredAny>()?;
-        }
-        match twice(names.iter().map(AsRef::as_ref)) {
-            Some(_) => Err(A::Error::custom("a name stands there twice")),
-            None => Ok(Names(names)),
-        }
-    }
 }
 
 /// What is left to read.
@@ -103,6 +67,8 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     fn columns(message: &str) -> Option<(String, Vec<String>)> {

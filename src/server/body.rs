@@ -44,15 +44,14 @@ pub(super) enum Error {
     TooSlow,
 }
 
-/// Reads a body of at most `most` bytes. One that came at once is not copied: it is a part of the connection's buffer, and keeps
-/// that. What is longer is read on and thrown away: a caller who is still sending when the answer
+/// Reads a body of at most `most` bytes. What is longer is read on and thrown away: a caller who is still sending when the answer
 /// comes and the connection closes loses the answer.
 ///
 /// # Errors
 /// When it is longer, broke off, or did not come in time.
 pub(super) async fn read(body: Body, most: usize, stop: &CancellationToken) -> Result<Bytes, Error> {
-    let announced = usize::try_from(body.size_hint().lower().min(MOST_BYTES_AHEAD)).unwrap_or_default();
-    let (mut first, mut all) = (None, BytesMut::new());
+    let announced = body.size_hint().lower().min(MOST_BYTES_AHEAD);
+    let mut kept = BytesMut::with_capacity(usize::try_from(announced).unwrap_or_default());
     let (mut stream, mut length) = (body.into_data_stream(), 0);
     let end = Instant::now() + WHOLE;
     let mut stopping = pin!(async {
@@ -68,21 +67,11 @@ pub(super) async fn read(body: Body, most: usize, stop: &CancellationToken) -> R
         };
         let Some(part) = part.transpose().map_err(|_| Error::BrokenOff)? else { break };
         length += part.len();
-        if length > MOST_BYTES_READ {
+        if length <= most {
+            kept.extend_from_slice(&part);
+        } else if length > MOST_BYTES_READ {
             break;
         }
-        if length > most {
-            continue;
-        }
-        if length == part.len() {
-            first = Some(part);
-            continue;
-        }
-        if let Some(first) = first.take() {
-            all.reserve(announced);
-            all.extend_from_slice(&first);
-        }
-        all.extend_from_slice(&part);
     }
-    if length > most { Err(Error::TooLarge { most }) } else { Ok(first.unwrap_or_else(|| all.freeze())) }
+    if length > most { Err(Error::TooLarge { most }) } else { Ok(kept.freeze()) }
 }

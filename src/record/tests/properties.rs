@@ -92,7 +92,10 @@ fn keeps_what_it_promises(message: &[u8]) -> Result<(), TestCaseError> {
 /// Where the quick reader reads a record, the one of all JSON reads the same.
 fn both_readers_agree(message: &[u8]) -> Result<(), TestCaseError> {
     let Ok(text) = std::str::from_utf8(message) else { return Ok(()) };
-    let Some(quick) = usual_fields(text) else { return Ok(()) };
+    if json::is_deeper_than(DEEPEST, text) {
+        return Ok(());
+    }
+    let Some(quick) = usual::fields(text) else { return Ok(()) };
     let read = object(text).map(|Members(members)| Fields::among(members));
     let Ok((mut all, None)) = read else { return Err(TestCaseError::fail(format!("{read:?}"))) };
     if let Some(Sent::Any(raw)) = all.columns {

@@ -1,6 +1,7 @@
 //! What an event or a span says, on its way into a [`Line`].
 
 use std::fmt::{Debug, Write as _};
+use std::ops::Range;
 
 use tracing::field::{Field, Visit};
 
@@ -82,14 +83,28 @@ impl Fields for Line {
 
 /// The fields of a span, in the order in which it declares them; one that is told again replaces what was there.
 #[derive(Debug, Default)]
-pub(super) struct OfSpan(Vec<(usize, &'static str, String, Kind)>);
+pub(super) struct OfSpan {
+    fields: Vec<Told>,
+    /// The values, one after the other as they were told.
+    values: String,
+}
+
+#[derive(Debug)]
+struct Told {
+    index: usize,
+    name: &'static str,
+    value: Range<usize>,
+    kind: Kind,
+}
 
 impl Fields for OfSpan {
     fn field(&mut self, field: &Field, value: &str, kind: Kind) {
-        let told = (field.index(), field.name(), value.to_owned(), kind);
-        match self.0.binary_search_by_key(&field.index(), |(index, ..)| *index) {
-            Ok(at) => self.0[at] = told,
-            Err(at) => self.0.insert(at, told),
+        let from = self.values.len();
+        self.values.push_str(value);
+        let told = Told { index: field.index(), name: field.name(), value: from..self.values.len(), kind };
+        match self.fields.binary_search_by_key(&told.index, |told| told.index) {
+            Ok(at) => self.fields[at] = told,
+            Err(at) => self.fields.insert(at, told),
         }
     }
 }
@@ -97,8 +112,8 @@ impl Fields for OfSpan {
 impl OfSpan {
     /// Adds those that the line does not have yet.
     pub(super) fn add_to(&self, line: &mut Line) {
-        for (_, name, value, kind) in &self.0 {
-            line.field(name, value, *kind);
+        for told in &self.fields {
+            line.field(told.name, &self.values[told.value.clone()], told.kind);
         }
     }
 }

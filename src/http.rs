@@ -4,21 +4,36 @@
 //! request. So every thread that serves has a client of its own; what proves a server's name to them is read once.
 
 mod direct;
+mod way;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Client;
+use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use thread_local::ThreadLocal;
 
 pub use direct::Direct;
+pub use way::{Body, NoAnswer, Way};
 
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who we are to every server.
+pub const USER_AGENT: &str = concat!("dataverse-sync/", env!("CARGO_PKG_VERSION"));
+
+/// What a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, and no head of an answer has more than 4 KiB: a storage.
+    Http1,
+    /// HTTP/2 where it takes the offer, else HTTP/1.1: Dataverse.
+    Http2,
+}
 
 /// A client, or one for each thread.
 #[derive(Debug, Clone)]
@@ -60,10 +75,10 @@ impl Http {
     }
 
     /// A shorter way to the server of `address`, for each thread, where no proxy stands between.
-    pub fn direct(&self, address: &str) -> Option<Direct> {
+    fn direct(&self, address: &str, protocol: Protocol) -> Option<Direct> {
         let own = self.own.as_ref()?;
         // By the same rules as reqwest's.
-        Direct::to(&address.parse().ok()?, &own.tls, &Matcher::from_system())
+        Direct::to(&address.parse().ok()?, protocol, &own.tls, &Matcher::from_system())
     }
 }
 
@@ -87,18 +102,24 @@ pub fn client() -> reqwest::Result<Client> {
 /// Without root certificates (a bare container) the process still serves, and every https address is refused: a process that
 /// exits would be started over and over, and this way the log and each result say what is wrong.
 fn tls() -> ClientConfig {
-    let builder = || {
-        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the ciphers of both versions")
-    };
-    let trusting = builder().with_platform_verifier().unwrap_or_else(|_| {
-        tracing::error!(
-            "this system has no root certificates, so no https address can be trusted: install ca-certificates"
-        );
-        builder().with_root_certificates(RootCertStore::empty())
-    });
-    trusting.with_no_client_auth()
+    settled(|builder| {
+        builder.clone().with_platform_verifier().unwrap_or_else(|_| {
+            tracing::error!(
+                "this system has no root certificates, so no https address can be trusted: install ca-certificates"
+            );
+            builder.with_root_certificates(RootCertStore::empty())
+        })
+    })
+}
+
+/// TLS that trusts as `trusting` says.
+fn settled(
+    trusting: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifier>) -> ConfigBuilder<ClientConfig, WantsClientCert>,
+) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the ciphers of both versions");
+    trusting(builder).with_no_client_auth()
 }
 
 fn builder(tls: &ClientConfig) -> reqwest::ClientBuilder {
@@ -112,7 +133,7 @@ fn builder(tls: &ClientConfig) -> reqwest::ClientBuilder {
         // zero each request would be copied first, in case.
         .retry(reqwest::retry::never().max_retries_per_request(0))
         .referer(false)
-        .user_agent(concat!("dataverse-sync/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Requests of the Azure SDK over the HTTP client of the thread.
+//! Requests of the Azure SDK over our own [`Way`] to the server.
 //!
-//! The SDK brings such a transport itself. This one is on the way of every message twice, and so it goes [`Direct`] where it can,
-//! builds a request without the detours of a builder, reads an answer at once, and keeps of the headers what somebody reads.
+//! The SDK brings such a transport itself. This one is on the way of every message twice, and so it builds a request without the
+//! detours of a builder, reads an answer at once, and keeps of the headers what somebody reads.
 
 use async_trait::async_trait;
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -13,54 +13,30 @@ use azure_core::http::request::Body;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 
-use crate::http::{Direct, Http};
+use crate::http::{Body as AnswerBody, NoAnswer, Way};
 
-/// Headers that every answer has, and nobody reads.
-const UNREAD: [&str; 7] = [
+/// Headers that every answer has, or every one about a lease, and nobody reads.
+const UNREAD: [&str; 11] = [
     "connection",
     "content-length",
+    "date",
+    "etag",
     "last-modified",
     "server",
     "x-ms-client-request-id",
+    "x-ms-lease-id",
+    "x-ms-lease-time",
     "x-ms-request-id",
     "x-ms-version",
 ];
 
-/// The way to one service, as the SDK wants it.
-#[derive(Debug)]
-pub(super) enum Way {
-    /// By the thread's connections to it.
-    Direct(Box<Direct>),
-    /// By the thread's client for all servers, through a proxy it may be.
-    Client(Http),
-}
-
-impl Way {
-    /// The way to `service`.
-    pub(super) fn to(service: &str, http: Http) -> Self {
-        match http.direct(service) {
-            Some(direct) => Self::Direct(Box::new(direct)),
-            None => Self::Client(http),
-        }
-    }
-}
-
 #[async_trait]
 impl HttpClient for Way {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let request = built(request)?;
-        match self {
-            Self::Direct(direct) => {
-                let sent = direct.send(request).await;
-                read(sent.map_err(|error| not_answered(error.is_connect(), error))?).await
-            }
-            Self::Client(http) => {
-                let request = request.try_into().map_err(not_sendable)?;
-                let sent = http.here().execute(request).await;
-                read(sent.map_err(|error| not_answered(error.is_connect(), error))?.into()).await
-            }
-        }
+        let answer = self.send(built(request)?).await;
+        read(answer.map_err(not_answered)?).await
     }
 }
 
@@ -84,10 +60,7 @@ fn built(request: &Request) -> azure_core::Result<http::Request<Bytes>> {
     Ok(built)
 }
 
-async fn read<B>(answer: Response<B>) -> azure_core::Result<AsyncRawResponse>
-where
-    B: hyper::body::Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
-{
+async fn read(answer: Response<AnswerBody>) -> azure_core::Result<AsyncRawResponse> {
     let (head, body) = answer.into_parts();
     let (status, headers) = (head.status.as_u16(), kept(&head.headers));
     let body = if body.is_end_stream() {
@@ -113,9 +86,13 @@ fn not_sendable(error: impl std::error::Error + Send + Sync + 'static) -> Error 
     Error::with_error(ErrorKind::Other, error, "the request cannot be sent")
 }
 
-fn not_answered(no_connection: bool, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    let kind = if no_connection { ErrorKind::Connection } else { ErrorKind::Io };
-    Error::with_error(kind, error, "the request was not answered")
+fn not_answered(error: NoAnswer) -> Error {
+    let kind = match error {
+        NoAnswer::NotSendable(_) => ErrorKind::Other,
+        NoAnswer::NoConnection(_) => ErrorKind::Connection,
+        NoAnswer::Broken(_) => ErrorKind::Io,
+    };
+    Error::new(kind, error)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod address;
 mod answer;
+mod ask;
 mod definitions;
 mod exchange;
 mod metadata;
@@ -16,24 +17,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::http::Method;
+use axum::http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, USER_AGENT};
 use azure_core::credentials::TokenCredential as _;
 use bytes::Bytes;
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
-};
-use reqwest::{Method, RequestBuilder, Response};
 use tokio::time::timeout;
 use url::Url;
-use uuid::Uuid;
 
 use super::definition::Definition;
 use super::{Change, Error, Fault, Form, Row, Store, Written};
 use crate::config::Environment;
-use crate::http::Http;
+use crate::http::{self, Http, Protocol, Way};
 use crate::identity::{self, Identity};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
 use crate::trace;
+use ask::Ask;
 use definitions::Definitions;
+use exchange::Answer;
 
 /// Synchronous plug-ins may run for two minutes.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
@@ -45,14 +45,14 @@ pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/send-parallel-requests>
-const PARALLELISM: HeaderName = HeaderName::from_static("x-ms-dop-hint");
+const PARALLELISM: &str = "x-ms-dop-hint";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
 /// A client of one environment.
 #[derive(Debug)]
 pub struct Client {
-    http: Http,
+    way: Way,
     identity: Arc<Identity>,
     root: Url,
     scope: String,
@@ -77,8 +77,10 @@ impl Client {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
         headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(http::USER_AGENT));
         let (definitions, parallelism) = (Definitions::default(), AtomicU32::new(0));
-        Self { http: http.into(), identity, root, scope, headers, parallelism, definitions }
+        let way = Way::to(root.as_str(), Protocol::Http2, http.into());
+        Self { way, identity, root, scope, headers, parallelism, definitions }
     }
 
     async fn token(&self) -> Result<HeaderValue, Fault> {
@@ -100,65 +102,57 @@ impl Client {
     }
 
     /// Sends with a token; with a fresh one if the first is refused.
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
-        let repeat = request.try_clone().expect("bodies are bytes");
-        let answer = self.send_once(request).await?;
+    async fn send(&self, ask: &Ask) -> Result<Answer, Fault> {
+        let answer = self.send_once(ask).await?;
         if answer.status() != 401 {
             return Ok(answer);
         }
         self.identity.refresh();
-        self.send_once(repeat).await
+        self.send_once(ask).await
     }
 
-    async fn send_once(&self, request: RequestBuilder) -> Result<Response, Error> {
-        let request = request
-            .headers(self.headers.clone())
-            .header(AUTHORIZATION, self.token().await?)
-            .header(CLIENT_REQUEST_ID, Uuid::new_v4().to_string());
-        let sent = async { exchange::exchange(self.http.here(), request.build()?, &self.root).await };
-        let response = sent.await.map_err(|error| answer::no_answer(&error))?;
-        let hint = response.headers().get(PARALLELISM).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        if let Some(hint) = hint {
+    async fn send_once(&self, ask: &Ask) -> Result<Answer, Fault> {
+        let request = ask.request(&self.headers, self.token().await?)?;
+        let answer = exchange::exchange(&self.way, request, ask.limit, &self.root).await?;
+        if let Some(hint) = answer.header(PARALLELISM).and_then(|value| value.trim().parse().ok()) {
             self.parallelism.store(hint, Ordering::Relaxed);
         }
-        Ok(response)
+        Ok(answer)
     }
 }
 
 impl Client {
     /// PATCH and DELETE go to the row. A row that no address can name, and that is not there, is created by POST.
-    fn request(&self, change: &Change<'_>) -> Result<RequestBuilder, Fault> {
+    fn ask(&self, change: &Change<'_>) -> Result<Ask, Fault> {
         let record = change.record;
         let delete = record.operation == Operation::Delete;
-        let (method, url, body) = match address::row(&self.root, &record.table, &record.key, change.id) {
-            Some(url) if delete => (Method::DELETE, url, None),
-            Some(url) => (Method::PATCH, url, Some(body(change, &[]))),
-            None => (Method::POST, address::set(&self.root, &record.table), Some(new_row(change)?)),
+        let ask = match address::row(&self.root, &record.table, &record.key, change.id) {
+            Some(row) if delete => Ask::write(Method::DELETE, row, None),
+            Some(row) => Ask::write(Method::PATCH, row, Some(body(change, &[]))),
+            // What has no address yet is new, and there is no condition to make.
+            None => {
+                let set = address::set(&self.root, &record.table);
+                return Ok(Ask::write(Method::POST, set, Some(new_row(change)?)));
+            }
         };
-        let conditional = method != Method::POST;
-        let mut request = self.http.here().request(method, url).timeout(WRITE_TIMEOUT);
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
-        }
         Ok(match change.form {
-            Form::Create if conditional => request.header(IF_NONE_MATCH, "*"),
-            Form::Update | Form::UpdateFound => request.header(IF_MATCH, "*"),
-            Form::UpdateUnchanged | Form::DeleteUnchanged => request.header(IF_MATCH, change.etag.unwrap_or("*")),
-            Form::Upsert | Form::Create | Form::Delete | Form::Read => request,
+            Form::Create => ask.with(IF_NONE_MATCH, "*"),
+            Form::Update | Form::UpdateFound => ask.with(IF_MATCH, "*"),
+            Form::UpdateUnchanged | Form::DeleteUnchanged => ask.with(IF_MATCH, change.etag.unwrap_or("*").to_owned()),
+            Form::Upsert | Form::Delete | Form::Read => ask,
         })
     }
 
     /// The rows of a set that a filter finds.
     async fn find(&self, table: &str, key: &RecordKey, select: Option<String>) -> Result<Option<Row>, Error> {
-        let mut url = address::set(&self.root, table);
         let query = [Some(address::filter(key)), select, Some("$top=2".to_owned())];
-        url.set_query(Some(&query.into_iter().flatten().collect::<Vec<_>>().join("&")));
-        let request = self.http.here().get(url).timeout(READ_TIMEOUT).header(PREFER, metadata::LOOKUP_TABLES);
-        let response = self.send(request).await?;
-        if !response.status().is_success() {
-            return Err(answer::refusal(response).await.into());
+        let query = query.into_iter().flatten().collect::<Vec<_>>().join("&");
+        let url = address::asked(&address::set(&self.root, table), Some(&query));
+        let answer = self.send(&Ask::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await?;
+        if !answer.is_success() {
+            return Err(answer::refusal(answer).await.into());
         }
-        let mut rows = answer::rows(response).await?;
+        let mut rows = answer::rows(answer).await?;
         if rows.len() > 1 { Err(Fault::Ambiguous.into()) } else { Ok(rows.pop()) }
     }
 }
@@ -166,12 +160,11 @@ impl Client {
 #[async_trait]
 impl Store for Client {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
-        let response = self.send(self.request(change)?).await?;
-        let status = response.status().as_u16();
-        if !response.status().is_success() {
-            return Err(answer::refusal(response).await.into());
+        let answer = self.send(&self.ask(change)?).await?;
+        if !answer.is_success() {
+            return Err(answer::refusal(answer).await.into());
         }
-        Ok(match (change.form, status) {
+        Ok(match (change.form, answer.status()) {
             (Form::Delete | Form::DeleteUnchanged, _) => Written::Deleted,
             (Form::Create, _) | (_, 201) => Written::Created,
             (Form::Update | Form::UpdateFound | Form::UpdateUnchanged, _) | (_, 200) => Written::Updated,
@@ -181,16 +174,15 @@ impl Store for Client {
 
     async fn read(&self, table: &str, key: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {
         let select = (!columns.is_empty()).then(|| format!("$select={}", columns.join(",")));
-        let Some(mut url) = address::row(&self.root, table, key, None) else {
+        let Some(row) = address::row(&self.root, table, key, None) else {
             return self.find(table, key, select).await;
         };
-        url.set_query(select.as_deref());
-        let request = self.http.here().get(url).timeout(READ_TIMEOUT).header(PREFER, metadata::LOOKUP_TABLES);
-        let response = self.send(request).await?;
-        if response.status().is_success() {
-            return answer::row(response).await.map(Some).map_err(Error::from);
+        let url = address::asked(&row, select.as_deref());
+        let answer = self.send(&Ask::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await?;
+        if answer.is_success() {
+            return answer::row(answer).await.map(Some).map_err(Error::from);
         }
-        let fault = answer::refusal(response).await;
+        let fault = answer::refusal(answer).await;
         if answer::is_missing_row(&fault) { Ok(None) } else { Err(fault.into()) }
     }
 

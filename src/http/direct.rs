@@ -1,47 +1,57 @@
-//! HTTP/1.1 to one server, without what a client for all servers does for each request.
+//! HTTP to one server, without what a client for all servers does for each request.
 //!
-//! Locks take two requests of each message, and reqwest reads a request's address three times over and copies its headers,
-//! for redirects and retries that never are: a sixth of all the instructions of a message. This is the client below it, with the
-//! same connections. Proxies are reqwest's.
+//! A message takes three requests, and reqwest reads a request's address three times over and copies its headers, for redirects
+//! and retries that never are: a sixth of all the instructions of a message. This is the client below it, with the same
+//! connections; and as all three requests go the same way, most of its code is still in the core's caches when the next one
+//! comes. Proxies are reqwest's.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::{Request, Response, Uri};
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use thread_local::ThreadLocal;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
 
-use super::CONNECT_TIMEOUT;
+use super::{CONNECT_TIMEOUT, Protocol};
 
 /// When a silent connection is asked whether it is still there, and how long until the next time; as reqwest has it.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// What a connection reads at once, and the longest head of an answer: those of a storage have about 1 KiB. A connection keeps so
+/// What a connection to a storage reads at once, and the longest head of its answers: they have about 1 KiB. A connection keeps so
 /// much as long as it is open, and hundreds may be.
 const READ: usize = 4 * 1024;
 
-type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Connections = Client<Connector, Full<Bytes>>;
 
 /// The connections to one server, each thread's own.
 pub struct Direct {
     tls: ClientConfig,
+    protocol: Protocol,
     connections: ThreadLocal<Connections>,
 }
 
 impl Direct {
     /// To the server of `address`, unless one of `proxies` is for it.
-    pub(super) fn to(address: &Uri, tls: &ClientConfig, proxies: &Matcher) -> Option<Self> {
+    pub(super) fn to(address: &Uri, protocol: Protocol, tls: &ClientConfig, proxies: &Matcher) -> Option<Self> {
         let is_direct = proxies.intercept(address).is_none();
-        is_direct.then(|| Self { tls: tls.clone(), connections: ThreadLocal::new() })
+        is_direct.then(|| Self { tls: tls.clone(), protocol, connections: ThreadLocal::new() })
     }
 
     /// Sends a request, and waits for the answer's head. Nothing but the wait for a connection has a time limit.
@@ -49,7 +59,7 @@ impl Direct {
     /// # Errors
     /// When no answer came.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
-        self.connections.get_or(|| connections(self.tls.clone())).request(request.map(Full::new)).await
+        self.connections.get_or(|| connections(self.tls.clone(), self.protocol)).request(request.map(Full::new)).await
     }
 }
 
@@ -59,7 +69,28 @@ impl fmt::Debug for Direct {
     }
 }
 
-fn connections(tls: ClientConfig) -> Connections {
+/// Opens connections, in time. The client copies it for each request, and a request seldom needs it.
+#[derive(Clone)]
+struct Connector(Arc<HttpsConnector<HttpConnector>>);
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = Box<dyn StdError + Send + Sync>;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // As that of TCP, each copy of which is.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, server: Uri) -> Self::Future {
+        let opened = HttpsConnector::clone(&self.0).call(server);
+        // The handshake of TLS takes its part of the time too.
+        async move { timeout(CONNECT_TIMEOUT, opened).await? }.boxed()
+    }
+}
+
+fn connections(tls: ClientConfig, protocol: Protocol) -> Connections {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -67,58 +98,20 @@ fn connections(tls: ClientConfig) -> Connections {
     tcp.set_keepalive(Some(KEEPALIVE));
     tcp.set_keepalive_interval(Some(KEEPALIVE));
     tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+    let https = match protocol {
+        Protocol::Http1 => https.wrap_connector(tcp),
+        Protocol::Http2 => https.enable_http2().wrap_connector(tcp),
+    };
     // Without a timer idle connections are kept for ever.
     let mut client = Client::builder(TokioExecutor::new());
-    client.pool_timer(TokioTimer::new()).http1_read_buf_exact_size(READ);
-    client.build(connector)
+    client.pool_timer(TokioTimer::new());
+    if protocol == Protocol::Http1 {
+        // Its requests have no bodies, and a head alone goes out by the shorter system call.
+        client.http1_read_buf_exact_size(READ).http1_writev(false);
+    }
+    client.build(Connector(Arc::new(https)))
 }
 
 #[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt as _;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-
-    use super::super::tls;
-    use super::*;
-
-    /// The body of an answer whose head has so many bytes more.
-    async fn answered(more: usize) -> Option<Bytes> {
-        let server = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-        let address = format!("http://{}", server.local_addr().expect("it is bound"));
-        let direct = Direct::to(&address.parse().expect("an address"), &tls(), &Matcher::builder().build());
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = address.parse().expect("an address");
-        let serve = async {
-            let (mut stream, _) = server.accept().await.expect("it connects");
-            let _ = stream.read(&mut [0; 1_024]).await;
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 9000\r\nx-ms-meta-a: {}\r\n\r\n", "x".repeat(more));
-            // Who does not want all of it closes.
-            let _ = stream.write_all(&[head.as_bytes(), &[b'y'; 9_000]].concat()).await;
-        };
-        let direct = direct.expect("there is no proxy");
-        let (answer, ()) = tokio::join!(direct.send(request), serve);
-        Some(answer.ok()?.into_body().collect().await.ok()?.to_bytes())
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_read_whatever_its_length_and_a_head_like_no_storages_is_an_error() {
-        assert_eq!(answered(3_000).await.expect("it is read").len(), 9_000);
-        assert_eq!(answered(5_000).await, None);
-    }
-
-    #[test]
-    fn where_a_proxy_stands_between_there_is_no_direct_way() {
-        let proxies = Matcher::builder().http("http://proxy.example:3128").no("127.0.0.1").build();
-        for (address, is_direct) in [
-            ("http://a.example/locks", false),
-            ("http://127.0.0.1:10000/devstoreaccount1", true),
-            ("https://a.example/locks", true),
-        ] {
-            let address = address.parse().expect("an address");
-            assert_eq!(Direct::to(&address, &tls(), &proxies).is_some(), is_direct, "{address}");
-        }
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use dataverse_sync::config::Environment;
 use dataverse_sync::dataverse::client::Client;
 use dataverse_sync::dataverse::{Change, Error, Fault, Form, Row, Store as _, Written};
-use dataverse_sync::http;
+use dataverse_sync::http::{self, Http};
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::record::{Record, decode};
 use reqwest::header::HeaderMap;
@@ -37,7 +37,7 @@ impl Bench {
     /// The same with this secret, right or wrong.
     async fn start_as(secret: &str, script: Vec<Act>) -> Self {
         let server = Scripted::start(script).await;
-        let (client, tenant) = client(server.port(), secret).await;
+        let (client, tenant) = client(server.port(), secret, direct()).await;
         Self { server, tenant, client }
     }
 
@@ -70,7 +70,7 @@ impl Bench {
 }
 
 /// A client of whoever listens on that port, and the tenant that gives it tokens if its secret is `secret`.
-async fn client(port: u16, secret: &str) -> (Client, identity::Identity) {
+async fn client(port: u16, secret: &str, http: Http) -> (Client, identity::Identity) {
     let tls = trust::authority();
     let app = App { client_id: "app".to_owned(), credentials: vec![Credential::Secret("secret".to_owned())] };
     let options = identity::Options { tls: Some(tls.clone()), apps: vec![app], ..identity::Options::default() };
@@ -86,12 +86,17 @@ async fn client(port: u16, secret: &str) -> (Client, identity::Identity) {
     };
     let choice = Choice::from_settings(&settings).expect("the settings are complete");
     let identity = Identity::open(choice, trust::client(&tls)).expect("the settings are valid");
-    let client = Client::new(
-        &environment(port),
-        Arc::new(identity),
-        http::client().expect("this machine has root certificates"),
-    );
-    (client, tenant)
+    (Client::new(&environment(port), Arc::new(identity), http), tenant)
+}
+
+/// As the handler has it.
+fn direct() -> Http {
+    Http::for_each_thread().expect("this machine has root certificates")
+}
+
+/// As the handler's commands have it, and the handler where a proxy stands between.
+fn through_proxies() -> Http {
+    http::client().expect("this machine has root certificates").into()
 }
 
 fn environment(port: u16) -> Environment {

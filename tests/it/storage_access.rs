@@ -82,6 +82,24 @@ async fn a_proxy_that_the_environment_names_is_the_way_to_the_storage() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_the_environment_names_is_the_way_to_dataverse_too() {
+    let place = Place::embedded(None).await;
+    let url = place.world.dataverse.url();
+    let proxy = Proxy::start(&url).await;
+    let (key, by_name) = (place.with_key(), url.replace("127.0.0.1", "localhost"));
+    let settings =
+        [(NAME, key.as_str()), ("DATAVERSE_URL", &by_name), ("HTTP_PROXY", &proxy.url()), ("NO_PROXY", "127.0.0.1")];
+    let host = place.host("proxied", &settings).await;
+    // By another name than its own it takes no token: that it says so is an answer too.
+    let answer = send(&host, "P-1").await;
+    assert_eq!(answer.told(), (503, "retry", "unauthorized"), "{answer:?}");
+    let asked = proxy.asked();
+    assert!(asked.iter().all(|line| line.starts_with(&format!("PATCH {by_name}/api/data/"))), "{asked:?}");
+    assert!(!asked.is_empty());
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn an_account_key_opens_the_embedded_store_behind_tls() {
     let place = Place::embedded_behind_tls().await;
     opens(&place, &[(NAME, &place.with_key())], "shared_key").await;

@@ -2,6 +2,8 @@
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>
 
+use std::fmt::{Display, Write as _};
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 use uuid::Uuid;
@@ -12,29 +14,48 @@ use crate::record::RecordKey;
 const LITERAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'\'');
 
 /// The row of `table` that the key addresses, or that `id` does. `None` when the key cannot stand in an address.
-pub(super) fn row(root: &Url, table: &str, key: &RecordKey, id: Option<Uuid>) -> Option<Url> {
+pub(super) fn row(root: &Url, table: &str, key: &RecordKey, id: Option<Uuid>) -> Option<String> {
     if id.is_none() && key.not_addressable().is_some() {
         return None;
     }
-    let key = match (id, key) {
-        (Some(id), _) => id.to_string(),
-        (None, RecordKey::Id(id)) => id.to_string(),
+    let mut row = set(root, table);
+    row.push('(');
+    match (id, key) {
+        (Some(id), _) | (None, &RecordKey::Id(id)) => add(&mut row, id),
         (None, RecordKey::Alternate(columns)) => {
-            let parts: Vec<_> = columns
-                .iter()
-                .map(|column| format!("{}={}", column.name, utf8_percent_encode(&column.value.to_string(), LITERAL)))
-                .collect();
-            parts.join(",")
+            for (place, column) in columns.iter().enumerate() {
+                if place > 0 {
+                    row.push(',');
+                }
+                add(&mut row, &column.name);
+                row.push('=');
+                row.extend(utf8_percent_encode(&column.value.to_string(), LITERAL));
+            }
         }
-    };
-    Some(set(root, &format!("{table}({key})")))
+    }
+    row.push(')');
+    Some(row)
 }
 
 /// The rows of a table.
-pub(super) fn set(root: &Url, table: &str) -> Url {
-    let mut url = root.clone();
-    url.set_path(&format!("{}{table}", root.path()));
+pub(super) fn set(root: &Url, table: &str) -> String {
+    // Room for a key, too.
+    let mut set = String::with_capacity(root.as_str().len() + table.len() + 80);
+    set.push_str(root.as_str());
+    set.push_str(table);
+    set
+}
+
+/// A row or a set, asked so.
+pub(super) fn asked(address: &str, query: Option<&str>) -> Url {
+    let mut url =
+        Url::parse(address).expect("it begins with the root, and what follows has letters, digits and literals");
+    url.set_query(query);
     url
+}
+
+fn add(text: &mut String, more: impl Display) {
+    write!(text, "{more}").expect("text grows as long as there is memory");
 }
 
 /// A `$filter` for the rows with this key: here every character can be said.
@@ -50,6 +71,8 @@ mod properties;
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Uri;
+
     use super::*;
     use crate::record::{Record, decode};
 
@@ -61,8 +84,11 @@ mod tests {
     fn address_of(key: &str, id: Option<Uuid>) -> Option<String> {
         let root = Url::parse("https://contoso.crm.dynamics.com/api/data/v9.2/").expect("an address");
         let record = record(key);
-        row(&root, &record.table, &record.key, id)
-            .map(|url| url.path().trim_start_matches("/api/data/v9.2/").to_owned())
+        let row = row(&root, &record.table, &record.key, id)?;
+        let after = row.strip_prefix(root.as_str()).expect("below the root");
+        let url = asked(&row, None);
+        assert_eq!((url.as_str(), row.parse::<Uri>().is_ok()), (row.as_str(), true), "any reader has it so");
+        Some(after.to_owned())
     }
 
     fn address(key: &str) -> Option<String> {

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{Client, READ_TIMEOUT, answer};
+use super::ask::Ask;
+use super::{Client, answer};
 use crate::dataverse::definition::{Definition, Kind};
 use crate::dataverse::{Error, Fault};
 use crate::record::is_logical_name;
@@ -175,12 +176,12 @@ impl Client {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path()));
         url.set_query(query);
-        let response = self.send(self.http.here().get(url).timeout(READ_TIMEOUT)).await?;
-        if !response.status().is_success() {
-            return Err(answer::refusal(response).await.into());
+        let answer = self.send(&Ask::read(url)).await?;
+        if !answer.is_success() {
+            return Err(answer::refusal(answer).await.into());
         }
-        let answer = answer::json(response).await;
-        answer.ok_or_else(|| Fault::NoAnswer { sent: false, problem: "the answer is not understood" }.into())
+        let found = answer::json(answer).await;
+        found.ok_or_else(|| Fault::NoAnswer { sent: false, problem: "the answer is not understood" }.into())
     }
 }
 

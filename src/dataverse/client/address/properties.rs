@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::Uri;
 use percent_encoding::percent_decode_str;
 use proptest::collection::btree_map;
 use proptest::prelude::*;
@@ -57,10 +58,13 @@ proptest! {
         let read = percent_decode_str(bare).decode_utf8().expect("text");
         prop_assert_eq!(literals(&read, " eq ", " and "), Some(columns.clone()));
 
-        let Some(url) = row(&root, &record.table, &record.key, None) else {
+        let Some(row) = row(&root, &record.table, &record.key, None) else {
             prop_assert!(record.key.not_addressable().is_some());
             return Ok(());
         };
+        prop_assert!(row.parse::<Uri>().is_ok(), "{}", row);
+        let url = asked(&row, None);
+        prop_assert_eq!(url.as_str(), &row);
         prop_assert_eq!((url.host_str(), url.query(), url.fragment()), (Some("contoso.crm.dynamics.com"), None, None));
         let segment = url.path().strip_prefix("/api/data/v9.2/").expect("below the root");
         prop_assert!(!segment.contains('/'), "{}", segment);

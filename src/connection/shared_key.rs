@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use azure_core::http::headers::AUTHORIZATION;
@@ -12,9 +13,8 @@ use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{Context, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use httpdate::fmt_http_date;
 use ring::hmac;
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 /// The account's name and key, as a pipeline policy.
 #[derive(Clone)]
@@ -45,10 +45,7 @@ impl fmt::Debug for SharedKey {
 #[async_trait]
 impl Policy for SharedKey {
     async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
-        let format =
-            format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-        let now = OffsetDateTime::now_utc().format(&format).expect("the format has nothing that can fail");
-        request.insert_header("x-ms-date", now);
+        request.insert_header("x-ms-date", fmt_http_date(SystemTime::now()));
         let authorization = self.authorization(request);
         request.insert_header(AUTHORIZATION, authorization);
         let (first, rest) = next.split_first().expect("a pipeline ends with its transport");

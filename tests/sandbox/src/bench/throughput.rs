@@ -24,9 +24,11 @@ load and the services it calls run in another process on another core.
 It takes about five minutes after the build, and ends with a table, a page and JSON, and with exit code 1 when a bound is broken.
 
 Cases:
-  ladder     1, 2, 4 … 256 messages in flight, each waiting 3 ms for the lease and 10 ms for the PATCH, and begun one after the
+  ladder     1, 2, 4 … 256 messages in flight, each waiting 2 ms for the lease and 6 ms for the PATCH, and begun one after the
              other over that time, as messages come: the rate has to grow in step with them until the core is full. In step: at
-             least 80 % of what 1 in flight does, times the number in flight, or of what the core does at its best
+             least 80 % of what 1 in flight does, times the number in flight, or of what a core does that is full with 64 or,
+             for the rungs above, 256: so many messages do not fit into its caches. A rung that would need 70 to 143 % of a core
+             is told and not judged: it neither leaves the core idle nor fills it, and messages wait for each other there
   second     what a second core adds: at least 70 %. With four cores or more the load has those beyond the first two to itself,
              and the rates of a handler with one core and with two are compared. With fewer the load can never be apart from a
              handler that uses both. There one handler with both cores is compared with two that have one each, which do twice

@@ -102,7 +102,12 @@ pub(super) fn shown(value: f64) -> String {
     if value.is_nan() {
         return "none".to_owned();
     }
-    if value.fract().abs() < f64::EPSILON { format!("{value:.0}") } else { format!("{value:.2}") }
+    let text = if value.fract().abs() < f64::EPSILON { format!("{value:.0}") } else { format!("{value:.2}") };
+    // What is rounded to nothing has no sign.
+    match text.strip_prefix('-') {
+        Some(rest) if rest.bytes().all(|byte| b"0.".contains(&byte)) => rest.to_owned(),
+        _ => text,
+    }
 }
 
 /// The path that stands for the standard output.
@@ -171,6 +176,12 @@ mod tests {
             CaseResult::new("many-keys", String::new(), Duration::ZERO, Err(anyhow::anyhow!("no handler"))),
         ];
         Results::new("locks", Ground::new("debug"), false, cases)
+    }
+
+    #[test]
+    fn a_figure_has_two_decimals_where_it_has_any_and_nothing_has_no_sign() {
+        let found = [150.0, 0.666, -1.5, -0.001, 0.0, f64::NAN].map(shown);
+        assert_eq!(found, ["150", "0.67", "-1.50", "0.00", "0", "none"]);
     }
 
     #[test]

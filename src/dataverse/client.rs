@@ -67,20 +67,25 @@ pub fn scope(environment: &Environment) -> String {
     format!("{}/.default", environment.url.origin().ascii_serialization())
 }
 
+/// What every request has, those of the settings among it.
+fn headers(environment: &Environment) -> HeaderMap {
+    let mut headers = environment.headers.clone();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
+    headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(http::USER_AGENT));
+    headers
+}
+
 impl Client {
     /// A client of `environment` that proves who it is with `identity`.
     pub fn new(environment: &Environment, identity: Arc<Identity>, http: impl Into<Http>) -> Self {
         let mut root = environment.url.clone();
         root.set_path(&format!("/api/data/{}/", environment.api_version));
         let scope = scope(environment);
-        let mut headers = environment.headers.clone();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
-        headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(http::USER_AGENT));
         let (definitions, parallelism) = (Definitions::default(), AtomicU32::new(0));
         let way = Way::to(root.as_str(), Protocol::Http2, http.into());
-        Self { way, identity, root, scope, headers, parallelism, definitions }
+        Self { way, identity, root, scope, headers: headers(environment), parallelism, definitions }
     }
 
     async fn token(&self) -> Result<HeaderValue, Fault> {
@@ -220,5 +225,19 @@ fn body(change: &Change<'_>, key: &[(&str, String)]) -> Bytes {
     match change.stamp {
         None if key.is_empty() => columns.object(),
         stamp => columns.object_with(key, stamp).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_agent_of_the_settings_takes_the_place_of_ours() {
+        let url = Url::parse("https://contoso.crm.dynamics.com/").expect("an address");
+        let mut environment = Environment { url, api_version: "v9.2".to_owned(), headers: HeaderMap::new() };
+        assert_eq!(headers(&environment)[USER_AGENT], http::USER_AGENT);
+        environment.headers.insert(USER_AGENT, HeaderValue::from_static("contoso/1"));
+        assert_eq!(headers(&environment)[USER_AGENT], "contoso/1");
     }
 }

@@ -36,7 +36,8 @@ impl Ask {
         Self { header: Some((name, value.into())), ..self }
     }
 
-    /// The request, with the headers that all have, and with what only this sending of it has: its token and its id.
+    /// The request, with the headers that all have, where it has not its own, and with what only this sending of it has: its
+    /// token and its id.
     pub(super) fn request(&self, all: &HeaderMap, token: HeaderValue) -> Result<Request<Bytes>, Fault> {
         let not_built = || Fault::NoAnswer { sent: false, problem: "the request could not be built" };
         let mut headers = HeaderMap::with_capacity(all.len() + 4);
@@ -87,6 +88,20 @@ mod tests {
                 ["odata-version", "authorization", "content-type", "if-match"].map(|name| &request.headers()[name]);
             assert_eq!(named, ["4.0", "Bearer hush", "application/json", "*"]);
             assert_eq!((request.headers().len(), &request.body()[..]), (5, &b"{}"[..]));
+        }
+    }
+
+    #[test]
+    fn a_header_of_its_own_comes_before_one_that_all_have() {
+        let prefer = HeaderName::from_static("prefer");
+        let all = HeaderMap::from_iter([(prefer.clone(), HeaderValue::from_static("return=representation"))]);
+        let read = Ask::read("https://a.example/").with(prefer.clone(), "odata.include-annotations=\"a\"");
+        for (ask, preferred) in [
+            (read, "odata.include-annotations=\"a\""),
+            (Ask::write(Method::DELETE, "https://a.example/", None), "return=representation"),
+        ] {
+            let request = ask.request(&all, token()).expect("it can be sent");
+            assert_eq!(request.headers().get_all(&prefer).iter().collect::<Vec<_>>(), [preferred]);
         }
     }
 

@@ -17,7 +17,7 @@ use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use url::Url;
 
 use crate::config::Problem;
-use crate::http::{Http, Protocol, Way};
+use crate::http::{Http, Server, Way};
 use shared_key::SharedKey;
 
 /// The account and key that Azurite and every other emulator are known by; public by design.
@@ -139,7 +139,7 @@ impl Connection {
     /// Opens `address`, with `identity` where it is addressed by Entra.
     pub fn new(address: Address, identity: &Arc<dyn TokenCredential>, http: impl Into<Http>) -> Self {
         let credential = address.needs_identity().then(|| identity.clone());
-        let way = Way::to(address.service.as_str(), Protocol::Http1, http.into());
+        let way = Way::to(address.service.as_str(), Server::Storage, http.into());
         Self { address, credential, transport: Transport::new(Arc::new(way)) }
     }
 

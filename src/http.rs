@@ -26,13 +26,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Who we are to every server.
 pub const USER_AGENT: &str = concat!("dataverse-sync/", env!("CARGO_PKG_VERSION"));
 
-/// What a server speaks.
+/// Whom a way leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1, and no head of an answer has more than 4 KiB: a storage.
-    Http1,
-    /// HTTP/2 where it takes the offer, else HTTP/1.1: Dataverse.
-    Http2,
+pub enum Server {
+    /// It speaks HTTP/1.1, and no head of an answer has more than 4 KiB.
+    Storage,
+    /// It speaks HTTP/2 where it takes the offer, else HTTP/1.1.
+    Dataverse,
 }
 
 /// A client, or one for each thread.
@@ -75,10 +75,10 @@ impl Http {
     }
 
     /// A shorter way to the server of `address`, for each thread, where no proxy stands between.
-    fn direct(&self, address: &str, protocol: Protocol) -> Option<Direct> {
+    fn direct(&self, address: &str, server: Server) -> Option<Direct> {
         let own = self.own.as_ref()?;
         // By the same rules as reqwest's.
-        Direct::to(&address.parse().ok()?, protocol, &own.tls, &Matcher::from_system())
+        Direct::to(&address.parse().ok()?, server, &own.tls, &Matcher::from_system())
     }
 }
 

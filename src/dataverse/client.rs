@@ -27,7 +27,7 @@ use url::Url;
 use super::definition::Definition;
 use super::{Change, Error, Fault, Form, Row, Store, Written};
 use crate::config::Environment;
-use crate::http::{self, Http, Protocol, Way};
+use crate::http::{self, Http, Server, Way};
 use crate::identity::{self, Identity};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
 use crate::trace;
@@ -84,7 +84,7 @@ impl Client {
         root.set_path(&format!("/api/data/{}/", environment.api_version));
         let scope = scope(environment);
         let (definitions, parallelism) = (Definitions::default(), AtomicU32::new(0));
-        let way = Way::to(root.as_str(), Protocol::Http2, http.into());
+        let way = Way::to(root.as_str(), Server::Dataverse, http.into());
         Self { way, identity, root, scope, headers: headers(environment), parallelism, definitions }
     }
 

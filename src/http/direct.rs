@@ -28,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::{CONNECT_TIMEOUT, Protocol};
+use super::{CONNECT_TIMEOUT, Server};
 
 /// When a silent connection is asked whether it is still there, and how long until the next time; as reqwest has it.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -43,15 +43,15 @@ type Connections = Client<Connector, Full<Bytes>>;
 /// The connections to one server, each thread's own.
 pub struct Direct {
     tls: ClientConfig,
-    protocol: Protocol,
+    server: Server,
     connections: ThreadLocal<Connections>,
 }
 
 impl Direct {
     /// To the server of `address`, unless one of `proxies` is for it.
-    pub(super) fn to(address: &Uri, protocol: Protocol, tls: &ClientConfig, proxies: &Matcher) -> Option<Self> {
+    pub(super) fn to(address: &Uri, server: Server, tls: &ClientConfig, proxies: &Matcher) -> Option<Self> {
         let is_direct = proxies.intercept(address).is_none();
-        is_direct.then(|| Self { tls: tls.clone(), protocol, connections: ThreadLocal::new() })
+        is_direct.then(|| Self { tls: tls.clone(), server, connections: ThreadLocal::new() })
     }
 
     /// Sends a request, and waits for the answer's head. Nothing but the wait for a connection has a time limit.
@@ -59,7 +59,7 @@ impl Direct {
     /// # Errors
     /// When no answer came.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
-        self.connections.get_or(|| connections(self.tls.clone(), self.protocol)).request(request.map(Full::new)).await
+        self.connections.get_or(|| connections(self.tls.clone(), self.server)).request(request.map(Full::new)).await
     }
 }
 
@@ -83,14 +83,14 @@ impl Service<Uri> for Connector {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, server: Uri) -> Self::Future {
-        let opened = HttpsConnector::clone(&self.0).call(server);
+    fn call(&mut self, address: Uri) -> Self::Future {
+        let opened = HttpsConnector::clone(&self.0).call(address);
         // The handshake of TLS takes its part of the time too.
         async move { timeout(CONNECT_TIMEOUT, opened).await? }.boxed()
     }
 }
 
-fn connections(tls: ClientConfig, protocol: Protocol) -> Connections {
+fn connections(tls: ClientConfig, server: Server) -> Connections {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -99,14 +99,14 @@ fn connections(tls: ClientConfig, protocol: Protocol) -> Connections {
     tcp.set_keepalive_interval(Some(KEEPALIVE));
     tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
     let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-    let https = match protocol {
-        Protocol::Http1 => https.wrap_connector(tcp),
-        Protocol::Http2 => https.enable_http2().wrap_connector(tcp),
+    let https = match server {
+        Server::Storage => https.wrap_connector(tcp),
+        Server::Dataverse => https.enable_http2().wrap_connector(tcp),
     };
     // Without a timer idle connections are kept for ever.
     let mut client = Client::builder(TokioExecutor::new());
     client.pool_timer(TokioTimer::new());
-    if protocol == Protocol::Http1 {
+    if server == Server::Storage {
         // Its requests have no bodies, and a head alone goes out by the shorter system call.
         client.http1_read_buf_exact_size(READ).http1_writev(false);
     }

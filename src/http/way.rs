@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Either;
 use hyper::body::Incoming;
 
-use super::{Direct, Http, Protocol};
+use super::{Direct, Http, Server};
 
 /// The body of an answer, whichever way it came.
 pub type Body = Either<Incoming, reqwest::Body>;
@@ -38,9 +38,9 @@ pub enum NoAnswer {
 }
 
 impl Way {
-    /// The way to the server of `address`, which speaks `protocol`.
-    pub fn to(address: &str, protocol: Protocol, http: Http) -> Self {
-        match http.direct(address, protocol) {
+    /// The way to `server`, which is at `address`.
+    pub fn to(address: &str, server: Server, http: Http) -> Self {
+        match http.direct(address, server) {
             Some(direct) => Self::Direct(Box::new(direct)),
             None => Self::Client(http),
         }

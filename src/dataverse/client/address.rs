@@ -2,8 +2,6 @@
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>
 
-use std::fmt::{Display, Write as _};
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 use uuid::Uuid;
@@ -21,13 +19,15 @@ pub(super) fn row(root: &Url, table: &str, key: &RecordKey, id: Option<Uuid>) ->
     let mut row = set(root, table);
     row.push('(');
     match (id, key) {
-        (Some(id), _) | (None, &RecordKey::Id(id)) => add(&mut row, id),
+        (Some(id), _) | (None, &RecordKey::Id(id)) => {
+            row.push_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        }
         (None, RecordKey::Alternate(columns)) => {
             for (place, column) in columns.iter().enumerate() {
                 if place > 0 {
                     row.push(',');
                 }
-                add(&mut row, &column.name);
+                row.push_str(&column.name);
                 row.push('=');
                 row.extend(utf8_percent_encode(&column.value.to_string(), LITERAL));
             }
@@ -52,10 +52,6 @@ pub(super) fn asked(address: &str, query: Option<&str>) -> Url {
         Url::parse(address).expect("it begins with the root, and what follows has letters, digits and literals");
     url.set_query(query);
     url
-}
-
-fn add(text: &mut String, more: impl Display) {
-    write!(text, "{more}").expect("text grows as long as there is memory");
 }
 
 /// A `$filter` for the rows with this key: here every character can be said.

@@ -89,7 +89,7 @@ impl Room for Plan {
     }
 
     fn finding(&self, results: &Results) -> Option<String> {
-        let (one, added) = (results.value(ladder::FULL_RATE), results.value(second::ADDS));
+        let (one, added) = (results.value(&ladder::full_rate()), results.value(second::ADDS));
         let how = second::Way::here().in_short();
         let told = [
             one.is_finite().then(|| format!("{one:.0} messages a second on one core")),

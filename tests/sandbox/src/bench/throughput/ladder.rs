@@ -30,9 +30,6 @@ const TURNS: u64 = 40;
 const FULL: [u64; 2] = [64, 256];
 const FULL_MESSAGES: u64 = 5_000;
 
-/// With the first of [`FULL`].
-pub(super) const FULL_RATE: &str = "messages a full core does";
-
 /// Percent.
 const LEAST_IN_STEP: f64 = 80.0;
 
@@ -44,8 +41,13 @@ fn step_at(rung: u64) -> String {
     format!("in step, {rung} in flight")
 }
 
+/// The rate that the room's finding names.
+pub(super) fn full_rate() -> String {
+    full_rate_at(FULL[0])
+}
+
 fn full_rate_at(in_flight: u64) -> String {
-    if in_flight == FULL[0] { FULL_RATE.to_owned() } else { format!("{FULL_RATE}, {in_flight} in flight") }
+    format!("messages a full core does, {in_flight} in flight")
 }
 
 fn full_share_at(in_flight: u64) -> String {

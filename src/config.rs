@@ -10,9 +10,9 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::{Host, Url};
 
-use crate::connection::{Address, Service};
 use crate::identity::Choice;
 use crate::record::OnConflict;
+use crate::storage::{Address, Service};
 
 /// Headers that this program sets itself; two of a kind would contradict each other.
 const OWN_HEADERS: [&str; 14] = [

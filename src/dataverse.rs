@@ -9,8 +9,8 @@ pub mod client;
 pub mod compare;
 pub mod definition;
 pub mod error_body;
-pub mod look;
 mod retry_after;
+pub mod verify;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,8 +19,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::json::{Members, Value};
 use crate::outcome::ServiceAnswer;
-use crate::record::{Members, Record, RecordKey, Value, guid};
+use crate::record::{Record, RecordKey, guid};
 use definition::Definition;
 
 /// Rows by key.

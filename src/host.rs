@@ -22,8 +22,8 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::json::{Members, Value};
 use crate::outcome::{Disposition, Outcome, Reason, ServiceAnswer};
-use crate::record::{Members, Value};
 
 /// The function that reads the queue; its folder, and the path that the host calls.
 pub const QUEUE_FUNCTION: &str = "SyncQueue";

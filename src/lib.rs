@@ -2,9 +2,9 @@
 //!
 //! # The way of a message
 //! ```text
-//! host ──POST──▶ server ─▶ host::Invocation ─▶ sync
+//! host ──POST──▶ server ─▶ host::Invocation ─▶ pipeline
 //!                                              │ record::decode        bytes    → Record
-//!                                              │ gate.enter            –        → Permit
+//!                                              │ admission.enter       –        → Permit
 //!                                              │ locks.acquire(key)    name     → Held | Busy
 //!                                              │ store.write(change)   Change   → Written
 //!                                              │ classify::judge       Fault    → Verdict
@@ -13,40 +13,42 @@
 //! ```
 //!
 //! # The map
+//! - [`json`]: objects in the order sent, exact numbers, duplicate members refused. Pure.
+//! - [`sanitize`]: text from elsewhere, made safe to print. Pure.
 //! - [`outcome`]: what became of a message, with stable codes.
 //! - [`record`]: a message as a validated value; the canonical key. Pure.
-//! - [`trace`], [`metrics`]: a message's spans, and what is counted; where nobody collects them, next to nothing.
-//! - [`lock`]: one writer per record, across processes; [`lock::local`] within one, [`lock::blob`] as leases on blobs.
-//! - [`dataverse`]: rows by key; [`dataverse::client`] over HTTPS, [`dataverse::look`] at a row: [`dataverse::compare`] sent
-//!   against stored, by the table's [`dataverse::definition`]; [`dataverse::error_body`] what a refusal says for itself.
+//! - [`host`]: the custom-handler protocol: an invocation in, an answer out.
+//! - [`http`]: the HTTP client.
+//! - [`identity`]: which Entra credential, from settings.
+//! - [`storage`]: storage connections by name, signed requests.
+//! - [`telemetry`]: logs, traces, metrics.
+//! - [`lock`]: one writer per record, across processes; [`lock::local_queue`] within one, [`lock::blob`] as leases on blobs.
+//! - [`dataverse`]: rows by key; [`dataverse::client`] over HTTPS, [`dataverse::verify`] compares what was sent with what is stored.
 //! - [`classify`]: what a refusal means; the only policy. Pure.
-//! - [`gate`]: so many at once, none during a `Retry-After`, one at a time in an outage.
-//! - [`sync`]: the pipeline; knows traits only.
-//! - [`visible`]: text from elsewhere, made safe to print. Pure.
-//! - [`config`], [`http`], [`identity`], [`connection`], [`telemetry`]: what `main` puts together first.
-//! - [`host`]: the custom-handler envelope.
+//! - [`admission`]: concurrency limit, pause during a `Retry-After`, circuit breaker.
+//! - [`pipeline`]: one record to its outcome; knows traits only.
 //! - [`server`]: routes, tracked tasks, drain.
-//! - [`letters`]: `handler dead-letters`, for the operator; the serving path knows nothing of it.
+//! - [`config`]: settings become a configuration, or all the problems at once.
+//! - [`dead_letters`]: `handler dead-letters`, for the operator.
 //! - [`doctor`]: `handler doctor`, which checks that all of it fits together.
 //!
 //! A module uses only what stands above it in this list. Facts flow up, and the verdict is made once, in [`classify`].
 
+pub mod admission;
 pub mod classify;
 pub mod config;
-pub mod connection;
 pub mod dataverse;
+pub mod dead_letters;
 pub mod doctor;
-pub mod gate;
 pub mod host;
 pub mod http;
 pub mod identity;
-pub mod letters;
+pub mod json;
 pub mod lock;
-pub mod metrics;
 pub mod outcome;
+pub mod pipeline;
 pub mod record;
+pub mod sanitize;
 pub mod server;
-pub mod sync;
+pub mod storage;
 pub mod telemetry;
-pub mod trace;
-pub mod visible;

@@ -1,12 +1,12 @@
 //! One writer per record at a time: the [`Locks`] seam, the [`Lease`] it hands out, and work that runs inside one.
 //!
-//! [`local::Local`] is what the program uses: it queues the work of this process, asks the [`Locks`] behind it, and hands
-//! leases on. Contention is an answer ([`Asked::Held`], [`local::Acquired::Busy`]), never an error: an [`Error`] means that we do not know.
+//! [`local_queue::Local`] is what the program uses: it queues the work of this process, asks the [`Locks`] behind it, and hands
+//! leases on. Contention is an answer ([`Asked::Held`], [`local_queue::Acquired::Busy`]), never an error: an [`Error`] means that we do not know.
 //!
 //! Invariants:
 //! - a lease's clock is read before the request that starts or renews it is sent, so it never believes to live longer than
 //!   the service does;
-//! - work runs only before [`Lease::deadline`], which lies [`MARGIN`] before the end; [`local::Local::hold`] stops it there;
+//! - work runs only before [`Lease::deadline`], which lies [`MARGIN`] before the end; [`local_queue::Local::hold`] stops it there;
 //! - renewals happen in the task of the work, there is no background task that could outlive it.
 //!
 //! **A lease is not a fence.** A process that was paused past its lease can still have a request on its way. What makes that
@@ -15,10 +15,10 @@
 //! The rules of the service: <https://learn.microsoft.com/rest/api/storageservices/lease-blob>.
 
 pub mod blob;
-pub mod local;
+pub mod local_queue;
 #[cfg(test)]
 pub(crate) mod memory;
-mod rhythm;
+mod poll_schedule;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -60,7 +60,7 @@ impl fmt::Display for LockName {
     }
 }
 
-/// Exclusive locks by name, across processes, asked once at a time. Who waits, and how, is decided in [`local`].
+/// Exclusive locks by name, across processes, asked once at a time. Who waits, and how, is decided in [`local_queue`].
 #[async_trait]
 pub trait Locks: fmt::Debug + Send + Sync {
     /// Asks for the lock once.
@@ -162,7 +162,7 @@ pub struct Lease {
     begun: Instant,
     life: Duration,
     /// What this process knows of it beyond the storage.
-    tenure: Option<local::Tenure>,
+    tenure: Option<local_queue::Tenure>,
 }
 
 impl Lease {
@@ -193,7 +193,7 @@ impl Lease {
 
     /// Whether somebody in this process had it before, and handed it on.
     pub fn is_handed_on(&self) -> bool {
-        self.tenure.as_ref().is_some_and(local::Tenure::is_handed_on)
+        self.tenure.as_ref().is_some_and(local_queue::Tenure::is_handed_on)
     }
 
     /// Counts the life from `begun` again.

@@ -8,19 +8,19 @@ use std::thread::available_parallelism;
 use anyhow::Context as _;
 use azure_core::credentials::TokenCredential;
 use clap::{Parser, Subcommand};
+use dataverse_sync::admission::Gate;
 use dataverse_sync::config::{Config, Problem};
-use dataverse_sync::connection::Connection;
 use dataverse_sync::dataverse::client::Client;
+use dataverse_sync::dead_letters;
+use dataverse_sync::dead_letters::command::Failure;
 use dataverse_sync::doctor;
-use dataverse_sync::gate::Gate;
 use dataverse_sync::http::Http;
 use dataverse_sync::identity::Identity;
-use dataverse_sync::letters;
-use dataverse_sync::letters::command::Failure;
 use dataverse_sync::lock::blob::BlobLocks;
-use dataverse_sync::lock::local::Local;
+use dataverse_sync::lock::local_queue::Local;
+use dataverse_sync::pipeline::{FirstSeen, Sync};
 use dataverse_sync::server::{Terms, Workers};
-use dataverse_sync::sync::{FirstSeen, Sync};
+use dataverse_sync::storage::Connection;
 use dataverse_sync::telemetry::otlp::Export;
 use dataverse_sync::telemetry::otlp_settings::{ENDPOINT, ExportSettings};
 use dataverse_sync::{host, server, telemetry};
@@ -51,7 +51,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    DeadLetters(letters::arguments::Arguments),
+    DeadLetters(dead_letters::arguments::Arguments),
     Doctor(doctor::arguments::Arguments),
 }
 
@@ -134,7 +134,7 @@ async fn handle() -> ExitCode {
     }
 }
 
-async fn dead_letters(arguments: letters::arguments::Arguments) -> ExitCode {
+async fn dead_letters(arguments: dead_letters::arguments::Arguments) -> ExitCode {
     match telemetry::Settings::read(&setting) {
         Ok(settings) => telemetry::start_on_stderr(settings),
         Err(problems) => return complain(&problems),
@@ -147,7 +147,7 @@ async fn dead_letters(arguments: letters::arguments::Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match letters::command::run(arguments, &setting, stop).await {
+    match dead_letters::command::run(arguments, &setting, stop).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(Failure::Settings { problems }) => complain(&problems),

@@ -9,7 +9,7 @@
 mod columns;
 mod error;
 mod fields;
-mod json;
+
 mod key;
 mod usual;
 
@@ -20,13 +20,13 @@ use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
+use crate::json::{self, Members, Value};
 pub(crate) use columns::BIND;
 use columns::Named;
 pub use columns::{Column, Columns};
 pub use error::Error;
 use fields::{Fields, Sent};
-pub(crate) use json::Name;
-pub use json::{Members, Number, Value};
+
 pub(crate) use key::MOST_KEY_COLUMNS;
 pub use key::{KeyColumn, KeyValue, RecordKey, guid};
 

@@ -36,12 +36,12 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, error_span, info, warn};
 
 use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
-use crate::metrics;
 use crate::outcome::{Disposition, Outcome, Reason};
+use crate::pipeline::{Delivery, Sync};
 use crate::record::{self, decode};
-use crate::sync::{Delivery, Sync};
 use crate::telemetry::Kept;
-use crate::trace;
+use crate::telemetry::metrics;
+use crate::telemetry::trace;
 
 pub use workers::Workers;
 

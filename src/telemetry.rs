@@ -5,20 +5,22 @@
 //! one line; and the line of an error never holds that word: where a text has it, the second letter is escaped (`w\u0061rn`),
 //! as in JSON, and nothing is lost.
 //!
-//! The spans of [`crate::trace`] go to the collector and never into the log, everything else goes into the log alone: `RUST_LOG` has
+//! The spans of [`crate::telemetry::trace`] go to the collector and never into the log, everything else goes into the log alone: `RUST_LOG` has
 //! no say in what is traced.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 
-mod courier;
+mod captured;
 mod escape;
 mod fields;
-mod kept;
 mod layer;
 mod line;
+pub mod metrics;
 pub mod otlp;
+mod otlp_client;
 pub mod otlp_settings;
 mod panic;
+pub mod trace;
 
 use std::io::{IsTerminal as _, stderr, stdout};
 use std::sync::Arc;
@@ -32,9 +34,8 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use self::layer::{Lines, Stream, print};
 use self::otlp::Export;
 use crate::config::{Problem, meant};
-use crate::trace;
 
-pub use kept::Kept;
+pub use captured::Kept;
 
 /// Chatter of the libraries below this program stays out by default.
 const DEFAULT: &str = "info,azure_core=warn,azure_identity=warn,typespec_client_core=warn,hyper=warn,reqwest=warn";

@@ -7,7 +7,8 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::record::{KeyColumn, KeyValue, MOST_KEY_COLUMNS, Number, RecordKey, guid, is_logical_name, is_set_name};
+use crate::json::Number;
+use crate::record::{KeyColumn, KeyValue, MOST_KEY_COLUMNS, RecordKey, guid, is_logical_name, is_set_name};
 
 /// The row that a lookup is set to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,7 +30,7 @@ use crate::config::Environment;
 use crate::http::{self, Http, Server, Way};
 use crate::identity::{self, Identity};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
-use crate::trace;
+use crate::telemetry::trace;
 use ask::Ask;
 use definitions::Definitions;
 use exchange::Answer;

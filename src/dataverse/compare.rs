@@ -17,7 +17,8 @@ use uuid::Uuid;
 use super::Row;
 use super::bind::Reference;
 use super::definition::{Definition, Lookup};
-use crate::record::{BIND, Column, Members, RecordKey, Value, guid, is_set_name};
+use crate::json::{Members, Value};
+use crate::record::{BIND, Column, RecordKey, guid, is_set_name};
 
 /// The annotation that says which table a lookup points at, by logical name.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/overview#lookup-property-data>

@@ -12,11 +12,11 @@ use super::finding::{Check, Finding};
 use super::report::Report;
 use super::{queues, settings, storage};
 use crate::config::{Config, Environment, LockSettings};
-use crate::connection::Connection;
 use crate::dataverse::client::Client;
 use crate::http;
 use crate::identity::{self, Choice, Identity};
 use crate::lock::blob::BlobLocks;
+use crate::storage::Connection;
 
 /// What was found so far, printed as it comes unless it is to be JSON.
 struct Sheet {

@@ -3,11 +3,11 @@
 use super::finding::{Check, Finding};
 use super::functions::Queues;
 use crate::config::{Problem, meant};
-use crate::connection::{Address, Service};
-use crate::letters::arguments::Place;
-use crate::letters::desk::Desk;
-use crate::letters::encoding::Encoding;
-use crate::letters::queue::Error;
+use crate::dead_letters::account::Desk;
+use crate::dead_letters::arguments::Place;
+use crate::dead_letters::encoding::Encoding;
+use crate::dead_letters::queue::Error;
+use crate::storage::{Address, Service};
 
 /// What is known by then to stand in the way.
 pub(super) struct Earlier {

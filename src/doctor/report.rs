@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::finding::{Finding, Verdict};
-use crate::visible::visible;
+use crate::sanitize::visible;
 
 /// Where what was found begins: behind the mark and the longest name.
 const INDENT: usize = 19;

@@ -8,7 +8,7 @@ use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::record::{Members, Name, Value};
+use crate::json::{Members, Name, Value};
 
 const DEQUEUE_COUNT: &str = "DequeueCount";
 

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::{Asked, Buried, Error, Lease, LockName, Locks, Renewed};
-use crate::connection::Connection;
+use crate::storage::Connection;
 
 /// One request to the storage must be answered within this time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::json::{Members, Value};
 use super::{Error, RecordKey, clause};
+use crate::json::{Members, Value};
 
 /// How OData names a lookup that is set by address.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/associate-disassociate-entities-using-web-api>

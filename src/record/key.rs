@@ -10,8 +10,8 @@ use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::json::{Members, Number, Value};
 use super::{Error, is_logical_name};
+use crate::json::{Members, Number, Value};
 
 /// Dataverse allows 16 columns in an alternate key.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>

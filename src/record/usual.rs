@@ -8,7 +8,7 @@ use serde::de::{Deserialize, IgnoredAny};
 
 use super::columns::Named;
 use super::fields::{Fields, Sent};
-use super::json::{Members, Name};
+use crate::json::{Members, Name};
 
 /// The fields of the record that `text` is. Nothing in it stands deeper than the JSON reader goes.
 pub(super) fn fields(text: &str) -> Option<Fields<'_>> {

@@ -17,7 +17,7 @@ use super::{Edge, respond, span};
 use crate::host::HTTP_FUNCTION;
 use crate::outcome::{Disposition, Outcome, Reason};
 use crate::record::decode;
-use crate::trace;
+use crate::telemetry::trace;
 
 /// More records than this in one call are refused.
 const MOST_RECORDS: usize = 1_000;

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::visible::is_command;
+use crate::sanitize::is_command;
 
 /// Where a text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

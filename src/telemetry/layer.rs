@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::fields::{Message, OfSpan, Rest};
 use super::line::{Kind, Line};
-use super::{Format, kept};
+use super::{Format, captured};
 
 /// The crates of this program.
 const OWN: [&str; 2] = ["dataverse_sync", "handler"];
@@ -125,7 +125,7 @@ impl Lines {
             if let Some(fields) = extensions.get::<OfSpan>() {
                 fields.add_to(line);
             }
-            kept = kept.or_else(|| extensions.get::<kept::Shared>().cloned());
+            kept = kept.or_else(|| extensions.get::<captured::Shared>().cloned());
         }
         line.end();
         if !kept.is_some_and(|kept| kept.offer(line, level, &self.out)) {

@@ -18,7 +18,7 @@ use tracing::Level;
 
 use super::Format;
 use super::escape::{Place, is_of_a_name, push};
-use crate::visible::is_command;
+use crate::sanitize::is_command;
 
 /// Most bytes of a line in an answer.
 pub(super) const MOST_SHORTENED: usize = 1024;

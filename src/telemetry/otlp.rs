@@ -25,10 +25,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::courier::Courier;
+use super::otlp_client::Courier;
 use super::otlp_settings::ExportSettings;
-use crate::gate::Gate;
-use crate::metrics;
+use crate::admission::Gate;
+use crate::telemetry::metrics;
 
 /// What is left in the queue is lost if it cannot be sent within this time: a host that stops does not wait for long.
 const FLUSH: Duration = Duration::from_secs(3);

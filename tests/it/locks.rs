@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
-use dataverse_sync::connection::{self, Address, Connection};
 use dataverse_sync::http;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::lock::blob::BlobLocks;
-use dataverse_sync::lock::local::{Acquired, Local};
+use dataverse_sync::lock::local_queue::{Acquired, Local};
 use dataverse_sync::lock::{Error, Lease, LockName, Locks};
+use dataverse_sync::storage::{self, Address, Connection};
 use sandbox::azurite::{Azurite, AzuriteOptions};
 use sandbox::storage::{Options, Storage};
 use uuid::Uuid;
@@ -49,7 +49,7 @@ impl Place for Account {
     fn locks(&self, container: &str) -> Arc<dyn Locks> {
         // Another test of this process may have installed the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let address = Address::resolve(connection::Service::Blob, "Locks", &|_| Some(self.0.clone()))
+        let address = Address::resolve(storage::Service::Blob, "Locks", &|_| Some(self.0.clone()))
             .expect("it is a connection string");
         let http = http::client().expect("this machine has root certificates");
         // With a key no token is ever asked for.

@@ -1,11 +1,11 @@
 //! The story that `cargo sandbox` tells, as a test.
 
-use sandbox::story;
+use sandbox::demo;
 use sandbox::world::StorageKind;
 
 async fn every_claim_holds(storage: StorageKind) {
-    let options = story::Options { handler: super::handler(), app: None, instances: 3, storage };
-    assert!(story::tell(options).await.expect("the story is told"), "a claim does not hold, see above");
+    let options = demo::Options { handler: super::handler(), app: None, instances: 3, storage };
+    assert!(demo::tell(options).await.expect("the story is told"), "a claim does not hold, see above");
 }
 
 #[tokio::test(flavor = "multi_thread")]

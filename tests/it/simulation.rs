@@ -13,7 +13,7 @@ pub(crate) mod service;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataverse_sync::lock::local::{Acquired, Local};
+use dataverse_sync::lock::local_queue::{Acquired, Local};
 use dataverse_sync::lock::{Asked, LockName, Locks as _};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};

@@ -17,8 +17,8 @@ use super::CLIENT_REQUEST_ID;
 use crate::dataverse::Fault;
 use crate::http::{Body, NoAnswer, Way};
 use crate::identity;
-use crate::metrics::{self, Stopwatch};
-use crate::trace;
+use crate::telemetry::metrics::{self, Stopwatch};
+use crate::telemetry::trace;
 
 /// An answer, of which the head has come.
 #[derive(Debug)]

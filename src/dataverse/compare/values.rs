@@ -14,7 +14,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Comparison;
 use crate::dataverse::definition::{Column, Kind};
-use crate::record::{Number, Value, guid};
+use crate::json::{Number, Value};
+use crate::record::guid;
 
 /// Every reading under which two unequal notations may be one value.
 const READINGS: [Kind; 6] =

@@ -3,7 +3,7 @@
 use tracing::{Span, trace};
 
 use super::*;
-use crate::telemetry::kept::MOST_LINES;
+use crate::telemetry::captured::MOST_LINES;
 use crate::telemetry::line::MOST_SHORTENED;
 
 fn invocation() -> (Span, Kept) {

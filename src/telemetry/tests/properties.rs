@@ -6,7 +6,7 @@ use proptest::sample::select;
 use tracing::{Level, trace};
 
 use super::*;
-use crate::visible::is_command;
+use crate::sanitize::is_command;
 
 const LEVELS: [Level; 5] = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
 

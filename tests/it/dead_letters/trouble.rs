@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataverse_sync::letters::arguments::Place;
-use dataverse_sync::letters::desk::Desk;
-use dataverse_sync::letters::encoding::Encoding;
-use dataverse_sync::letters::sweep::Sweep;
+use dataverse_sync::dead_letters::account::Desk;
+use dataverse_sync::dead_letters::arguments::Place;
+use dataverse_sync::dead_letters::encoding::Encoding;
+use dataverse_sync::dead_letters::queue_scan::Sweep;
 use sandbox::storage::{Effect, Fault, Op};
 use sandbox::world::POISON_QUEUE;
 use serde_json::json;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dataverse_sync::admission::Gate;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
-use dataverse_sync::gate::Gate;
+use dataverse_sync::pipeline::{FirstSeen, Sync};
 use dataverse_sync::record::{OnConflict, RecordKey};
 use dataverse_sync::server::{self, Terms, Workers};
-use dataverse_sync::sync::{FirstSeen, Sync};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dataverse_sync::lock::Renewed;
-use dataverse_sync::lock::local::Acquired;
+use dataverse_sync::lock::local_queue::Acquired;
 use sandbox::storage::{Counts, Effect, Fault, LeaseState, Op};
 use tokio::time::timeout;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dataverse_sync::lock::local::{Acquired, Local};
+use dataverse_sync::lock::local_queue::{Acquired, Local};
 use dataverse_sync::lock::{Buried, Lease, LockName, Locks, Renewed};
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};

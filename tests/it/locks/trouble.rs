@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dataverse_sync::lock::local::Acquired;
+use dataverse_sync::lock::local_queue::Acquired;
 use dataverse_sync::lock::{Error, Renewed};
 use reqwest::{Method, StatusCode};
 use sandbox::storage::{Effect, Fault, Op, Options, Storage};

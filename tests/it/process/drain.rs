@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dataverse_sync::admission::Gate;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
-use dataverse_sync::gate::Gate;
-use dataverse_sync::lock::local::Local;
+use dataverse_sync::lock::local_queue::Local;
 use dataverse_sync::lock::{self, Asked, Buried, Lease, LockName, Locks, Renewed};
+use dataverse_sync::pipeline::{FirstSeen, Sync};
 use dataverse_sync::record::{OnConflict, RecordKey};
 use dataverse_sync::server::{self, Terms, Workers};
-use dataverse_sync::sync::{FirstSeen, Sync};
 use sandbox::net::http_client;
 use serde_json::json;
 use tokio::net::TcpListener;

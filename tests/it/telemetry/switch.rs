@@ -53,7 +53,7 @@ async fn the_logs_filter_has_no_say_in_what_is_traced_and_no_span_gets_into_the_
         })
         .await;
         let printed = scene.handler.printed();
-        for trace_of in ["faas.", "otel.", "http.route", "dataverse_sync::trace"] {
+        for trace_of in ["faas.", "otel.", "http.route", "dataverse_sync::telemetry::trace"] {
             assert!(!printed.contains(trace_of), "{trace_of} under {filter}:\n{printed}");
         }
     }

@@ -4,6 +4,7 @@
 //! (`room.rs`) shows a bar while a case runs, a table at the end, writes the same as JSON, and fails when a bound is broken or a
 //! case could not be measured. It refuses to be kind: a value that could not be had is not a number, and keeps no bound.
 
+mod benchmark;
 pub mod chart;
 mod cores;
 mod driver;
@@ -12,24 +13,23 @@ pub mod locks;
 pub mod machine;
 mod message;
 mod meter;
+mod null_server;
 pub mod outage;
 pub mod overhead;
 mod page;
 mod process;
 pub(crate) mod report;
 mod results;
-mod room;
 mod runs;
 mod scene;
-mod sink;
 pub mod start;
-mod subject;
+mod target;
 pub mod throughput;
 
 use std::time::Duration;
 
+pub use benchmark::{Handler, Room, measure};
 pub use results::{Bound, CaseResult, Findings, Ground, Measurement, Results, Spread};
-pub use room::{Handler, Room, measure};
 
 /// `--help`, the text.
 pub const ABOUT: &str = "\
@@ -68,22 +68,22 @@ pub struct Arguments {
 pub enum Benchmark {
     /// What the per-record lock costs, and whether it keeps its promises.
     #[command(long_about = locks::ABOUT, after_long_help = locks::EXAMPLES)]
-    Locks(room::Arguments<locks::Plan>),
+    Locks(benchmark::Arguments<locks::Plan>),
     /// What an outage of ten minutes costs, beside a queue trigger that is left alone.
     #[command(long_about = outage::ABOUT, after_long_help = outage::EXAMPLES)]
-    Outage(room::Arguments<outage::Plan>),
+    Outage(benchmark::Arguments<outage::Plan>),
     /// How soon the handler is there, and how much room it takes.
     #[command(long_about = start::ABOUT, after_long_help = start::EXAMPLES)]
-    Start(room::Arguments<start::Plan>),
+    Start(benchmark::Arguments<start::Plan>),
     /// What the handler adds to what the network costs: CPU time, allocations, and time.
     #[command(long_about = overhead::ABOUT, after_long_help = overhead::EXAMPLES)]
-    Overhead(room::Arguments<overhead::Plan>),
+    Overhead(benchmark::Arguments<overhead::Plan>),
     /// How many messages a core does, and what a second one adds.
     #[command(long_about = throughput::ABOUT, after_long_help = throughput::EXAMPLES)]
-    Throughput(room::Arguments<throughput::Plan>),
+    Throughput(benchmark::Arguments<throughput::Plan>),
     /// What the gate makes of service protection limits, beside a client that does not adapt.
     #[command(long_about = gate::ABOUT, after_long_help = gate::EXAMPLES)]
-    Gate(room::Arguments<gate::Plan>),
+    Gate(benchmark::Arguments<gate::Plan>),
 }
 
 /// Runs a benchmark, or the three about speed and size; gives whether every bound was kept.

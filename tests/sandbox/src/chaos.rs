@@ -8,23 +8,23 @@
 //! [`Plan::invisibility`] (10 minutes). Leases, and every wait of the handler's own, take their real time.
 
 mod evidence;
-mod fleet;
+mod fault_schedule;
+mod faults;
 mod gather;
-mod judge;
-mod ledger;
+mod hosts;
 mod report;
 mod run;
-mod storm;
-mod trouble;
+mod verifier;
+mod workload;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bench;
 use crate::stage::{self, Build};
-use judge::{Fate, judge};
+use fault_schedule::Storm;
 use report::Tally;
-use storm::Storm;
+use verifier::{Fate, judge};
 
 /// The column that holds the versions.
 const VERSION_COLUMN: &str = "new_sourceversion";
@@ -133,12 +133,12 @@ impl Plan {
         }
     }
 
-    fn ledger_extent(&self) -> ledger::Extent {
-        ledger::Extent { messages: self.messages, sending: self.storm.mul_f64(SENDING), silent: self.silent }
+    fn ledger_extent(&self) -> workload::Extent {
+        workload::Extent { messages: self.messages, sending: self.storm.mul_f64(SENDING), silent: self.silent }
     }
 
-    fn storm_extent(&self) -> storm::Extent {
-        storm::Extent { lasts: self.storm, instances: self.instances, silent: self.silent }
+    fn storm_extent(&self) -> fault_schedule::Extent {
+        fault_schedule::Extent { lasts: self.storm, instances: self.instances, silent: self.silent }
     }
 }
 

@@ -10,9 +10,9 @@ mod answer;
 mod app;
 mod closing;
 mod envelope;
-mod front;
+mod http_frontend;
 mod invocation;
-mod ledger;
+mod invocations;
 mod listener;
 mod logs;
 mod process;
@@ -35,14 +35,14 @@ use uuid::Uuid;
 use crate::net::Server;
 use crate::queue::{self, QueueService};
 use app::{App, QueueFunction};
-use front::Front;
+use http_frontend::Front;
 use invocation::{Runtime, SharedRuntime, Trigger};
 use logs::Logs;
 use process::{Handler, Program, State};
 
 pub use closing::Closing;
 pub(crate) use envelope::first_delivery;
-pub use ledger::{Books, InvocationRecord, InvocationResult, Stats};
+pub use invocations::{Books, InvocationRecord, InvocationResult, Stats};
 pub use logs::{Category, LogLine, Severity};
 
 /// How long the queue extension hides a message that runs.

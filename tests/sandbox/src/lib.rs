@@ -9,7 +9,7 @@
 //! - [`host`]: a small Functions host that runs a staged app; [`queue`] is the client it reads queues with.
 //! - [`stage`]: lays out the app.
 //! - [`world`]: all of it together.
-//! - [`story`]: the main job, shown and checked: `cargo sandbox`.
+//! - [`demo`]: the main job, shown and checked: `cargo sandbox`.
 //! - [`mod@bench`]: what the program promises in numbers: `cargo sandbox bench`.
 //! - [`chaos`]: a seeded storm over all of it, and a ledger that must balance: `cargo sandbox chaos`.
 //!
@@ -20,13 +20,13 @@ pub mod azurite;
 pub mod bench;
 pub mod chaos;
 pub mod collector;
+pub mod connection_reset;
 pub mod dataverse;
-pub mod drop;
+pub mod demo;
 pub mod host;
 pub mod identity;
 pub mod net;
 pub mod queue;
 pub mod stage;
 pub mod storage;
-pub mod story;
 pub mod world;

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use sandbox::bench;
 use sandbox::chaos;
+use sandbox::demo;
 use sandbox::stage::{self, Build};
-use sandbox::story;
 use sandbox::world::{self, StorageKind};
 
-mod play;
+mod up;
 
 /// dataverse-sync on this machine, with stand-ins for everything that Azure would bring.
 ///
@@ -94,15 +94,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         None => {
             let instances = arguments.world.instances.into();
             let world::Options { handler, app, storage, .. } = arguments.world.world()?;
-            story::tell(story::Options { handler, app, instances, storage }).await
+            demo::tell(demo::Options { handler, app, instances, storage }).await
         }
         Some(Command::Up(world)) => {
             let instances = world.instances.into();
-            play::up(world.world()?, instances).await.map(|()| true)
+            up::up(world.world()?, instances).await.map(|()| true)
         }
         Some(Command::Bench(arguments)) => bench::run(arguments).await,
         Some(Command::Chaos(arguments)) => chaos::run(arguments).await,
-        Some(Command::Dataverse { port }) => play::dataverse(port).await.map(|()| true),
+        Some(Command::Dataverse { port }) => up::dataverse(port).await.map(|()| true),
         Some(Command::Stage(arguments)) => stage::run(arguments).map(|()| true),
     }
 }

@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::drop::{CuttableListener, Wire};
+use crate::connection_reset::{CuttableListener, Wire};
 
 /// A client that has not finished its TLS handshake by then is dropped, so that it cannot keep others waiting.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);

@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::message::Template;
-use super::sink::OwnTimes;
-use super::subject::Running;
+use super::null_server::OwnTimes;
+use super::target::Running;
 
 /// Each connection's own records. A record is used again only when its lease has long been given back.
 pub(super) const TURNS: u64 = 8;

@@ -7,8 +7,8 @@
 //! It refuses to compare figures of different times: everything of one table is measured side by side.
 
 mod allocations;
-mod bare;
 mod copy;
+mod no_mimalloc;
 mod path;
 mod relay;
 mod size;

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 
 use super::chart::{Point, Series};
-use super::subject::Subject;
+use super::target::Subject;
 use super::{Bound, Measurement, median, report};
 
 /// What the rooms that compare are told on the command line.

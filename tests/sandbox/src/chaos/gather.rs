@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::evidence::{Delivery, End, Evidence, Letter, Row, Write};
-use super::fleet::{HOST_HEADER, Member};
-use super::ledger::{CANARY, Ledger, TABLE, companion, marker};
+use super::hosts::{HOST_HEADER, Member};
+use super::workload::{CANARY, Ledger, TABLE, companion, marker};
 use crate::dataverse::{Dataverse, Entry};
 use crate::host::{Category, Closing, InvocationRecord, InvocationResult};
 use crate::storage::Storage;

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table};
 
 use super::evidence::{End, Evidence, Write};
-use super::judge::{Fate, Judgement};
-use super::ledger::{Family, Ledger, Operation};
 use super::run::Aftermath;
+use super::verifier::{Fate, Judgement};
+use super::workload::{Family, Ledger, Operation};
 use crate::dataverse::Change;
 
 /// So many differences are told in full.

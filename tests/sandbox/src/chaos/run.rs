@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Plan;
 use super::evidence::Evidence;
-use super::fleet::Fleet;
+use super::fault_schedule::{Event, Storm};
+use super::faults::{self, Trouble};
 use super::gather::{self, Clock, Notes};
-use super::ledger::{CANARY, Ledger, Message, SOURCES, TABLE, TAKEN};
-use super::storm::{Event, Storm};
-use super::trouble::{self, Trouble};
+use super::hosts::Fleet;
+use super::workload::{CANARY, Ledger, Message, SOURCES, TABLE, TAKEN};
 use crate::storage::{self, LeaseState, Storage};
 use crate::world::{Options as WorldOptions, QUEUE, World};
 use crate::{bench, identity};
@@ -180,7 +180,7 @@ impl Scene<'_> {
 
     /// Makes writes slow for the event's time, and acts in the middle of it.
     async fn under_slow_writes(&self, event: &Event, act: impl FnOnce()) {
-        let slow = trouble::slow_writes();
+        let slow = faults::slow_writes();
         self.world.dataverse.fault(slow.clone());
         sleep(event.lasts / 2).await;
         act();

@@ -27,7 +27,7 @@ use super::metadata;
 use super::path;
 use super::read;
 use super::reply;
-use crate::drop::Wire;
+use crate::connection_reset::Wire;
 use crate::identity::Refusal;
 
 /// The greatest body that the service takes, in bytes.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::answer::{self, Answer, Output};
 use super::app::QueueFunction;
 use super::envelope::envelope;
-use super::ledger::{InvocationRecord, InvocationResult, Ledger};
+use super::invocations::{InvocationRecord, InvocationResult, Ledger};
 use super::logs::{Category, Logs, Severity};
 use super::process::{Handler, State};
 use super::settings::QueuePolicy;

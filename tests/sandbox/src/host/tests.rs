@@ -2,7 +2,7 @@
 //!
 //! The test is the barrier: a call waits until the test answers it. The tests that need queues start Azurite.
 
-mod front;
+mod http_frontend;
 mod queues;
 
 use axum::Router;
@@ -67,7 +67,7 @@ fn options(app: &StagedApp, connection: &str) -> Options {
 #[tokio::test]
 async fn a_handler_that_crashes_at_start_is_reported_with_what_it_printed() {
     let app = StagedApp::new("echo DATAVERSE_URL is missing >&2; exit 2");
-    let Err(Error::Handler { why, logs }) = Host::start(options(&app, front::NOWHERE)).await.map(drop) else {
+    let Err(Error::Handler { why, logs }) = Host::start(options(&app, http_frontend::NOWHERE)).await.map(drop) else {
         panic!("it cannot start");
     };
     assert!(why.contains("exit status: 2"), "{why}");

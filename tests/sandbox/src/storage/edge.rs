@@ -28,7 +28,7 @@ use super::operation::Operation;
 use super::queues::Queues;
 use super::reply::Now;
 use super::{blob_service, queue_service};
-use crate::drop::Wire;
+use crate::connection_reset::Wire;
 
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 /// What a request without a version is answered with.

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::reply::http_date;
 use super::{EMULATOR_KEY, Options, Storage};
-use crate::drop::tests::trusting;
+use crate::connection_reset::tests::trusting;
 
 /// The version that the handler's client sends.
 pub(super) const VERSION: &str = "2026-04-06";

@@ -8,8 +8,8 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
 
 use super::{Plan, world};
+use crate::bench::null_server::{Blobs, Sink};
 use crate::bench::process::Process;
-use crate::bench::sink::{Blobs, Sink};
 use crate::bench::{Bound, Measurement, megabytes, report};
 
 /// Records per call, and calls at once: together the first thousand keys.

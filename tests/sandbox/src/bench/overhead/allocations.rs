@@ -18,12 +18,12 @@ use anyhow::{Context as _, bail, ensure};
 use indicatif::ProgressBar;
 use tokio::time::timeout;
 
-use super::bare;
+use super::no_mimalloc;
 use crate::bench::driver::Load;
 use crate::bench::message::{Columns, Template};
 use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::Scene;
-use crate::bench::subject::{Start, Subject};
+use crate::bench::target::{Start, Subject};
 use crate::bench::{Findings, number, report};
 use crate::stage::Build;
 
@@ -57,7 +57,7 @@ enum Tool {
 pub(super) async fn measure(runs: &Runs, built: Option<&Build>, bar: &ProgressBar) -> anyhow::Result<Findings> {
     let found = Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     ensure!(found.is_ok_and(|status| status.success()), "not measured: valgrind is not installed");
-    let mut bare = built.map(|usual| bare::build(usual, bar)).transpose()?;
+    let mut bare = built.map(|usual| no_mimalloc::build(usual, bar)).transpose()?;
     let mut books = Vec::new();
     report::begin(bar, 4 * u64::try_from(runs.subjects.len())?, "processes");
     for subject in &runs.subjects {

@@ -13,7 +13,7 @@ use crate::bench::driver::{Keys, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::Scene;
-use crate::bench::subject::Running;
+use crate::bench::target::Running;
 use crate::bench::{Bound, Measurement, number, report};
 
 const MESSAGES: u64 = 20;

@@ -21,10 +21,10 @@ use super::steps::{self, AT_48};
 use crate::bench::cores::{self, Lane};
 use crate::bench::driver::{Load, whole};
 use crate::bench::message::{self, Template};
+use crate::bench::null_server::Calls;
 use crate::bench::runs::Book;
 use crate::bench::scene::{SUBJECT, Scene};
-use crate::bench::sink::Calls;
-use crate::bench::subject::Subject;
+use crate::bench::target::Subject;
 use crate::bench::{Findings, meter};
 
 const RELAY: &str = "relay";
@@ -204,7 +204,7 @@ async fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::sink::{Blobs, Sink};
+    use crate::bench::null_server::{Blobs, Sink};
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 

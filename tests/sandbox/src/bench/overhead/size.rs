@@ -11,10 +11,10 @@ use super::copy;
 use crate::bench::driver::{Keys, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::{Cpu, Spent};
+use crate::bench::null_server::Blobs;
 use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::{LOAD, SUBJECT, Scene};
-use crate::bench::sink::Blobs;
-use crate::bench::subject::Subject;
+use crate::bench::target::Subject;
 use crate::bench::{Bound, Measurement, cores, microseconds, number};
 
 const IN_FLIGHT: u64 = 16;

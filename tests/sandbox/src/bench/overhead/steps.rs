@@ -11,9 +11,9 @@ use crate::bench::chart::{Chart, Line};
 use crate::bench::driver::{Answers, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::Cpu;
+use crate::bench::null_server::Pace;
 use crate::bench::runs::{Book, Runs, compared, series};
 use crate::bench::scene::{SUBJECT, Scene};
-use crate::bench::sink::Pace;
 use crate::bench::{Bound, Findings, Measurement, cores, microseconds, milliseconds, number, quantile};
 
 /// How the network is.

@@ -13,10 +13,10 @@ use super::Plan;
 use crate::bench::driver::{Keys, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::Memory;
+use crate::bench::null_server::Pace;
 use crate::bench::runs::{Book, compared};
 use crate::bench::scene::{Scene, WIDEST};
-use crate::bench::sink::Pace;
-use crate::bench::subject::{Running, Subject};
+use crate::bench::target::{Running, Subject};
 use crate::bench::{Bound, Measurement, megabytes, number, report};
 
 const EXECUTABLE: &str = "executable";

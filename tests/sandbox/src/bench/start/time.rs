@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 
 use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::Scene;
-use crate::bench::subject::{READY, Running, Start, Subject};
+use crate::bench::target::{READY, Running, Start, Subject};
 use crate::bench::{Bound, Measurement, milliseconds, number};
 
 pub(super) const MANAGED: &str = "exec to the first 200, managed identity";

@@ -8,10 +8,10 @@ use crate::bench::chart::{Chart, Line, Point, Series};
 use crate::bench::driver::{Answers, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::{Cpu, Spent};
+use crate::bench::null_server::Pace;
 use crate::bench::runs::{Book, Runs, compared, series};
 use crate::bench::scene::{SUBJECT, Scene};
-use crate::bench::sink::Pace;
-use crate::bench::subject::Running;
+use crate::bench::target::Running;
 use crate::bench::{Bound, Findings, Measurement, cores, number};
 
 const RUNGS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];

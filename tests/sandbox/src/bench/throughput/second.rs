@@ -18,7 +18,7 @@ use crate::bench::message::{Columns, Template};
 use crate::bench::meter::Cpu;
 use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::Scene;
-use crate::bench::subject::{Running, Subject};
+use crate::bench::target::{Running, Subject};
 use crate::bench::{Bound, Findings, microseconds, number};
 
 /// More than both cores can do at once.

@@ -11,7 +11,7 @@ use crate::bench::message::{ACCOUNT, Columns, Template};
 use crate::bench::meter::Cpu;
 use crate::bench::runs::{Book, Runs, compared};
 use crate::bench::scene::{SUBJECT, Scene};
-use crate::bench::subject::{Start, Subject};
+use crate::bench::target::{Start, Subject};
 use crate::bench::{Measurement, number};
 use crate::world::{Options, World};
 

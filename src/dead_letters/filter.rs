@@ -1,0 +1,157 @@
+//! Which letters a command is about. Pure.
+
+use std::time::Duration;
+
+use clap::Args;
+use time::OffsetDateTime;
+
+use super::entry::Found;
+use super::record_summary::KeyFilter;
+
+/// What `--reason` calls the letters that have none.
+const NO_REASON: &str = "none";
+
+/// A choice of letters; all that is given must hold.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Which letters")]
+pub struct Filter {
+    /// Only letters with this reason, such as key_collision; `none` for messages that the host moved.
+    #[arg(long, value_name = "CODE")]
+    pub reason: Option<String>,
+    /// Only letters with this code of Dataverse, such as 0x80060892.
+    #[arg(long, value_name = "0x…")]
+    pub code: Option<String>,
+    /// Only messages for this table.
+    #[arg(long)]
+    pub table: Option<String>,
+    /// Only messages of this source.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Only letters older than this: 90s, 15m, 2h, 3d or 1w.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub older_than: Option<Duration>,
+    /// Only letters newer than this.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub newer_than: Option<Duration>,
+    /// Only messages for this record: a key as in the record, '{"employeeid":"E-1"}', or one value of it, E-1 or a GUID.
+    #[arg(long, value_parser = KeyFilter::parse)]
+    pub key: Option<KeyFilter>,
+}
+
+impl Filter {
+    /// Whether `found` is meant, at this moment.
+    pub fn matches(&self, found: &Found, now: OffsetDateTime) -> bool {
+        let (letter, subject) = (&found.letter, &found.letter.subject);
+        let same = |wanted: &Option<String>, told: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| told.is_some_and(|told| told == wanted))
+        };
+        let code = self.code.as_deref();
+        same(&self.reason, Some(letter.reason().unwrap_or(NO_REASON)))
+            && code.is_none_or(|wanted| letter.code().is_some_and(|code| code.eq_ignore_ascii_case(wanted)))
+            && same(&self.table, subject.table.as_deref())
+            && same(&self.source, subject.source.as_deref())
+            && self.older_than.is_none_or(|age| found.time() < now - age)
+            && self.newer_than.is_none_or(|age| found.time() > now - age)
+            && self.key.as_ref().is_none_or(|wanted| subject.key.as_ref().is_some_and(|key| wanted.matches(key)))
+    }
+}
+
+/// `2h`: a whole number and its unit.
+fn span(text: &str) -> Result<Duration, String> {
+    const WRONG: &str = "a time is a whole number and a unit, such as 90s, 15m, 2h, 3d or 1w";
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(WRONG)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        "w" => 7 * 24 * 60 * 60,
+        _ => return Err(WRONG.to_owned()),
+    };
+    let number: u32 = number.parse().map_err(|_| WRONG)?;
+    let all = u64::from(number) * seconds;
+    // Far beyond what a queue remembers, and far within what a clock can subtract.
+    if all > 100 * 365 * 24 * 60 * 60 {
+        Err("that is longer than a century".to_owned())
+    } else {
+        Ok(Duration::from_secs(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
+
+    fn found(content: &str) -> Found {
+        Found::example(content.as_bytes())
+    }
+
+    fn ours() -> Found {
+        let message = r#"{"table":"contacts","key":{"employeeid":"E-1"},"columns":{},"source":"hr"}"#;
+        let letter = serde_json::json!({
+            "message": message, "reason": "key_collision", "at": "2026-11-23T12:00:00Z",
+            "dataverse": { "status": 412, "code": "0x8006089A" },
+        });
+        found(&letter.to_string())
+    }
+
+    fn filter(arguments: &[&str]) -> Result<Filter, String> {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            filter: Filter,
+        }
+        let line = std::iter::once("x").chain(arguments.iter().copied());
+        <Line as clap::Parser>::try_parse_from(line).map(|line| line.filter).map_err(|error| error.to_string())
+    }
+
+    fn matches(arguments: &[&str], found: &Found) -> bool {
+        filter(arguments).expect("arguments").matches(found, NOW)
+    }
+
+    #[test]
+    fn each_filter_keeps_what_it_names() {
+        let ours = ours();
+        for (option, right, wrong) in [
+            ("--reason", "key_collision", "exists"),
+            ("--code", "0x8006089a", "0x80060892"),
+            ("--table", "contacts", "accounts"),
+            ("--source", "hr", "crm"),
+            ("--older-than", "23h", "2d"),
+            ("--newer-than", "2d", "86400s"),
+            ("--key", r#"{"employeeid":"E-1"}"#, "E-2"),
+        ] {
+            assert!(matches(&[option, right], &ours), "{option} {right}");
+            assert!(!matches(&[option, wrong], &ours), "{option} {wrong}");
+        }
+        assert!(matches(&[], &ours));
+        assert!(matches(&["--reason", "key_collision", "--table", "contacts"], &ours));
+        assert!(!matches(&["--reason", "key_collision", "--table", "accounts"], &ours), "all must hold");
+    }
+
+    #[test]
+    fn a_message_that_the_host_moved_has_no_reason_and_is_as_old_as_its_insertion() {
+        let raw = found(r#"{"table":"contacts","key":{"employeeid":"E-1"},"columns":{}}"#);
+        assert!(matches(&["--reason", "none"], &raw) && !matches(&["--reason", "none"], &ours()));
+        assert!(matches(&["--older-than", "1h"], &raw) && !matches(&["--older-than", "3h"], &raw));
+        assert!(!matches(&["--code", "0x80060892"], &raw) && !matches(&["--source", "hr"], &raw));
+        assert!(matches(&["--table", "contacts", "--key", "E-1"], &raw));
+        assert!(!matches(&["--key", "E-1"], &found("no record")));
+    }
+
+    #[test]
+    fn times_are_a_number_and_a_unit() {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7200), ("3d", 259_200), ("1w", 604_800), ("0s", 0)] {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "2", "h", "-2h", "2 h", "2H", "1.5h", "2h30m", "9999999w", "2ä"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+        let problem = filter(&["--older-than", "soon"]).expect_err("no time");
+        assert!(problem.contains("--older-than") && problem.contains("2h"), "{problem}");
+    }
+}

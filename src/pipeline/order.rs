@@ -1,0 +1,91 @@
+//! Which of two versions of a record is the newer one.
+//!
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/optimistic-concurrency> knows only the server's own order; the
+//! source's is kept in a column of the row, and after the row's deletion on its lock.
+
+use std::cmp::Ordering;
+
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::dataverse::Row;
+use crate::json::{Members, Value};
+use crate::record::Version;
+
+/// A version and the column that holds it.
+#[derive(Clone)]
+pub(super) struct Stamp<'a> {
+    pub(super) column: &'a str,
+    pub(super) version: Version,
+    /// The version as a JSON value for its column.
+    pub(super) json: String,
+}
+
+impl<'a> Stamp<'a> {
+    pub(super) fn new(column: &'a str, version: Version) -> Self {
+        let json = match version {
+            Version::Number(number) => number.to_string(),
+            Version::Time(_) => format!("\"{}\"", text(version)),
+        };
+        Self { column, version, json }
+    }
+}
+
+/// The version that a row has.
+pub(super) enum Stored {
+    /// None yet: older than every version.
+    Nothing,
+    /// This one.
+    Version(Version),
+    /// Something that is no version.
+    Unreadable,
+}
+
+/// Reads the version column of a row.
+pub(super) fn stored(row: &Row, column: &str) -> Stored {
+    let Members(members) = row.members();
+    let Some((_, raw)) = members.into_iter().find(|(name, _)| name == column) else { return Stored::Nothing };
+    match Value::of(raw) {
+        Value::Null => Stored::Nothing,
+        _ => read(raw).map_or(Stored::Unreadable, Stored::Version),
+    }
+}
+
+fn read(raw: &RawValue) -> Option<Version> {
+    match Value::of(raw) {
+        Value::Number(number) => number.literal()?.parse().ok().map(Version::Number),
+        Value::Text(text) => parse(&text),
+        _ => None,
+    }
+}
+
+/// Reads a version from plain text.
+pub(super) fn parse(text: &str) -> Option<Version> {
+    match OffsetDateTime::parse(text, &Rfc3339) {
+        Ok(time) => Some(Version::Time(time)),
+        Err(_) => text.parse().ok().map(Version::Number),
+    }
+}
+
+/// The version as plain text.
+pub(super) fn text(version: Version) -> String {
+    match version {
+        Version::Number(number) => number.to_string(),
+        Version::Time(time) => time.format(&Rfc3339).expect("a record's version is in UTC, in a year of four digits"),
+    }
+}
+
+/// How two versions stand to each other, or `None` when one is a number and the other a time.
+pub(super) fn compare(a: Version, b: Version) -> Option<Ordering> {
+    match (a, b) {
+        (Version::Number(a), Version::Number(b)) => Some(a.cmp(&b)),
+        (Version::Time(a), Version::Time(b)) => Some(a.cmp(&b)),
+        (Version::Number(_), Version::Time(_)) | (Version::Time(_), Version::Number(_)) => None,
+    }
+}
+
+/// Whether a value that the sender put into the version column itself says the same.
+pub(super) fn agrees(raw: &RawValue, version: Version) -> bool {
+    read(raw).and_then(|sent| compare(sent, version)) == Some(Ordering::Equal)
+}

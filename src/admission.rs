@@ -28,7 +28,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use crate::classify::Excess;
+use crate::classify::LimitKind;
 use crate::outcome::Reason;
 use state::{Report, State};
 use wait_queue::{Line, Place, Ticket};
@@ -165,7 +165,7 @@ impl Permit<'_> {
     }
 
     /// Too much was asked, and `excess` of what; nobody is let in for `delay`. The message keeps its place in the line.
-    pub fn throttled(mut self, delay: Option<Duration>, excess: Excess) {
+    pub fn throttled(mut self, delay: Option<Duration>, excess: LimitKind) {
         self.place.leave(&Report::Throttled(delay, excess));
         if delay.is_none() {
             self.visit.failures += 1;

@@ -190,24 +190,24 @@ pub enum News {
     Nothing,
 }
 
-/// What there was too much of.
+/// Which of the service protection limits throttled a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Excess {
-    /// Requests or execution time in a window of time, or nobody says: slower would have been enough.
-    Pace,
-    /// Requests at once: fewer would have been enough, at any pace.
-    AtOnce,
+pub enum LimitKind {
+    /// Requests or execution time within a time window, or not named: a lower rate would have been enough.
+    Rate,
+    /// Requests in flight: fewer at once would have been enough, at any rate.
+    Concurrency,
 }
 
 /// `ThrottlingConcurrencyLimitExceededError`.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#concurrent-requests>
-const TOO_MANY_AT_ONCE: u32 = 0x8007_2326;
+const CONCURRENCY_LIMIT_EXCEEDED: u32 = 0x8007_2326;
 
-/// What there was too much of, where a request was throttled.
-pub fn excess(fault: Option<&Fault>) -> Excess {
+/// Which limit a throttled request met, by its service code.
+pub fn limit_kind(fault: Option<&Fault>) -> LimitKind {
     match fault {
-        Some(Fault::Answered { code: Some(TOO_MANY_AT_ONCE), .. }) => Excess::AtOnce,
-        _ => Excess::Pace,
+        Some(Fault::Answered { code: Some(CONCURRENCY_LIMIT_EXCEEDED), .. }) => LimitKind::Concurrency,
+        _ => LimitKind::Rate,
     }
 }
 
@@ -238,23 +238,25 @@ pub fn news(reason: Reason) -> News {
     }
 }
 
-/// How far a failure reaches, as far as one of them can tell.
+/// What one failure is evidence about: at least this much does not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Everything: nobody gets a token.
-    Everything,
-    /// The table, at least: privileges are given by table.
+pub enum FailureScope {
+    /// Every write: without a token no request can be sent.
+    Environment,
+    /// The record's table: privileges are granted by table.
     Table,
-    /// The row, at least.
+    /// The record's row.
     Row,
 }
 
-/// How far a fault reaches.
-pub fn reach(fault: &Fault) -> Reach {
+/// The scope of a failed request.
+pub fn failure_scope(fault: &Fault) -> FailureScope {
     match fault {
-        Fault::NoToken { .. } => Reach::Everything,
-        Fault::Answered { status: 403, .. } => Reach::Table,
-        Fault::Answered { .. } | Fault::NoAnswer { .. } | Fault::NotAddressable { .. } | Fault::Ambiguous => Reach::Row,
+        Fault::NoToken { .. } => FailureScope::Environment,
+        Fault::Answered { status: 403, .. } => FailureScope::Table,
+        Fault::Answered { .. } | Fault::NoAnswer { .. } | Fault::NotAddressable { .. } | Fault::Ambiguous => {
+            FailureScope::Row
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, warn};
 
 use crate::admission::{Closed, Gate, Patience, Permit, Scope, Trouble, Why};
-use crate::classify::{self, News, Reach, news};
+use crate::classify::{self, FailureScope, News, news};
 use crate::dataverse::{Fault, Store};
 use crate::lock::local_queue::{Acquired, Local};
 use crate::lock::{self, Lease, LockName};
@@ -220,7 +220,7 @@ impl Sync {
         match news {
             News::Works => permit.succeeded(self.store.parallelism()),
             News::Nothing => drop(permit),
-            News::TooMuch => permit.throttled(end.retry_after, classify::excess(end.fault.as_deref())),
+            News::TooMuch => permit.throttled(end.retry_after, classify::limit_kind(end.fault.as_deref())),
             News::Fails => permit.failed(&trouble(record, name, end), end.lapses),
         }
         news
@@ -309,10 +309,10 @@ fn trouble(record: &Record, name: &LockName, end: &End) -> Trouble {
         Some(fault) => fault.to_string(),
         None => end.detail.clone().unwrap_or_default(),
     };
-    let scope = match end.fault.as_deref().map_or(Reach::Row, classify::reach) {
-        Reach::Everything => Scope::Everybody,
-        Reach::Table => Scope::One(number(&record.table)),
-        Reach::Row => Scope::One(number(name.as_str())),
+    let scope = match end.fault.as_deref().map_or(FailureScope::Row, classify::failure_scope) {
+        FailureScope::Environment => Scope::Everybody,
+        FailureScope::Table => Scope::One(number(&record.table)),
+        FailureScope::Row => Scope::One(number(name.as_str())),
     };
     Trouble { reason: end.reason, said, scope, delay: end.retry_after }
 }

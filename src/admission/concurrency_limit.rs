@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Excess;
+use super::LimitKind;
 
 /// One request, in the unit of this module.
 const ONE: u64 = 1_000;
@@ -142,7 +142,7 @@ impl Width {
     }
 
     /// Throttled with `running` in flight, and asked to wait for `delay`. Gives what caution adds to that.
-    pub(super) fn throttled(&mut self, now: Instant, excess: Excess, running: u64, delay: Duration) -> Duration {
+    pub(super) fn throttled(&mut self, now: Instant, excess: LimitKind, running: u64, delay: Duration) -> Duration {
         self.caution = match u32::try_from(self.answers / (ANSWERS_PER_BET / 2)).unwrap_or(u32::MAX) {
             0 if self.crest.is_some() => (self.caution * 2).min(MOST_CAUTION),
             0 => self.caution,
@@ -158,10 +158,10 @@ impl Width {
         if too_early || met == ONE { Duration::from_secs(1) * (self.caution - 1) } else { Duration::ZERO }
     }
 
-    fn narrow(&mut self, now: Instant, excess: Excess, met: u64, delay: Duration) {
+    fn narrow(&mut self, now: Instant, excess: LimitKind, met: u64, delay: Duration) {
         let (crest, present, pauses) = match excess {
-            Excess::Pace => (slower(met, now - self.since, delay), met * 7 / 10, PAUSES_PER_BET),
-            Excess::AtOnce => (met - met / 16, met, PAUSES_PER_BET_AT_ONCE),
+            LimitKind::Rate => (slower(met, now - self.since, delay), met * 7 / 10, PAUSES_PER_BET),
+            LimitKind::Concurrency => (met - met / 16, met, PAUSES_PER_BET_AT_ONCE),
         };
         let crest = crest.max(ONE);
         let between_bets = (delay * pauses).clamp(SHORTEST_BET, LONGEST_BET);

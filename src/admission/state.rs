@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::circuit_breaker::{Hold, Streak, pause_after};
 use super::concurrency_limit::Width;
-use super::{Excess, Trouble, Why};
+use super::{LimitKind, Trouble, Why};
 
 /// The jitter at the end of a pause is this part of it, within the two bounds below.
 const JITTER_PART: u32 = 5;
@@ -68,7 +68,7 @@ pub(super) enum Report<'a> {
     /// It works; the parallelism that is recommended.
     Works(Option<u32>),
     /// Too much; the delay that was named, and what there was too much of.
-    Throttled(Option<Duration>, Excess),
+    Throttled(Option<Duration>, LimitKind),
     /// It fails; `alone` says that others have succeeded since this message first failed.
     Fails { trouble: &'a Trouble, alone: bool },
 }
@@ -199,7 +199,7 @@ impl State {
         now: Instant,
         pass: Pass,
         delay: Option<Duration>,
-        excess: Excess,
+        excess: LimitKind,
         inside: u64,
     ) -> Vec<Event> {
         let mut events: Vec<_> = self.release(now, pass).into_iter().collect();

@@ -38,7 +38,7 @@ fn room(gate: &Gate) -> usize {
 
 /// Somebody goes in and is throttled.
 async fn throttle(gate: &Gate, delay: Duration) {
-    patient(gate).enter().await.expect("open").throttled(Some(delay), Excess::Pace);
+    patient(gate).enter().await.expect("open").throttled(Some(delay), LimitKind::Rate);
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +63,7 @@ async fn patience_for_trouble_and_for_the_line_are_two() {
     assert_eq!(short.enter().await.expect_err("full").why, Why::Full);
     assert_eq!(now.elapsed(), 5 * SECOND, "the line moved, or might have");
     short.patience.in_line_until = now + LONG;
-    inside.throttled(Some(SECOND), Excess::Pace);
+    inside.throttled(Some(SECOND), LimitKind::Rate);
     assert_eq!(short.enter().await.expect_err("closed").why, Why::Paused);
     assert_eq!(now.elapsed(), 5 * SECOND, "at once");
 }
@@ -128,7 +128,7 @@ async fn the_return_is_gentle_one_at_first_and_one_more_with_each_answer() {
     let mut visits = patients(&gate, 9);
     let mut inside = at_once(&mut visits);
     assert_eq!(inside.len(), 4);
-    inside.pop().expect("four").throttled(Some(SECOND), Excess::Pace);
+    inside.pop().expect("four").throttled(Some(SECOND), LimitKind::Rate);
     drop(inside);
     sleep(2 * SECOND).await;
     for expected in [1, 2] {
@@ -157,7 +157,7 @@ async fn a_shorter_pause_does_not_end_a_longer_one_and_a_longer_one_extends_it()
     let mut visits = patients(&gate, 3);
     let begun = Instant::now();
     for (permit, seconds) in at_once(&mut visits).into_iter().zip([60, 1, 120]) {
-        permit.throttled(Some(seconds * SECOND), Excess::Pace);
+        permit.throttled(Some(seconds * SECOND), LimitKind::Rate);
     }
     patient(&gate).enter().await.expect("it ends");
     assert!(begun.elapsed() >= 120 * SECOND, "{:?}", begun.elapsed());
@@ -173,7 +173,7 @@ async fn nobody_who_waits_sleeps_through_the_end_of_a_pause() {
     let begun = Instant::now();
     let throttled = async {
         sleep(SECOND).await;
-        inside.throttled(Some(5 * SECOND), Excess::Pace);
+        inside.throttled(Some(5 * SECOND), LimitKind::Rate);
     };
     let ((), entered) = tokio::join!(throttled, join_all(waiters));
     assert!(entered.into_iter().all(|entered| entered.is_ok()));
@@ -187,7 +187,7 @@ async fn a_throttled_message_keeps_its_turn() {
     let inside = first.enter().await.expect("open");
     let mut waiting = Box::pin(second.enter());
     assert!(waiting.as_mut().now_or_never().is_none());
-    inside.throttled(Some(SECOND), Excess::Pace);
+    inside.throttled(Some(SECOND), LimitKind::Rate);
     let again = first.enter().await.expect("the pause is short");
     assert!(waiting.as_mut().now_or_never().is_none());
     again.succeeded(None);
@@ -198,7 +198,7 @@ async fn a_throttled_message_keeps_its_turn() {
 async fn throttling_without_a_delay_leaves_the_gate_open_and_the_message_rests_by_itself() {
     let gate = Gate::new(4);
     let mut visit = patient(&gate);
-    visit.enter().await.expect("open").throttled(None, Excess::Pace);
+    visit.enter().await.expect("open").throttled(None, LimitKind::Rate);
     assert!(patient(&gate).enter().now_or_never().is_some_and(|entered| entered.is_ok()));
     let begun = Instant::now();
     visit.enter().await.expect("open").succeeded(None);

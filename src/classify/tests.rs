@@ -62,14 +62,14 @@ fn a_delay_never_causes_a_retry() {
 #[test]
 fn what_there_was_too_much_of_is_said_by_the_code_and_is_the_pace_otherwise() {
     for (code, wanted) in [
-        (Some(0x8007_2326), Excess::AtOnce),
-        (Some(0x8007_2322), Excess::Pace),
-        (Some(0x8007_2321), Excess::Pace),
-        (None, Excess::Pace),
+        (Some(0x8007_2326), LimitKind::Concurrency),
+        (Some(0x8007_2322), LimitKind::Rate),
+        (Some(0x8007_2321), LimitKind::Rate),
+        (None, LimitKind::Rate),
     ] {
-        assert_eq!(excess(Some(&answered(429, code, ""))), wanted, "{code:?}");
+        assert_eq!(limit_kind(Some(&answered(429, code, ""))), wanted, "{code:?}");
     }
-    assert_eq!(excess(None), Excess::Pace);
+    assert_eq!(limit_kind(None), LimitKind::Rate);
 }
 
 #[test]
@@ -284,15 +284,15 @@ fn a_message_waits_in_place_for_what_time_or_an_operator_mends_and_never_for_a_f
 fn a_failure_reaches_as_far_as_it_tells() {
     let no_token = |refused| Fault::NoToken { refused, problem: String::new() };
     for (fault, reach_of_it) in [
-        (no_token(true), Reach::Everything),
-        (no_token(false), Reach::Everything),
-        (answered(403, Some(0x8004_0220), ""), Reach::Table),
-        (answered(401, None, ""), Reach::Row),
-        (answered(503, None, ""), Reach::Row),
-        (answered(500, Some(0x8004_4151), ""), Reach::Row),
-        (Fault::NoAnswer { sent: true, problem: "" }, Reach::Row),
+        (no_token(true), FailureScope::Environment),
+        (no_token(false), FailureScope::Environment),
+        (answered(403, Some(0x8004_0220), ""), FailureScope::Table),
+        (answered(401, None, ""), FailureScope::Row),
+        (answered(503, None, ""), FailureScope::Row),
+        (answered(500, Some(0x8004_4151), ""), FailureScope::Row),
+        (Fault::NoAnswer { sent: true, problem: "" }, FailureScope::Row),
     ] {
-        assert_eq!(reach(&fault), reach_of_it, "{fault}");
+        assert_eq!(failure_scope(&fault), reach_of_it, "{fault}");
     }
 }
 

@@ -56,7 +56,7 @@ fn it_never_exceeds_its_ceiling_nor_falls_below_one() {
         for run in [0, 1, 100, 10_000] {
             for delay in [0, 1, 300] {
                 now += run * SECOND;
-                let excess = if run == 1 { Excess::AtOnce } else { Excess::Pace };
+                let excess = if run == 1 { LimitKind::Concurrency } else { LimitKind::Rate };
                 let extra = width.throttled(now, excess, ceiling.max(1), delay * SECOND);
                 width.closed();
                 assert!(extra <= 64 * SECOND, "{extra:?}");
@@ -97,7 +97,7 @@ fn throttling_narrows_it_and_it_grows_back_to_just_below_where_it_was_met() {
     answer(&mut width, start, 1_000);
     assert_eq!(width.limit(), 20);
     let now = start + 1_000 * SECOND;
-    width.throttled(now, Excess::Pace, 20, SECOND);
+    width.throttled(now, LimitKind::Rate, 20, SECOND);
     assert!((13..=15).contains(&width.limit()), "{}", width.limit());
     answer(&mut width, now, 149);
     let back = average(&mut width, now);
@@ -109,7 +109,7 @@ fn a_long_pause_after_a_short_run_says_what_pace_would_have_lasted() {
     let (mut width, start) = width(50);
     answer(&mut width, start, 2_000);
     let now = start + 60 * SECOND;
-    width.throttled(now, Excess::Pace, 50, 240 * SECOND);
+    width.throttled(now, LimitKind::Rate, 50, 240 * SECOND);
     answer(&mut width, now, 100);
     // A fifth of the time was spent sending, so a fifth of the width lasts.
     let lasting = average(&mut width, now);
@@ -122,7 +122,7 @@ fn where_requests_at_once_are_the_limit_a_sixteenth_fewer_are_sent_however_long_
         let (mut width, start) = width(50);
         answer(&mut width, start, 2_000);
         let now = start + run * SECOND;
-        width.throttled(now, Excess::AtOnce, 48, delay * SECOND);
+        width.throttled(now, LimitKind::Concurrency, 48, delay * SECOND);
         assert_eq!(width.limit(), 45);
         answer(&mut width, now + 59 * SECOND, 10_000);
         let later = average(&mut width, now);
@@ -134,11 +134,11 @@ fn where_requests_at_once_are_the_limit_a_sixteenth_fewer_are_sent_however_long_
 fn nothing_is_learnt_about_the_width_right_after_a_return() {
     let (mut width, now) = width(20);
     answer(&mut width, now, 1_000);
-    width.throttled(now + 1_000 * SECOND, Excess::Pace, 20, SECOND);
+    width.throttled(now + 1_000 * SECOND, LimitKind::Rate, 20, SECOND);
     width.closed();
     let returned = now + 1_001 * SECOND;
     width.opened(returned);
-    let extra = width.throttled(returned, Excess::Pace, 1, SECOND);
+    let extra = width.throttled(returned, LimitKind::Rate, 1, SECOND);
     width.closed();
     assert!(extra >= SECOND, "the pause was too short");
     answer(&mut width, returned, 30);
@@ -150,7 +150,7 @@ fn a_bet_beyond_the_crest_wants_time_and_answers_and_a_won_one_doubles_the_stake
     let (mut width, start) = width(52);
     answer(&mut width, start, 10_000);
     let now = start + 1_000 * SECOND;
-    width.throttled(now, Excess::Pace, 20, SECOND);
+    width.throttled(now, LimitKind::Rate, 20, SECOND);
     answer(&mut width, now, 5_000);
     let plateau = average(&mut width, now);
     let mut now = now + LONG;
@@ -166,7 +166,7 @@ fn a_bet_beyond_the_crest_wants_time_and_answers_and_a_won_one_doubles_the_stake
 #[test]
 fn bets_end_at_the_ceiling() {
     let (mut width, mut now) = width(52);
-    width.throttled(now, Excess::Pace, 4, SECOND);
+    width.throttled(now, LimitKind::Rate, 4, SECOND);
     for _ in 0..200 {
         now += LONG;
         answer(&mut width, now, 1_000);

@@ -56,7 +56,7 @@ async fn in_a_pause() {
 async fn in_its_own_rest() {
     let gate = Gate::new(1);
     let mut leaver = patient(&gate);
-    leaver.enter().await.expect("open").throttled(None, Excess::Pace);
+    leaver.enter().await.expect("open").throttled(None, LimitKind::Rate);
     assert!(leaver.enter().now_or_never().is_none());
     assert_sound(&gate, 1);
     leaver.enter().await.expect("it still may").succeeded(None);
@@ -114,7 +114,7 @@ async fn anywhere_at_any_time() {
                     }
                 }
                 match fastrand::u8(..4) {
-                    0 => permit.throttled(Some(SECOND.mul_f64(fastrand::f64())), Excess::Pace),
+                    0 => permit.throttled(Some(SECOND.mul_f64(fastrand::f64())), LimitKind::Rate),
                     1 => permit.failed(&super::outage::trouble(Scope::One(number)), None),
                     2 => permit.succeeded(Some(4)),
                     _ => drop(permit),
@@ -140,7 +140,7 @@ async fn anywhere_at_any_time() {
 async fn when_the_gate_is_stopped_who_waits_is_told_at_once_and_who_is_inside_stays() {
     let gate = Gate::new(1);
     let (mut first, mut second, mut third) = (patient(&gate), patient(&gate), patient(&gate));
-    third.enter().await.expect("open").throttled(None, Excess::Pace);
+    third.enter().await.expect("open").throttled(None, LimitKind::Rate);
     let inside = first.enter().await.expect("open");
     let begun = Instant::now();
     let stop = async {

@@ -43,7 +43,7 @@ const DOCUMENTED: Limits =
 const AT_ONCE: Limits = Limits { requests: usize::MAX, execution: Duration::MAX, ..DOCUMENTED };
 
 /// How long to wait, and what there was too much of.
-type Refusal = (Duration, Excess);
+type Refusal = (Duration, LimitKind);
 
 #[derive(Debug)]
 struct Service {
@@ -118,7 +118,7 @@ impl Books {
 
     fn refusal(&self, limits: &Limits, now: Instant) -> Option<Refusal> {
         if let Some(excess) = self.arrivals.len().checked_sub(limits.requests).filter(|excess| *excess > 0) {
-            return Some((self.arrivals[excess] + limits.window - now, Excess::Pace));
+            return Some((self.arrivals[excess] + limits.window - now, LimitKind::Rate));
         }
         if self.total >= limits.execution {
             let mut total = self.total;
@@ -126,9 +126,9 @@ impl Books {
                 total -= *work;
                 total < limits.execution
             });
-            return freeing.map(|(at, _)| (*at + limits.window - now, Excess::Pace));
+            return freeing.map(|(at, _)| (*at + limits.window - now, LimitKind::Rate));
         }
-        (self.inside >= limits.at_once).then_some((limits.window / 60, Excess::AtOnce))
+        (self.inside >= limits.at_once).then_some((limits.window / 60, LimitKind::Concurrency))
     }
 
     fn leave(&mut self, now: Instant, work: Duration) {

@@ -177,7 +177,7 @@ impl Sync {
         let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
         let mut last_met = None;
         loop {
-            let mut permit = match trace::if_it_waits(visit.enter(), trace::gate, |_, _| {}).await {
+            let mut permit = match trace::span_if_pending(visit.enter(), trace::admission, |_, _| {}).await {
                 Ok(permit) => permit,
                 Err(closed) => return End::given_up(last_met, closed),
             };

@@ -39,7 +39,7 @@ use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION}
 use crate::outcome::{Disposition, Outcome, Reason};
 use crate::pipeline::{Delivery, Sync};
 use crate::record::{self, decode};
-use crate::telemetry::Kept;
+use crate::telemetry::CapturedLogs;
 use crate::telemetry::metrics;
 use crate::telemetry::trace;
 
@@ -144,7 +144,7 @@ async fn sync_queue(State(edge): State<Edge>, request: Request) -> Response {
     let delivery = edge.queue_delivery(invocation.dequeue_count);
     let message = Bytes::from(invocation.message);
     let span = span(QUEUE_FUNCTION, &id, delivery.attempts);
-    let lines = Kept::of(&span);
+    let lines = CapturedLogs::of(&span);
     let outcome = edge.settle(span, message.clone(), delivery).instrument(traced).await;
     let now = OffsetDateTime::now_utc();
     respond::queue(Answer::new(&outcome, &message, &id, now, || lines.take()))

@@ -35,7 +35,7 @@ use self::layer::{Lines, Stream, print};
 use self::otlp::Export;
 use crate::config::{Problem, meant};
 
-pub use captured::Kept;
+pub use captured::CapturedLogs;
 
 /// Chatter of the libraries below this program stays out by default.
 const DEFAULT: &str = "info,azure_core=warn,azure_identity=warn,typespec_client_core=warn,hyper=warn,reqwest=warn";

@@ -49,10 +49,10 @@ pub(super) fn log(event: &Event, waiting: usize) {
 
 fn measure(event: &Event) {
     match event {
-        Event::Paused(_) => metrics::gate_closed(PAUSE, THROTTLED),
-        Event::Resumed(lasted) => metrics::gate_opened(PAUSE, THROTTLED, *lasted),
-        Event::Held(trouble) => metrics::gate_closed(HOLD, trouble.reason.code()),
-        Event::Released(trouble, lasted) => metrics::gate_opened(HOLD, trouble.reason.code(), *lasted),
+        Event::Paused(_) => metrics::admission_paused(PAUSE, THROTTLED),
+        Event::Resumed(lasted) => metrics::admission_resumed(PAUSE, THROTTLED, *lasted),
+        Event::Held(trouble) => metrics::admission_paused(HOLD, trouble.reason.code()),
+        Event::Released(trouble, lasted) => metrics::admission_resumed(HOLD, trouble.reason.code(), *lasted),
     }
 }
 

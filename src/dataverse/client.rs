@@ -92,7 +92,7 @@ impl Client {
         let scopes = [self.scope.as_str()];
         let asked = timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None));
         // A token from the cache is there at once.
-        let token = match trace::if_it_waits(asked, trace::token, exchange::tell_token).await {
+        let token = match trace::span_if_pending(asked, trace::token, exchange::tell_token).await {
             Ok(Ok(token)) => token,
             Ok(Err(error)) => {
                 let refused = identity::is_refusal(&error);

@@ -24,7 +24,7 @@ pub(super) const MOST_LINES: usize = 32;
 
 /// The lines of the events in one span, from now on. Dropping it prints those that still wait.
 #[derive(Debug, Default)]
-pub struct Kept(Shared);
+pub struct CapturedLogs(Shared);
 
 /// What the span knows of it.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +50,7 @@ struct Told {
     waits: bool,
 }
 
-impl Kept {
+impl CapturedLogs {
     /// Keeps the lines of `span`. Without a log there are none.
     pub fn of(span: &Span) -> Self {
         let kept = Self::default();
@@ -74,7 +74,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for CapturedLogs {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.over = true;

@@ -76,7 +76,7 @@ pub fn install(meter: &Meter) {
 }
 
 /// Asks `figures` for width, in flight and waiting whenever these are collected.
-pub fn watch_gate(meter: &Meter, figures: impl Fn() -> [u64; 3] + Clone + Send + Sync + 'static) {
+pub fn observe_admission(meter: &Meter, figures: impl Fn() -> [u64; 3] + Clone + Send + Sync + 'static) {
     let gauges = [
         (GATE_WIDTH, "How many requests may be in flight to Dataverse"),
         (GATE_IN_FLIGHT, "How many messages are inside the gate"),
@@ -152,14 +152,14 @@ pub fn exchanged(since: Stopwatch, method: &'static str, server: (&str, u16), en
 }
 
 /// The gate has closed: a `pause` or a `hold`, and why.
-pub fn gate_closed(by: &'static str, reason: &'static str) {
+pub fn admission_paused(by: &'static str, reason: &'static str) {
     if let Some(meters) = METERS.get() {
         meters.gate_closings.add(1, &closing(by, reason));
     }
 }
 
-/// What [`gate_closed`] told of is over.
-pub fn gate_opened(by: &'static str, reason: &'static str, lasted: Duration) {
+/// What [`admission_paused`] told of is over.
+pub fn admission_resumed(by: &'static str, reason: &'static str, lasted: Duration) {
     if let Some(meters) = METERS.get() {
         meters.gate_closed_duration.record(lasted.as_secs_f64(), &closing(by, reason));
     }

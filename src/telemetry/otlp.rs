@@ -88,7 +88,7 @@ impl Export {
     /// Collects the gate's figures as well.
     pub fn watch(&self, gate: &Gate) {
         let gate = gate.clone();
-        metrics::watch_gate(&self.metrics.meter(SCOPE), move || gate.figures());
+        metrics::observe_admission(&self.metrics.meter(SCOPE), move || gate.figures());
     }
 
     /// Sends what there is still to send, within a few seconds or not at all.

@@ -131,7 +131,7 @@ pub fn failed(span: &Span, kind: &str, said: impl Display) {
 }
 
 /// Waiting before the gate.
-pub fn gate() -> Span {
+pub fn admission() -> Span {
     info_span!("gate", otel.kind = "internal")
 }
 
@@ -198,7 +198,7 @@ pub fn exchanged(span: &Span, status: u16) {
 }
 
 /// Does `work`, in a span if it does not end at once; `tell` puts into the span what came of it.
-pub async fn if_it_waits<T>(
+pub async fn span_if_pending<T>(
     work: impl Future<Output = T>,
     span: impl FnOnce() -> Span,
     tell: impl FnOnce(&Span, &T),

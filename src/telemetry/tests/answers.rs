@@ -6,9 +6,9 @@ use super::*;
 use crate::telemetry::captured::MOST_LINES;
 use crate::telemetry::line::MOST_SHORTENED;
 
-fn invocation() -> (Span, Kept) {
+fn invocation() -> (Span, CapturedLogs) {
     let span = error_span!("record", invocation_id = "id-1");
-    let kept = Kept::of(&span);
+    let kept = CapturedLogs::of(&span);
     (span, kept)
 }
 

@@ -49,13 +49,13 @@ async fn work_that_ends_at_once_has_no_span_and_work_that_waits_has_one() {
         MADE.set(MADE.get() + 1);
         Span::none()
     };
-    assert_eq!(if_it_waits(async { 7 }, span, |_, _| panic!("there is no span")).await, 7);
+    assert_eq!(span_if_pending(async { 7 }, span, |_, _| panic!("there is no span")).await, 7);
     assert_eq!(MADE.get(), 0);
     let waits = async {
         tokio::task::yield_now().await;
         8
     };
     let told = Cell::new(0);
-    assert_eq!(if_it_waits(waits, span, |_, done| told.set(*done)).await, 8);
+    assert_eq!(span_if_pending(waits, span, |_, done| told.set(*done)).await, 8);
     assert_eq!((MADE.get(), told.get()), (1, 8));
 }

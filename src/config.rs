@@ -4,7 +4,6 @@
 //! variable's name. Secrets are in no Debug output. The table of settings is in the README; `local.settings.json.sample`
 //! holds them all.
 
-use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +11,7 @@ use url::{Host, Url};
 
 use crate::identity::Choice;
 use crate::record::OnConflict;
+use crate::settings::{Lookup, Problem, non_empty};
 use crate::storage::{Address, Service};
 
 /// Headers that this program sets itself; two of a kind would contradict each other.
@@ -31,33 +31,6 @@ const OWN_HEADERS: [&str; 14] = [
     "transfer-encoding",
     "x-ms-client-request-id",
 ];
-
-/// One thing that is wrong with the settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The variable.
-    pub variable: String,
-    /// What is wrong, as a clause that follows the name.
-    pub text: String,
-}
-
-impl Problem {
-    /// `variable` has a problem.
-    pub fn new(variable: &str, text: impl Into<String>) -> Self {
-        Self { variable: variable.to_owned(), text: text.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.variable, self.text)
-    }
-}
-
-/// A setting without blanks around it; an empty one counts as not set.
-pub fn meant(lookup: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
-    lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-}
 
 /// Everything the program needs to know.
 #[derive(Debug)]
@@ -106,7 +79,7 @@ pub struct LockSettings {
 
 /// Reads settings, collecting problems.
 struct Reader<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+    lookup: &'a Lookup<'a>,
     problems: Vec<Problem>,
 }
 
@@ -115,8 +88,8 @@ impl Config {
     ///
     /// # Errors
     /// Every problem, in the order of the README's table.
-    pub fn from_settings(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let lookup = |name: &str| meant(lookup, name);
+    pub fn from_settings(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
+        let lookup = |name: &str| non_empty(lookup, name);
         let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
         let url = reader.dataverse_url();
         let api_version = reader.api_version();

@@ -26,7 +26,7 @@ use azure_identity::{
     WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 
-use crate::config::Problem;
+use crate::settings::{Lookup, Problem};
 pub use certificate::Certificate;
 
 /// The Entra authority of the public cloud; `AZURE_AUTHORITY_HOST` names another.
@@ -81,7 +81,7 @@ impl Choice {
     ///
     /// # Errors
     /// All that is missing or unusable, each with the variable's name.
-    pub fn from_settings(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+    pub fn from_settings(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
         if let Some(secret) = lookup("AZURE_CLIENT_SECRET") {
             let application = Application::from_settings("AZURE_CLIENT_SECRET", lookup)?;
             return Ok(Self::ClientSecret { application, secret: secret.into() });
@@ -99,7 +99,7 @@ impl Choice {
         Ok(Self::DeveloperTools)
     }
 
-    fn from_certificate(path: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+    fn from_certificate(path: &str, lookup: &Lookup) -> Result<Self, Vec<Problem>> {
         let application = Application::from_settings("AZURE_CLIENT_CERTIFICATE_PATH", lookup);
         let password = lookup("AZURE_CLIENT_CERTIFICATE_PASSWORD");
         let certificate = Certificate::read(path.as_ref(), password.as_deref())
@@ -170,7 +170,7 @@ impl Choice {
 
 impl Application {
     /// Tenant and client id, which `because` needs.
-    fn from_settings(because: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+    fn from_settings(because: &str, lookup: &Lookup) -> Result<Self, Vec<Problem>> {
         let missing = |name: &str| Problem::new(name, format!("is not set, and {because} needs it"));
         match (lookup("AZURE_TENANT_ID"), lookup("AZURE_CLIENT_ID")) {
             (Some(tenant), Some(client)) => {

@@ -15,6 +15,7 @@
 //! # The map
 //! - [`json`]: objects in the order sent, exact numbers, duplicate members refused. Pure.
 //! - [`sanitize`]: text from elsewhere, made safe to print. Pure.
+//! - [`settings`]: how a setting is read, and what can be wrong with one.
 //! - [`outcome`]: what became of a message, with stable codes.
 //! - [`record`]: a message as a validated value; the canonical key. Pure.
 //! - [`host`]: the custom-handler protocol: an invocation in, an answer out.
@@ -50,5 +51,6 @@ pub mod pipeline;
 pub mod record;
 pub mod sanitize;
 pub mod server;
+pub mod settings;
 pub mod storage;
 pub mod telemetry;

@@ -16,8 +16,8 @@ use azure_core::credentials::{Secret, TokenCredential};
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use url::Url;
 
-use crate::config::Problem;
 use crate::http::{Http, Server, Way};
+use crate::settings::{Lookup, Problem};
 use shared_key::SharedKey;
 
 /// The account and key that Azurite and every other emulator are known by; public by design.
@@ -95,7 +95,7 @@ impl Address {
     ///
     /// # Errors
     /// What is wrong, with the variable's name.
-    pub fn resolve(service: Service, name: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problem> {
+    pub fn resolve(service: Service, name: &str, lookup: &Lookup) -> Result<Self, Problem> {
         if let Some(text) = lookup(name) {
             return from_connection_string(service, &text).map_err(|text| Problem::new(name, text));
         }

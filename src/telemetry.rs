@@ -33,7 +33,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::layer::{Lines, Stream, print};
 use self::otlp::Export;
-use crate::config::{Problem, meant};
+use crate::settings::{Lookup, Problem, non_empty};
 
 pub use captured::CapturedLogs;
 
@@ -62,7 +62,7 @@ impl Settings {
     ///
     /// # Errors
     /// Every problem.
-    pub fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+    pub fn read(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
         match (format(lookup), filter(lookup)) {
             (Ok(format), Ok(filter)) => Ok(Self { filter, format }),
             (format, filter) => Err(format.err().into_iter().chain(filter.err()).collect()),
@@ -70,23 +70,23 @@ impl Settings {
     }
 
     /// For a process that only says what is wrong with its settings: errors, in the format that is set if it is one.
-    pub fn of_a_complaint(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub fn of_a_complaint(lookup: &Lookup) -> Self {
         Self { filter: EnvFilter::new("error"), format: format(lookup).unwrap_or_default() }
     }
 }
 
-fn format(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Format, Problem> {
+fn format(lookup: &Lookup) -> Result<Format, Problem> {
     const NAME: &str = "SYNC_LOG_FORMAT";
-    match meant(lookup, NAME).as_deref() {
+    match non_empty(lookup, NAME).as_deref() {
         None | Some("text") => Ok(Format::Text),
         Some("json") => Ok(Format::Json),
         Some(_) => Err(Problem::new(NAME, "must be text or json")),
     }
 }
 
-fn filter(lookup: &dyn Fn(&str) -> Option<String>) -> Result<EnvFilter, Problem> {
+fn filter(lookup: &Lookup) -> Result<EnvFilter, Problem> {
     const NAME: &str = "RUST_LOG";
-    match meant(lookup, NAME).as_deref() {
+    match non_empty(lookup, NAME).as_deref() {
         None | Some("info") => Ok(EnvFilter::new(DEFAULT)),
         Some(text) => EnvFilter::try_new(text).map_err(|_| {
             Problem::new(NAME, "must be a level such as info, or a filter such as info,dataverse_sync=debug")

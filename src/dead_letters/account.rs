@@ -9,9 +9,9 @@ use azure_core::credentials::TokenCredential;
 use super::arguments::Place;
 use super::encoding::Encoding;
 use super::queue::Queue;
-use crate::config::{Problem, meant};
 use crate::http;
 use crate::identity::{Choice, Identity};
+use crate::settings::{Lookup, Problem, non_empty};
 use crate::storage::{Address, Connection, Service};
 
 const HOST_JSON: &str = "host.json";
@@ -35,8 +35,8 @@ impl Desk {
     ///
     /// # Errors
     /// All that is missing or wrong, each with its name.
-    pub fn open(place: &Place, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let lookup = |name: &str| meant(lookup, name);
+    pub fn open(place: &Place, lookup: &Lookup) -> Result<Self, Vec<Problem>> {
+        let lookup = |name: &str| non_empty(lookup, name);
         let mut problems = Vec::new();
         let encoding = encoding(place.encoding).map_err(|problem| problems.push(problem)).ok();
         let address = Address::resolve(Service::Queue, &place.connection, &lookup);

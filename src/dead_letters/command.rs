@@ -17,7 +17,7 @@ use super::queue_scan::Sweep;
 use super::report::{Listed, Report};
 use super::scan::{End, Selection, read};
 use super::summary::Tally;
-use crate::config::Problem;
+use crate::settings::{Lookup, Problem};
 use output::{Lines, print_either};
 
 /// Why a command has no result.
@@ -60,11 +60,7 @@ impl From<Vec<Problem>> for Failure {
 ///
 /// # Errors
 /// When there is no result to print.
-pub async fn run(
-    arguments: Arguments,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    stop: CancellationToken,
-) -> Result<bool, Failure> {
+pub async fn run(arguments: Arguments, lookup: &Lookup<'_>, stop: CancellationToken) -> Result<bool, Failure> {
     match arguments.command {
         Command::List(list) => self::list(list, lookup, &stop).await,
         Command::Show(show) => self::show(show, lookup, &stop).await,
@@ -82,12 +78,7 @@ struct Work {
 }
 
 impl Work {
-    async fn begin(
-        place: &Place,
-        filter: Filter,
-        max: Option<u64>,
-        lookup: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, Failure> {
+    async fn begin(place: &Place, filter: Filter, max: Option<u64>, lookup: &Lookup<'_>) -> Result<Self, Failure> {
         let desk = Desk::open(place, lookup)?;
         let queue = desk.queue(&place.queue)?;
         let sweep = Sweep::begin(queue).await.map_err(|source| failed(&desk, &place.queue, source))?;
@@ -130,7 +121,7 @@ fn failed(desk: &Desk, queue: &str, source: Error) -> Failure {
     Failure::Queue { connection: desk.name(), queue: queue.to_owned(), source }
 }
 
-async fn list(list: List, lookup: &dyn Fn(&str) -> Option<String>, stop: &CancellationToken) -> Result<bool, Failure> {
+async fn list(list: List, lookup: &Lookup<'_>, stop: &CancellationToken) -> Result<bool, Failure> {
     let mut work = Work::begin(&list.place, list.filter, None, lookup).await?;
     let (tally, report) = count(&mut work, stop).await;
     print_listed(&report, &tally, list.place.json)?;
@@ -159,7 +150,7 @@ fn print_listed(report: &Report, tally: &Tally, json: bool) -> std::io::Result<(
     print_either(json, &Listed::new(report, tally), &words)
 }
 
-async fn show(show: Show, lookup: &dyn Fn(&str) -> Option<String>, stop: &CancellationToken) -> Result<bool, Failure> {
+async fn show(show: Show, lookup: &Lookup<'_>, stop: &CancellationToken) -> Result<bool, Failure> {
     let mut work = Work::begin(&show.place, show.filter, Some(show.max), lookup).await?;
     let mut lines = Lines::stdout();
     let json = show.place.json;
@@ -175,11 +166,7 @@ async fn show(show: Show, lookup: &dyn Fn(&str) -> Option<String>, stop: &Cancel
     Ok(report.is_good())
 }
 
-async fn export(
-    export: Export,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    stop: &CancellationToken,
-) -> Result<bool, Failure> {
+async fn export(export: Export, lookup: &Lookup<'_>, stop: &CancellationToken) -> Result<bool, Failure> {
     let mut work = Work::begin(&export.place, export.filter, export.max, lookup).await?;
     let to_terminal = export.output.is_none() && stdout().is_terminal();
     let mut lines = match &export.output {

@@ -13,6 +13,7 @@ use super::functions::{self, Queues};
 use super::host_json::{HostJson, Judged, mend, object};
 use crate::config::Config;
 use crate::host::{HTTP_FUNCTION, QUEUE_FUNCTION};
+use crate::settings::Lookup;
 
 const STAGE: &str = "`cargo stage` lays it out; publish that folder, or run this in it (or with --app)";
 
@@ -29,7 +30,7 @@ impl App {
     }
 
     /// All findings about its files, and the queues that it works with.
-    pub fn check(&self, lookup: &dyn Fn(&str) -> Option<String>, config: Option<&Config>) -> (Vec<Finding>, Queues) {
+    pub fn check(&self, lookup: &Lookup, config: Option<&Config>) -> (Vec<Finding>, Queues) {
         let host = self.text("host.json").and_then(|text| HostJson::read(&text, lookup));
         let mut findings = about_host(host.as_ref(), config);
         let (queue, queues) = self.queue_function(lookup);
@@ -62,7 +63,7 @@ impl App {
         function.map_err(|problem| mend(format!("{file} {problem}"), STAGE))
     }
 
-    fn queue_function(&self, lookup: &dyn Fn(&str) -> Option<String>) -> (Judged, Queues) {
+    fn queue_function(&self, lookup: &Lookup) -> (Judged, Queues) {
         let function = match self.function(QUEUE_FUNCTION) {
             Ok(function) => function,
             Err(missing) => return (Err(missing), Queues::default()),

@@ -16,6 +16,7 @@ use crate::dataverse::client::Client;
 use crate::http;
 use crate::identity::{self, Choice, Identity};
 use crate::lock::blob::BlobLocks;
+use crate::settings::Lookup;
 use crate::storage::Connection;
 
 /// What was found so far, printed as it comes unless it is to be JSON.
@@ -48,7 +49,7 @@ fn print(text: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub async fn run(arguments: &Arguments, lookup: &dyn Fn(&str) -> Option<String>) -> io::Result<bool> {
+pub async fn run(arguments: &Arguments, lookup: &Lookup<'_>) -> io::Result<bool> {
     let mut sheet = Sheet { json: arguments.json, report: Report::default() };
     let (config, settings) = settings::check(lookup);
     sheet.note_all(settings.iter().cloned())?;

@@ -5,8 +5,8 @@
 use serde_json::Value;
 
 use super::host_json::{Judged, mend, no_retry};
-use crate::config::meant;
 use crate::host::{DEAD_LETTER_BINDING, HTTP_FUNCTION, HTTP_ROUTE, QUEUE_FUNCTION, RECORD_BINDING};
+use crate::settings::{Lookup, non_empty};
 
 /// What the host adds to a queue's name for what it gives up on.
 const POISON: &str = "-poison";
@@ -114,8 +114,9 @@ fn is_post(method: &str) -> bool {
 /// Whether the host would run the function `name`, which a setting or its file can forbid. Linux shows the dots of a setting's name
 /// as underscores.
 /// <https://learn.microsoft.com/azure/azure-functions/disable-function>
-pub fn enabled(name: &str, function: &Value, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), (String, String)> {
-    let is_set = |variable: &String| meant(lookup, variable).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+pub fn enabled(name: &str, function: &Value, lookup: &Lookup) -> Result<(), (String, String)> {
+    let is_set =
+        |variable: &String| non_empty(lookup, variable).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let mut settings = [".", "_", "__"].map(|mark| format!("AzureWebJobs{mark}{name}{mark}Disabled")).into_iter();
     if let Some(setting) = settings.find(is_set) {
         return Err(mend(format!("{name} is disabled by the setting {setting}"), "enable it, when it is meant to run"));

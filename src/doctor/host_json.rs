@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::finding::{Check, Finding};
-use crate::config::{Config, meant};
+use crate::config::Config;
+use crate::settings::{Lookup, non_empty};
 
 /// What is found, or what is wrong and how to mend it.
 pub(super) type Judged = Result<String, (String, String)>;
@@ -26,7 +27,7 @@ const FEWEST_DELIVERIES: u64 = 5;
 /// A host.json, and the settings over it.
 pub struct HostJson<'a> {
     file: Value,
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+    lookup: &'a Lookup<'a>,
 }
 
 impl<'a> HostJson<'a> {
@@ -34,7 +35,7 @@ impl<'a> HostJson<'a> {
     ///
     /// # Errors
     /// What is wrong with it, as a clause that follows its name.
-    pub fn read(text: &str, lookup: &'a dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
+    pub fn read(text: &str, lookup: &'a Lookup<'a>) -> Result<Self, String> {
         let file = object(text)?;
         if file["version"] != "2.0" {
             return Err("has no \"version\": \"2.0\"".to_owned());
@@ -46,7 +47,7 @@ impl<'a> HostJson<'a> {
     fn get(&self, path: &str) -> Option<Value> {
         let name = format!("AzureFunctionsJobHost__{}", path.replace('/', "__"));
         let file = || self.file.pointer(&format!("/{path}")).filter(|value| !value.is_null()).cloned();
-        meant(self.lookup, &name).map(|text| typed(&text)).or_else(file)
+        non_empty(self.lookup, &name).map(|text| typed(&text)).or_else(file)
     }
 
     fn number(&self, path: &str, default: u64) -> Option<u64> {

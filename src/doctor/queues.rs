@@ -2,11 +2,11 @@
 
 use super::finding::{Check, Finding};
 use super::functions::Queues;
-use crate::config::{Problem, meant};
 use crate::dead_letters::account::Desk;
 use crate::dead_letters::arguments::Place;
 use crate::dead_letters::encoding::Encoding;
 use crate::dead_letters::queue::Error;
+use crate::settings::{Lookup, Problem, non_empty};
 use crate::storage::{Address, Service};
 
 /// What is known by then to stand in the way.
@@ -18,9 +18,9 @@ pub(super) struct Earlier {
 }
 
 /// Both, the records' first.
-pub(super) async fn check(queues: &Queues, earlier: Earlier, lookup: &dyn Fn(&str) -> Option<String>) -> [Finding; 2] {
+pub(super) async fn check(queues: &Queues, earlier: Earlier, lookup: &Lookup<'_>) -> [Finding; 2] {
     let both = [(Check::Queue, &queues.records), (Check::PoisonQueue, &queues.poison)];
-    let trimmed = |name: &str| meant(lookup, name);
+    let trimmed = |name: &str| non_empty(lookup, name);
     let because = match Address::resolve(Service::Queue, &queues.connection, &trimmed) {
         Err(_) => earlier.connection_is_told.then_some(Check::Settings),
         Ok(address) => (address.needs_identity() && earlier.no_token).then_some(Check::Token),

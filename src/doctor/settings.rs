@@ -1,7 +1,8 @@
 //! The settings, as the handler that serves would read them. Pure.
 
 use super::finding::{Check, Finding};
-use crate::config::{Config, Problem, meant};
+use crate::config::Config;
+use crate::settings::{Lookup, Problem, non_empty};
 use crate::telemetry;
 
 /// The host sets it for the process that it starts; nobody else has one.
@@ -13,7 +14,7 @@ const REMEDY: &str = "set it among the app's settings in Azure, or in this shell
                       func alone); the README has the table";
 
 /// The settings if they can be used, and what is found about them: every problem at once.
-pub fn check(lookup: &dyn Fn(&str) -> Option<String>) -> (Option<Config>, Vec<Finding>) {
+pub fn check(lookup: &Lookup) -> (Option<Config>, Vec<Finding>) {
     let with_port = |name: &str| lookup(name).or_else(|| (name == PORT).then(|| "0".to_owned()));
     let config = Config::from_settings(&with_port);
     let others = telemetry::Settings::read(lookup).err().into_iter().flatten().chain(runtime(lookup));
@@ -30,8 +31,8 @@ pub fn check(lookup: &dyn Fn(&str) -> Option<String>) -> (Option<Config>, Vec<Fi
 }
 
 /// Another language's worker would be started instead of this program.
-fn runtime(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Problem> {
-    let set = meant(lookup, RUNTIME)?;
+fn runtime(lookup: &Lookup) -> Option<Problem> {
+    let set = non_empty(lookup, RUNTIME)?;
     (set != "custom").then(|| Problem::new(RUNTIME, "must be custom, or the host does not start this program"))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The OpenTelemetry SDK does the work, on threads of its own: a bounded queue of spans, an interval for metrics. Its standard
 //! variables mean what they mean elsewhere, but for two things. What it would quietly ignore is a
-//! [`Problem`](crate::config::Problem) here. And without `OTEL_TRACES_SAMPLER` every message is traced, whatever its parent says:
+//! [`Problem`](crate::settings::Problem) here. And without `OTEL_TRACES_SAMPLER` every message is traced, whatever its parent says:
 //! the Functions host passes a `traceparent` that says "not sampled" also where Application Insights records the invocation.
 //!
 //! Invariants: a message never waits for a collector; one that is down costs a line in the log and what the queue cannot hold.

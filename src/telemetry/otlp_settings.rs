@@ -11,7 +11,7 @@ use std::time::Duration;
 use reqwest::header::HeaderName;
 use url::Url;
 
-use crate::config::{Problem, meant};
+use crate::settings::{Lookup, Problem, non_empty};
 
 /// The setting that turns traces and metrics on.
 pub const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -81,8 +81,8 @@ impl ExportSettings {
     ///
     /// # Errors
     /// Every problem.
-    pub fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, Vec<Problem>> {
-        let get = |name: &str| meant(lookup, name);
+    pub fn read(lookup: &Lookup) -> Result<Option<Self>, Vec<Problem>> {
+        let get = |name: &str| non_empty(lookup, name);
         let Some(endpoint) = get(ENDPOINT) else { return Ok(None) };
         if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(None);
@@ -143,7 +143,7 @@ fn choice(name: &str, value: &str, values: &[&str]) -> Option<Problem> {
 }
 
 /// The ratio of a sampler that needs one.
-fn ratio(get: &dyn Fn(&str) -> Option<String>) -> Option<Problem> {
+fn ratio(get: &Lookup) -> Option<Problem> {
     let sampler = get(SAMPLER)?;
     if !sampler.ends_with("traceidratio") {
         return None;

@@ -15,10 +15,11 @@ use crate::dead_letters::replay::Replay;
 use crate::dead_letters::report::{DropLine, ReplayLine};
 use crate::dead_letters::scan::{End, read};
 use crate::dead_letters::summary::Tally;
+use crate::settings::Lookup;
 
 pub(super) async fn replay(
     replay: arguments::Replay,
-    lookup: &dyn Fn(&str) -> Option<String>,
+    lookup: &Lookup<'_>,
     stop: CancellationToken,
 ) -> Result<bool, Failure> {
     if replay.to == replay.place.queue {
@@ -48,7 +49,7 @@ pub(super) async fn replay(
 
 pub(super) async fn drop(
     drop: arguments::Drop,
-    lookup: &dyn Fn(&str) -> Option<String>,
+    lookup: &Lookup<'_>,
     stop: &CancellationToken,
 ) -> Result<bool, Failure> {
     let can_ask = stdin().is_terminal() && stderr().is_terminal();

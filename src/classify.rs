@@ -10,7 +10,7 @@
 
 mod codes;
 
-use crate::dataverse::{Fault, Form};
+use crate::dataverse::{Error, WriteKind};
 use crate::lock;
 use crate::outcome::Reason;
 use crate::record::OnConflict;
@@ -27,7 +27,7 @@ pub const MOST_RESENDS: u32 = 3;
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt {
     /// The request.
-    pub form: Form,
+    pub kind: WriteKind,
     /// Whether it binds a lookup.
     pub binds: bool,
     /// How often it was sent again in place, for whatever reason but a lost race.
@@ -55,34 +55,34 @@ pub fn is_known(code: u32) -> bool {
 }
 
 /// Judges a request that failed.
-pub fn judge(fault: &Fault, attempt: Attempt) -> Verdict {
+pub fn judge(fault: &Error, attempt: Attempt) -> Verdict {
     match fault {
-        Fault::Answered { status, code, message, .. } => {
+        Error::Answered { status, code, message, .. } => {
             let text = message.as_deref().unwrap_or_default();
             let said = match code {
                 Some(code) => meaning_of_code(*code, text),
                 None => meaning_of_text(*status, text),
             };
-            let meaning = said.unwrap_or_else(|| meaning_of_status(*status, attempt.form));
+            let meaning = said.unwrap_or_else(|| meaning_of_status(*status, attempt.kind));
             judge_meaning(meaning, *status, attempt)
         }
-        Fault::NoAnswer { .. } | Fault::NoToken { refused: false, .. } => Verdict::Settle(Reason::Unavailable),
-        Fault::NoToken { refused: true, .. } => Verdict::Settle(Reason::Unauthorized),
-        Fault::NotAddressable { .. } => Verdict::Settle(Reason::InvalidData),
-        Fault::Ambiguous => Verdict::Settle(Reason::KeyCollision),
+        Error::NoAnswer { .. } | Error::NoToken { refused: false, .. } => Verdict::Settle(Reason::Unavailable),
+        Error::NoToken { refused: true, .. } => Verdict::Settle(Reason::Unauthorized),
+        Error::NotAddressable { .. } => Verdict::Settle(Reason::InvalidData),
+        Error::Ambiguous => Verdict::Settle(Reason::KeyCollision),
     }
 }
 
 fn judge_meaning(meaning: Meaning, status: u16, attempt: Attempt) -> Verdict {
     match meaning {
-        Meaning::DuplicateKey => match attempt.form {
-            Form::Upsert | Form::Create => Verdict::LostRace,
-            Form::Update
-            | Form::UpdateFound
-            | Form::UpdateUnchanged
-            | Form::Delete
-            | Form::DeleteUnchanged
-            | Form::Read => Verdict::Settle(Reason::KeyCollision),
+        Meaning::DuplicateKey => match attempt.kind {
+            WriteKind::Upsert | WriteKind::Create => Verdict::LostRace,
+            WriteKind::Update
+            | WriteKind::UpdateFound
+            | WriteKind::UpdateUnchanged
+            | WriteKind::Delete
+            | WriteKind::DeleteUnchanged
+            | WriteKind::Read => Verdict::Settle(Reason::KeyCollision),
         },
         Meaning::InRecycleBin => Verdict::Settle(Reason::KeyCollision),
         Meaning::VersionMismatch => Verdict::Moved,
@@ -90,7 +90,7 @@ fn judge_meaning(meaning: Meaning, status: u16, attempt: Attempt) -> Verdict {
         Meaning::RowMissing => row_missing(attempt),
         Meaning::UnknownTable => Verdict::Settle(Reason::NotFound),
         Meaning::Unclear if attempt.again == 0 => Verdict::Again,
-        Meaning::Unclear | Meaning::Vague => judge_meaning(meaning_of_status(status, attempt.form), status, attempt),
+        Meaning::Unclear | Meaning::Vague => judge_meaning(meaning_of_status(status, attempt.kind), status, attempt),
         Meaning::InvalidData => Verdict::Settle(Reason::InvalidData),
         Meaning::TooLarge => Verdict::Settle(Reason::TooLarge),
         Meaning::Deadlock if attempt.again < MOST_DEADLOCKS => Verdict::Again,
@@ -102,14 +102,18 @@ fn judge_meaning(meaning: Meaning, status: u16, attempt: Attempt) -> Verdict {
 
 /// A row that is missing is ours, or one that a lookup is bound to.
 fn row_missing(attempt: Attempt) -> Verdict {
-    match attempt.form {
-        Form::Delete => Verdict::Settle(Reason::AlreadyAbsent),
+    match attempt.kind {
+        WriteKind::Delete => Verdict::Settle(Reason::AlreadyAbsent),
         // These create what is missing, so it must be another row.
-        Form::Upsert | Form::Create if attempt.binds => Verdict::Settle(Reason::ParentMissing),
-        Form::Update | Form::UpdateFound | Form::UpdateUnchanged if attempt.binds => Verdict::RowOrParent,
+        WriteKind::Upsert | WriteKind::Create if attempt.binds => Verdict::Settle(Reason::ParentMissing),
+        WriteKind::Update | WriteKind::UpdateFound | WriteKind::UpdateUnchanged if attempt.binds => {
+            Verdict::RowOrParent
+        }
         // It was there a moment ago.
-        Form::UpdateFound | Form::UpdateUnchanged | Form::DeleteUnchanged => Verdict::Moved,
-        Form::Upsert | Form::Create | Form::Update | Form::Read => Verdict::Settle(Reason::NotFound),
+        WriteKind::UpdateFound | WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged => Verdict::Moved,
+        WriteKind::Upsert | WriteKind::Create | WriteKind::Update | WriteKind::Read => {
+            Verdict::Settle(Reason::NotFound)
+        }
     }
 }
 
@@ -204,9 +208,9 @@ pub enum LimitKind {
 const CONCURRENCY_LIMIT_EXCEEDED: u32 = 0x8007_2326;
 
 /// Which limit a throttled request met, by its service code.
-pub fn limit_kind(fault: Option<&Fault>) -> LimitKind {
+pub fn limit_kind(fault: Option<&Error>) -> LimitKind {
     match fault {
-        Some(Fault::Answered { code: Some(CONCURRENCY_LIMIT_EXCEEDED), .. }) => LimitKind::Concurrency,
+        Some(Error::Answered { code: Some(CONCURRENCY_LIMIT_EXCEEDED), .. }) => LimitKind::Concurrency,
         _ => LimitKind::Rate,
     }
 }
@@ -250,23 +254,23 @@ pub enum FailureScope {
 }
 
 /// The scope of a failed request.
-pub fn failure_scope(fault: &Fault) -> FailureScope {
+pub fn failure_scope(fault: &Error) -> FailureScope {
     match fault {
-        Fault::NoToken { .. } => FailureScope::Environment,
-        Fault::Answered { status: 403, .. } => FailureScope::Table,
-        Fault::Answered { .. } | Fault::NoAnswer { .. } | Fault::NotAddressable { .. } | Fault::Ambiguous => {
+        Error::NoToken { .. } => FailureScope::Environment,
+        Error::Answered { status: 403, .. } => FailureScope::Table,
+        Error::Answered { .. } | Error::NoAnswer { .. } | Error::NotAddressable { .. } | Error::Ambiguous => {
             FailureScope::Row
         }
     }
 }
 
 /// Whether a write whose connection dropped may simply be sent again: none that a second time means something else.
-pub fn may_repeat(fault: &Fault, form: Form) -> bool {
-    let dropped = matches!(fault, Fault::NoAnswer { sent: true, .. });
-    match form {
-        Form::Upsert | Form::Update | Form::UpdateFound | Form::Delete => dropped,
+pub fn may_repeat(fault: &Error, kind: WriteKind) -> bool {
+    let dropped = matches!(fault, Error::NoAnswer { sent: true, .. });
+    match kind {
+        WriteKind::Upsert | WriteKind::Update | WriteKind::UpdateFound | WriteKind::Delete => dropped,
         // After the first of two, a condition on the row tells the second something else.
-        Form::Create | Form::UpdateUnchanged | Form::DeleteUnchanged | Form::Read => false,
+        WriteKind::Create | WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged | WriteKind::Read => false,
     }
 }
 

@@ -30,7 +30,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Makes one change.
     ///
     /// # Errors
-    /// What was answered instead, or that nothing was. After [`Fault::NoAnswer`] with `sent` the change may have been made.
+    /// What was answered instead, or that nothing was. After [`Error::NoAnswer`] with `sent` the change may have been made.
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error>;
 
     /// Reads the row of `table` that the key means; `columns` are those wanted, none means all.
@@ -59,8 +59,8 @@ pub struct Change<'a> {
     /// The row's primary key, where it is known: then it addresses the row in place of the record's key.
     pub id: Option<Uuid>,
     /// What is done.
-    pub form: Form,
-    /// The ETag that the row must have, for [`Form::UpdateUnchanged`] and [`Form::DeleteUnchanged`].
+    pub kind: WriteKind,
+    /// The ETag that the row must have, for [`WriteKind::UpdateUnchanged`] and [`WriteKind::DeleteUnchanged`].
     pub etag: Option<&'a str>,
     /// A column beyond the record's, with its JSON value: the version.
     pub stamp: Option<(&'a str, &'a str)>,
@@ -68,7 +68,7 @@ pub struct Change<'a> {
 
 /// What a request asks of the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Form {
+pub enum WriteKind {
     /// Create or update, no condition.
     Upsert,
     /// `If-None-Match: *`
@@ -149,22 +149,8 @@ impl Row {
 }
 
 /// A request that did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-#[error("{fault}")]
-pub struct Error {
-    /// What happened.
-    pub fault: Fault,
-}
-
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        Self { fault }
-    }
-}
-
-/// What happened to a request.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Fault {
+pub enum Error {
     /// Dataverse answered with something else than success.
     #[error("Dataverse answered {status}{}", code.map(|code| format!(" {code:#010x}")).unwrap_or_default())]
     Answered {
@@ -206,7 +192,7 @@ pub enum Fault {
     Ambiguous,
 }
 
-impl Fault {
+impl Error {
     /// For answers and dead letters.
     pub fn answer(&self) -> Option<ServiceAnswer> {
         match self {
@@ -228,9 +214,8 @@ impl Fault {
         }
     }
 
-    /// Whether the change may have been made, or may yet be, although nothing says so: no answer, or a gateway's word that it
-    /// got none.
-    pub fn fate_unknown(&self) -> bool {
+    /// Whether the change may have been made: there was no answer, or a gateway answered that it received none.
+    pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::NoAnswer { sent: true, .. } | Self::Answered { status: 502 | 504, code: None, .. })
     }
 }

@@ -7,7 +7,7 @@
 //!                                              │ admission.enter       –        → Permit
 //!                                              │ locks.acquire(key)    name     → Held | Busy
 //!                                              │ store.write(change)   Change   → Written
-//!                                              │ classify::judge       Fault    → Verdict
+//!                                              │ classify::judge       Error    → Verdict
 //!                                              ▼
 //! host ◀──200/500── server ◀─ host::Answer ◀─ Outcome
 //! ```

@@ -24,7 +24,7 @@ use tracing::{Instrument as _, Span, warn};
 
 use crate::admission::{Closed, Gate, Patience, Permit, Scope, Trouble, Why};
 use crate::classify::{self, FailureScope, News, news};
-use crate::dataverse::{Fault, Store};
+use crate::dataverse::{Error, Store};
 use crate::lock::local_queue::{Acquired, Local};
 use crate::lock::{self, Lease, LockName};
 use crate::outcome::{Outcome, Reason, Spent};
@@ -86,9 +86,9 @@ impl Delivery {
 struct End {
     reason: Reason,
     detail: Option<String>,
-    fault: Option<Box<Fault>>,
+    fault: Option<Box<Error>>,
     /// Whether the row may yet change although nothing says so.
-    fate_unknown: bool,
+    is_ambiguous: bool,
     /// The delay that Dataverse named, now or a moment ago.
     retry_after: Option<Duration>,
     /// The lease lapses then, and before that nobody is let at the row.
@@ -97,16 +97,16 @@ struct End {
 
 impl End {
     fn because(reason: Reason) -> Self {
-        Self { reason, detail: None, fault: None, fate_unknown: false, retry_after: None, lapses: None }
+        Self { reason, detail: None, fault: None, is_ambiguous: false, retry_after: None, lapses: None }
     }
 
-    fn refused(reason: Reason, fault: Fault) -> Self {
+    fn refused(reason: Reason, fault: Error) -> Self {
         let detail = match &fault {
-            Fault::Answered { message: Some(message), .. } => Some(message.clone()),
+            Error::Answered { message: Some(message), .. } => Some(message.clone()),
             other => Some(other.to_string()),
         };
-        let (fate_unknown, retry_after) = (fault.fate_unknown(), fault.retry_after());
-        Self { reason, detail, fate_unknown, retry_after, fault: Some(Box::new(fault)), lapses: None }
+        let (is_ambiguous, retry_after) = (fault.is_ambiguous(), fault.retry_after());
+        Self { reason, detail, is_ambiguous, retry_after, fault: Some(Box::new(fault)), lapses: None }
     }
 
     /// What the message met last; the gate knows when the next try would be, if nobody named a delay.
@@ -149,7 +149,7 @@ impl Sync {
         outcome.source.clone_from(&record.source);
         outcome.spent = Some(spent);
         outcome.attempts = delivery.attempts;
-        outcome.dataverse = end.fault.as_deref().and_then(Fault::answer);
+        outcome.dataverse = end.fault.as_deref().and_then(Error::answer);
         outcome.key_hash = key_hash.map(str::to_owned);
         outcome.retry_after = outcome.retry_after.map(|usual| end.retry_after.unwrap_or(usual));
         outcome
@@ -163,8 +163,8 @@ impl Sync {
     }
 
     /// The status decided where the table has no such code, and may have decided wrongly: somebody should look, once.
-    fn tell_unknown_code(&self, fault: Option<&Fault>) {
-        let Some(Fault::Answered { status, code: Some(code), .. }) = fault else { return };
+    fn tell_unknown_code(&self, fault: Option<&Error>) {
+        let Some(Error::Answered { status, code: Some(code), .. }) = fault else { return };
         if !classify::is_known(*code) && self.unknown_codes.is_new(*code) {
             let code = format!("{code:#010x}");
             warn!(status, code, "Dataverse answered with a code that is not in the table, so its status decided");
@@ -188,7 +188,7 @@ impl Sync {
                 News::Works | News::Nothing => return end,
                 News::TooMuch | News::Fails => {}
             }
-            delivered_before |= end.fate_unknown;
+            delivered_before |= end.is_ambiguous;
             last_met = Some(end);
         }
     }
@@ -215,7 +215,7 @@ impl Sync {
     /// Tells the gate what the try has shown.
     fn tell(&self, permit: Permit<'_>, record: &Record, name: &LockName, end: &End) -> News {
         self.tell_unknown_code(end.fault.as_deref());
-        let not_asked = matches!(end.fault.as_deref(), Some(Fault::NotAddressable { .. }));
+        let not_asked = matches!(end.fault.as_deref(), Some(Error::NotAddressable { .. }));
         let news = if not_asked { News::Nothing } else { news(end.reason) };
         match news {
             News::Works => permit.succeeded(self.store.parallelism()),
@@ -292,7 +292,7 @@ async fn under_lease<'a>(
     metrics::lock_held(since);
     match held {
         // The write may still be under way: nobody else gets the lock before it has run out.
-        Ok(Some(end)) if end.fate_unknown => Some(End { lapses: Some(lease.deadline() + lock::MARGIN), ..end }),
+        Ok(Some(end)) if end.is_ambiguous => Some(End { lapses: Some(lease.deadline() + lock::MARGIN), ..end }),
         Ok(end) => {
             // The row is as it will stay, so nothing depends on the lease any more, not the answer either.
             locks.release_soon(lease).await;

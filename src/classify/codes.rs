@@ -2,7 +2,7 @@
 //!
 //! A code that is not here says nothing: then the status speaks. The texts stand in for codes that the service leaves empty.
 
-use crate::dataverse::Form;
+use crate::dataverse::WriteKind;
 use crate::dataverse::error_body::MISSING_ROW_TEXT;
 use Meaning::{
     Busy, Deadlock, DuplicateDetected, DuplicateKey, InRecycleBin, InvalidData, RowMissing, Throttled, TooLarge,
@@ -200,7 +200,7 @@ pub(super) fn meaning_of_code(code: u32, message: &str) -> Option<Meaning> {
 /// What a text says when there is no code.
 pub(super) fn meaning_of_text(status: u16, message: &str) -> Option<Meaning> {
     // These are about our identity or our pace, whatever they quote.
-    if matches!(meaning_of_status(status, Form::Upsert), Unauthorized | Throttled) {
+    if matches!(meaning_of_status(status, WriteKind::Upsert), Unauthorized | Throttled) {
         return None;
     }
     let message = message.to_ascii_lowercase();
@@ -212,11 +212,13 @@ pub(super) fn meaning_of_text(status: u16, message: &str) -> Option<Meaning> {
 }
 
 /// What a status says on its own; never [`Vague`] or [`Unclear`].
-pub(super) fn meaning_of_status(status: u16, form: Form) -> Meaning {
-    match (status, form) {
+pub(super) fn meaning_of_status(status: u16, kind: WriteKind) -> Meaning {
+    match (status, kind) {
         // No condition of ours can have failed, so a key was taken.
-        (412, Form::Upsert | Form::Create | Form::Update | Form::UpdateFound) => return DuplicateKey,
-        (412, Form::UpdateUnchanged | Form::DeleteUnchanged) => return VersionMismatch,
+        (412, WriteKind::Upsert | WriteKind::Create | WriteKind::Update | WriteKind::UpdateFound) => {
+            return DuplicateKey;
+        }
+        (412, WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged) => return VersionMismatch,
         _ => {}
     }
     match STATUSES.iter().find(|(known, ..)| *known == status) {

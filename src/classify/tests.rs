@@ -5,23 +5,23 @@ mod refusals;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use Form::{Create, Delete, DeleteUnchanged, Read, Update, UpdateFound, UpdateUnchanged, Upsert};
 use Verdict::{Again, LostRace, Moved, RowOrParent, Settle};
+use WriteKind::{Create, Delete, DeleteUnchanged, Read, Update, UpdateFound, UpdateUnchanged, Upsert};
 
 use super::*;
 use crate::outcome::Disposition;
 use codes::Source;
 use refusals::DEADLOCK;
 
-const FORMS: [Form; 8] = [Upsert, Create, Update, UpdateFound, UpdateUnchanged, Delete, DeleteUnchanged, Read];
+const KINDS: [WriteKind; 8] = [Upsert, Create, Update, UpdateFound, UpdateUnchanged, Delete, DeleteUnchanged, Read];
 
-fn answered(status: u16, code: Option<u32>, message: &str) -> Fault {
+fn answered(status: u16, code: Option<u32>, message: &str) -> Error {
     let message = Some(message.to_owned()).filter(|text| !text.is_empty());
-    Fault::Answered { status, code, message, request_id: None, retry_after: None }
+    Error::Answered { status, code, message, request_id: None, retry_after: None }
 }
 
-fn first(form: Form) -> Attempt {
-    Attempt { form, binds: false, again: 0 }
+fn first(kind: WriteKind) -> Attempt {
+    Attempt { kind, binds: false, again: 0 }
 }
 
 fn ends(verdict: Verdict) -> Option<Disposition> {
@@ -41,14 +41,14 @@ fn a_code_beats_the_status() {
 fn a_final_verdict_beats_a_retry_whatever_delay_is_named() {
     let delay = Some(Duration::from_secs(5));
     let fault =
-        Fault::Answered { status: 503, code: Some(0x8004_0265), message: None, request_id: None, retry_after: delay };
+        Error::Answered { status: 503, code: Some(0x8004_0265), message: None, request_id: None, retry_after: delay };
     assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::InvalidData));
 }
 
 #[test]
 fn a_delay_never_causes_a_retry() {
     for (status, code, reason) in [(400, None, Reason::InvalidData), (413, None, Reason::TooLarge)] {
-        let fault = Fault::Answered {
+        let fault = Error::Answered {
             status,
             code,
             message: None,
@@ -81,7 +81,7 @@ fn unknown_5xx_are_retried() {
 #[test]
 fn transport_failures_are_retried() {
     for sent in [true, false] {
-        let fault = Fault::NoAnswer { sent, problem: "no answer in time" };
+        let fault = Error::NoAnswer { sent, problem: "no answer in time" };
         assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::Unavailable));
     }
 }
@@ -95,7 +95,7 @@ fn unknown_4xx_are_rejected() {
 #[test]
 fn what_an_operator_can_mend_never_costs_a_message() {
     for (refused, reason) in [(true, Reason::Unauthorized), (false, Reason::Unavailable)] {
-        let fault = Fault::NoToken { refused, problem: "AADSTS7000222".to_owned() };
+        let fault = Error::NoToken { refused, problem: "AADSTS7000222".to_owned() };
         assert_eq!(judge(&fault, first(Upsert)), Settle(reason));
         assert_eq!(reason.disposition(), Disposition::Retry);
     }
@@ -103,13 +103,13 @@ fn what_an_operator_can_mend_never_costs_a_message() {
 
 #[test]
 fn a_key_that_no_address_can_hold_is_rejected() {
-    let fault = Fault::NotAddressable { column: "name".to_owned() };
+    let fault = Error::NotAddressable { column: "name".to_owned() };
     assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::InvalidData));
 }
 
 #[test]
 fn a_key_that_several_rows_have_is_rejected() {
-    assert_eq!(judge(&Fault::Ambiguous, first(Upsert)), Settle(Reason::KeyCollision));
+    assert_eq!(judge(&Error::Ambiguous, first(Upsert)), Settle(Reason::KeyCollision));
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn without_a_code_or_a_text_the_status_speaks() {
         (504, [unavailable; 8]),
         (599, [unavailable; 8]),
     ] {
-        for (form, verdict) in FORMS.into_iter().zip(verdicts) {
-            assert_eq!(judge(&answered(status, None, ""), first(form)), verdict, "{status} {form:?}");
+        for (kind, verdict) in KINDS.into_iter().zip(verdicts) {
+            assert_eq!(judge(&answered(status, None, ""), first(kind)), verdict, "{status} {kind:?}");
         }
     }
 }
@@ -145,7 +145,7 @@ fn without_a_code_or_a_text_the_status_speaks() {
 #[test]
 fn a_missing_row_is_ours_or_a_parent_by_what_was_asked() {
     let (gone, parent) = (Settle(Reason::NotFound), Settle(Reason::ParentMissing));
-    for (form, alone, binding) in [
+    for (kind, alone, binding) in [
         (Upsert, gone, parent),
         (Create, gone, parent),
         (Update, gone, RowOrParent),
@@ -157,7 +157,7 @@ fn a_missing_row_is_ours_or_a_parent_by_what_was_asked() {
     ] {
         let fault = answered(404, Some(0x8004_0217), "");
         for (binds, verdict) in [(false, alone), (true, binding)] {
-            assert_eq!(judge(&fault, Attempt { form, binds, again: 0 }), verdict, "{form:?} binds: {binds}");
+            assert_eq!(judge(&fault, Attempt { kind, binds, again: 0 }), verdict, "{kind:?} binds: {binds}");
         }
     }
 }
@@ -172,7 +172,7 @@ fn what_is_sent_again_in_place_is_bounded() {
         (500, 0x8004_0216, "An unexpected error occurred.", 1, Reason::Unavailable),
         (403, 0x8004_0216, "An unexpected error occurred.", 1, Reason::Unauthorized),
     ] {
-        let judged = |again| judge(&answered(status, Some(code), text), Attempt { form: Upsert, binds: false, again });
+        let judged = |again| judge(&answered(status, Some(code), text), Attempt { kind: Upsert, binds: false, again });
         assert!((0..most).all(|again| judged(again) == Again), "{status} {text}");
         assert_eq!(judged(most), Settle(then), "{status} {text}");
     }
@@ -183,14 +183,14 @@ fn every_answer_gets_a_verdict_and_the_laws_hold_for_each() {
     let known = codes::CODES.iter().map(|(code, ..)| Some(*code));
     let codes: Vec<_> = [None, Some(0), Some(0x8123_4567), Some(u32::MAX)].into_iter().chain(known).collect();
     for status in 100..=599 {
-        for (form, code) in FORMS.into_iter().flat_map(|form| codes.iter().map(move |code| (form, *code))) {
-            let verdict = judge(&answered(status, code, ""), first(form));
+        for (kind, code) in KINDS.into_iter().flat_map(|kind| codes.iter().map(move |code| (kind, *code))) {
+            let verdict = judge(&answered(status, code, ""), first(kind));
             let known = code.is_some_and(is_known);
             let mendable = status >= 500 || matches!(status, 401 | 403 | 407 | 429);
             if mendable && !known {
-                assert_eq!(ends(verdict), Some(Disposition::Retry), "{status} {code:x?} {form:?}");
+                assert_eq!(ends(verdict), Some(Disposition::Retry), "{status} {code:x?} {kind:?}");
             }
-            assert_ne!(ends(verdict), Some(Disposition::Applied), "{status} {code:x?} {form:?}");
+            assert_ne!(ends(verdict), Some(Disposition::Applied), "{status} {code:x?} {kind:?}");
         }
     }
 }
@@ -282,7 +282,7 @@ fn a_message_waits_in_place_for_what_time_or_an_operator_mends_and_never_for_a_f
 
 #[test]
 fn a_failure_reaches_as_far_as_it_tells() {
-    let no_token = |refused| Fault::NoToken { refused, problem: String::new() };
+    let no_token = |refused| Error::NoToken { refused, problem: String::new() };
     for (fault, reach_of_it) in [
         (no_token(true), FailureScope::Environment),
         (no_token(false), FailureScope::Environment),
@@ -290,7 +290,7 @@ fn a_failure_reaches_as_far_as_it_tells() {
         (answered(401, None, ""), FailureScope::Row),
         (answered(503, None, ""), FailureScope::Row),
         (answered(500, Some(0x8004_4151), ""), FailureScope::Row),
-        (Fault::NoAnswer { sent: true, problem: "" }, FailureScope::Row),
+        (Error::NoAnswer { sent: true, problem: "" }, FailureScope::Row),
     ] {
         assert_eq!(failure_scope(&fault), reach_of_it, "{fault}");
     }
@@ -298,10 +298,10 @@ fn a_failure_reaches_as_far_as_it_tells() {
 
 #[test]
 fn only_a_dropped_write_that_means_the_same_twice_is_repeated() {
-    for form in FORMS {
-        let means_the_same_twice = matches!(form, Upsert | Update | UpdateFound | Delete);
-        assert_eq!(may_repeat(&Fault::NoAnswer { sent: true, problem: "" }, form), means_the_same_twice, "{form:?}");
-        assert!(!may_repeat(&Fault::NoAnswer { sent: false, problem: "" }, form), "{form:?}");
-        assert!(!may_repeat(&answered(504, None, ""), form), "{form:?}: a gateway's word is an answer");
+    for kind in KINDS {
+        let means_the_same_twice = matches!(kind, Upsert | Update | UpdateFound | Delete);
+        assert_eq!(may_repeat(&Error::NoAnswer { sent: true, problem: "" }, kind), means_the_same_twice, "{kind:?}");
+        assert!(!may_repeat(&Error::NoAnswer { sent: false, problem: "" }, kind), "{kind:?}");
+        assert!(!may_repeat(&answered(504, None, ""), kind), "{kind:?}: a gateway's word is an answer");
     }
 }

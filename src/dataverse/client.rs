@@ -6,10 +6,10 @@
 
 mod address;
 mod answer;
-mod ask;
 mod definitions;
 mod exchange;
 mod metadata;
+mod request_spec;
 pub mod survey;
 
 use std::sync::Arc;
@@ -25,15 +25,15 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::definition::Definition;
-use super::{Change, Error, Fault, Form, Row, Store, Written};
+use super::{Change, Error, Row, Store, WriteKind, Written};
 use crate::config::Environment;
 use crate::http::{self, Http, Server, Way};
 use crate::identity::{self, Identity};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
 use crate::telemetry::trace;
-use ask::Ask;
 use definitions::Definitions;
 use exchange::Answer;
+use request_spec::RequestSpec;
 
 /// Synchronous plug-ins may run for two minutes.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
@@ -88,7 +88,7 @@ impl Client {
         Self { way, identity, root, scope, headers: headers(environment), parallelism, definitions }
     }
 
-    async fn token(&self) -> Result<HeaderValue, Fault> {
+    async fn token(&self) -> Result<HeaderValue, Error> {
         let scopes = [self.scope.as_str()];
         let asked = timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None));
         // A token from the cache is there at once.
@@ -96,18 +96,18 @@ impl Client {
             Ok(Ok(token)) => token,
             Ok(Err(error)) => {
                 let refused = identity::is_refusal(&error);
-                return Err(Fault::NoToken { refused, problem: identity::problem(&error) });
+                return Err(Error::NoToken { refused, problem: identity::problem(&error) });
             }
-            Err(_) => return Err(Fault::NoToken { refused: false, problem: "no answer in time".to_owned() }),
+            Err(_) => return Err(Error::NoToken { refused: false, problem: "no answer in time".to_owned() }),
         };
         let mut value = HeaderValue::try_from(format!("Bearer {}", token.token.secret()))
-            .map_err(|_| Fault::NoToken { refused: true, problem: "the token is no header value".to_owned() })?;
+            .map_err(|_| Error::NoToken { refused: true, problem: "the token is no header value".to_owned() })?;
         value.set_sensitive(true);
         Ok(value)
     }
 
     /// Sends with a token; with a fresh one if the first is refused.
-    async fn send(&self, ask: &Ask) -> Result<Answer, Fault> {
+    async fn send(&self, ask: &RequestSpec) -> Result<Answer, Error> {
         let answer = self.send_once(ask).await?;
         if answer.status() != 401 {
             return Ok(answer);
@@ -116,7 +116,7 @@ impl Client {
         self.send_once(ask).await
     }
 
-    async fn send_once(&self, ask: &Ask) -> Result<Answer, Fault> {
+    async fn send_once(&self, ask: &RequestSpec) -> Result<Answer, Error> {
         let request = ask.request(&self.headers, self.token().await?)?;
         let answer = exchange::exchange(&self.way, request, ask.limit, &self.root).await?;
         if let Some(hint) = answer.header(PARALLELISM).and_then(|value| value.trim().parse().ok()) {
@@ -128,23 +128,25 @@ impl Client {
 
 impl Client {
     /// PATCH and DELETE go to the row. A row that no address can name, and that is not there, is created by POST.
-    fn ask(&self, change: &Change<'_>) -> Result<Ask, Fault> {
+    fn ask(&self, change: &Change<'_>) -> Result<RequestSpec, Error> {
         let record = change.record;
         let delete = record.operation == Operation::Delete;
         let ask = match address::row(&self.root, &record.table, &record.key, change.id) {
-            Some(row) if delete => Ask::write(Method::DELETE, row, None),
-            Some(row) => Ask::write(Method::PATCH, row, Some(body(change, &[]))),
+            Some(row) if delete => RequestSpec::write(Method::DELETE, row, None),
+            Some(row) => RequestSpec::write(Method::PATCH, row, Some(body(change, &[]))),
             // What has no address yet is new, and there is no condition to make.
             None => {
                 let set = address::set(&self.root, &record.table);
-                return Ok(Ask::write(Method::POST, set, Some(new_row(change)?)));
+                return Ok(RequestSpec::write(Method::POST, set, Some(new_row(change)?)));
             }
         };
-        Ok(match change.form {
-            Form::Create => ask.with(IF_NONE_MATCH, "*"),
-            Form::Update | Form::UpdateFound => ask.with(IF_MATCH, "*"),
-            Form::UpdateUnchanged | Form::DeleteUnchanged => ask.with(IF_MATCH, change.etag.unwrap_or("*").to_owned()),
-            Form::Upsert | Form::Delete | Form::Read => ask,
+        Ok(match change.kind {
+            WriteKind::Create => ask.with(IF_NONE_MATCH, "*"),
+            WriteKind::Update | WriteKind::UpdateFound => ask.with(IF_MATCH, "*"),
+            WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged => {
+                ask.with(IF_MATCH, change.etag.unwrap_or("*").to_owned())
+            }
+            WriteKind::Upsert | WriteKind::Delete | WriteKind::Read => ask,
         })
     }
 
@@ -153,12 +155,12 @@ impl Client {
         let query = [Some(address::filter(key)), select, Some("$top=2".to_owned())];
         let query = query.into_iter().flatten().collect::<Vec<_>>().join("&");
         let url = address::asked(&address::set(&self.root, table), Some(&query));
-        let answer = self.send(&Ask::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await?;
+        let answer = self.send(&RequestSpec::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await?;
         if !answer.is_success() {
-            return Err(answer::refusal(answer).await.into());
+            return Err(answer::refusal(answer).await);
         }
         let mut rows = answer::rows(answer).await?;
-        if rows.len() > 1 { Err(Fault::Ambiguous.into()) } else { Ok(rows.pop()) }
+        if rows.len() > 1 { Err(Error::Ambiguous) } else { Ok(rows.pop()) }
     }
 }
 
@@ -167,13 +169,13 @@ impl Store for Client {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
         let answer = self.send(&self.ask(change)?).await?;
         if !answer.is_success() {
-            return Err(answer::refusal(answer).await.into());
+            return Err(answer::refusal(answer).await);
         }
-        Ok(match (change.form, answer.status()) {
-            (Form::Delete | Form::DeleteUnchanged, _) => Written::Deleted,
-            (Form::Create, _) | (_, 201) => Written::Created,
-            (Form::Update | Form::UpdateFound | Form::UpdateUnchanged, _) | (_, 200) => Written::Updated,
-            (Form::Upsert | Form::Read, _) => Written::Upserted,
+        Ok(match (change.kind, answer.status()) {
+            (WriteKind::Delete | WriteKind::DeleteUnchanged, _) => Written::Deleted,
+            (WriteKind::Create, _) | (_, 201) => Written::Created,
+            (WriteKind::Update | WriteKind::UpdateFound | WriteKind::UpdateUnchanged, _) | (_, 200) => Written::Updated,
+            (WriteKind::Upsert | WriteKind::Read, _) => Written::Upserted,
         })
     }
 
@@ -183,12 +185,12 @@ impl Store for Client {
             return self.find(table, key, select).await;
         };
         let url = address::asked(&row, select.as_deref());
-        let answer = self.send(&Ask::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await?;
+        let answer = self.send(&RequestSpec::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await?;
         if answer.is_success() {
             return answer::row(answer).await.map(Some).map_err(Error::from);
         }
         let fault = answer::refusal(answer).await;
-        if answer::is_missing_row(&fault) { Ok(None) } else { Err(fault.into()) }
+        if answer::is_missing_row(&fault) { Ok(None) } else { Err(fault) }
     }
 
     fn parallelism(&self) -> Option<u32> {
@@ -201,7 +203,7 @@ impl Store for Client {
 }
 
 /// A whole new row: the key's columns stand in the body, for there is no address to say them.
-fn new_row(change: &Change<'_>) -> Result<Bytes, Fault> {
+fn new_row(change: &Change<'_>) -> Result<Bytes, Error> {
     let mut key = Vec::new();
     for column in change.record.key.columns() {
         let json = match &column.value {
@@ -212,11 +214,11 @@ fn new_row(change: &Change<'_>) -> Result<Bytes, Fault> {
         };
         key.push((column.name.as_str(), json));
     }
-    if change.form == Form::Create { Ok(body(change, &key)) } else { Err(not_addressable(change.record)) }
+    if change.kind == WriteKind::Create { Ok(body(change, &key)) } else { Err(not_addressable(change.record)) }
 }
 
-fn not_addressable(record: &Record) -> Fault {
-    Fault::NotAddressable { column: record.key.not_addressable().unwrap_or_default().to_owned() }
+fn not_addressable(record: &Record) -> Error {
+    Error::NotAddressable { column: record.key.not_addressable().unwrap_or_default().to_owned() }
 }
 
 /// The key's columns where they are needed, the columns as they were sent, and the version.

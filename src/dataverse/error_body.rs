@@ -25,7 +25,7 @@ pub const MISSING_ROW_TEXT: &str = "does not exist";
 
 /// What a refusal says for itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ServiceError {
     /// The service's own code, unless it is empty or zero.
     pub code: Option<u32>,
     /// The service's text, unless it is empty; at most [`MESSAGE_CAP`] characters. It can hold data of the row.
@@ -33,7 +33,7 @@ pub struct Said {
 }
 
 /// Reads the body of a refusal, or as much of it as came.
-pub fn read(body: &[u8]) -> Said {
+pub fn read(body: &[u8]) -> ServiceError {
     let mut found = Found::default();
     let mut json = serde_json::Deserializer::from_slice(without_half_number(body));
     // What was complete before the body went wrong has been found.
@@ -42,7 +42,7 @@ pub fn read(body: &[u8]) -> Said {
         Some(Value::String(text)) if !text.is_empty() => Some(text.chars().take(MESSAGE_CAP).collect()),
         _ => None,
     };
-    Said {
+    ServiceError {
         code: found.code.as_ref().and_then(parse_code),
         message: text(found.message).or_else(|| text(found.exception)).or_else(|| text(found.outer_message)),
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::compare::{Comparison, Target, compare, is_beyond_comparison, select, sends_nothing, unresolved};
 use super::definition::Definition;
-use super::{Error, Fault, Row, Store};
+use super::{Error, Row, Store};
 use crate::record::{Column, Record, RecordKey};
 
 /// The longest list of columns that is asked for by name, in bytes. Beyond it the whole row is read: addresses end at 32 KiB.
@@ -116,7 +116,7 @@ async fn read(store: &dyn Store, record: &Record, names: &[String]) -> Result<Re
     match store.read(&record.table, &record.key, names).await {
         Ok(Some(row)) => Ok(Read::Row(row)),
         Ok(None) => Ok(Read::Nothing),
-        Err(Error { fault: Fault::Answered { status: 400, .. } }) => Ok(Read::Refused),
+        Err(Error::Answered { status: 400, .. }) => Ok(Read::Refused),
         Err(error) => Err(error),
     }
 }
@@ -133,7 +133,7 @@ async fn targets(
         let names = key_columns(&to.key);
         let row = match store.read(&to.table, &to.key, &names).await {
             Ok(Some(row)) => row,
-            Err(error) if meets_us_too(&error.fault) => return Err(error),
+            Err(error) if meets_us_too(&error) => return Err(error),
             Ok(None) | Err(_) => continue,
         };
         let id = match row.id(&names) {
@@ -147,11 +147,11 @@ async fn targets(
 
 /// Whether a read of another row failed in a way that would meet our own request too. A row that we may not see, or not ask for
 /// like this, is no reason to hold the record back.
-fn meets_us_too(fault: &Fault) -> bool {
+fn meets_us_too(fault: &Error) -> bool {
     match fault {
-        Fault::Answered { status, .. } => matches!(status, 401 | 408 | 429 | 500..),
-        Fault::NoAnswer { .. } | Fault::NoToken { .. } => true,
-        Fault::NotAddressable { .. } | Fault::Ambiguous => false,
+        Error::Answered { status, .. } => matches!(status, 401 | 408 | 429 | 500..),
+        Error::NoAnswer { .. } | Error::NoToken { .. } => true,
+        Error::NotAddressable { .. } | Error::Ambiguous => false,
     }
 }
 

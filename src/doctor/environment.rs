@@ -8,9 +8,9 @@ use tokio::time::timeout;
 use super::finding::{Check, Finding};
 use super::token::Claims;
 use crate::config::Environment;
+use crate::dataverse::Error;
 use crate::dataverse::client::survey::{Column, Key, Table};
 use crate::dataverse::client::{Client, TOKEN_TIMEOUT, scope};
-use crate::dataverse::{Error, Fault};
 use crate::identity::{self, Identity};
 
 /// The caller is no user of the organisation.
@@ -110,7 +110,7 @@ pub(super) async fn table(client: &Client, set: &str, key: &[String], version_co
         "give the application user a security role that may read {} (and create, write, append)",
         table.logical_name
     );
-    findings.push(match client.glance(set, &table).await {
+    findings.push(match client.can_read(set, &table).await {
         Ok(()) => Finding::good(Check::Read, format!("rows of {set} may be read")),
         Err(error) => failed(Check::Read, &error, &role),
     });
@@ -187,28 +187,27 @@ fn judge_version(table: &Table, columns: &[Column], name: &str) -> Result<String
 
 /// A request that failed; `permission` mends it where we may not.
 fn failed(check: Check, error: &Error, permission: &str) -> Finding {
-    let fault = &error.fault;
-    let message = match fault {
-        Fault::Answered { message: Some(message), .. } => format!(": {message}"),
+    let message = match error {
+        Error::Answered { message: Some(message), .. } => format!(": {message}"),
         _ => String::new(),
     };
-    let remedy = match fault {
-        Fault::Answered { code: Some(NOT_A_MEMBER), .. } => APPLICATION_USER,
-        Fault::Answered { status: 401, .. } => "see whether DATAVERSE_URL is an environment of the identity's tenant",
-        Fault::Answered { status: 403, .. } => permission,
-        Fault::Answered { status: 404, .. } => {
+    let remedy = match error {
+        Error::Answered { code: Some(NOT_A_MEMBER), .. } => APPLICATION_USER,
+        Error::Answered { status: 401, .. } => "see whether DATAVERSE_URL is an environment of the identity's tenant",
+        Error::Answered { status: 403, .. } => permission,
+        Error::Answered { status: 404, .. } => {
             "see whether DATAVERSE_URL is an environment's address, and DATAVERSE_API_VERSION v9.2"
         }
-        Fault::Answered { .. } => {
+        Error::Answered { .. } => {
             "try again later; if it stays so, ask Microsoft's support, with the time of this request"
         }
-        Fault::NoAnswer { .. } => {
+        Error::NoAnswer { .. } => {
             "see whether the name in DATAVERSE_URL is right, and no firewall or proxy stands between"
         }
-        Fault::NoToken { .. } => "see the check of the token, which was good a moment ago",
-        Fault::NotAddressable { .. } | Fault::Ambiguous => "report this: no such request was made",
+        Error::NoToken { .. } => "see the check of the token, which was good a moment ago",
+        Error::NotAddressable { .. } | Error::Ambiguous => "report this: no such request was made",
     };
-    Finding::wrong(check, format!("{fault}{message}"), remedy)
+    Finding::wrong(check, format!("{error}{message}"), remedy)
 }
 
 #[cfg(test)]
@@ -270,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_told_with_what_mends_it() {
-        let answered = |status, code| Fault::Answered {
+        let answered = |status, code| Error::Answered {
             status,
             code,
             message: Some("The user is not a member of the organization.".to_owned()),
@@ -283,9 +282,9 @@ mod tests {
             (answered(401, None), "401", "tenant"),
             (answered(404, None), "404", "DATAVERSE_API_VERSION"),
             (answered(503, None), "503", "later"),
-            (Fault::NoAnswer { sent: false, problem: "no connection" }, "no connection", "firewall"),
+            (Error::NoAnswer { sent: false, problem: "no connection" }, "no connection", "firewall"),
         ] {
-            let finding = failed(Check::WhoAmI, &Error::from(fault), "PERMISSION");
+            let finding = failed(Check::WhoAmI, &fault, "PERMISSION");
             let mended = finding.remedy.as_deref().unwrap_or_default();
             assert!(finding.found.contains(found) && mended.contains(remedy), "{finding:?}");
         }

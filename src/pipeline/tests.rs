@@ -91,7 +91,7 @@ fn bound_contact(operation: &str) -> Record {
 
 fn deadlock() -> Answer {
     let (code, message) = (Some(0x8004_4150), Some(DEADLOCK.to_owned()));
-    Answer::Fails(Fault::Answered { status: 500, code, message, request_id: None, retry_after: None })
+    Answer::Fails(Error::Answered { status: 500, code, message, request_id: None, retry_after: None })
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,7 +136,7 @@ async fn a_refusal_ends_the_record_as_its_verdict_says() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outcome_tells_whose_it_is_and_what_dataverse_said() {
-    let fault = Fault::Answered {
+    let fault = Error::Answered {
         status: 400,
         code: Some(0x8004_4331),
         message: Some("firstname is too long".to_owned()),

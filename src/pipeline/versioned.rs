@@ -13,13 +13,13 @@ use super::End;
 use super::order::{self, Stamp, Stored};
 use super::write::{FATE_TIMEOUT, MOST_READS, Writer, as_sent, collision, pause, unidentified};
 use crate::classify::{Attempt, Verdict, judge};
-use crate::dataverse::{Fault, Form, Row};
+use crate::dataverse::{Error, Row, WriteKind};
 use crate::outcome::Reason;
 use crate::record::Operation;
 
 /// What is to be sent, and on what condition.
 struct Step {
-    form: Form,
+    kind: WriteKind,
     etag: Option<String>,
     id: Option<Uuid>,
 }
@@ -52,12 +52,12 @@ impl Writer<'_> {
             Ok(step) => step,
             Err(end) => return Break(end),
         };
-        let fault = match self.send(step.form, step.etag.as_deref(), step.id).await {
+        let fault = match self.send(step.kind, step.etag.as_deref(), step.id).await {
             Ok(reason) => return Break(End::because(reason)),
-            Err(fault) if fault.fate_unknown() => return Break(self.after_conditional(stamp, fault).await),
+            Err(fault) if fault.is_ambiguous() => return Break(self.after_conditional(stamp, fault).await),
             Err(fault) => fault,
         };
-        match judge(&fault, Attempt { form: step.form, binds: self.binds, again: past.again }) {
+        match judge(&fault, Attempt { kind: step.kind, binds: self.binds, again: past.again }) {
             Verdict::Settle(reason) => Break(End::refused(reason, fault)),
             Verdict::Again => {
                 past.again += 1;
@@ -95,7 +95,7 @@ impl Writer<'_> {
                 },
                 Operation::Upsert | Operation::Create => {
                     self.outlived(stamp).await?;
-                    return Ok(Step { form: Form::Create, etag: None, id: None });
+                    return Ok(Step { kind: WriteKind::Create, etag: None, id: None });
                 }
             });
         };
@@ -107,7 +107,11 @@ impl Writer<'_> {
             grave.bury(stamp.version).await?;
         }
         let id = if self.is_hidden() { Some(row.id(&columns).ok_or_else(unidentified)?) } else { None };
-        Ok(Step { form: if delete { Form::DeleteUnchanged } else { Form::UpdateUnchanged }, etag: row.etag(), id })
+        Ok(Step {
+            kind: if delete { WriteKind::DeleteUnchanged } else { WriteKind::UpdateUnchanged },
+            etag: row.etag(),
+            id,
+        })
     }
 
     /// Whether a missing row may be written: not when it was deleted with this version or a newer one.
@@ -129,7 +133,7 @@ impl Writer<'_> {
     }
 
     /// A conditional write without an answer must not be sent again before a read: the row's version tells whether it was made.
-    async fn after_conditional(&self, stamp: &Stamp<'_>, fault: Fault) -> End {
+    async fn after_conditional(&self, stamp: &Stamp<'_>, fault: Error) -> End {
         let read = timeout(FATE_TIMEOUT, self.read(&[stamp.column.to_owned()])).await;
         let delete = self.record.operation == Operation::Delete;
         match read {

@@ -22,7 +22,7 @@ use super::tombstone::Grave;
 use super::{End, Sync};
 use crate::classify::{self, AfterRace, Attempt, Verdict, create_refused, judge};
 use crate::dataverse::verify::{Look, look};
-use crate::dataverse::{Change, Fault, Form, Row, Store, Written};
+use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
 use crate::outcome::Reason;
 use crate::record::{KeyValue, OnConflict, Operation, Record};
 use crate::telemetry::trace;
@@ -93,7 +93,7 @@ impl<'a> Writer<'a> {
         }
         // What the first of two deletions did is not there for the second.
         let deleted = end.reason == Reason::AlreadyAbsent;
-        End { reason: if deleted { Reason::Deleted } else { end.reason }, fate_unknown: true, ..end }
+        End { reason: if deleted { Reason::Deleted } else { end.reason }, is_ambiguous: true, ..end }
     }
 
     async fn to_the_end(&self) -> End {
@@ -101,15 +101,15 @@ impl<'a> Writer<'a> {
             return end;
         }
         match (self.record.operation, &self.stamp) {
-            (Operation::Create, None) => self.plain(Form::Create).await,
+            (Operation::Create, None) => self.plain(WriteKind::Create).await,
             (Operation::Create, Some(stamp)) => match self.outlived(stamp).await {
                 Err(end) => end,
-                Ok(()) => self.plain(Form::Create).await,
+                Ok(()) => self.plain(WriteKind::Create).await,
             },
             (_, Some(stamp)) => self.in_order(stamp).await,
-            (Operation::Upsert, None) => self.plain(Form::Upsert).await,
-            (Operation::Update, None) => self.plain(Form::Update).await,
-            (Operation::Delete, None) => self.plain(Form::Delete).await,
+            (Operation::Upsert, None) => self.plain(WriteKind::Upsert).await,
+            (Operation::Update, None) => self.plain(WriteKind::Update).await,
+            (Operation::Delete, None) => self.plain(WriteKind::Delete).await,
         }
     }
 
@@ -120,13 +120,13 @@ impl<'a> Writer<'a> {
         (!order::agrees(sent, stamp.version)).then(|| End::because(Reason::InvalidMessage).detail(text))
     }
 
-    pub(super) async fn send(&self, form: Form, etag: Option<&str>, id: Option<Uuid>) -> Result<Reason, Fault> {
+    pub(super) async fn send(&self, kind: WriteKind, etag: Option<&str>, id: Option<Uuid>) -> Result<Reason, Error> {
         let stamp = self.stamp.as_ref().filter(|_| self.version_sent.is_none());
         let stamp = stamp.map(|stamp| (stamp.column, stamp.json.as_str()));
-        let change = Change { record: self.record, id, form, etag, stamp };
+        let change = Change { record: self.record, id, kind, etag, stamp };
         let begun = Instant::now();
         let mut written = self.store.write(&change).await;
-        if written.as_ref().is_err_and(|error| classify::may_repeat(&error.fault, form))
+        if written.as_ref().is_err_and(|error| classify::may_repeat(error, kind))
             && begun.elapsed() < DROPPED_WITHIN
             && !self.repeated.swap(true, Ordering::Relaxed)
         {
@@ -137,41 +137,41 @@ impl<'a> Writer<'a> {
             Ok(Written::Updated) => Ok(Reason::Updated),
             Ok(Written::Upserted) => Ok(Reason::Upserted),
             Ok(Written::Deleted) => Ok(Reason::Deleted),
-            Err(error) => Err(error.fault),
+            Err(error) => Err(error),
         }
     }
 
     /// Without a version: the request decides, and what it is refused with.
-    async fn plain(&self, form: Form) -> End {
+    async fn plain(&self, kind: WriteKind) -> End {
         let mut tries = Tries::default();
         loop {
-            match self.try_once(form, &mut tries).await {
+            match self.try_once(kind, &mut tries).await {
                 Break(end) => return end,
                 Continue(()) => pause(tries.again + tries.resends + tries.moved).await,
             }
         }
     }
 
-    async fn try_once(&self, form: Form, tries: &mut Tries) -> ControlFlow<End> {
-        let (form, id) = if self.is_hidden() { self.aim(form).await? } else { (form, None) };
-        let fault = match self.send(form, None, id).await {
+    async fn try_once(&self, kind: WriteKind, tries: &mut Tries) -> ControlFlow<End> {
+        let (kind, id) = if self.is_hidden() { self.aim(kind).await? } else { (kind, None) };
+        let fault = match self.send(kind, None, id).await {
             Ok(reason) => return Break(End::because(reason)),
-            Err(fault) if fault.fate_unknown() => return Break(self.after_silence(fault).await),
+            Err(fault) if fault.is_ambiguous() => return Break(self.after_silence(fault).await),
             Err(fault) => fault,
         };
-        match judge(&fault, Attempt { form, binds: self.binds, again: tries.again }) {
+        match judge(&fault, Attempt { kind, binds: self.binds, again: tries.again }) {
             Verdict::Settle(reason) => Break(End::refused(reason, fault)),
             Verdict::Again => {
                 tries.again += 1;
                 Continue(())
             }
             Verdict::LostRace => self.after_race(fault, tries).await,
-            Verdict::Moved if form == Form::UpdateFound => tries.move_on(fault),
+            Verdict::Moved if kind == WriteKind::UpdateFound => tries.move_on(fault),
             // Nothing was asked of the row's version, so somebody's header did; the host may try again.
             Verdict::Moved => Break(End::refused(Reason::Conflict, fault)),
             Verdict::RowOrParent => match self.is_present().await {
                 Ok(true) => Break(End::refused(Reason::ParentMissing, fault)),
-                Ok(false) if form == Form::UpdateFound => tries.move_on(fault),
+                Ok(false) if kind == WriteKind::UpdateFound => tries.move_on(fault),
                 Ok(false) => Break(End::refused(Reason::NotFound, fault)),
                 Err(end) => Break(end),
             },
@@ -184,36 +184,36 @@ impl<'a> Writer<'a> {
     }
 
     /// What to send for a hidden row as it is, and its primary key.
-    async fn aim(&self, form: Form) -> ControlFlow<End, (Form, Option<Uuid>)> {
+    async fn aim(&self, kind: WriteKind) -> ControlFlow<End, (WriteKind, Option<Uuid>)> {
         let columns = self.key_columns();
         let row = match self.read(&columns).await {
             Ok(row) => row,
             Err(end) => return Break(end),
         };
         let Some(row) = row else {
-            return match form {
-                Form::Update => Break(End::because(Reason::NotFound).detail("there is no row to update")),
-                Form::Delete => Break(End::because(Reason::AlreadyAbsent)),
-                _ => Continue((Form::Create, None)),
+            return match kind {
+                WriteKind::Update => Break(End::because(Reason::NotFound).detail("there is no row to update")),
+                WriteKind::Delete => Break(End::because(Reason::AlreadyAbsent)),
+                _ => Continue((WriteKind::Create, None)),
             };
         };
         let Some(id) = row.id(&columns) else { return Break(unidentified()) };
-        match form {
-            Form::Create => match self.look().await {
+        match kind {
+            WriteKind::Create => match self.look().await {
                 Ok(found) => match create_refused(found, self.delivered_before) {
                     AfterRace::Settle(reason) => Break(End::because(reason).detail("the row is there")),
-                    AfterRace::Resend => Continue((Form::Create, None)),
+                    AfterRace::Resend => Continue((WriteKind::Create, None)),
                 },
                 Err(end) => Break(end),
             },
-            Form::Upsert => Continue((Form::UpdateFound, Some(id))),
-            _ => Continue((form, Some(id))),
+            WriteKind::Upsert => Continue((WriteKind::UpdateFound, Some(id))),
+            _ => Continue((kind, Some(id))),
         }
     }
 
     /// A write without an answer may have been made. Where one read can tell that the row is as it should be, the message is
     /// done; the fault stays with it, because the request may still be on its way, and so the lease is not given back.
-    async fn after_silence(&self, fault: Fault) -> End {
+    async fn after_silence(&self, fault: Error) -> End {
         let reason = match self.record.operation {
             Operation::Upsert => Reason::Upserted,
             Operation::Update => Reason::Updated,
@@ -240,7 +240,7 @@ impl<'a> Writer<'a> {
 
     pub(super) async fn read(&self, columns: &[String]) -> Result<Option<Row>, End> {
         let row = self.store.read(&self.record.table, &self.record.key, columns).await;
-        row.map_err(|error| read_failed(error.fault))
+        row.map_err(read_failed)
     }
 
     /// Whether there is a row by our key.
@@ -256,14 +256,14 @@ fn binds(record: &Record) -> bool {
 
 impl Tries {
     /// The row went away, or changed: look for it again, a bounded number of times.
-    fn move_on(&mut self, fault: Fault) -> ControlFlow<End> {
+    fn move_on(&mut self, fault: Error) -> ControlFlow<End> {
         self.moved += 1;
         if self.moved < MOST_READS { Continue(()) } else { Break(End::refused(Reason::Conflict, fault)) }
     }
 }
 
 /// The row is as the message wants it, although no answer said so.
-pub(super) fn as_sent(reason: Reason, fault: Fault) -> End {
+pub(super) fn as_sent(reason: Reason, fault: Error) -> End {
     let detail = Some("no answer came, but the row is as it was sent".to_owned());
     End { reason, detail, ..End::refused(reason, fault) }
 }
@@ -274,13 +274,13 @@ pub(super) fn unidentified() -> End {
 }
 
 /// A read that failed leaves the record where it was, and the row as well.
-fn read_failed(fault: Fault) -> End {
-    let attempt = Attempt { form: Form::Read, binds: false, again: classify::MOST_DEADLOCKS };
+fn read_failed(fault: Error) -> End {
+    let attempt = Attempt { kind: WriteKind::Read, binds: false, again: classify::MOST_DEADLOCKS };
     let reason = match judge(&fault, attempt) {
         Verdict::Settle(reason) => reason,
         Verdict::LostRace | Verdict::Moved | Verdict::RowOrParent | Verdict::Again => Reason::Unavailable,
     };
-    End { fate_unknown: false, ..End::refused(reason, fault) }
+    End { is_ambiguous: false, ..End::refused(reason, fault) }
 }
 
 /// Between half of the pause and all of it, so that rivals do not meet again.

@@ -5,7 +5,7 @@
 
 use dataverse_sync::classify::{Attempt, Verdict, is_known, judge};
 use dataverse_sync::dataverse::error_body::{self, MESSAGE_CAP};
-use dataverse_sync::dataverse::{Fault, Form};
+use dataverse_sync::dataverse::{Error, WriteKind};
 use dataverse_sync::host::{Answer, Invocation};
 use dataverse_sync::outcome::{Disposition, Outcome, Reason};
 use dataverse_sync::record::{Record, decode};
@@ -71,13 +71,20 @@ fn written_again(record: &Record) -> String {
 const STATUSES: [u16; 20] =
     [302, 400, 401, 403, 404, 405, 407, 408, 409, 412, 413, 418, 425, 429, 500, 501, 502, 503, 504, 599];
 
-const FORMS: [Form; 7] =
-    [Form::Upsert, Form::Create, Form::Update, Form::UpdateUnchanged, Form::Delete, Form::DeleteUnchanged, Form::Read];
+const KINDS: [WriteKind; 7] = [
+    WriteKind::Upsert,
+    WriteKind::Create,
+    WriteKind::Update,
+    WriteKind::UpdateUnchanged,
+    WriteKind::Delete,
+    WriteKind::DeleteUnchanged,
+    WriteKind::Read,
+];
 
 /// The body of a refusal gives a code and a text within their bounds, no start of it gives another code, and there is a
 /// verdict for whatever was asked, within the laws of [`dataverse_sync::classify`]. Gives whether there was a code.
 pub fn error_body(body: &[u8]) -> bool {
-    let error_body::Said { code, message } = error_body::read(body);
+    let error_body::ServiceError { code, message } = error_body::read(body);
     assert_ne!(code, Some(0), "zero is no code");
     let length = message.as_ref().map(|text| text.chars().count());
     assert!(length.is_none_or(|length| (1..=MESSAGE_CAP).contains(&length)), "a text of {length:?} characters");
@@ -86,23 +93,23 @@ pub fn error_body(body: &[u8]) -> bool {
         assert!(early.is_none() || code.is_none() || early == code, "half a body says {early:x?}, all of it {code:x?}");
     }
     for status in STATUSES {
-        let fault = Fault::Answered { status, code, message: message.clone(), request_id: None, retry_after: None };
-        for form in FORMS {
-            judged(&fault, status, code, form);
+        let fault = Error::Answered { status, code, message: message.clone(), request_id: None, retry_after: None };
+        for kind in KINDS {
+            judged(&fault, status, code, kind);
         }
     }
     code.is_some()
 }
 
-fn judged(fault: &Fault, status: u16, code: Option<u32>, form: Form) {
+fn judged(fault: &Error, status: u16, code: Option<u32>, kind: WriteKind) {
     for (binds, again) in [(false, 0), (true, 0), (false, u32::MAX)] {
-        let verdict = judge(fault, Attempt { form, binds, again });
+        let verdict = judge(fault, Attempt { kind, binds, again });
         let Verdict::Settle(reason) = verdict else { continue };
         let disposition = reason.disposition();
-        assert_ne!(disposition, Disposition::Applied, "a refusal is no success: {fault:?} {form:?}");
+        assert_ne!(disposition, Disposition::Applied, "a refusal is no success: {fault:?} {kind:?}");
         let mendable = matches!(status, 401 | 403 | 407 | 429) && !code.is_some_and(is_known);
-        assert!(!mendable || disposition == Disposition::Retry, "it costs the message: {fault:?} {form:?}");
+        assert!(!mendable || disposition == Disposition::Retry, "it costs the message: {fault:?} {kind:?}");
     }
-    let ends = judge(fault, Attempt { form, binds: true, again: u32::MAX });
-    assert_ne!(ends, Verdict::Again, "it is sent again without end: {fault:?} {form:?}");
+    let ends = judge(fault, Attempt { kind, binds: true, again: u32::MAX });
+    assert_ne!(ends, Verdict::Again, "it is sent again without end: {fault:?} {kind:?}");
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use dataverse_sync::config::Environment;
 use dataverse_sync::dataverse::client::Client;
-use dataverse_sync::dataverse::{Change, Error, Fault, Form, Row, Store as _, Written};
+use dataverse_sync::dataverse::{Change, Error, Row, Store as _, WriteKind, Written};
 use dataverse_sync::http::{self, Http};
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::record::{Record, decode};
@@ -46,22 +46,22 @@ impl Bench {
         Self::start(vec![act]).await
     }
 
-    async fn write(&self, form: Form) -> Result<Written, Fault> {
+    async fn write(&self, kind: WriteKind) -> Result<Written, Error> {
         let etag = Some("W/\"7\"");
-        let deletes = matches!(form, Form::Delete | Form::DeleteUnchanged);
+        let deletes = matches!(kind, WriteKind::Delete | WriteKind::DeleteUnchanged);
         let record = record(if deletes { "delete" } else { "upsert" });
-        let change = Change { record: &record, id: None, form, etag, stamp: None };
-        self.client.write(&change).await.map_err(|Error { fault }| fault)
+        let change = Change { record: &record, id: None, kind, etag, stamp: None };
+        self.client.write(&change).await
     }
 
-    async fn upsert(&self) -> Result<Written, Fault> {
-        self.write(Form::Upsert).await
+    async fn upsert(&self) -> Result<Written, Error> {
+        self.write(WriteKind::Upsert).await
     }
 
-    async fn read(&self) -> Result<Option<Row>, Fault> {
+    async fn read(&self) -> Result<Option<Row>, Error> {
         let columns = ["firstname".to_owned()];
         let record = record("upsert");
-        self.client.read(&record.table, &record.key, &columns).await.map_err(|Error { fault }| fault)
+        self.client.read(&record.table, &record.key, &columns).await
     }
 
     fn seen(&self) -> Seen {
@@ -142,9 +142,9 @@ impl Answered {
     }
 
     /// Of a result that has to be one.
-    fn of<T>(result: Result<T, Fault>) -> Self {
+    fn of<T>(result: Result<T, Error>) -> Self {
         match result {
-            Err(Fault::Answered { status, code, message, request_id, retry_after }) => {
+            Err(Error::Answered { status, code, message, request_id, retry_after }) => {
                 Self { status, code, message, request_id, retry_after }
             }
             Err(other) => panic!("no answer: {other}"),
@@ -154,9 +154,9 @@ impl Answered {
 }
 
 /// Whether a request without an answer may have arrived, and what is said about it.
-fn unanswered<T>(result: Result<T, Fault>) -> (bool, &'static str) {
+fn unanswered<T>(result: Result<T, Error>) -> (bool, &'static str) {
     match result {
-        Err(Fault::NoAnswer { sent, problem }) => (sent, problem),
+        Err(Error::NoAnswer { sent, problem }) => (sent, problem),
         Err(other) => panic!("another fault: {other}"),
         Ok(_) => panic!("a success"),
     }

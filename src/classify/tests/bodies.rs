@@ -2,12 +2,12 @@
 
 use super::super::*;
 use super::refusals::{NO_CODE, REFUSALS};
-use super::{FORMS, answered, first};
-use crate::dataverse::error_body::{self, Said};
+use super::{KINDS, answered, first};
+use crate::dataverse::error_body::{self, ServiceError};
 
-fn judged(status: u16, body: &[u8], form: Form) -> Verdict {
-    let Said { code, message } = error_body::read(body);
-    judge(&answered(status, code, &message.unwrap_or_default()), first(form))
+fn judged(status: u16, body: &[u8], kind: WriteKind) -> Verdict {
+    let ServiceError { code, message } = error_body::read(body);
+    judge(&answered(status, code, &message.unwrap_or_default()), first(kind))
 }
 
 /// The refusal's body in the usual shape, with its code as JSON.
@@ -32,14 +32,14 @@ fn notations(code: u32) -> Vec<String> {
 
 #[test]
 fn both_shapes_and_every_notation_of_a_code_lead_to_the_verdict_of_the_table() {
-    for (status, code, text, form, verdict) in REFUSALS {
+    for (status, code, text, kind, verdict) in REFUSALS {
         for notation in notations(code) {
             let body = usual(&notation, text);
-            assert_eq!(judged(status, body.as_bytes(), form), verdict, "{status} {body} {form:?}");
+            assert_eq!(judged(status, body.as_bytes(), kind), verdict, "{status} {body} {kind:?}");
             // Where this shape has an empty text, the general one stands in for it.
             if !text.is_empty() {
                 let body = other(&notation, text);
-                assert_eq!(judged(status, body.as_bytes(), form), verdict, "{status} {body} {form:?}");
+                assert_eq!(judged(status, body.as_bytes(), kind), verdict, "{status} {body} {kind:?}");
             }
         }
     }
@@ -49,10 +49,10 @@ fn both_shapes_and_every_notation_of_a_code_lead_to_the_verdict_of_the_table() {
 fn a_page_and_no_body_leave_the_word_to_the_status() {
     let page = "<!DOCTYPE html><html><head><title>502</title></head><body>0x80040333 Does Not Exist</body></html>";
     for status in 100..=599 {
-        for form in FORMS {
-            let alone = judge(&answered(status, None, ""), first(form));
+        for kind in KINDS {
+            let alone = judge(&answered(status, None, ""), first(kind));
             for body in ["", page, "Bad Gateway", "{}", "null", "[]", r#"{"error":"invalid_token"}"#] {
-                assert_eq!(judged(status, body.as_bytes(), form), alone, "{status} {body} {form:?}");
+                assert_eq!(judged(status, body.as_bytes(), kind), alone, "{status} {body} {kind:?}");
             }
         }
     }
@@ -60,15 +60,15 @@ fn a_page_and_no_body_leave_the_word_to_the_status() {
 
 #[test]
 fn a_body_cut_short_leads_to_the_verdict_of_what_came_whole_and_to_no_other() {
-    for (status, code, text, form, verdict) in REFUSALS {
+    for (status, code, text, kind, verdict) in REFUSALS {
         let known = (code != NO_CODE).then_some(code);
         let parts = [(known, ""), (None, text), (None, "")];
-        let mut fits: Vec<_> = parts.map(|(code, text)| judge(&answered(status, code, text), first(form))).to_vec();
+        let mut fits: Vec<_> = parts.map(|(code, text)| judge(&answered(status, code, text), first(kind))).to_vec();
         fits.push(verdict);
         for body in notations(code).iter().flat_map(|notation| [usual(notation, text), other(notation, text)]) {
             for end in 0..body.len() {
-                let found = judged(status, &body.as_bytes()[..end], form);
-                assert!(fits.contains(&found), "{status} {} {form:?}: {found:?}", &body[..end]);
+                let found = judged(status, &body.as_bytes()[..end], kind);
+                assert!(fits.contains(&found), "{status} {} {kind:?}: {found:?}", &body[..end]);
             }
         }
     }
@@ -83,7 +83,7 @@ fn a_code_that_came_whole_counts_although_the_rest_was_lost() {
         (412, "0x80040333", Verdict::Settle(Reason::DuplicateDetected)),
     ] {
         let body = format!(r#"{{"error":{{"code":"{code}","message":"A transac"#);
-        assert_eq!(judged(status, body.as_bytes(), Form::Upsert), verdict, "{body}");
+        assert_eq!(judged(status, body.as_bytes(), WriteKind::Upsert), verdict, "{body}");
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::super::*;
-use super::{FORMS, answered, ends};
+use super::{KINDS, answered, ends};
 use crate::outcome::Disposition;
 
 fn config() -> ProptestConfig {
@@ -32,7 +32,7 @@ fn texts() -> impl Strategy<Value = String> {
 
 fn attempts() -> impl Strategy<Value = Attempt> {
     let again = prop_oneof![0..5_u32, any::<u32>()];
-    (select(&FORMS[..]), any::<bool>(), again).prop_map(|(form, binds, again)| Attempt { form, binds, again })
+    (select(&KINDS[..]), any::<bool>(), again).prop_map(|(kind, binds, again)| Attempt { kind, binds, again })
 }
 
 proptest! {
@@ -49,7 +49,7 @@ proptest! {
         let verdict = judge(&answered(status, code, &text), attempt);
         prop_assert_ne!(ends(verdict), Some(Disposition::Applied));
         let delay = Some(std::time::Duration::from_secs(delay.into()));
-        let delayed = Fault::Answered { status, code, message: Some(text), request_id: None, retry_after: delay };
+        let delayed = Error::Answered { status, code, message: Some(text), request_id: None, retry_after: delay };
         prop_assert_eq!(judge(&delayed, attempt), verdict);
     }
 
@@ -117,7 +117,7 @@ proptest! {
         problem in any::<String>(),
         attempt in attempts(),
     ) {
-        for fault in [Fault::NoAnswer { sent: flag, problem: "" }, Fault::NoToken { refused: flag, problem }] {
+        for fault in [Error::NoAnswer { sent: flag, problem: "" }, Error::NoToken { refused: flag, problem }] {
             prop_assert_eq!(ends(judge(&fault, attempt)), Some(Disposition::Retry));
         }
     }

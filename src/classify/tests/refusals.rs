@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 
-use Form::{Create, Delete, DeleteUnchanged, Read, Update, UpdateFound, UpdateUnchanged, Upsert};
 use Reason::{
     AlreadyAbsent, DuplicateDetected, InvalidData, KeyCollision, NotFound, Throttled, TooLarge, Unauthorized,
     Unavailable,
 };
 use Verdict::{Again, LostRace, Moved, Settle};
+use WriteKind::{Create, Delete, DeleteUnchanged, Read, Update, UpdateFound, UpdateUnchanged, Upsert};
 
 use super::super::*;
 use super::{answered, first};
 
 /// Status, code, text; what was asked; what it means.
-pub(super) type Refusal = (u16, u32, &'static str, Form, Verdict);
+pub(super) type Refusal = (u16, u32, &'static str, WriteKind, Verdict);
 
 /// The code is empty or zero.
 pub(super) const NO_CODE: u32 = 0;
@@ -244,10 +244,10 @@ pub(super) const REFUSALS: [Refusal; 172] = [
 fn every_refusal_means_what_the_table_says() {
     let mut judged = HashSet::new();
     let mut wrong = Vec::new();
-    for (status, code, text, form, verdict) in REFUSALS {
+    for (status, code, text, kind, verdict) in REFUSALS {
         let fault = answered(status, (code != NO_CODE).then_some(code), text);
-        let row = format!("{status} {code:#010x} {text:?} {form:?}");
-        let found = judge(&fault, first(form));
+        let row = format!("{status} {code:#010x} {text:?} {kind:?}");
+        let found = judge(&fault, first(kind));
         if found != verdict {
             wrong.push(format!("{row}: {found:?} instead of {verdict:?}"));
         }
@@ -270,8 +270,8 @@ fn every_known_code_and_status_stands_in_the_table() {
 
 #[test]
 fn every_meaning_of_a_code_and_every_kind_of_request_stands_in_the_table() {
-    let forms: HashSet<_> = REFUSALS.iter().map(|(.., form, _)| *form).collect();
-    assert_eq!(forms.len(), super::FORMS.len());
+    let kinds: HashSet<_> = REFUSALS.iter().map(|(.., kind, _)| *kind).collect();
+    assert_eq!(kinds.len(), super::KINDS.len());
     let known: HashSet<_> = codes::CODES.iter().map(|(_, _, meaning, _)| *meaning).collect();
     let tested: HashSet<_> =
         REFUSALS.iter().filter_map(|(_, code, text, ..)| codes::meaning_of_code(*code, text)).collect();

@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use super::exchange::{Answer, BrokeOff};
-use crate::dataverse::error_body::{self, MISSING_ROW, MISSING_ROW_TEXT, Said};
-use crate::dataverse::{Fault, Row, retry_after};
+use super::exchange::{Answer, Truncated};
+use crate::dataverse::error_body::{self, MISSING_ROW, MISSING_ROW_TEXT, ServiceError};
+use crate::dataverse::{Error, Row, retry_after};
 
 /// More of an error than this is not read.
 const ERROR_CAP: usize = 64 * 1024;
@@ -17,30 +17,30 @@ const ERROR_CAP: usize = 64 * 1024;
 const ROW_CAP: usize = 16 * 1024 * 1024;
 
 /// An answer that is not success.
-pub(super) async fn refusal(answer: Answer) -> Fault {
+pub(super) async fn refusal(answer: Answer) -> Error {
     let status = answer.status();
     let text = |name: &str| answer.header(name).map(str::to_owned);
     let request_id = text("x-ms-service-request-id").or_else(|| text("REQ_ID"));
     let delay = text(RETRY_AFTER.as_str()).and_then(|value| retry_after::parse(&value, OffsetDateTime::now_utc()));
     // The status is known, so a body that breaks off, or goes on for too long, costs no more than its end.
     let (body, _) = read(answer, ERROR_CAP).await;
-    let Said { code, message } = error_body::read(&body);
-    Fault::Answered { status, code, message, request_id, retry_after: delay }
+    let ServiceError { code, message } = error_body::read(&body);
+    Error::Answered { status, code, message, request_id, retry_after: delay }
 }
 
 /// A row in an answer that is success.
-pub(super) async fn row(answer: Answer) -> Result<Row, Fault> {
+pub(super) async fn row(answer: Answer) -> Result<Row, Error> {
     let body = whole(answer).await?;
     let row = String::from_utf8(body).ok().and_then(Row::from_json);
-    row.ok_or(Fault::NoAnswer { sent: false, problem: "the row that came back is no JSON object" })
+    row.ok_or(Error::NoAnswer { sent: false, problem: "the row that came back is no JSON object" })
 }
 
 /// The rows in an answer to a query.
-pub(super) async fn rows(answer: Answer) -> Result<Vec<Row>, Fault> {
+pub(super) async fn rows(answer: Answer) -> Result<Vec<Row>, Error> {
     let body = whole(answer).await?;
     let found: Option<Found> = serde_json::from_slice(&body).ok();
     let rows = found.and_then(|found| found.value.iter().map(|row| Row::from_json(row.get().to_owned())).collect());
-    rows.ok_or(Fault::NoAnswer { sent: false, problem: "the answer to a query is not understood" })
+    rows.ok_or(Error::NoAnswer { sent: false, problem: "the answer to a query is not understood" })
 }
 
 #[derive(Deserialize)]
@@ -56,10 +56,10 @@ pub(super) async fn json<T: DeserializeOwned>(answer: Answer) -> Option<T> {
 }
 
 /// Whether the fault says that there is no row by this key, and nothing else is wrong.
-pub(super) fn is_missing_row(fault: &Fault) -> bool {
+pub(super) fn is_missing_row(fault: &Error) -> bool {
     match fault {
-        Fault::Answered { code: Some(code), .. } => MISSING_ROW.contains(code),
-        Fault::Answered { status: 404, code: None, message: Some(message), .. } => {
+        Error::Answered { code: Some(code), .. } => MISSING_ROW.contains(code),
+        Error::Answered { status: 404, code: None, message: Some(message), .. } => {
             message.to_ascii_lowercase().contains(MISSING_ROW_TEXT)
         }
         _ => false,
@@ -67,10 +67,10 @@ pub(super) fn is_missing_row(fault: &Fault) -> bool {
 }
 
 /// The body of an answer that is success. A row of which half is missing is none.
-async fn whole(answer: Answer) -> Result<Vec<u8>, Fault> {
+async fn whole(answer: Answer) -> Result<Vec<u8>, Error> {
     match read(answer, ROW_CAP).await {
         (body, None) => Ok(body),
-        (_, Some(problem)) => Err(Fault::NoAnswer { sent: false, problem }),
+        (_, Some(problem)) => Err(Error::NoAnswer { sent: false, problem }),
     }
 }
 
@@ -85,7 +85,7 @@ async fn read(mut answer: Answer, cap: usize) -> (Vec<u8>, Option<&'static str>)
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return (body, None),
-            Err(BrokeOff) => return (body, Some("the answer broke off")),
+            Err(Truncated) => return (body, Some("the answer broke off")),
         }
     }
 }

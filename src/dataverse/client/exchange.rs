@@ -14,7 +14,7 @@ use tracing::{Instrument as _, Span};
 use url::Url;
 
 use super::CLIENT_REQUEST_ID;
-use crate::dataverse::Fault;
+use crate::dataverse::Error;
 use crate::http::{Body, NoAnswer, Way};
 use crate::identity;
 use crate::telemetry::metrics::{self, Stopwatch};
@@ -30,7 +30,7 @@ pub(super) struct Answer {
 
 /// The body came to an end before it was all there.
 #[derive(Debug)]
-pub(super) struct BrokeOff;
+pub(super) struct Truncated;
 
 impl Answer {
     pub(super) fn status(&self) -> u16 {
@@ -47,7 +47,7 @@ impl Answer {
     }
 
     /// The body's next part; `None` after the last.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, BrokeOff> {
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Truncated> {
         loop {
             match timeout_at(self.until, self.body.frame()).await {
                 Ok(None) => return Ok(None),
@@ -57,14 +57,14 @@ impl Answer {
                         return Ok(Some(data));
                     }
                 }
-                Ok(Some(Err(_))) | Err(_) => return Err(BrokeOff),
+                Ok(Some(Err(_))) | Err(_) => return Err(Truncated),
             }
         }
     }
 }
 
 /// Sends `request` to the server of `root`, whose whole answer may take so long as `limit`.
-pub(super) async fn exchange(way: &Way, request: Request<Bytes>, limit: Duration, root: &Url) -> Result<Answer, Fault> {
+pub(super) async fn exchange(way: &Way, request: Request<Bytes>, limit: Duration, root: &Url) -> Result<Answer, Error> {
     let method = method(request.method());
     let server = (root.host_str().unwrap_or_default(), root.port_or_known_default().unwrap_or_default());
     let id = || request.headers().get(CLIENT_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
@@ -83,7 +83,7 @@ pub(super) async fn exchange(way: &Way, request: Request<Bytes>, limit: Duration
             let (head, body) = answer.into_parts();
             Ok(Answer { head, body, until })
         }
-        Err(Failure { sent, problem, .. }) => Err(Fault::NoAnswer { sent, problem }),
+        Err(Failure { sent, problem, .. }) => Err(Error::NoAnswer { sent, problem }),
     }
 }
 

@@ -13,10 +13,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::ask::Ask;
+use super::request_spec::RequestSpec;
 use super::{Client, answer};
+use crate::dataverse::Error;
 use crate::dataverse::definition::{Definition, Kind};
-use crate::dataverse::{Error, Fault};
 use crate::record::is_logical_name;
 
 /// Asks a read to say which table a lookup points at.
@@ -166,7 +166,7 @@ impl Client {
         let page: Page<T> = self.look_at(path, Some(query)).await?;
         // Half a list would make a lookup with two targets look like one with a single one.
         if page.next.is_some() {
-            return Err(Fault::NoAnswer { sent: false, problem: "the list that came back is not all of it" }.into());
+            return Err(Error::NoAnswer { sent: false, problem: "the list that came back is not all of it" });
         }
         Ok(page.value)
     }
@@ -176,12 +176,12 @@ impl Client {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path()));
         url.set_query(query);
-        let answer = self.send(&Ask::read(url)).await?;
+        let answer = self.send(&RequestSpec::read(url)).await?;
         if !answer.is_success() {
-            return Err(answer::refusal(answer).await.into());
+            return Err(answer::refusal(answer).await);
         }
         let found = answer::json(answer).await;
-        found.ok_or_else(|| Fault::NoAnswer { sent: false, problem: "the answer is not understood" }.into())
+        found.ok_or_else(|| Error::NoAnswer { sent: false, problem: "the answer is not understood" })
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::Client;
-use crate::dataverse::{Error, Fault};
+use crate::dataverse::Error;
 use crate::record::is_logical_name;
 
 /// Who we are to the environment.
@@ -63,7 +63,7 @@ impl Client {
         let query = format!("{select}&$filter=EntitySetName eq '{set}'");
         let table = self.whole_list::<Table>("EntityDefinitions", &query).await?.pop();
         let fit = table.as_ref().is_none_or(|table| is_logical_name(&table.logical_name));
-        if fit { Ok(table) } else { Err(Fault::NoAnswer { sent: false, problem: "the table has no name" }.into()) }
+        if fit { Ok(table) } else { Err(Error::NoAnswer { sent: false, problem: "the table has no name" }) }
     }
 
     /// Its alternate keys.
@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// Reads the primary key of one row, if there is one: only whether that is allowed counts.
-    pub async fn glance(&self, set: &str, table: &Table) -> Result<(), Error> {
+    pub async fn can_read(&self, set: &str, table: &Table) -> Result<(), Error> {
         let query = format!("$select={}&$top=1", table.primary_id_attribute);
         self.look_at::<serde::de::IgnoredAny>(set, Some(&query)).await.map(drop)
     }

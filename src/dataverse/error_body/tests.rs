@@ -6,7 +6,7 @@ use super::*;
 const DUPLICATE: Option<u32> = Some(0x8004_0237);
 
 fn said(body: &str) -> (Option<u32>, Option<String>) {
-    let Said { code, message } = read(body.as_bytes());
+    let ServiceError { code, message } = read(body.as_bytes());
     (code, message)
 }
 
@@ -65,7 +65,7 @@ fn what_is_none_of_dataverses_says_nothing() {
         check(&[(body, None, None)]);
     }
     check(&[(r#"{"error":"invalid_grant","error_description":"m"}"#, None, None), (r#"{"error":null}"#, None, None)]);
-    assert_eq!(read(b"\xff\xfe{\x00}"), Said::default());
+    assert_eq!(read(b"\xff\xfe{\x00}"), ServiceError::default());
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_body_that_breaks_off_gives_what_it_held_to_its_end() {
     ]);
     let mut broken = br#"{"error":{"code":"0x80040237","message":""#.to_vec();
     broken.push(0xC3);
-    assert_eq!(read(&broken), Said { code: DUPLICATE, message: None }, "half a character");
+    assert_eq!(read(&broken), ServiceError { code: DUPLICATE, message: None }, "half a character");
 }
 
 #[test]
@@ -124,7 +124,7 @@ proptest! {
 
     #[test]
     fn any_bytes_say_something_within_bounds(body in vec(any::<u8>(), 0..300)) {
-        let Said { code, message } = read(&body);
+        let ServiceError { code, message } = read(&body);
         prop_assert!(code != Some(0) && message.is_none_or(|text| !text.is_empty()));
     }
 
@@ -132,7 +132,7 @@ proptest! {
     fn no_start_of_a_body_says_anything_that_the_whole_does_not(body in bodies()) {
         let whole = read(body.as_bytes());
         for end in 0..body.len() {
-            let Said { code, message } = read(&body.as_bytes()[..end]);
+            let ServiceError { code, message } = read(&body.as_bytes()[..end]);
             prop_assert!(code.is_none() || code == whole.code, "{}", &body[..body.floor_char_boundary(end)]);
             prop_assert!(message.is_none() || message == whole.message, "{}", &body[..body.floor_char_boundary(end)]);
         }

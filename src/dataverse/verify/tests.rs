@@ -15,7 +15,7 @@ const ID: &str = "9b2e0c3a-1111-4222-8333-444455556666";
 enum Answer {
     Row(String),
     NoRow,
-    Fails(Fault),
+    Fails(Error),
 }
 
 /// Rows by the order in which they are asked for, and definitions by table.
@@ -61,7 +61,7 @@ impl Store for Library {
         match self.rows.lock().expect("nobody panicked").pop_front().expect("an answer for every read") {
             Answer::Row(json) => Ok(Some(Row::from_json(json).expect("rows are JSON objects"))),
             Answer::NoRow => Ok(None),
-            Answer::Fails(fault) => Err(fault.into()),
+            Answer::Fails(fault) => Err(fault),
         }
     }
 
@@ -76,7 +76,7 @@ fn row(json: impl Into<String>) -> Answer {
 }
 
 fn refused(status: u16) -> Answer {
-    Answer::Fails(Fault::Answered { status, code: None, message: None, request_id: None, retry_after: None })
+    Answer::Fails(Error::Answered { status, code: None, message: None, request_id: None, retry_after: None })
 }
 
 fn contact() -> Definition {
@@ -183,7 +183,7 @@ async fn a_bind_by_alternate_key_is_resolved_by_one_read_of_its_row() {
         (refused(403), Look::Unknown),
         (refused(404), Look::Unknown),
         (refused(400), Look::Unknown),
-        (Answer::Fails(Fault::NotAddressable { column: "accountnumber".to_owned() }), Look::Unknown),
+        (Answer::Fails(Error::NotAddressable { column: "accountnumber".to_owned() }), Look::Unknown),
     ] {
         let library = Library::new([stored(), target]).knowing("contacts", contact());
         assert_eq!(library.look(columns).await, (Ok(found), asked(&questions)));

@@ -90,7 +90,7 @@ async fn a_row_that_went_away_meanwhile_is_looked_for_again_a_bounded_number_of_
 
 #[tokio::test(start_paused = true)]
 async fn two_rows_with_one_key_are_refused_in_the_open() {
-    let world = World::new([Answer::Fails(Fault::Ambiguous)]);
+    let world = World::new([Answer::Fails(Error::Ambiguous)]);
     let outcome = world.settle(&hidden(&json!({}))).await;
     assert_eq!(outcome.reason, Reason::KeyCollision);
     assert!(outcome.detail.is_some_and(|detail| detail.contains("more than one row")));

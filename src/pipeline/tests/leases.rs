@@ -143,7 +143,7 @@ async fn whether_a_create_without_an_answer_was_ours_no_read_can_tell() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_of_known_fate_releases_its_lease() {
-    let no_token = Fault::NoToken { refused: false, problem: "no answer in time".to_owned() };
+    let no_token = Error::NoToken { refused: false, problem: "no answer in time".to_owned() };
     for answers in [
         vec![UPSERTED],
         vec![Answer::wait(503, None)],
@@ -151,7 +151,7 @@ async fn a_write_of_known_fate_releases_its_lease() {
         vec![Answer::refused(400, 0x8004_4331)],
         vec![Answer::lost(false)],
         vec![Answer::Fails(no_token)],
-        vec![Answer::Fails(Fault::NotAddressable { column: "employeeid".to_owned() })],
+        vec![Answer::Fails(Error::NotAddressable { column: "employeeid".to_owned() })],
         // A read without an answer has changed nothing.
         vec![Answer::refused(412, DUPLICATE), Answer::lost(true)],
     ] {

@@ -15,7 +15,7 @@ const PATIENT: Delivery = Delivery { patience: Duration::from_mins(8), ..FIRST }
 const CALL: Delivery = Delivery { patience: Duration::from_secs(20), is_call: true, ..FIRST };
 
 fn no_token(refused: bool) -> Answer {
-    Answer::Fails(Fault::NoToken { refused, problem: "nobody answered".to_owned() })
+    Answer::Fails(Error::NoToken { refused, problem: "nobody answered".to_owned() })
 }
 
 fn row(number: u32) -> Record {
@@ -160,7 +160,7 @@ async fn a_write_of_unknown_fate_goes_again_when_its_lease_has_lapsed_and_not_be
 /// A slow write that ends without an answer: the lease was renewed, and lapses from its last renewal on.
 #[tokio::test(start_paused = true)]
 async fn the_lease_lapses_from_its_last_renewal_on() {
-    let silence = Fault::NoAnswer { sent: true, problem: "no answer in time" };
+    let silence = Error::NoAnswer { sent: true, problem: "no answer in time" };
     let world = World::new([Answer::SlowlyFails(20 * SECOND, silence), Answer::NoRow, UPSERTED]);
     let begun = Instant::now();
     assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted);
@@ -207,7 +207,7 @@ async fn a_write_whose_connection_drops_is_sent_again_once_under_the_same_lease_
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_drops_late_is_not_tried_again_in_place() {
-    let silence = Fault::NoAnswer { sent: true, problem: "no answer in time" };
+    let silence = Error::NoAnswer { sent: true, problem: "no answer in time" };
     let world = World::new([Answer::SlowlyFails(30 * SECOND, silence), Answer::NoRow]);
     assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Unavailable);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-use crate::dataverse::{Change, Error, Fault, Form, Row, Store, Written};
+use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
 use crate::record::RecordKey;
 
 /// What comes back for one request.
@@ -27,9 +27,9 @@ pub(super) enum Answer {
     /// A read finds nothing.
     NoRow,
     /// Either fails.
-    Fails(Fault),
+    Fails(Error),
     /// A write fails, after a while.
-    SlowlyFails(Duration, Fault),
+    SlowlyFails(Duration, Error),
     /// Nothing comes back, ever.
     Hangs,
 }
@@ -37,17 +37,17 @@ pub(super) enum Answer {
 impl Answer {
     /// Dataverse refuses with a code.
     pub(super) fn refused(status: u16, code: u32) -> Self {
-        Self::Fails(Fault::Answered { status, code: Some(code), message: None, request_id: None, retry_after: None })
+        Self::Fails(Error::Answered { status, code: Some(code), message: None, request_id: None, retry_after: None })
     }
 
     /// Dataverse refuses with a status and a delay.
     pub(super) fn wait(status: u16, retry_after: Option<Duration>) -> Self {
-        Self::Fails(Fault::Answered { status, code: None, message: None, request_id: None, retry_after })
+        Self::Fails(Error::Answered { status, code: None, message: None, request_id: None, retry_after })
     }
 
     /// Nothing came back.
     pub(super) fn lost(sent: bool) -> Self {
-        Self::Fails(Fault::NoAnswer { sent, problem: "the connection broke" })
+        Self::Fails(Error::NoAnswer { sent, problem: "the connection broke" })
     }
 }
 
@@ -86,25 +86,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn verb(form: Form) -> &'static str {
-    match form {
-        Form::Upsert => "upsert",
-        Form::Create => "create",
-        Form::Update | Form::UpdateUnchanged => "update",
-        Form::UpdateFound => "update found",
-        Form::Delete | Form::DeleteUnchanged => "delete",
-        Form::Read => "read",
+fn verb(kind: WriteKind) -> &'static str {
+    match kind {
+        WriteKind::Upsert => "upsert",
+        WriteKind::Create => "create",
+        WriteKind::Update | WriteKind::UpdateUnchanged => "update",
+        WriteKind::UpdateFound => "update found",
+        WriteKind::Delete | WriteKind::DeleteUnchanged => "delete",
+        WriteKind::Read => "read",
     }
 }
 
 #[async_trait]
 impl Store for ScriptedStore {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
-        let conditional = matches!(change.form, Form::UpdateUnchanged | Form::DeleteUnchanged);
+        let conditional = matches!(change.kind, WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged);
         assert_eq!(conditional, change.etag.is_some(), "a condition and its ETag go together");
         let stamp = change.stamp.map(|(column, json)| format!("{column}={json}"));
         let id = change.id.map(|id| id.to_string());
-        let parts = [Some(verb(change.form)), id.as_deref(), change.etag, stamp.as_deref()];
+        let parts = [Some(verb(change.kind)), id.as_deref(), change.etag, stamp.as_deref()];
         let request = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         match self.next(request) {
             Answer::Wrote(written) => Ok(written),
@@ -112,10 +112,10 @@ impl Store for ScriptedStore {
                 sleep(duration).await;
                 Ok(written)
             }
-            Answer::Fails(fault) => Err(fault.into()),
+            Answer::Fails(fault) => Err(fault),
             Answer::SlowlyFails(duration, fault) => {
                 sleep(duration).await;
-                Err(fault.into())
+                Err(fault)
             }
             Answer::Hangs => pending().await,
             answer @ (Answer::Row(_) | Answer::SlowRow(..) | Answer::NoRow) => {
@@ -132,7 +132,7 @@ impl Store for ScriptedStore {
                 Ok(Some(Row::from_json(json.to_owned()).expect("scripts hold JSON objects")))
             }
             Answer::NoRow => Ok(None),
-            Answer::Fails(fault) => Err(fault.into()),
+            Answer::Fails(fault) => Err(fault),
             Answer::Hangs => pending().await,
             answer @ (Answer::Wrote(_) | Answer::Slow(..) | Answer::SlowlyFails(..)) => {
                 panic!("the script expects a write: {answer:?}")

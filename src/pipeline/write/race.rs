@@ -6,7 +6,7 @@ use tracing::Instrument as _;
 
 use super::{Tries, Writer, read_failed};
 use crate::classify::{AfterRace, Found, create_refused, race, race_again};
-use crate::dataverse::Fault;
+use crate::dataverse::Error;
 use crate::dataverse::verify::{Look, look};
 use crate::outcome::Reason;
 use crate::pipeline::End;
@@ -18,7 +18,7 @@ const OTHER_KEY: &str = "a value of this record in another unique key";
 
 impl Writer<'_> {
     /// A 412 for a key that is taken: two more requests tell a lost race from a collision.
-    pub(super) async fn after_race(&self, fault: Fault, tries: &mut Tries) -> ControlFlow<End> {
+    pub(super) async fn after_race(&self, fault: Error, tries: &mut Tries) -> ControlFlow<End> {
         let creates = self.record.operation == Operation::Create;
         let after = if tries.resends > 0 {
             race_again(if creates { OnConflict::Verify } else { self.policy }, tries.resends)
@@ -64,12 +64,12 @@ impl Writer<'_> {
             Ok(Look::Nothing) => Ok(Found::Nothing),
             Ok(Look::Same) => Ok(Found::Same),
             Ok(Look::Differs | Look::Unknown) => Ok(Found::Other),
-            Err(error) => Err(read_failed(error.fault)),
+            Err(error) => Err(read_failed(error)),
         }
     }
 }
 
-fn settled_race(reason: Reason, fault: Fault) -> End {
+fn settled_race(reason: Reason, fault: Error) -> End {
     match reason {
         Reason::AlreadyWritten | Reason::WrittenElsewhere => End { detail: None, ..End::refused(reason, fault) },
         Reason::KeyCollision => collision(fault),
@@ -78,7 +78,7 @@ fn settled_race(reason: Reason, fault: Fault) -> End {
 }
 
 /// What the service says names the key, if at all; which row has it, it never says.
-pub(in crate::pipeline) fn collision(fault: Fault) -> End {
+pub(in crate::pipeline) fn collision(fault: Error) -> End {
     let end = End::refused(Reason::KeyCollision, fault);
     let said = end.detail.as_deref().unwrap_or_default();
     let text =

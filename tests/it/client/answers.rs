@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dataverse_sync::dataverse::{Fault, Form, Written};
+use dataverse_sync::dataverse::{Error, WriteKind, Written};
 use reqwest::StatusCode;
 use sandbox::identity;
 
@@ -51,23 +51,23 @@ async fn ids_and_delays_are_taken_from_the_headers() {
 
 #[tokio::test]
 async fn what_was_written_is_told_by_request_and_status() {
-    for (form, status, method, condition, expected) in [
-        (Form::Upsert, "204 No Content", "PATCH", "", Written::Upserted),
-        (Form::Upsert, "201 Created", "PATCH", "", Written::Created),
-        (Form::Upsert, "200 OK", "PATCH", "", Written::Updated),
-        (Form::Create, "204 No Content", "PATCH", "if-none-match: *", Written::Created),
-        (Form::Update, "204 No Content", "PATCH", "if-match: *", Written::Updated),
-        (Form::UpdateUnchanged, "204 No Content", "PATCH", "if-match: W/\"7\"", Written::Updated),
-        (Form::Delete, "204 No Content", "DELETE", "", Written::Deleted),
-        (Form::DeleteUnchanged, "204 No Content", "DELETE", "if-match: W/\"7\"", Written::Deleted),
+    for (kind, status, method, condition, expected) in [
+        (WriteKind::Upsert, "204 No Content", "PATCH", "", Written::Upserted),
+        (WriteKind::Upsert, "201 Created", "PATCH", "", Written::Created),
+        (WriteKind::Upsert, "200 OK", "PATCH", "", Written::Updated),
+        (WriteKind::Create, "204 No Content", "PATCH", "if-none-match: *", Written::Created),
+        (WriteKind::Update, "204 No Content", "PATCH", "if-match: *", Written::Updated),
+        (WriteKind::UpdateUnchanged, "204 No Content", "PATCH", "if-match: W/\"7\"", Written::Updated),
+        (WriteKind::Delete, "204 No Content", "DELETE", "", Written::Deleted),
+        (WriteKind::DeleteUnchanged, "204 No Content", "DELETE", "if-match: W/\"7\"", Written::Deleted),
     ] {
         let bench = Bench::with(Act::Send(format!("HTTP/1.1 {status}\r\n\r\n").into_bytes())).await;
-        assert_eq!(bench.write(form).await.expect("a success"), expected, "{form:?} {status}");
+        assert_eq!(bench.write(kind).await.expect("a success"), expected, "{kind:?} {status}");
         let seen = bench.seen();
         let [request] = &seen.requests[..] else { panic!("one request: {seen:?}") };
         assert!(request.starts_with(&format!("{method} /api/data/v9.2/contacts(employeeid='E1') ")), "{request}");
         let conditions: Vec<_> = request.lines().filter(|line| line.starts_with("if-")).collect();
-        assert_eq!(conditions.join(""), condition, "{form:?}");
+        assert_eq!(conditions.join(""), condition, "{kind:?}");
     }
 }
 
@@ -149,7 +149,7 @@ async fn without_a_token_nothing_is_sent() {
         }
         let result = bench.upsert().await;
         assert!(
-            matches!(&result, Err(Fault::NoToken { refused, .. }) if *refused == expected),
+            matches!(&result, Err(Error::NoToken { refused, .. }) if *refused == expected),
             "{fault:?}: {result:?}"
         );
         assert_eq!(bench.seen().connections, 0);

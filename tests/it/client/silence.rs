@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dataverse_sync::dataverse::{Fault, Written};
+use dataverse_sync::dataverse::{Error, Written};
 use tokio::time::{Instant, pause};
 
 use super::{Act, Answered, Bench, answer, client, direct, through_proxies, unanswered};
@@ -81,8 +81,8 @@ async fn no_status_leads_to_a_second_request() {
 /// Lets the hours of this test's clock pass as soon as the request is with the server.
 async fn after_hours<T>(
     bench: &Bench,
-    request: impl Future<Output = Result<T, Fault>>,
-) -> (Result<T, Fault>, Duration) {
+    request: impl Future<Output = Result<T, Error>>,
+) -> (Result<T, Error>, Duration) {
     let sent = async {
         bench.server.received(1).await;
         pause();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-use crate::dataverse::{Change, Error, Fault, Form, Row, Store, Written};
+use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
 use crate::record::{Operation, Record, RecordKey, Version};
 
 /// The requests of one hundred that meet bad weather.
@@ -50,7 +50,7 @@ impl Table {
     }
 
     /// Commits a change if the row still is as `found` says, and the conditions hold.
-    fn commit(&self, change: &Change<'_>, found: bool) -> Result<Written, Fault> {
+    fn commit(&self, change: &Change<'_>, found: bool) -> Result<Written, Error> {
         let (key, version) = (name(&change.record.key), version(change.record));
         let mut state = self.state();
         let row = state.rows.get(&key).cloned();
@@ -74,11 +74,11 @@ impl Table {
         Ok(Written::Deleted)
     }
 
-    fn look_up(&self, change: &Change<'_>) -> Result<bool, Fault> {
+    fn look_up(&self, change: &Change<'_>) -> Result<bool, Error> {
         let found = self.state().rows.contains_key(&name(&change.record.key));
-        match (change.form, found) {
-            (Form::Create, true) => Err(refused(412, 0x8004_0237)),
-            (Form::Create | Form::Upsert, _) | (_, true) => Ok(found),
+        match (change.kind, found) {
+            (WriteKind::Create, true) => Err(refused(412, 0x8004_0237)),
+            (WriteKind::Create | WriteKind::Upsert, _) | (_, true) => Ok(found),
             (_, false) => Err(refused(404, 0x8006_0891)),
         }
     }
@@ -90,7 +90,7 @@ impl Store for Table {
         let weather = fastrand::u8(..100);
         sleep(leg()).await;
         if weather < BAD_WEATHER / 3 {
-            return Err(Fault::Answered {
+            return Err(Error::Answered {
                 status: 503,
                 code: None,
                 message: None,
@@ -105,7 +105,7 @@ impl Store for Table {
         let done = self.commit(change, found);
         sleep(leg()).await;
         if (BAD_WEATHER / 3..BAD_WEATHER).contains(&weather) {
-            return Err(Fault::NoAnswer { sent: true, problem: "the connection broke" }.into());
+            return Err(Error::NoAnswer { sent: true, problem: "the connection broke" });
         }
         Ok(done?)
     }
@@ -131,8 +131,8 @@ fn version(record: &Record) -> i64 {
     }
 }
 
-fn refused(status: u16, code: u32) -> Fault {
-    Fault::Answered { status, code: Some(code), message: None, request_id: None, retry_after: None }
+fn refused(status: u16, code: u32) -> Error {
+    Error::Answered { status, code: Some(code), message: None, request_id: None, retry_after: None }
 }
 
 /// Mostly a few milliseconds, sometimes as long as a slow plug-in takes.

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{CLIENT_REQUEST_ID, READ_TIMEOUT, WRITE_TIMEOUT};
-use crate::dataverse::Fault;
+use crate::dataverse::Error;
 
 /// What is asked of whom, and how long the whole answer may take.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct RequestSpec {
     method: Method,
     address: String,
     json: Option<Bytes>,
@@ -20,7 +20,7 @@ pub(super) struct Ask {
     pub(super) limit: Duration,
 }
 
-impl Ask {
+impl RequestSpec {
     /// To read what is there.
     pub(super) fn read(address: impl Into<String>) -> Self {
         Self { method: Method::GET, address: address.into(), json: None, header: None, limit: READ_TIMEOUT }
@@ -38,8 +38,8 @@ impl Ask {
 
     /// The request, with the headers that all have, where it has not its own, and with what only this sending of it has: its
     /// token and its id.
-    pub(super) fn request(&self, all: &HeaderMap, token: HeaderValue) -> Result<Request<Bytes>, Fault> {
-        let not_built = || Fault::NoAnswer { sent: false, problem: "the request could not be built" };
+    pub(super) fn request(&self, all: &HeaderMap, token: HeaderValue) -> Result<Request<Bytes>, Error> {
+        let not_built = || Error::NoAnswer { sent: false, problem: "the request could not be built" };
         let mut headers = HeaderMap::with_capacity(all.len() + 4);
         headers.extend(all.iter().map(|(name, value)| (name.clone(), value.clone())));
         headers.insert(AUTHORIZATION, token);
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn each_sending_has_an_id_of_its_own_and_else_the_same() {
         let all = HeaderMap::from_iter([(HeaderName::from_static("odata-version"), HeaderValue::from_static("4.0"))]);
-        let ask = Ask::write(Method::PATCH, "https://a.example/api/data/v9.2/a(1)", Some("{}".into()));
+        let ask = RequestSpec::write(Method::PATCH, "https://a.example/api/data/v9.2/a(1)", Some("{}".into()));
         let ask = ask.with(IF_MATCH, "*");
         let [first, second] = [(); 2].map(|()| ask.request(&all, token()).expect("it can be sent"));
         assert_ne!(first.headers()[CLIENT_REQUEST_ID], second.headers()[CLIENT_REQUEST_ID]);
@@ -95,10 +95,10 @@ mod tests {
     fn a_header_of_its_own_comes_before_one_that_all_have() {
         let prefer = HeaderName::from_static("prefer");
         let all = HeaderMap::from_iter([(prefer.clone(), HeaderValue::from_static("return=representation"))]);
-        let read = Ask::read("https://a.example/").with(prefer.clone(), "odata.include-annotations=\"a\"");
+        let read = RequestSpec::read("https://a.example/").with(prefer.clone(), "odata.include-annotations=\"a\"");
         for (ask, preferred) in [
             (read, "odata.include-annotations=\"a\""),
-            (Ask::write(Method::DELETE, "https://a.example/", None), "return=representation"),
+            (RequestSpec::write(Method::DELETE, "https://a.example/", None), "return=representation"),
         ] {
             let request = ask.request(&all, token()).expect("it can be sent");
             assert_eq!(request.headers().get_all(&prefer).iter().collect::<Vec<_>>(), [preferred]);
@@ -108,9 +108,9 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_was_not_sent() {
         let long = format!("https://a.example/{}", "x".repeat(70_000));
-        for ask in [Ask::read(long), Ask::read("https://a.example/").with(IF_MATCH, "W/\"1\n\"")] {
+        for ask in [RequestSpec::read(long), RequestSpec::read("https://a.example/").with(IF_MATCH, "W/\"1\n\"")] {
             let fault = ask.request(&HeaderMap::new(), token()).expect_err("it is no request");
-            assert!(matches!(fault, Fault::NoAnswer { sent: false, .. }), "{fault:?}");
+            assert!(matches!(fault, Error::NoAnswer { sent: false, .. }), "{fault:?}");
         }
     }
 }

@@ -1,8 +1,7 @@
-//! Settings become a [`Config`], or all that is wrong with them at once.
+//! Reads the settings: a [`Config`], or every [`Problem`] at once.
 //!
-//! It reads from a lookup, never from the environment: `main` alone knows that there is one. Every [`Problem`] starts with the
-//! variable's name. Secrets are in no Debug output. The table of settings is in the README; `local.settings.json.sample`
-//! holds them all.
+//! The settings come from a lookup; only `main` reads the environment. Debug output holds no secrets. The README documents every
+//! setting, and `local.settings.json.sample` lists them all.
 
 use std::time::Duration;
 
@@ -14,46 +13,32 @@ use crate::record::OnConflict;
 use crate::settings::{Lookup, Problem, non_empty};
 use crate::storage::{Address, Service};
 
-/// Headers that this program sets itself; two of a kind would contradict each other.
-const OWN_HEADERS: [&str; 14] = [
-    "accept",
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "host",
-    "if-match",
-    "if-none-match",
-    "odata-maxversion",
-    "odata-version",
-    "traceparent",
-    "transfer-encoding",
-    "x-ms-client-request-id",
-];
+/// Headers that this program sets itself.
+const OWN_HEADERS: &str = "accept authorization connection content-length content-type cookie host if-match if-none-match \
+    odata-maxversion odata-version traceparent transfer-encoding x-ms-client-request-id";
 
-/// Everything the program needs to know.
+/// The configuration of a serving handler.
 #[derive(Debug)]
 pub struct Config {
-    /// Origin of the Dataverse environment, and its Web API version.
+    /// The Dataverse environment.
     pub dataverse: Environment,
     /// The Entra credential.
     pub identity: Choice,
-    /// The locks, or none with `LOCK_MODE=off`.
+    /// `None` with `LOCK_MODE=off`.
     pub locks: Option<LockSettings>,
-    /// What a lost create race leads to when the record does not say.
+    /// The conflict policy of a record that does not name one.
     pub on_conflict: OnConflict,
     /// The column that holds a record's version.
     pub version_column: Option<String>,
-    /// Ceiling of requests in flight to Dataverse.
+    /// The most requests in flight to Dataverse.
     pub max_concurrency: usize,
-    /// Longest wait in place through an outage or throttling.
+    /// The longest wait in place through an outage or throttling.
     pub hold: Duration,
-    /// Where to listen on 127.0.0.1.
+    /// The port to listen on at 127.0.0.1.
     pub port: u16,
 }
 
-/// Where Dataverse is.
+/// A Dataverse environment.
 #[derive(Debug, Clone)]
 pub struct Environment {
     /// `https://contoso.crm.dynamics.com/`
@@ -67,24 +52,24 @@ pub struct Environment {
 /// How records are locked.
 #[derive(Debug)]
 pub struct LockSettings {
-    /// The storage.
+    /// The blob service.
     pub address: Address,
     /// The container.
     pub container: String,
-    /// Life of a lease.
+    /// The duration of a lease.
     pub life: Duration,
-    /// Longest wait for a held lock.
+    /// The longest wait for a lock that is held.
     pub wait: Duration,
 }
 
-/// Reads settings, collecting problems.
+/// Reads settings one by one and collects the problems.
 struct Reader<'a> {
     lookup: &'a Lookup<'a>,
     problems: Vec<Problem>,
 }
 
 impl Config {
-    /// Reads all settings from `lookup`; an empty value counts as not set.
+    /// Reads all settings; an empty value counts as not set.
     ///
     /// # Errors
     /// Every problem, in the order of the README's table.
@@ -92,7 +77,7 @@ impl Config {
         let lookup = |name: &str| non_empty(lookup, name);
         let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
         let url = reader.dataverse_url();
-        let api_version = reader.api_version();
+        let api_version = reader.text("DATAVERSE_API_VERSION", "v9.2", is_api_version, "must look like v9.2");
         let identity = Choice::from_settings(&lookup).map_err(|problems| reader.problems.extend(problems)).ok();
         let locks = reader.locks();
         let on_conflict = reader.on_conflict();
@@ -126,15 +111,21 @@ impl Reader<'_> {
         self.problems.push(Problem::new(variable, text));
     }
 
-    fn number(&mut self, name: &str, default: u64, least: u64, most: u64) -> u64 {
+    fn number(&mut self, name: &str, default: u64, min: u64, max: u64) -> u64 {
         let Some(text) = self.get(name) else { return default };
-        match text.parse() {
-            Ok(number) if (least..=most).contains(&number) => number,
-            _ => {
-                self.problem(name, format!("must be a whole number from {least} to {most}"));
-                default
-            }
+        let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+        number.unwrap_or_else(|| {
+            self.problem(name, format!("must be a whole number from {min} to {max}"));
+            default
+        })
+    }
+
+    fn text(&mut self, name: &str, default: &str, is_valid: fn(&str) -> bool, problem: &str) -> String {
+        let text = self.get(name).unwrap_or_else(|| default.to_owned());
+        if !is_valid(&text) {
+            self.problem(name, problem);
         }
+        text
     }
 
     fn dataverse_url(&mut self) -> Option<Url> {
@@ -144,11 +135,11 @@ impl Reader<'_> {
             return None;
         };
         let problem = match Url::parse(&text) {
-            Err(_) => "is no address; it looks like https://contoso.crm.dynamics.com",
+            Err(_) => "is not a URL such as https://contoso.crm.dynamics.com",
             Ok(url) if !is_safe(&url) => "must be https; plain http is for loopback addresses only",
             Ok(url) if !url.username().is_empty() || url.password().is_some() => "must not hold a user or password",
             Ok(url) if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => {
-                "must be the environment's address alone, without a path"
+                "must be the environment's address without a path"
             }
             Ok(url) => return Some(url),
         };
@@ -156,52 +147,19 @@ impl Reader<'_> {
         None
     }
 
-    fn api_version(&mut self) -> String {
-        const NAME: &str = "DATAVERSE_API_VERSION";
-        let text = self.get(NAME).unwrap_or_else(|| "v9.2".to_owned());
-        let digits = text.strip_prefix('v').and_then(|rest| rest.split_once('.'));
-        let number = |part: &str| !part.is_empty() && part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits.is_some_and(|(major, minor)| number(major) && number(minor)) {
-            self.problem(NAME, "must look like v9.2");
-        }
-        text
-    }
-
     fn locks(&mut self) -> Option<LockSettings> {
-        let mode = self.get("LOCK_MODE").unwrap_or_else(|| "lease".to_owned());
+        const CONTAINER: &str = "must be a container name: 3 to 63 lower-case letters, digits and single hyphens";
         let life = Duration::from_secs(self.number("LOCK_LEASE_SECONDS", 15, 15, 60));
         let wait = Duration::from_secs(self.number("LOCK_WAIT_SECONDS", 10, 0, 300));
-        let container = self.container();
+        let container = self.text("LOCK_CONTAINER", "sync-locks", is_container_name, CONTAINER);
+        let mode = self.text("LOCK_MODE", "lease", |mode| ["lease", "off"].contains(&mode), "must be lease or off");
         if mode == "off" {
             return None;
         }
-        if mode != "lease" {
-            self.problem("LOCK_MODE", "must be lease or off");
-        }
         let name = self.get("LOCK_STORAGE").unwrap_or_else(|| "AzureWebJobsStorage".to_owned());
-        match Address::resolve(Service::Blob, &name, self.lookup) {
-            Ok(address) => Some(LockSettings { address, container, life, wait }),
-            Err(problem) => {
-                self.problems.push(problem);
-                None
-            }
-        }
-    }
-
-    /// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>
-    fn container(&mut self) -> String {
-        const NAME: &str = "LOCK_CONTAINER";
-        let text = self.get(NAME).unwrap_or_else(|| "sync-locks".to_owned());
-        let chars = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        let valid = (3..=63).contains(&text.len())
-            && chars
-            && !text.starts_with('-')
-            && !text.ends_with('-')
-            && !text.contains("--");
-        if !valid {
-            self.problem(NAME, "must be a container name: 3 to 63 lower-case letters, digits and single hyphens");
-        }
-        text
+        let address =
+            Address::resolve(Service::Blob, &name, self.lookup).map_err(|problem| self.problems.push(problem));
+        Some(LockSettings { address: address.ok()?, container, life, wait })
     }
 
     fn on_conflict(&mut self) -> OnConflict {
@@ -236,24 +194,23 @@ impl Reader<'_> {
             return headers;
         };
         for (name, value) in map {
-            let parsed = HeaderName::try_from(name.as_str())
-                .ok()
-                .zip(value.as_str().and_then(|value| HeaderValue::try_from(value).ok()));
-            match parsed {
-                None => self.problem(NAME, format!("has `{name}`, which is no header name with a string value")),
-                Some((header, _)) if OWN_HEADERS.contains(&header.as_str()) => {
-                    self.problem(NAME, format!("has `{name}`, which this program sets itself"));
-                }
-                Some((header, mut value)) => {
-                    value.set_sensitive(true);
-                    headers.insert(header, value);
-                }
+            let header = HeaderName::try_from(name.as_str()).ok();
+            let value = value.as_str().and_then(|value| HeaderValue::try_from(value).ok());
+            let Some((header, mut value)) = header.zip(value) else {
+                self.problem(NAME, format!("has `{name}`, which is not a header name with a string value"));
+                continue;
+            };
+            if OWN_HEADERS.split(' ').any(|own| header == own) {
+                self.problem(NAME, format!("has `{name}`, which this program sets itself"));
+                continue;
             }
+            value.set_sensitive(true);
+            headers.insert(header, value);
         }
         headers
     }
 
-    /// The host passes both names; the second one is the older.
+    /// The host sets both variables; the second one is the older.
     fn port(&mut self) -> u16 {
         for name in ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"] {
             if self.get(name).is_some() {
@@ -268,15 +225,28 @@ impl Reader<'_> {
     }
 }
 
-/// https, or http to this machine.
+/// https, or http to a loopback address.
 fn is_safe(url: &Url) -> bool {
-    let loopback = match url.host() {
+    let is_loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    url.has_host() && (url.scheme() == "https" || (url.scheme() == "http" && loopback))
+    url.has_host() && (url.scheme() == "https" || (url.scheme() == "http" && is_loopback))
+}
+
+fn is_api_version(text: &str) -> bool {
+    let is_number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = text.strip_prefix('v').and_then(|rest| rest.split_once('.'));
+    parts.is_some_and(|(major, minor)| is_number(major) && is_number(minor))
+}
+
+/// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>
+fn is_container_name(text: &str) -> bool {
+    (3..=63).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !(text.starts_with('-') || text.ends_with('-') || text.contains("--"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
-//! The executable `handler`: settings in, the parts put together, served until SIGTERM. Its commands are for operators.
+//! The executable `handler`: reads the settings, builds the parts, and serves until SIGTERM or runs a command for operators.
+//!
+//! Only this file reads the process environment.
 
+use std::io;
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use dataverse_sync::identity::Identity;
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local_queue::Local;
 use dataverse_sync::pipeline::{FirstSeen, Sync};
-use dataverse_sync::server::{Terms, Workers};
+use dataverse_sync::server::QueuePolicy;
 use dataverse_sync::settings::Problem;
 use dataverse_sync::storage::Connection;
 use dataverse_sync::telemetry::otlp::Export;
@@ -29,15 +32,19 @@ use dataverse_sync::{host, server, telemetry};
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+#[cfg(windows)]
+use tokio::signal::windows::{ctrl_c, ctrl_close};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-/// A message makes some hundreds of small allocations, on whichever thread; the C library's own would take a tenth of its time.
+/// A message makes some hundreds of small allocations; the C library's allocator would take a tenth of its time.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Settings that are missing or wrong; the host would only start the same again.
+/// The exit code for missing or wrong settings and arguments.
 const EXIT_SETTINGS: u8 = 2;
 
 /// Azure Functions custom handler that writes records into Microsoft Dataverse, one writer per record at a time.
@@ -55,6 +62,9 @@ enum Command {
     DeadLetters(dead_letters::arguments::Arguments),
     Doctor(doctor::arguments::Arguments),
 }
+
+/// Worker threads of the runtime: no Dataverse environment takes as many messages as these can send.
+const MAX_WORKERS: usize = 8;
 
 const SETTINGS: &str = "\
 Settings are environment variables (app settings in Azure, Values in local.settings.json):
@@ -83,20 +93,20 @@ Try it with nothing installed: `cargo sandbox`. By hand, with your own settings:
        http://127.0.0.1:8080/api/records";
 
 fn main() -> ExitCode {
-    let command = Arguments::parse().command;
-    // One thread; where there are more cores, the serving has further threads.
-    let runtime = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: the threads cannot be started: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    runtime.block_on(async {
+    run(Arguments::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
+    let workers = available_parallelism().map_or(1, NonZero::get).min(MAX_WORKERS);
+    let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(async {
         match command {
-            None => handle().await,
-            Some(Command::DeadLetters(arguments)) => dead_letters(arguments).await,
-            Some(Command::Doctor(arguments)) => examine(&arguments).await,
+            None => Ok(run_handler().await),
+            Some(Command::DeadLetters(arguments)) => run_dead_letters(arguments).await,
+            Some(Command::Doctor(arguments)) => run_doctor(&arguments).await,
         }
     })
 }
@@ -105,21 +115,19 @@ fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-async fn handle() -> ExitCode {
+async fn run_handler() -> ExitCode {
     let (config, settings) = (Config::from_settings(&setting), telemetry::Settings::read(&setting));
     let (config, settings, export) = match (config, settings, ExportSettings::read(&setting)) {
         (Ok(config), Ok(settings), Ok(export)) => (config, settings, export),
         (config, settings, export) => {
             let problems = config.err().into_iter().chain(settings.err()).chain(export.err()).flatten();
-            return complain_to_host(&problems.collect::<Vec<_>>());
+            return report_problems(&problems.collect::<Vec<_>>());
         }
     };
     install_tls();
     let export = match export.as_ref().map(Export::start).transpose() {
         Ok(export) => export,
-        Err(error) => {
-            return complain_to_host(&[Problem::new(ENDPOINT, format!("leads to no exporter: {error}"))]);
-        }
+        Err(error) => return report_problems(&[Problem::new(ENDPOINT, format!("cannot be used: {error}"))]),
     };
     telemetry::start(settings, export.as_ref());
     let served = serve(config, export.as_ref()).await;
@@ -129,52 +137,56 @@ async fn handle() -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("the handler cannot go on: {error:#}");
+            error!("the handler failed: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn dead_letters(arguments: dead_letters::arguments::Arguments) -> ExitCode {
+async fn run_dead_letters(arguments: dead_letters::arguments::Arguments) -> anyhow::Result<ExitCode> {
     match telemetry::Settings::read(&setting) {
         Ok(settings) => telemetry::start_on_stderr(settings),
-        Err(problems) => return complain(&problems),
+        Err(problems) => return Ok(print_problems(&problems)),
     }
     install_tls();
-    let stop = match stop_token() {
-        Ok(stop) => stop,
-        Err(error) => {
-            eprintln!("error: listening for the signal to stop: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let stop = stop_token().context("cannot listen for the shutdown signal")?;
     match dead_letters::command::run(arguments, &setting, stop).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(Failure::Settings { problems }) => complain(&problems),
+        Ok(is_complete) => Ok(exit_code(is_complete)),
+        Err(Failure::Settings { problems }) => Ok(print_problems(&problems)),
         Err(failure @ Failure::Usage { .. }) => {
             eprintln!("error: {failure}");
-            ExitCode::from(EXIT_SETTINGS)
+            Ok(ExitCode::from(EXIT_SETTINGS))
         }
-        Err(failure @ (Failure::Queue { .. } | Failure::Output(_))) => {
-            eprintln!("error: {:#}", anyhow::Error::from(failure));
-            ExitCode::FAILURE
-        }
+        Err(failure @ (Failure::Queue { .. } | Failure::Output(_))) => Err(failure.into()),
     }
 }
 
-/// Cancelled by the first signal, or when the terminal is gone; a second signal ends the process where it stands.
-fn stop_token() -> std::io::Result<CancellationToken> {
-    let (first, gone) = (stop_requested()?, terminal_gone()?);
+async fn run_doctor(arguments: &doctor::arguments::Arguments) -> anyhow::Result<ExitCode> {
+    // Invalid settings are among the findings.
+    if let Ok(settings) = telemetry::Settings::read(&setting) {
+        telemetry::start_on_stderr(settings);
+    }
+    install_tls();
+    let is_well = doctor::command::run(arguments, &setting).await.context("cannot write the output")?;
+    Ok(exit_code(is_well))
+}
+
+fn exit_code(is_success: bool) -> ExitCode {
+    if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Cancelled by the first signal or when the terminal is closed; a second signal ends the process at once.
+fn stop_token() -> io::Result<CancellationToken> {
+    let (first, closed) = (stop_requested()?, terminal_closed()?);
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
         tokio::select! {
             () = first => {}
-            () = gone => {}
+            () = closed => {}
         }
         stop.cancel();
-        // Made now: one that was made before would have seen the first signal too.
+        // Registered only now: an earlier one would have received the first signal too.
         if let Ok(second) = stop_requested() {
             second.await;
             std::process::exit(1);
@@ -183,8 +195,8 @@ fn stop_token() -> std::io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Each line is an error of its own to the host.
-fn complain_to_host(problems: &[Problem]) -> ExitCode {
+/// Logs the problems: the host takes each line as one error.
+fn report_problems(problems: &[Problem]) -> ExitCode {
     telemetry::start(telemetry::Settings::of_a_complaint(&setting), None);
     error!("{} of the settings cannot be used", problems.len());
     for problem in problems {
@@ -193,7 +205,7 @@ fn complain_to_host(problems: &[Problem]) -> ExitCode {
     ExitCode::from(EXIT_SETTINGS)
 }
 
-fn complain(problems: &[Problem]) -> ExitCode {
+fn print_problems(problems: &[Problem]) -> ExitCode {
     eprintln!("{} of the settings cannot be used:", problems.len());
     for problem in problems {
         eprintln!("  {problem}");
@@ -201,16 +213,16 @@ fn complain(problems: &[Problem]) -> ExitCode {
     ExitCode::from(EXIT_SETTINGS)
 }
 
-/// Whoever links another provider in as well would make rustls ask which one to use.
+/// rustls does not choose by itself if a dependency links a second provider.
 fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
-    let stop = stop_requested().context("listening for the signal to stop")?;
+    let stop = stop_requested().context("cannot listen for the shutdown signal")?;
     let shutdown = async move {
         stop.await;
-        info!("stopping: the work under way is finished first");
+        info!("stopping; finishing the requests in progress");
     };
     let listener =
         TcpListener::bind(("127.0.0.1", config.port)).await.context("FUNCTIONS_CUSTOMHANDLER_PORT: cannot listen")?;
@@ -219,89 +231,63 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
         credential = config.identity.name(),
         locks = config.locks.as_ref().map_or("off", |locks| locks.address.access()),
         lock_storage = config.locks.as_ref().map(|locks| locks.address.host()),
-        listening = %listener.local_addr().context("asking for the port")?,
+        listening = %listener.local_addr().context("cannot read the port")?,
         "handler started"
     );
-    let terms = Terms { hold: config.hold, most_deliveries: most_deliveries() };
-    let sync = put_together(config)?;
+    let queue = QueuePolicy { hold: config.hold, max_deliveries: max_deliveries() };
+    let sync = build(config)?;
     if let Some(export) = export {
         export.watch(&sync.gate);
     }
-    let workers = Workers::for_cores(available_parallelism().map_or(1, NonZero::get));
-    server::run(listener, workers, sync, terms, shutdown).await;
+    server::run(listener, sync, queue, shutdown).await;
     Ok(())
 }
 
-/// The host starts this program in the app's folder, where host.json lies, unless a setting overrides that.
+/// From host.json in the working directory, which is the app's folder, unless an app setting overrides it.
 /// <https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values>
-fn most_deliveries() -> Option<u32> {
+fn max_deliveries() -> Option<u32> {
     let set = std::env::var("AzureFunctionsJobHost__extensions__queues__maxDequeueCount").ok();
     set.and_then(|count| count.trim().parse().ok())
         .or_else(|| std::fs::read_to_string("host.json").ok().as_deref().and_then(host::most_deliveries))
 }
 
-async fn examine(arguments: &doctor::arguments::Arguments) -> ExitCode {
-    // Settings that cannot be read are among the findings.
-    if let Ok(settings) = telemetry::Settings::read(&setting) {
-        telemetry::start_on_stderr(settings);
-    }
-    install_tls();
-    match doctor::command::run(arguments, &setting).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: the output cannot be written: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// SIGTERM, or Ctrl-C. The Functions host in Azure sends neither, it kills.
+/// Completes on SIGTERM or Ctrl-C. The Functions host in Azure sends neither: it kills the process.
 #[cfg(unix)]
-fn stop_requested() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminated = signal(SignalKind::terminate())?;
-    let mut interrupted = signal(SignalKind::interrupt())?;
+fn stop_requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     })
 }
 
-/// Ctrl-C.
-#[cfg(windows)]
-fn stop_requested() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut interrupted = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupted.recv().await;
-    })
-}
-
-/// The session ended, such as a connection by SSH.
+/// Completes when the session ends, such as an SSH connection.
 #[cfg(unix)]
-fn terminal_gone() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hung_up = signal(SignalKind::hangup())?;
-    Ok(async move {
-        hung_up.recv().await;
-    })
+fn terminal_closed() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move { hangup.recv().await.unwrap_or_default() })
 }
 
-/// The window was closed.
+/// Completes on Ctrl-C.
 #[cfg(windows)]
-fn terminal_gone() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut closed = tokio::signal::windows::ctrl_close()?;
-    Ok(async move {
-        closed.recv().await;
-    })
+fn stop_requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt = ctrl_c()?;
+    Ok(async move { interrupt.recv().await.unwrap_or_default() })
 }
 
-fn put_together(config: Config) -> anyhow::Result<Sync> {
-    let http = Http::for_each_thread().context("preparing TLS")?;
+/// Completes when the window is closed.
+#[cfg(windows)]
+fn terminal_closed() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut close = ctrl_close()?;
+    Ok(async move { close.recv().await.unwrap_or_default() })
+}
+
+fn build(config: Config) -> anyhow::Result<Sync> {
+    let http = Http::for_each_thread().context("cannot prepare TLS")?;
     let identity =
-        Arc::new(Identity::open(config.identity, http.here().clone()).context("opening the Entra credential")?);
+        Arc::new(Identity::open(config.identity, http.here().clone()).context("cannot open the Entra credential")?);
     let locks = match config.locks {
         None => None,
         Some(settings) => {

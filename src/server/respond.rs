@@ -1,41 +1,38 @@
-//! Outcomes as HTTP: results, problem documents (RFC 9457), and the two answers that the host understands.
+//! Responses: results, problem documents (RFC 9457), and the two answers that the host understands.
 //!
 //! <https://www.rfc-editor.org/rfc/rfc9457>
 
-use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use hyper::ext::ReasonPhrase;
 use serde::Serialize;
 
 use crate::host::Answer;
 use crate::outcome::Outcome;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
 
-/// Callers' words are in these documents: they are what `Content-Type` says and nothing that a browser may make of them.
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-
-/// A problem document: RFC 9457's members, and the outcome's as extensions. `detail` is a member of both.
+/// RFC 9457's members, with the outcome's as extensions; `detail` is a member of both.
 #[derive(Serialize)]
-pub(super) struct Problem<'a> {
-    title: &'static str,
+struct Problem<'a> {
+    title: &'a str,
     status: u16,
     #[serde(flatten)]
-    outcome: &'a Outcome,
+    outcome: Option<&'a Outcome>,
 }
 
-/// The answer to a call with one record.
+/// The response to a call with one record.
 pub(super) fn single(outcome: &Outcome) -> Response {
     let status = outcome.reason.http_status();
+    let code = StatusCode::from_u16(status).expect("every reason has a valid status");
     if status < 400 {
-        return with(status, JSON, to_json(outcome));
+        return json(code, outcome);
     }
-    let problem = Problem { title: outcome.reason.title(), status, outcome };
-    let mut response = with(status, PROBLEM, to_json(&problem));
+    let problem = Problem { title: outcome.reason.title(), status, outcome: Some(outcome) };
+    let mut response = with(code, PROBLEM, to_json(&problem));
     if let Some(delay) = outcome.retry_after {
-        // Whole seconds, rounded up: to come back early is to be refused again.
+        // Rounded up: a retry that is too early is refused again.
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
@@ -44,15 +41,15 @@ pub(super) fn single(outcome: &Outcome) -> Response {
 
 /// JSON with a status.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    with(status.as_u16(), JSON, to_json(body))
+    with(status, JSON, to_json(body))
 }
 
-/// The answer to a queue invocation.
+/// The response to a queue invocation.
 pub(super) fn queue(answer: Answer) -> Response {
     match answer {
-        Answer::Done(body) => with(200, JSON, body),
+        Answer::Done(body) => with(StatusCode::OK, JSON, body),
         Answer::Failed { phrase } => {
-            let mut response = with(500, HeaderValue::from_static("text/plain"), format!("{phrase}\n"));
+            let mut response = with(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{phrase}\n"));
             let phrase = ReasonPhrase::try_from(phrase.into_bytes()).expect("codes and hashes are plain ASCII");
             response.extensions_mut().insert(phrase);
             response
@@ -60,21 +57,18 @@ pub(super) fn queue(answer: Answer) -> Response {
     }
 }
 
-/// A problem that no record had.
+/// A problem document without a record.
 pub(super) fn plain_problem(status: StatusCode) -> Response {
     let title = status.canonical_reason().unwrap_or_default();
-    let body = serde_json::json!({ "title": title, "status": status.as_u16() });
-    with(status.as_u16(), PROBLEM, body.to_string())
+    with(status, PROBLEM, to_json(&Problem { title, status: status.as_u16(), outcome: None }))
 }
 
 fn to_json(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("results are plain data")
 }
 
-fn with(status: u16, content_type: HeaderValue, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(status).expect("only known statuses are used");
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    response
+/// `nosniff`: bodies hold caller data, so a browser must not guess another content type.
+fn with(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    let headers = [(header::CONTENT_TYPE, content_type), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (status, headers, body).into_response()
 }

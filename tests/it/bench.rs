@@ -1,4 +1,4 @@
-//! What `cargo sandbox bench` promises of the handler of these tests, as far as it takes seconds.
+//! The bounds of `cargo sandbox bench` that can be checked within seconds.
 
 use clap::ValueEnum as _;
 use sandbox::bench::locks::{Case, Plan};
@@ -24,7 +24,7 @@ async fn two_hundred_messages_for_one_key_share_few_leases() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_ten_minutes_costs_no_message_here_and_all_of_them_where_the_host_is_left_alone() {
+async fn an_outage_of_ten_minutes_loses_no_message_here_and_every_one_without_waiting_in_place() {
     let plan = outage::Plan { handler: super::handler(), factor: 30, messages: 60 };
     let results = measure(&plan, &[outage::Case::Throttled]).await;
     let values = |name: &str| -> Vec<f64> {
@@ -38,7 +38,7 @@ async fn an_outage_of_ten_minutes_costs_no_message_here_and_all_of_them_where_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gate_is_measured_against_limits_that_are_met() {
+async fn admission_is_measured_against_service_limits_that_are_reached() {
     let plan = gate::Plan::quick(super::handler(), 4);
     for result in measure(&plan, &[gate::Case::Requests]).await {
         assert_eq!(result.problem, None);
@@ -60,7 +60,7 @@ fn values(results: &[CaseResult], name: &str) -> Vec<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_handler_calls_nobody_before_its_first_answer_and_its_room_is_measured() {
+async fn the_handler_makes_no_network_call_before_its_first_answer_and_its_memory_is_measured() {
     let results = measure(&start::Plan::quick(&super::handler()), start::Case::value_variants()).await;
     assert_eq!(values(&results, "calls to the network before it"), [0.0], "{results:#?}");
     assert!(values(&results, "exec to the first 200, client secret")[0] > 0.0, "{results:#?}");
@@ -70,10 +70,10 @@ async fn the_handler_calls_nobody_before_its_first_answer_and_its_room_is_measur
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_handler_adds_is_measured() {
+async fn the_added_latency_and_cpu_time_are_measured() {
     let cases = [overhead::Case::Path, overhead::Case::Load, overhead::Case::Relay, overhead::Case::Size];
     let results = measure(&overhead::Plan::quick(&super::handler()), &cases).await;
-    assert_eq!(values(&results, "calls in all"), [3.0], "taken, written and given back: {results:#?}");
+    assert_eq!(values(&results, "calls in all"), [3.0], "acquire, write and release: {results:#?}");
     for name in [
         "CPU per message, 48 in flight, 3 + 80 ms",
         "relay: CPU per message, 48 in flight, no latency",
@@ -91,6 +91,6 @@ async fn throughput_is_measured_on_one_core_and_on_two_and_against_the_stand_ins
     for name in ["messages, 256 in flight", "messages per second of the handler's CPU time"] {
         assert!(values(&results, name)[0] > 0.0, "{name}: {results:#?}");
     }
-    // How much it is depends on whatever else this machine does.
+    // The value depends on the machine's load.
     assert!(values(&results, "a second core adds")[0].is_finite(), "{results:#?}");
 }

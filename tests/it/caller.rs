@@ -1,6 +1,6 @@
-//! A caller of the HTTP function: what is sent to the host's front, and what comes back.
+//! A client of the HTTP function, through the host.
 //!
-//! It repeats nothing and judges nothing; [`Answer`] holds the whole answer for a test to compare.
+//! It never retries; [`Answer`] holds the whole response for a test to compare.
 
 use dataverse_sync::outcome::Reason;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -17,13 +17,13 @@ pub(crate) struct Caller {
     key: String,
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
-    /// The text as JSON; null when it is none.
+    /// The text as JSON, or null.
     pub(crate) body: Value,
 }
 
@@ -39,18 +39,18 @@ impl Caller {
         self.post_text(records.to_string()).await
     }
 
-    /// Posts a body as it is.
+    /// Posts a body unchanged.
     pub(crate) async fn post_text(&self, body: impl Into<Body>) -> Answer {
         answer(self.request().header(CONTENT_TYPE, "application/json").body(body)).await
     }
 
-    /// A POST with the function key and nothing else yet.
+    /// A POST with the function key and no body.
     pub(crate) fn request(&self) -> RequestBuilder {
         self.http.post(&self.url).header("x-functions-key", &self.key)
     }
 }
 
-/// Sends a request and reads the whole answer.
+/// Sends a request and reads the whole response.
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     let response = request.send().await.expect("this machine answers");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -74,7 +74,7 @@ impl Answer {
     }
 
     /// Asserts that this is a problem document (RFC 9457): status, media type, the reason's own title, a detail, and these
-    /// extension members and no others. Gives the detail.
+    /// extension members and no others. Returns the detail.
     pub(crate) fn is_problem(&self, status: u16, members: &Value) -> &str {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.header("content-type"), Some("application/problem+json"));

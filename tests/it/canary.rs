@@ -1,7 +1,7 @@
-//! Canaries: secrets and data that must not be told, put through every reason, every command and every way to end, with all that
-//! can be logged being logged. Where data is the wanted output it is asserted to be there, and nowhere else.
+//! Canaries: secrets and data that must not leak, with every reason, every command and every kind of exit, at log level trace.
+//! Where data is the expected output, it must be there and nowhere else.
 //!
-//! | output | the key | column values | Dataverse's words | secrets |
+//! | output | the key | column values | Dataverse's message | secrets |
 //! |---|---|---|---|---|
 //! | stdout, stderr, the host's log, `Logs`, reason phrases, names of lock blobs | no | no | no | no |
 //! | an answer over HTTP | as `key` | no | as `detail`, `dataverse.message` | no |
@@ -13,25 +13,25 @@ mod reasons;
 mod scene;
 
 use dataverse_sync::outcome::Reason;
-use scene::{Door, Scene};
+use scene::{Scene, Trigger};
 
 /// A column's value.
 const COLUMN: &str = "canary-of-a-column";
 
-/// A key's value; each record has one that begins so.
+/// The prefix of every record's key value.
 const KEY: &str = "canary-of-a-key";
 
-/// What Dataverse says when it refuses.
+/// Dataverse's message in a refusal.
 const SAID: &str = "canary-of-dataverse";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_reason_over_both_doors_tells_data_only_where_data_belongs() {
+async fn every_reason_of_both_functions_shows_data_only_where_it_is_expected() {
     let scene = Scene::start().await;
-    for door in [Door::Http, Door::Queue] {
+    for trigger in [Trigger::Http, Trigger::Queue] {
         for reason in Reason::ALL {
-            scene.provoke(reason, door).await;
+            scene.provoke(reason, trigger).await;
             scene.recovers().await;
         }
     }
-    scene.ends_well().await;
+    scene.check_logs().await;
 }

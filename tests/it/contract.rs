@@ -1,5 +1,5 @@
-//! The files that are deployed beside the executable, against the code: host.json, both function.json, and the sample of
-//! settings. A name that differs between them is a function that never runs.
+//! The deployed files against the code: host.json, both function.json, and the sample of settings. A function whose names differ
+//! never runs.
 
 mod queries;
 pub(crate) mod readme;
@@ -17,8 +17,8 @@ use dataverse_sync::telemetry::otlp_settings::ExportSettings;
 use sandbox::world::{POISON_QUEUE, QUEUE};
 use serde_json::{Value, json};
 
-/// Variables that Azure or the host sets, or that only some clouds need: nobody fills them in by hand.
-const NOT_BY_HAND: [&str; 4] =
+/// Variables that Azure or the host sets, or that only some clouds need; the sample leaves them out.
+const NOT_IN_SAMPLE: [&str; 4] =
     ["AZURE_AUTHORITY_HOST", "FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT", "IDENTITY_ENDPOINT"];
 
 fn text(path: &str) -> String {
@@ -55,14 +55,14 @@ fn with_port(mut settings: BTreeMap<String, String>) -> BTreeMap<String, String>
     settings
 }
 
-/// Every name that the code looks up when these are set.
+/// Every variable that the code looks up when these are set.
 fn names_asked_for(set: &[(&str, &str)]) -> BTreeSet<String> {
     let asked = RefCell::new(BTreeSet::new());
     let lookup = |name: &str| {
         asked.borrow_mut().insert(name.to_owned());
         set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
     };
-    // What is missing besides is no matter here.
+    // Other missing settings do not matter here.
     let _ = Config::from_settings(&lookup);
     telemetry::Settings::read(&lookup).expect("nothing is set");
     assert!(ExportSettings::read(&lookup).expect("nothing is set").is_none());
@@ -70,7 +70,7 @@ fn names_asked_for(set: &[(&str, &str)]) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_queue_function_has_the_names_that_the_code_and_the_contract_have() {
+fn the_queue_function_has_the_names_of_the_code_and_the_contract() {
     let function = file("functions/SyncQueue/function.json");
     let expected = json!({
         "bindings": [
@@ -93,7 +93,7 @@ fn the_queue_function_has_the_names_that_the_code_and_the_contract_have() {
     assert_eq!(function, expected);
     assert_eq!((RECORD_BINDING, DEAD_LETTER_BINDING), ("record", "deadLetter"));
     assert_eq!((QUEUE, POISON_QUEUE), ("sync-records", "sync-records-poison"));
-    assert_eq!(POISON_QUEUE, format!("{QUEUE}-poison"), "raw messages and letters meet in one queue");
+    assert_eq!(POISON_QUEUE, format!("{QUEUE}-poison"), "the host moves raw messages to the same queue");
 }
 
 #[test]
@@ -127,16 +127,16 @@ fn there_are_no_other_functions_and_each_folder_has_its_function() {
 }
 
 #[test]
-fn the_executable_is_named_so_that_the_publish_zip_makes_it_executable() {
+fn the_executable_path_has_no_prefix_so_that_publishing_sets_its_executable_bit() {
     let description = &file("host.json")["customHandler"]["description"];
     assert_eq!(description["defaultExecutablePath"], "handler", "not ./handler");
     let built = crate::handler();
     assert_eq!(built.file_stem().and_then(|name| name.to_str()), Some("handler"));
-    assert_eq!(description["arguments"], json!([]), "alone it serves");
+    assert_eq!(description["arguments"], json!([]), "without arguments it serves");
 }
 
 #[test]
-fn redelivery_is_the_queues_own_policy_and_no_retry_block_pretends_otherwise() {
+fn redelivery_is_configured_on_the_queue_and_no_file_has_a_retry_block() {
     let host = file("host.json");
     let queues = &host["extensions"]["queues"];
     assert_eq!(span(&queues["visibilityTimeout"]), Duration::from_secs(30));
@@ -148,7 +148,7 @@ fn redelivery_is_the_queues_own_policy_and_no_retry_block_pretends_otherwise() {
 }
 
 #[test]
-fn the_time_limit_leaves_room_for_the_longest_wait_in_place() {
+fn the_function_timeout_exceeds_the_longest_wait_in_place() {
     let limit = span(&file("host.json")["functionTimeout"]);
     assert_eq!(limit, Duration::from_mins(10));
     let locks = config(&with_port(sample())).locks.expect("leases are the default");
@@ -156,7 +156,7 @@ fn the_time_limit_leaves_room_for_the_longest_wait_in_place() {
 }
 
 #[test]
-fn the_host_fetches_no_more_messages_than_may_be_sent_at_once() {
+fn the_host_fetches_no_more_messages_than_may_be_in_flight() {
     let queues = &file("host.json")["extensions"]["queues"];
     let number = |name: &str| queues[name].as_u64().expect("a number");
     let in_flight = number("batchSize") + number("newBatchThreshold");
@@ -166,7 +166,7 @@ fn the_host_fetches_no_more_messages_than_may_be_sent_at_once() {
 }
 
 #[test]
-fn the_sample_is_complete_and_holds_nothing_that_the_code_does_not_read() {
+fn the_sample_lists_exactly_the_settings_that_the_code_reads() {
     let secret = [("AZURE_CLIENT_SECRET", "s"), ("AZURE_TENANT_ID", "t")];
     let certificate = [("AZURE_CLIENT_CERTIFICATE_PATH", "/nowhere")];
     let federated = [("AZURE_FEDERATED_TOKEN_FILE", "/nowhere"), ("FUNCTIONS_CUSTOMHANDLER_PORT", "1")];
@@ -174,8 +174,8 @@ fn the_sample_is_complete_and_holds_nothing_that_the_code_does_not_read() {
     let mut asked: BTreeSet<String> = [&secret[..], &certificate, &federated, &managed, &[]]
         .into_iter()
         .flat_map(names_asked_for)
-        .filter(|name| !NOT_BY_HAND.contains(&name.as_str()))
-        // Other ways to name a connection; the sample shows one.
+        .filter(|name| !NOT_IN_SAMPLE.contains(&name.as_str()))
+        // Other forms of a connection; the sample shows one.
         .filter(|name| !name.contains("__"))
         .collect();
     asked.insert("FUNCTIONS_WORKER_RUNTIME".to_owned());
@@ -187,12 +187,12 @@ fn the_sample_is_complete_and_holds_nothing_that_the_code_does_not_read() {
 fn the_sample_parses_and_its_values_are_the_defaults() {
     let sample = sample();
     assert_eq!(sample["FUNCTIONS_WORKER_RUNTIME"], "custom");
-    assert_eq!(sample["AzureWebJobsStorage"], "UseDevelopmentStorage=true", "it runs with Azurite as it is");
+    assert_eq!(sample["AzureWebJobsStorage"], "UseDevelopmentStorage=true", "it runs with Azurite unchanged");
     let required = ["DATAVERSE_URL", "AzureWebJobsStorage"];
-    let least = sample.iter().filter(|(name, _)| required.contains(&name.as_str()));
-    let least = least.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let (full, least) = (config(&with_port(sample.clone())), config(&with_port(least)));
-    assert_eq!(format!("{full:?}"), format!("{least:?}"));
+    let minimal = sample.iter().filter(|(name, _)| required.contains(&name.as_str()));
+    let minimal = minimal.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let (full, minimal) = (config(&with_port(sample.clone())), config(&with_port(minimal)));
+    assert_eq!(format!("{full:?}"), format!("{minimal:?}"));
     assert_eq!((&*sample["RUST_LOG"], &*sample["SYNC_LOG_FORMAT"]), ("info", "text"));
 }
 

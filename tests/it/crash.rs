@@ -1,7 +1,7 @@
-//! A machine dies in the middle of the work: every message still comes to its end, and every row is right.
+//! A machine dies while it processes messages: every message is still settled, and every row is right.
 //!
-//! The killed host takes its handler, its leases and its messages under way with it. Leases lapse, messages become visible
-//! again, and the other hosts do what is left.
+//! The killed host loses its handler, its leases and its messages in flight. The leases expire, the messages become visible
+//! again, and the other hosts process them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,25 +18,25 @@ use super::waiting::wait_until;
 const KEYS: usize = 30;
 const MESSAGES: usize = 600;
 
-/// Enough of these under way at the kill that some are sure to be in the middle.
-const UNDER_WAY: u64 = 8;
+/// So many messages in flight at the kill that some writes are certainly interrupted.
+const MIN_IN_FLIGHT: u64 = 8;
 
-/// How long a message of the killed host stays hidden; far above the time that one takes.
+/// How long a message of the killed host stays hidden; far longer than processing takes.
 const INVISIBILITY: Duration = Duration::from_secs(20);
 
-/// Leases lapse after 15 s and messages come back after 20 s; the rest is a busy machine.
-const PATIENCE: Duration = Duration::from_mins(4);
+/// Leases expire after 15 s and messages reappear after 20 s; the rest is for a slow machine.
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(4);
 
-/// What a run left behind.
-struct Aftermath {
+/// The state after a run.
+struct RunResult {
     world: World,
     writes: Vec<Entry>,
-    /// What the surviving hosts told of every message, by reason.
-    told: BTreeMap<String, usize>,
+    /// The outcomes that the surviving hosts logged, counted by reason.
+    outcomes: BTreeMap<String, usize>,
     delivered_again: usize,
 }
 
-/// Every message has a marker of its own, or shares it with its twin.
+/// Every message has its own marker, or shares it with one other message.
 fn message(number: usize, twins: bool) -> String {
     let marker = if twins { number / KEYS / 2 } else { number / KEYS };
     json!({
@@ -55,8 +55,8 @@ fn marker(entry: &Entry) -> &str {
     entry.values["jobtitle"].as_str().expect("every message has one")
 }
 
-/// Sends all messages to three hosts and kills one of them in the middle. A write takes about as long as `window`.
-async fn run(settings: &[(&str, &str)], twins: bool, window: Duration) -> Aftermath {
+/// Sends all messages to three hosts and kills one of them halfway. A write takes about as long as `window`.
+async fn run(settings: &[(&str, &str)], twins: bool, window: Duration) -> RunResult {
     let world = crate::world().await;
     world.dataverse.set_race_window(window);
     let texts: Vec<_> = (0..MESSAGES).map(|number| message(number, twins)).collect();
@@ -68,7 +68,7 @@ async fn run(settings: &[(&str, &str)], twins: bool, window: Duration) -> Afterm
     let mut hosts = try_join_all(options.map(Host::start)).await.expect("the handlers start");
     let dying = hosts.remove(1);
     let settled = || hosts.iter().map(|host| host.stats().succeeded).sum::<u64>();
-    wait_until("the work is in full swing", async || settled() >= 100 && dying.stats().in_flight >= UNDER_WAY).await;
+    wait_until("all hosts are busy", async || settled() >= 100 && dying.stats().in_flight >= MIN_IN_FLIGHT).await;
     let pid = dying.pid().expect("it runs");
     kill(pid).await;
     dying.stop().await;
@@ -76,18 +76,18 @@ async fn run(settings: &[(&str, &str)], twins: bool, window: Duration) -> Afterm
     let writes = world.dataverse.journal();
     let invocations: Vec<_> = hosts.iter().flat_map(Host::invocations).collect();
     let failed: Vec<_> = invocations.iter().filter(|run| run.result != InvocationResult::Succeeded).collect();
-    assert!(failed.is_empty(), "the survivors had no trouble: {failed:?}");
+    assert!(failed.is_empty(), "no invocation failed on the surviving hosts: {failed:?}");
     let delivered_again = invocations.iter().filter(|invocation| invocation.dequeue_count > 1).count();
-    Aftermath { told: told(&hosts), world, writes, delivered_again }
+    RunResult { outcomes: outcomes(&hosts), world, writes, delivered_again }
 }
 
-/// SIGKILL, as a machine dies; the host has no part in it.
+/// Sends SIGKILL, without the host's knowledge.
 async fn kill(pid: u32) {
     let killed = tokio::process::Command::new("kill").args(["-9", &pid.to_string()]).status().await;
     assert!(killed.expect("there is a kill command").success());
 }
 
-/// Until the queue is empty, hidden messages included.
+/// Waits until the queue is empty, hidden messages included.
 async fn drain(world: &World, hosts: &[Host]) {
     let begun = Instant::now();
     loop {
@@ -96,25 +96,29 @@ async fn drain(world: &World, hosts: &[Host]) {
         if left == 0 && running == 0 {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "stuck with {left} messages left, {running} under way");
+        assert!(begun.elapsed() < DRAIN_TIMEOUT, "stuck with {left} messages left, {running} in flight");
         sleep(Duration::from_millis(100)).await;
     }
 }
 
-fn told(hosts: &[Host]) -> BTreeMap<String, usize> {
-    let mut told = BTreeMap::new();
+fn outcomes(hosts: &[Host]) -> BTreeMap<String, usize> {
+    let mut outcomes = BTreeMap::new();
     for line in hosts.iter().flat_map(Host::logs) {
         let Category::Invocation(_) = line.category else { continue };
         let Some(closing) = Closing::read(&line.text) else { continue };
-        *told.entry(closing.ending).or_default() += 1;
+        *outcomes.entry(closing.ending).or_default() += 1;
     }
-    told
+    outcomes
 }
 
-impl Aftermath {
+impl RunResult {
     async fn nothing_is_lost_and_every_row_is_right(&self, markers: usize) {
-        assert!(self.delivered_again > 0, "the kill met messages under way, or this test shows nothing");
-        assert_eq!(self.world.poison.approximate_count().await.expect("the queue answers"), 0, "none is in poison");
+        assert!(self.delivered_again > 0, "the kill must interrupt messages in flight");
+        assert_eq!(
+            self.world.poison.approximate_count().await.expect("the queue answers"),
+            0,
+            "no message is in the poison queue"
+        );
         let written: BTreeSet<_> = self.committed().map(marker).collect();
         assert_eq!(written.len(), markers, "every message was written");
         assert_eq!(self.world.dataverse.rows("contacts").len(), KEYS);
@@ -122,7 +126,7 @@ impl Aftermath {
             let key = key(number);
             let row = self.world.dataverse.row("contacts", &[("employeeid", &key)]).expect("there is a row");
             let last = self.committed().filter(|entry| entry.key.contains(&key)).max_by_key(|entry| entry.commit);
-            assert_eq!(row["jobtitle"], marker(last.expect("it was written")), "{key} holds what was written last");
+            assert_eq!(row["jobtitle"], marker(last.expect("it was written")), "{key} holds the last write");
         }
     }
 
@@ -136,31 +140,31 @@ impl Aftermath {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_machine_under_leases_loses_nothing_and_lets_no_writes_overlap() {
-    // Slow enough that the kill meets writes under way.
+async fn a_killed_machine_with_leases_loses_no_message_and_no_writes_overlap() {
+    // Slow enough that the kill interrupts writes.
     let after = run(&[("LOCK_WAIT_SECONDS", "60")], false, Duration::from_millis(60)).await;
     after.nothing_is_lost_and_every_row_is_right(MESSAGES).await;
-    assert_eq!(after.told.keys().collect::<Vec<_>>(), ["applied/upserted"], "{:?}", after.told);
-    assert_eq!(after.refused().len(), 0, "no 412 is left");
-    // The writes that were under way at the kill ended long before their leases did.
+    assert_eq!(after.outcomes.keys().collect::<Vec<_>>(), ["applied/upserted"], "{:?}", after.outcomes);
+    assert_eq!(after.refused().len(), 0, "no write got a 412");
+    // The interrupted writes ended long before their leases expired.
     assert_eq!(after.world.dataverse.overlaps().len(), 0);
     let twice = after.committed().count() - MESSAGES;
     assert!(twice <= after.delivered_again, "{twice} written twice, {} delivered again", after.delivered_again);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_machine_without_locks_loses_nothing_and_every_412_is_settled_as_verify_says() {
-    // Slow enough that first writes of one row meet each other.
+async fn a_killed_machine_without_locks_loses_no_message_and_verify_settles_every_412() {
+    // Slow enough that first writes of one row race.
     let settings = [("LOCK_MODE", "off"), ("SYNC_ON_CONFLICT", "verify")];
     let after = run(&settings, true, Duration::from_millis(400)).await;
     after.nothing_is_lost_and_every_row_is_right(MESSAGES / 2).await;
-    let reasons: Vec<_> = after.told.keys().map(String::as_str).collect();
+    let reasons: Vec<_> = after.outcomes.keys().map(String::as_str).collect();
     let allowed = ["applied/upserted", "skipped/already_written"];
-    assert!(reasons.iter().all(|reason| allowed.contains(reason)), "{:?}", after.told);
+    assert!(reasons.iter().all(|reason| allowed.contains(reason)), "{:?}", after.outcomes);
     let refused = after.refused();
-    assert!(!refused.is_empty(), "first writes raced, or this test shows nothing");
+    assert!(!refused.is_empty(), "first writes must race");
     for refusal in refused {
         let twin = after.committed().find(|entry| marker(entry) == marker(refusal));
-        assert!(twin.is_some(), "by itself or by its twin, what was refused was written: {refusal:?}");
+        assert!(twin.is_some(), "a refused value was written by one of the two messages: {refusal:?}");
     }
 }

@@ -1,12 +1,11 @@
-//! The HTTP function beyond single outcomes: arrays, bodies that never arrive, CloudEvents, callers who leave, and what of a
-//! request reaches Dataverse.
+//! The HTTP function beyond single outcomes: arrays, incomplete bodies, CloudEvents, callers that disconnect, and which parts of
+//! a request reach Dataverse.
 
 mod addresses;
 mod arrays;
 mod bodies;
 mod raw;
 mod requests;
-mod slow;
 mod toward_dataverse;
 
 use std::time::Duration;
@@ -30,19 +29,19 @@ async fn scene(settings: &[(&str, &str)]) -> (World, Host, Caller) {
     (world, host, caller)
 }
 
-/// An address at the handler itself, past the host.
+/// The URL of `path` at the handler itself, without the host in between.
 fn at_handler(host: &Host, path: &str) -> String {
     format!("http://127.0.0.1:{}{path}", host.port_of_handler())
 }
 
-/// A body of unknown length: it is sent in chunks, without a Content-Length.
+/// A body that is sent in chunks, without a Content-Length.
 fn in_chunks(text: &str) -> Body {
     let chunks: Vec<Result<String, std::io::Error>> = text.chars().map(|c| Ok(c.to_string())).collect();
     Body::wrap_stream(stream::iter(chunks))
 }
 
 #[tokio::test]
-async fn an_empty_body_is_told_about_content_length() {
+async fn an_empty_body_is_refused_with_a_hint_at_content_length() {
     let (_world, _host, caller) = scene(&[]).await;
     let answer = caller.post_text("").await;
     let detail = answer.is_problem(400, &json!({ "outcome": "rejected", "reason": "invalid_message" }));
@@ -50,7 +49,7 @@ async fn an_empty_body_is_told_about_content_length() {
 }
 
 #[tokio::test]
-async fn a_chunked_body_is_dropped_by_the_host_and_its_sender_told_why() {
+async fn a_chunked_body_is_dropped_by_the_host_and_the_answer_says_why() {
     let (world, host, caller) = scene(&[]).await;
     let record = contact("C1", &json!({ "firstname": "Ada" })).to_string();
     let dropped = caller.post_text(in_chunks(&record)).await;
@@ -58,13 +57,13 @@ async fn a_chunked_body_is_dropped_by_the_host_and_its_sender_told_why() {
     assert!(dropped.body["detail"].as_str().is_some_and(|detail| detail.contains("Content-Length")));
     assert_eq!(world.dataverse.journal().len(), 0);
 
-    // The handler itself has nothing against chunks.
+    // The handler itself accepts chunks.
     let request = http_client().post(at_handler(&host, "/api/records")).body(in_chunks(&record));
     assert_eq!(answer(request).await.body["reason"], "upserted");
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_never_applied() {
+async fn an_incomplete_body_is_never_applied() {
     let (world, host, caller) = scene(&[]).await;
     let record = contact("C1", &json!({ "firstname": "Ada" })).to_string();
     let request = http_client().post(at_handler(&host, "/api/records"));
@@ -97,7 +96,7 @@ async fn a_wrong_method_is_405_and_an_unknown_path_404_each_as_a_problem() {
 }
 
 #[tokio::test]
-async fn the_host_keeps_out_whoever_has_no_function_key() {
+async fn the_host_refuses_a_call_without_a_function_key() {
     let (world, host, _) = scene(&[]).await;
     let url = format!("{}/api/records", host.http_url());
     let record = contact("C1", &json!({ "firstname": "Ada" })).to_string();
@@ -108,7 +107,7 @@ async fn the_host_keeps_out_whoever_has_no_function_key() {
 }
 
 #[tokio::test]
-async fn a_cloud_event_is_its_data_with_source_and_id() {
+async fn a_cloud_events_data_is_the_record_with_its_source_and_id() {
     let (world, _host, caller) = scene(&[]).await;
     let event = json!({
         "specversion": "1.0",
@@ -135,7 +134,7 @@ async fn a_cloud_event_is_its_data_with_source_and_id() {
 }
 
 #[tokio::test]
-async fn a_cloud_event_that_is_not_understood_is_invalid_and_keeps_its_id() {
+async fn an_invalid_cloud_event_is_rejected_and_keeps_its_id() {
     let (_world, _host, caller) = scene(&[]).await;
     for (member, value, named) in [
         ("specversion", json!("0.3"), "`specversion`"),
@@ -152,36 +151,36 @@ async fn a_cloud_event_that_is_not_understood_is_invalid_and_keeps_its_id() {
     }
 }
 
-/// Sends a request and leaves when the handler is at work on it.
-async fn call_and_leave(world: &World, request: RequestBuilder) {
+/// Sends a request and disconnects while the handler processes it.
+async fn call_and_disconnect(world: &World, request: RequestBuilder) {
     let Backing::Embedded(storage) = &world.storage else { panic!("this world is on the embedded storage") };
     let before = storage.counts();
-    let at_work = eventually("a lock asked for", async || (storage.counts().since(&before).acquire > 0).then_some(()));
+    let processing = eventually("a lock request", async || (storage.counts().since(&before).acquire > 0).then_some(()));
     tokio::select! {
-        answer = request.send() => panic!("answered before the caller left: {answer:?}"),
-        () = at_work => {}
+        answer = request.send() => panic!("answered before the caller disconnected: {answer:?}"),
+        () = processing => {}
     }
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_does_not_stop_the_work() {
+async fn a_caller_that_disconnects_does_not_stop_its_record() {
     let (world, host, caller) = scene(&[]).await;
     let direct = http_client().post(at_handler(&host, "/api/records"));
     for (key, request) in [("C1", caller.request()), ("C2", direct)] {
         world.dataverse.fault(Fault::new(Effect::Slow(Duration::from_secs(1))).key(key));
         let record = contact(key, &json!({ "firstname": "Ada" })).to_string();
-        call_and_leave(&world, request.header(CONTENT_TYPE, "application/json").body(record)).await;
+        call_and_disconnect(&world, request.header(CONTENT_TYPE, "application/json").body(record)).await;
         eventually("its row", async || world.dataverse.row("contacts", &[("employeeid", key)])).await;
     }
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_does_not_stop_the_rest_of_an_array() {
+async fn a_caller_that_disconnects_does_not_stop_the_rest_of_its_array() {
     let (world, host, _) = scene(&[]).await;
     world.dataverse.fault(Fault::new(Effect::Slow(Duration::from_secs(1))).key("C1"));
     let records: Vec<Value> = ["Ada", "Grace"].map(|name| contact("C1", &json!({ "firstname": name }))).into();
     let request = http_client().post(at_handler(&host, "/api/records"));
-    call_and_leave(&world, request.body(Value::from(records).to_string())).await;
+    call_and_disconnect(&world, request.body(Value::from(records).to_string())).await;
     eventually("the second record of the same key", async || {
         let row = world.dataverse.row("contacts", &[("employeeid", "C1")])?;
         (row["firstname"] == "Grace").then_some(())

@@ -1,4 +1,4 @@
-//! The program as its users meet it: the real `handler` process in the sandbox's world, over real sockets.
+//! Integration tests: the real `handler` process against the stand-ins, over real sockets.
 //!
 //! A test that needs Azurite starts it, and fails when it cannot.
 
@@ -37,7 +37,7 @@ use std::path::PathBuf;
 
 use sandbox::world::{Options, World};
 
-/// A setting: what fails goes back at once, instead of waiting in place for better times.
+/// A setting: a failed message is returned to the host at once instead of being retried in place.
 const AT_ONCE: (&str, &str) = ("SYNC_HOLD_SECONDS", "0");
 
 /// The executable that cargo built for these tests.
@@ -45,12 +45,12 @@ fn handler() -> PathBuf {
     env!("CARGO_BIN_EXE_handler").into()
 }
 
-/// Stand-ins that behave, on the embedded storage.
+/// The stand-ins with default options, on the embedded storage.
 async fn world() -> World {
     world_with(Options::default()).await
 }
 
-/// The same with other options.
+/// The stand-ins with these options and this handler.
 async fn world_with(options: Options) -> World {
     World::start(Options { handler: handler(), ..options }).await.expect("the sandbox starts")
 }

@@ -1,19 +1,19 @@
-//! The story that `cargo sandbox` tells, as a test.
+//! The demo that `cargo sandbox` runs, as a test.
 
 use sandbox::demo;
 use sandbox::world::StorageKind;
 
 async fn every_claim_holds(storage: StorageKind) {
     let options = demo::Options { handler: super::handler(), app: None, instances: 3, storage };
-    assert!(demo::tell(options).await.expect("the story is told"), "a claim does not hold, see above");
+    assert!(demo::tell(options).await.expect("the demo runs"), "a claim does not hold, see above");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_claim_of_the_story_holds_on_the_embedded_storage() {
+async fn every_claim_of_the_demo_holds_on_the_embedded_storage() {
     every_claim_holds(StorageKind::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_claim_of_the_story_holds_on_azurite() {
+async fn every_claim_of_the_demo_holds_on_azurite() {
     every_claim_holds(StorageKind::Azurite).await;
 }

@@ -1,7 +1,7 @@
-//! Outages met by a full queue: messages wait in place, none is delivered over and over, none ends in the poison queue, and all
-//! are applied soon after the end.
+//! Outages with a full queue: messages wait in place, none is redelivered repeatedly, none ends in the poison queue, and all are
+//! applied soon after the outage.
 //!
-//! The host shows a failed message again at once, so that ten deliveries would be gone within a second.
+//! The host redelivers a failed message at once, so ten deliveries would take less than a second.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,18 +18,18 @@ use tokio::time::{Instant, sleep};
 use crate::caller::contact;
 use crate::waiting::wait_until;
 
-/// A little more than the host takes at once.
+/// Slightly more than the host processes at once.
 const MESSAGES: usize = 50;
 
-/// What the host takes at once: host.json's `batchSize` and `newBatchThreshold`.
+/// What the host processes at once: host.json's `batchSize` and `newBatchThreshold`.
 const SLOTS: u64 = 48;
 
 /// How long each outage lasts after all slots are taken.
 const LASTS: Duration = Duration::from_secs(3);
 
-/// From the end of the outage until the last message is applied: the next probe is due within four seconds, the return begins
-/// with one at a time, and the rest is a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+/// From the end of the outage until the last message is applied: the next probe is due within four seconds, concurrency starts
+/// at one, and the rest is for a slow machine.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct Scene {
     world: World,
@@ -37,7 +37,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// The outage has begun, and the queue is full; then the host starts.
+    /// Begins the outage, fills the queue, then starts the host.
     async fn start(begin: impl FnOnce(&World)) -> Self {
         let world = crate::world().await;
         begin(&world);
@@ -54,14 +54,14 @@ impl Scene {
         self.host.logs().iter().filter(|line| line.text.contains(text)).count()
     }
 
-    /// Lets the outage last for a while and ends it; gives how many requests reached Dataverse in it.
+    /// Lets the outage last for a while and ends it; returns how many requests reached Dataverse meanwhile.
     async fn outlasts(&self, reason: &str, end: impl FnOnce(&World)) -> usize {
         wait_until("all slots are taken", async || self.host.stats().in_flight >= SLOTS).await;
-        wait_until("the gate is closed", async || self.lines("messages wait in place") > 0).await;
+        wait_until("the circuit breaker is open", async || self.lines("messages wait in place") > 0).await;
         sleep(LASTS).await;
         let sent = self.world.dataverse.journal().len();
-        assert_eq!(self.host.stats().in_flight, SLOTS, "they wait where they are");
-        assert_eq!(self.lines("messages wait in place"), 1, "said once, not once per message");
+        assert_eq!(self.host.stats().in_flight, SLOTS, "the messages wait in place");
+        assert_eq!(self.lines("messages wait in place"), 1, "logged once, not once per message");
         assert_eq!(self.lines("WARN"), 1, "{:?}", self.host.logs());
         assert!(self.lines(&format!("reason={reason}")) == 1, "{:?}", self.host.logs());
         end(&self.world);
@@ -71,8 +71,8 @@ impl Scene {
     async fn all_are_applied_soon(&self) {
         let ended = Instant::now();
         wait_until("all are applied", async || self.host.stats().succeeded >= MESSAGES as u64).await;
-        assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
-        wait_until("the end of the outage is told", async || self.lines("it works again") == 1).await;
+        assert!(ended.elapsed() < RECOVERY_TIMEOUT, "{:?}", ended.elapsed());
+        wait_until("the recovery is logged", async || self.lines("it works again") == 1).await;
         assert_eq!(self.world.dataverse.rows("contacts").len(), MESSAGES);
         assert_eq!(self.world.poison.approximate_count().await.expect("the queue answers"), 0);
         let mut deliveries = BTreeMap::new();
@@ -85,21 +85,21 @@ impl Scene {
     }
 }
 
-/// Answers everything with this until it is cleared.
+/// Answers every request with this status until it is cleared.
 fn refuse_all(world: &World, status: Status) {
     world.dataverse.fault(Fault::new(Effect::Status(status)).until_cleared());
 }
 
 #[tokio::test]
-async fn dataverse_is_down() {
+async fn an_outage_of_dataverse() {
     let scene = Scene::start(|world| refuse_all(world, Status::new(503, "", "Service unavailable."))).await;
     let sent = scene.outlasts("unavailable", |world| world.dataverse.clear_faults()).await;
-    assert!((3..=15).contains(&sent), "a few that found out, and the probes: {sent}");
+    assert!((3..=15).contains(&sent), "the first failures and the probes: {sent}");
     scene.all_are_applied_soon().await;
 }
 
 #[tokio::test]
-async fn dataverse_refuses_our_identity() {
+async fn dataverse_refuses_the_credential() {
     let refused = Status::new(401, "0x80040277", "The access token is not valid here.");
     let scene = Scene::start(|world| refuse_all(world, refused)).await;
     let sent = scene.outlasts("unauthorized", |world| world.dataverse.clear_faults()).await;
@@ -108,7 +108,7 @@ async fn dataverse_refuses_our_identity() {
 }
 
 #[tokio::test]
-async fn nobody_gives_tokens() {
+async fn an_outage_of_entra_id() {
     let fault = identity::Fault::Status(reqwest::StatusCode::SERVICE_UNAVAILABLE);
     let scene = Scene::start(|world| world.identity.fault(fault)).await;
     let sent = scene.outlasts("unavailable", |world| world.identity.clear_faults()).await;
@@ -122,7 +122,7 @@ fn storage(world: &World) -> &storage::Storage {
 }
 
 #[tokio::test]
-async fn the_lock_storage_is_gone() {
+async fn an_outage_of_the_lock_storage() {
     let gone = storage::Fault::until_cleared(storage::Op::AnyBlob, storage::Effect::DropBefore);
     let scene = Scene::start(|world| storage(world).fault(gone)).await;
     let sent = scene.outlasts("storage_unavailable", |world| storage(world).clear_faults()).await;

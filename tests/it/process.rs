@@ -1,4 +1,4 @@
-//! The executable itself: its command line, its settings, its port, its end, and what it prints.
+//! The executable: command line, settings, port, shutdown and output.
 
 mod drain;
 mod logs;
@@ -34,7 +34,7 @@ fn stderr(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn help_explains_itself_and_version_is_the_packages() {
+async fn help_names_the_port_setting_and_version_is_the_package_version() {
     let help = output(&["--help"], &[]).await;
     assert_eq!(help.status.code(), Some(0));
     assert!(stdout(&help).contains("FUNCTIONS_CUSTOMHANDLER_PORT"), "{}", stdout(&help));
@@ -45,19 +45,19 @@ async fn help_explains_itself_and_version_is_the_packages() {
     assert!(stderr(&unknown).contains("--serve"), "{}", stderr(&unknown));
 }
 
-/// An address of this machine at which nobody listens.
-pub(crate) async fn nobody() -> String {
+/// The URL of a port of this machine on which nothing listens.
+pub(crate) async fn unused_url() -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     format!("http://{}", listener.local_addr().expect("it is bound"))
 }
 
 #[tokio::test]
-async fn get_on_the_root_answers_when_nothing_else_can_be_reached() {
-    let nobody = nobody().await;
-    let storage = format!("AccountName=a;AccountKey=a2V5;BlobEndpoint={nobody}/a;QueueEndpoint={nobody}/a");
-    let identity = format!("{nobody}/msi/token");
+async fn get_on_the_root_answers_when_no_service_can_be_reached() {
+    let unused = unused_url().await;
+    let storage = format!("AccountName=a;AccountKey=a2V5;BlobEndpoint={unused}/a;QueueEndpoint={unused}/a");
+    let identity = format!("{unused}/msi/token");
     for identity in [&[("IDENTITY_ENDPOINT", &*identity), ("IDENTITY_HEADER", "x")][..], &[]] {
-        let mut settings = vec![("DATAVERSE_URL", &*nobody), ("AzureWebJobsStorage", &*storage)];
+        let mut settings = vec![("DATAVERSE_URL", &*unused), ("AzureWebJobsStorage", &*storage)];
         settings.extend(identity);
         let handler = Running::start(&settings).await;
         let answer = answer(http_client().get(handler.url("/"))).await;
@@ -69,21 +69,25 @@ async fn get_on_the_root_answers_when_nothing_else_can_be_reached() {
 async fn it_listens_on_127_0_0_1_and_nowhere_else() {
     let world = crate::world().await;
     let handler = Running::in_world(&world, &[]).await;
-    TcpStream::connect((Ipv4Addr::LOCALHOST, handler.port())).await.expect("here it listens");
-    // All of 127.0.0.0/8 is this machine: whoever listened on every address would answer here too.
-    TcpStream::connect(("127.0.0.2", handler.port())).await.expect_err("there it does not");
-    TcpStream::connect(("::1", handler.port())).await.expect_err("nor there");
+    TcpStream::connect((Ipv4Addr::LOCALHOST, handler.port())).await.expect("it listens here");
+    // All of 127.0.0.0/8 is this machine: a listener on every address would answer here too.
+    TcpStream::connect(("127.0.0.2", handler.port())).await.expect_err("it does not listen there");
+    TcpStream::connect(("::1", handler.port())).await.expect_err("it does not listen on ::1");
 }
 
 #[tokio::test]
-async fn a_second_handler_on_the_same_port_says_so_and_fails() {
+async fn a_second_handler_on_the_same_port_reports_it_and_fails() {
     let world = crate::world().await;
     let first = Running::in_world(&world, &[]).await;
     let port = first.port().to_string();
     let mut settings: Vec<_> = world.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     settings.push(("FUNCTIONS_CUSTOMHANDLER_PORT", &port));
     let second = output(&[], &settings).await;
-    assert_eq!(second.status.code(), Some(1), "a crash to the host, which starts it again; 0 would be for ever");
+    assert_eq!(
+        second.status.code(),
+        Some(1),
+        "the host restarts a handler that failed, but not one that exited with 0"
+    );
     let text = stderr(&second);
     assert!(text.contains("FUNCTIONS_CUSTOMHANDLER_PORT") && text.to_lowercase().contains("in use"), "{text}");
     assert_eq!(text.trim_end().lines().count(), 1, "one line is one error in the host's log: {text}");
@@ -91,7 +95,7 @@ async fn a_second_handler_on_the_same_port_says_so_and_fails() {
 }
 
 #[tokio::test]
-async fn sigterm_and_sigint_let_the_write_under_way_finish_answer_it_and_give_its_lock_back() {
+async fn sigterm_and_sigint_let_a_running_write_finish_answer_it_and_release_its_lock() {
     let world = crate::world().await;
     let Backing::Embedded(storage) = &world.storage else { panic!("this world is on the embedded storage") };
     for (signal, key) in [("TERM", "C1"), ("INT", "C2")] {
@@ -103,7 +107,7 @@ async fn sigterm_and_sigint_let_the_write_under_way_finish_answer_it_and_give_it
             let held = |lease: &sandbox::storage::LeaseView| lease.state == LeaseState::Leased;
             eventually("its lease", async || storage.leases().iter().any(held).then_some(())).await;
             handler.signal(signal).await;
-            eventually("a closed door", async || {
+            eventually("a closed port", async || {
                 TcpStream::connect((Ipv4Addr::LOCALHOST, handler.port())).await.is_err().then_some(())
             })
             .await;
@@ -117,7 +121,7 @@ async fn sigterm_and_sigint_let_the_write_under_way_finish_answer_it_and_give_it
 }
 
 #[tokio::test]
-async fn an_idle_handler_that_is_told_to_stop_stops_though_a_connection_is_kept_open() {
+async fn an_idle_handler_stops_on_sigterm_although_connections_are_open() {
     let world = crate::world().await;
     let handler = Running::in_world(&world, &[]).await;
     let http = http_client();

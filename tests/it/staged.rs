@@ -1,4 +1,4 @@
-//! What `cargo stage` lays out: the real handler, looked at as the doctor would, run from where it lies.
+//! The app that `cargo stage` lays out: checked by the doctor and run from its folder.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use crate::caller::{Caller, contact};
 use crate::trust::Folder;
 
 #[tokio::test]
-async fn a_staged_app_is_run_as_it_lies_there_and_stays() {
+async fn a_staged_app_runs_from_its_folder_and_is_not_removed() {
     let folder = Folder::new();
     let app = Path::new(&folder.path("functionapp")).to_owned();
-    let told = stage::place(&app, &crate::handler(), None).expect("it is staged");
+    let message = stage::place(&app, &crate::handler(), None).expect("it is staged");
     for words in ["it starts here, and its doctor finds nothing wrong", "cargo sandbox up --app"] {
-        assert!(told.contains(words), "{words}: {told}");
+        assert!(message.contains(words), "{words}: {message}");
     }
     let world =
         World::start(Options { app: Some(app.clone()), ..Options::default() }).await.expect("the sandbox starts");
@@ -30,7 +30,7 @@ async fn a_staged_app_is_run_as_it_lies_there_and_stays() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_staged_the_sandbox_says_what_stages_it() {
+async fn without_a_staged_app_the_sandbox_names_the_command_that_stages_it() {
     let folder = Folder::new();
     let app = Path::new(&folder.path("nothing")).to_owned();
     let error = World::start(Options { app: Some(app), ..Options::default() }).await.expect_err("there is none");
@@ -38,23 +38,23 @@ async fn where_nothing_is_staged_the_sandbox_says_what_stages_it() {
 }
 
 #[test]
-fn an_executable_that_is_no_handler_is_not_staged() {
+fn an_executable_other_than_the_handler_is_not_staged() {
     let folder = Folder::new();
     let app = Path::new(&folder.path("functionapp")).to_owned();
-    let told = stage::place(&app, Path::new("/bin/true"), None).expect_err("it is another program").to_string();
-    assert!(told.starts_with("it does not start on this machine") && told.ends_with("is not there"), "{told}");
+    let message = stage::place(&app, Path::new("/bin/true"), None).expect_err("it is another program").to_string();
+    assert!(message.starts_with("it does not start on this machine") && message.ends_with("is not there"), "{message}");
     assert!(!app.exists());
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
-fn a_handler_for_another_target_than_the_one_named_is_not_staged_and_the_one_before_stays() {
+fn a_handler_for_another_target_is_not_staged_and_the_previous_one_stays() {
     let folder = Folder::new();
     let app = Path::new(&folder.path("functionapp")).to_owned();
     stage::place(&app, &crate::handler(), None).expect("it is staged");
     let before = fs::read(app.join("handler")).expect("readable");
     let arm = "aarch64-unknown-linux-musl".parse().expect("a target");
-    let told = stage::place(&app, &crate::handler(), Some(&arm)).expect_err("it is for x86-64").to_string();
-    assert!(told.contains("not for 64-bit ARM") && told.ends_with("is as it was"), "{told}");
+    let message = stage::place(&app, &crate::handler(), Some(&arm)).expect_err("it is for x86-64").to_string();
+    assert!(message.contains("not for 64-bit ARM") && message.ends_with("is as it was"), "{message}");
     assert_eq!(fs::read(app.join("handler")).expect("readable"), before);
 }

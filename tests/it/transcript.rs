@@ -1,6 +1,6 @@
-//! The whole log of a host, line by line: each has the severity of the level that it names, whatever else it says.
+//! The whole log of a host, line by line: each line has the severity of its level, whatever its text.
 //!
-//! The handler runs under the sandbox's host, which files lines as the real one does; every level is provoked by real traffic.
+//! The handler runs under the sandbox's host, which assigns severities as the real one does; real traffic provokes every level.
 
 mod startup;
 
@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use crate::caller::{Caller, contact};
 use crate::waiting::eventually;
 
-const CLOSING: [&str; 3] = ["record settled", "record goes back to the host", "record rejected"];
+const CLOSING: [&str; 3] = ["record settled", "record returned to the host", "record rejected"];
 
-/// How the lines are written: the setting, and how to find a level and a field.
+/// A log format: the setting, and how to read a member of a line.
 struct Format {
     name: &'static str,
     member: fn(&str, &str) -> Option<String>,
@@ -38,7 +38,7 @@ fn of_json(line: &str, name: &str) -> Option<String> {
     line[name].as_str().map(str::to_owned)
 }
 
-/// The severity that a level should have.
+/// The expected severity of a level.
 fn severity(level: &str) -> Option<Severity> {
     match level {
         "TRACE" | "DEBUG" | "INFO" => Some(Severity::Information),
@@ -62,11 +62,11 @@ impl Scene {
         Self { world, host, format }
     }
 
-    /// Puts a message on the queue and waits for its first end.
+    /// Puts a message on the queue and waits until its first invocation ends.
     async fn deliver(&self, message: &Value) -> InvocationRecord {
         let before = self.host.invocations().len();
         self.world.put(&message.to_string()).await.expect("the queue takes it");
-        eventually("the end of the invocation", async || self.host.invocations().into_iter().nth(before)).await
+        eventually("the invocation to end", async || self.host.invocations().into_iter().nth(before)).await
     }
 
     fn member(&self, line: &LogLine, name: &str) -> Option<String> {
@@ -77,9 +77,9 @@ impl Scene {
         self.host.logs().into_iter().filter(|line| line.category == category).collect()
     }
 
-    /// The handler's own line about this message that names this outcome, once it is there.
+    /// Waits for the handler's closing line of this message with this outcome.
     async fn printed(&self, message_id: &str, outcome: &str) -> LogLine {
-        // What is told of the release afterwards has the same fields.
+        // A line about the lock's release has the same fields.
         let closes = |line: &LogLine| CLOSING.iter().any(|text| line.text.contains(text));
         let is_it = |line: &LogLine| {
             closes(line)
@@ -89,8 +89,8 @@ impl Scene {
         eventually("its line", async || self.lines(Category::Handler).into_iter().find(is_it)).await
     }
 
-    /// Every line that the handler printed names a level and is filed under it; gives the levels that were seen.
-    fn agrees(&self) -> BTreeSet<String> {
+    /// Asserts that every line of the handler has the severity of its level; returns the levels seen.
+    fn check_severities(&self) -> BTreeSet<String> {
         let mut seen = BTreeSet::new();
         for line in self.lines(Category::Handler) {
             let level = self.member(&line, "level").unwrap_or_default();
@@ -100,43 +100,47 @@ impl Scene {
         seen
     }
 
-    /// The lines in an invocation's scope: information to the host, the closing one last. What is none is printed as well, under
-    /// its own severity; INFO lines are not, so that nobody reads them twice.
+    /// The lines in an invocation's scope, the closing one last. The host logs them as information, so those above INFO are
+    /// also printed, with their own severity.
     fn scope(&self, invocation: &InvocationRecord) -> Vec<LogLine> {
-        let (told, printed) = (self.lines(Category::Invocation(invocation.id)), self.lines(Category::Handler));
-        for line in &told {
+        let (scope, printed) = (self.lines(Category::Invocation(invocation.id)), self.lines(Category::Handler));
+        for line in &scope {
             assert_eq!(line.severity, Severity::Information, "{line:?}");
             let is_printed = printed.iter().any(|other| other.text == line.text);
             assert_eq!(is_printed, self.member(line, "level").as_deref() != Some("INFO"), "{line:?}");
         }
-        told
+        scope
     }
 
-    /// Settled by the answer: this outcome and reason close its scope.
+    /// Delivers a message, and asserts that its invocation succeeds and its scope ends with this outcome and reason.
     async fn settles(&self, message: &Value, outcome: &str, reason: &str) -> Vec<LogLine> {
         let ended = self.deliver(message).await;
         assert_eq!(ended.result, InvocationResult::Succeeded);
         if outcome == "rejected" {
             self.printed(message["messageId"].as_str().expect("it has one"), outcome).await;
         }
-        let told = self.scope(&ended);
-        let last = told.last().expect("its closing line");
+        let scope = self.scope(&ended);
+        let last = scope.last().expect("its closing line");
         assert_eq!(self.member(last, "outcome").as_deref(), Some(outcome), "{last:?}");
         assert_eq!(self.member(last, "reason").as_deref(), Some(reason), "{last:?}");
         assert_eq!(self.member(last, "invocation_id"), Some(ended.id.to_string()), "{last:?}");
-        told
+        scope
     }
 
-    async fn queue_messages_are_told_in_their_scope(&self) {
+    async fn log_settled_messages_in_their_scope(&self) {
         let mut applied = contact("C1", &json!({ "firstname": "Ada" }));
         (applied["messageId"], applied["source"]) = (json!("warn-1"), json!("error"));
-        let told = self.settles(&applied, "applied", "upserted").await;
-        assert_eq!(told.len(), 1, "{told:?}");
+        let scope = self.settles(&applied, "applied", "upserted").await;
+        assert_eq!(scope.len(), 1, "{scope:?}");
 
         let rejected = json!({ "table": "warnings", "key": { "a": "1" }, "columns": {}, "messageId": "Warn-2" });
         self.settles(&rejected, "rejected", "not_found").await;
         let line = self.printed("Warn-2", "rejected").await;
-        assert_eq!(self.member(&line, "table").as_deref(), Some("warnings"), "an error says it all the same: {line:?}");
+        assert_eq!(
+            self.member(&line, "table").as_deref(),
+            Some("warnings"),
+            "an error line names the table too: {line:?}"
+        );
 
         let mut invalid = contact("C2", &json!({}));
         (invalid["warn"], invalid["messageId"]) = (json!(1), json!("foreWARNed"));
@@ -144,11 +148,11 @@ impl Scene {
 
         let status = Status::new(400, "0x81234567", "Not like this.");
         self.world.dataverse.fault(Fault::new(Effect::Status(status)).key("C3"));
-        let told = self.settles(&contact("C3", &json!({})), "rejected", "invalid_data").await;
-        assert!(told.iter().any(|line| self.member(line, "level").as_deref() == Some("WARN")), "{told:?}");
+        let scope = self.settles(&contact("C3", &json!({})), "rejected", "invalid_data").await;
+        assert!(scope.iter().any(|line| self.member(line, "level").as_deref() == Some("WARN")), "{scope:?}");
     }
 
-    async fn a_failed_one_is_told_by_its_reason_phrase(&self) {
+    async fn log_a_failed_message_by_its_reason_phrase(&self) {
         let mut record =
             contact("C4", &json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='A1')" }));
         record["messageId"] = json!("error-4");
@@ -163,10 +167,10 @@ impl Scene {
         let InvocationResult::Failed(exception) = &ended.result else { panic!("{ended:?}") };
         assert!(exception.ends_with(&format!("500 (retry/parent_missing key={hash}).")), "{exception}");
         let scope = self.lines(Category::Invocation(ended.id));
-        assert!(scope.len() == 1 && scope[0].severity == Severity::Error, "the host's own line alone: {scope:?}");
+        assert!(scope.len() == 1 && scope[0].severity == Severity::Error, "only the host's own line: {scope:?}");
     }
 
-    async fn http_calls_are_told_by_what_the_handler_prints(&self) {
+    async fn log_http_calls_by_printed_lines(&self) {
         let caller = Caller::of(&self.host);
         let table = |table: &str, id: &str| json!({ "table": table, "key": { "employeeid": "C5" }, "columns": {}, "messageId": id });
         caller.post(&table("contacts", "warn-error-5")).await;
@@ -179,31 +183,31 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn the_usual_log_has_the_severities_of_its_levels_and_the_lines_of_settled_messages_in_their_scope() {
+async fn the_default_log_has_the_severity_of_each_level_and_settled_messages_in_their_scope() {
     for format in &FORMATS {
         let scene = Scene::start(format, "info").await;
-        scene.queue_messages_are_told_in_their_scope().await;
-        scene.a_failed_one_is_told_by_its_reason_phrase().await;
-        scene.http_calls_are_told_by_what_the_handler_prints().await;
-        let levels = scene.agrees();
+        scene.log_settled_messages_in_their_scope().await;
+        scene.log_a_failed_message_by_its_reason_phrase().await;
+        scene.log_http_calls_by_printed_lines().await;
+        let levels = scene.check_severities();
         assert!(levels.iter().eq(["ERROR", "INFO", "WARN"]), "{levels:?}");
     }
 }
 
 #[tokio::test]
-async fn so_does_the_log_of_everything_and_an_answer_stays_small() {
+async fn the_trace_log_has_the_severity_of_each_level_and_an_answer_stays_small() {
     for format in &FORMATS {
         let scene = Scene::start(format, "trace").await;
         let ended = scene.deliver(&contact("C1", &json!({ "firstname": "warn" }))).await;
-        let told = scene.lines(Category::Invocation(ended.id));
-        assert!(told.len() <= 33 && told.iter().all(|line| line.text.len() <= 1024), "{} lines", told.len());
-        let last = told.last().expect("its closing line");
+        let scope = scene.lines(Category::Invocation(ended.id));
+        assert!(scope.len() <= 33 && scope.iter().all(|line| line.text.len() <= 1024), "{} lines", scope.len());
+        let last = scope.last().expect("its closing line");
         assert_eq!(scene.member(last, "outcome").as_deref(), Some("applied"), "{last:?}");
         let rejected = json!({ "table": "warnings", "key": { "a": "1" }, "columns": {}, "messageId": "warn-2" });
         scene.deliver(&rejected).await;
         scene.printed("warn-2", "rejected").await;
-        scene.a_failed_one_is_told_by_its_reason_phrase().await;
-        let levels = scene.agrees();
+        scene.log_a_failed_message_by_its_reason_phrase().await;
+        let levels = scene.check_severities();
         assert!(levels.iter().eq(["DEBUG", "ERROR", "INFO", "TRACE", "WARN"]), "{levels:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The README's table "Errors people meet": every row's symptom is provoked in the sandbox and found in what is printed there.
+//! The README's table "Errors people meet": every row's symptom is provoked in the sandbox and found in its output.
 
 mod scenes;
 
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::contract::readme::{quoted, table};
 
-/// What each row says is printed.
+/// The quoted output of each row.
 fn symptoms() -> Vec<Vec<String>> {
     let rows = table("Errors people meet");
     let first = |row: &Vec<String>| {
@@ -20,22 +20,22 @@ fn symptoms() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn no_symptom_stands_there_twice_and_there_are_enough_of_them() {
+fn every_symptom_is_listed_once() {
     let symptoms = symptoms();
     let different: BTreeSet<_> = symptoms.iter().map(|words| &words[0]).collect();
     assert_eq!(different.len(), symptoms.len(), "{symptoms:?}");
     assert!(symptoms.len() >= 15);
 }
 
-/// A row without a scene fails, and so does a scene that prints something else by now.
+/// A row without a scene fails, and so does a scene with another output.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_symptom_is_printed_as_the_table_says() {
-    let mut drifted = Vec::new();
+    let mut missing = Vec::new();
     for words in symptoms() {
         let printed = scenes::printed(&words).await;
         for word in words.iter().filter(|word| !printed.contains(*word)) {
-            drifted.push(format!("{word} is not in what is printed by now:\n{printed:.4000}"));
+            missing.push(format!("{word} is not in the output:\n{printed:.4000}"));
         }
     }
-    assert!(drifted.is_empty(), "{}", drifted.join("\n\n"));
+    assert!(missing.is_empty(), "{}", missing.join("\n\n"));
 }

@@ -1,4 +1,4 @@
-//! The operators' commands and the ways to fail at the start: data in `show` and `export` on stdout alone, secrets nowhere.
+//! The operators' commands and failed starts: data is on the stdout of `show` and `export` only, secrets are nowhere.
 
 use std::process::Stdio;
 
@@ -26,9 +26,9 @@ impl Scene {
         for reason in Reason::ALL {
             let message =
                 json!({ "table": "contacts", "key": { "employeeid": KEY }, "columns": { "firstname": COLUMN } });
-            let said = json!({ "status": 400, "code": "0x80040265", "message": SAID, "requestId": "r" });
+            let answer = json!({ "status": 400, "code": "0x80040265", "message": SAID, "requestId": "r" });
             let letter = json!({
-                "message": message.to_string(), "reason": reason.code(), "detail": SAID, "dataverse": said,
+                "message": message.to_string(), "reason": reason.code(), "detail": SAID, "dataverse": answer,
                 "attempts": 1, "invocationId": "i", "at": "2026-01-02T03:04:05Z",
             });
             self.world.poison.put(&STANDARD.encode(letter.to_string())).await.expect("the queue takes it");
@@ -37,7 +37,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn commands_show_data_where_it_is_asked_for_and_nowhere_else() {
+async fn commands_print_data_only_where_it_is_requested() {
     let scene = Scene::start().await;
     scene.letters().await;
     let file = scene.world.app().join("letters.jsonl").to_str().expect("text").to_owned();
@@ -54,27 +54,27 @@ async fn commands_show_data_where_it_is_asked_for_and_nowhere_else() {
         (&["doctor", "--table", "contacts", "--key", "employeeid"], false),
         (&["doctor", "--json"], false),
     ] {
-        let told = scene.run(arguments, &[]).await;
-        assert_eq!(told.code, Some(0), "{arguments:?}: {told:?}");
-        assert!(!told.stdout.is_empty() || !told.stderr.is_empty(), "{arguments:?}");
-        scene.holds_nothing(&told.stderr, &format!("stderr of {arguments:?}"));
+        let output = scene.run(arguments, &[]).await;
+        assert_eq!(output.code, Some(0), "{arguments:?}: {output:?}");
+        assert!(!output.stdout.is_empty() || !output.stderr.is_empty(), "{arguments:?}");
+        scene.holds_nothing(&output.stderr, &format!("stderr of {arguments:?}"));
         if shows_data {
-            assert!([KEY, COLUMN, SAID].iter().all(|data| told.stdout.contains(data)), "{arguments:?}: {told:?}");
-            scene.holds_no_secret(&told.stdout, &format!("stdout of {arguments:?}"));
+            assert!([KEY, COLUMN, SAID].iter().all(|data| output.stdout.contains(data)), "{arguments:?}: {output:?}");
+            scene.holds_no_secret(&output.stdout, &format!("stdout of {arguments:?}"));
         } else {
-            scene.holds_nothing(&told.stdout, &format!("stdout of {arguments:?}"));
+            scene.holds_nothing(&output.stdout, &format!("stdout of {arguments:?}"));
         }
     }
 }
 
-/// Wrong settings beside right secrets, a port that is taken, services that refuse: each ends with its own code.
+/// Invalid settings beside valid secrets, a used port, services that refuse: each has its exit code.
 #[tokio::test]
-async fn whoever_cannot_start_or_is_refused_tells_no_secret_either() {
+async fn a_failed_start_or_command_prints_no_secret() {
     let scene = Scene::start().await;
-    let taken = scene.host.port_of_handler().to_string();
+    let used = scene.host.port_of_handler().to_string();
     let wrong_key = scene.world.settings["AzureWebJobsStorage"].replace("AccountKey=", "AccountKey=eyJj");
     for (arguments, settings, code) in [
-        (&[][..], &[("FUNCTIONS_CUSTOMHANDLER_PORT", taken.as_str())][..], 1),
+        (&[][..], &[("FUNCTIONS_CUSTOMHANDLER_PORT", used.as_str())][..], 1),
         (&[], &[("FUNCTIONS_CUSTOMHANDLER_PORT", "none")], 2),
         (&[], &[("FUNCTIONS_CUSTOMHANDLER_PORT", "0"), ("AZURE_TENANT_ID", "")], 2),
         (&[], &[("FUNCTIONS_CUSTOMHANDLER_PORT", "0"), ("SYNC_HEADERS", r#"{"X":"canary-of-a-header\n"}"#)], 2),
@@ -85,9 +85,9 @@ async fn whoever_cannot_start_or_is_refused_tells_no_secret_either() {
         (&["dead-letters", "list"], &[("AzureWebJobsStorage", &wrong_key)], 1),
         (&["dead-letters", "list"], &[("AzureWebJobsStorage", "AccountName=a;AccountKey=canary-of-a-column")], 2),
     ] {
-        let told = scene.run(arguments, settings).await;
-        assert_eq!(told.code, Some(code), "{arguments:?} {settings:?}: {told:?}");
-        scene.holds_nothing(&told.stdout, "stdout");
-        scene.holds_nothing(&told.stderr, "stderr");
+        let output = scene.run(arguments, settings).await;
+        assert_eq!(output.code, Some(code), "{arguments:?} {settings:?}: {output:?}");
+        scene.holds_nothing(&output.stdout, "stdout");
+        scene.holds_nothing(&output.stderr, "stderr");
     }
 }

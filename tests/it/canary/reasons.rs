@@ -1,48 +1,48 @@
-//! How each reason is provoked. A new one does not compile until it says how.
+//! How each reason is provoked. A new reason does not compile until it is listed here.
 
 use dataverse_sync::outcome::Reason;
 use sandbox::dataverse::{Effect, Fault, Status};
 use sandbox::storage;
 use serde_json::{Value, json};
 
-use super::scene::{Door, Scene};
+use super::scene::{Scene, Trigger};
 use super::{COLUMN, KEY, SAID};
 use crate::waiting::eventually;
 
-/// What Dataverse says when a key is taken.
-const TAKEN: &str = "A record with matching key values already exists.";
+/// Dataverse's message for a duplicate key.
+const DUPLICATE: &str = "A record with matching key values already exists.";
 
-/// One record on its way, with a key of its own.
+/// One record with a key of its own.
 struct Case<'a> {
     scene: &'a Scene,
-    door: Door,
+    trigger: Trigger,
     reason: Reason,
     key: String,
 }
 
 impl Scene {
-    /// Brings a record with canaries to this end.
-    pub(super) async fn provoke(&self, reason: Reason, door: Door) {
-        let key = format!("{KEY}-{}-{door:?}", reason.code());
-        let case = Case { scene: self, door, reason, key };
+    /// Sends a record with canaries that ends with this reason.
+    pub(super) async fn provoke(&self, reason: Reason, trigger: Trigger) {
+        let key = format!("{KEY}-{}-{trigger:?}", reason.code());
+        let case = Case { scene: self, trigger, reason, key };
         match reason {
             Reason::Created => case.operate("create").await,
             Reason::Updated => case.with_row().operate("update").await,
             Reason::Upserted => case.operate("upsert").await,
             Reason::Deleted => case.with_row().operate("delete").await,
-            Reason::AlreadyWritten => case.with_row().refused(1, 412, "0x80040237", TAKEN).operate("upsert").await,
-            Reason::WrittenElsewhere => case.with_row().refused(1, 412, "0x80040237", TAKEN).under("skip").await,
+            Reason::AlreadyWritten => case.with_row().refused(1, 412, "0x80040237", DUPLICATE).operate("upsert").await,
+            Reason::WrittenElsewhere => case.with_row().refused(1, 412, "0x80040237", DUPLICATE).under("skip").await,
             Reason::Superseded => case.with_row().send("version", json!(4)).await,
             Reason::AlreadyAbsent => case.operate("delete").await,
             Reason::LockBusy => case.while_another_holds_the_lock().await,
             Reason::LockLost => case.while_the_lease_is_broken().await,
-            Reason::Conflict => case.refused(4, 412, "0x80040237", TAKEN).under("retry").await,
+            Reason::Conflict => case.refused(4, 412, "0x80040237", DUPLICATE).under("retry").await,
             Reason::ParentMissing => case.with_a_parent_that_is_not_there().await,
             Reason::Throttled => case.refused(1, 429, "0x80072322", SAID).operate("upsert").await,
             Reason::Unavailable => case.refused(1, 503, "", SAID).operate("upsert").await,
             Reason::Unauthorized => case.refused(1, 403, "0x80040220", SAID).operate("upsert").await,
             Reason::StorageUnavailable => case.while_the_storage_refuses().await,
-            Reason::Internal => case.in_a_foreign_envelope().await,
+            Reason::Internal => case.in_an_invalid_invocation().await,
             Reason::InvalidMessage => case.send("columns", json!(COLUMN)).await,
             Reason::NotFound => case.operate("update").await,
             Reason::Exists => case.with_row().operate("create").await,
@@ -64,7 +64,7 @@ impl Case<'_> {
     async fn send(&self, field: &str, value: Value) {
         let mut record = self.record();
         record[field] = value;
-        self.scene.send(self.door, &record, self.reason).await;
+        self.scene.send(self.trigger, &record, self.reason).await;
     }
 
     async fn operate(&self, operation: &str) {
@@ -91,10 +91,10 @@ impl Case<'_> {
         self.scene.world.dataverse.fault(Fault::new(effect).method("PATCH").key(&self.key).times(times));
     }
 
-    /// A write of unknown fate keeps its lease.
+    /// An ambiguous write keeps its lease.
     async fn while_another_holds_the_lock(self) {
         self.strike(Effect::DropBefore, 2);
-        self.scene.send(Door::Http, &self.record(), Reason::Unavailable).await;
+        self.scene.send(Trigger::Http, &self.record(), Reason::Unavailable).await;
         self.scene.recovers().await;
         self.operate("upsert").await;
     }
@@ -102,14 +102,14 @@ impl Case<'_> {
     async fn while_the_lease_is_broken(self) {
         self.strike(Effect::Hang, 1);
         let storage = self.scene.storage();
-        // Those of other records that wait for their end.
+        // The leases of earlier records, which have not expired yet.
         storage.break_leases(None);
         let broken = eventually("a lease to break", async || (storage.break_leases(None) > 0).then_some(()));
         tokio::join!(self.operate("upsert"), broken);
     }
 
     async fn with_a_parent_that_is_not_there(self) {
-        let bind = "/accounts(accountnumber='nobody')";
+        let bind = "/accounts(accountnumber='missing')";
         self.send("columns", json!({ "firstname": COLUMN, "parentcustomerid_account@odata.bind": bind })).await;
     }
 
@@ -120,8 +120,8 @@ impl Case<'_> {
         self.scene.storage().clear_faults();
     }
 
-    /// Only a defect is `internal`, and none is known that a record provokes; a host that fits not is told the same.
-    async fn in_a_foreign_envelope(self) {
+    /// Only a defect is `internal`, and no record is known to provoke one; an invalid invocation request has the same reason.
+    async fn in_an_invalid_invocation(self) {
         let record = self.record();
         for data in [json!({ "item": record }), json!(COLUMN), json!([self.key])] {
             self.scene.invoke(&data, &record, self.reason).await;
@@ -129,8 +129,8 @@ impl Case<'_> {
     }
 
     async fn beside_a_row_with_its_address(self) {
-        let address = format!("{COLUMN}-{:?}@example.com", self.door);
-        let other = json!({ "employeeid": format!("other-{:?}", self.door), "emailaddress1": address });
+        let address = format!("{COLUMN}-{:?}@example.com", self.trigger);
+        let other = json!({ "employeeid": format!("other-{:?}", self.trigger), "emailaddress1": address });
         self.scene.world.dataverse.insert("contacts", &other);
         self.send("columns", json!({ "emailaddress1": address })).await;
     }

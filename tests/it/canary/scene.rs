@@ -1,4 +1,4 @@
-//! A host whose settings hold canaries, two doors into its handler, and all that comes out.
+//! A host whose settings hold canaries, its two functions, and all of their output.
 
 use dataverse_sync::outcome::Reason;
 use sandbox::host::{Host, Options as HostOptions};
@@ -17,17 +17,17 @@ const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
 const SECRET: &str = "canary-of-a-client-secret";
 const HEADER: &str = "canary-of-a-header";
 
-/// How the stand-in's tokens begin: `{"alg":` in base64.
+/// The prefix of the stand-in's tokens: `{"alg":` in base64.
 const TOKEN: &str = "eyJhbGciOi";
 
-/// How a record comes in.
+/// The function that gets a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Door {
+pub(super) enum Trigger {
     Http,
     Queue,
 }
 
-/// The settings with every secret that they can hold together.
+/// A host whose settings hold every secret that can be set at the same time.
 pub(super) struct Scene {
     pub(super) world: World,
     pub(super) host: Host,
@@ -65,7 +65,7 @@ impl Scene {
         self.world.storage.embedded().expect("this world is on the embedded storage")
     }
 
-    /// What no output may hold, not even the ones for data.
+    /// The texts that no output may hold, not even one with data.
     pub(super) fn secrets(&self) -> Vec<String> {
         let connection = &self.world.settings["AzureWebJobsStorage"];
         let account = connection.split(';').find_map(|part| part.strip_prefix("AccountKey="));
@@ -73,11 +73,11 @@ impl Scene {
         [SECRET, HEADER, TOKEN, account, self.host.function_key()].map(str::to_owned).into()
     }
 
-    /// Sends a record by a door, asserts its reason, and that what comes back holds only what may be in it.
-    pub(super) async fn send(&self, door: Door, record: &Value, reason: Reason) {
-        match door {
-            Door::Http => self.call(record, reason).await,
-            Door::Queue => self.invoke(&json!({ "record": record.to_string() }), record, reason).await,
+    /// Sends a record, and asserts its reason and that the answer holds only what is expected in it.
+    pub(super) async fn send(&self, trigger: Trigger, record: &Value, reason: Reason) {
+        match trigger {
+            Trigger::Http => self.call(record, reason).await,
+            Trigger::Queue => self.invoke(&json!({ "record": record.to_string() }), record, reason).await,
         }
     }
 
@@ -89,7 +89,7 @@ impl Scene {
         let mut body: Value = serde_json::from_str(&text).expect("it is JSON");
         assert_eq!((status, body["reason"].as_str()), (reason.http_status(), Some(reason.code())), "{body}");
         self.holds_nothing(&headers, "the headers");
-        take_words(&mut body);
+        remove_messages(&mut body);
         body.as_object_mut().expect("an object").remove("key");
         self.holds_nothing(&body.to_string(), reason.code());
     }
@@ -97,8 +97,8 @@ impl Scene {
     /// Calls the function as the host does, with this `Data`.
     pub(super) async fn invoke(&self, data: &Value, record: &Value, reason: Reason) {
         let url = format!("http://127.0.0.1:{}/SyncQueue", self.host.port_of_handler());
-        let envelope = json!({ "Data": data, "Metadata": record }).to_string();
-        let response = http_client().post(url).body(envelope).send().await.expect("the handler answers");
+        let invocation = json!({ "Data": data, "Metadata": record }).to_string();
+        let response = http_client().post(url).body(invocation).send().await.expect("the handler answers");
         let phrase = response.extensions().get::<hyper::ext::ReasonPhrase>().map(|phrase| phrase.as_bytes().to_vec());
         let head = format!("{:?} {:?}", String::from_utf8(phrase.unwrap_or_default()), response.headers());
         self.holds_nothing(&head, "the reason phrase and the headers");
@@ -110,13 +110,13 @@ impl Scene {
         let mut lines = body["Logs"].as_array().expect("lines").iter().filter_map(Value::as_str);
         assert!(lines.any(|line| line.contains(reason.code())), "{reason:?}: {body}");
         if let Some(letter) = body.pointer_mut("/Outputs/deadLetter") {
-            assert_eq!(letter["message"].take(), record.to_string(), "a letter holds the message");
-            take_words(letter);
+            assert_eq!(letter["message"].take(), record.to_string(), "a dead letter holds the message");
+            remove_messages(letter);
         }
         self.holds_nothing(&body.to_string(), reason.code());
     }
 
-    /// Waits until a plain record is applied again: a pause of the gate has passed.
+    /// Waits until a plain record is applied again, after a pause of the admission.
     pub(super) async fn recovers(&self) {
         let record =
             json!({ "table": "contacts", "key": { "employeeid": "plain" }, "columns": { "firstname": "Ada" } });
@@ -128,16 +128,16 @@ impl Scene {
         .await;
     }
 
-    /// Stops the handler as Core Tools does and looks through all that was ever printed and named.
-    pub(super) async fn ends_well(self) {
+    /// Stops the handler as Core Tools does, and checks all of its output and the names of its locks.
+    pub(super) async fn check_logs(self) {
         assert_eq!(self.host.terminate_handler().await, Some(0));
         let logs = self.host.logs();
         for reason in Reason::ALL {
-            // The envelope that fits not has a line without a record, and so without a reason.
-            let told = if reason == Reason::Internal { "do not fit each other" } else { reason.code() };
-            assert!(logs.iter().any(|line| line.text.contains(told)), "{told} is not even logged");
+            // The line of an invalid invocation request has no reason.
+            let text = if reason == Reason::Internal { "invalid invocation request" } else { reason.code() };
+            assert!(logs.iter().any(|line| line.text.contains(text)), "{text} is not logged");
         }
-        assert!(logs.iter().any(|line| line.text.to_uppercase().contains("TRACE")), "or the log hides nothing");
+        assert!(logs.iter().any(|line| line.text.to_uppercase().contains("TRACE")), "the log level must be trace");
         for line in logs {
             self.holds_nothing(&line.text, "the log");
         }
@@ -159,11 +159,11 @@ impl Scene {
     }
 }
 
-/// Takes out what may be in Dataverse's own words, and asserts that they hold nothing else.
-fn take_words(result: &mut Value) {
+/// Removes the members with Dataverse's message, and asserts that they hold no other canary.
+fn remove_messages(result: &mut Value) {
     for pointer in ["/detail", "/dataverse/message"] {
-        let Some(words) = result.pointer_mut(pointer).map(Value::take) else { continue };
-        let words = words.to_string();
-        assert!(!words.contains(COLUMN) && !words.contains(KEY), "{pointer}: {words}");
+        let Some(message) = result.pointer_mut(pointer).map(Value::take) else { continue };
+        let message = message.to_string();
+        assert!(!message.contains(COLUMN) && !message.contains(KEY), "{pointer}: {message}");
     }
 }

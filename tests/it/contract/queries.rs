@@ -1,4 +1,4 @@
-//! The README's queries against the log of the real handler: what they take out of a line is in it, and what they look for is said.
+//! The README's queries against the log of the real handler: the columns they extract and the texts they search for exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ use super::text;
 use crate::caller::{Caller, contact};
 use crate::waiting::wait_until;
 
-/// What stands in the README between the fences of a query.
+/// The queries in the README's kusto blocks.
 fn queries() -> Vec<String> {
     let readme = text("README.md");
     let blocks = readme.split("\n```kusto\n").skip(1);
     blocks.map(|rest| rest.split("\n```").next().expect("a first part").to_owned()).collect()
 }
 
-/// The columns that the first query takes out of a line, each with how it does. The patterns are RE2's, in both worlds.
+/// The columns that the first query extracts from a line, with their patterns (RE2, as in Kusto).
 fn columns() -> BTreeMap<String, Regex> {
     let extract = Regex::new(r"(\w+) = (?:\w+\()?(?:'.', )?extract\(@'(.+)', 1, message\)").expect("a pattern");
     let function = queries().into_iter().next().expect("the function comes first");
@@ -27,7 +27,7 @@ fn columns() -> BTreeMap<String, Regex> {
     found.map(|found| (found[1].to_owned(), Regex::new(&found[2]).expect("RE2 takes it"))).collect()
 }
 
-/// A line as a row of the function's; `None`: it is not about a record.
+/// A log line as a row of the first query; `None` if it is not the line of a record.
 fn row(line: &str) -> Option<BTreeMap<String, String>> {
     let row = columns().into_iter().filter_map(|(name, pattern)| {
         let value = pattern.captures(line)?.get(1)?.as_str().trim_matches('"').to_owned();
@@ -46,7 +46,7 @@ fn has(row: &BTreeMap<String, String>, cells: &Value) -> bool {
     cells.iter().all(|(name, value)| row.get(name).map(String::as_str) == value.as_str())
 }
 
-/// Waits for a record's line, with these cells and none missing of those that every record has.
+/// Waits for a record's line with these cells; all columns that every record has must be set.
 async fn seen(host: &Host, cells: Value) {
     wait_until(&format!("a row with {cells}"), async || rows(host).iter().any(|row| has(row, &cells))).await;
     let rows = rows(host);
@@ -68,7 +68,7 @@ async fn put(world: &World, key: &str, fields: &Value) {
 }
 
 #[tokio::test]
-async fn what_the_queries_take_out_of_a_line_is_in_the_lines_of_the_handler() {
+async fn the_columns_that_the_queries_extract_are_in_the_handlers_log() {
     assert_eq!(columns().len(), 16, "one pattern a column: {:?}", columns().keys());
     let world = crate::world().await;
     let host = world.host("instance-1", &[crate::AT_ONCE]).await.expect("it starts");
@@ -101,7 +101,7 @@ async fn what_the_queries_take_out_of_a_line_is_in_the_lines_of_the_handler() {
 }
 
 #[tokio::test]
-async fn what_the_queries_look_for_is_said_when_it_happens() {
+async fn the_texts_that_the_queries_search_for_are_logged() {
     let phrase = Regex::new(r#"has "([^"]+)""#).expect("a pattern");
     let queries = queries();
     let phrases: BTreeSet<_> = phrase.captures_iter(&queries[1]).map(|found| found[1].to_owned()).collect();
@@ -117,19 +117,19 @@ async fn what_the_queries_look_for_is_said_when_it_happens() {
     for number in 1..=10 {
         put(&world, &format!("P-{number}"), &json!({})).await;
     }
-    let said = |text: &str| host.logs().iter().any(|line| line.text.contains(text));
-    wait_until("the gate closes", async || said("messages wait in place")).await;
+    let logged = |text: &str| host.logs().iter().any(|line| line.text.contains(text));
+    wait_until("the circuit breaker opens", async || logged("messages wait in place")).await;
     world.dataverse.clear_faults();
     for phrase in phrases {
-        wait_until(&phrase, async || said(&phrase)).await;
+        wait_until(&phrase, async || logged(&phrase)).await;
     }
     let lasted = Regex::new(r" lasted_ms=(\d+)").expect("a pattern");
-    assert!(queries[1].contains(lasted.as_str()), "the query takes it out in the same way");
+    assert!(queries[1].contains(lasted.as_str()), "the query extracts it in the same way");
     assert!(host.logs().iter().any(|line| lasted.is_match(&line.text)), "{:?}", host.logs());
 }
 
 #[test]
-fn the_queries_use_no_column_that_none_of_them_makes() {
+fn the_queries_use_only_columns_that_one_of_them_defines() {
     let queries = queries().join("\n");
     let code: Vec<_> = queries.lines().filter(|line| !line.starts_with("//")).collect();
     let strings = Regex::new(r#"@?'[^']*'|"[^"]*""#).expect("a pattern");

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::patient::permit;
 use super::{TABLE, VERSION_COLUMN, healthy};
-use crate::process::nobody;
+use crate::process::unused_url;
 
 /// One check is wrong, this one, and what was found says this.
 fn only(wrong: &[(String, String)], check: &str, word: &str) {
@@ -95,7 +95,7 @@ async fn an_identity_that_is_refused_or_cannot_be_asked() {
     let (world, patient) = healthy().await;
     let stranger = [("AZURE_CLIENT_ID", "99999999-9999-4999-8999-999999999999")];
     only(&patient.wrong(&TABLE, &stranger).await, "token", "user_assigned_managed_identity");
-    let endpoint = format!("{}/msi/token", nobody().await);
+    let endpoint = format!("{}/msi/token", unused_url().await);
     only(&patient.wrong(&[], &[("IDENTITY_ENDPOINT", &endpoint)]).await, "token", "system_assigned_managed_identity");
     world.identity.fault(identity::Fault::WrongAudience);
     only(&patient.wrong(&TABLE, &[]).await, "who_am_i", "401");
@@ -109,7 +109,7 @@ async fn a_dataverse_that_knows_us_not_or_cannot_be_reached() {
     world.dataverse.fault(stranger);
     only(&patient.wrong(&TABLE, &[]).await, "who_am_i", "403 0x80072560: The user is not a member");
     world.dataverse.clear_faults();
-    let nobody = nobody().await;
+    let nobody = unused_url().await;
     only(&patient.wrong(&[], &[("DATAVERSE_URL", &nobody)]).await, "who_am_i", "no connection");
     only(&patient.wrong(&[], &[("DATAVERSE_API_VERSION", "v8.2")]).await, "who_am_i", "404");
 }
@@ -158,7 +158,7 @@ async fn a_lock_storage_that_refuses() {
 #[tokio::test]
 async fn a_storage_that_cannot_be_reached() {
     let (_world, patient) = healthy().await;
-    let nobody = nobody().await;
+    let nobody = unused_url().await;
     let storage = format!("AccountName=a;AccountKey=a2V5;BlobEndpoint={nobody}/a;QueueEndpoint={nobody}/a");
     let told = patient.wrong(&[], &[("AzureWebJobsStorage", &storage)]).await;
     let names: Vec<_> = told.iter().map(|(name, _)| name.as_str()).collect();

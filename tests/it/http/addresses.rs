@@ -1,4 +1,4 @@
-//! Names and keys that try to leave their place in an address: each names exactly the row that was meant, or is refused.
+//! Names and keys that try to escape from their place in a URL: each addresses exactly its own row, or is refused.
 
 use sandbox::dataverse::{Effect, Fault, Operation, Status};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::scene;
 use crate::caller::contact;
 
-/// What ends, opens or bends an address, a literal or a line.
+/// Text with a special meaning in a URL, an OData literal or a header.
 const HOSTILE: [&str; 26] = [
     "../accounts",
     "%2e%2e",
@@ -37,7 +37,7 @@ const HOSTILE: [&str; 26] = [
 ];
 
 #[tokio::test]
-async fn a_table_is_a_word_and_nothing_else_and_no_schema() {
+async fn a_table_must_be_an_entity_set_name_and_must_not_be_metadata() {
     let (world, _host, caller) = scene(&[]).await;
     let long = "x".repeat(10_000);
     let more = [
@@ -76,7 +76,7 @@ async fn a_table_is_a_word_and_nothing_else_and_no_schema() {
 }
 
 #[tokio::test]
-async fn a_key_column_is_a_lower_case_word_and_nothing_else() {
+async fn a_key_column_must_be_a_logical_name() {
     let (world, _host, caller) = scene(&[]).await;
     let long = "x".repeat(10_000);
     for name in HOSTILE.iter().chain(&["employeeid='x',a", "EmployeeId", "a b", "", &long]) {
@@ -91,27 +91,27 @@ async fn a_key_column_is_a_lower_case_word_and_nothing_else() {
     assert_eq!(world.dataverse.requests().total(), 0);
 }
 
-/// A contact without a sender's id, which may not hold all that a key may.
+/// A contact without `messageId`, which allows fewer characters than a key.
 fn keyed(key: &str, columns: &Value) -> Value {
     let mut record = contact(key, columns);
     record["messageId"] = Value::Null;
     record
 }
 
-/// The address as it went over the wire holds the key's own literal and nothing that any reader could take for more.
+/// Asserts that the request target holds the key as one quoted literal and nothing else.
 fn is_one_literal(target: &str, key: &str) {
     let inside = target.strip_prefix("/api/data/v9.2/contacts(employeeid='").and_then(|rest| rest.strip_suffix("')"));
-    let inside = inside.unwrap_or_else(|| panic!("{target} is no address by this key"));
+    let inside = inside.unwrap_or_else(|| panic!("{target} does not address a row by this key"));
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~%'".contains(c);
     assert!(inside.chars().all(plain), "{target}");
-    assert!(!inside.replace("''", "").contains('\''), "a quote inside stands twice: {target}");
+    assert!(!inside.replace("''", "").contains('\''), "a quote inside is doubled: {target}");
     let decoded: String =
         url::form_urlencoded::parse(format!("k={inside}").as_bytes()).map(|(_, value)| value.into_owned()).collect();
     assert_eq!(decoded.replace("''", "'"), key, "{target}");
 }
 
 #[tokio::test]
-async fn data_of_a_key_stays_in_its_quotes() {
+async fn a_key_value_stays_inside_its_quotes() {
     let (world, _host, caller) = scene(&[]).await;
     let neighbour = json!({ "employeeid": "y", "firstname": "Neighbour" });
     world.dataverse.insert("contacts", &neighbour);
@@ -122,7 +122,7 @@ async fn data_of_a_key_stays_in_its_quotes() {
         let journal = world.dataverse.journal();
         let Some(entry) = journal.last() else { panic!("{key}: {}", answer.text) };
         match entry.operation {
-            // No address can hold it: looked for by a filter, and made by POST.
+            // No key URL can hold it: the row is found by a filter and created by POST.
             Operation::Create => {
                 assert_eq!(
                     (entry.target.as_str(), &entry.values["employeeid"]),
@@ -145,12 +145,12 @@ async fn data_of_a_key_stays_in_its_quotes() {
         delete["operation"] = json!("delete");
         assert_eq!(caller.post(&delete).await.body["reason"], "deleted", "{key}");
     }
-    assert_eq!(world.dataverse.rows("contacts").len(), 1, "a deletion takes its own row and no other");
+    assert_eq!(world.dataverse.rows("contacts").len(), 1, "a deletion removes its own row only");
 }
 
-/// Nothing ends a text early: Dataverse gets the whole of it, and refuses it.
+/// A NUL does not truncate the key: Dataverse gets all of it, and refuses it.
 #[tokio::test]
-async fn a_nul_in_a_key_cuts_nothing_off() {
+async fn a_nul_does_not_truncate_a_key() {
     let (world, _host, caller) = scene(&[]).await;
     let answer = caller.post(&keyed("a\u{0}b", &json!({}))).await;
     assert_eq!((answer.status, &answer.body["reason"]), (422, &json!("invalid_data")), "{}", answer.text);
@@ -163,7 +163,7 @@ async fn a_nul_in_a_key_cuts_nothing_off() {
 }
 
 #[tokio::test]
-async fn a_key_of_10_kilobytes_is_dataverses_to_refuse_and_harms_nobody() {
+async fn a_key_of_10_kilobytes_is_sent_to_dataverse_and_does_no_harm() {
     let (world, _host, caller) = scene(&[]).await;
     for key in ["x".repeat(10_000), "'".repeat(10_000), "\u{e4}/".repeat(5_000)] {
         let answer = caller.post(&keyed(&key, &json!({}))).await;
@@ -174,9 +174,10 @@ async fn a_key_of_10_kilobytes_is_dataverses_to_refuse_and_harms_nobody() {
     }
 }
 
-/// Names of columns go into the body as JSON text; into an address (`$select`, for the comparison after a 412) only as words.
+/// Column names are sent in the body as JSON, and in a URL (`$select`, for the comparison after a 412) only if they are valid
+/// logical names.
 #[tokio::test]
-async fn names_and_values_of_columns_are_data_of_the_body_and_of_no_header_and_no_address() {
+async fn column_names_and_values_are_sent_in_the_body_only() {
     let (world, _host, caller) = scene(&[]).await;
     world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "emailaddress1": "ada@example.com" }));
     for name in HOSTILE {
@@ -199,9 +200,9 @@ async fn names_and_values_of_columns_are_data_of_the_body_and_of_no_header_and_n
     assert!(other.iter().all(|method| ["GET", "PATCH"].contains(&method.as_str())), "{other:?}");
 }
 
-/// A bind is data that Dataverse reads; when this program follows one to compare, it stays at its own service.
+/// A bind is data for Dataverse; it never makes this program call another address.
 #[tokio::test]
-async fn an_address_in_a_bind_leads_this_program_nowhere_else() {
+async fn an_address_in_a_bind_is_never_called() {
     let (world, _host, caller) = scene(&[]).await;
     let elsewhere = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = elsewhere.local_addr().expect("it is bound");
@@ -223,5 +224,5 @@ async fn an_address_in_a_bind_leads_this_program_nowhere_else() {
     }
     let was_reached =
         std::future::poll_fn(|context| std::task::Poll::Ready(elsewhere.poll_accept(context).is_ready())).await;
-    assert!(!was_reached, "nobody was called");
+    assert!(!was_reached, "the address was called");
 }

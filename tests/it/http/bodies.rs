@@ -1,14 +1,18 @@
-//! Bodies that no honest sender writes: each is refused with its reason named, and none costs more than its own answer.
+//! Malformed and hostile bodies: each is refused with a clear reason and affects no other request.
+
+use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::scene;
 use crate::caller::Caller;
 
-/// As large as a body may be.
-const MOST: usize = 8 * 1024 * 1024;
+/// The size limit of a body.
+const MAX: usize = 8 * 1024 * 1024;
 
-/// Asserts that this body is refused as no record, in a text that names the reason.
+/// Asserts that this body is refused as invalid, with a detail that contains `named`.
 async fn is_refused(caller: &Caller, body: impl Into<Vec<u8>>, named: &str) {
     let body = body.into();
     let begins = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
@@ -27,27 +31,27 @@ fn with_key(key: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_body_that_is_nested_without_end_is_refused_before_anything_follows_it_down() {
+async fn a_body_nested_too_deeply_is_refused_before_it_is_parsed_recursively() {
     let (world, _host, caller) = scene(&[]).await;
     let deep = "objects and arrays stand in one another more than 100 deep";
     let nested = |open: &str, depth: usize, close: &str| open.repeat(depth) + "1" + &close.repeat(depth);
-    is_refused(&caller, r#"{"a":"#.repeat(MOST / 5), deep).await;
-    is_refused(&caller, "[".repeat(MOST), "no JSON array").await;
+    is_refused(&caller, r#"{"a":"#.repeat(MAX / 5), deep).await;
+    is_refused(&caller, "[".repeat(MAX), "not a JSON array").await;
     is_refused(&caller, with_columns(&nested(r#"{"a":"#, 1_000_000, "}")), deep).await;
     is_refused(&caller, with_columns(&format!(r#"{{"a":{}}}"#, nested("[", 1_000_000, "]"))), deep).await;
     is_refused(&caller, with_columns(&format!(r#"{{"a":{}}}"#, nested("[", 99, "]"))), deep).await;
     is_refused(&caller, with_key(&nested("[", 101, "]")), deep).await;
-    // In an array each record is judged by itself.
+    // In an array only the record itself is refused.
     let answer = caller.post_text(format!("[{}]", with_columns(&nested("[", 1_000_000, "]")))).await;
     assert!(answer.body["results"][0]["detail"].as_str().is_some_and(|detail| detail == deep), "{}", answer.text);
     assert_eq!(world.dataverse.requests().total(), 0);
-    // The deepest that is let through is Dataverse's to judge.
+    // The deepest accepted body is sent to Dataverse.
     let answer = caller.post_text(with_columns(&format!(r#"{{"a":{}}}"#, nested("[", 98, "]")))).await;
     assert_eq!(answer.body["reason"], "invalid_data", "{}", answer.text);
 }
 
 #[tokio::test]
-async fn what_is_no_text_or_not_what_it_seems_is_refused_by_name() {
+async fn invalid_utf8_and_ambiguous_json_are_refused_with_their_reason() {
     let (world, _host, caller) = scene(&[]).await;
     is_refused(&caller, b"{\"table\":\"\xff\xfe\"}".to_vec(), "byte 10 is not UTF-8").await;
     is_refused(&caller, b"\xff\xfe{\0}\0".to_vec(), "byte 0 is not UTF-8").await;
@@ -73,13 +77,13 @@ async fn what_is_no_text_or_not_what_it_seems_is_refused_by_name() {
     ] {
         is_refused(&caller, body, named).await;
     }
-    is_refused(&caller, with_key(&format!(r#"{{"a":{}}}"#, "9".repeat(MOST / 2))), "`key.a`").await;
-    assert_eq!(world.dataverse.requests().total(), 0, "nothing of it went any further");
+    is_refused(&caller, with_key(&format!(r#"{{"a":{}}}"#, "9".repeat(MAX / 2))), "`key.a`").await;
+    assert_eq!(world.dataverse.requests().total(), 0, "nothing was sent");
 }
 
-/// What only Dataverse can judge is passed on to the letter: nobody here rounds or mends it.
+/// Column values are sent byte for byte, even those that only Dataverse can reject.
 #[tokio::test]
-async fn column_values_go_on_as_they_were_sent_whatever_they_are() {
+async fn column_values_are_sent_to_dataverse_unchanged() {
     let (world, _host, caller) = scene(&[]).await;
     for (value, reason) in
         [(r#""\ud800""#, "invalid_data"), ("1e400", "invalid_data"), (r#""a\u0000b""#, "invalid_data")]
@@ -91,4 +95,18 @@ async fn column_values_go_on_as_they_were_sent_whatever_they_are() {
     assert_eq!(answer.status, 200, "{}", answer.text);
     let row = world.dataverse.row("contacts", &[("employeeid", "C1")]).expect("it was written");
     assert_eq!(row["firstname"], Value::from("\u{e4}/\u{1f600}"));
+}
+
+/// .NET's client, which the host uses, sends the whole body before it reads.
+#[tokio::test]
+async fn a_client_that_reads_only_after_sending_everything_gets_the_413_of_a_body_that_is_too_large() {
+    let (_world, host, _) = scene(&[]).await;
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, host.port_of_handler())).await.expect("it listens");
+    let length = 8 * MAX;
+    let head = format!("POST /api/records HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("the head is read");
+    stream.write_all(&vec![b' '; length]).await.expect("all of the body is read");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the connection is closed, not reset");
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("too_large"), "{answer}");
 }

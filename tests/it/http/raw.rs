@@ -1,4 +1,4 @@
-//! HTTP/1 as bytes: what no client library would send, and what came back before anyone interpreted it.
+//! HTTP/1 as bytes: requests that no client library would send, and the raw responses.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Far beyond what an answer takes; a connection that is still open then hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A connection that is still open after this time hangs.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One answer, its head as it was sent.
+/// One answer, with its head as sent.
 #[derive(Debug)]
 pub(super) struct RawAnswer {
     pub(super) status: u16,
-    /// The status line and the headers, without the empty line.
+    /// The status line and the headers, without the blank line.
     pub(super) head: String,
     pub(super) body: String,
 }
@@ -27,19 +27,19 @@ impl RawAnswer {
     }
 }
 
-/// Sends these bytes and reads until the handler closes the connection, so they should ask for that.
+/// Sends these bytes and reads until the handler closes the connection: the last request should have `Connection: close`.
 pub(super) async fn exchange(port: u16, bytes: &[u8]) -> Vec<RawAnswer> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("it listens");
     let (mut from, mut to) = stream.into_split();
-    // A handler that has seen enough closes; what is still to be sent is lost with good reason.
+    // It may fail: the handler closes the connection after an error, whatever is still to be sent.
     let sent = async { to.write_all(bytes).await.is_ok() };
     let mut received = Vec::new();
     let read = async { while matches!(from.read_buf(&mut received).await, Ok(some) if some > 0) {} };
-    timeout(PATIENCE, async { tokio::join!(sent, read) }).await.expect("the connection is closed in the end");
+    timeout(EXCHANGE_TIMEOUT, async { tokio::join!(sent, read) }).await.expect("the connection is closed in the end");
     answers(&String::from_utf8_lossy(&received))
 }
 
-/// Takes answers apart by their Content-Length; a 100 has none and no body.
+/// Splits the answers by their Content-Length; a 100 has none and no body.
 fn answers(mut text: &str) -> Vec<RawAnswer> {
     let mut answers = Vec::new();
     while let Some((head, rest)) = text.split_once("\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! Requests that are framed, addressed or headed in other ways than the host does it: each gets the right status, none does harm.
+//! Requests with a framing, a path or headers that the host would not send: each gets the right status and none does harm.
 
 use std::fmt::Write as _;
 
@@ -15,13 +15,13 @@ fn record(key: &str) -> String {
     contact(key, &json!({ "firstname": "Ada" })).to_string()
 }
 
-/// A request of this request line with a record as its body, after which the connection is closed.
+/// A request with this request line and a record as its body; it closes the connection.
 fn request(line: &str, key: &str) -> String {
     let body = record(key);
     format!("{line}\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Sends it past the host and gives the one answer.
+/// Sends it directly to the handler and returns the only answer.
 async fn one(host: &Host, bytes: &str) -> RawAnswer {
     let mut answers = exchange(host.port_of_handler(), bytes.as_bytes()).await;
     assert_eq!(answers.len(), 1, "{bytes:.100}: {answers:?}");
@@ -37,7 +37,7 @@ fn is_plain_problem(answer: &RawAnswer, status: u16, line: &str) {
 }
 
 #[tokio::test]
-async fn a_path_is_the_route_or_it_is_not_found_and_an_unknown_method_is_not_allowed() {
+async fn an_unknown_path_is_404_and_another_method_is_405() {
     let (world, host, _) = scene(&[]).await;
     for (line, status) in [
         ("POST /api/records/ HTTP/1.1", 404),
@@ -62,7 +62,7 @@ async fn a_path_is_the_route_or_it_is_not_found_and_an_unknown_method_is_not_all
 }
 
 #[tokio::test]
-async fn other_notations_of_the_route_reach_it() {
+async fn equivalent_forms_of_the_request_line_reach_the_route() {
     let (world, host, _) = scene(&[]).await;
     for (line, key) in [
         ("POST http://127.0.0.1/api/records HTTP/1.1", "C1"),
@@ -79,10 +79,9 @@ async fn other_notations_of_the_route_reach_it() {
 }
 
 #[tokio::test]
-async fn a_request_whose_framing_is_broken_is_refused_and_the_next_one_is_served() {
+async fn a_request_with_invalid_framing_is_refused_and_the_next_one_is_served() {
     let (world, host, _) = scene(&[]).await;
     let headed = |headers: &str| format!("POST /api/records HTTP/1.1\r\nConnection: close\r\n{headers}\r\n{{}}");
-    let long = "x".repeat(64 * 1024);
     let many = (0..101).fold(String::new(), |mut headers, number| {
         let _ = write!(headers, "X-{number}: 1\r\n");
         headers
@@ -97,8 +96,6 @@ async fn a_request_whose_framing_is_broken_is_refused_and_the_next_one_is_served
         (headed("X Y: 1\r\n"), 400),
         (headed("X-Folded: a\r\n b\r\n"), 400),
         (headed(&many), 431),
-        (headed(&format!("X-Long: {long}\r\n")), 431),
-        (format!("POST /{long} HTTP/1.1\r\n\r\n"), 431),
         ("POST /api/records HTTP/3.7\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/1.1 and more\r\n\r\n".to_owned(), 400),
         ("\u{16}\u{3}\u{1} this was TLS\r\n\r\n".to_owned(), 400),
@@ -107,15 +104,15 @@ async fn a_request_whose_framing_is_broken_is_refused_and_the_next_one_is_served
     }
     let chunked = "POST /api/records HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
     let broken = one(&host, &format!("{chunked}zz\r\n{{}}\r\n0\r\n\r\n")).await;
-    assert!(broken.status == 400 && broken.body.contains("the body broke off"), "{broken:?}");
+    assert!(broken.status == 400 && broken.body.contains("the body is incomplete"), "{broken:?}");
     assert_eq!(world.dataverse.requests().total(), 0);
     assert_eq!(one(&host, &request("POST /api/records HTTP/1.1", "C1")).await.status, 200);
 }
 
-/// Two lengths are how one request is smuggled behind another. The chunks win, as RFC 9112 has it, and what follows them is no
-/// request of this connection.
+/// Request smuggling relies on two lengths. The chunks win, as RFC 9112 requires, and the bytes that follow them are not taken
+/// as a request.
 #[tokio::test]
-async fn nothing_is_smuggled_behind_a_request_of_two_lengths() {
+async fn a_request_with_two_lengths_cannot_smuggle_another_one() {
     let (world, host, _) = scene(&[]).await;
     let (outer, inner) = (record("C1"), request("POST /api/records HTTP/1.1", "C2"));
     let head = "POST /api/records HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n";
@@ -126,7 +123,7 @@ async fn nothing_is_smuggled_behind_a_request_of_two_lengths() {
 }
 
 #[tokio::test]
-async fn chunks_a_continue_and_a_pipeline_are_understood() {
+async fn chunks_expect_continue_and_pipelining_work() {
     let (world, host, _) = scene(&[]).await;
     let body = record("C1");
     let expecting = request("POST /api/records HTTP/1.1", "C1")
@@ -148,9 +145,9 @@ async fn chunks_a_continue_and_a_pipeline_are_understood() {
     assert_eq!(world.dataverse.rows("contacts").len(), 2);
 }
 
-/// What a sender wrote comes back as JSON in the body, and Dataverse's words as well; neither is in a header or a reason phrase.
+/// Text from the sender and from Dataverse is returned as JSON in the body, never in a header or a reason phrase.
 #[tokio::test]
-async fn nothing_of_a_caller_or_of_dataverse_is_outside_of_the_body_and_in_it_all_is_json() {
+async fn text_of_the_caller_and_of_dataverse_is_returned_in_the_json_body_only() {
     let (world, host, _) = scene(&[crate::AT_ONCE]).await;
     let hostile = "</script><script>\u{2028}\"'\\\u{e4}\u{1f600}canary";
     let said = format!("Refused.\r\nX-Injected: canary\r\n\r\n{hostile}\u{0}");
@@ -180,14 +177,14 @@ async fn nothing_of_a_caller_or_of_dataverse_is_outside_of_the_body_and_in_it_al
                 }
                 other => assert!(other == Some("text/plain") && !answer.body.contains("canary"), "{answer:?}"),
             }
-            // One that succeeds: several failures in a row would be everybody's trouble.
+            // A success in between: several failures in a row would open the circuit breaker.
             assert_eq!(one(&host, &request("POST /api/records HTTP/1.1", "C1")).await.status, 200);
         }
     }
 }
 
 #[tokio::test]
-async fn a_key_in_the_query_is_neither_logged_nor_sent_on_nor_told_back() {
+async fn a_function_key_in_the_query_is_neither_logged_nor_forwarded_nor_returned() {
     let (world, host, _) = scene(&[("RUST_LOG", "trace")]).await;
     let url = format!("{}/api/records?code={}", host.http_url(), host.function_key());
     for (body, status) in [(record("C1"), 200), ("{}".to_owned(), 400)] {
@@ -209,7 +206,7 @@ async fn a_key_in_the_query_is_neither_logged_nor_sent_on_nor_told_back() {
 }
 
 #[tokio::test]
-async fn the_key_may_be_in_a_header_or_in_the_query_and_another_one_is_401() {
+async fn the_function_key_may_be_in_a_header_or_in_the_query_and_a_wrong_one_is_401() {
     let (world, host, _) = scene(&[]).await;
     let url = format!("{}/api/records", host.http_url());
     let (key, http) = (host.function_key().to_owned(), http_client());
@@ -224,12 +221,12 @@ async fn the_key_may_be_in_a_header_or_in_the_query_and_another_one_is_401() {
     ] {
         assert_eq!(answer(request.body(record("C1"))).await.status, status);
     }
-    assert_eq!(world.dataverse.journal().len(), 2, "who has no key never reaches the handler");
+    assert_eq!(world.dataverse.journal().len(), 2, "a call without a key never reaches the handler");
 }
 
-/// So nobody takes a call that works on his machine for one that is let in in Azure.
+/// So a call that works on a developer's machine may still be refused in Azure.
 #[tokio::test]
-async fn on_a_developers_machine_no_key_is_asked_for() {
+async fn on_a_developers_machine_no_function_key_is_required() {
     let world = crate::world().await;
     let options = HostOptions { without_keys: true, ..world.host_options("local", &[]) };
     let host = Host::start(options).await.expect("the host starts");

@@ -8,7 +8,7 @@ use dataverse_sync::admission::Gate;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::pipeline::{FirstSeen, Sync};
 use dataverse_sync::record::{OnConflict, RecordKey};
-use dataverse_sync::server::{self, Terms, Workers};
+use dataverse_sync::server::{self, QueuePolicy};
 use sandbox::net::http_client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -41,8 +41,8 @@ async fn edge() -> String {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-    let terms = Terms { hold: Duration::ZERO, most_deliveries: None };
-    tokio::spawn(server::run(listener, Workers::alone(), sync, terms, std::future::pending()));
+    let queue = QueuePolicy { hold: Duration::ZERO, max_deliveries: None };
+    tokio::spawn(server::run(listener, sync, queue, std::future::pending()));
     url
 }
 

@@ -175,7 +175,7 @@ async fn an_array_of_1001_records_is_413_and_one_of_1000_is_taken() {
     let scene = Scene::start().await;
     let answer = scene.post(&vec![json!({}); 1_001].into()).await;
     let detail = answer.is_rejection(413, &json!({ "outcome": "rejected", "reason": "too_large" }));
-    assert_eq!(detail, "1001 records in one call; at most 1000 are taken");
+    assert_eq!(detail, "1001 records in one call; at most 1000 are allowed");
     let answer = scene.post(&vec![json!({}); 1_000].into()).await;
     assert_eq!((answer.status, &answer.body["summary"]), (207, &json!({ "rejected": 1_000 })));
 }

@@ -1,5 +1,6 @@
-//! The end of a handler whose work does not end: the edge in this process and a clock that jumps, for nobody waits that long.
+//! Stalled connections and shutdown, against the server in this process with a paused clock.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,26 +12,26 @@ use dataverse_sync::lock::local_queue::Local;
 use dataverse_sync::lock::{self, Asked, Buried, Lease, LockName, Locks, Renewed};
 use dataverse_sync::pipeline::{FirstSeen, Sync};
 use dataverse_sync::record::{OnConflict, RecordKey};
-use dataverse_sync::server::{self, Terms, Workers};
-use sandbox::net::http_client;
+use dataverse_sync::server::{self, QueuePolicy};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::caller::contact;
 
-/// A store that never answers, and says when it was asked.
+/// A store that never answers, and notifies when it is called.
 #[derive(Debug, Default)]
-struct Silent {
-    asked: Notify,
+struct Hanging {
+    called: Notify,
 }
 
 #[async_trait]
-impl Store for Silent {
+impl Store for Hanging {
     async fn write(&self, _: &Change<'_>) -> Result<Written, Error> {
-        self.asked.notify_one();
+        self.called.notify_one();
         std::future::pending().await
     }
 
@@ -39,12 +40,12 @@ impl Store for Silent {
     }
 }
 
-/// A store that takes everything.
+/// A store that accepts every write.
 #[derive(Debug)]
-struct Willing;
+struct Accepting;
 
 #[async_trait]
-impl Store for Willing {
+impl Store for Accepting {
     async fn write(&self, _: &Change<'_>) -> Result<Written, Error> {
         Ok(Written::Upserted)
     }
@@ -54,10 +55,10 @@ impl Store for Willing {
     }
 }
 
-/// Locks that are free for everybody, and given back when the test says so.
+/// Locks that are always free; a release completes when the test allows it.
 #[derive(Debug, Default)]
 struct SlowToRelease {
-    let_go: Notify,
+    may_release: Notify,
     released: AtomicBool,
 }
 
@@ -72,7 +73,7 @@ impl Locks for SlowToRelease {
     }
 
     async fn release(&self, _: Lease) {
-        self.let_go.notified().await;
+        self.may_release.notified().await;
         self.released.store(true, Ordering::Release);
     }
 
@@ -85,55 +86,113 @@ impl Locks for SlowToRelease {
     }
 }
 
-/// An edge in this process, and what stops it.
-struct Edge {
-    url: String,
+/// A server in this process, and what stops it.
+struct Server {
+    address: SocketAddr,
     task: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
-async fn edge(store: Arc<dyn Store>, locks: Option<Arc<dyn Locks>>) -> Edge {
-    let sync = Sync {
-        store,
-        locks: locks.map(|locks| (Local::new(locks), Duration::from_secs(10))),
-        gate: Gate::new(1),
-        on_conflict: OnConflict::default(),
-        version_column: None,
-        unknown_codes: FirstSeen::default(),
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}/api/records", listener.local_addr().expect("it is bound"));
-    let (stop, stopped) = oneshot::channel::<()>();
-    let shutdown = async move { stopped.await.unwrap_or_default() };
-    let terms = Terms { hold: Duration::from_mins(8), most_deliveries: None };
-    Edge { url, task: tokio::spawn(server::run(listener, Workers::alone(), sync, terms, shutdown)), stop }
+impl Server {
+    async fn start(store: Arc<dyn Store>, locks: Option<Arc<dyn Locks>>) -> Self {
+        let sync = Sync {
+            store,
+            locks: locks.map(|locks| (Local::new(locks), Duration::from_secs(10))),
+            gate: Gate::new(1),
+            on_conflict: OnConflict::default(),
+            version_column: None,
+            unknown_codes: FirstSeen::default(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move { stopped.await.unwrap_or_default() };
+        let queue = QueuePolicy { hold: Duration::from_mins(8), max_deliveries: None };
+        Self { address, task: tokio::spawn(server::run(listener, sync, queue, shutdown)), stop }
+    }
+
+    /// Opens a connection and sends this text.
+    async fn send(&self, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        stream.write_all(text.as_bytes()).await.expect("it is sent");
+        stream
+    }
+
+    async fn post(&self) -> String {
+        read_all(self.send(&request()).await).await
+    }
+}
+
+/// A complete request for one record.
+fn request() -> String {
+    let body = contact("C1", &json!({})).to_string();
+    format!("POST /api/records HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Reads until the connection is closed or reset.
+async fn read_all(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text).await;
+    text
+}
+
+const PARTIAL_HEAD: &str = "POST /api/records HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ";
+const PARTIAL_BODY: &str = "POST /api/records HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n\r\n{";
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_stays_open() {
+    let server = Server::start(Arc::new(Accepting), None).await;
+    let mut stream = server.send("").await;
+    sleep(Duration::from_hours(1)).await;
+    stream.write_all(request().as_bytes()).await.expect("it is open");
+    assert!(read_all(stream).await.contains("upserted"));
+}
+
+#[tokio::test]
+async fn two_hundred_stalled_connections_do_not_delay_another_request() {
+    let server = Server::start(Arc::new(Accepting), None).await;
+    let mut stalled = Vec::new();
+    for part in [PARTIAL_HEAD, PARTIAL_BODY].iter().cycle().take(200) {
+        stalled.push(server.send(part).await);
+    }
+    assert!(server.post().await.contains("upserted"));
+    drop(stalled);
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_does_not_end_is_left_to_its_lease_before_azure_loses_patience() {
-    let store = Arc::new(Silent::default());
-    let edge = edge(store.clone(), None).await;
-    let call = tokio::spawn(http_client().post(edge.url).body(contact("C1", &json!({})).to_string()).send());
-    store.asked.notified().await;
+async fn stalled_connections_do_not_delay_the_shutdown() {
+    let server = Server::start(Arc::new(Accepting), None).await;
+    let _stalled = [server.send("").await, server.send(PARTIAL_HEAD).await, server.send(PARTIAL_BODY).await];
+    assert!(server.post().await.contains("upserted"));
+    let begun = Instant::now();
+    server.stop.send(()).expect("the server waits for it");
+    server.task.await.expect("it does not panic");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
 
-    let told = Instant::now();
-    edge.stop.send(()).expect("the edge waits for it");
-    let ended = timeout(Duration::from_mins(10), edge.task).await.expect("it ends by itself");
+#[tokio::test(start_paused = true)]
+async fn work_that_does_not_end_is_left_to_its_lease_before_azure_kills_the_process() {
+    let store = Arc::new(Hanging::default());
+    let server = Server::start(store.clone(), None).await;
+    let _call = server.send(&request()).await;
+    store.called.notified().await;
+
+    let begun = Instant::now();
+    server.stop.send(()).expect("the server waits for it");
+    let ended = timeout(Duration::from_mins(10), server.task).await.expect("it ends by itself");
     ended.expect("it does not panic");
-    assert!((Duration::from_secs(20)..Duration::from_secs(30)).contains(&told.elapsed()), "{:?}", told.elapsed());
-    call.abort();
+    assert!((Duration::from_secs(20)..Duration::from_secs(30)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_is_on_its_way_back_arrives_before_the_process_ends() {
+async fn a_lock_that_is_being_released_is_released_before_the_process_ends() {
     let locks = Arc::new(SlowToRelease::default());
-    let edge = edge(Arc::new(Willing), Some(locks.clone())).await;
-    let answer = http_client().post(edge.url).body(contact("C1", &json!({})).to_string()).send().await;
-    assert_eq!(answer.expect("an answer, although the lock is not given back yet").status(), 200);
-    edge.stop.send(()).expect("the edge waits for it");
-    let mut task = edge.task;
-    timeout(Duration::from_secs(10), &mut task).await.expect_err("it ended without its lock");
-    locks.let_go.notify_one();
+    let server = Server::start(Arc::new(Accepting), Some(locks.clone())).await;
+    assert!(server.post().await.starts_with("HTTP/1.1 200 "), "answered before the lock is released");
+    server.stop.send(()).expect("the server waits for it");
+    let mut task = server.task;
+    timeout(Duration::from_secs(10), &mut task).await.expect_err("it ended without releasing its lock");
+    locks.may_release.notify_one();
     task.await.expect("it does not panic");
-    assert!(locks.released.load(Ordering::Acquire), "the lock was left behind");
+    assert!(locks.released.load(Ordering::Acquire), "the lock was not released");
 }

@@ -1,4 +1,4 @@
-//! Nothing secret and no data of a record is in anything that the process prints, whatever goes wrong.
+//! The process never prints a secret or a record's data, whatever goes wrong.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ const HEADER: &str = "canary-header-value";
 /// The client that the secret belongs to.
 const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
 
-/// A file that trusts the world's authority; removed at the end.
+/// A certificate file with the world's authority; removed on drop.
 struct TrustFile(PathBuf);
 
 impl TrustFile {
@@ -37,7 +37,7 @@ impl TrustFile {
 
 impl Drop for TrustFile {
     fn drop(&mut self) {
-        // It lies in the temporary folder; what cannot be removed now is the system's to clear.
+        // The system clears its temporary folder.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -78,7 +78,7 @@ impl Scene {
     async fn post(&self, operation: &str, key: &str, reason: &str) {
         let mut record = contact(key, &json!({ "firstname": COLUMN, "emailaddress1": COLUMN }));
         record["operation"] = json!(operation);
-        // The sender's id is meant for the log.
+        // The sender's id may be logged.
         record["messageId"] = json!("m-1");
         let request = http_client().post(self.handler.url("/api/records"));
         let answer = answer(request.body(record.to_string())).await;
@@ -89,13 +89,13 @@ impl Scene {
         answer(http_client().post(self.handler.url("/SyncQueue")).body(body)).await;
     }
 
-    /// The next write of any contact meets this.
+    /// The next write has this effect.
     fn strike(&self, effect: Effect) {
         self.world.dataverse.fault(Fault::new(effect).method("PATCH"));
     }
 
-    /// One record after the other, each ending in another way.
-    async fn everything_goes_wrong(&self) {
+    /// Posts one record for each kind of outcome.
+    async fn provoke_every_outcome(&self) {
         self.post("upsert", KEY, "upserted").await;
         self.post("create", KEY, "exists").await;
         self.post("upsert", &format!("{KEY}-2"), "key_collision").await;
@@ -106,9 +106,9 @@ impl Scene {
             self.strike(Effect::Status(Status::new(status, "", &format!("Not with {COLUMN} for {KEY}."))));
             self.post("upsert", KEY, reason).await;
         }
-        // Several failures without a success in between would be everybody's trouble.
+        // A success in between: several failures in a row would open the circuit breaker.
         self.post("upsert", KEY, "upserted").await;
-        // Twice: a first dropped connection is tried again.
+        // Twice: a write on a dropped connection is retried once.
         self.strike(Effect::DropBefore);
         self.strike(Effect::DropBefore);
         self.post("upsert", &format!("{KEY}-5"), "unavailable").await;
@@ -118,7 +118,7 @@ impl Scene {
         self.post("upsert", &format!("{KEY}-6"), "storage_unavailable").await;
         storage.clear_faults();
         self.world.identity.revoke_all();
-        // Not in Entra's own words, so it may be anybody's 403.
+        // Without Entra's error body a proxy may have sent the 403.
         self.world.identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
         self.post("upsert", KEY, "unavailable").await;
         self.world.identity.clear_faults();
@@ -140,7 +140,7 @@ impl Scene {
         }
     }
 
-    /// What must not be in any log, also in another form.
+    /// The texts that must not be logged.
     fn secrets(&self) -> Vec<String> {
         let account = self.world.settings["AzureWebJobsStorage"].split(';').find_map(|part| {
             let key = part.strip_prefix("AccountKey=")?;
@@ -153,14 +153,14 @@ impl Scene {
 
 async fn prints_no_secret(filter: &str) {
     let scene = Scene::start(filter).await;
-    scene.everything_goes_wrong().await;
+    scene.provoke_every_outcome().await;
     let printed = eventually("the last line", async || {
         let printed = scene.handler.printed();
-        (printed.matches("do not fit each other").count() >= 10).then_some(printed)
+        (printed.matches("invalid invocation request").count() >= 10).then_some(printed)
     })
     .await;
     for reason in ["upserted", "exists", "key_collision", "invalid_data", "lock_busy", "storage_unavailable"] {
-        assert!(printed.contains(reason), "{reason} is not even logged:\n{printed}");
+        assert!(printed.contains(reason), "{reason} is not logged:\n{printed}");
     }
     for secret in scene.secrets() {
         let line = printed.lines().find(|line| line.contains(&secret));
@@ -169,17 +169,17 @@ async fn prints_no_secret(filter: &str) {
 }
 
 #[tokio::test]
-async fn the_usual_log_holds_neither_secrets_nor_data() {
+async fn the_default_log_holds_neither_secrets_nor_data() {
     prints_no_secret("info").await;
 }
 
 #[tokio::test]
-async fn nor_does_the_log_of_everything_that_can_be_logged() {
+async fn the_trace_log_holds_neither_secrets_nor_data() {
     prints_no_secret("trace").await;
 }
 
 #[tokio::test]
-async fn a_code_that_is_not_in_the_table_is_told_once_and_without_its_text() {
+async fn an_unknown_service_code_is_logged_once_without_its_message() {
     let scene = Scene::start("info").await;
     for code in ["0x81234567", "0x81234567", "0x89ABCDEF", "0x81234567", "0x80040265"] {
         scene.strike(Effect::Status(Status::new(400, code, &format!("Not with {COLUMN} for {KEY}."))));
@@ -190,16 +190,16 @@ async fn a_code_that_is_not_in_the_table_is_told_once_and_without_its_text() {
         (printed.matches("record rejected").count() == 5).then_some(printed)
     })
     .await;
-    let told: Vec<_> = printed.lines().filter(|line| line.contains("not in the table")).collect();
-    assert!(matches!(told[..], [_, _]), "one line for each of the two: {told:?}");
-    for (line, code) in told.iter().zip(["0x81234567", "0x89abcdef"]) {
+    let reported: Vec<_> = printed.lines().filter(|line| line.contains("not in the table")).collect();
+    assert!(matches!(reported[..], [_, _]), "one line for each of the two: {reported:?}");
+    for (line, code) in reported.iter().zip(["0x81234567", "0x89abcdef"]) {
         assert!(line.contains("WARN") && line.contains("status=400") && line.contains(code), "{line}");
         assert!(!line.contains(COLUMN) && !line.contains(KEY), "{line}");
     }
 }
 
 #[tokio::test]
-async fn the_closing_line_of_a_record_says_what_became_of_it_and_names_its_key_by_a_hash() {
+async fn the_closing_line_of_a_record_has_its_outcome_and_the_hash_of_its_key() {
     let scene = Scene::start("info").await;
     scene.post("upsert", KEY, "upserted").await;
     let line = eventually("the closing line", async || {
@@ -211,13 +211,13 @@ async fn the_closing_line_of_a_record_says_what_became_of_it_and_names_its_key_b
         assert!(line.contains(part), "{part}: {line}");
     }
     let started = scene.handler.printed();
-    let started = started.lines().find(|line| line.contains("handler started")).expect("it says so");
+    let started = started.lines().find(|line| line.contains("handler started")).expect("it is printed");
     assert!(started.contains("credential=client_secret"), "{started}");
     assert!(started.contains("locks=shared_key"), "{started}");
 }
 
 #[tokio::test]
-async fn the_closing_line_of_a_queue_message_travels_in_its_answer_and_is_printed_when_nobody_waits_for_that() {
+async fn the_closing_line_of_a_queue_message_is_in_its_answer_and_is_printed_when_the_host_disconnected() {
     let scene = Scene::start("info").await;
     let body = |key: &str| json!({ "Data": { "record": contact(key, &json!({})) }, "Metadata": {} }).to_string();
     let settled = || scene.handler.printed().matches("record settled").count();
@@ -227,7 +227,7 @@ async fn the_closing_line_of_a_queue_message_travels_in_its_answer_and_is_printe
 
     let Backing::Embedded(storage) = &scene.world.storage else { panic!("this world is on the embedded storage") };
     let held = |lease: &storage::LeaseView| lease.state == storage::LeaseState::Leased;
-    eventually("the first lease goes back behind the answer", async || {
+    eventually("the first lease is released after the answer", async || {
         (!storage.leases().iter().any(held)).then_some(())
     })
     .await;

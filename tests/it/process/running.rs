@@ -1,4 +1,4 @@
-//! A handler started by hand, without a host: its port, its signals, its exit code and every line that it prints.
+//! A handler process without a host: its port, signals, exit code and output.
 
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::waiting::eventually;
 
-/// The handler with these settings as its whole environment.
+/// The handler with only these settings as its environment.
 pub(crate) fn command(settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(crate::handler());
     command.env_clear().envs(settings.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
@@ -59,19 +59,19 @@ impl Running {
         format!("http://{}{path}", self.address)
     }
 
-    /// What it has printed so far, stdout and stderr together.
+    /// Its output so far, stdout and stderr together.
     pub(crate) fn printed(&self) -> String {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
-    /// Sends a signal by its name without SIG.
+    /// Sends a signal, named without SIG.
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it still runs");
+        let id = self.child.id().expect("it is running");
         let sent = Command::new("/bin/sh").arg("-c").arg(format!("kill -{name} {id}")).status().await;
         assert!(sent.is_ok_and(|status| status.success()), "SIG{name} was not sent");
     }
 
-    /// Waits for its end.
+    /// Waits until the process exits.
     pub(crate) async fn ended(mut self) -> ExitStatus {
         let ended =
             eventually("the end of the process", async || self.child.try_wait().expect("it is our child")).await;

@@ -1,14 +1,14 @@
-//! Settings that cannot be used: every problem at once, each with the variable's name, and exit code 2.
+//! Invalid settings: every problem at once, each with the variable's name, and exit code 2.
 
 use super::{output, stderr, stdout};
 
-/// The names that begin the lines of a complaint after their time and level, in order.
+/// The variables that the logged problems name, in order.
 fn named(text: &str) -> Vec<&str> {
     text.lines().skip(1).filter_map(|line| line.split(' ').nth(2)).collect()
 }
 
 #[tokio::test]
-async fn without_any_settings_all_that_is_missing_is_named() {
+async fn without_settings_every_missing_one_is_named() {
     let output = output(&[], &[]).await;
     assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));
     let text = stderr(&output);
@@ -20,7 +20,7 @@ async fn without_any_settings_all_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn every_wrong_setting_is_named_at_once_and_none_of_their_values_is_printed() {
+async fn every_invalid_setting_is_named_and_no_value_is_printed() {
     let wrong = [
         ("DATAVERSE_URL", "http://user:canary@contoso.crm.dynamics.com/canary"),
         ("DATAVERSE_API_VERSION", "canary"),
@@ -60,7 +60,7 @@ async fn every_wrong_setting_is_named_at_once_and_none_of_their_values_is_printe
 }
 
 #[tokio::test]
-async fn a_wrong_log_filter_alone_is_named_too() {
+async fn an_invalid_log_filter_alone_is_a_problem() {
     let fine = [
         ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
         ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
@@ -76,7 +76,7 @@ async fn a_wrong_log_filter_alone_is_named_too() {
 }
 
 #[tokio::test]
-async fn no_header_of_the_settings_can_split_a_request_or_stand_for_one_of_our_own() {
+async fn extra_headers_can_neither_split_a_request_nor_replace_one_of_our_own() {
     let fine = [
         ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
         ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),

@@ -1,4 +1,4 @@
-//! One scene for each symptom: the cause is brought about, and everything that is printed is given.
+//! One scene for each symptom: it creates the cause and returns all output.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,10 +17,10 @@ use crate::caller::{Caller, contact};
 use crate::dead_letters::Told;
 use crate::waiting::eventually;
 
-/// What Dataverse says when a key is taken.
-const TAKEN: &str = "A record with matching key values already exists.";
+/// Dataverse's message for a duplicate key.
+const DUPLICATE: &str = "A record with matching key values already exists.";
 
-/// Brings about what the row with these words is about; the first of them says which it is.
+/// The output of the scene for the row with these words; the first word selects the scene.
 pub(super) async fn printed(words: &[String]) -> String {
     match words[0].as_str() {
         "of the settings cannot be used" => alone(&[]).await,
@@ -34,9 +34,9 @@ pub(super) async fn printed(words: &[String]) -> String {
         "the host fetches" => examined(whole, &[("SYNC_MAX_CONCURRENCY", "8")]).await,
         "has no column" => examined(whole, &[("SYNC_VERSION_COLUMN", "new_nothing")]).await,
         "there is no such queue" => without_queues().await,
-        "0x80072560" => refused_at_the_door(Status::new(403, "0x80072560", "The user is not a member.")).await,
+        "0x80072560" => refused_by_dataverse(Status::new(403, "0x80072560", "The user is not a member.")).await,
         "Dataverse answered 401" => with_a_token_for_another().await,
-        "the host and this program do not fit each other" => a_binding_of_another_name().await,
+        "invalid invocation request; check that function.json matches this version" => a_renamed_binding().await,
         "\"reason\":null" => a_message_that_was_not_encoded().await,
         "The request body is too large" => a_letter_that_is_too_large().await,
         "this was the last attempt" => the_last_delivery().await,
@@ -44,7 +44,7 @@ pub(super) async fn printed(words: &[String]) -> String {
     }
 }
 
-/// Symptoms that stand in an answer, or in the log beside it.
+/// Symptoms in an answer or in the log.
 async fn answered(symptom: &str, words: &[String]) -> String {
     let world = crate::world().await;
     prepare(&world, symptom).await;
@@ -53,7 +53,7 @@ async fn answered(symptom: &str, words: &[String]) -> String {
     }
     let host = world.host("one", &[crate::AT_ONCE, ("LOCK_WAIT_SECONDS", "1")]).await.expect("the host starts");
     let answer = Caller::of(&host).post_text(body(symptom)).await.text;
-    // What the handler printed is read by another task.
+    // Another task reads the handler's output.
     eventually(&format!("{words:?} in the log or in {answer}"), async || {
         let printed = answer.clone() + &logged(&host);
         words.iter().all(|word| printed.contains(word)).then_some(printed)
@@ -68,21 +68,21 @@ fn body(symptom: &str) -> String {
         "Resource not found for the segment" => record["table"] = json!("Contacts"),
         "unknown field" => record["firstname"] = json!("Ada"),
         "another unique key" => record["columns"] = json!({ "emailaddress1": "a@b.example" }),
-        "parent_missing" => record["columns"] = parent_of_nobody(),
+        "parent_missing" => record["columns"] = missing_parent(),
         _ => {}
     }
     record.to_string()
 }
 
-fn parent_of_nobody() -> Value {
-    json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='nobody')" })
+fn missing_parent() -> Value {
+    json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='missing')" })
 }
 
-/// What Dataverse says to the write.
+/// Dataverse's answer to the write.
 fn refusal(symptom: &str) -> Option<Status> {
     let status = match symptom {
         "0x80040220" => Status::new(403, symptom, "Principal user is missing prvCreateContact privilege."),
-        "already_written" => Status::new(412, "0x80040237", TAKEN),
+        "already_written" => Status::new(412, "0x80040237", DUPLICATE),
         "throttled" => {
             let text = "Number of requests exceeded the limit.";
             Status { retry_after: Some(1), ..Status::new(429, "0x80072322", text) }
@@ -113,14 +113,14 @@ fn storage_refuses(world: &World) {
     storage.fault(storage::Fault::until_cleared(storage::Op::AnyBlob, effect));
 }
 
-/// A write of unknown fate keeps its lease.
+/// An ambiguous write keeps its lease.
 async fn leave_a_lease(world: &World) {
     world.dataverse.fault(Fault::new(Effect::DropBefore).method("PATCH").times(2));
     let host = world.host("killed", &[crate::AT_ONCE]).await.expect("the host starts");
     Caller::of(&host).post(&contact("C1", &json!({}))).await;
 }
 
-/// The executable with these settings and no others.
+/// The executable with only these settings.
 async fn alone(settings: &[(&str, &str)]) -> String {
     let mut all = BTreeMap::from([("AzureWebJobsStorage", "UseDevelopmentStorage=true")]);
     all.extend(settings.iter().copied());
@@ -133,12 +133,12 @@ async fn alone(settings: &[(&str, &str)]) -> String {
 }
 
 async fn ended(mut command: Command, code: i32) -> String {
-    let told: Told = command.output().await.expect("the handler can be started").into();
-    assert_eq!(told.code, Some(code), "{told:?}");
-    told.stdout + &told.stderr
+    let output: Told = command.output().await.expect("the handler can be started").into();
+    assert_eq!(output.code, Some(code), "{output:?}");
+    output.stdout + &output.stderr
 }
 
-/// The executable in a world, with the world's settings and these over them.
+/// The executable with the world's settings, overridden by these.
 fn handler(world: &World, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(crate::handler());
     command.args(arguments).current_dir(world.app()).env_clear().envs(&world.settings);
@@ -156,11 +156,11 @@ async fn a_port_that_is_taken() -> String {
 async fn without_root_certificates() -> String {
     let world = crate::world().await;
     let nothing = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/dev/null")];
-    // Nothing here is behind https but what the log says.
+    // The services here use plain http, so only the warning is logged.
     ended(handler(&world, &["doctor"], &nothing), 0).await
 }
 
-/// The doctor's report on an app that was changed so.
+/// The doctor's report on an app with this change.
 async fn examined(change: fn(&World), settings: &[(&str, &str)]) -> String {
     let world = crate::world().await;
     change(&world);
@@ -203,7 +203,7 @@ async fn without_queues() -> String {
     ended(handler(&world, &["doctor"], &[("AzureWebJobsStorage", &empty.connection_string())]), 1).await
 }
 
-async fn refused_at_the_door(status: Status) -> String {
+async fn refused_by_dataverse(status: Status) -> String {
     let world = crate::world().await;
     world.dataverse.fault(Fault::new(Effect::Status(status)).set("WhoAmI").until_cleared());
     ended(handler(&world, &["doctor"], &[]), 1).await
@@ -215,7 +215,7 @@ async fn with_a_token_for_another() -> String {
     ended(handler(&world, &["doctor"], &[]), 1).await
 }
 
-async fn a_binding_of_another_name() -> String {
+async fn a_renamed_binding() -> String {
     let world = crate::world().await;
     edit(&world, "SyncQueue/function.json", "/bindings/0/name", json!("message"));
     let host = world.host("one", &[]).await.expect("the host starts");
@@ -230,8 +230,11 @@ fn logged(host: &Host) -> String {
 
 async fn ended_invocation(host: &Host) -> InvocationResult {
     let ended = eventually("an invocation", async || host.invocations().into_iter().next()).await;
-    // What the handler printed is read by another task.
-    eventually("a line", async || host.logs().iter().any(|line| line.text.contains("fit")).then_some(())).await;
+    // Another task reads the handler's output.
+    eventually("a line", async || {
+        host.logs().iter().any(|line| line.text.contains("invalid invocation request")).then_some(())
+    })
+    .await;
     ended.result
 }
 
@@ -262,7 +265,7 @@ async fn the_last_delivery() -> String {
     let options =
         HostOptions { visibility_timeout: Some(Duration::ZERO), ..world.host_options("one", &[crate::AT_ONCE]) };
     let _host = Host::start(options).await.expect("the host starts");
-    world.put(&contact("C1", &parent_of_nobody()).to_string()).await.expect("the queue takes it");
+    world.put(&contact("C1", &missing_parent()).to_string()).await.expect("the queue takes it");
     in_the_poison_queue(&world).await;
     ended(handler(&world, &["dead-letters", "show"], &[]), 0).await
 }

@@ -1,0 +1,130 @@
+//! One record as a tracked task, from its bytes to its [`Outcome`]: one span and one closing log line.
+//!
+//! Keys are logged as hashes, column values never.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, error, error_span, info, warn};
+
+use super::{AppState, QueuePolicy};
+use crate::host::{HTTP_FUNCTION, QUEUE_FUNCTION};
+use crate::outcome::{Disposition, Outcome, Reason};
+use crate::pipeline::{Delivery, Sync};
+use crate::record::{self, decode};
+use crate::telemetry::{metrics, trace};
+
+/// Longest wait in place of an HTTP call; Azure's front end gives up after 230 s.
+const HTTP_WAIT_BUDGET: Duration = Duration::from_secs(20);
+
+/// A queue message may wait at least this long for admission: while Dataverse answers, the wait queue moves, however short the
+/// hold is.
+const MIN_QUEUE_WAIT: Duration = Duration::from_mins(2);
+
+impl AppState {
+    /// Limits for a queue message.
+    pub(super) fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
+        let QueuePolicy { hold, max_deliveries } = self.queue;
+        let last = attempts.zip(max_deliveries).is_some_and(|(attempts, max)| attempts >= max);
+        Delivery { attempts, last, patience: hold, in_line: hold.max(MIN_QUEUE_WAIT), is_call: false }
+    }
+
+    /// Limits for a record of a call that was received at `received`.
+    pub(super) fn http_delivery(&self, received: Instant) -> Delivery {
+        let left = |budget: Duration| budget.saturating_sub(received.elapsed());
+        let patience = left(self.queue.hold.min(HTTP_WAIT_BUDGET));
+        Delivery { attempts: Some(1), last: false, patience, in_line: left(HTTP_WAIT_BUDGET), is_call: true }
+    }
+
+    /// Processes one message in a task of its own, which finishes even if this future is dropped. The task's log lines belong to
+    /// `span`; its trace continues the current span.
+    pub(super) async fn settle(&self, span: Span, message: Bytes, delivery: Delivery) -> Outcome {
+        let (sync, trace_span) = (self.sync.clone(), Span::current());
+        let function = if delivery.is_call { HTTP_FUNCTION } else { QUEUE_FUNCTION };
+        let task = async move {
+            let begun = Instant::now();
+            let work = AssertUnwindSafe(settle(&sync, &message, delivery));
+            let outcome = work.catch_unwind().await.unwrap_or_else(|_| Outcome {
+                attempts: delivery.attempts,
+                ..Outcome::new(Reason::Internal).detail("the handler panicked")
+            });
+            let outcome = if delivery.last { outcome.for_the_last_time() } else { outcome };
+            report(&outcome, begun.elapsed());
+            trace::settled(&trace_span, &outcome);
+            metrics::settled(function, &outcome, begun.elapsed());
+            outcome
+        };
+        let outcome = self.tasks.spawn(task.instrument(span).in_current_span()).await;
+        outcome.unwrap_or_else(|_| Outcome::new(Reason::Internal).detail("the runtime stopped"))
+    }
+}
+
+/// The span of one record, with every field of its closing line. Created at ERROR so that it exists under `RUST_LOG=error`.
+pub(super) fn span(function: &'static str, invocation_id: &str, attempt: Option<u32>) -> Span {
+    error_span!(
+        "record",
+        outcome = Empty,
+        reason = Empty,
+        table = Empty,
+        key_hash = Empty,
+        source = Empty,
+        message_id = Empty,
+        attempt,
+        last_attempt = Empty,
+        duration_ms = Empty,
+        lock_wait_ms = Empty,
+        write_ms = Empty,
+        status = Empty,
+        code = Empty,
+        request_id = Empty,
+        function,
+        invocation_id,
+    )
+}
+
+async fn settle(sync: &Sync, message: &Bytes, delivery: Delivery) -> Outcome {
+    let record = match decode(message) {
+        Ok(record) => record,
+        Err((error, trace)) => return rejected(&error, trace, delivery),
+    };
+    Span::current().record("table", &*record.table);
+    sync.settle(&record, delivery).await
+}
+
+fn rejected(error: &record::Error, trace: record::Trace, delivery: Delivery) -> Outcome {
+    let reason = match error {
+        record::Error::TooLarge { .. } => Reason::TooLarge,
+        _ => Reason::InvalidMessage,
+    };
+    let record::Trace { table, message_id } = trace;
+    Span::current().record("table", table.as_deref());
+    Outcome { table, message_id, attempts: delivery.attempts, ..Outcome::new(reason).detail(error.to_string()) }
+}
+
+/// Writes the closing line. Dataverse's message is left out: it may hold column values.
+fn report(outcome: &Outcome, duration: Duration) {
+    let span = Span::current();
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    span.record("outcome", outcome.disposition.code());
+    span.record("reason", outcome.reason.code());
+    span.record("message_id", outcome.message_id.as_deref());
+    span.record("last_attempt", outcome.last_attempt.then_some(true));
+    span.record("source", outcome.source.as_deref());
+    span.record("duration_ms", millis(duration));
+    span.record("lock_wait_ms", outcome.spent.map(|spent| millis(spent.lock)));
+    span.record("write_ms", outcome.spent.map(|spent| millis(spent.write)));
+    if let Some(answer) = &outcome.dataverse {
+        span.record("status", answer.status);
+        span.record("code", answer.code.as_deref());
+        span.record("request_id", answer.request_id.as_deref());
+    }
+    match outcome.disposition {
+        Disposition::Applied | Disposition::Skipped => info!("record settled"),
+        Disposition::Retry => warn!("record returned to the host"),
+        Disposition::Rejected => error!("record rejected"),
+    }
+}

@@ -1,0 +1,125 @@
+//! The routes: `GET /`, the queue function and the HTTP function.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tracing::{Instrument as _, error};
+
+use super::{AppState, array, invocation, respond};
+use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
+use crate::outcome::{Outcome, Reason};
+use crate::record;
+use crate::telemetry::{CapturedLogs, trace};
+
+/// An invocation holds the record twice, as an escaped JSON string.
+const MAX_INVOCATION_BYTES: usize = 64 * 1024 * 1024;
+
+const INVOCATION_ID: &str = "x-azure-functions-invocationid";
+
+pub(super) fn router(app: AppState) -> Router {
+    let queue = post(sync_queue).layer(DefaultBodyLimit::max(MAX_INVOCATION_BYTES));
+    Router::new()
+        .route("/", get(ready))
+        .route(&format!("/{QUEUE_FUNCTION}"), queue)
+        .route(HTTP_ROUTE, post(sync_http))
+        .method_not_allowed_fallback(|| async { respond::plain_problem(StatusCode::METHOD_NOT_ALLOWED) })
+        .fallback(|| async { respond::plain_problem(StatusCode::NOT_FOUND) })
+        .with_state(app)
+}
+
+async fn ready() -> &'static str {
+    concat!("dataverse-sync ", env!("CARGO_PKG_VERSION"), "\n")
+}
+
+async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
+    let id = invocation_id(&headers);
+    let trace_span = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&headers));
+    let invocation = body
+        .map_err(|rejection| rejection.body_text())
+        .and_then(|body| Invocation::read(&body).map_err(|error| error.to_string()));
+    let invocation = match invocation {
+        Ok(invocation) => invocation,
+        Err(problem) => {
+            trace::failed(&trace_span, Reason::Internal.code(), "not an invocation");
+            error!(
+                invocation_id = id,
+                problem, "invalid invocation request; check that function.json matches this version"
+            );
+            return respond::queue(Answer::Failed { phrase: "retry/internal not an invocation".to_owned() });
+        }
+    };
+    let delivery = app.queue_delivery(invocation.dequeue_count);
+    let message = Bytes::from(invocation.message);
+    let span = invocation::span(QUEUE_FUNCTION, &id, delivery.attempts);
+    let logs = CapturedLogs::of(&span);
+    let outcome = app.settle(span, message.clone(), delivery).instrument(trace_span).await;
+    let now = OffsetDateTime::now_utc();
+    respond::queue(Answer::new(&outcome, &message, &id, now, || logs.take()))
+}
+
+async fn sync_http(State(app): State<AppState>, headers: HeaderMap, body: Body) -> Response {
+    let id = invocation_id(&headers);
+    let trace_span = trace::http_call(HTTP_FUNCTION, HTTP_ROUTE, &id, traceparent(&headers));
+    let response = answer_call(app, id, body).instrument(trace_span.clone()).await;
+    trace::answered(&trace_span, response.status().as_u16());
+    response
+}
+
+async fn answer_call(app: AppState, id: String, body: Body) -> Response {
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(outcome) => return respond::single(&outcome),
+    };
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        // Also a task: a disconnected caller must not stop the records that are not yet started.
+        let array = app.tasks.spawn(array::process(app.clone(), id, body).in_current_span());
+        return array
+            .await
+            .unwrap_or_else(|_| respond::single(&Outcome::new(Reason::Internal).detail("the handler panicked")));
+    }
+    let delivery = app.http_delivery(Instant::now());
+    let span = invocation::span(HTTP_FUNCTION, &id, delivery.attempts);
+    respond::single(&app.settle(span, body, delivery).await)
+}
+
+/// Reads the body of a call. The rest of one that is too large is read and discarded, which [`DefaultBodyLimit`] does not do:
+/// hyper would close the connection, and a client that sends the whole body before it reads would see a reset instead of the 413.
+async fn read_body(body: Body) -> Result<Bytes, Outcome> {
+    let (mut chunks, mut bytes, mut length) = (body.into_data_stream(), BytesMut::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Outcome::new(Reason::InvalidMessage).detail("the body is incomplete"))?;
+        length += chunk.len();
+        if length <= record::MOST_BYTES {
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    if length > record::MOST_BYTES {
+        let detail = format!("a body has at most {} bytes", record::MOST_BYTES);
+        return Err(Outcome::new(Reason::TooLarge).detail(detail));
+    }
+    if length == 0 {
+        let hint = "the body is empty; the Functions host drops bodies without a Content-Length, so send one";
+        return Err(Outcome::new(Reason::InvalidMessage).detail(hint));
+    }
+    Ok(bytes.freeze())
+}
+
+fn invocation_id(headers: &HeaderMap) -> String {
+    let id = headers.get(INVOCATION_ID).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    id.chars().take(64).collect()
+}
+
+/// The caller's `traceparent`; a repeated one counts as none.
+fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all("traceparent").iter();
+    let only = all.next().filter(|_| all.next().is_none());
+    only.and_then(|value| value.to_str().ok())
+}

@@ -10,6 +10,7 @@
 
 mod codes;
 
+use crate::dataverse::verify::RowMatch;
 use crate::dataverse::{Error, WriteKind};
 use crate::lock;
 use crate::outcome::Reason;
@@ -117,17 +118,6 @@ fn row_missing(attempt: Attempt) -> Verdict {
     }
 }
 
-/// What a read after a 412 found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// No row by our key.
-    Nothing,
-    /// A row that holds every value that was sent.
-    Same,
-    /// A row that does not, or that cannot be compared.
-    Other,
-}
-
 /// What to do after a lost create race.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterRace {
@@ -138,10 +128,10 @@ pub enum AfterRace {
 }
 
 /// Judges the first lost create race of an upsert by what a read found.
-pub fn race(policy: OnConflict, found: Found) -> AfterRace {
+pub fn race(policy: OnConflict, found: RowMatch) -> AfterRace {
     match (policy, found) {
-        (OnConflict::Verify, Found::Same) => AfterRace::Settle(Reason::AlreadyWritten),
-        (OnConflict::Skip, Found::Same | Found::Other) => AfterRace::Settle(Reason::WrittenElsewhere),
+        (OnConflict::Verify, RowMatch::Same) => AfterRace::Settle(Reason::AlreadyWritten),
+        (OnConflict::Skip, RowMatch::Same | RowMatch::NotProven) => AfterRace::Settle(Reason::WrittenElsewhere),
         (OnConflict::Verify | OnConflict::Skip | OnConflict::Retry, _) => AfterRace::Resend,
     }
 }
@@ -161,12 +151,12 @@ pub fn race_again(policy: OnConflict, resends: u32) -> AfterRace {
 
 /// Judges the first 412 on a `create` by what a read found. `delivered_before` says that an earlier delivery of this message
 /// may have made the row.
-pub fn create_refused(found: Found, delivered_before: bool) -> AfterRace {
+pub fn create_refused(found: RowMatch, delivered_before: bool) -> AfterRace {
     match found {
-        Found::Same if delivered_before => AfterRace::Settle(Reason::AlreadyWritten),
-        Found::Same | Found::Other => AfterRace::Settle(Reason::Exists),
+        RowMatch::Same if delivered_before => AfterRace::Settle(Reason::AlreadyWritten),
+        RowMatch::Same | RowMatch::NotProven => AfterRace::Settle(Reason::Exists),
         // Whoever won has rolled back, or it is another key.
-        Found::Nothing => AfterRace::Resend,
+        RowMatch::Missing => AfterRace::Resend,
     }
 }
 

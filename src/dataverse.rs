@@ -4,12 +4,10 @@
 //!
 //! The Web API: <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>
 
-pub mod bind;
 pub mod client;
-pub mod compare;
-pub mod definition;
 pub mod error_body;
 mod retry_after;
+pub mod table_metadata;
 pub mod verify;
 
 use std::fmt;
@@ -22,7 +20,7 @@ use uuid::Uuid;
 use crate::json::{Members, Value};
 use crate::outcome::ServiceAnswer;
 use crate::record::{Record, RecordKey, guid};
-use definition::Definition;
+use table_metadata::TableMetadata;
 
 /// Rows by key.
 #[async_trait]
@@ -44,9 +42,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The definition of the table, as far as it is to be had; `None` also when it may not be read or nothing answered. It may be
-    /// an hour old. Most stores have none to tell.
-    async fn definition(&self, _table: &str) -> Option<Arc<Definition>> {
+    /// The table's metadata, at most an hour old; `None` when it could not be read.
+    async fn metadata(&self, _table: &str) -> Option<Arc<TableMetadata>> {
         None
     }
 }
@@ -128,16 +125,6 @@ impl Row {
             _ => None,
         });
         ids.next().filter(|_| ids.next().is_none())
-    }
-
-    /// The GUID that a column holds.
-    pub fn guid(&self, column: &str) -> Option<Uuid> {
-        let Members(members) = self.members();
-        let (_, raw) = members.into_iter().find(|(name, _)| name == column)?;
-        match Value::of(raw) {
-            Value::Text(text) => guid(&text),
-            _ => None,
-        }
     }
 
     /// Its ETag, which has no order.

@@ -27,7 +27,6 @@ pub use columns::{Column, Columns};
 pub use error::Error;
 use fields::{Fields, Sent};
 
-pub(crate) use key::MOST_KEY_COLUMNS;
 pub use key::{KeyColumn, KeyValue, RecordKey, guid};
 
 /// The largest record that is accepted, in bytes. A queue message is at most 64 KiB; this bounds HTTP callers.

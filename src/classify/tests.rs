@@ -215,18 +215,18 @@ fn a_code_is_known_once_and_has_the_name_that_its_source_gives_it() {
 #[test]
 fn a_lost_race_is_settled_by_policy_and_by_what_the_read_found() {
     use AfterRace::{Resend, Settle};
-    use Found::{Nothing, Other, Same};
     use OnConflict::{Retry, Skip, Verify};
+    use RowMatch::{Missing, NotProven, Same};
     for (policy, found, after) in [
         (Verify, Same, Settle(Reason::AlreadyWritten)),
-        (Verify, Other, Resend),
-        (Verify, Nothing, Resend),
+        (Verify, NotProven, Resend),
+        (Verify, Missing, Resend),
         (Skip, Same, Settle(Reason::WrittenElsewhere)),
-        (Skip, Other, Settle(Reason::WrittenElsewhere)),
-        (Skip, Nothing, Resend),
+        (Skip, NotProven, Settle(Reason::WrittenElsewhere)),
+        (Skip, Missing, Resend),
         (Retry, Same, Resend),
-        (Retry, Other, Resend),
-        (Retry, Nothing, Resend),
+        (Retry, NotProven, Resend),
+        (Retry, Missing, Resend),
     ] {
         assert_eq!(race(policy, found), after, "{policy:?} {found:?}");
     }
@@ -246,12 +246,12 @@ fn a_second_412_is_a_collision_where_the_row_was_looked_at_and_else_is_left_to_t
 fn a_refused_create_is_settled_by_what_the_read_found() {
     use AfterRace::{Resend, Settle};
     for (found, delivered_before, after) in [
-        (Found::Same, false, Settle(Reason::Exists)),
-        (Found::Same, true, Settle(Reason::AlreadyWritten)),
-        (Found::Other, false, Settle(Reason::Exists)),
-        (Found::Other, true, Settle(Reason::Exists)),
-        (Found::Nothing, false, Resend),
-        (Found::Nothing, true, Resend),
+        (RowMatch::Same, false, Settle(Reason::Exists)),
+        (RowMatch::Same, true, Settle(Reason::AlreadyWritten)),
+        (RowMatch::NotProven, false, Settle(Reason::Exists)),
+        (RowMatch::NotProven, true, Settle(Reason::Exists)),
+        (RowMatch::Missing, false, Resend),
+        (RowMatch::Missing, true, Resend),
     ] {
         assert_eq!(create_refused(found, delivered_before), after, "{found:?} delivered before: {delivered_before}");
     }

@@ -6,11 +6,10 @@
 
 mod address;
 mod answer;
-mod definitions;
 mod exchange;
-mod metadata;
+pub mod metadata;
+mod metadata_cache;
 mod request_spec;
-pub mod survey;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,15 +23,15 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use url::Url;
 
-use super::definition::Definition;
+use super::table_metadata::TableMetadata;
 use super::{Change, Error, Row, Store, WriteKind, Written};
 use crate::config::Environment;
 use crate::http::{self, Http, Server, Way};
 use crate::identity::{self, Identity};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
 use crate::telemetry::trace;
-use definitions::Definitions;
 use exchange::Answer;
+use metadata_cache::MetadataCache;
 use request_spec::RequestSpec;
 
 /// Synchronous plug-ins may run for two minutes.
@@ -59,7 +58,7 @@ pub struct Client {
     headers: HeaderMap,
     /// The last hint; zero stands for none.
     parallelism: AtomicU32,
-    definitions: Definitions,
+    metadata_cache: MetadataCache,
 }
 
 /// What a token for `environment` is asked for.
@@ -83,9 +82,9 @@ impl Client {
         let mut root = environment.url.clone();
         root.set_path(&format!("/api/data/{}/", environment.api_version));
         let scope = scope(environment);
-        let (definitions, parallelism) = (Definitions::default(), AtomicU32::new(0));
+        let (metadata_cache, parallelism) = (MetadataCache::default(), AtomicU32::new(0));
         let way = Way::to(root.as_str(), Server::Dataverse, http.into());
-        Self { way, identity, root, scope, headers: headers(environment), parallelism, definitions }
+        Self { way, identity, root, scope, headers: headers(environment), parallelism, metadata_cache }
     }
 
     async fn token(&self) -> Result<HeaderValue, Error> {
@@ -197,8 +196,8 @@ impl Store for Client {
         Some(self.parallelism.load(Ordering::Relaxed)).filter(|hint| *hint > 0)
     }
 
-    async fn definition(&self, table: &str) -> Option<Arc<Definition>> {
-        self.definitions.get(table, self.read_definition(table)).await
+    async fn metadata(&self, table: &str) -> Option<Arc<TableMetadata>> {
+        self.metadata_cache.get(table, self.read_metadata(table)).await
     }
 }
 

@@ -9,7 +9,7 @@ use super::finding::{Check, Finding};
 use super::token::Claims;
 use crate::config::Environment;
 use crate::dataverse::Error;
-use crate::dataverse::client::survey::{Column, Key, Table};
+use crate::dataverse::client::metadata::{Column, Key, Table};
 use crate::dataverse::client::{Client, TOKEN_TIMEOUT, scope};
 use crate::identity::{self, Identity};
 
@@ -253,9 +253,13 @@ mod tests {
             logical_name: "contact".to_owned(),
             primary_id_attribute: "contactid".to_owned(),
             is_optimistic_concurrency_enabled: optimistic,
+            table_type: None,
         };
-        let column =
-            |name: &str, kind: &str| Column { logical_name: name.to_owned(), attribute_type: Some(kind.to_owned()) };
+        let column = |name: &str, kind: &str| Column {
+            logical_name: name.to_owned(),
+            attribute_type: Some(kind.to_owned()),
+            is_secured: None,
+        };
         let columns = [column("v", "BigInt"), column("at", "DateTime"), column("name", "String")];
         assert_eq!(judge_version(&table(true), &columns, "v"), Ok("v is BigInt".to_owned()));
         assert!(judge_version(&table(true), &columns, "at").is_ok());

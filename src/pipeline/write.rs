@@ -21,7 +21,7 @@ use super::order::{self, Stamp};
 use super::tombstone::Grave;
 use super::{End, Sync};
 use crate::classify::{self, AfterRace, Attempt, Verdict, create_refused, judge};
-use crate::dataverse::verify::{Look, look};
+use crate::dataverse::verify::{RowMatch, verify};
 use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
 use crate::outcome::Reason;
 use crate::record::{KeyValue, OnConflict, Operation, Record};
@@ -199,7 +199,7 @@ impl<'a> Writer<'a> {
         };
         let Some(id) = row.id(&columns) else { return Break(unidentified()) };
         match kind {
-            WriteKind::Create => match self.look().await {
+            WriteKind::Create => match self.verify().await {
                 Ok(found) => match create_refused(found, self.delivered_before) {
                     AfterRace::Settle(reason) => Break(End::because(reason).detail("the row is there")),
                     AfterRace::Resend => Continue((WriteKind::Create, None)),
@@ -230,7 +230,7 @@ impl<'a> Writer<'a> {
     async fn is_as_sent(&self) -> bool {
         match self.record.operation {
             Operation::Delete => matches!(self.read(&self.key_columns()).await, Ok(None)),
-            _ => !self.record.columns.is_empty() && matches!(look(self.store, self.record).await, Ok(Look::Same)),
+            _ => !self.record.columns.is_empty() && matches!(verify(self.store, self.record).await, Ok(RowMatch::Same)),
         }
     }
 

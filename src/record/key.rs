@@ -15,7 +15,7 @@ use crate::json::{Members, Number, Value};
 
 /// Dataverse allows 16 columns in an alternate key.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>
-pub(crate) const MOST_KEY_COLUMNS: usize = 16;
+const MOST_KEY_COLUMNS: usize = 16;
 
 /// Characters with which an alternate key cannot be addressed in a URL, encoded or not.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>

@@ -1,12 +1,9 @@
-//! The reads that a table's [`Definition`] is put together from.
+//! Reads of metadata: one cached look per table for the pipeline, and what the doctor reports about an environment.
 //!
-//! They are GETs of `EntityDefinitions`, one after the other and once an hour at most, so that they weigh next to nothing
-//! against the service's limits. Precision and behaviour are properties of derived types, which a query sees under their cast
-//! only; a kind of column that the table does not have is not asked for. A read that fails costs the definition and nothing else.
+//! The pipeline's look is two GETs, at most once an hour per table. If it fails, a null stays unproven and nothing else happens.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query-metadata-web-api>
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,19 +13,62 @@ use tokio::time::timeout;
 use super::request_spec::RequestSpec;
 use super::{Client, answer};
 use crate::dataverse::Error;
-use crate::dataverse::definition::{Definition, Kind};
+use crate::dataverse::table_metadata::TableMetadata;
 use crate::record::is_logical_name;
 
-/// Asks a read to say which table a lookup points at.
+/// Asks a read to name the table that a lookup points at.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/overview#lookup-property-data>
 pub(super) const LOOKUP_TABLES: &str = "odata.include-annotations=\"Microsoft.Dynamics.CRM.lookuplogicalname\"";
 
-/// How long all the reads for one table may take.
-const DEFINITION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bounds both requests of one look.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// `PrecisionSource` of a money column whose own precision counts, rather than the organisation's or the currency's.
-/// <https://learn.microsoft.com/dotnet/api/microsoft.xrm.sdk.metadata.moneyattributemetadata.precisionsource>
-const OWN_PRECISION: i64 = 0;
+/// The user behind our token.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Caller {
+    /// The application user's row.
+    pub user_id: String,
+    /// The environment's organisation.
+    pub organization_id: String,
+}
+
+/// A table.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Table {
+    /// Its name in the singular, such as `contact`.
+    pub logical_name: String,
+    /// The column of its primary key.
+    pub primary_id_attribute: String,
+    /// Whether `If-Match` with an ETag is supported.
+    #[serde(default)]
+    pub is_optimistic_concurrency_enabled: bool,
+    /// `Standard`, `Elastic`, `Virtual` and others.
+    pub table_type: Option<String>,
+}
+
+/// An alternate key.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Key {
+    /// Its columns, by logical name: a lookup without `_…_value`.
+    pub key_attributes: Vec<String>,
+    /// `Pending`, `InProgress`, `Active` or `Failed`.
+    pub entity_key_index_status: Option<String>,
+}
+
+/// A column.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Column {
+    /// Its logical name.
+    pub logical_name: String,
+    /// Such as `BigInt` or `DateTime`.
+    pub attribute_type: Option<String>,
+    /// Whether column security applies to it.
+    pub is_secured: Option<bool>,
+}
 
 #[derive(Deserialize)]
 struct Page<T> {
@@ -37,142 +77,78 @@ struct Page<T> {
     next: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Table {
-    logical_name: String,
-    primary_id_attribute: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Attribute {
-    logical_name: String,
-    #[serde(rename = "AttributeTypeName")]
-    type_name: Option<Named>,
-    is_secured: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    #[serde(rename = "Value")]
-    value: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Numeric {
-    logical_name: String,
-    precision: Option<u8>,
-    precision_source: Option<i64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Dated {
-    logical_name: String,
-    date_time_behavior: Option<Named>,
-    format: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Relationship {
-    referencing_attribute: String,
-    referencing_entity_navigation_property_name: Option<String>,
-    referenced_entity: String,
-}
-
 impl Client {
-    /// Reads the definition of the table with this entity set name; `None` when any of it cannot be had.
-    pub(super) async fn read_definition(&self, set: &str) -> Option<Definition> {
-        let definition = timeout(DEFINITION_TIMEOUT, self.put_together(set)).await.ok().flatten();
-        if definition.is_none() {
+    /// Reads the type and the columns of the table with this entity set name; `None` when any of it cannot be read.
+    pub(super) async fn read_metadata(&self, set: &str) -> Option<TableMetadata> {
+        let look = async {
+            let table = self.table(set).await.ok()??;
+            let columns = self.columns(&table).await.ok()?;
+            let columns = columns.into_iter().map(|column| (column.logical_name, column.is_secured.unwrap_or(true)));
+            Some(TableMetadata::new(table.table_type, columns))
+        };
+        let metadata = timeout(LOOK_TIMEOUT, look).await.ok().flatten();
+        if metadata.is_none() {
             tracing::warn!(
                 table = set,
-                "the table's definition could not be read, so what comes back in another form is sent again"
+                "the table's metadata could not be read; records that set a column to null cannot be verified and are sent again"
             );
         }
-        definition
+        metadata
     }
 
-    async fn put_together(&self, set: &str) -> Option<Definition> {
-        let query = format!("$select=LogicalName,PrimaryIdAttribute&$filter=EntitySetName eq '{set}'");
-        let [table] = <[Table; 1]>::try_from(self.list("EntityDefinitions", &query).await?).ok()?;
-        let table = Some(table).filter(|table| is_logical_name(&table.logical_name))?;
-        let path = format!("EntityDefinitions(LogicalName='{}')", table.logical_name);
-        let query = "$select=LogicalName,AttributeTypeName,IsSecured";
-        let attributes: Vec<Attribute> = self.list(&format!("{path}/Attributes"), query).await?;
-        let kinds = self.kinds(&path, &attributes).await?;
-        let mut definition = Definition::new(table.logical_name, table.primary_id_attribute);
-        for attribute in attributes {
-            let kind = kinds.get(&attribute.logical_name).copied();
-            let kind = kind.unwrap_or_else(|| plain_kind(&attribute));
-            definition = definition.with_column(attribute.logical_name, kind, attribute.is_secured.unwrap_or(true));
-        }
-        let query = "$select=ReferencingAttribute,ReferencingEntityNavigationPropertyName,ReferencedEntity";
-        let relationships: Vec<Relationship> = self.list(&format!("{path}/ManyToOneRelationships"), query).await?;
-        Some(relationships.into_iter().fold(definition, |definition, relationship| {
-            let navigation = relationship.referencing_entity_navigation_property_name.unwrap_or_default();
-            definition.with_lookup(navigation, relationship.referencing_attribute, relationship.referenced_entity)
-        }))
+    /// Who we are.
+    ///
+    /// # Errors
+    /// Why Dataverse does not say.
+    pub async fn who_am_i(&self) -> Result<Caller, Error> {
+        self.get("WhoAmI", None).await
     }
 
-    /// The kinds of those columns whose type alone does not tell.
-    async fn kinds(&self, path: &str, attributes: &[Attribute]) -> Option<HashMap<String, Kind>> {
-        let mut kinds = HashMap::new();
-        for (name, select, kind) in [
-            ("Decimal", "LogicalName,Precision", Kind::Decimal as fn(_) -> _),
-            ("Money", "LogicalName,Precision,PrecisionSource", Kind::Decimal),
-            ("Double", "LogicalName,Precision", Kind::Double),
-        ] {
-            let numbers: Vec<Numeric> = self.cast(path, attributes, name, select).await?;
-            let is_own = |number: &Numeric| name != "Money" || number.precision_source == Some(OWN_PRECISION);
-            kinds.extend(numbers.into_iter().map(|number| {
-                let places = number.precision.filter(|_| is_own(&number));
-                (number.logical_name, kind(places))
-            }));
-        }
-        let select = "LogicalName,DateTimeBehavior,Format";
-        let dates: Vec<Dated> = self.cast(path, attributes, "DateTime", select).await?;
-        kinds.extend(dates.into_iter().map(|date| {
-            let kind = date_kind(&date);
-            (date.logical_name, kind)
-        }));
-        Some(kinds)
+    /// The table with this entity set name; `None` when there is none.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub async fn table(&self, set: &str) -> Result<Option<Table>, Error> {
+        let select = "$select=LogicalName,PrimaryIdAttribute,IsOptimisticConcurrencyEnabled,TableType";
+        let query = format!("{select}&$filter=EntitySetName eq '{set}'");
+        let table = self.list::<Table>("EntityDefinitions", &query).await?.pop();
+        let is_named = table.as_ref().is_none_or(|table| is_logical_name(&table.logical_name));
+        if is_named { Ok(table) } else { Err(unusable("the table has no name")) }
     }
 
-    /// The columns of one derived type, seen as such.
-    async fn cast<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        attributes: &[Attribute],
-        name: &str,
-        select: &str,
-    ) -> Option<Vec<T>> {
-        if !attributes.iter().any(|attribute| attribute.type_name().strip_suffix("Type") == Some(name)) {
-            return Some(Vec::new());
-        }
-        let path = format!("{path}/Attributes/Microsoft.Dynamics.CRM.{name}AttributeMetadata");
-        self.list(&path, &format!("$select={select}")).await
+    /// Its alternate keys.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub async fn keys(&self, table: &Table) -> Result<Vec<Key>, Error> {
+        let path = format!("EntityDefinitions(LogicalName='{}')/Keys", table.logical_name);
+        self.list(&path, "$select=KeyAttributes,EntityKeyIndexStatus").await
     }
 
-    async fn list<T: DeserializeOwned>(&self, path: &str, query: &str) -> Option<Vec<T>> {
-        self.whole_list(path, query).await.ok()
+    /// Its columns.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub async fn columns(&self, table: &Table) -> Result<Vec<Column>, Error> {
+        let path = format!("EntityDefinitions(LogicalName='{}')/Attributes", table.logical_name);
+        self.list(&path, "$select=LogicalName,AttributeType,IsSecured").await
     }
 
-    /// A list, and why it cannot be had where it cannot.
-    pub(super) async fn whole_list<T: DeserializeOwned>(&self, path: &str, query: &str) -> Result<Vec<T>, Error> {
-        let page: Page<T> = self.look_at(path, Some(query)).await?;
-        // Half a list would make a lookup with two targets look like one with a single one.
-        if page.next.is_some() {
-            return Err(Error::NoAnswer { sent: false, problem: "the list that came back is not all of it" });
-        }
-        Ok(page.value)
+    /// Reads the primary key of one row, if there is one, to learn whether rows of the table may be read.
+    ///
+    /// # Errors
+    /// Why they may not.
+    pub async fn can_read(&self, set: &str, table: &Table) -> Result<(), Error> {
+        let query = format!("$select={}&$top=1", table.primary_id_attribute);
+        self.get::<serde::de::IgnoredAny>(set, Some(&query)).await.map(drop)
     }
 
-    /// What a GET of something that is no row gives.
-    pub(super) async fn look_at<T: DeserializeOwned>(&self, path: &str, query: Option<&str>) -> Result<T, Error> {
+    async fn list<T: DeserializeOwned>(&self, path: &str, query: &str) -> Result<Vec<T>, Error> {
+        let page: Page<T> = self.get(path, Some(query)).await?;
+        if page.next.is_some() { Err(unusable("the list is not complete")) } else { Ok(page.value) }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, query: Option<&str>) -> Result<T, Error> {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path()));
         url.set_query(query);
@@ -180,34 +156,10 @@ impl Client {
         if !answer.is_success() {
             return Err(answer::refusal(answer).await);
         }
-        let found = answer::json(answer).await;
-        found.ok_or_else(|| Error::NoAnswer { sent: false, problem: "the answer is not understood" })
+        answer::json(answer).await.ok_or_else(|| unusable("the answer is not understood"))
     }
 }
 
-impl Attribute {
-    fn type_name(&self) -> &str {
-        self.type_name.as_ref().map_or("", |name| &name.value)
-    }
-}
-
-/// <https://learn.microsoft.com/power-apps/developer/data-platform/reference/attributetypedisplayname>
-fn plain_kind(attribute: &Attribute) -> Kind {
-    match attribute.type_name() {
-        "StringType" | "MemoType" | "IntegerType" | "BigIntType" | "BooleanType" | "PicklistType" | "StateType"
-        | "StatusType" => Kind::Plain,
-        "MultiSelectPicklistType" => Kind::Choices,
-        "UniqueidentifierType" => Kind::Guid,
-        _ => Kind::Opaque,
-    }
-}
-
-/// A column that shows days only is none of an instant's kind, whatever it keeps.
-fn date_kind(date: &Dated) -> Kind {
-    let behavior = date.date_time_behavior.as_ref().map_or("", |behavior| &behavior.value);
-    match (behavior, date.format.as_deref()) {
-        ("UserLocal", Some("DateAndTime")) => Kind::Instant,
-        ("TimeZoneIndependent", Some("DateAndTime")) => Kind::ZoneFree,
-        _ => Kind::Opaque,
-    }
+fn unusable(problem: &'static str) -> Error {
+    Error::NoAnswer { sent: false, problem }
 }

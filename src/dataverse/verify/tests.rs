@@ -1,16 +1,17 @@
-use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use super::super::definition::Kind;
 use super::*;
+use crate::dataverse::table_metadata::TableMetadata;
 use crate::dataverse::{Change, Written};
 use crate::record::decode;
 
+const UNPOISONED: &str = "no test panics under the lock";
 const ID: &str = "9b2e0c3a-1111-4222-8333-444455556666";
 
-/// What a read gives.
+/// The result of a read.
 #[derive(Debug, Clone)]
 enum Answer {
     Row(String),
@@ -18,56 +19,57 @@ enum Answer {
     Fails(Error),
 }
 
-/// Rows by the order in which they are asked for, and definitions by table.
+/// Rows in the order in which they are read, and the metadata of contacts.
 #[derive(Debug, Default)]
-struct Library {
+struct FakeStore {
     rows: Mutex<VecDeque<Answer>>,
-    definitions: HashMap<&'static str, Arc<Definition>>,
+    metadata: Option<Arc<TableMetadata>>,
     asked: Mutex<Vec<String>>,
 }
 
-impl Library {
+impl FakeStore {
     fn new(rows: impl IntoIterator<Item = Answer>) -> Self {
         Self { rows: Mutex::new(rows.into_iter().collect()), ..Self::default() }
     }
 
-    fn knowing(mut self, table: &'static str, definition: Definition) -> Self {
-        self.definitions.insert(table, Arc::new(definition));
-        self
+    /// With metadata: `ssn` is secured, the other columns are readable.
+    fn with_metadata(self) -> Self {
+        let columns = ["firstname", "ssn", "parentid"].map(|name| (name.to_owned(), name == "ssn"));
+        Self { metadata: Some(Arc::new(TableMetadata::new(None, columns))), ..self }
     }
 
     fn ask(&self, what: String) {
-        self.asked.lock().expect("nobody panicked").push(what);
+        self.asked.lock().expect(UNPOISONED).push(what);
     }
 
-    /// What a look finds, and what it asked for; every row has to be needed.
-    async fn look(&self, columns: &str) -> (Result<Look, String>, Vec<String>) {
+    /// What is found, and what was read for it; every prepared row has to be read.
+    async fn verify(&self, columns: &str) -> (Result<RowMatch, String>, Vec<String>) {
         let message = format!(r#"{{"table":"contacts","key":{{"employeeid":"E1"}},"columns":{columns}}}"#);
         let record = decode(&message.into()).expect("a record");
-        let found = look(self, &record).await.map_err(|error| error.to_string());
-        assert_eq!(self.rows.lock().expect("nobody panicked").len(), 0, "rows that nobody asked for");
-        (found, self.asked.lock().expect("nobody panicked").clone())
+        let found = verify(self, &record).await.map_err(|error| error.to_string());
+        assert_eq!(self.rows.lock().expect(UNPOISONED).len(), 0, "rows that were not read");
+        (found, self.asked.lock().expect(UNPOISONED).clone())
     }
 }
 
 #[async_trait]
-impl Store for Library {
+impl Store for FakeStore {
     async fn write(&self, _: &Change<'_>) -> Result<Written, Error> {
-        panic!("a look writes nothing")
+        panic!("it only reads")
     }
 
     async fn read(&self, table: &str, _: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {
         self.ask(format!("{table} {}", columns.join(",")));
-        match self.rows.lock().expect("nobody panicked").pop_front().expect("an answer for every read") {
+        match self.rows.lock().expect(UNPOISONED).pop_front().expect("an answer for every read") {
             Answer::Row(json) => Ok(Some(Row::from_json(json).expect("rows are JSON objects"))),
             Answer::NoRow => Ok(None),
-            Answer::Fails(fault) => Err(fault),
+            Answer::Fails(error) => Err(error),
         }
     }
 
-    async fn definition(&self, table: &str) -> Option<Arc<Definition>> {
-        self.ask(format!("definition of {table}"));
-        self.definitions.get(table).cloned()
+    async fn metadata(&self, table: &str) -> Option<Arc<TableMetadata>> {
+        self.ask(format!("metadata of {table}"));
+        self.metadata.clone()
     }
 }
 
@@ -79,156 +81,99 @@ fn refused(status: u16) -> Answer {
     Answer::Fails(Error::Answered { status, code: None, message: None, request_id: None, retry_after: None })
 }
 
-fn contact() -> Definition {
-    Definition::new("contact", "contactid")
-        .with_column("firstname", Kind::Plain, false)
-        .with_column("ssn", Kind::Plain, true)
-        .with_column("topics", Kind::Choices, false)
-        .with_column("parent", Kind::Opaque, false)
-        .with_lookup("Parent_account", "parent", "account")
-}
-
 fn asked(what: &[&str]) -> Vec<String> {
     what.iter().map(|what| (*what).to_owned()).collect()
 }
 
 #[tokio::test]
-async fn one_read_is_enough_where_every_value_is_equal_or_one_differs_for_sure() {
+async fn one_read_is_enough_where_no_null_was_sent() {
     for (stored, found) in [
-        (r#"{"firstname":"Ada","topics":"1,9"}"#, Look::Same),
-        (r#"{"firstname":"Eve","topics":"1,9"}"#, Look::Differs),
+        (r#"{"firstname":"Ada","topics":"1,9"}"#, RowMatch::Same),
+        (r#"{"firstname":"Eve","topics":"1,9"}"#, RowMatch::NotProven),
+        (r#"{"firstname":null,"topics":"1,9"}"#, RowMatch::NotProven),
     ] {
-        let library = Library::new([row(stored)]).knowing("contacts", contact());
-        let looked = library.look(r#"{"firstname":"Ada","topics":"1,9"}"#).await;
-        assert_eq!(looked, (Ok(found), asked(&["contacts firstname,topics"])));
+        let store = FakeStore::new([row(stored)]).with_metadata();
+        let verified = store.verify(r#"{"firstname":"Ada","topics":"1,9"}"#).await;
+        assert_eq!(verified, (Ok(found), asked(&["contacts firstname,topics"])));
     }
 }
 
 #[tokio::test]
-async fn a_row_that_is_not_there_is_nothing_whatever_was_sent() {
-    for (columns, question) in [
+async fn a_missing_row_is_missing_whatever_was_sent() {
+    for (columns, read) in [
         ("{}", "contacts employeeid"),
         (r#"{"firstname":"Ada"}"#, "contacts firstname"),
         (r#"{"firstname":[1]}"#, "contacts employeeid"),
     ] {
-        assert_eq!(Library::new([Answer::NoRow]).look(columns).await, (Ok(Look::Nothing), asked(&[question])));
+        let verified = FakeStore::new([Answer::NoRow]).verify(columns).await;
+        assert_eq!(verified, (Ok(RowMatch::Missing), asked(&[read])));
     }
 }
 
 #[tokio::test]
-async fn a_row_that_is_there_holds_all_of_nothing() {
-    assert_eq!(Library::new([row("{}")]).look("{}").await, (Ok(Look::Same), asked(&["contacts employeeid"])));
+async fn a_row_holds_every_value_where_none_was_sent() {
+    let verified = FakeStore::new([row("{}")]).verify("{}").await;
+    assert_eq!(verified, (Ok(RowMatch::Same), asked(&["contacts employeeid"])));
 }
 
 #[tokio::test]
-async fn what_is_beyond_comparison_costs_one_read_and_no_metadata() {
-    for columns in [r#"{"firstname":"Ada","parent":{"name":"x"}}"#, r#"{"@odata.type":"x"}"#] {
-        let library = Library::new([row("{}")]).knowing("contacts", contact());
-        assert_eq!(library.look(columns).await, (Ok(Look::Unknown), asked(&["contacts employeeid"])));
+async fn what_cannot_be_compared_costs_one_read_and_no_metadata() {
+    for columns in [r#"{"firstname":null,"parent":{"name":"x"}}"#, r#"{"@odata.type":"x"}"#] {
+        let store = FakeStore::new([row(r#"{"firstname":null}"#)]).with_metadata();
+        assert_eq!(store.verify(columns).await, (Ok(RowMatch::NotProven), asked(&["contacts employeeid"])));
     }
 }
 
 #[tokio::test]
-async fn the_definition_is_asked_for_where_a_value_came_back_in_another_form() {
-    let columns = r#"{"topics":"9, 1"}"#;
-    let questions = asked(&["contacts topics", "definition of contacts"]);
-    let known = Library::new([row(r#"{"topics":"1,9"}"#)]).knowing("contacts", contact());
-    assert_eq!(known.look(columns).await, (Ok(Look::Same), questions.clone()), "the row is not read twice");
-    let unknown = Library::new([row(r#"{"topics":"1,9"}"#)]);
-    assert_eq!(unknown.look(columns).await, (Ok(Look::Unknown), questions));
-}
-
-#[tokio::test]
-async fn null_is_taken_for_null_unless_the_definition_says_that_it_may_hide_something() {
-    for (column, found) in [("firstname", Look::Same), ("ssn", Look::Unknown)] {
-        let (sent, stored) = (format!(r#"{{"{column}":null}}"#), format!(r#"{{"{column}":null}}"#));
-        let questions = asked(&[&format!("contacts {column}"), "definition of contacts"]);
-        let library = Library::new([row(stored.clone())]).knowing("contacts", contact());
-        assert_eq!(library.look(&sent).await, (Ok(found), questions.clone()), "{column}");
-        assert_eq!(Library::new([row(stored)]).look(&sent).await, (Ok(Look::Same), questions), "without a definition");
+async fn null_proves_null_only_in_a_column_that_is_known_to_be_readable() {
+    for (column, found) in
+        [("firstname", RowMatch::Same), ("ssn", RowMatch::NotProven), ("nosuch", RowMatch::NotProven)]
+    {
+        let json = format!(r#"{{"{column}":null}}"#);
+        let reads = asked(&[&format!("contacts {column}"), "metadata of contacts"]);
+        let store = FakeStore::new([row(json.clone())]).with_metadata();
+        assert_eq!(store.verify(&json).await, (Ok(found), reads.clone()), "{column}");
+        let without_metadata = FakeStore::new([row(json.clone())]);
+        assert_eq!(without_metadata.verify(&json).await, (Ok(RowMatch::NotProven), reads), "{column}");
     }
 }
 
 #[tokio::test]
-async fn a_lookup_is_read_under_the_name_that_the_definition_gives_it() {
-    let columns = format!(r#"{{"Parent_account@odata.bind":"/accounts({ID})"}}"#);
-    let library = Library::new([row(format!(r#"{{"_parent_value":"{ID}"}}"#))]).knowing("contacts", contact());
-    let looked = library.look(&columns).await;
-    assert_eq!(looked, (Ok(Look::Same), asked(&["definition of contacts", "contacts _parent_value"])));
-    let looked = Library::new([row("{}")]).look(&columns).await;
-    assert_eq!(looked, (Ok(Look::Unknown), asked(&["definition of contacts", "contacts employeeid"])));
+async fn one_unreadable_null_is_enough_to_prove_nothing() {
+    let json = r#"{"firstname":null,"ssn":null}"#;
+    assert_eq!(FakeStore::new([row(json)]).with_metadata().verify(json).await.0, Ok(RowMatch::NotProven));
 }
 
 #[tokio::test]
-async fn a_name_that_the_service_does_not_know_may_be_a_lookup_that_was_cleared() {
-    let columns = r#"{"Parent_account":null}"#;
-    let library = Library::new([refused(400), row(r#"{"_parent_value":null}"#)]).knowing("contacts", contact());
-    let questions = ["contacts Parent_account", "definition of contacts", "contacts _parent_value"];
-    assert_eq!(library.look(columns).await, (Ok(Look::Same), asked(&questions)));
-    let library = Library::new([refused(400), refused(400), row("{}")]).knowing("contacts", contact());
-    let questions = ["contacts nosuch", "definition of contacts", "contacts nosuch", "contacts employeeid"];
-    assert_eq!(library.look(r#"{"nosuch":7}"#).await, (Ok(Look::Unknown), asked(&questions)));
+async fn all_columns_are_read_where_a_lookup_is_bound() {
+    let columns = format!(r#"{{"parentid@odata.bind":"/accounts({ID})"}}"#);
+    let store = FakeStore::new([row(format!(r#"{{"_parentid_value":"{ID}"}}"#))]);
+    assert_eq!(store.verify(&columns).await, (Ok(RowMatch::Same), asked(&["contacts "])));
 }
 
 #[tokio::test]
-async fn a_bind_by_alternate_key_is_resolved_by_one_read_of_its_row() {
-    let columns = r#"{"Parent_account@odata.bind":"/accounts(accountnumber='7')"}"#;
-    let stored = || row(format!(r#"{{"_parent_value":"{ID}"}}"#));
-    let questions = ["definition of contacts", "contacts _parent_value", "accounts accountnumber"];
-    let other = "00000000-0000-0000-0000-000000000001";
-    for (target, found) in [
-        (row(format!(r#"{{"@odata.etag":"W/1","accountnumber":"7","accountid":"{ID}"}}"#)), Look::Same),
-        (row(format!(r#"{{"accountnumber":"7","accountid":"{other}"}}"#)), Look::Differs),
-        (Answer::NoRow, Look::Unknown),
-        (refused(403), Look::Unknown),
-        (refused(404), Look::Unknown),
-        (refused(400), Look::Unknown),
-        (Answer::Fails(Error::NotAddressable { column: "accountnumber".to_owned() }), Look::Unknown),
-    ] {
-        let library = Library::new([stored(), target]).knowing("contacts", contact());
-        assert_eq!(library.look(columns).await, (Ok(found), asked(&questions)));
+async fn all_columns_are_read_where_one_cannot_be_selected() {
+    let store = FakeStore::new([refused(400), row(r#"{"_parentid_value":null}"#)]).with_metadata();
+    let reads = asked(&["contacts parentid", "contacts ", "metadata of contacts"]);
+    assert_eq!(store.verify(r#"{"parentid":null}"#).await, (Ok(RowMatch::Same), reads), "a lookup that was cleared");
+    let store = FakeStore::new([refused(400), row(r#"{"firstname":"Ada"}"#)]).with_metadata();
+    let reads = asked(&["contacts nosuch", "contacts "]);
+    assert_eq!(store.verify(r#"{"nosuch":7}"#).await, (Ok(RowMatch::NotProven), reads));
+}
+
+#[tokio::test]
+async fn a_failed_read_is_an_error() {
+    for status in [401, 403, 429, 503] {
+        let (found, _) = FakeStore::new([refused(status)]).verify(r#"{"firstname":"x"}"#).await;
+        assert!(found.is_err_and(|error| error.contains(&status.to_string())), "{status}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_with_two_guids_is_told_apart_by_the_targets_own_definition() {
-    let columns = r#"{"Parent_account@odata.bind":"/accounts(accountnumber='7')"}"#;
-    let target = format!(r#"{{"accountnumber":"7","x":"00000000-0000-0000-0000-000000000001","accountid":"{ID}"}}"#);
-    let rows = || [row(format!(r#"{{"_parent_value":"{ID}"}}"#)), row(target.clone())];
-    let library = Library::new(rows()).knowing("contacts", contact());
-    let library = library.knowing("accounts", Definition::new("account", "accountid"));
-    let (found, questions) = library.look(columns).await;
-    assert_eq!((found, questions.last().map(String::as_str)), (Ok(Look::Same), Some("definition of accounts")));
-    let library = Library::new(rows()).knowing("contacts", contact());
-    assert_eq!(library.look(columns).await.0, Ok(Look::Unknown));
-}
-
-#[tokio::test]
-async fn a_lookup_that_is_empty_differs_before_its_row_is_asked_for() {
-    let columns = r#"{"Parent_account@odata.bind":"/accounts(accountnumber='7')"}"#;
-    let library = Library::new([row(r#"{"_parent_value":null}"#)]).knowing("contacts", contact());
-    assert_eq!(library.look(columns).await.0, Ok(Look::Differs));
-}
-
-#[tokio::test]
-async fn a_failure_that_would_meet_our_own_request_too_is_told_as_it_came() {
-    let columns = r#"{"Parent_account@odata.bind":"/accounts(accountnumber='7')"}"#;
-    for (status, text) in [(429, "429"), (503, "503"), (401, "401")] {
-        assert!(Library::new([refused(status)]).look(r#"{"firstname":"x"}"#).await.0.is_err_and(|e| e.contains(text)));
-        let rows = [row(format!(r#"{{"_parent_value":"{ID}"}}"#)), refused(status)];
-        let library = Library::new(rows).knowing("contacts", contact());
-        assert!(library.look(columns).await.0.is_err_and(|error| error.contains(text)), "{status}");
-    }
-    assert!(Library::new([refused(403)]).look(r#"{"firstname":"x"}"#).await.0.is_err_and(|e| e.contains("403")));
-}
-
-#[tokio::test]
-async fn more_columns_than_an_address_can_hold_are_read_with_the_whole_row() {
+async fn all_columns_are_read_where_their_names_do_not_fit_a_url() {
     let names: Vec<_> = (0..300).map(|n| format!("new_{n}_{}", "x".repeat(60))).collect();
-    let json = |names: &[String]| {
-        let members: Vec<_> = names.iter().map(|name| format!("\"{name}\":1")).collect();
-        format!("{{{}}}", members.join(","))
-    };
-    let looked = Library::new([row(json(&names))]).look(&json(&names)).await;
-    assert_eq!(looked, (Ok(Look::Same), asked(&["contacts "])));
+    let members: Vec<_> = names.iter().map(|name| format!("\"{name}\":1")).collect();
+    let json = format!("{{{}}}", members.join(","));
+    let verified = FakeStore::new([row(json.clone())]).verify(&json).await;
+    assert_eq!(verified, (Ok(RowMatch::Same), asked(&["contacts "])));
 }

@@ -5,9 +5,9 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use tracing::Instrument as _;
 
 use super::{Tries, Writer, read_failed};
-use crate::classify::{AfterRace, Found, create_refused, race, race_again};
+use crate::classify::{AfterRace, create_refused, race, race_again};
 use crate::dataverse::Error;
-use crate::dataverse::verify::{Look, look};
+use crate::dataverse::verify::{RowMatch, verify};
 use crate::outcome::Reason;
 use crate::pipeline::End;
 use crate::record::{OnConflict, Operation};
@@ -23,7 +23,7 @@ impl Writer<'_> {
         let after = if tries.resends > 0 {
             race_again(if creates { OnConflict::Verify } else { self.policy }, tries.resends)
         } else {
-            let found = match self.look().await {
+            let found = match self.verify().await {
                 Ok(found) => found,
                 Err(end) => return Break(end),
             };
@@ -38,33 +38,22 @@ impl Writer<'_> {
         }
     }
 
-    /// Looks at the row by our key after a 412.
-    pub(super) async fn look(&self) -> Result<Found, End> {
+    /// Compares the row by our key with what was sent, as far as the policy needs it.
+    pub(super) async fn verify(&self) -> Result<RowMatch, End> {
         let span = trace::verify();
-        let found = self.look_by_policy().instrument(span.clone()).await;
-        let result = match &found {
-            Ok(Found::Same) => "same",
-            Ok(Found::Other) => "other",
-            Ok(Found::Nothing) => "nothing",
-            Err(_) => "unknown",
-        };
-        trace::found(&span, result);
+        let found = self.verify_by_policy().instrument(span.clone()).await;
+        trace::found(&span, found.as_ref().map_or("unknown", |found| found.as_str()));
         found
     }
 
-    async fn look_by_policy(&self) -> Result<Found, End> {
+    async fn verify_by_policy(&self) -> Result<RowMatch, End> {
         let creates = self.record.operation == Operation::Create;
-        if !creates && self.policy == OnConflict::Retry {
-            return Ok(Found::Other);
-        }
-        if !creates && self.policy == OnConflict::Skip {
-            return Ok(if self.is_present().await? { Found::Other } else { Found::Nothing });
-        }
-        match look(self.store, self.record).await {
-            Ok(Look::Nothing) => Ok(Found::Nothing),
-            Ok(Look::Same) => Ok(Found::Same),
-            Ok(Look::Differs | Look::Unknown) => Ok(Found::Other),
-            Err(error) => Err(read_failed(error)),
+        match self.policy {
+            OnConflict::Retry if !creates => Ok(RowMatch::NotProven),
+            OnConflict::Skip if !creates => {
+                Ok(if self.is_present().await? { RowMatch::NotProven } else { RowMatch::Missing })
+            }
+            _ => verify(self.store, self.record).await.map_err(read_failed),
         }
     }
 }

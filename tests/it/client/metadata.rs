@@ -1,7 +1,7 @@
-//! A table's definition, put together from what the service says, or not had at all.
+//! The pipeline's look at a table's metadata: two reads, cached, or no metadata at all.
 
 use dataverse_sync::dataverse::Store as _;
-use dataverse_sync::dataverse::definition::{Definition, Kind, Lookup};
+use dataverse_sync::dataverse::table_metadata::TableMetadata;
 use serde_json::{Value, json};
 
 use super::{Act, Bench, answer, refusal};
@@ -11,145 +11,43 @@ fn list(items: &Value) -> Act {
 }
 
 fn table() -> Act {
-    list(&json!([{ "MetadataId": "0", "LogicalName": "contact", "PrimaryIdAttribute": "contactid" }]))
+    list(&json!([{
+        "MetadataId": "0", "LogicalName": "contact", "PrimaryIdAttribute": "contactid",
+        "IsOptimisticConcurrencyEnabled": true, "TableType": "Elastic",
+    }]))
 }
 
-fn attribute(name: &str, type_name: &str) -> Value {
-    let derived = format!("#Microsoft.Dynamics.CRM.{}AttributeMetadata", type_name.trim_end_matches("Type"));
-    json!({
-        "@odata.type": derived, "MetadataId": "0", "LogicalName": name, "IsSecured": name == "ssn",
-        "AttributeTypeName": { "Value": type_name },
-    })
-}
-
-/// The answers for a table that has a column of every type.
-fn whole() -> Vec<Act> {
-    let types = [
-        ("ssn", "StringType"),
-        ("notes", "MemoType"),
-        ("age", "IntegerType"),
-        ("version", "BigIntType"),
-        ("vip", "BooleanType"),
-        ("family", "PicklistType"),
-        ("statecode", "StateType"),
-        ("statuscode", "StatusType"),
-        ("topics", "MultiSelectPicklistType"),
-        ("external", "UniqueidentifierType"),
-        ("parentcustomerid", "CustomerType"),
-        ("picture", "ImageType"),
-        ("score", "DecimalType"),
-        ("limit", "MoneyType"),
-        ("price", "MoneyType"),
-        ("latitude", "DoubleType"),
-        ("seen", "DateTimeType"),
-        ("opens", "DateTimeType"),
-        ("born", "DateTimeType"),
-        ("due", "DateTimeType"),
-    ];
-    let attributes = types.map(|(name, type_name)| attribute(name, type_name));
-    let date = |name: &str, behavior: &str, format: &str| json!({ "LogicalName": name, "DateTimeBehavior": { "Value": behavior }, "Format": format });
-    let relationship = |navigation: Value, column: &str, target: &str| {
-        json!({
-            "ReferencingEntityNavigationPropertyName": navigation, "ReferencingAttribute": column, "ReferencedEntity": target,
-        })
-    };
-    vec![
-        table(),
-        list(&json!(attributes)),
-        list(&json!([{ "LogicalName": "score", "Precision": 4 }])),
-        list(&json!([
-            { "LogicalName": "limit", "Precision": 2, "PrecisionSource": 0 },
-            { "LogicalName": "price", "Precision": 4, "PrecisionSource": 2 },
-        ])),
-        list(&json!([{ "LogicalName": "latitude", "Precision": 5 }])),
-        list(&json!([
-            date("seen", "UserLocal", "DateAndTime"),
-            date("opens", "TimeZoneIndependent", "DateAndTime"),
-            date("born", "DateOnly", "DateOnly"),
-            date("due", "UserLocal", "DateOnly"),
-        ])),
-        list(&json!([
-            relationship(json!("parentcustomerid_account"), "parentcustomerid", "account"),
-            relationship(Value::Null, "parentcustomerid", "contact"),
-        ])),
-    ]
-}
-
-fn expected() -> Definition {
-    let columns = [
-        ("notes", Kind::Plain),
-        ("age", Kind::Plain),
-        ("version", Kind::Plain),
-        ("vip", Kind::Plain),
-        ("family", Kind::Plain),
-        ("statecode", Kind::Plain),
-        ("statuscode", Kind::Plain),
-        ("topics", Kind::Choices),
-        ("external", Kind::Guid),
-        ("parentcustomerid", Kind::Opaque),
-        ("picture", Kind::Opaque),
-        ("score", Kind::Decimal(Some(4))),
-        ("limit", Kind::Decimal(Some(2))),
-        ("price", Kind::Decimal(None)),
-        ("latitude", Kind::Double(Some(5))),
-        ("seen", Kind::Instant),
-        ("opens", Kind::ZoneFree),
-        ("born", Kind::Opaque),
-        ("due", Kind::Opaque),
-    ];
-    let bare = Definition::new("contact", "contactid").with_column("ssn", Kind::Plain, true);
-    let whole = columns.into_iter().fold(bare, |whole, (name, kind)| whole.with_column(name, kind, false));
-    whole.with_lookup("parentcustomerid_account", "parentcustomerid", "account").with_lookup(
-        "",
-        "parentcustomerid",
-        "contact",
-    )
+fn columns() -> Act {
+    list(&json!([
+        { "MetadataId": "0", "LogicalName": "firstname", "AttributeType": "String", "IsSecured": false },
+        { "MetadataId": "1", "LogicalName": "ssn", "AttributeType": "String", "IsSecured": true },
+        { "MetadataId": "2", "LogicalName": "picture", "AttributeType": "Virtual" },
+    ]))
 }
 
 #[tokio::test]
-async fn a_definition_knows_every_kind_of_column_and_is_asked_for_once() {
-    let bench = Bench::start(whole()).await;
-    let found = bench.client.definition("contacts").await.expect("a definition");
-    assert_eq!(*found, expected());
-    assert!(found.lookup("parentcustomerid_account").is_some_and(Lookup::is_shared));
-    assert_eq!(bench.client.definition("contacts").await, Some(found));
+async fn one_look_reads_the_table_and_its_columns() {
+    let bench = Bench::start(vec![table(), columns()]).await;
+    let found = bench.client.metadata("contacts").await.expect("the metadata");
+    let secured = [("firstname", false), ("ssn", true), ("picture", true)].map(|(name, is)| (name.to_owned(), is));
+    assert_eq!(*found, TableMetadata::new(Some("Elastic".to_owned()), secured), "what is not shown counts as secured");
+    assert_eq!(bench.client.metadata("contacts").await, Some(found));
     let lines = bench.seen().requests.into_iter().map(|request| {
         let line = request.lines().next().unwrap_or_default().to_owned();
         line.replace("GET /api/data/v9.2/EntityDefinitions", "").replace(" HTTP/1.1", "")
     });
-    let cast = |name: &str, select: &str| {
-        format!(
-            "(LogicalName='contact')/Attributes/Microsoft.Dynamics.CRM.{name}AttributeMetadata?$select=LogicalName,{select}"
-        )
-    };
-    assert_eq!(
-        lines.collect::<Vec<_>>(),
-        [
-            "?$select=LogicalName,PrimaryIdAttribute&$filter=EntitySetName%20eq%20%27contacts%27".to_owned(),
-            "(LogicalName='contact')/Attributes?$select=LogicalName,AttributeTypeName,IsSecured".to_owned(),
-            cast("Decimal", "Precision"),
-            cast("Money", "Precision,PrecisionSource"),
-            cast("Double", "Precision"),
-            cast("DateTime", "DateTimeBehavior,Format"),
-            "(LogicalName='contact')/ManyToOneRelationships?$select=ReferencingAttribute,\
-             ReferencingEntityNavigationPropertyName,ReferencedEntity"
-                .to_owned(),
-        ]
-    );
+    let expected = [
+        "?$select=LogicalName,PrimaryIdAttribute,IsOptimisticConcurrencyEnabled,TableType\
+         &$filter=EntitySetName%20eq%20%27contacts%27",
+        "(LogicalName='contact')/Attributes?$select=LogicalName,AttributeType,IsSecured",
+    ];
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]
-async fn types_that_a_table_does_not_have_are_not_asked_for() {
-    let columns = json!([attribute("contactid", "UniqueidentifierType"), attribute("name", "StringType")]);
-    let bench = Bench::start(vec![table(), list(&columns), list(&json!([]))]).await;
-    assert!(bench.client.definition("contacts").await.is_some());
-    assert_eq!(bench.seen().requests.len(), 3);
-}
-
-#[tokio::test]
-async fn without_every_part_of_it_there_is_no_definition_and_nobody_asks_again_soon() {
+async fn an_incomplete_look_gives_no_metadata_and_is_not_repeated_soon() {
     let forbidden = || Act::Send(refusal("403 Forbidden", "", "0x80040220", "no"));
-    let rest = |at: usize, act: Act| whole().into_iter().take(at).chain([act]).collect::<Vec<_>>();
+    let after_table = |act: Act| vec![table(), act];
     let half = answer("200 OK", "", r#"{"value":[]}"#);
     let paged = answer("200 OK", "", r#"{"value":[],"@odata.nextLink":"https://x/"}"#);
     for script in [
@@ -160,14 +58,14 @@ async fn without_every_part_of_it_there_is_no_definition_and_nobody_asks_again_s
         vec![list(&json!([]))],
         vec![list(&json!([{ "LogicalName": "contact" }]))],
         vec![list(&json!([{ "LogicalName": "con')tact", "PrimaryIdAttribute": "contactid" }]))],
-        rest(1, Act::SendAndClose(half[..half.len() - 3].to_vec())),
-        rest(3, forbidden()),
-        rest(5, Act::Send(answer("200 OK", "", "<html>"))),
-        rest(6, Act::Send(paged)),
+        after_table(Act::SendAndClose(half[..half.len() - 3].to_vec())),
+        after_table(forbidden()),
+        after_table(Act::Send(answer("200 OK", "", "<html>"))),
+        after_table(Act::Send(paged)),
     ] {
         let bench = Bench::start(script.clone()).await;
         for _ in 0..2 {
-            assert_eq!(bench.client.definition("contacts").await, None, "{script:?}");
+            assert_eq!(bench.client.metadata("contacts").await, None, "{script:?}");
         }
         assert_eq!(bench.seen().requests.len(), script.len(), "{script:?}");
     }

@@ -44,7 +44,7 @@ impl Type {
 
 const ENTITY: Type = Type::new(
     "EntityMetadata",
-    &["LogicalName", "EntitySetName", "PrimaryIdAttribute", "IsOptimisticConcurrencyEnabled"],
+    &["LogicalName", "EntitySetName", "PrimaryIdAttribute", "IsOptimisticConcurrencyEnabled", "TableType"],
 );
 
 const KEY: Type = Type::new("EntityKeyMetadata", &["EntityLogicalName", "KeyAttributes", "EntityKeyIndexStatus"]);
@@ -171,6 +171,7 @@ fn definition(table: &Table) -> Item {
         "EntitySetName": table.set,
         "PrimaryIdAttribute": table.primary_key,
         "IsOptimisticConcurrencyEnabled": table.optimistic,
+        "TableType": "Standard",
     });
     Item::new(ENTITY.name, &[&table.logical_name], properties)
 }

@@ -1,0 +1,141 @@
+//! Looks at tables' metadata, each kept for an hour, or for five minutes where it failed.
+//!
+//! Concurrent callers for one table share one look. Table names come from messages, so the number of tables is bounded.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::dataverse::table_metadata::TableMetadata;
+
+/// Columns are seldom secured after their creation.
+const TTL: Duration = Duration::from_hours(1);
+
+/// Permissions get granted, and outages end.
+const FAILURE_TTL: Duration = Duration::from_mins(5);
+
+const MAX_TABLES: usize = 256;
+
+/// Metadata by entity set name.
+#[derive(Debug, Default)]
+pub(super) struct MetadataCache(Mutex<HashMap<String, Arc<Slot>>>);
+
+/// The last look at one table; the lock is held while it is taken.
+type Slot = tokio::sync::Mutex<Option<(Instant, Option<Arc<TableMetadata>>)>>;
+
+impl MetadataCache {
+    /// The metadata of `table`, taken from `look` unless a fresh result is cached.
+    pub(super) async fn get(
+        &self,
+        table: &str,
+        look: impl Future<Output = Option<TableMetadata>>,
+    ) -> Option<Arc<TableMetadata>> {
+        let slot = self.slot(table);
+        let mut cached = slot.lock().await;
+        if let Some((at, metadata)) = &*cached {
+            let ttl = if metadata.is_some() { TTL } else { FAILURE_TTL };
+            if at.elapsed() < ttl {
+                return metadata.clone();
+            }
+        }
+        let metadata = look.await.map(Arc::new);
+        *cached = Some((Instant::now(), metadata.clone()));
+        metadata
+    }
+
+    fn slot(&self, table: &str) -> Arc<Slot> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= MAX_TABLES && !slots.contains_key(table) {
+            slots.clear();
+        }
+        slots.entry(table.to_owned()).or_default().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::FutureExt as _;
+    use futures::future::{join_all, pending};
+    use tokio::task::yield_now;
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// A cache that counts the looks.
+    #[derive(Default)]
+    struct Bench {
+        cache: MetadataCache,
+        looks: AtomicUsize,
+    }
+
+    impl Bench {
+        async fn get(&self, table: &str, answer: Option<TableMetadata>) -> Option<Arc<TableMetadata>> {
+            let look = async {
+                self.looks.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+                answer
+            };
+            self.cache.get(table, look).await
+        }
+
+        fn looks(&self) -> usize {
+            self.looks.load(Ordering::Relaxed)
+        }
+    }
+
+    fn contact() -> TableMetadata {
+        TableMetadata::new(None, [("firstname".to_owned(), false)])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn metadata_is_read_once_and_again_after_an_hour() {
+        let bench = Bench::default();
+        for _ in 0..3 {
+            assert_eq!(bench.get("contacts", Some(contact())).await.as_deref(), Some(&contact()));
+        }
+        assert_eq!(bench.looks(), 1);
+        advance(TTL).await;
+        assert_eq!(bench.get("contacts", None).await, None, "an old result does not outlive a failed look");
+        assert_eq!(bench.looks(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_look_is_remembered_for_five_minutes() {
+        let bench = Bench::default();
+        assert_eq!(bench.get("contacts", None).await, None);
+        advance(FAILURE_TTL / 2).await;
+        assert_eq!(bench.get("contacts", Some(contact())).await, None);
+        assert_eq!(bench.looks(), 1);
+        advance(FAILURE_TTL / 2).await;
+        assert!(bench.get("contacts", Some(contact())).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn callers_for_one_table_share_one_look_and_other_tables_do_not_wait() {
+        let bench = Bench::default();
+        let callers = (0..50).map(|n| bench.get(if n % 2 == 0 { "contacts" } else { "accounts" }, Some(contact())));
+        let found = join_all(callers).await;
+        assert!(found.iter().all(Option::is_some));
+        assert_eq!(bench.looks(), 2);
+    }
+
+    #[tokio::test]
+    async fn after_a_cancelled_look_the_next_caller_looks() {
+        let bench = Bench::default();
+        assert!(bench.cache.get("contacts", pending()).now_or_never().is_none());
+        assert!(bench.get("contacts", Some(contact())).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn the_number_of_tables_is_bounded() {
+        let bench = Bench::default();
+        for n in 0..3 * MAX_TABLES {
+            bench.get(&format!("nosuch{n}"), None).await;
+            assert!(bench.cache.0.lock().expect("no test panics under the lock").len() <= MAX_TABLES);
+        }
+    }
+}

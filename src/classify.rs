@@ -170,20 +170,6 @@ pub fn judge_locks(error: &lock::Error) -> Reason {
     }
 }
 
-/// What the end of a message says about what stands behind the gate, and so whether the message waits in place for better
-/// times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
-    /// Dataverse did what it is asked for, if only to refuse: the message is through.
-    Works,
-    /// Too much at once: the message waits in place.
-    TooMuch,
-    /// Somebody is down or refuses us, which time or an operator mends: the message waits in place.
-    Fails,
-    /// Nothing was learnt: the message is through.
-    Nothing,
-}
-
 /// Which of the service protection limits throttled a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitKind {
@@ -202,33 +188,6 @@ pub fn limit_kind(fault: Option<&Error>) -> LimitKind {
     match fault {
         Some(Error::Answered { code: Some(CONCURRENCY_LIMIT_EXCEEDED), .. }) => LimitKind::Concurrency,
         _ => LimitKind::Rate,
-    }
-}
-
-/// What a reason says about what stands behind the gate. Reasons that are [`News::TooMuch`] or [`News::Fails`] are worth waiting
-/// for; all others end the visit.
-pub fn news(reason: Reason) -> News {
-    match reason {
-        Reason::Created
-        | Reason::Updated
-        | Reason::Upserted
-        | Reason::Deleted
-        | Reason::AlreadyWritten
-        | Reason::WrittenElsewhere
-        | Reason::Superseded
-        | Reason::AlreadyAbsent
-        | Reason::Conflict
-        | Reason::ParentMissing
-        | Reason::NotFound
-        | Reason::Exists
-        | Reason::KeyCollision
-        | Reason::DuplicateDetected
-        | Reason::InvalidData
-        | Reason::TooLarge => News::Works,
-        Reason::Throttled => News::TooMuch,
-        Reason::Unavailable | Reason::Unauthorized | Reason::StorageUnavailable => News::Fails,
-        // Contention, a lease that ended, a defect, a message that was never sent: none of it is Dataverse's word.
-        Reason::LockBusy | Reason::LockLost | Reason::Internal | Reason::InvalidMessage => News::Nothing,
     }
 }
 

@@ -1,23 +1,20 @@
-//! One writer per record at a time: the [`Locks`] seam, the [`Lease`] it hands out, and work that runs inside one.
+//! One writer per record at a time: the [`Locks`] seam, the [`Lease`] it grants, and work that runs under one.
 //!
-//! [`local_queue::Local`] is what the program uses: it queues the work of this process, asks the [`Locks`] behind it, and hands
-//! leases on. Contention is an answer ([`Asked::Held`], [`local_queue::Acquired::Busy`]), never an error: an [`Error`] means that we do not know.
+//! [`local_queue::LocalQueue`] is what the program uses: it queues the work of this process in front of [`Locks`]. Contention is
+//! an answer ([`TryAcquire::Held`], [`local_queue::Acquired::Busy`]), never an error: an [`Error`] means that we do not know.
 //!
 //! Invariants:
-//! - a lease's clock is read before the request that starts or renews it is sent, so it never believes to live longer than
-//!   the service does;
-//! - work runs only before [`Lease::deadline`], which lies [`MARGIN`] before the end; [`local_queue::Local::hold`] stops it there;
-//! - renewals happen in the task of the work, there is no background task that could outlive it.
+//! - the clock is read before a lease is requested or renewed, so a lease is never believed to live longer than it does;
+//! - work runs only until [`Lease::deadline`], which lies [`MARGIN`] before the lease expires;
+//! - a lease is renewed by the task that does the work, so no background task outlives the work.
 //!
-//! **A lease is not a fence.** A process that was paused past its lease can still have a request on its way. What makes that
-//! harmless is the row itself: the unique key, `If-Match`, the version column. The lease is for order and economy.
+//! **A lease is not a fence.** A process that was suspended past its lease can still have a request in flight. Safety comes from
+//! the row itself: the unique key, `If-Match`, the version column. The lease provides order and saves requests.
 //!
-//! The rules of the service: <https://learn.microsoft.com/rest/api/storageservices/lease-blob>.
+//! <https://learn.microsoft.com/rest/api/storageservices/lease-blob>
 
 pub mod blob;
 pub mod local_queue;
-#[cfg(test)]
-pub(crate) mod memory;
 mod poll_schedule;
 
 use std::fmt;
@@ -29,16 +26,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Work stops this long before its lease ends, so that a request that is under way finds the lease still there.
-pub const MARGIN: Duration = Duration::from_secs(2);
+/// Work stops this long before its lease expires, so that a request in flight is still covered.
+pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 
-/// A renewal that has no answer by then is repeated while the lease still lives.
+/// A renewal without an answer after this time is repeated while the lease lives.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pause before a renewal without an answer is repeated.
-const RENEW_AGAIN: Duration = Duration::from_millis(500);
+/// Pause before a failed renewal is repeated.
+const RENEW_RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// The name of a lock. Holds no data of the record, see [`crate::record::RecordKey::lock_name`].
+/// The name of a lock. It contains no data of the record, see [`crate::record::RecordKey::lock_name`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LockName(String);
 
@@ -60,69 +57,69 @@ impl fmt::Display for LockName {
     }
 }
 
-/// Exclusive locks by name, across processes, asked once at a time. Who waits, and how, is decided in [`local_queue`].
+/// Exclusive locks by name, across processes. Waiting is the business of [`local_queue`].
 #[async_trait]
 pub trait Locks: fmt::Debug + Send + Sync {
-    /// Asks for the lock once.
+    /// Requests the lock once.
     ///
     /// # Errors
-    /// When it is not known whether it was given.
-    async fn ask(&self, name: &LockName) -> Result<Asked, Error>;
+    /// When it is not known whether it was granted.
+    async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, Error>;
 
-    /// Starts the lease's life anew.
+    /// Restarts the life of the lease.
     ///
     /// # Errors
-    /// When it is not known whether the lease lives on.
+    /// When it is not known whether the lease was renewed.
     async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error>;
 
-    /// Gives the lock back. What cannot be given back lapses by itself, so this reports nothing.
+    /// Releases the lock. A lease that cannot be released expires by itself, so failures are only logged.
     async fn release(&self, lease: Lease);
 
-    /// What stands on the lock since the record's row was deleted; see [`Locks::bury`].
+    /// The tombstone stored with the lock, see [`Locks::put_tombstone`].
     ///
     /// # Errors
     /// When the storage gave no usable answer.
     async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error>;
 
-    /// Leaves a tombstone on the lock, in place of an earlier one: a line of ASCII that outlives the lease. The lease `id` must
-    /// be alive, so that nobody else decides by the tombstone meanwhile.
+    /// Stores a tombstone with the lock, replacing an earlier one: one line of ASCII that outlives the lease. The lease `id`
+    /// must be alive, so that no other writer decides by the tombstone at the same time.
     ///
     /// # Errors
-    /// When it is not known whether it stands there.
-    async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error>;
+    /// When it is not known whether it was stored.
+    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<TombstoneWrite, Error>;
 }
 
-/// What leaving a tombstone leads to.
+/// The answer to a tombstone write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Buried {
-    /// It stands there.
+pub enum TombstoneWrite {
+    /// The tombstone is stored.
     Done,
-    /// The lease is not ours any more, and nothing was left.
+    /// The lease has ended, and nothing was stored.
     Lost,
 }
 
-/// What asking for a lock leads to.
+/// The answer to a request for a lock.
 #[derive(Debug)]
-pub enum Asked {
-    /// It is ours until the lease ends.
+pub enum TryAcquire {
+    /// The lock is ours until the lease expires.
     Granted(Lease),
-    /// Somebody else holds it.
+    /// Another holder has it.
     Held,
 }
 
-/// What asking for more time leads to.
+/// The answer to a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewed {
     /// The lease lives on.
     Extended,
-    /// It is somebody else's, or nobody's.
+    /// The lease has ended.
     Lost,
 }
 
 /// The lock storage gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It refuses our identity or permissions; an operator can mend that.
+    /// It refuses our identity or permissions; an operator can fix that.
     #[error("the lock storage refuses access ({status} {code})")]
     Refused {
         /// HTTP status.
@@ -130,7 +127,7 @@ pub enum Error {
         /// The service's code.
         code: String,
     },
-    /// It answered with something that no lease operation should answer.
+    /// It gave an answer that is not defined for a lease operation.
     #[error("the lock storage answered {status} {code}")]
     Service {
         /// HTTP status.
@@ -152,23 +149,19 @@ pub enum Error {
     },
 }
 
-/// The right to work on one record for a while.
-///
-/// Dropped without [`Locks::release`] it lapses by itself; that is what to do when a write's fate is unknown.
+/// The right to work on one record for a limited time. Dropped without [`Locks::release`] it expires by itself.
 #[derive(Debug)]
 pub struct Lease {
     name: LockName,
     id: String,
     begun: Instant,
     life: Duration,
-    /// What this process knows of it beyond the storage.
-    tenure: Option<local_queue::Tenure>,
 }
 
 impl Lease {
     /// A lease that began no later than `begun`.
     pub fn new(name: LockName, id: String, begun: Instant, life: Duration) -> Self {
-        Self { name, id, begun, life, tenure: None }
+        Self { name, id, begun, life }
     }
 
     /// The lock's name.
@@ -181,22 +174,22 @@ impl Lease {
         &self.id
     }
 
-    /// The moment by which work under this lease must have stopped.
+    /// When the lease has expired at the service.
+    pub fn expires_at(&self) -> Instant {
+        self.begun + self.life
+    }
+
+    /// When work under this lease must have stopped.
     pub fn deadline(&self) -> Instant {
         self.begun + self.life.saturating_sub(MARGIN)
     }
 
-    /// The moment at which to ask for more time: a third of the life has passed.
+    /// When to renew: after a third of the life.
     pub fn renewal_due(&self) -> Instant {
         self.begun + self.life / 3
     }
 
-    /// Whether somebody in this process had it before, and handed it on.
-    pub fn is_handed_on(&self) -> bool {
-        self.tenure.as_ref().is_some_and(local_queue::Tenure::is_handed_on)
-    }
-
-    /// Counts the life from `begun` again.
+    /// Restarts the life at `begun`.
     pub fn extend(&mut self, begun: Instant) {
         self.begun = begun;
     }
@@ -205,52 +198,53 @@ impl Lease {
 /// The lease ended before the work did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the lease ended before the work did")]
-pub struct Lost;
+pub struct LeaseLost;
 
-/// Runs `work` inside the lease, renewing it as needed.
+/// Runs `work` under the lease, and renews the lease when a renewal is due.
 ///
 /// # Errors
-/// [`Lost`] when the lease ended first. The work was dropped where it stood, so a request of it may still be under way.
-async fn hold<T>(locks: &dyn Locks, lease: &mut Lease, work: impl Future<Output = T>) -> Result<T, Lost> {
+/// [`LeaseLost`] when the lease ended first. The work was dropped where it stood, so a request of it may still be in flight.
+async fn run_under_lease<T>(
+    locks: &dyn Locks,
+    lease: &mut Lease,
+    work: impl Future<Output = T>,
+) -> Result<T, LeaseLost> {
     let mut work = pin!(work);
     let mut due = lease.renewal_due();
     loop {
         let deadline = lease.deadline();
-        // A process that slept past its lease wakes with everything ready at once: the clock has the first word.
+        // After a suspension of the process everything is ready at once: check the clock before polling the work.
         let guarded = poll_fn(|cx| {
             if Instant::now() >= deadline {
-                return Poll::Ready(Err(Lost));
+                return Poll::Ready(Err(LeaseLost));
             }
             work.as_mut().poll(cx).map(Ok)
         });
+        let renewal = async {
+            sleep_until(due).await;
+            renew(locks, lease).await
+        };
         tokio::select! {
             biased;
             done = guarded => return done,
-            () = sleep_until(deadline) => return Err(Lost),
-            renewed = renew_when(due, locks, lease) => match renewed {
+            () = sleep_until(deadline) => return Err(LeaseLost),
+            renewed = renewal => match renewed {
                 Ok(Renewed::Extended) => due = lease.renewal_due(),
-                Ok(Renewed::Lost) => return Err(Lost),
+                Ok(Renewed::Lost) => return Err(LeaseLost),
                 Err(error) => {
-                    tracing::warn!(%error, "a lease could not be renewed yet");
-                    due = Instant::now() + RENEW_AGAIN;
+                    tracing::warn!(%error, "the lease could not be renewed; retrying");
+                    due = Instant::now() + RENEW_RETRY_PAUSE;
                 }
             },
         }
     }
 }
 
-async fn renew_when(due: Instant, locks: &dyn Locks, lease: &mut Lease) -> Result<Renewed, Error> {
-    sleep_until(due).await;
-    renew_now(locks, lease).await
-}
-
-/// One renewal, with a deadline of its own.
-async fn renew_now(locks: &dyn Locks, lease: &mut Lease) -> Result<Renewed, Error> {
-    match timeout(RENEW_TIMEOUT, locks.renew(lease)).await {
-        Ok(renewed) => renewed,
-        Err(_) => Err(Error::Unreachable { problem: "no answer to a renewal in time".to_owned() }),
-    }
+/// One renewal, with a timeout of its own.
+async fn renew(locks: &dyn Locks, lease: &mut Lease) -> Result<Renewed, Error> {
+    let unanswered = |_| Err(Error::Unreachable { problem: "no answer to a renewal in time".to_owned() });
+    timeout(RENEW_TIMEOUT, locks.renew(lease)).await.unwrap_or_else(unanswered)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

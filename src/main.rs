@@ -5,13 +5,13 @@
 use std::io;
 use std::num::NonZero;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
 
 use anyhow::Context as _;
 use azure_core::credentials::TokenCredential;
 use clap::{Parser, Subcommand};
-use dataverse_sync::admission::Gate;
+use dataverse_sync::admission::Admission;
 use dataverse_sync::config::Config;
 use dataverse_sync::dataverse::client::Client;
 use dataverse_sync::dead_letters;
@@ -20,8 +20,8 @@ use dataverse_sync::doctor;
 use dataverse_sync::http::Http;
 use dataverse_sync::identity::Identity;
 use dataverse_sync::lock::blob::BlobLocks;
-use dataverse_sync::lock::local_queue::Local;
-use dataverse_sync::pipeline::{FirstSeen, Sync};
+use dataverse_sync::lock::local_queue::LocalQueue;
+use dataverse_sync::pipeline::Pipeline;
 use dataverse_sync::server::QueuePolicy;
 use dataverse_sync::settings::Problem;
 use dataverse_sync::storage::Connection;
@@ -237,7 +237,7 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
     let queue = QueuePolicy { hold: config.hold, max_deliveries: max_deliveries() };
     let sync = build(config)?;
     if let Some(export) = export {
-        export.watch(&sync.gate);
+        export.watch(&sync.admission);
     }
     server::run(listener, sync, queue, shutdown).await;
     Ok(())
@@ -284,7 +284,7 @@ fn terminal_closed() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     Ok(async move { close.recv().await.unwrap_or_default() })
 }
 
-fn build(config: Config) -> anyhow::Result<Sync> {
+fn build(config: Config) -> anyhow::Result<Pipeline> {
     let http = Http::for_each_thread().context("cannot prepare TLS")?;
     let identity =
         Arc::new(Identity::open(config.identity, http.here().clone()).context("cannot open the Entra credential")?);
@@ -294,15 +294,15 @@ fn build(config: Config) -> anyhow::Result<Sync> {
             let credential: Arc<dyn TokenCredential> = identity.clone();
             let connection = Connection::new(settings.address, &credential, http.clone());
             let blobs = BlobLocks::new(&connection, &settings.container, settings.life).context("LOCK_STORAGE")?;
-            Some((Local::new(Arc::new(blobs)), settings.wait))
+            Some((LocalQueue::new(Arc::new(blobs)), settings.wait))
         }
     };
-    Ok(Sync {
+    Ok(Pipeline {
         store: Arc::new(Client::new(&config.dataverse, identity, http)),
         locks,
-        gate: Gate::new(config.max_concurrency),
+        admission: Admission::new(config.max_concurrency),
         on_conflict: config.on_conflict,
         version_column: config.version_column,
-        unknown_codes: FirstSeen::default(),
+        unknown_codes: Mutex::default(),
     })
 }

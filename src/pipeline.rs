@@ -1,252 +1,210 @@
-//! The way of one record: through the gate, under its lock, into Dataverse, to an [`Outcome`].
+//! One record to its [`Outcome`]: admission, lock, write.
 //!
 //! It knows two seams, locks and store, and asks [`crate::classify`] what a failure means. Nothing is cancelled halfway: the
 //! caller runs this in a task of its own.
 //!
-//! What time or an operator mends does not end the way: the message waits before the gate, without a lock, and goes again, as
-//! long as its patience lasts. After a write of unknown fate that is not before its lease has lapsed: until then the first
-//! write may still arrive, and nobody else may be let at the row. Where the fate is known the lease goes back behind the answer.
+//! Transient and operator-fixable failures are retried in place: the message waits for admission, without a lock, within its
+//! [`WaitBudget`]. After an ambiguous write the retry waits until the lease has expired, because the first write may still
+//! arrive. Once the write's outcome is known, the lease is released after the response is sent.
 
-mod first_seen;
 mod order;
+mod settlement;
 mod tombstone;
 mod versioned;
 mod write;
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, warn};
 
-use crate::admission::{Closed, Gate, Patience, Permit, Scope, Trouble, Why};
-use crate::classify::{self, FailureScope, News, news};
+use crate::admission::{Admission, OutageCause, Permit, Signal, WaitBudget};
+use crate::classify::{self, FailureScope};
 use crate::dataverse::{Error, Store};
-use crate::lock::local_queue::{Acquired, Local};
-use crate::lock::{self, Lease, LockName};
+use crate::lock::local_queue::{Acquired, HeldLock, LocalQueue};
+use crate::lock::{self, LeaseLost, LockName};
 use crate::outcome::{Outcome, Reason, Spent};
 use crate::record::{OnConflict, Record};
 use crate::telemetry::metrics::{self, Stopwatch};
 use crate::telemetry::trace;
-use tombstone::Grave;
+use settlement::Settlement;
+use tombstone::Tombstones;
 use write::Writer;
-
-pub use first_seen::FirstSeen;
 
 /// How much of a key's hash is shown in logs and reason phrases.
 const HASH_SHOWN: usize = 12;
 
-/// A lock that is free is ours within about this time; who waits longer for one lends its place inside the gate to others.
-const LOCK_AT_ONCE: Duration = Duration::from_millis(20);
+/// How many unknown service codes are logged at most.
+const MAX_UNKNOWN_CODES: usize = 256;
 
-/// Everything that a record needs on its way.
+/// A free lock is acquired within about this time; a message that waits longer releases its admission slot meanwhile.
+const UNCONTENDED_LOCK: Duration = Duration::from_millis(20);
+
+/// What all records share.
 #[derive(Debug)]
-pub struct Sync {
+pub struct Pipeline {
     /// The rows.
     pub store: Arc<dyn Store>,
-    /// The locks and the longest wait for one; none with `LOCK_MODE=off`.
-    pub locks: Option<(Local, Duration)>,
-    /// The gate in front of the store.
-    pub gate: Gate,
+    /// The locks and the longest wait for one; `None` with `LOCK_MODE=off`.
+    pub locks: Option<(LocalQueue, Duration)>,
+    /// Admission to the store.
+    pub admission: Admission,
     /// What a lost create race leads to when the record does not say.
     pub on_conflict: OnConflict,
     /// The column that holds a record's version.
     pub version_column: Option<String>,
-    /// Service codes that the table does not know.
-    pub unknown_codes: FirstSeen,
+    /// Service codes without an entry in [`crate::classify`] that were logged.
+    pub unknown_codes: Mutex<BTreeSet<u32>>,
 }
 
-/// How a record came here.
+/// How a record was delivered, and how long it may wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery {
-    /// How often it was delivered, this time included, if that is known.
+    /// How often it was delivered, including this time, if known.
     pub attempts: Option<u32>,
     /// Whether the host will not deliver it again.
     pub last: bool,
-    /// How long it may wait in place through an outage or throttling, over all its tries.
-    pub patience: Duration,
-    /// How long it may wait for others to be done, while all goes well.
-    pub in_line: Duration,
-    /// Whether somebody waits for the answer, and is told at once where it is known that patience will not do.
-    pub is_call: bool,
+    /// How long it may wait in place through an outage or throttling, over all its attempts.
+    pub wait_budget: Duration,
+    /// How long it may wait for a free slot while nothing fails.
+    pub queue_budget: Duration,
+    /// Whether it ends at once when the wait is known to exceed the budget.
+    pub fail_fast: bool,
 }
 
-impl Delivery {
-    fn beginning_now(self) -> Patience {
-        let now = Instant::now();
-        Patience { until: now + self.patience, in_line_until: now + self.in_line, leaves_early: self.is_call }
-    }
-}
-
-/// Where the way ends.
-#[derive(Debug)]
-struct End {
-    reason: Reason,
-    detail: Option<String>,
-    fault: Option<Box<Error>>,
-    /// Whether the row may yet change although nothing says so.
-    is_ambiguous: bool,
-    /// The delay that Dataverse named, now or a moment ago.
-    retry_after: Option<Duration>,
-    /// The lease lapses then, and before that nobody is let at the row.
-    lapses: Option<Instant>,
-}
-
-impl End {
-    fn because(reason: Reason) -> Self {
-        Self { reason, detail: None, fault: None, is_ambiguous: false, retry_after: None, lapses: None }
-    }
-
-    fn refused(reason: Reason, fault: Error) -> Self {
-        let detail = match &fault {
-            Error::Answered { message: Some(message), .. } => Some(message.clone()),
-            other => Some(other.to_string()),
-        };
-        let (is_ambiguous, retry_after) = (fault.is_ambiguous(), fault.retry_after());
-        Self { reason, detail, is_ambiguous, retry_after, fault: Some(Box::new(fault)), lapses: None }
-    }
-
-    /// What the message met last; the gate knows when the next try would be, if nobody named a delay.
-    fn given_up(last_met: Option<Self>, closed: Closed) -> Self {
-        match last_met {
-            Some(end) => Self { retry_after: end.retry_after.or(closed.retry_after), ..end },
-            None => Self::turned_away(closed),
-        }
-    }
-
-    /// Nobody was asked: the gate knows.
-    fn turned_away(closed: Closed) -> Self {
-        let (reason, detail) = match closed.why {
-            Why::Paused => (Reason::Throttled, "Dataverse asked for a pause that is not over".to_owned()),
-            Why::Held(trouble) => (trouble.reason, format!("not tried, because others fail: {}", trouble.said)),
-            Why::Full => (Reason::Throttled, "too many requests are under way, and none ended in time".to_owned()),
-        };
-        Self { retry_after: closed.retry_after, ..Self::because(reason).detail(detail) }
-    }
-
-    fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
-        self
-    }
-}
-
-impl Sync {
-    /// Brings one record to its end.
+impl Pipeline {
+    /// Writes one record, and returns what became of it.
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
         let name = record.key.lock_name(&record.table);
         let key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN));
         Span::current().record("key_hash", key_hash);
-        let mut spent = Spent::default();
-        let end = self.until_settled(record, &LockName::new(&*name), delivery, &mut spent).await;
-        let mut outcome = Outcome::new(end.reason);
-        outcome.detail = end.detail;
+        let (settlement, spent) = self.run_with_retries(record, &LockName::new(&*name), delivery).await;
+        let mut outcome = Outcome::new(settlement.reason);
+        outcome.detail = settlement.detail;
         outcome.table = Some(record.table.clone());
         outcome.key = Some(record.key_sent.clone());
         outcome.message_id.clone_from(&record.message_id);
         outcome.source.clone_from(&record.source);
         outcome.spent = Some(spent);
         outcome.attempts = delivery.attempts;
-        outcome.dataverse = end.fault.as_deref().and_then(Error::answer);
+        outcome.dataverse = settlement.fault.as_deref().and_then(Error::answer);
         outcome.key_hash = key_hash.map(str::to_owned);
-        outcome.retry_after = outcome.retry_after.map(|usual| end.retry_after.unwrap_or(usual));
+        outcome.retry_after = outcome.retry_after.map(|default| settlement.retry_after.unwrap_or(default));
         outcome
     }
 
-    /// Waits until no lock is on its way back: answers do not wait for that, the end of the process does.
+    /// Waits until all background releases of locks are done, before the process ends.
     pub async fn finished(&self) {
         if let Some((locks, _)) = &self.locks {
             locks.all_released().await;
         }
     }
 
-    /// The status decided where the table has no such code, and may have decided wrongly: somebody should look, once.
-    fn tell_unknown_code(&self, fault: Option<&Error>) {
-        let Some(Error::Answered { status, code: Some(code), .. }) = fault else { return };
-        if !classify::is_known(*code) && self.unknown_codes.is_new(*code) {
-            let code = format!("{code:#010x}");
-            warn!(status, code, "Dataverse answered with a code that is not in the table, so its status decided");
-        }
-    }
-
-    /// Tries again and again, as long as the end of a try is worth waiting for and the patience lasts.
-    async fn until_settled(&self, record: &Record, name: &LockName, delivery: Delivery, spent: &mut Spent) -> End {
-        let mut visit = self.gate.visit(delivery.beginning_now());
+    async fn run_with_retries(&self, record: &Record, name: &LockName, delivery: Delivery) -> (Settlement, Spent) {
+        let mut spent = Spent::default();
+        let now = Instant::now();
+        let (until, queue_until) = (now + delivery.wait_budget, now + delivery.queue_budget);
+        let mut entry = self.admission.entry(WaitBudget { until, queue_until, fail_fast: delivery.fail_fast });
         let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
-        let mut last_met = None;
+        let mut last = None;
         loop {
-            let mut permit = match trace::span_if_pending(visit.enter(), trace::admission, |_, _| {}).await {
+            let mut permit = match trace::span_if_pending(entry.enter(), trace::admission, |_, _| {}).await {
                 Ok(permit) => permit,
-                Err(closed) => return End::given_up(last_met, closed),
+                Err(rejection) => return (Settlement::not_admitted(last, rejection), spent),
             };
             let writer = Writer::new(self, record, delivered_before);
-            // On the heap for as long as it works: hundreds may wait before the gate, and they need no room for it.
-            let Some(end) = Box::pin(self.pass(name, &mut permit, writer, spent)).await else { continue };
-            match self.tell(permit, record, name, &end) {
-                News::Works | News::Nothing => return end,
-                News::TooMuch | News::Fails => {}
+            // On the heap: hundreds of messages may wait for admission.
+            let Some(settlement) = Box::pin(self.attempt(name, &mut permit, writer, &mut spent)).await else {
+                continue;
+            };
+            match self.report(permit, record, name, &settlement) {
+                Signal::Success | Signal::Neutral => return (settlement, spent),
+                Signal::Throttled | Signal::Failure => {}
             }
-            delivered_before |= end.is_ambiguous;
-            last_met = Some(end);
+            delivered_before |= settlement.is_ambiguous;
+            last = Some(settlement);
         }
     }
 
-    /// One try. `None`: the gate closed while the lock was waited for, and nothing was sent.
-    async fn pass(
+    /// One attempt. `None`: admission was revoked while the message waited for its lock, and nothing was sent.
+    async fn attempt(
         &self,
         name: &LockName,
         permit: &mut Permit<'_>,
         writer: Writer<'_>,
         spent: &mut Spent,
-    ) -> Option<End> {
+    ) -> Option<Settlement> {
         let Some((locks, wait)) = &self.locks else { return Some(timed(&mut spent.write, writer.run()).await) };
-        match timed(&mut spent.lock, acquire_traced(locks, name, *wait, permit)).await {
-            Ok(Acquired::Held(lease)) => under_lease(locks, lease, permit, writer, &mut spent.write).await,
+        match timed(&mut spent.lock, acquire(locks, name, *wait, permit)).await {
+            Ok(Acquired::Held(held)) => write_under_lease(locks, held, permit, writer, &mut spent.write).await,
             Ok(Acquired::Busy) => {
-                let text = format!("the lock was held by another writer for {} s", wait.as_secs());
-                Some(End::because(Reason::LockBusy).detail(text))
+                let detail = format!("the lock was held by another writer for {} s", wait.as_secs());
+                Some(Settlement::new(Reason::LockBusy).detail(detail))
             }
-            Err(error) => Some(End::because(classify::judge_locks(&error)).detail(error.to_string())),
+            Err(error) => Some(Settlement::lock_storage(&error)),
         }
     }
 
-    /// Tells the gate what the try has shown.
-    fn tell(&self, permit: Permit<'_>, record: &Record, name: &LockName, end: &End) -> News {
-        self.tell_unknown_code(end.fault.as_deref());
-        let not_asked = matches!(end.fault.as_deref(), Some(Error::NotAddressable { .. }));
-        let news = if not_asked { News::Nothing } else { news(end.reason) };
-        match news {
-            News::Works => permit.succeeded(self.store.parallelism()),
-            News::Nothing => drop(permit),
-            News::TooMuch => permit.throttled(end.retry_after, classify::limit_kind(end.fault.as_deref())),
-            News::Fails => permit.failed(&trouble(record, name, end), end.lapses),
+    /// Reports to admission what the attempt has shown.
+    fn report(&self, permit: Permit<'_>, record: &Record, name: &LockName, settlement: &Settlement) -> Signal {
+        let fault = settlement.fault.as_deref();
+        self.log_unknown_code(fault);
+        let was_sent = !matches!(fault, Some(Error::NotAddressable { .. }));
+        let signal = if was_sent { settlement.reason.into() } else { Signal::Neutral };
+        match signal {
+            Signal::Success => permit.succeeded(self.store.parallelism()),
+            Signal::Neutral => drop(permit),
+            Signal::Throttled => permit.throttled(settlement.retry_after, classify::limit_kind(fault)),
+            Signal::Failure => permit.failed(&outage_cause(record, name, settlement), settlement.not_before),
         }
-        news
+        signal
+    }
+
+    /// A code that is not in the table was judged by its status, perhaps wrongly: logged once per code.
+    fn log_unknown_code(&self, fault: Option<&Error>) {
+        let Some(Error::Answered { status, code: Some(code), .. }) = fault else { return };
+        if classify::is_known(*code) {
+            return;
+        }
+        let mut logged = self.unknown_codes.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() < MAX_UNKNOWN_CODES && logged.insert(*code) {
+            let code = format!("{code:#010x}");
+            warn!(status, code, "Dataverse answered with a code that is not in the table, so its status decided");
+        }
     }
 }
 
-/// Does it, and adds how long it took. An `async fn` would keep room for the work twice: as it came, and as it runs.
-fn timed<T>(spent: &mut Duration, work: impl Future<Output = T>) -> impl Future<Output = T> {
+/// Runs `work`, and adds its duration to `spent`.
+async fn timed<T>(spent: &mut Duration, work: impl Future<Output = T>) -> T {
     let begun = Instant::now();
-    work.map(move |done| {
-        *spent += begun.elapsed();
-        done
-    })
+    let done = work.await;
+    *spent += begun.elapsed();
+    done
 }
 
-/// Waits for the lock, and tells how that went.
-async fn acquire_traced(
-    locks: &Local,
+/// Waits for the lock, and records the wait. During a long wait the message's admission slot is released.
+async fn acquire(
+    locks: &LocalQueue,
     name: &LockName,
     wait: Duration,
     permit: &mut Permit<'_>,
 ) -> Result<Acquired, lock::Error> {
     let (span, since) = (trace::lock(), Stopwatch::start());
-    let acquired = acquire(locks, name, wait, permit).instrument(span.clone()).await;
+    let acquiring = async {
+        let mut acquire = pin!(locks.acquire(name, wait));
+        if let Ok(acquired) = timeout(UNCONTENDED_LOCK, &mut acquire).await {
+            return acquired;
+        }
+        permit.release_slot();
+        acquire.await
+    };
+    let acquired = acquiring.instrument(span.clone()).await;
     let result = match &acquired {
-        Ok(Acquired::Held(lease)) if lease.is_handed_on() => "handed_on",
+        Ok(Acquired::Held(held)) if held.is_handed_on() => "handed_on",
         Ok(Acquired::Held(_)) => "storage",
         Ok(Acquired::Busy) => "busy",
         Err(_) => "unknown",
@@ -256,71 +214,48 @@ async fn acquire_traced(
     acquired
 }
 
-/// Waits for the lock. Who waits for long is in nobody's way meanwhile.
-async fn acquire(
-    locks: &Local,
-    name: &LockName,
-    wait: Duration,
+/// Writes under the lease, unless admission was revoked while the message waited for the lock.
+async fn write_under_lease(
+    locks: &LocalQueue,
+    mut held: HeldLock,
     permit: &mut Permit<'_>,
-) -> Result<Acquired, lock::Error> {
-    let mut acquire = pin!(locks.acquire(name, wait));
-    if let Ok(acquired) = timeout(LOCK_AT_ONCE, &mut acquire).await {
-        return acquired;
-    }
-    permit.step_aside();
-    acquire.await
-}
-
-/// Writes under the lease, unless the gate has closed while the lock was waited for.
-async fn under_lease<'a>(
-    locks: &'a Local,
-    mut lease: Lease,
-    permit: &mut Permit<'_>,
-    mut writer: Writer<'a>,
+    mut writer: Writer<'_>,
     spent: &mut Duration,
-) -> Option<End> {
+) -> Option<Settlement> {
     let since = Stopwatch::start();
-    writer.grave = Some(Grave::new(locks, &lease));
-    let held = {
-        // Pinned here, for whoever takes it by value on the way keeps room for it as well.
-        let work = pin!(async {
-            permit.step_back().await.ok()?;
-            Some(timed(spent, writer.run()).await)
-        });
-        locks.hold(&mut lease, work).await
+    writer.tombstones = Some(Tombstones::new(&held));
+    let work = async {
+        permit.reacquire_slot().await.ok()?;
+        Some(timed(spent, writer.run()).await)
     };
+    let done = held.run(work).await;
     metrics::lock_held(since);
-    match held {
-        // The write may still be under way: nobody else gets the lock before it has run out.
-        Ok(Some(end)) if end.is_ambiguous => Some(End { lapses: Some(lease.deadline() + lock::MARGIN), ..end }),
-        Ok(end) => {
-            // The row is as it will stay, so nothing depends on the lease any more, not the answer either.
-            locks.release_soon(lease).await;
-            end
+    match done {
+        // The write may still be in flight: the lease is left to expire.
+        Ok(Some(settlement)) if settlement.is_ambiguous => {
+            Some(Settlement { not_before: Some(held.lease.expires_at()), ..settlement })
         }
-        Err(lock::Lost) => Some(End::because(Reason::LockLost).detail("the lease ended before Dataverse had answered")),
+        Ok(settlement) => {
+            locks.release_in_background(held).await;
+            settlement
+        }
+        Err(LeaseLost) => {
+            Some(Settlement::new(Reason::LockLost).detail("the lease ended before Dataverse had answered"))
+        }
     }
 }
 
-/// A failure in the gate's words.
-fn trouble(record: &Record, name: &LockName, end: &End) -> Trouble {
-    let said = match &end.fault {
+fn outage_cause(record: &Record, name: &LockName, settlement: &Settlement) -> OutageCause {
+    let message = match &settlement.fault {
         // Without the service's own text, which can hold data.
         Some(fault) => fault.to_string(),
-        None => end.detail.clone().unwrap_or_default(),
+        None => settlement.detail.clone().unwrap_or_default(),
     };
-    let scope = match end.fault.as_deref().map_or(FailureScope::Row, classify::failure_scope) {
-        FailureScope::Environment => Scope::Everybody,
-        FailureScope::Table => Scope::One(number(&record.table)),
-        FailureScope::Row => Scope::One(number(name.as_str())),
-    };
-    Trouble { reason: end.reason, said, scope, delay: end.retry_after }
-}
-
-fn number(name: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    hasher.finish()
+    let scope = settlement.fault.as_deref().map_or(FailureScope::Row, classify::failure_scope);
+    let mut subject = DefaultHasher::new();
+    if scope == FailureScope::Table { record.table.as_str() } else { name.as_str() }.hash(&mut subject);
+    let (reason, delay) = (settlement.reason, settlement.retry_after);
+    OutageCause { reason, message, scope, subject: subject.finish(), delay }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::pipeline::Sync;
+use crate::pipeline::Pipeline;
 use listener::Listener;
 
 /// Longest drain after the shutdown signal; Azure kills the process some seconds later. Locks that are still held then expire.
@@ -37,7 +37,7 @@ const MAX_CONNECTIONS: usize = 512;
 /// What the routes share.
 #[derive(Clone)]
 struct AppState {
-    sync: Arc<Sync>,
+    sync: Arc<Pipeline>,
     tasks: TaskTracker,
     queue: QueuePolicy,
 }
@@ -55,7 +55,7 @@ pub struct QueuePolicy {
 /// at work finish, for at most 25 s.
 pub async fn run(
     listener: TcpListener,
-    sync: Sync,
+    sync: Pipeline,
     queue: QueuePolicy,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
@@ -65,7 +65,7 @@ pub async fn run(
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
     shutdown.await;
-    sync.gate.stop();
+    sync.admission.stop();
     stop.cancel();
     tasks.close();
     let closed = async {

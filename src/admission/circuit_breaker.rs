@@ -1,13 +1,13 @@
-//! When trouble is everybody's, and how the water is tested then.
+//! The circuit breaker: closed while Dataverse works, open in an outage, half-open while a probe is in flight.
 //!
-//! A failure that can only be everybody's (no token at all) closes the gate at once. Any other is first taken for its own row's
-//! or table's: [`ENOUGH`] of different ones, with no success in between, are everybody's. So one sick row, or one table without a
-//! privilege, never closes the gate for the others.
+//! A failure that affects every write (no token) opens it at once. Any other failure counts for its own row or table first:
+//! [`SYSTEMIC`] different ones without a success in between open it. So one failing row, or one table without a privilege, never
+//! stops the others.
 //!
-//! While it is closed one message at a time is let in as a probe. A probe that fails makes the next pause twice as long, up to
-//! [`LONGEST_PAUSE`]; one that has no answer after [`PROBE_PATIENCE`] does not keep the next from being sent.
+//! While it is open, one message at a time is admitted as a probe. A failed probe doubles the pause before the next, up to
+//! [`MAX_BACK_OFF`]; a probe without an answer after [`PROBE_TIMEOUT`] does not keep the next from being sent.
 //!
-//! Pure, no clock: the time and the dice are passed in. Pattern:
+//! Pure, no clock: the time and the random numbers are passed in.
 //! <https://learn.microsoft.com/azure/architecture/patterns/circuit-breaker>
 
 use std::time::Duration;
@@ -15,82 +15,88 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use super::{Scope, Trouble};
+use super::OutageCause;
+use crate::classify::FailureScope;
 
-/// Failures of so many different rows or tables are everybody's.
-pub(super) const ENOUGH: usize = 3;
+/// So many different rows or tables that fail in a row are an outage.
+const SYSTEMIC: usize = 3;
 
-/// The pause before the first probe.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The pause before the first probe, and before the first retry of a message that fails by itself.
+pub(super) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 
-/// The longest pause between probes, and between the tries of a message that fails by itself.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause between probes, and between the attempts of a message that fails by itself.
+const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
-/// A probe without an answer for this long is taken for lost; plug-ins may run longer, so its answer still counts.
-pub(super) const PROBE_PATIENCE: Duration = Duration::from_secs(20);
+/// After this time the next probe may be sent; plug-ins may run longer, so a late answer still counts.
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Failures since the last success, by whose they are.
+/// Closed without an outage.
 #[derive(Debug, Default)]
-pub(super) struct Streak {
-    subjects: Vec<u64>,
+pub(super) struct CircuitBreaker {
+    /// The rows and tables that have failed since the last success.
+    failure_streak: Vec<u64>,
+    outage: Option<Outage>,
 }
 
-impl Streak {
-    /// Counts a failure; whether it is everybody's now.
-    pub(super) fn is_everybodys(&mut self, scope: Scope) -> bool {
-        let Scope::One(subject) = scope else { return true };
-        if !self.subjects.contains(&subject) {
-            self.subjects.push(subject);
-        }
-        self.subjects.len() >= ENOUGH
-    }
-
-    /// Something works.
-    pub(super) fn end(&mut self) {
-        self.subjects.clear();
-    }
-}
-
-/// The gate is closed until a probe succeeds.
 #[derive(Debug)]
-pub(super) struct Hold {
-    pub(super) trouble: Trouble,
-    pub(super) since: Instant,
+struct Outage {
+    cause: OutageCause,
+    since: Instant,
     next_probe: Instant,
     failed_probes: u32,
 }
 
-impl Hold {
-    pub(super) fn new(trouble: Trouble, now: Instant, dice: &mut Rng) -> Self {
-        let pause = pause_after(1, dice).max(trouble.delay.unwrap_or_default());
-        Self { trouble, since: now, next_probe: now + pause, failed_probes: 1 }
+impl CircuitBreaker {
+    pub(super) fn cause(&self) -> Option<&OutageCause> {
+        self.outage.as_ref().map(|outage| &outage.cause)
     }
 
-    /// When somebody may be let in again.
-    pub(super) fn next_probe(&self) -> Instant {
-        self.next_probe
+    /// When the next probe may be sent, while it is open.
+    pub(super) fn next_probe(&self) -> Option<Instant> {
+        self.outage.as_ref().map(|outage| outage.next_probe)
     }
 
-    /// A probe was let in.
-    pub(super) fn probing(&mut self, now: Instant) {
-        self.next_probe = now + PROBE_PATIENCE;
+    /// Counts a failure; whether it shows an outage.
+    pub(super) fn is_systemic(&mut self, cause: &OutageCause) -> bool {
+        if !self.failure_streak.contains(&cause.subject) {
+            self.failure_streak.push(cause.subject);
+        }
+        cause.scope == FailureScope::Environment || self.failure_streak.len() >= SYSTEMIC
     }
 
-    /// A probe failed; what it met is what the others are told.
-    pub(super) fn failed(&mut self, trouble: Trouble, now: Instant, dice: &mut Rng) {
-        self.failed_probes += 1;
-        self.next_probe = now + pause_after(self.failed_probes, dice).max(trouble.delay.unwrap_or_default());
-        self.trouble = trouble;
+    /// A message is admitted: while the circuit is open, as a probe.
+    pub(super) fn probe_sent(&mut self, now: Instant) {
+        if let Some(outage) = &mut self.outage {
+            outage.next_probe = now + PROBE_TIMEOUT;
+        }
     }
 
-    /// A probe ended without having learnt anything: the next may go at once.
-    pub(super) fn learnt_nothing(&mut self, now: Instant) {
-        self.next_probe = now;
+    /// A probe ended without an observation: the next may be sent at once.
+    pub(super) fn probe_inconclusive(&mut self, now: Instant) {
+        if let Some(outage) = &mut self.outage {
+            outage.next_probe = now;
+        }
+    }
+
+    /// Opens the circuit, or keeps it open after a failed probe, whose cause waiting messages then return.
+    pub(super) fn probe_failed(&mut self, cause: OutageCause, now: Instant, rng: &mut Rng) {
+        let (since, failed_probes) = match &self.outage {
+            Some(outage) => (outage.since, outage.failed_probes + 1),
+            None => (now, 1),
+        };
+        let next_probe = now + back_off(failed_probes, rng).max(cause.delay.unwrap_or_default());
+        self.outage = Some(Outage { cause, since, next_probe, failed_probes });
+    }
+
+    /// Dataverse has answered. An answer to a probe closes the circuit: returns the cause and the start of the outage.
+    pub(super) fn answered(&mut self, is_probe: bool) -> Option<(OutageCause, Instant)> {
+        self.failure_streak.clear();
+        self.outage.take_if(|_| is_probe).map(|outage| (outage.cause, outage.since))
     }
 }
 
-/// The pause after so many failures in a row: twice as long each time, between half of that and all of it.
-pub(super) fn pause_after(failures: u32, dice: &mut Rng) -> Duration {
-    let doubled = FIRST_PAUSE * 2u32.pow(failures.saturating_sub(1).min(8));
-    doubled.min(LONGEST_PAUSE).mul_f64(0.5 + dice.f64() / 2.0)
+/// The pause after so many failures in a row: doubles with each, with jitter between half of it and all of it.
+pub(super) fn back_off(failures: u32, rng: &mut Rng) -> Duration {
+    let doubled = FIRST_BACK_OFF * 2u32.pow(failures.saturating_sub(1).min(8));
+    doubled.min(MAX_BACK_OFF).mul_f64(0.5 + rng.f64() / 2.0)
 }

@@ -1,17 +1,17 @@
-//! How many at once: learned from answers, within a ceiling.
+//! How many requests may be in flight: learned from the answers, within a ceiling.
 //!
-//! - It starts low. The hint that Dataverse gives (`x-ms-dop-hint`) is for all clients of an environment together, and nobody
-//!   knows how many those are. So **the first hint seeds half of it**: two clients that start at the same moment make the whole
-//!   of it. All beyond is earned, one more per round of answers.
-//! - Throttling narrows the width, once per event, and leaves a **crest**: what was in flight, times the share of the time
-//!   that was not spent waiting. Had we been slower by that share there would have been nothing to wait for. Up to just below
-//!   the crest the width grows by one per round again. Where **requests at once** are the limit, pace does not matter and nothing
-//!   is saved up in a pause: the crest is a sixteenth below what was in flight, and the width is there again after the return.
-//! - To go beyond a crest is a **bet**, which costs a refusal and a pause when it is lost. So there are [`ANSWERS_PER_BET`]
-//!   answers and some minutes between bets; bets that are won double the stake.
-//! - Who is throttled too soon is more **cautious** next time: fewer bets, and where nothing can be narrowed, longer pauses.
+//! - It starts low. The hint that Dataverse gives (`x-ms-dop-hint`) is for all clients of an environment together, and their
+//!   number is unknown, so **half of the first hint** is the start: two clients that start together make the whole of it. From
+//!   there the limit grows by one per round of answers.
+//! - Throttling lowers the limit, once per event, and leaves an **observed ceiling**: the requests in flight, times the share of
+//!   the time that was not spent waiting; a client slower by that share would not have had to wait. The limit grows back to just
+//!   below it. Where the **concurrency** is limited, the rate does not matter and waiting saves nothing: the ceiling is a
+//!   sixteenth below the requests in flight, and the limit returns to it at once.
+//! - A **probe** raises the observed ceiling. A lost probe costs a refusal and a pause, so there are [`ANSWERS_PER_PROBE`]
+//!   answers and some minutes between probes. A probe that is not throttled doubles the step of the next.
+//! - Throttling that comes soon doubles the **backoff factor**: fewer probes, and longer pauses where the limit cannot be lowered.
 //!
-//! Pure, no clock: the time is passed in. Widths are counted in thousandths, so that a round adds up to one; a part of one is
+//! Pure, no clock: the time is passed in. Limits are in thousandths, so that a round of answers adds up to one; a fraction is
 //! spread over the answers.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/send-parallel-requests>
@@ -25,171 +25,168 @@ use super::LimitKind;
 /// One request, in the unit of this module.
 const ONE: u64 = 1_000;
 
-/// The golden ratio's part of one: its multiples spread evenly. A width of 3.85 is four for 85 of a hundred answers.
+/// The fraction of the golden ratio: its multiples spread evenly. A limit of 3.85 is four for 85 of a hundred answers.
 const GOLDEN: u64 = 618;
 
-/// The width before anything is known.
+/// The limit before anything is known.
 const START: u64 = 4 * ONE;
 
-/// A lost bet costs a refusal or two; that is about one in a hundred answers, and caution makes it fewer.
-pub(super) const ANSWERS_PER_BET: u64 = 150;
+/// A lost probe costs a refusal or two: about one in a hundred answers, and fewer with a higher backoff factor.
+pub(super) const ANSWERS_PER_PROBE: u64 = 150;
 
-/// A lost bet costs a pause as well; one in so many is five percent of the time.
-const PAUSES_PER_BET: u32 = 20;
+/// A lost probe costs a pause as well; one in so many is five percent of the time.
+const PAUSES_PER_PROBE: u32 = 20;
 
-/// Where requests at once are the limit, what a pause costs cannot be made up for later.
-const PAUSES_PER_BET_AT_ONCE: u32 = 2 * PAUSES_PER_BET;
+/// Where the concurrency is limited, the requests that a pause prevents cannot be sent later.
+const PAUSES_PER_CONCURRENCY_PROBE: u32 = 2 * PAUSES_PER_PROBE;
 
-/// Bets are not made more often than this, however short the pauses are.
-const SHORTEST_BET: Duration = Duration::from_mins(1);
+/// The shortest time between probes, however short the pauses are.
+const MIN_PROBE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Nor less often than this, however long: the limits that name long pauses have a memory, and what is not used in a pause is
-/// there after it.
-const LONGEST_BET: Duration = Duration::from_mins(3);
+/// The longest time between probes: limits with long pauses count over a window, so what a pause leaves unused is available
+/// afterwards.
+const MAX_PROBE_INTERVAL: Duration = Duration::from_mins(3);
 
-/// A run this short says nothing about the pace that would have been right.
-const SHORTEST_RUN: Duration = Duration::from_secs(10);
+/// A shorter run does not show the rate that would have been right.
+const MIN_RUN: Duration = Duration::from_secs(10);
 
-/// The most that is added to a pause at a width of one.
-const MOST_CAUTION: u32 = 64;
+/// Bounds what is added to a pause, in seconds, at a limit of one.
+const MAX_BACKOFF_FACTOR: u32 = 64;
 
-/// The width.
 #[derive(Debug)]
-pub(super) struct Width {
+pub(super) struct ConcurrencyLimit {
     ceiling: u64,
-    /// The width, without what a return takes from it.
-    present: u64,
-    /// After a closure: so many at once, one more with each answer, until the width is reached.
+    /// The limit, without the ramp.
+    current: u64,
+    /// After a stop: starts at one and grows with each answer until the limit is reached.
     ramp: Option<u64>,
-    crest: Option<Crest>,
+    observed_ceiling: Option<ObservedCeiling>,
     /// The largest hint so far.
     hint: u32,
     /// Answers since the last throttling.
     answers: u64,
-    caution: u32,
-    /// When the present run began.
+    backoff_factor: u32,
+    /// When the current run began.
     since: Instant,
 }
 
 /// Just below where throttling was met.
 #[derive(Debug)]
-struct Crest {
-    width: u64,
-    stake: u64,
-    between_bets: Duration,
-    next_bet: Instant,
-    next_bet_answers: u64,
+struct ObservedCeiling {
+    limit: u64,
+    probe_step: u64,
+    probe_interval: Duration,
+    next_probe: Instant,
+    next_probe_answers: u64,
 }
 
-impl Width {
-    /// A width that never exceeds `ceiling`.
+impl ConcurrencyLimit {
     pub(super) fn new(ceiling: u64, now: Instant) -> Self {
         let ceiling = ceiling.max(1).saturating_mul(ONE);
         Self {
             ceiling,
-            present: START.min(ceiling),
+            current: START.min(ceiling),
             ramp: None,
-            crest: None,
+            observed_ceiling: None,
             hint: 0,
             answers: 0,
-            caution: 1,
+            backoff_factor: 1,
             since: now,
         }
     }
 
-    /// How many may be in flight now.
     pub(super) fn limit(&self) -> u64 {
-        let width = self.ramp.map_or(self.present, |ramp| ramp.min(self.present));
-        (width + self.answers * GOLDEN % ONE) / ONE
+        let limit = self.ramp.map_or(self.current, |ramp| ramp.min(self.current));
+        (limit + self.answers * GOLDEN % ONE) / ONE
     }
 
-    /// An answer came; `full` says that others would have been sent as well, had there been room.
+    /// An answer came; `full` if more requests would have been sent without the limit.
     pub(super) fn answered(&mut self, now: Instant, full: bool) {
         self.answers += 1;
         if let Some(ramp) = self.ramp {
-            self.ramp = Some(ramp + ONE).filter(|ramp| *ramp < self.present);
+            self.ramp = Some(ramp + ONE).filter(|ramp| *ramp < self.current);
         } else if full {
             self.grow(now);
         }
     }
 
     fn grow(&mut self, now: Instant) {
-        let top = self.crest.as_ref().map_or(self.ceiling, |crest| crest.width).min(self.ceiling);
-        if self.present < top {
-            self.present = (self.present + ONE * ONE / self.present).min(top);
-        } else if let Some(crest) = &mut self.crest
-            && crest.width < self.ceiling
-            && crest.next_bet <= now
-            && crest.next_bet_answers <= self.answers
+        let observed = self.observed_ceiling.as_ref().map_or(self.ceiling, |observed| observed.limit);
+        let top = observed.min(self.ceiling);
+        if self.current < top {
+            self.current = (self.current + ONE * ONE / self.current).min(top);
+        } else if let Some(observed) = &mut self.observed_ceiling
+            && observed.limit < self.ceiling
+            && observed.next_probe <= now
+            && observed.next_probe_answers <= self.answers
         {
-            crest.width += crest.stake;
-            crest.stake *= 2;
-            crest.next_bet = now + crest.between_bets;
-            crest.next_bet_answers = self.answers + ANSWERS_PER_BET;
+            observed.limit += observed.probe_step;
+            observed.probe_step *= 2;
+            observed.next_probe = now + observed.probe_interval;
+            observed.next_probe_answers = self.answers + ANSWERS_PER_PROBE;
         }
     }
 
-    /// Dataverse recommends so many for all its clients. A hint that grows says that the environment did: what was learned
-    /// in the smaller one is void. One that shrinks is left to the throttling that would follow from it.
+    /// Dataverse recommends so many requests in flight, for all its clients. A hint that grows shows that the environment did, so
+    /// what was learned before is void. A smaller hint is ignored: throttling would follow if it mattered.
     pub(super) fn hinted(&mut self, hint: u32) {
         if hint <= self.hint {
             return;
         }
         let half = (u64::from(hint) * ONE / 2).clamp(ONE, self.ceiling);
-        self.present = if self.hint == 0 { half } else { half.max(self.present) };
+        self.current = if self.hint == 0 { half } else { half.max(self.current) };
         self.hint = hint;
-        self.crest = None;
+        self.observed_ceiling = None;
     }
 
-    /// Throttled with `running` in flight, and asked to wait for `delay`. Gives what caution adds to that.
-    pub(super) fn throttled(&mut self, now: Instant, excess: LimitKind, running: u64, delay: Duration) -> Duration {
-        self.caution = match u32::try_from(self.answers / (ANSWERS_PER_BET / 2)).unwrap_or(u32::MAX) {
-            0 if self.crest.is_some() => (self.caution * 2).min(MOST_CAUTION),
-            0 => self.caution,
-            halves => (self.caution / halves.div_ceil(2)).max(1),
+    /// Throttled by `kind` with so many `in_flight`, and asked to wait for `delay`. Returns what to add to that.
+    pub(super) fn throttled(&mut self, now: Instant, kind: LimitKind, in_flight: u64, delay: Duration) -> Duration {
+        self.backoff_factor = match u32::try_from(self.answers / (ANSWERS_PER_PROBE / 2)).unwrap_or(u32::MAX) {
+            0 if self.observed_ceiling.is_some() => (self.backoff_factor * 2).min(MAX_BACKOFF_FACTOR),
+            0 => self.backoff_factor,
+            halves => (self.backoff_factor / halves.div_ceil(2)).max(1),
         };
         self.answers = 0;
-        let met = (running * ONE).min(self.present).max(ONE);
-        // Right after a return it is not the width that was wrong, the pause was too short.
+        let met = (in_flight * ONE).min(self.current).max(ONE);
+        // Right after a pause the limit was not too high, the pause was too short.
         let too_early = self.ramp.is_some_and(|ramp| ramp <= 2 * ONE);
         if !too_early {
-            self.narrow(now, excess, met, delay);
+            self.lower(now, kind, met, delay);
         }
-        if too_early || met == ONE { Duration::from_secs(1) * (self.caution - 1) } else { Duration::ZERO }
+        if too_early || met == ONE { Duration::from_secs(1) * (self.backoff_factor - 1) } else { Duration::ZERO }
     }
 
-    fn narrow(&mut self, now: Instant, excess: LimitKind, met: u64, delay: Duration) {
-        let (crest, present, pauses) = match excess {
-            LimitKind::Rate => (slower(met, now - self.since, delay), met * 7 / 10, PAUSES_PER_BET),
-            LimitKind::Concurrency => (met - met / 16, met, PAUSES_PER_BET_AT_ONCE),
+    fn lower(&mut self, now: Instant, kind: LimitKind, met: u64, delay: Duration) {
+        let (observed, current, pauses) = match kind {
+            LimitKind::Rate => (sustainable(met, now - self.since, delay), met * 7 / 10, PAUSES_PER_PROBE),
+            LimitKind::Concurrency => (met - met / 16, met, PAUSES_PER_CONCURRENCY_PROBE),
         };
-        let crest = crest.max(ONE);
-        let between_bets = (delay * pauses).clamp(SHORTEST_BET, LONGEST_BET);
-        self.crest = Some(Crest {
-            width: crest,
-            stake: ONE / 2,
-            between_bets,
-            next_bet: now + delay + between_bets,
-            next_bet_answers: ANSWERS_PER_BET * u64::from(self.caution.min(8)),
+        let observed = observed.max(ONE);
+        let probe_interval = (delay * pauses).clamp(MIN_PROBE_INTERVAL, MAX_PROBE_INTERVAL);
+        self.observed_ceiling = Some(ObservedCeiling {
+            limit: observed,
+            probe_step: ONE / 2,
+            probe_interval,
+            next_probe: now + delay + probe_interval,
+            next_probe_answers: ANSWERS_PER_PROBE * u64::from(self.backoff_factor.min(8)),
         });
-        self.present = present.clamp(ONE, crest);
+        self.current = current.clamp(ONE, observed);
     }
 
-    /// The gate closes: the return will be gentle.
-    pub(super) fn closed(&mut self) {
+    /// Sending stops for a pause or an outage: it will ramp up from one.
+    pub(super) fn stopped(&mut self) {
         self.ramp = Some(ONE);
     }
 
-    /// The gate is open again.
-    pub(super) fn opened(&mut self, now: Instant) {
+    pub(super) fn resumed(&mut self, now: Instant) {
         self.since = now;
     }
 }
 
-/// The width that would have lasted through the run and the pause that it led to.
-fn slower(met: u64, run: Duration, pause: Duration) -> u64 {
+/// The limit that would have lasted through the run and the pause that it led to.
+fn sustainable(met: u64, run: Duration, pause: Duration) -> u64 {
     let share = met * millis(run) / millis(run + pause).max(1);
-    let least = if run < SHORTEST_RUN { met / 2 } else { 0 };
+    let least = if run < MIN_RUN { met / 2 } else { 0 };
     share.min(met - met / 32).max(least)
 }
 

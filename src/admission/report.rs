@@ -1,5 +1,5 @@
-//! What an operator reads about the gate: one line when it closes, one when it opens, and none per message; the same as figures.
-//! They belong to no invocation, whoever it was that met the trouble first.
+//! What an operator sees of admission: one log line and one metric when it stops and when it resumes, and none per message.
+//! The lines belong to no invocation, whichever message caused them.
 
 use std::time::Duration;
 
@@ -12,47 +12,29 @@ const PAUSE: &str = "pause";
 const HOLD: &str = "hold";
 const THROTTLED: &str = "throttled";
 
-/// Writes the line; `waiting` messages stand before the gate.
-pub(super) fn log(event: &Event, waiting: usize) {
-    measure(event);
+/// Logs and counts the event; `waiting` messages are queued.
+pub(super) fn report(event: &Event, waiting: usize) {
     match event {
-        Event::Paused(delay) => warn!(
-            parent: None,
-            reason = THROTTLED,
-            retry_after_ms = millis(*delay),
-            waiting,
-            "Dataverse asks for a pause: nothing is sent until it is over"
-        ),
-        Event::Resumed(lasted) => info!(
-            parent: None,
-            reason = THROTTLED,
-            lasted_ms = millis(*lasted),
-            waiting,
-            "the pause is over: sending again, a few at first"
-        ),
-        Event::Held(trouble) => warn!(
-            parent: None,
-            reason = trouble.reason.code(),
-            problem = trouble.said,
-            waiting,
-            "messages wait in place: one at a time is tried until one succeeds"
-        ),
-        Event::Released(trouble, lasted) => info!(
-            parent: None,
-            reason = trouble.reason.code(),
-            lasted_ms = millis(*lasted),
-            waiting,
-            "it works again: the messages that waited go on, a few at first"
-        ),
-    }
-}
-
-fn measure(event: &Event) {
-    match event {
-        Event::Paused(_) => metrics::admission_paused(PAUSE, THROTTLED),
-        Event::Resumed(lasted) => metrics::admission_resumed(PAUSE, THROTTLED, *lasted),
-        Event::Held(trouble) => metrics::admission_paused(HOLD, trouble.reason.code()),
-        Event::Released(trouble, lasted) => metrics::admission_resumed(HOLD, trouble.reason.code(), *lasted),
+        Event::Paused(delay) => {
+            metrics::admission_paused(PAUSE, THROTTLED);
+            let retry_after_ms = millis(*delay);
+            warn!(parent: None, reason = THROTTLED, retry_after_ms, waiting, "Dataverse asks for a pause; sending stops until it is over");
+        }
+        Event::Resumed(lasted) => {
+            metrics::admission_resumed(PAUSE, THROTTLED, *lasted);
+            let lasted_ms = millis(*lasted);
+            info!(parent: None, reason = THROTTLED, lasted_ms, waiting, "the pause is over; resuming gradually");
+        }
+        Event::CircuitOpened(cause) => {
+            let (reason, problem) = (cause.reason.code(), &cause.message);
+            metrics::admission_paused(HOLD, reason);
+            warn!(parent: None, reason, problem, waiting, "messages wait in place; one at a time is tried until one succeeds");
+        }
+        Event::CircuitClosed(cause, lasted) => {
+            let (reason, lasted_ms) = (cause.reason.code(), millis(*lasted));
+            metrics::admission_resumed(HOLD, reason, *lasted);
+            info!(parent: None, reason, lasted_ms, waiting, "recovered; resuming held messages gradually");
+        }
     }
 }
 

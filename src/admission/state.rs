@@ -1,37 +1,35 @@
-//! What the gate knows, and what follows from it: may somebody pass now, and if not, when.
+//! What admission knows, and what follows from it: may a message be admitted now, and if not, when.
 //!
-//! It counts who is inside, and puts three things together: the width, the pause that Dataverse asked for, and the hold that an
-//! outage leads to. Answers to requests that were sent before the last turn of events are old news: they neither narrow the
-//! width a second time nor close the gate again.
+//! It counts the messages in flight, and combines the concurrency limit, the pause that Dataverse asked for, and the circuit
+//! breaker. The results of requests that were sent in an earlier epoch, before the last throttling or outage, neither lower the
+//! limit again nor open the circuit again.
 //!
-//! Pure, no clock: the time is passed in, and the dice are its own. Invariant: everybody who was let in leaves once.
+//! Pure, no clock: the time is passed in. Invariant: every admitted message leaves once.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use super::circuit_breaker::{Hold, Streak, pause_after};
-use super::concurrency_limit::Width;
-use super::{LimitKind, Trouble, Why};
+use super::circuit_breaker::{CircuitBreaker, back_off};
+use super::concurrency_limit::ConcurrencyLimit;
+use super::{LimitKind, OutageCause, RejectReason};
 
-/// The jitter at the end of a pause is this part of it, within the two bounds below.
+/// The jitter at the end of a pause is at most this part of it, within the two bounds below.
 const JITTER_PART: u32 = 5;
-pub(super) const LEAST_JITTER: Duration = Duration::from_millis(250);
-pub(super) const MOST_JITTER: Duration = Duration::from_secs(10);
+pub(super) const MIN_JITTER: Duration = Duration::from_millis(250);
+pub(super) const MAX_JITTER: Duration = Duration::from_secs(10);
 
-/// The gate's mind.
 #[derive(Debug)]
 pub(super) struct State {
-    dice: Rng,
-    width: Width,
-    inside: u64,
-    /// Rises with each turn of events: throttled, closed.
+    rng: Rng,
+    limit: ConcurrencyLimit,
+    pub(super) in_flight: u64,
+    /// Rises with each throttling and each outage.
     epoch: u64,
-    successes: u64,
-    streak: Streak,
+    pub(super) successes: u64,
     pause: Option<Pause>,
-    hold: Option<Hold>,
+    breaker: CircuitBreaker,
 }
 
 #[derive(Debug)]
@@ -40,213 +38,192 @@ struct Pause {
     until: Instant,
 }
 
-/// As what somebody was let in.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pass {
+pub(super) struct SlotToken {
     epoch: u64,
-    pub(super) probe: bool,
-    /// Its place is lent to others.
-    pub(super) aside: bool,
+    pub(super) is_probe: bool,
+    /// The slot was released while the message waits for something else.
+    pub(super) is_released: bool,
 }
 
-/// Whether somebody may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Entry {
-    /// Now.
+pub(super) enum Availability {
     Now,
-    /// When somebody has left.
+    /// When another message has left.
     Full,
-    /// Not before then.
-    From(Instant),
+    NotBefore(Instant),
 }
 
-/// What somebody has learnt inside.
+/// What a message observed while it was admitted.
 #[derive(Debug)]
-pub(super) enum Report<'a> {
-    /// Nothing.
+pub(super) enum Observation<'a> {
     Nothing,
-    /// It works; the parallelism that is recommended.
-    Works(Option<u32>),
-    /// Too much; the delay that was named, and what there was too much of.
+    /// With the recommended parallelism.
+    Success(Option<u32>),
+    /// With the delay that was named.
     Throttled(Option<Duration>, LimitKind),
-    /// It fails; `alone` says that others have succeeded since this message first failed.
-    Fails { trouble: &'a Trouble, alone: bool },
+    /// `isolated` if others have succeeded since this message first failed.
+    Failure {
+        cause: &'a OutageCause,
+        isolated: bool,
+    },
 }
 
 /// What an operator should know.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A pause of this length has begun.
+    /// For this long.
     Paused(Duration),
-    /// A pause has ended after this time.
+    /// After this time.
     Resumed(Duration),
-    /// Messages wait in place because of this.
-    Held(Trouble),
-    /// What made them wait is over, after this time.
-    Released(Trouble, Duration),
+    CircuitOpened(OutageCause),
+    /// After this time.
+    CircuitClosed(OutageCause, Duration),
 }
 
 impl State {
-    pub(super) fn new(ceiling: usize, dice: Rng, now: Instant) -> Self {
-        let width = Width::new(u64::try_from(ceiling).unwrap_or(u64::MAX), now);
-        let streak = Streak::default();
-        Self { dice, width, inside: 0, epoch: 0, successes: 0, streak, pause: None, hold: None }
+    pub(super) fn new(ceiling: usize, rng: Rng, now: Instant) -> Self {
+        let limit = ConcurrencyLimit::new(u64::try_from(ceiling).unwrap_or(u64::MAX), now);
+        let breaker = CircuitBreaker::default();
+        Self { rng, limit, in_flight: 0, epoch: 0, successes: 0, pause: None, breaker }
     }
 
-    /// Whether somebody may pass now.
-    pub(super) fn entry(&self, now: Instant) -> Entry {
-        let closed_until = [self.pause.as_ref().map(|pause| pause.until), self.hold.as_ref().map(Hold::next_probe)];
-        match closed_until.into_iter().flatten().max() {
-            Some(until) if until > now => Entry::From(until),
-            _ if self.hold.is_none() && self.inside >= self.width.limit() => Entry::Full,
-            _ => Entry::Now,
+    pub(super) fn availability(&self, now: Instant) -> Availability {
+        let closed_until = self.pause.as_ref().map(|pause| pause.until).max(self.breaker.next_probe());
+        match closed_until {
+            Some(until) if until > now => Availability::NotBefore(until),
+            _ if !self.is_circuit_open() && self.in_flight >= self.limit() => Availability::Full,
+            _ => Availability::Now,
         }
     }
 
-    /// Why nobody may pass.
-    pub(super) fn why(&self, now: Instant) -> Why {
-        match (&self.hold, &self.pause) {
-            (Some(hold), _) => Why::Held(hold.trouble.clone()),
-            (None, Some(pause)) if pause.until > now => Why::Paused,
-            (None, _) => Why::Full,
+    pub(super) fn reject_reason(&self, now: Instant) -> RejectReason {
+        match (self.breaker.cause(), &self.pause) {
+            (Some(cause), _) => RejectReason::CircuitOpen(cause.clone()),
+            (None, Some(pause)) if pause.until > now => RejectReason::Paused,
+            (None, _) => RejectReason::Full,
         }
     }
 
-    /// Lets somebody in, where [`State::entry`] says that this may be.
-    pub(super) fn let_in(&mut self, now: Instant) -> (Pass, Option<Event>) {
-        let over = self.pause.take();
-        if over.is_some() {
-            self.width.opened(now);
+    /// Admits a message; only while the availability is [`Availability::Now`].
+    pub(super) fn admit(&mut self, now: Instant) -> (SlotToken, Option<Event>) {
+        let ended = self.pause.take().map(|pause| Event::Resumed(pause.until - pause.since));
+        if ended.is_some() {
+            self.limit.resumed(now);
         }
-        if let Some(hold) = &mut self.hold {
-            hold.probing(now);
-        }
-        self.inside += 1;
-        let pass = Pass { epoch: self.epoch, probe: self.hold.is_some(), aside: false };
-        (pass, over.map(|pause| Event::Resumed(pause.until - pause.since)))
+        self.breaker.probe_sent(now);
+        self.in_flight += 1;
+        (SlotToken { epoch: self.epoch, is_probe: self.is_circuit_open(), is_released: false }, ended)
     }
 
-    /// Lends the place of somebody who waits for something else.
-    pub(super) fn step_aside(&mut self, pass: &mut Pass) {
-        if !pass.aside {
-            pass.aside = true;
-            self.inside -= 1;
+    /// Frees the slot of a message that waits for something else.
+    pub(super) fn release_slot(&mut self, token: &mut SlotToken) {
+        if !token.is_released {
+            token.is_released = true;
+            self.in_flight -= 1;
         }
     }
 
-    /// Somebody leaves who was let in; `crowded` says that others wait.
-    pub(super) fn left(&mut self, now: Instant, pass: Pass, report: &Report<'_>, crowded: bool) -> Vec<Event> {
-        let inside = self.inside;
-        if !pass.aside {
-            self.inside -= 1;
+    /// An admitted message leaves; `contended` if others wait.
+    pub(super) fn leave(
+        &mut self,
+        now: Instant,
+        token: SlotToken,
+        observation: &Observation<'_>,
+        contended: bool,
+    ) -> Vec<Event> {
+        let in_flight = self.in_flight;
+        if !token.is_released {
+            self.in_flight -= 1;
         }
-        match report {
-            Report::Nothing => self.learnt_nothing(now, pass),
-            Report::Works(hint) => self.works(now, pass, *hint, crowded || inside >= self.width.limit()),
-            Report::Throttled(delay, excess) => self.throttled(now, pass, *delay, *excess, inside),
-            Report::Fails { trouble, alone } => self.fails(now, pass, trouble, *alone),
+        match observation {
+            Observation::Nothing => {
+                if token.is_probe {
+                    self.breaker.probe_inconclusive(now);
+                }
+                Vec::new()
+            }
+            Observation::Success(hint) => {
+                self.succeeded(now, token, *hint, contended || in_flight >= self.limit()).into_iter().collect()
+            }
+            Observation::Throttled(delay, limit) => self.throttled(now, token, *delay, *limit, in_flight),
+            Observation::Failure { cause, isolated } => self.failed(now, token, cause, *isolated).into_iter().collect(),
         }
     }
 
-    /// How often something has worked so far.
-    pub(super) fn successes(&self) -> u64 {
-        self.successes
+    pub(super) fn limit(&self) -> u64 {
+        self.limit.limit()
     }
 
-    /// How many may be inside, while nothing keeps the gate closed.
-    pub(super) fn width(&self) -> u64 {
-        self.width.limit()
+    pub(super) fn is_circuit_open(&self) -> bool {
+        self.breaker.cause().is_some()
     }
 
-    /// How many are inside.
-    pub(super) fn inside(&self) -> u64 {
-        self.inside
+    /// How long a message backs off after so many failures in a row.
+    pub(super) fn back_off_after(&mut self, failures: u32) -> Duration {
+        back_off(failures, &mut self.rng)
     }
 
-    /// Whether an outage keeps the gate closed.
-    pub(super) fn is_held(&self) -> bool {
-        self.hold.is_some()
-    }
-
-    /// How long a message that failed so often in a row keeps out of the others' way.
-    pub(super) fn rest_after(&mut self, failures: u32) -> Duration {
-        pause_after(failures, &mut self.dice)
-    }
-
-    fn learnt_nothing(&mut self, now: Instant, pass: Pass) -> Vec<Event> {
-        if let Some(hold) = self.hold.as_mut().filter(|_| pass.probe) {
-            hold.learnt_nothing(now);
-        }
-        Vec::new()
-    }
-
-    fn works(&mut self, now: Instant, pass: Pass, hint: Option<u32>, full: bool) -> Vec<Event> {
-        let released = self.release(now, pass);
+    fn succeeded(&mut self, now: Instant, token: SlotToken, hint: Option<u32>, full: bool) -> Option<Event> {
+        let closed = self.answered(now, token);
         self.successes += 1;
-        self.streak.end();
         if let Some(hint) = hint {
-            self.width.hinted(hint);
+            self.limit.hinted(hint);
         }
-        if pass.epoch == self.epoch {
-            self.width.answered(now, full);
+        if token.epoch == self.epoch {
+            self.limit.answered(now, full);
         }
-        released.into_iter().collect()
+        closed
     }
 
-    /// Whoever refuses for being asked too much is there and knows us: a hold is over.
     fn throttled(
         &mut self,
         now: Instant,
-        pass: Pass,
+        token: SlotToken,
         delay: Option<Duration>,
-        excess: LimitKind,
-        inside: u64,
+        limit: LimitKind,
+        in_flight: u64,
     ) -> Vec<Event> {
-        let mut events: Vec<_> = self.release(now, pass).into_iter().collect();
-        self.streak.end();
+        let closed = self.answered(now, token);
         let mut extra = Duration::ZERO;
-        if pass.epoch == self.epoch {
-            extra = self.width.throttled(now, excess, inside, delay.unwrap_or_default());
+        if token.epoch == self.epoch {
+            extra = self.limit.throttled(now, limit, in_flight, delay.unwrap_or_default());
             self.epoch += 1;
         }
-        if let Some(delay) = delay {
-            events.extend(self.pause(now, delay, extra));
-        }
-        events
+        let paused = delay.and_then(|delay| self.pause(now, delay, extra));
+        closed.into_iter().chain(paused).collect()
     }
 
     fn pause(&mut self, now: Instant, delay: Duration, extra: Duration) -> Option<Event> {
-        let begun = self.pause.as_ref().filter(|pause| pause.until > now).map(|pause| pause.since);
-        let is_longer = self.pause.as_ref().is_none_or(|pause| pause.until < now + delay);
-        if is_longer {
-            let jitter = (delay / JITTER_PART).clamp(LEAST_JITTER, MOST_JITTER).mul_f64(self.dice.f64());
-            self.pause = Some(Pause { since: begun.unwrap_or(now), until: now + delay + jitter + extra });
-            self.width.closed();
+        let since = self.pause.as_ref().filter(|pause| pause.until > now).map(|pause| pause.since);
+        if self.pause.as_ref().is_none_or(|pause| pause.until < now + delay) {
+            let jitter = (delay / JITTER_PART).clamp(MIN_JITTER, MAX_JITTER).mul_f64(self.rng.f64());
+            self.pause = Some(Pause { since: since.unwrap_or(now), until: now + delay + jitter + extra });
+            self.limit.stopped();
         }
-        begun.is_none().then_some(Event::Paused(delay))
+        since.is_none().then_some(Event::Paused(delay))
     }
 
-    fn fails(&mut self, now: Instant, pass: Pass, trouble: &Trouble, alone: bool) -> Vec<Event> {
-        if let Some(hold) = &mut self.hold {
-            if pass.probe {
-                hold.failed(trouble.clone(), now, &mut self.dice);
+    fn failed(&mut self, now: Instant, token: SlotToken, cause: &OutageCause, isolated: bool) -> Option<Event> {
+        if self.is_circuit_open() {
+            if token.is_probe {
+                self.breaker.probe_failed(cause.clone(), now, &mut self.rng);
             }
-            return Vec::new();
+            return None;
         }
-        if alone || pass.epoch != self.epoch || !self.streak.is_everybodys(trouble.scope) {
-            return Vec::new();
+        if isolated || token.epoch != self.epoch || !self.breaker.is_systemic(cause) {
+            return None;
         }
-        self.hold = Some(Hold::new(trouble.clone(), now, &mut self.dice));
+        self.breaker.probe_failed(cause.clone(), now, &mut self.rng);
         self.epoch += 1;
-        self.width.closed();
-        vec![Event::Held(trouble.clone())]
+        self.limit.stopped();
+        Some(Event::CircuitOpened(cause.clone()))
     }
 
-    /// Ends a hold, if this was a probe.
-    fn release(&mut self, now: Instant, pass: Pass) -> Option<Event> {
-        let hold = self.hold.take_if(|_| pass.probe)?;
-        self.streak.end();
-        self.width.opened(now);
-        Some(Event::Released(hold.trouble, now - hold.since))
+    /// Dataverse answered, if only to throttle: the streak of failures ends, and after a probe the outage.
+    fn answered(&mut self, now: Instant, token: SlotToken) -> Option<Event> {
+        let (cause, since) = self.breaker.answered(token.is_probe)?;
+        self.limit.resumed(now);
+        Some(Event::CircuitClosed(cause, now - since))
     }
 }

@@ -1,4 +1,4 @@
-//! The gate from outside, with paused time: who gets in, and when.
+//! Admission from outside, with paused time: which messages are admitted, and when.
 
 mod concurrency_limit;
 mod leaving;
@@ -14,77 +14,83 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_mins(10);
 
-fn visit(gate: &Gate, until: Instant, leaves_early: bool) -> Visit {
-    gate.visit(Patience { until, in_line_until: until, leaves_early })
+fn entry(admission: &Admission, until: Instant, fail_fast: bool) -> Entry {
+    admission.entry(WaitBudget { until, queue_until: until, fail_fast })
 }
 
-fn patient(gate: &Gate) -> Visit {
-    visit(gate, Instant::now() + LONG, false)
+/// How many messages wait.
+fn waiting(admission: &Admission) -> u64 {
+    let [_, _, waiting] = admission.figures();
+    waiting
 }
 
-fn patients(gate: &Gate, count: usize) -> Vec<Visit> {
-    (0..count).map(|_| patient(gate)).collect()
+fn patient(admission: &Admission) -> Entry {
+    entry(admission, Instant::now() + LONG, false)
 }
 
-/// Those who get in at once, one after the other, as long as nobody has to wait.
-fn at_once(visits: &mut [Visit]) -> Vec<Permit<'_>> {
-    visits.iter_mut().map_while(|visit| visit.enter().now_or_never()?.ok()).collect()
+fn patients(admission: &Admission, count: usize) -> Vec<Entry> {
+    (0..count).map(|_| patient(admission)).collect()
 }
 
-/// How many get in at once.
-fn room(gate: &Gate) -> usize {
-    at_once(&mut patients(gate, 100)).len()
+/// The permits of the entries that are admitted at once, in order, until one has to wait.
+fn at_once(entries: &mut [Entry]) -> Vec<Permit<'_>> {
+    entries.iter_mut().map_while(|entry| entry.enter().now_or_never()?.ok()).collect()
 }
 
-/// Somebody goes in and is throttled.
-async fn throttle(gate: &Gate, delay: Duration) {
-    patient(gate).enter().await.expect("open").throttled(Some(delay), LimitKind::Rate);
+/// How many are admitted at once.
+fn room(admission: &Admission) -> usize {
+    at_once(&mut patients(admission, 100)).len()
+}
+
+/// One message is throttled.
+async fn throttle(admission: &Admission, delay: Duration) {
+    patient(admission).enter().await.expect("open").throttled(Some(delay), LimitKind::Rate);
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_than_its_ceiling_get_in_at_once() {
-    let gate = Gate::new(2);
-    let mut visits = patients(&gate, 2);
-    let mut inside = at_once(&mut visits);
+async fn admits_no_more_than_its_ceiling_at_once() {
+    let admission = Admission::new(2);
+    let mut entries = patients(&admission, 2);
+    let mut inside = at_once(&mut entries);
     assert_eq!(inside.len(), 2);
-    let closed = visit(&gate, Instant::now() + SECOND, false).enter().await.expect_err("full");
-    assert_eq!(closed, Closed { why: Why::Full, retry_after: None });
+    let rejected = entry(&admission, Instant::now() + SECOND, false).enter().await.expect_err("full");
+    assert_eq!(rejected, NotAdmitted { reason: RejectReason::Full, retry_after: None });
     drop(inside.pop());
-    patient(&gate).enter().await.expect("one has left");
+    patient(&admission).enter().await.expect("one has left");
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_for_trouble_and_for_the_line_are_two() {
-    let gate = Gate::new(1);
+async fn the_budgets_for_outages_and_for_the_queue_are_separate() {
+    let admission = Admission::new(1);
     let now = Instant::now();
-    let (mut short, mut long) = (patient(&gate), patient(&gate));
-    short.patience = Patience { until: now, in_line_until: now + 5 * SECOND, leaves_early: false };
+    let (mut short, mut long) = (patient(&admission), patient(&admission));
+    short.budget = WaitBudget { until: now, queue_until: now + 5 * SECOND, fail_fast: false };
     let inside = long.enter().await.expect("open");
-    assert_eq!(short.enter().await.expect_err("full").why, Why::Full);
-    assert_eq!(now.elapsed(), 5 * SECOND, "the line moved, or might have");
-    short.patience.in_line_until = now + LONG;
+    assert_eq!(short.enter().await.expect_err("full").reason, RejectReason::Full);
+    assert_eq!(now.elapsed(), 5 * SECOND, "the queue budget");
+    short.budget.queue_until = now + LONG;
     inside.throttled(Some(SECOND), LimitKind::Rate);
-    assert_eq!(short.enter().await.expect_err("closed").why, Why::Paused);
+    assert_eq!(short.enter().await.expect_err("closed").reason, RejectReason::Paused);
     assert_eq!(now.elapsed(), 5 * SECOND, "at once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_came_first_gets_in_first() {
-    let gate = Gate::new(1);
-    let mut first = patient(&gate);
+async fn admits_in_order_of_arrival() {
+    let admission = Admission::new(1);
+    let mut first = patient(&admission);
     let inside = first.enter().await.expect("open");
     let order = std::sync::Mutex::new(Vec::new());
     let come = async |number: u64| {
         sleep(SECOND * u32::try_from(number).expect("few")).await;
-        let mut visit = patient(&gate);
-        let permit = visit.enter().await.expect("patient");
+        let mut entry = patient(&admission);
+        let permit = entry.enter().await.expect("patient");
         order.lock().expect("no panic").push(number);
         sleep(SECOND).await;
         permit.succeeded(None);
     };
     let leave = async {
         sleep(20 * SECOND).await;
-        assert_eq!(gate.waiting(), 8);
+        assert_eq!(waiting(&admission), 8);
         drop(inside);
     };
     tokio::join!(leave, join_all((0..8).map(come)));
@@ -92,14 +98,14 @@ async fn who_came_first_gets_in_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_keeps_everybody_out_until_it_ends_and_a_little_longer() {
-    let times = [(SECOND, state::LEAST_JITTER), (20 * SECOND, 4 * SECOND), (LONG, state::MOST_JITTER)];
+async fn a_pause_holds_all_messages_until_it_ends_with_jitter() {
+    let times = [(SECOND, state::MIN_JITTER), (20 * SECOND, 4 * SECOND), (LONG, state::MAX_JITTER)];
     for (delay, most_jitter) in times.into_iter().cycle().take(60) {
-        let gate = Gate::new(4);
-        throttle(&gate, delay).await;
+        let admission = Admission::new(4);
+        throttle(&admission, delay).await;
         let begun = Instant::now();
-        let mut visit = visit(&gate, begun + 2 * LONG, false);
-        visit.enter().await.expect("the pause is shorter").succeeded(None);
+        let mut entry = entry(&admission, begun + 2 * LONG, false);
+        entry.enter().await.expect("the pause is shorter").succeeded(None);
         // Timers count in milliseconds.
         let latest = delay + most_jitter + Duration::from_millis(1);
         assert!((delay..=latest).contains(&begun.elapsed()), "{delay:?}: {:?}", begun.elapsed());
@@ -107,12 +113,12 @@ async fn a_pause_keeps_everybody_out_until_it_ends_and_a_little_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_gates_do_not_return_in_step() {
+async fn two_processes_do_not_resume_in_step() {
     let returns = (0..20).map(|_| async {
-        let gate = Gate::new(4);
-        throttle(&gate, 60 * SECOND).await;
+        let admission = Admission::new(4);
+        throttle(&admission, 60 * SECOND).await;
         let begun = Instant::now();
-        patient(&gate).enter().await.expect("the pause is shorter").succeeded(None);
+        patient(&admission).enter().await.expect("the pause is shorter").succeeded(None);
         begun.elapsed().as_millis()
     });
     let mut returns = join_all(returns).await;
@@ -123,53 +129,53 @@ async fn two_gates_do_not_return_in_step() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_return_is_gentle_one_at_first_and_one_more_with_each_answer() {
-    let gate = Gate::new(20);
-    let mut visits = patients(&gate, 9);
-    let mut inside = at_once(&mut visits);
+async fn after_a_pause_the_limit_grows_from_one_by_one_with_each_answer() {
+    let admission = Admission::new(20);
+    let mut entries = patients(&admission, 9);
+    let mut inside = at_once(&mut entries);
     assert_eq!(inside.len(), 4);
     inside.pop().expect("four").throttled(Some(SECOND), LimitKind::Rate);
     drop(inside);
     sleep(2 * SECOND).await;
     for expected in [1, 2] {
-        assert_eq!(room(&gate), expected);
-        patient(&gate).enter().await.expect("open").succeeded(None);
+        assert_eq!(room(&admission), expected);
+        patient(&admission).enter().await.expect("open").succeeded(None);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_is_told_at_once_when_a_pause_outlasts_its_patience_and_a_message_waits() {
-    let gate = Gate::new(2);
-    throttle(&gate, 60 * SECOND).await;
+async fn fail_fast_rejects_at_once_when_a_pause_outlasts_the_budget_and_a_message_waits() {
+    let admission = Admission::new(2);
+    throttle(&admission, 60 * SECOND).await;
     let begun = Instant::now();
-    let closed = visit(&gate, begun + 20 * SECOND, true).enter().await.expect_err("closed");
-    assert_eq!((closed.why, begun.elapsed()), (Why::Paused, Duration::ZERO));
-    let rest = closed.retry_after.expect("the gate knows");
+    let rejected = entry(&admission, begun + 20 * SECOND, true).enter().await.expect_err("closed");
+    assert_eq!((rejected.reason, begun.elapsed()), (RejectReason::Paused, Duration::ZERO));
+    let rest = rejected.retry_after.expect("the end of the pause is known");
     assert!((60 * SECOND..=70 * SECOND).contains(&rest), "{rest:?}");
-    let closed = visit(&gate, begun + 20 * SECOND, false).enter().await.expect_err("closed");
-    assert_eq!((closed.why, begun.elapsed()), (Why::Paused, 20 * SECOND));
-    assert_eq!(closed.retry_after.map(|left| left + 20 * SECOND), Some(rest));
+    let rejected = entry(&admission, begun + 20 * SECOND, false).enter().await.expect_err("closed");
+    assert_eq!((rejected.reason, begun.elapsed()), (RejectReason::Paused, 20 * SECOND));
+    assert_eq!(rejected.retry_after.map(|left| left + 20 * SECOND), Some(rest));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shorter_pause_does_not_end_a_longer_one_and_a_longer_one_extends_it() {
-    let gate = Gate::new(3);
-    let mut visits = patients(&gate, 3);
+    let admission = Admission::new(3);
+    let mut entries = patients(&admission, 3);
     let begun = Instant::now();
-    for (permit, seconds) in at_once(&mut visits).into_iter().zip([60, 1, 120]) {
+    for (permit, seconds) in at_once(&mut entries).into_iter().zip([60, 1, 120]) {
         permit.throttled(Some(seconds * SECOND), LimitKind::Rate);
     }
-    patient(&gate).enter().await.expect("it ends");
+    patient(&admission).enter().await.expect("it ends");
     assert!(begun.elapsed() >= 120 * SECOND, "{:?}", begun.elapsed());
 }
 
-/// Who waits since before the pause has no timer for its end yet.
+/// A message that was queued before the pause has no timer for its end yet.
 #[tokio::test(start_paused = true)]
-async fn nobody_who_waits_sleeps_through_the_end_of_a_pause() {
-    let gate = Gate::new(1);
-    let mut first = patient(&gate);
+async fn queued_messages_notice_the_end_of_a_pause() {
+    let admission = Admission::new(1);
+    let mut first = patient(&admission);
     let inside = first.enter().await.expect("open");
-    let waiters = (0..5).map(|_| async { patient(&gate).enter().await.map(|permit| permit.succeeded(None)) });
+    let waiters = (0..5).map(|_| async { patient(&admission).enter().await.map(|permit| permit.succeeded(None)) });
     let begun = Instant::now();
     let throttled = async {
         sleep(SECOND).await;
@@ -181,9 +187,9 @@ async fn nobody_who_waits_sleeps_through_the_end_of_a_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_message_keeps_its_turn() {
-    let gate = Gate::new(1);
-    let (mut first, mut second) = (patient(&gate), patient(&gate));
+async fn a_throttled_message_keeps_its_position() {
+    let admission = Admission::new(1);
+    let (mut first, mut second) = (patient(&admission), patient(&admission));
     let inside = first.enter().await.expect("open");
     let mut waiting = Box::pin(second.enter());
     assert!(waiting.as_mut().now_or_never().is_none());
@@ -191,48 +197,48 @@ async fn a_throttled_message_keeps_its_turn() {
     let again = first.enter().await.expect("the pause is short");
     assert!(waiting.as_mut().now_or_never().is_none());
     again.succeeded(None);
-    waiting.await.expect("its turn").succeeded(None);
+    waiting.await.expect("admitted").succeeded(None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_without_a_delay_leaves_the_gate_open_and_the_message_rests_by_itself() {
-    let gate = Gate::new(4);
-    let mut visit = patient(&gate);
-    visit.enter().await.expect("open").throttled(None, LimitKind::Rate);
-    assert!(patient(&gate).enter().now_or_never().is_some_and(|entered| entered.is_ok()));
+async fn throttling_without_a_delay_makes_only_the_message_itself_back_off() {
+    let admission = Admission::new(4);
+    let mut entry = patient(&admission);
+    entry.enter().await.expect("open").throttled(None, LimitKind::Rate);
+    assert!(patient(&admission).enter().now_or_never().is_some_and(|entered| entered.is_ok()));
     let begun = Instant::now();
-    visit.enter().await.expect("open").succeeded(None);
-    assert!(begun.elapsed() >= circuit_breaker::FIRST_PAUSE / 2, "{:?}", begun.elapsed());
+    entry.enter().await.expect("open").succeeded(None);
+    assert!(begun.elapsed() >= circuit_breaker::FIRST_BACK_OFF / 2, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_steps_aside_makes_room_and_comes_back_before_all_who_wait() {
-    let gate = Gate::new(1);
-    let (mut first, mut second, mut third) = (patient(&gate), patient(&gate), patient(&gate));
-    let mut aside = first.enter().await.expect("open");
-    aside.step_aside();
+async fn a_released_slot_is_free_for_others_and_is_reacquired_before_all_that_wait() {
+    let admission = Admission::new(1);
+    let (mut first, mut second, mut third) = (patient(&admission), patient(&admission), patient(&admission));
+    let mut permit = first.enter().await.expect("open");
+    permit.release_slot();
     let inside = second.enter().await.expect("there is room");
     let mut waiting = Box::pin(third.enter());
     assert!(waiting.as_mut().now_or_never().is_none());
-    let mut back = Box::pin(aside.step_back());
+    let mut back = Box::pin(permit.reacquire_slot());
     assert!(back.as_mut().now_or_never().is_none(), "full");
     inside.succeeded(None);
-    back.await.expect("first in line");
-    assert!(waiting.as_mut().now_or_never().is_none(), "it is inside again");
-    aside.succeeded(None);
-    waiting.await.expect("its turn");
+    back.await.expect("it goes first");
+    assert!(waiting.as_mut().now_or_never().is_none(), "the slot is taken again");
+    permit.succeeded(None);
+    waiting.await.expect("admitted");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_back_to_a_closed_gate_is_told_at_once() {
-    let gate = Gate::new(1);
-    let mut visit = patient(&gate);
-    let mut aside = visit.enter().await.expect("open");
-    aside.step_aside();
-    throttle(&gate, 5 * SECOND).await;
+async fn reacquiring_a_slot_during_a_pause_fails_at_once() {
+    let admission = Admission::new(1);
+    let mut entry = patient(&admission);
+    let mut permit = entry.enter().await.expect("open");
+    permit.release_slot();
+    throttle(&admission, 5 * SECOND).await;
     let begun = Instant::now();
-    assert_eq!(aside.step_back().await.expect_err("closed").why, Why::Paused);
+    assert_eq!(permit.reacquire_slot().await.expect_err("closed").reason, RejectReason::Paused);
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    drop(aside);
-    visit.enter().await.expect("after the pause");
+    drop(permit);
+    entry.enter().await.expect("after the pause");
 }

@@ -1,10 +1,10 @@
-//! Who waits before the gate, in what order, and how their turn comes.
+//! The messages that wait for admission, in order of arrival.
 //!
-//! First come, first served, by ticket. A message that was throttled keeps its ticket; one that failed gets a new one, so that
-//! another is the next probe; one that stepped aside for a lock goes first when it has it.
+//! A throttled message keeps its position; one that failed gets a new one, so that another message is the next probe; one that
+//! released its slot to wait for a lock returns before all others.
 //!
-//! Nothing is lost by cancellation: a place on its way to somebody who no longer waits comes back by its own drop. Nobody
-//! sleeps through a change: whoever waits listens for changes before looking, and whoever changes something lets in who may pass.
+//! Cancellation loses nothing: a slot that was sent to a waiter that has left is returned by its `Drop`. No wakeup is missed:
+//! a waiter listens for changes before it checks, and every change admits the messages that may pass.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -13,141 +13,122 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::report::log;
-use super::state::{Entry, Event, Pass, Report, State};
-use super::{Closed, Patience};
+use super::report::report;
+use super::state::{Availability, Event, Observation, SlotToken, State};
+use super::{NotAdmitted, WaitBudget};
 
-/// A position in the line: those who come back with a lock go before all others.
+/// A position in the queue: messages that return with a lock go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Ticket {
-    /// Comes back.
-    Back(u64),
-    /// Has come.
+pub(super) enum QueuePosition {
+    Returning(u64),
     New(u64),
 }
 
-/// What all messages share.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct WaitQueue {
     inner: Mutex<Inner>,
-    /// The gate closed, opened, or nobody shall wait any more.
+    /// A pause or an outage began or ended, or waiting was stopped.
     changed: Notify,
 }
 
 #[derive(Debug)]
 struct Inner {
     state: State,
-    waiting: BTreeMap<Ticket, oneshot::Sender<Place>>,
-    tickets: u64,
+    waiting: BTreeMap<QueuePosition, oneshot::Sender<Slot>>,
+    positions: u64,
     stopping: bool,
 }
 
-/// A place inside, until it is dropped.
+/// A slot in flight, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    line: Arc<Line>,
-    /// `None` when its holder has left.
-    pass: Option<Pass>,
+pub(super) struct Slot {
+    queue: Arc<WaitQueue>,
+    /// `None` when the message has left.
+    token: Option<SlotToken>,
 }
 
-/// Somebody in the line; dropped, it leaves the line.
+/// A message in the queue; dropping it leaves the queue.
 struct Waiter<'a> {
-    line: &'a Line,
-    ticket: Ticket,
-    turn: oneshot::Receiver<Place>,
+    queue: &'a WaitQueue,
+    position: QueuePosition,
+    slot: oneshot::Receiver<Slot>,
 }
 
-impl Line {
+impl WaitQueue {
     pub(super) fn new(state: State) -> Self {
-        let inner = Inner { state, waiting: BTreeMap::new(), tickets: 0, stopping: false };
+        let inner = Inner { state, waiting: BTreeMap::new(), positions: 0, stopping: false };
         Self { inner: Mutex::new(inner), changed: Notify::new() }
     }
 
-    /// The next number.
-    pub(super) fn number(&self) -> u64 {
+    pub(super) fn next_position(&self) -> u64 {
         let mut inner = self.inner();
-        inner.tickets += 1;
-        inner.tickets
+        inner.positions += 1;
+        inner.positions
     }
 
-    /// How many wait.
-    pub(super) fn length(&self) -> usize {
-        self.inner().waiting.len()
-    }
-
-    /// How many may be inside, how many are, and how many wait.
     pub(super) fn figures(&self) -> [u64; 3] {
         let inner = self.inner();
         let waiting = u64::try_from(inner.waiting.len()).unwrap_or(u64::MAX);
-        [inner.state.width(), inner.state.inside(), waiting]
+        [inner.state.limit(), inner.state.in_flight, waiting]
     }
 
-    /// Waits for a place; not at all while it is known that the gate stays closed beyond `leaves_if_closed_at`.
+    /// Waits for a slot; gives up at once when admission is known to stay closed beyond `give_up_if_closed_at`.
     pub(super) async fn wait(
         self: &Arc<Self>,
-        ticket: Ticket,
-        patience: Patience,
-        leaves_if_closed_at: Option<Instant>,
-    ) -> Result<Place, Closed> {
-        let mut waiter = self.join(ticket);
+        position: QueuePosition,
+        budget: WaitBudget,
+        give_up_if_closed_at: Option<Instant>,
+    ) -> Result<Slot, NotAdmitted> {
+        let mut waiter = self.join(position);
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            self.let_in();
-            if let Ok(place) = waiter.turn.try_recv() {
-                return Ok(place);
+            self.admit_waiting();
+            if let Ok(slot) = waiter.slot.try_recv() {
+                return Ok(slot);
             }
-            let closed_until = self.closed_until();
-            let too_long = leaves_if_closed_at.zip(closed_until).is_some_and(|(at, closed_until)| closed_until > at);
-            let end = if closed_until.is_some() { patience.until } else { patience.in_line_until };
+            let closed_until = self.inner().closed_until();
+            let too_long = give_up_if_closed_at.zip(closed_until).is_some_and(|(at, until)| until > at);
+            let end = if closed_until.is_some() { budget.until } else { budget.queue_until };
             if too_long || self.is_over(end) {
-                return waiter.leave();
+                self.inner().waiting.remove(&position);
+                // The slot may have arrived at this moment.
+                return waiter.slot.try_recv().map_err(|_| self.not_admitted());
             }
             tokio::select! {
                 biased;
-                place = &mut waiter.turn => return Ok(place.expect("a turn is sent or stays in the line")),
+                slot = &mut waiter.slot => return Ok(slot.expect("a waiter is removed or gets a slot")),
                 () = changed => {}
                 () = sleep_until(closed_until.map_or(end, |until| until.min(end))) => {}
             }
         }
     }
 
-    /// Keeps out of the others' way until then; whether patience lasts so long.
-    pub(super) async fn rest(&self, from: Instant, patience: Patience) -> bool {
+    /// Waits until `end` outside the queue, if the budget lasts so long.
+    pub(super) async fn back_off(&self, end: Instant, budget: WaitBudget) -> Result<(), NotAdmitted> {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            if from <= Instant::now() {
-                return true;
+            if end <= Instant::now() {
+                return Ok(());
             }
-            let too_long = patience.leaves_early && from > patience.until;
-            if too_long || self.is_over(patience.until) {
-                return false;
+            if (budget.fail_fast && end > budget.until) || self.is_over(budget.until) {
+                return Err(self.not_admitted());
             }
             tokio::select! {
                 () = changed => {}
-                () = sleep_until(from.min(patience.until)) => {}
+                () = sleep_until(end.min(budget.until)) => {}
             }
         }
     }
 
-    /// From now on nobody waits.
+    /// Ends all waiting, now and later.
     pub(super) fn stop(&self) {
         self.inner().stopping = true;
         self.changed.notify_waiters();
     }
 
-    /// What somebody is told who does not get in.
-    pub(super) fn closed(&self) -> Closed {
-        let (inner, now) = (self.inner(), Instant::now());
-        let retry_after = match inner.state.entry(now) {
-            Entry::From(until) => Some(until - now),
-            Entry::Now | Entry::Full => None,
-        };
-        Closed { why: inner.state.why(now), retry_after }
-    }
-
-    /// Looks at the gate's mind, or changes what does not let anybody in.
+    /// Reads the state, or changes something that admits no message.
     pub(super) fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         look(&mut self.inner().state)
     }
@@ -156,99 +137,98 @@ impl Line {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(&self, ticket: Ticket) -> Waiter<'_> {
-        let (turn, wait) = oneshot::channel();
-        self.inner().waiting.insert(ticket, turn);
-        Waiter { line: self, ticket, turn: wait }
+    fn join(&self, position: QueuePosition) -> Waiter<'_> {
+        let (sender, slot) = oneshot::channel();
+        self.inner().waiting.insert(position, sender);
+        Waiter { queue: self, position, slot }
     }
 
     fn is_over(&self, end: Instant) -> bool {
         end <= Instant::now() || self.inner().stopping
     }
 
-    fn closed_until(&self) -> Option<Instant> {
-        match self.inner().state.entry(Instant::now()) {
-            Entry::From(until) => Some(until),
-            Entry::Now | Entry::Full => None,
-        }
+    fn not_admitted(&self) -> NotAdmitted {
+        let (inner, now) = (self.inner(), Instant::now());
+        let retry_after = inner.closed_until().map(|until| until.saturating_duration_since(now));
+        NotAdmitted { reason: inner.state.reject_reason(now), retry_after }
     }
 
-    /// Lets in whoever may pass now, first come, first served.
-    fn let_in(self: &Arc<Self>) {
-        while let Some((turn, pass, event, waiting)) = self.next() {
+    /// Admits all messages that may pass now, in order.
+    fn admit_waiting(self: &Arc<Self>) {
+        loop {
+            // Not `while let`: that would hold the mutex, and the drop of a slot takes it.
+            let Some((sender, token, event, waiting)) = self.inner().admit_next() else { return };
             if let Some(event) = event {
-                log(&event, waiting);
+                report(&event, waiting);
             }
-            // To somebody who has left meanwhile it does not arrive, and comes back by its drop.
-            drop(turn.send(Place { line: self.clone(), pass: Some(pass) }));
+            // If the waiter has left, the slot is returned by its drop.
+            drop(sender.send(Slot { queue: self.clone(), token: Some(token) }));
         }
     }
 
-    fn next(&self) -> Option<(oneshot::Sender<Place>, Pass, Option<Event>, usize)> {
-        let (mut inner, now) = (self.inner(), Instant::now());
-        if inner.waiting.is_empty() || inner.state.entry(now) != Entry::Now {
-            return None;
-        }
-        let waiting = inner.waiting.len();
-        let (_, turn) = inner.waiting.pop_first()?;
-        let (pass, event) = inner.state.let_in(now);
-        Some((turn, pass, event, waiting))
-    }
-
-    fn left(self: &Arc<Self>, pass: Pass, report: &Report<'_>) {
+    fn leave(self: &Arc<Self>, token: SlotToken, observation: &Observation<'_>) {
         let (events, waiting) = {
             let mut inner = self.inner();
             let waiting = inner.waiting.len();
-            (inner.state.left(Instant::now(), pass, report, waiting > 0), waiting)
+            (inner.state.leave(Instant::now(), token, observation, waiting > 0), waiting)
         };
-        self.let_in();
-        if pass.probe || !events.is_empty() {
+        self.admit_waiting();
+        if token.is_probe || !events.is_empty() {
             self.changed.notify_waiters();
         }
         for event in &events {
-            log(event, waiting);
+            report(event, waiting);
         }
     }
 }
 
-impl Place {
-    /// Leaves, with what was learnt.
-    pub(super) fn leave(&mut self, report: &Report<'_>) {
-        if let Some(pass) = self.pass.take() {
-            self.line.left(pass, report);
+impl Inner {
+    fn closed_until(&self) -> Option<Instant> {
+        match self.state.availability(Instant::now()) {
+            Availability::NotBefore(until) => Some(until),
+            Availability::Now | Availability::Full => None,
         }
     }
 
-    /// Lends the place to others. A probe keeps it: nobody else may be inside.
-    pub(super) fn step_aside(&mut self) {
-        if let Some(pass) = self.pass.as_mut().filter(|pass| !pass.probe) {
-            self.line.inner().state.step_aside(pass);
-            self.line.let_in();
+    fn admit_next(&mut self) -> Option<(oneshot::Sender<Slot>, SlotToken, Option<Event>, usize)> {
+        let (now, waiting) = (Instant::now(), self.waiting.len());
+        if self.state.availability(now) != Availability::Now {
+            return None;
         }
-    }
-
-    /// Whether it is lent to others.
-    pub(super) fn is_lent(&self) -> bool {
-        self.pass.is_some_and(|pass| pass.aside)
+        let (_, sender) = self.waiting.pop_first()?;
+        let (token, event) = self.state.admit(now);
+        Some((sender, token, event, waiting))
     }
 }
 
-impl Drop for Place {
+impl Slot {
+    pub(super) fn leave(&mut self, observation: &Observation<'_>) {
+        if let Some(token) = self.token.take() {
+            self.queue.leave(token, observation);
+        }
+    }
+
+    /// Frees the slot for other messages. A probe keeps it: no other message may be in flight.
+    pub(super) fn release(&mut self) {
+        if let Some(token) = self.token.as_mut().filter(|token| !token.is_probe) {
+            self.queue.inner().state.release_slot(token);
+            self.queue.admit_waiting();
+        }
+    }
+
+    pub(super) fn is_released(&self) -> bool {
+        self.token.is_some_and(|token| token.is_released)
+    }
+}
+
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.leave(&Report::Nothing);
-    }
-}
-
-impl Waiter<'_> {
-    fn leave(mut self) -> Result<Place, Closed> {
-        self.line.inner().waiting.remove(&self.ticket);
-        // The turn may have come in this very moment.
-        self.turn.try_recv().map_err(|_| self.line.closed())
+        self.leave(&Observation::Nothing);
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.line.inner().waiting.remove(&self.ticket);
+        self.queue.inner().waiting.remove(&self.position);
     }
 }

@@ -271,16 +271,6 @@ fn lock_storage_that_fails_costs_no_message() {
 }
 
 #[test]
-fn a_message_waits_in_place_for_what_time_or_an_operator_mends_and_never_for_a_final_verdict() {
-    for reason in Reason::ALL {
-        let waits = matches!(news(reason), News::TooMuch | News::Fails);
-        let worth_it = ["throttled", "unavailable", "unauthorized", "storage_unavailable"].contains(&reason.code());
-        assert_eq!(waits, worth_it, "{}", reason.code());
-        assert!(!waits || reason.disposition() == Disposition::Retry, "{}", reason.code());
-    }
-}
-
-#[test]
 fn a_failure_reaches_as_far_as_it_tells() {
     let no_token = |refused| Error::NoToken { refused, problem: String::new() };
     for (fault, reach_of_it) in [

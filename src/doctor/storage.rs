@@ -4,7 +4,7 @@
 
 use super::finding::{Check, Finding};
 use crate::lock::blob::BlobLocks;
-use crate::lock::{Asked, Error, LockName, Locks as _, Renewed};
+use crate::lock::{Error, LockName, Locks as _, Renewed, TryAcquire};
 
 /// The blob of the doctor's lock. No record's lock has this name: those end in 64 hexadecimal digits.
 pub const PROBE: &str = "doctor-probe";
@@ -38,14 +38,14 @@ pub(super) async fn lock(locks: &BlobLocks, access: &str, container: &str) -> Fi
 
 async fn round(locks: &BlobLocks) -> Result<Round, Error> {
     let name = LockName::new(PROBE);
-    let Asked::Granted(mut lease) = locks.ask(&name).await? else { return Ok(Round::Held) };
+    let TryAcquire::Granted(mut lease) = locks.try_acquire(&name).await? else { return Ok(Round::Held) };
     let renewed = locks.renew(&mut lease).await;
     locks.release(lease).await;
     if renewed? == Renewed::Lost {
         return Ok(Round::Lost);
     }
     // A release reports nothing; a lock that can be taken again was given back.
-    let Asked::Granted(lease) = locks.ask(&name).await? else { return Ok(Round::Kept) };
+    let TryAcquire::Granted(lease) = locks.try_acquire(&name).await? else { return Ok(Round::Kept) };
     locks.release(lease).await;
     Ok(Round::Whole)
 }

@@ -1,10 +1,10 @@
 //! Leases on blobs: one empty blob per lock, in one container, both created when missing.
 //!
-//! Every acquire proposes a fresh id, so a request whose answer was lost can be repeated, and two deliveries of one message
-//! never both believe to hold the lock.
+//! Every acquire proposes a fresh lease id, so a request whose answer was lost can be repeated, and two deliveries of one message
+//! never both hold the lock.
 //!
-//! Only this module uses `azure_storage_blob`. The SDK's own retries are off: its default outlives a lease, and what
-//! may be repeated is decided here, in one place.
+//! Only this module uses `azure_storage_blob`. The SDK's own retries are off: by default they outlive a lease. This module
+//! decides what is repeated.
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/lease-blob>
 
@@ -20,23 +20,22 @@ use azure_storage_blob::models::{
     BlobClientAcquireLeaseOptions, BlobClientSetMetadataOptions, BlockBlobClientUploadOptions,
 };
 use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOptions};
-use futures::FutureExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::{Asked, Buried, Error, Lease, LockName, Locks, Renewed};
+use super::{Error, Lease, LockName, Locks, Renewed, TombstoneWrite, TryAcquire};
 use crate::storage::Connection;
 
 /// One request to the storage must be answered within this time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A request without a usable answer is repeated at most this often.
-const MOST_REPEATS: u32 = 2;
+/// How often a request without a usable answer is repeated.
+const MAX_REPEATS: u32 = 2;
 
-/// The pause before a request is repeated, on average.
+/// The average pause before a request is repeated.
 const REPEAT_PAUSE: Duration = Duration::from_millis(150);
 
-/// The blob's metadata that holds a tombstone: written with the lease's id, and gone with the blob.
+/// The blob's metadata that holds a tombstone: written under the lease, and deleted with the blob.
 /// <https://learn.microsoft.com/rest/api/storageservices/set-blob-metadata>
 const TOMBSTONE: &str = "tombstone";
 const TOMBSTONE_HEADER: HeaderName = HeaderName::from_static("x-ms-meta-tombstone");
@@ -54,7 +53,7 @@ impl fmt::Debug for BlobLocks {
 }
 
 impl BlobLocks {
-    /// Locks in `container` of the storage that `connection` names; leases live for `life`, 15 to 60 s.
+    /// Locks in `container` of the account of `connection`; leases live for `life`, 15 to 60 s.
     ///
     /// # Errors
     /// When no client can be made for that address.
@@ -65,25 +64,28 @@ impl BlobLocks {
         Ok(Self { container, life })
     }
 
-    /// Whether the lease was given; it was not when somebody else holds it.
-    async fn ask_as(&self, blob: &BlobClient, id: &str) -> Result<bool, Error> {
+    fn blob(&self, name: &LockName) -> BlobClient {
+        self.container.blob_client(name.as_str())
+    }
+
+    /// When the granted lease began; `None` if another holder has the lock.
+    async fn acquire_as(&self, blob: &BlobClient, id: &str) -> Result<Option<Instant>, Error> {
         let seconds = i32::try_from(self.life.as_secs()).expect("a lease lives 15 to 60 seconds");
-        // Two creations at most: the container, then the blob.
+        // At most two creations: the container, then the blob.
         for _ in 0..3 {
             let options =
                 BlobClientAcquireLeaseOptions { proposed_lease_id: Some(id.to_owned()), ..Default::default() };
+            let begun = Instant::now();
             match request(blob.acquire_lease(seconds, Some(options))).await {
-                Ok(_) => return Ok(true),
-                Err(Failure::Service { status: 409, code }) if code.starts_with("LeaseAlreadyPresent") => {
-                    return Ok(false);
+                Ok(_) => return Ok(Some(begun)),
+                Err(Error::Service { status: 409, code })
+                    // A broken lease still excludes others until it ends.
+                    if code.starts_with("LeaseAlreadyPresent") || code == "LeaseIsBreakingAndCannotBeAcquired" =>
+                {
+                    return Ok(None);
                 }
-                // A lease that somebody broke keeps others out until it ends.
-                Err(Failure::Service { status: 409, code }) if code == "LeaseIsBreakingAndCannotBeAcquired" => {
-                    return Ok(false);
-                }
-                // On the heap: it is rare, and takes more room than all the rest.
-                Err(Failure::Service { status: 404, code }) => Box::pin(self.create(blob, &code)).await?,
-                Err(failure) => return Err(failure.into()),
+                Err(Error::Service { status: 404, code }) => self.create(blob, &code).await?,
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Service { status: 404, code: "BlobNotFound".to_owned() })
@@ -92,148 +94,110 @@ impl BlobLocks {
     async fn create(&self, blob: &BlobClient, missing: &str) -> Result<(), Error> {
         if missing == "ContainerNotFound" {
             return match request(self.container.create(None)).await {
-                Ok(_) => Ok(()),
-                Err(Failure::Service { code, .. }) if code == "ContainerAlreadyExists" => Ok(()),
-                Err(failure) => Err(failure.into()),
+                Err(Error::Service { code, .. }) if code == "ContainerAlreadyExists" => Ok(()),
+                created => created.map(|_| ()),
             };
         }
         let options = BlockBlobClientUploadOptions::default().if_not_exists();
         match request(blob.block_blob_client().upload(RequestContent::from(Vec::new()), Some(options))).await {
-            // 409 or 412: somebody else created it, and may hold it already.
-            Ok(_) | Err(Failure::Service { status: 409 | 412, .. }) => Ok(()),
-            Err(failure) => Err(failure.into()),
+            // Another process created it, and may hold it already.
+            Err(Error::Service { status: 409 | 412, .. }) => Ok(()),
+            created => created.map(|_| ()),
         }
     }
 }
 
 #[async_trait]
 impl Locks for BlobLocks {
-    async fn ask(&self, name: &LockName) -> Result<Asked, Error> {
-        let blob = self.container.blob_client(name.as_str());
-        let id = Uuid::new_v4().to_string();
-        let mut repeats = 0;
-        loop {
-            let begun = Instant::now();
-            let granted = self.ask_as(&blob, &id).await;
-            let again = matches!(&granted, Err(Error::Unreachable { .. }))
-                || matches!(&granted, Err(Error::Service { status, .. }) if *status >= 500);
-            if again && repeats < MOST_REPEATS {
-                repeats += 1;
-                sleep(REPEAT_PAUSE.mul_f64(0.5 + fastrand::f64())).await;
-                continue;
-            }
-            return Ok(if granted? {
-                Asked::Granted(Lease::new(name.clone(), id, begun, self.life))
-            } else {
-                Asked::Held
-            });
-        }
+    async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, Error> {
+        let (blob, id) = (self.blob(name), Uuid::new_v4().to_string());
+        let begun = repeated(|| self.acquire_as(&blob, &id)).await?;
+        Ok(match begun {
+            Some(begun) => TryAcquire::Granted(Lease::new(name.clone(), id, begun, self.life)),
+            None => TryAcquire::Held,
+        })
     }
 
     async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error> {
-        let blob = self.container.blob_client(lease.name().as_str());
         let begun = Instant::now();
-        match request(blob.renew_lease(lease.id().to_owned(), None)).await {
+        match request(self.blob(lease.name()).renew_lease(lease.id().to_owned(), None)).await {
             Ok(_) => {
                 lease.extend(begun);
                 Ok(Renewed::Extended)
             }
-            // A blob that is gone has taken its lease along.
-            Err(Failure::Service { status: 404 | 409 | 412, .. }) => Ok(Renewed::Lost),
-            Err(failure) => Err(failure.into()),
+            // The lease is deleted with its blob.
+            Err(Error::Service { status: 404 | 409 | 412, .. }) => Ok(Renewed::Lost),
+            Err(error) => Err(error),
         }
     }
 
     async fn release(&self, lease: Lease) {
-        let blob = self.container.blob_client(lease.name().as_str());
-        for _ in 0..=MOST_REPEATS {
-            match request(blob.release_lease(lease.id().to_owned(), None)).await {
-                // 409: released before (the answer was lost), or lapsed and taken. 404: the blob is gone.
-                Ok(_) | Err(Failure::Service { status: 404 | 409 | 412, .. }) => return,
-                Err(failure) => {
-                    let error = Error::from(failure);
-                    tracing::warn!(%error, lock = %lease.name(), "a lease was not released; it lapses by itself");
-                    if !matches!(error, Error::Unreachable { .. }) {
-                        return;
-                    }
-                }
+        let blob = self.blob(lease.name());
+        match repeated(|| request(blob.release_lease(lease.id().to_owned(), None))).await {
+            // 409: released before (the answer was lost), or expired and taken. 404: the blob was deleted.
+            Ok(_) | Err(Error::Service { status: 404 | 409 | 412, .. }) => {}
+            Err(error) => {
+                tracing::warn!(%error, lock = %lease.name(), "a lease was not released; it expires by itself")
             }
         }
     }
 
     async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error> {
-        let blob = self.container.blob_client(name.as_str());
-        match repeated(|| blob.get_properties(None)).await {
+        let blob = self.blob(name);
+        match repeated(|| request(blob.get_properties(None))).await {
             Ok(answer) => Ok(answer.headers().get_optional_string(&TOMBSTONE_HEADER)),
-            // A blob that somebody deleted has taken its tombstone along.
-            Err(Failure::Service { status: 404, .. }) => Ok(None),
-            Err(failure) => Err(failure.into()),
+            // The tombstone is deleted with its blob.
+            Err(Error::Service { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
-    async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error> {
-        let blob = self.container.blob_client(name.as_str());
+    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<TombstoneWrite, Error> {
+        let blob = self.blob(name);
         let metadata = HashMap::from([(TOMBSTONE.to_owned(), tombstone.to_owned())]);
         let options = || BlobClientSetMetadataOptions { lease_id: Some(id.to_owned()), ..Default::default() };
-        match repeated(|| blob.set_metadata(&metadata, Some(options()))).await {
-            Ok(_) => Ok(Buried::Done),
-            Err(Failure::Service { status: 404 | 409 | 412, .. }) => Ok(Buried::Lost),
-            Err(failure) => Err(failure.into()),
+        match repeated(|| request(blob.set_metadata(&metadata, Some(options())))).await {
+            Ok(_) => Ok(TombstoneWrite::Done),
+            Err(Error::Service { status: 404 | 409 | 412, .. }) => Ok(TombstoneWrite::Lost),
+            Err(error) => Err(error),
         }
     }
 }
 
-/// What one request met.
-#[derive(Debug)]
-enum Failure {
-    Service { status: u16, code: String },
-    Unreachable { problem: String },
-    Token { problem: String },
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Service { status: status @ (401 | 403), code } => Self::Refused { status, code },
-            Failure::Service { status, code } => Self::Service { status, code },
-            Failure::Unreachable { problem } => Self::Unreachable { problem },
-            Failure::Token { problem } => Self::Token { problem },
-        }
-    }
-}
-
-/// A request that may be made twice, made again where it got no usable answer.
-async fn repeated<T, R>(make: impl Fn() -> R) -> Result<T, Failure>
-where
-    R: Future<Output = azure_core::Result<T>>,
-{
-    for _ in 0..MOST_REPEATS {
-        match request(make()).await {
-            Err(Failure::Unreachable { .. } | Failure::Service { status: 500.., .. }) => {
+/// Repeats an idempotent request while it gets no usable answer.
+async fn repeated<T, R: Future<Output = Result<T, Error>>>(make: impl Fn() -> R) -> Result<T, Error> {
+    for _ in 0..MAX_REPEATS {
+        match make().await {
+            Err(Error::Unreachable { .. } | Error::Service { status: 500.., .. }) => {
                 sleep(REPEAT_PAUSE.mul_f64(0.5 + fastrand::f64())).await;
             }
             settled => return settled,
         }
     }
-    request(make()).await
+    make().await
 }
 
-/// Makes it within its time. An `async fn` would keep room for the request twice: as it came, and as it runs.
-fn request<T>(request: impl Future<Output = azure_core::Result<T>>) -> impl Future<Output = Result<T, Failure>> {
-    timeout(REQUEST_TIMEOUT, request).map(|answer| match answer {
+/// One request, with a timeout.
+async fn request<T>(request: impl Future<Output = azure_core::Result<T>>) -> Result<T, Error> {
+    match timeout(REQUEST_TIMEOUT, request).await {
         Ok(answered) => answered.map_err(|error| failure(&error)),
-        Err(_) => Err(Failure::Unreachable { problem: "no answer in time".to_owned() }),
-    })
+        Err(_) => Err(Error::Unreachable { problem: "no answer in time".to_owned() }),
+    }
 }
 
-fn failure(error: &azure_core::Error) -> Failure {
+fn failure(error: &azure_core::Error) -> Error {
+    let unreachable = |problem: &str| Error::Unreachable { problem: problem.to_owned() };
     match error.kind() {
         ErrorKind::HttpResponse { status, error_code, .. } => {
-            Failure::Service { status: (*status).into(), code: error_code.clone().unwrap_or_default() }
+            let (status, code) = ((*status).into(), error_code.clone().unwrap_or_default());
+            match status {
+                401 | 403 => Error::Refused { status, code },
+                _ => Error::Service { status, code },
+            }
         }
-        ErrorKind::Connection => Failure::Unreachable { problem: "no connection".to_owned() },
-        ErrorKind::Io => Failure::Unreachable { problem: "the connection broke".to_owned() },
-        ErrorKind::Credential => Failure::Token { problem: crate::identity::problem(error) },
-        _ => Failure::Unreachable { problem: "the answer was not understood".to_owned() },
+        ErrorKind::Connection => unreachable("no connection"),
+        ErrorKind::Io => unreachable("the connection broke"),
+        ErrorKind::Credential => Error::Token { problem: crate::identity::problem(error) },
+        _ => unreachable("the answer was not understood"),
     }
 }

@@ -1,15 +1,12 @@
-//! Same-key work of one process queues here, first come first served, in front of the lease.
+//! A FIFO queue per key, in front of the lease: work of one process on one key waits here.
 //!
-//! Whoever holds a lease hands it on to the next in line without touching storage, renewing it when less than two thirds of
-//! its life are left. A tenure ends after [`MOST_TURNS`] turns or [`LONGEST_TENURE`]; then the lease goes back, and the next in
-//! line lets others go first for [`YIELD`]. At most one task per key talks to the storage. A key without work leaves nothing
-//! behind: memory does not grow with the keys seen.
+//! The holder of a lease hands it to the next waiter without a storage request, and renews it first when a third of its life has
+//! passed. A session of handoffs ends after [`MAX_SESSION_USES`] or [`MAX_SESSION`]; then the lease is released, and the next
+//! waiter leaves the lock to other processes for [`YIELD`]. At most one task per key talks to the storage. A key without work
+//! leaves nothing behind: memory does not grow with the number of keys seen.
 //!
-//! Nothing is lost by cancellation: a lease that was granted to, or handed to, somebody who no longer waits goes to the next
-//! in line or back to the storage. Whoever is done with a lease need not wait for that either ([`Local::release_soon`]); who ends
-//! the process does ([`Local::all_released`]).
-//!
-//! It knows nothing of blobs: it wraps any [`Locks`], and uses tokio's own primitives only.
+//! A caller may be cancelled at any time: a lease that was granted or handed to it goes to the next waiter or back to the
+//! storage.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -18,370 +15,334 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use super::poll_schedule::{LONGEST_PAUSE, Rhythm};
-use super::{Asked, Buried, Error, Lease, LockName, Locks, Lost, Renewed, hold, renew_now};
+use super::poll_schedule::{MAX_PAUSE, PollSchedule};
+use super::{Error, Lease, LeaseLost, LockName, Locks, Renewed, TryAcquire, renew, run_under_lease};
 use crate::telemetry::trace;
 
-/// How many pieces of work one tenure serves. 40 writes then cost two storage requests instead of eighty, and the rest that
-/// follows ([`YIELD`]) costs a process that is alone with a hot key an eighth of its time at 80 ms a write. Twice as many would
-/// not change that: tenures of such writes end by [`LONGEST_TENURE`] already.
-pub const MOST_TURNS: u32 = 40;
+/// How often a lease is used in one session. 40 writes then cost two storage requests instead of eighty, and [`YIELD`] costs a
+/// process that is alone with a hot key an eighth of its time at 80 ms a write. Twice as many would not change that: sessions of
+/// such writes end by [`MAX_SESSION`] already.
+const MAX_SESSION_USES: u32 = 40;
 
-/// How long one tenure is handed on at most: with the default wait of 10 s, two other instances get their turn in time.
-pub const LONGEST_TENURE: Duration = Duration::from_secs(3);
+/// The longest session: with the default wait of 10 s, two other instances get the lock in time.
+const MAX_SESSION: Duration = Duration::from_secs(3);
 
-/// How long the next in line waits after a full tenure before it asks again. It is longer than the longest pause of a waiter
-/// (`rhythm::LONGEST_PAUSE`), so every other process that waits for the key asks meanwhile.
-pub const YIELD: Duration = Duration::from_millis(400);
+/// How long the next waiter leaves the lock to other processes after a full session. Longer than [`MAX_PAUSE`], so every other
+/// process that waits for the key requests it meanwhile.
+const YIELD: Duration = Duration::from_millis(400);
 
-/// Leases on their way back that nobody waits for. With more than these the storage is slower than the work, and the work has to
-/// wait for it.
-const MOST_UNDER_WAY: usize = 256;
+const _: () = assert!(MAX_PAUSE.as_millis() < YIELD.as_millis());
 
-/// Locks with a local queue in front.
+/// Maximum concurrent background releases; beyond it callers wait (backpressure).
+const MAX_BACKGROUND_RELEASES: usize = 256;
+
+/// [`Locks`] with a local queue in front. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Local {
+pub struct LocalQueue {
     shared: Arc<Shared>,
 }
 
-/// What asking for a lock, and waiting for it, leads to.
+/// The answer after waiting for a lock.
 #[derive(Debug)]
 pub enum Acquired {
-    /// It is ours until the lease ends.
-    Held(Lease),
-    /// Somebody else held it for the whole wait.
+    /// The lock is ours until the lease expires.
+    Held(HeldLock),
+    /// Another holder had it for the whole wait.
     Busy,
+}
+
+/// A lease, and the place at the head of its key's queue. [`LocalQueue::release`] gives both back. Dropped instead, the lease
+/// expires by itself, which is right when the outcome of a write is unknown; the next waiter then polls the storage.
+#[derive(Debug)]
+pub struct HeldLock {
+    /// The lease.
+    pub lease: Lease,
+    session: LeaseSession,
+}
+
+/// How long a lease has been handed on within this process.
+#[derive(Debug)]
+struct LeaseSession {
+    head: QueueHead,
+    since: Instant,
+    uses: u32,
 }
 
 #[derive(Debug)]
 struct Shared {
     storage: Arc<dyn Locks>,
-    lines: Mutex<HashMap<LockName, Line>>,
-    /// Leases on their way to the next in line, or back.
+    queues: Mutex<HashMap<LockName, KeyQueue>>,
     releases: TaskTracker,
 }
 
-/// The work on one key in this process, but for the piece at its head.
+/// The waiters for one key behind its [`QueueHead`].
 #[derive(Debug, Default)]
-struct Line {
-    waiters: VecDeque<oneshot::Sender<Turn>>,
-    rhythm: Rhythm,
-    /// Others go first until then.
-    others_until: Option<Instant>,
+struct KeyQueue {
+    waiters: VecDeque<oneshot::Sender<Wakeup>>,
+    schedule: PollSchedule,
+    /// Other processes go first until then.
+    yields_until: Option<Instant>,
 }
 
-/// What the next in line gets.
+/// What the next waiter gets.
 #[derive(Debug)]
-enum Turn {
+enum Wakeup {
     /// The lease itself.
-    Lease(Offer),
-    /// The head of the line: ask the storage.
-    Ask(Head),
+    Lease(LeaseHandoff),
+    /// The head of the queue: poll the storage.
+    Poll(QueueHead),
 }
 
-/// The head of the line of one key. Dropping it makes the next in line the head.
-struct Head {
+/// The head of one key's queue. Dropping it makes the next waiter the head.
+struct QueueHead {
     name: LockName,
     shared: Arc<Shared>,
-    gone: bool,
 }
 
-/// A lease on its way to somebody who may have stopped waiting. Dropped on the way, it goes to the next in line or back.
+/// A lock in transit to a caller that may be cancelled. Dropped in transit, it is released in the background.
 #[derive(Debug)]
-struct Offer {
-    lease: Option<Lease>,
-    shared: Arc<Shared>,
-}
+struct LeaseHandoff(Option<HeldLock>);
 
-const _: () = assert!(LONGEST_PAUSE.as_millis() < YIELD.as_millis());
-
-/// What this process knows of a lease beyond the storage.
-#[derive(Debug)]
-pub(super) struct Tenure {
-    head: Head,
-    since: Instant,
-    turns: u32,
-}
-
-impl fmt::Debug for Head {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Head").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl Local {
+impl LocalQueue {
     /// Puts a local queue in front of `storage`.
     pub fn new(storage: Arc<dyn Locks>) -> Self {
-        let (lines, releases) = (Mutex::default(), TaskTracker::new());
-        // Whoever waits for them waits for those there are; others may still come.
+        let releases = TaskTracker::new();
+        // A closed tracker still takes tasks; `wait` needs it closed.
         releases.close();
-        Self { shared: Arc::new(Shared { storage, lines, releases }) }
+        Self { shared: Arc::new(Shared { storage, queues: Mutex::default(), releases }) }
     }
 
-    /// How many keys are being worked on or waited for.
+    /// How many keys are in use or waited for.
     pub fn keys(&self) -> usize {
-        self.shared.lines().len()
+        self.shared.queues().len()
     }
 
-    /// Takes the lock, waiting at most `wait` for whoever holds it.
+    /// Takes the lock, waiting at most `wait` for other holders.
     ///
     /// # Errors
-    /// When it is not known whether the lock could be had.
+    /// When it is not known whether the lock was granted.
     pub async fn acquire(&self, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
         let deadline = Instant::now() + wait;
-        let mut turn = match self.shared.join(name) {
-            Joined::Head(head) => return self.shared.ask(head, deadline).await,
-            Joined::Line(turn) => turn,
+        let wakeup = match self.shared.join(name) {
+            Ok(head) => Some(Wakeup::Poll(head)),
+            Err(waiter) => wait_until(deadline, waiter).await,
         };
-        let turn = if let Ok(turn) = timeout_at(deadline, &mut turn).await {
-            turn.ok()
-        } else {
-            // The turn may have come in the very moment in which the wait ended.
-            turn.close();
-            turn.try_recv().ok()
-        };
-        match turn {
-            Some(Turn::Lease(offer)) => Ok(Acquired::Held(offer.take())),
-            Some(Turn::Ask(head)) => self.shared.ask(head, deadline).await,
+        match wakeup {
+            Some(Wakeup::Lease(handoff)) => Ok(Acquired::Held(handoff.take())),
+            Some(Wakeup::Poll(head)) => poll_storage(head, deadline).await,
             None => Ok(Acquired::Busy),
         }
     }
 
-    /// Runs `work` inside the lease, renewing it as needed.
-    ///
-    /// # Errors
-    /// [`Lost`] when the lease ended first. The work was dropped where it stood, so a request of it may still be under way.
-    pub async fn hold<T>(&self, lease: &mut Lease, work: impl Future<Output = T>) -> Result<T, Lost> {
-        hold(self.shared.storage.as_ref(), lease, work).await
-    }
-
-    /// What stands on the lock since the record's row was deleted.
-    ///
-    /// # Errors
-    /// When the storage gave no usable answer.
-    pub async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error> {
-        self.shared.storage.tombstone(name).await
-    }
-
-    /// Leaves a tombstone on the lock, under the lease `id`.
-    ///
-    /// # Errors
-    /// When it is not known whether it stands there.
-    pub async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error> {
-        self.shared.storage.bury(name, id, tombstone).await
-    }
-
-    /// Hands the lease on to the next in line, or gives it back, and waits until that is done.
-    pub async fn release(&self, lease: Lease) {
-        let released = self.shared.begin_release(lease);
-        released.await.unwrap_or_else(|_| tracing::warn!("a lease was not released; it lapses by itself"));
-    }
-
-    /// Begins to hand the lease on or to give it back, and waits only where some hundreds of others are under way. Who wants the
-    /// same lock in this process waits for the release; the storage knows of nobody else.
-    pub async fn release_soon(&self, lease: Lease) {
-        if self.shared.releases.len() >= MOST_UNDER_WAY {
-            return self.release(lease).await;
+    /// Hands the lease to the next waiter, or releases it, and waits until that is done.
+    pub async fn release(&self, held: HeldLock) {
+        if self.shared.releases.spawn(release(held).in_current_span()).await.is_err() {
+            tracing::warn!("a lease was not released; it expires by itself");
         }
-        self.shared.begin_release(lease);
     }
 
-    /// Waits until no lease is on its way back.
+    /// Hands the lease to the next waiter, or releases it, in the background. Waiters of this process still get the lock only
+    /// after the release.
+    pub async fn release_in_background(&self, held: HeldLock) {
+        if self.shared.releases.len() >= MAX_BACKGROUND_RELEASES {
+            return self.release(held).await;
+        }
+        self.shared.releases.spawn(release(held).in_current_span());
+    }
+
+    /// Waits until all background releases are done.
     pub async fn all_released(&self) {
         self.shared.releases.wait().await;
     }
 }
 
-enum Joined {
-    Head(Head),
-    Line(oneshot::Receiver<Turn>),
+impl HeldLock {
+    fn new(lease: Lease, head: QueueHead) -> Self {
+        Self { lease, session: LeaseSession { head, since: Instant::now(), uses: 1 } }
+    }
+
+    /// Runs `work` under the lease, and renews the lease when a renewal is due.
+    ///
+    /// # Errors
+    /// [`LeaseLost`] when the lease ended first. The work was dropped where it stood, so a request of it may still be in flight.
+    pub async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T, LeaseLost> {
+        run_under_lease(self.session.head.shared.storage.as_ref(), &mut self.lease, work).await
+    }
+
+    /// The storage that granted the lease.
+    pub(crate) fn storage(&self) -> Arc<dyn Locks> {
+        self.session.head.shared.storage.clone()
+    }
+
+    /// Whether another task of this process held the lease before.
+    pub(crate) fn is_handed_on(&self) -> bool {
+        self.session.uses > 1
+    }
+}
+
+impl LeaseSession {
+    fn is_over(&self) -> bool {
+        self.uses >= MAX_SESSION_USES || self.since.elapsed() >= MAX_SESSION
+    }
 }
 
 impl Shared {
-    fn lines(&self) -> MutexGuard<'_, HashMap<LockName, Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, HashMap<LockName, KeyQueue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(self: &Arc<Self>, name: &LockName) -> Joined {
-        let mut lines = self.lines();
-        if let Some(line) = lines.get_mut(name) {
-            let (turn, wait) = oneshot::channel();
-            line.waiters.push_back(turn);
-            return Joined::Line(wait);
+    /// Becomes the head of the queue when there is none, else a waiter.
+    fn join(self: &Arc<Self>, name: &LockName) -> Result<QueueHead, oneshot::Receiver<Wakeup>> {
+        let mut queues = self.queues();
+        if let Some(queue) = queues.get_mut(name) {
+            let (wakeup, waiter) = oneshot::channel();
+            queue.waiters.push_back(wakeup);
+            return Err(waiter);
         }
-        lines.insert(name.clone(), Line::default());
-        Joined::Head(Head { name: name.clone(), shared: self.clone(), gone: false })
+        queues.insert(name.clone(), KeyQueue::default());
+        Ok(QueueHead { name: name.clone(), shared: self.clone() })
+    }
+}
+
+impl KeyQueue {
+    /// The first waiter that has not left.
+    fn pop(&mut self) -> Option<oneshot::Sender<Wakeup>> {
+        while let Some(waiter) = self.waiters.pop_front() {
+            if !waiter.is_closed() {
+                return Some(waiter);
+            }
+        }
+        None
     }
 
-    /// Asks the storage until the lock is there or the deadline has come.
-    async fn ask(self: &Arc<Self>, head: Head, deadline: Instant) -> Result<Acquired, Error> {
-        let begun = Instant::now();
-        let (rhythm, others_until) = self.past(&head.name);
-        let mut wait = rhythm.wait();
-        let mut next = begun + wait.first(others_until.saturating_duration_since(begun));
-        loop {
-            // However short the wait is, the lock is asked for once, and for the last time when the wait ends.
-            let turn = next.min(deadline);
-            // A timer that is due already would still take up to a millisecond.
-            if turn > Instant::now() {
-                sleep_until(turn).await;
+    fn has_waiters(&self) -> bool {
+        self.waiters.iter().any(|waiter| !waiter.is_closed())
+    }
+}
+
+async fn wait_until(deadline: Instant, mut waiter: oneshot::Receiver<Wakeup>) -> Option<Wakeup> {
+    if let Ok(wakeup) = timeout_at(deadline, &mut waiter).await {
+        return wakeup.ok();
+    }
+    // The wakeup may have arrived at the moment when the wait ended.
+    waiter.close();
+    waiter.try_recv().ok()
+}
+
+/// Requests the lock until it is granted or the deadline has passed; at least once, and for the last time at the deadline.
+async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired, Error> {
+    let begun = Instant::now();
+    let (schedule, yields_until) = head.with_queue(|queue| (queue.schedule, queue.yields_until)).unwrap_or_default();
+    let mut wait = schedule.wait();
+    let yields = yields_until.map(|until| until.saturating_duration_since(begun)).unwrap_or_default();
+    let mut next = begun + wait.first(yields);
+    loop {
+        let at = next.min(deadline);
+        // Even an expired timer takes up to a millisecond.
+        if at > Instant::now() {
+            sleep_until(at).await;
+        }
+        match try_acquire(head).await? {
+            Wakeup::Lease(handoff) => {
+                let held = handoff.take();
+                held.session.head.with_queue(|queue| queue.schedule.learn(&wait, begun.elapsed()));
+                return Ok(Acquired::Held(held));
             }
-            let offer = self.ask_once(&head.name).await?;
-            let after = begun.elapsed();
-            if let Some(offer) = offer {
-                self.learn(&head.name, |rhythm| rhythm.learn(&wait, after));
-                let mut lease = offer.take();
-                lease.tenure = Some(Tenure { head, since: Instant::now(), turns: 1 });
-                return Ok(Acquired::Held(lease));
-            }
-            if Instant::now() >= deadline {
-                return Ok(Acquired::Busy);
-            }
-            next = Instant::now() + wait.next(after, fastrand::f64());
+            Wakeup::Poll(_) if Instant::now() >= deadline => return Ok(Acquired::Busy),
+            Wakeup::Poll(same) => head = same,
+        }
+        next = Instant::now() + wait.next(begun.elapsed(), fastrand::f64());
+    }
+}
+
+/// One request, in a task of its own: when the caller is cancelled, the dropped result releases a granted lease.
+async fn try_acquire(head: QueueHead) -> Result<Wakeup, Error> {
+    let request = async move {
+        Ok(match head.shared.storage.try_acquire(&head.name).await? {
+            TryAcquire::Granted(lease) => Wakeup::Lease(LeaseHandoff(Some(HeldLock::new(lease, head)))),
+            TryAcquire::Held => Wakeup::Poll(head),
+        })
+    };
+    let panicked = |_| Err(Error::Unreachable { problem: "the request for the lock was not finished".to_owned() });
+    tokio::spawn(request).await.unwrap_or_else(panicked)
+}
+
+/// Hands the lock to the next waiter, or releases it.
+async fn release(mut held: HeldLock) {
+    // Not entered: log lines written meanwhile belong to the record's span.
+    let _span = trace::release();
+    if let Some(waiter) = next_waiter(&mut held).await {
+        held.session.uses += 1;
+        // If the waiter leaves in this moment, the dropped handoff releases the lock.
+        drop(waiter.send(Wakeup::Lease(LeaseHandoff(Some(held)))));
+        return;
+    }
+    let HeldLock { lease, session } = held;
+    session.head.shared.storage.release(lease).await;
+    if session.is_over() {
+        session.head.with_queue(|queue| queue.yields_until = Some(Instant::now() + YIELD));
+    }
+}
+
+/// The waiter that gets the lease, if the session and the lease last long enough for one more use.
+async fn next_waiter(held: &mut HeldLock) -> Option<oneshot::Sender<Wakeup>> {
+    let head = &held.session.head;
+    if held.session.is_over() || !head.with_queue(|queue| queue.has_waiters()).unwrap_or_default() {
+        return None;
+    }
+    if Instant::now() >= held.lease.renewal_due() {
+        let renewed = renew(head.shared.storage.as_ref(), &mut held.lease).await;
+        renewed.ok().filter(|renewed| *renewed == Renewed::Extended)?;
+    }
+    held.session.head.with_queue(KeyQueue::pop).flatten()
+}
+
+impl LeaseHandoff {
+    fn take(mut self) -> HeldLock {
+        self.0.take().expect("a handoff is taken once")
+    }
+}
+
+impl Drop for LeaseHandoff {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and the lease expires by itself.
+        if let (Some(held), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            let shared = held.session.head.shared.clone();
+            shared.releases.spawn_on(release(held), &runtime);
         }
     }
+}
 
-    /// One question, in a task of its own: if whoever asks leaves, a lease that is granted goes back.
-    async fn ask_once(self: &Arc<Self>, name: &LockName) -> Result<Option<Offer>, Error> {
-        let (answer, answered) = oneshot::channel();
-        let (shared, name) = (self.clone(), name.clone());
-        tokio::spawn(async move {
-            let asked = shared.storage.ask(&name).await.map(|asked| match asked {
-                Asked::Granted(lease) => Some(Offer { lease: Some(lease), shared: shared.clone() }),
-                Asked::Held => None,
-            });
-            drop(answer.send(asked));
-        });
-        let panicked = || Error::Unreachable { problem: "the question for the lock was not finished".to_owned() };
-        answered.await.unwrap_or_else(|_| Err(panicked()))
+impl QueueHead {
+    fn with_queue<T>(&self, change: impl FnOnce(&mut KeyQueue) -> T) -> Option<T> {
+        self.shared.queues().get_mut(&self.name).map(change)
     }
+}
 
-    fn past(&self, name: &LockName) -> (Rhythm, Instant) {
-        let lines = self.lines();
-        let line = lines.get(name);
-        let now = Instant::now();
-        (line.map(|line| line.rhythm).unwrap_or_default(), line.and_then(|line| line.others_until).unwrap_or(now))
+impl fmt::Debug for QueueHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueHead").field("name", &self.name).finish_non_exhaustive()
     }
+}
 
-    fn learn(&self, name: &LockName, lesson: impl FnOnce(&mut Rhythm)) {
-        if let Some(line) = self.lines().get_mut(name) {
-            lesson(&mut line.rhythm);
-        }
-    }
-
-    /// In a task of its own, so that a caller who leaves does not take the lease along.
-    fn begin_release(self: &Arc<Self>, lease: Lease) -> JoinHandle<()> {
-        // Not entered: what is logged meanwhile is the record's.
-        let (shared, span) = (self.clone(), trace::release());
-        let release = async move {
-            shared.release(lease).await;
-            drop(span);
+impl Drop for QueueHead {
+    fn drop(&mut self) {
+        let waiter = {
+            let mut queues = self.shared.queues();
+            let waiter = queues.get_mut(&self.name).and_then(KeyQueue::pop);
+            if waiter.is_none() {
+                queues.remove(&self.name);
+            }
+            waiter
         };
-        self.releases.spawn(release.in_current_span())
-    }
-
-    /// Hands the lease on, or gives it back.
-    async fn release(self: Arc<Self>, lease: Lease) {
-        let Some(mut lease) = self.hand_on(lease).await else { return };
-        let tenure = lease.tenure.take();
-        self.storage.release(lease).await;
-        if let Some(used_up) = tenure.as_ref().filter(|tenure| !tenure.goes_on()) {
-            let until = Instant::now() + YIELD;
-            if let Some(line) = self.lines().get_mut(&used_up.head.name) {
-                line.others_until = Some(until);
-            }
-        }
-        drop(tenure);
-    }
-
-    /// Gives the lease to the first in line who still waits; `None` when that is done.
-    async fn hand_on(self: &Arc<Self>, mut lease: Lease) -> Option<Lease> {
-        let going_on = lease.tenure.as_ref().is_some_and(Tenure::goes_on);
-        if !going_on || !self.has_waiters(&lease.name) {
-            return Some(lease);
-        }
-        if Instant::now() >= lease.renewal_due() {
-            match renew_now(self.storage.as_ref(), &mut lease).await {
-                Ok(Renewed::Extended) => {}
-                Ok(Renewed::Lost) | Err(_) => return Some(lease),
-            }
-        }
-        while let Some(waiter) = self.next(&lease.name) {
-            if let Some(tenure) = &mut lease.tenure {
-                tenure.turns += 1;
-            }
-            match waiter.send(Turn::Lease(Offer { lease: Some(lease), shared: self.clone() })) {
-                Ok(()) => return None,
-                Err(Turn::Lease(offer)) => lease = offer.take(),
-                Err(Turn::Ask(_)) => unreachable!("a lease was sent"),
-            }
-        }
-        Some(lease)
-    }
-
-    fn has_waiters(&self, name: &LockName) -> bool {
-        self.lines().get(name).is_some_and(|line| line.waiters.iter().any(|waiter| !waiter.is_closed()))
-    }
-
-    fn next(&self, name: &LockName) -> Option<oneshot::Sender<Turn>> {
-        self.lines().get_mut(name)?.waiters.pop_front()
-    }
-}
-
-impl Tenure {
-    pub(super) fn is_handed_on(&self) -> bool {
-        self.turns > 1
-    }
-
-    fn goes_on(&self) -> bool {
-        self.turns < MOST_TURNS && self.since.elapsed() < LONGEST_TENURE
-    }
-}
-
-impl Offer {
-    fn take(mut self) -> Lease {
-        self.lease.take().expect("an offer is taken or dropped, once")
-    }
-}
-
-impl Drop for Offer {
-    fn drop(&mut self) {
-        let Some(lease) = self.lease.take() else { return };
-        let shared = self.shared.clone();
-        // Without a runtime the process is ending, and the lease lapses.
-        if let Ok(runtime) = Handle::try_current() {
-            shared.releases.spawn_on(shared.clone().release(lease), &runtime);
-        }
-    }
-}
-
-impl Drop for Head {
-    fn drop(&mut self) {
-        if self.gone {
-            return;
-        }
-        loop {
-            let waiter = {
-                let mut lines = self.shared.lines();
-                let waiter = lines.get_mut(&self.name).and_then(|line| line.waiters.pop_front());
-                if waiter.is_none() {
-                    lines.remove(&self.name);
-                }
-                waiter
-            };
-            let Some(waiter) = waiter else { return };
-            let head = Head { name: self.name.clone(), shared: self.shared.clone(), gone: false };
-            match waiter.send(Turn::Ask(head)) {
-                Ok(()) => return,
-                // Nobody waits there any more. This head goes on looking, the one that came back must not.
-                Err(Turn::Ask(mut head)) => head.gone = true,
-                Err(Turn::Lease(_)) => unreachable!("a head was sent"),
-            }
+        if let Some(waiter) = waiter {
+            // If the waiter leaves in this moment, the rejected head is dropped and moves on to the next one.
+            let head = Self { name: self.name.clone(), shared: self.shared.clone() };
+            drop(waiter.send(Wakeup::Poll(head)));
         }
     }
 }

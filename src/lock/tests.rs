@@ -1,3 +1,5 @@
+pub(crate) mod memory;
+
 use std::cell::Cell;
 use std::future::pending;
 use std::iter::repeat_n;
@@ -5,8 +7,8 @@ use std::sync::Arc;
 
 use tokio::time::{advance, sleep};
 
-use super::memory::{Fault, MemoryLocks, Request};
 use super::*;
+use memory::{Fault, MemoryLocks, Request};
 
 const LIFE: Duration = Duration::from_secs(15);
 /// The life without [`MARGIN`].
@@ -18,15 +20,15 @@ fn name() -> LockName {
 }
 
 async fn take(locks: &MemoryLocks) -> Lease {
-    match locks.ask(&name()).await.expect("no fault is scripted for it") {
-        Asked::Granted(lease) => lease,
-        Asked::Held => panic!("the lock should be free"),
+    match locks.try_acquire(&name()).await.expect("no fault is scripted for it") {
+        TryAcquire::Granted(lease) => lease,
+        TryAcquire::Held => panic!("the lock should be free"),
     }
 }
 
 async fn is_held_for(locks: &MemoryLocks, span: Duration) -> bool {
     sleep(span).await;
-    matches!(locks.ask(&name()).await, Ok(Asked::Held))
+    matches!(locks.try_acquire(&name()).await, Ok(TryAcquire::Held))
 }
 
 #[tokio::test(start_paused = true)]
@@ -39,7 +41,7 @@ async fn one_lease_at_a_time_is_granted_until_it_is_released() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_nobody_releases_lapses_after_its_life() {
+async fn a_lease_that_is_not_released_expires_after_its_life() {
     let locks = MemoryLocks::new(LIFE);
     drop(take(&locks).await);
     assert!(is_held_for(&locks, 14 * SECOND).await);
@@ -48,7 +50,7 @@ async fn a_lease_that_nobody_releases_lapses_after_its_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_has_ended_is_renewed_unless_somebody_else_took_the_lock() {
+async fn an_expired_lease_is_renewed_unless_another_holder_took_the_lock() {
     let locks = MemoryLocks::new(LIFE);
     let mut lease = take(&locks).await;
     advance(2 * LIFE).await;
@@ -61,7 +63,7 @@ async fn a_lease_that_has_ended_is_renewed_unless_somebody_else_took_the_lock() 
 }
 
 #[test]
-fn a_lease_counts_from_the_moment_before_it_was_asked_for() {
+fn a_lease_counts_from_the_moment_before_its_request() {
     let begun = Instant::now();
     let mut lease = Lease::new(name(), "id".to_owned(), begun, LIFE);
     assert_eq!((lease.renewal_due(), lease.deadline()), (begun + 5 * SECOND, begun + LIFE_FOR_WORK));
@@ -70,10 +72,10 @@ fn a_lease_counts_from_the_moment_before_it_was_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quick_work_gives_its_result_and_asks_the_storage_for_nothing() {
+async fn quick_work_needs_no_storage_request() {
     let locks = MemoryLocks::new(LIFE);
     let mut lease = take(&locks).await;
-    assert_eq!(hold(&locks, &mut lease, async { 7 }).await, Ok(7));
+    assert_eq!(run_under_lease(&locks, &mut lease, async { 7 }).await, Ok(7));
     assert_eq!((locks.count_all(), locks.is_held(&name())), (1, true));
 }
 
@@ -82,25 +84,25 @@ async fn slow_work_is_renewed_at_a_third() {
     let locks = MemoryLocks::new(LIFE);
     let mut lease = take(&locks).await;
     let begun = Instant::now();
-    hold(&locks, &mut lease, sleep(LIFE / 3)).await.expect("done before anything is due");
+    run_under_lease(&locks, &mut lease, sleep(LIFE / 3)).await.expect("done before anything is due");
     assert_eq!(locks.count(Request::Renew), 0);
-    hold(&locks, &mut lease, sleep(SECOND)).await.expect("covered by the renewal");
+    run_under_lease(&locks, &mut lease, sleep(SECOND)).await.expect("covered by the renewal");
     assert_eq!(locks.count(Request::Renew), 1);
     assert_eq!(lease.deadline(), begun + LIFE / 3 + LIFE_FOR_WORK);
 }
 
 #[tokio::test(start_paused = true)]
-async fn ninety_seconds_of_work_are_one_lock_and_seventeen_renewals() {
+async fn ninety_seconds_of_work_take_one_lease_and_seventeen_renewals() {
     let locks = MemoryLocks::new(LIFE);
     let mut lease = take(&locks).await;
     let rival = async { is_held_for(&locks, 89 * SECOND).await };
-    let (work, kept_out) = tokio::join!(hold(&locks, &mut lease, sleep(90 * SECOND)), rival);
+    let (work, kept_out) = tokio::join!(run_under_lease(&locks, &mut lease, sleep(90 * SECOND)), rival);
     assert_eq!((work, kept_out), (Ok(()), true));
     assert_eq!(locks.count(Request::Renew), 17);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_renewal_stops_the_work_at_once() {
+async fn a_lost_lease_stops_the_work_at_once() {
     let locks = MemoryLocks::new(LIFE);
     let mut lease = take(&locks).await;
     locks.break_lease(&name());
@@ -110,18 +112,18 @@ async fn a_lost_renewal_stops_the_work_at_once() {
         pending::<()>().await;
         drop(part);
     };
-    assert_eq!(hold(&locks, &mut lease, work).await, Err(Lost));
+    assert_eq!(run_under_lease(&locks, &mut lease, work).await, Err(LeaseLost));
     assert_eq!((begun.elapsed(), Arc::strong_count(&witness)), (LIFE / 3, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn renewals_without_an_answer_stop_the_work_at_the_deadline_and_not_later() {
+async fn without_renewals_the_work_stops_at_the_deadline() {
     for (fault, renewals) in [(Fault::Unreachable, 16), (Fault::Refused, 16), (Fault::Hanging, 4)] {
         let locks = MemoryLocks::new(LIFE);
         let mut lease = take(&locks).await;
         locks.fail(Request::Renew, repeat_n(fault, 100));
         let begun = Instant::now();
-        assert_eq!(hold(&locks, &mut lease, pending::<()>()).await, Err(Lost), "{fault:?}");
+        assert_eq!(run_under_lease(&locks, &mut lease, pending::<()>()).await, Err(LeaseLost), "{fault:?}");
         assert_eq!(begun.elapsed(), LIFE_FOR_WORK, "{fault:?}");
         assert_eq!(locks.count(Request::Renew), renewals, "{fault:?}");
     }
@@ -133,28 +135,28 @@ async fn work_that_ends_before_the_deadline_needs_no_renewal_to_succeed() {
     let mut lease = take(&locks).await;
     locks.fail(Request::Renew, repeat_n(Fault::Hanging, 100));
     let work = sleep(Duration::from_millis(12_999));
-    assert_eq!(hold(&locks, &mut lease, work).await, Ok(()));
+    assert_eq!(run_under_lease(&locks, &mut lease, work).await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_that_failed_once_is_repeated_and_the_work_goes_on() {
+async fn a_failed_renewal_is_repeated_and_the_work_continues() {
     for (fault, repeated_after) in [
-        (Fault::Unreachable, RENEW_AGAIN),
-        (Fault::Refused, RENEW_AGAIN),
-        (Fault::Hanging, RENEW_TIMEOUT + RENEW_AGAIN),
+        (Fault::Unreachable, RENEW_RETRY_PAUSE),
+        (Fault::Refused, RENEW_RETRY_PAUSE),
+        (Fault::Hanging, RENEW_TIMEOUT + RENEW_RETRY_PAUSE),
     ] {
         let locks = MemoryLocks::new(LIFE);
         let mut lease = take(&locks).await;
         locks.fail(Request::Renew, [fault]);
         let begun = Instant::now();
-        assert_eq!(hold(&locks, &mut lease, sleep(9 * SECOND)).await, Ok(()), "{fault:?}");
+        assert_eq!(run_under_lease(&locks, &mut lease, sleep(9 * SECOND)).await, Ok(()), "{fault:?}");
         assert_eq!(locks.count(Request::Renew), 2, "{fault:?}");
         assert_eq!(lease.deadline(), begun + LIFE / 3 + repeated_after + LIFE_FOR_WORK, "{fault:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_slept_past_its_lease_does_not_touch_its_work_again() {
+async fn a_process_that_was_suspended_past_its_lease_does_not_poll_its_work_again() {
     let locks = MemoryLocks::new(LIFE);
     let mut lease = take(&locks).await;
     let polls = Cell::new(0);
@@ -164,15 +166,15 @@ async fn a_process_that_slept_past_its_lease_does_not_touch_its_work_again() {
         slow.as_mut().poll(cx)
     });
     // Work, renewal and deadline are all due when it wakes.
-    let (held, ()) = tokio::join!(hold(&locks, &mut lease, work), advance(LIFE));
-    assert_eq!((held, polls.get(), locks.count(Request::Renew)), (Err(Lost), 1, 0));
+    let (held, ()) = tokio::join!(run_under_lease(&locks, &mut lease, work), advance(LIFE));
+    assert_eq!((held, polls.get(), locks.count(Request::Renew)), (Err(LeaseLost), 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_is_over_runs_no_work_at_all() {
+async fn no_work_runs_under_an_expired_lease() {
     let locks = MemoryLocks::new(LIFE);
     let mut lease = take(&locks).await;
     advance(LIFE_FOR_WORK).await;
     let work = async { unreachable!("the deadline has passed") };
-    assert_eq!(hold::<()>(&locks, &mut lease, work).await, Err(Lost));
+    assert_eq!(run_under_lease::<()>(&locks, &mut lease, work).await, Err(LeaseLost));
 }

@@ -1,7 +1,7 @@
-//! Which of two versions of a record is the newer one.
+//! The order of a record's versions.
 //!
-//! <https://learn.microsoft.com/power-apps/developer/data-platform/optimistic-concurrency> knows only the server's own order; the
-//! source's is kept in a column of the row, and after the row's deletion on its lock.
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/optimistic-concurrency> covers only the server's own order; the
+//! sender's is kept in a column of the row, and after the row's deletion with its lock.
 
 use std::cmp::Ordering;
 
@@ -15,14 +15,14 @@ use crate::record::Version;
 
 /// A version and the column that holds it.
 #[derive(Clone)]
-pub(super) struct Stamp<'a> {
+pub(super) struct RecordVersion<'a> {
     pub(super) column: &'a str,
     pub(super) version: Version,
     /// The version as a JSON value for its column.
     pub(super) json: String,
 }
 
-impl<'a> Stamp<'a> {
+impl<'a> RecordVersion<'a> {
     pub(super) fn new(column: &'a str, version: Version) -> Self {
         let json = match version {
             Version::Number(number) => number.to_string(),
@@ -32,13 +32,13 @@ impl<'a> Stamp<'a> {
     }
 }
 
-/// The version that a row has.
+/// The content of a row's version column.
 pub(super) enum Stored {
-    /// None yet: older than every version.
+    /// Empty: older than every version.
     Nothing,
-    /// This one.
+    /// A version.
     Version(Version),
-    /// Something that is no version.
+    /// Not a version.
     Unreadable,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn text(version: Version) -> String {
     }
 }
 
-/// How two versions stand to each other, or `None` when one is a number and the other a time.
+/// The order of two versions; `None` if one is a number and the other a time.
 pub(super) fn compare(a: Version, b: Version) -> Option<Ordering> {
     match (a, b) {
         (Version::Number(a), Version::Number(b)) => Some(a.cmp(&b)),
@@ -85,7 +85,7 @@ pub(super) fn compare(a: Version, b: Version) -> Option<Ordering> {
     }
 }
 
-/// Whether a value that the sender put into the version column itself says the same.
+/// Whether a value that the sender put into the version column equals the version.
 pub(super) fn agrees(raw: &RawValue, version: Version) -> bool {
     read(raw).and_then(|sent| compare(sent, version)) == Some(Ordering::Equal)
 }

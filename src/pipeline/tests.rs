@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::dataverse::Written;
-use crate::lock::memory::MemoryLocks;
+use crate::lock::tests::memory::MemoryLocks;
 use crate::record::decode;
 use store::{Answer, ScriptedStore};
 
@@ -22,9 +22,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const FIRST: Delivery = Delivery {
     attempts: Some(1),
     last: false,
-    patience: Duration::ZERO,
-    in_line: Duration::from_secs(20),
-    is_call: false,
+    wait_budget: Duration::ZERO,
+    queue_budget: Duration::from_secs(20),
+    fail_fast: false,
 };
 const SECOND_TIME: Delivery = Delivery { attempts: Some(2), ..FIRST };
 
@@ -37,22 +37,22 @@ const DEADLOCK: &str = "Generic SQL error. Sql Number: 1205";
 struct World {
     store: Arc<ScriptedStore>,
     locks: Arc<MemoryLocks>,
-    sync: Sync,
+    pipeline: Pipeline,
 }
 
 impl World {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         let store = Arc::new(ScriptedStore::new(answers));
         let locks = Arc::new(MemoryLocks::new(15 * SECOND));
-        let sync = Sync {
+        let pipeline = Pipeline {
             store: store.clone(),
-            locks: Some((Local::new(locks.clone()), 10 * SECOND)),
-            gate: Gate::new(8),
+            locks: Some((LocalQueue::new(locks.clone()), 10 * SECOND)),
+            admission: Admission::new(8),
             on_conflict: OnConflict::Verify,
             version_column: Some("new_version".to_owned()),
-            unknown_codes: FirstSeen::default(),
+            unknown_codes: Mutex::default(),
         };
-        Self { store, locks, sync }
+        Self { store, locks, pipeline }
     }
 
     async fn settle(&self, record: &Record) -> Outcome {
@@ -61,8 +61,8 @@ impl World {
 
     /// Settles one record, and waits until its lock is free again.
     async fn deliver(&self, record: &Record, delivery: Delivery) -> Outcome {
-        let outcome = self.sync.settle(record, delivery).await;
-        self.sync.finished().await;
+        let outcome = self.pipeline.settle(record, delivery).await;
+        self.pipeline.finished().await;
         outcome
     }
 
@@ -144,7 +144,7 @@ async fn an_outcome_tells_whose_it_is_and_what_dataverse_said() {
         retry_after: None,
     };
     let world = World::new([Answer::Fails(fault)]);
-    let outcome = world.sync.settle(&contact(&json!({ "messageId": "m-1" })), SECOND_TIME).await;
+    let outcome = world.pipeline.settle(&contact(&json!({ "messageId": "m-1" })), SECOND_TIME).await;
     assert_eq!(
         serde_json::to_value(&outcome).expect("an outcome is plain data"),
         json!({

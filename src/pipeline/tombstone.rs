@@ -1,50 +1,49 @@
-//! What is left of a deleted row: its version, on the record's lock, so that an older message does not bring the row back.
+//! The version of a deleted row, kept with the record's lock, so that an older message does not create the row again.
 //!
-//! It is read and written under the lease only, so between the two nobody else decides. It lives as long as the lock's blob
-//! does: a lifecycle rule that deletes old blobs says for how long. Without locks there is none.
+//! It is read and written under the lease only, so no other writer decides in between. It lives as long as the lock's blob: a
+//! lifecycle rule that deletes old blobs sets its lifetime. Without locks there are no tombstones.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use super::{End, order};
-use crate::classify;
-use crate::lock::local_queue::Local;
-use crate::lock::{Buried, Lease, LockName};
+use super::{Settlement, order};
+use crate::lock::local_queue::HeldLock;
+use crate::lock::{LockName, Locks, TombstoneWrite};
 use crate::outcome::Reason;
 use crate::record::Version;
 
-/// The place for one record's tombstone.
-pub(super) struct Grave<'a> {
-    locks: &'a Local,
+/// The tombstone of one record.
+pub(super) struct Tombstones {
+    storage: Arc<dyn Locks>,
     name: LockName,
-    lease: String,
+    lease_id: String,
 }
 
-impl<'a> Grave<'a> {
-    /// On the lock that `lease` is about.
-    pub(super) fn new(locks: &'a Local, lease: &Lease) -> Self {
-        Self { locks, name: lease.name().clone(), lease: lease.id().to_owned() }
+impl Tombstones {
+    /// The tombstone stored with the lock `held`.
+    pub(super) fn new(held: &HeldLock) -> Self {
+        let (name, lease_id) = (held.lease.name().clone(), held.lease.id().to_owned());
+        Self { storage: held.storage(), name, lease_id }
     }
 
-    /// The version with which the row was deleted. What is no version is nobody's tombstone.
-    pub(super) async fn version(&self) -> Result<Option<Version>, End> {
-        match self.locks.tombstone(&self.name).await {
-            Ok(text) => Ok(text.as_deref().and_then(order::parse)),
-            Err(error) => Err(End::because(classify::judge_locks(&error)).detail(error.to_string())),
-        }
+    /// Whether the row was deleted with this version or a newer one. Text that is not a version is ignored.
+    pub(super) async fn covers(&self, version: Version) -> Result<bool, Settlement> {
+        let text = self.storage.tombstone(&self.name).await.map_err(|error| Settlement::lock_storage(&error))?;
+        let order = text.as_deref().and_then(order::parse).and_then(|deleted| order::compare(deleted, version));
+        Ok(order.is_some_and(Ordering::is_ge))
     }
 
     /// Remembers that the row is deleted as of `version`, unless something newer is known.
-    pub(super) async fn bury(&self, version: Version) -> Result<(), End> {
-        let known = self.version().await?.and_then(|known| order::compare(known, version));
-        if matches!(known, Some(Ordering::Greater | Ordering::Equal)) {
+    pub(super) async fn put(&self, version: Version) -> Result<(), Settlement> {
+        if self.covers(version).await? {
             return Ok(());
         }
-        match self.locks.bury(&self.name, &self.lease, &order::text(version)).await {
-            Ok(Buried::Done) => Ok(()),
-            Ok(Buried::Lost) => {
-                Err(End::because(Reason::LockLost).detail("the lease ended before the row was deleted"))
+        match self.storage.put_tombstone(&self.name, &self.lease_id, &order::text(version)).await {
+            Ok(TombstoneWrite::Done) => Ok(()),
+            Ok(TombstoneWrite::Lost) => {
+                Err(Settlement::new(Reason::LockLost).detail("the lease ended before the row was deleted"))
             }
-            Err(error) => Err(End::because(classify::judge_locks(&error)).detail(error.to_string())),
+            Err(error) => Err(Settlement::lock_storage(&error)),
         }
     }
 }

@@ -1,10 +1,9 @@
-//! One record into one row: sends, and asks [`crate::classify`] what a refusal means, until the record has come to its end.
+//! One record into one row: sends it, and asks [`crate::classify`] what a refusal means, until the attempt is settled.
 //!
-//! In place it repeats only what is cheap and bounded: a lost create race, a deadlock, a row that moved, one dropped connection
-//! under a write that means the same twice. Everything else goes back to the pipeline. Records with a version go the way of
-//! `versioned.rs`.
+//! It repeats only what is cheap and bounded: a lost create race, a deadlock, a row that changed, and one dropped connection under
+//! an idempotent write. Everything else goes back to the pipeline. `versioned.rs` writes the records with a version.
 //!
-//! A row whose key no address can hold is looked for first, and then written by its primary key.
+//! A row whose key cannot be part of a URL is read by a query first, and then written by its primary key.
 
 mod race;
 
@@ -17,9 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::order::{self, Stamp};
-use super::tombstone::Grave;
-use super::{End, Sync};
+use super::order::{self, RecordVersion};
+use super::tombstone::Tombstones;
+use super::{Pipeline, Settlement};
 use crate::classify::{self, AfterRace, Attempt, Verdict, create_refused, judge};
 use crate::dataverse::verify::{RowMatch, verify};
 use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
@@ -29,13 +28,13 @@ use crate::telemetry::trace;
 
 pub(super) use race::collision;
 
-/// How often a row that moves while it is written is looked for again.
+/// How often a row that changes while it is written is read again.
 pub(super) const MOST_READS: u32 = 5;
 
-/// How long the read after a write without an answer may take.
-pub(super) const FATE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bounds the read after an ambiguous write.
+pub(super) const READ_BACK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection that drops within this time drops under a request that had hardly begun, and to send it again is cheap.
+/// A connection that drops within this time had hardly begun the request, so sending it again is cheap.
 const DROPPED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The first pause before something is sent again; each further one is twice as long.
@@ -46,63 +45,63 @@ pub(super) struct Writer<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) record: &'a Record,
     pub(super) policy: OnConflict,
-    pub(super) stamp: Option<Stamp<'a>>,
-    /// What the sender set the version's column to, where it did.
+    pub(super) stamp: Option<RecordVersion<'a>>,
+    /// What the sender itself set the version column to.
     version_sent: Option<&'a RawValue>,
     pub(super) binds: bool,
-    /// Where the version of a deleted row is kept, while the record's lock is held.
-    pub(super) grave: Option<Grave<'a>>,
+    /// While the record's lock is held.
+    pub(super) tombstones: Option<Tombstones>,
     delivered_before: bool,
-    /// Whether a request was sent again after its connection dropped: the first one may still be under way.
+    /// Whether a request was sent again after its connection dropped: the first one may still be in flight.
     repeated: AtomicBool,
 }
 
-/// What was tried in place so far.
+/// What was repeated so far.
 #[derive(Debug, Default)]
-struct Tries {
+struct RetryCounters {
     /// After a deadlock, or an answer that deserves one more try.
     again: u32,
     /// After a lost race.
     resends: u32,
-    /// After a row went away between the read and the write.
+    /// After a row disappeared between the read and the write.
     moved: u32,
 }
 
 impl<'a> Writer<'a> {
-    /// A writer of `record`; `delivered_before` says that an earlier try may have made the row.
-    pub(super) fn new(sync: &'a Sync, record: &'a Record, delivered_before: bool) -> Self {
-        let column = record.version_column.as_deref().or(sync.version_column.as_deref());
-        let stamp = column.zip(record.version).map(|(column, version)| Stamp::new(column, version));
+    /// A writer of `record`; `delivered_before` if an earlier attempt may have created the row.
+    pub(super) fn new(pipeline: &'a Pipeline, record: &'a Record, delivered_before: bool) -> Self {
+        let column = record.version_column.as_deref().or(pipeline.version_column.as_deref());
+        let stamp = column.zip(record.version).map(|(column, version)| RecordVersion::new(column, version));
         Self {
-            store: sync.store.as_ref(),
+            store: pipeline.store.as_ref(),
             record,
-            policy: record.on_conflict.unwrap_or(sync.on_conflict),
+            policy: record.on_conflict.unwrap_or(pipeline.on_conflict),
             version_sent: stamp.as_ref().and_then(|stamp| record.columns.value(stamp.column)),
             stamp,
             binds: binds(record),
-            grave: None,
+            tombstones: None,
             delivered_before,
             repeated: AtomicBool::new(false),
         }
     }
 
-    pub(super) async fn run(&self) -> End {
-        let end = self.to_the_end().await;
+    pub(super) async fn run(&self) -> Settlement {
+        let end = self.run_once().await;
         if !self.repeated.load(Ordering::Relaxed) {
             return end;
         }
-        // What the first of two deletions did is not there for the second.
+        // The first of the two deletions may have removed the row.
         let deleted = end.reason == Reason::AlreadyAbsent;
-        End { reason: if deleted { Reason::Deleted } else { end.reason }, is_ambiguous: true, ..end }
+        Settlement { reason: if deleted { Reason::Deleted } else { end.reason }, is_ambiguous: true, ..end }
     }
 
-    async fn to_the_end(&self) -> End {
+    async fn run_once(&self) -> Settlement {
         if let Some(end) = self.contradiction() {
             return end;
         }
         match (self.record.operation, &self.stamp) {
             (Operation::Create, None) => self.plain(WriteKind::Create).await,
-            (Operation::Create, Some(stamp)) => match self.outlived(stamp).await {
+            (Operation::Create, Some(stamp)) => match self.check_tombstone(stamp).await {
                 Err(end) => end,
                 Ok(()) => self.plain(WriteKind::Create).await,
             },
@@ -113,11 +112,11 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The sender may set the version column itself, but not to something else.
-    fn contradiction(&self) -> Option<End> {
+    /// The sender may set the version column itself, but only to the version.
+    fn contradiction(&self) -> Option<Settlement> {
         let (stamp, sent) = self.stamp.as_ref().zip(self.version_sent)?;
         let text = format!("`columns.{}` contradicts `version`", stamp.column);
-        (!order::agrees(sent, stamp.version)).then(|| End::because(Reason::InvalidMessage).detail(text))
+        (!order::agrees(sent, stamp.version)).then(|| Settlement::new(Reason::InvalidMessage).detail(text))
     }
 
     pub(super) async fn send(&self, kind: WriteKind, etag: Option<&str>, id: Option<Uuid>) -> Result<Reason, Error> {
@@ -141,50 +140,50 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Without a version: the request decides, and what it is refused with.
-    async fn plain(&self, kind: WriteKind) -> End {
-        let mut tries = Tries::default();
+    /// Without a version: Dataverse decides.
+    async fn plain(&self, kind: WriteKind) -> Settlement {
+        let mut counters = RetryCounters::default();
         loop {
-            match self.try_once(kind, &mut tries).await {
+            match self.try_once(kind, &mut counters).await {
                 Break(end) => return end,
-                Continue(()) => pause(tries.again + tries.resends + tries.moved).await,
+                Continue(()) => pause(counters.again + counters.resends + counters.moved).await,
             }
         }
     }
 
-    async fn try_once(&self, kind: WriteKind, tries: &mut Tries) -> ControlFlow<End> {
-        let (kind, id) = if self.is_hidden() { self.aim(kind).await? } else { (kind, None) };
+    async fn try_once(&self, kind: WriteKind, counters: &mut RetryCounters) -> ControlFlow<Settlement> {
+        let (kind, id) = if self.is_unaddressable() { self.resolve_target(kind).await? } else { (kind, None) };
         let fault = match self.send(kind, None, id).await {
-            Ok(reason) => return Break(End::because(reason)),
-            Err(fault) if fault.is_ambiguous() => return Break(self.after_silence(fault).await),
+            Ok(reason) => return Break(Settlement::new(reason)),
+            Err(fault) if fault.is_ambiguous() => return Break(self.resolve_ambiguous_write(fault).await),
             Err(fault) => fault,
         };
-        match judge(&fault, Attempt { kind, binds: self.binds, again: tries.again }) {
-            Verdict::Settle(reason) => Break(End::refused(reason, fault)),
+        match judge(&fault, Attempt { kind, binds: self.binds, again: counters.again }) {
+            Verdict::Settle(reason) => Break(Settlement::refused(reason, fault)),
             Verdict::Again => {
-                tries.again += 1;
+                counters.again += 1;
                 Continue(())
             }
-            Verdict::LostRace => self.after_race(fault, tries).await,
-            Verdict::Moved if kind == WriteKind::UpdateFound => tries.move_on(fault),
-            // Nothing was asked of the row's version, so somebody's header did; the host may try again.
-            Verdict::Moved => Break(End::refused(Reason::Conflict, fault)),
+            Verdict::LostRace => self.after_race(fault, counters).await,
+            Verdict::Moved if kind == WriteKind::UpdateFound => counters.move_on(fault),
+            // We sent no condition, so an extra header of the settings did; the host may try again.
+            Verdict::Moved => Break(Settlement::refused(Reason::Conflict, fault)),
             Verdict::RowOrParent => match self.is_present().await {
-                Ok(true) => Break(End::refused(Reason::ParentMissing, fault)),
-                Ok(false) if kind == WriteKind::UpdateFound => tries.move_on(fault),
-                Ok(false) => Break(End::refused(Reason::NotFound, fault)),
+                Ok(true) => Break(Settlement::refused(Reason::ParentMissing, fault)),
+                Ok(false) if kind == WriteKind::UpdateFound => counters.move_on(fault),
+                Ok(false) => Break(Settlement::refused(Reason::NotFound, fault)),
                 Err(end) => Break(end),
             },
         }
     }
 
-    /// Whether no address can hold the record's key.
-    pub(super) fn is_hidden(&self) -> bool {
+    /// Whether the record's key cannot be part of a URL.
+    pub(super) fn is_unaddressable(&self) -> bool {
         self.record.key.not_addressable().is_some()
     }
 
-    /// What to send for a hidden row as it is, and its primary key.
-    async fn aim(&self, kind: WriteKind) -> ControlFlow<End, (WriteKind, Option<Uuid>)> {
+    /// What to send for an unaddressable row, and its primary key.
+    async fn resolve_target(&self, kind: WriteKind) -> ControlFlow<Settlement, (WriteKind, Option<Uuid>)> {
         let columns = self.key_columns();
         let row = match self.read(&columns).await {
             Ok(row) => row,
@@ -192,8 +191,8 @@ impl<'a> Writer<'a> {
         };
         let Some(row) = row else {
             return match kind {
-                WriteKind::Update => Break(End::because(Reason::NotFound).detail("there is no row to update")),
-                WriteKind::Delete => Break(End::because(Reason::AlreadyAbsent)),
+                WriteKind::Update => Break(Settlement::new(Reason::NotFound).detail("there is no row to update")),
+                WriteKind::Delete => Break(Settlement::new(Reason::AlreadyAbsent)),
                 _ => Continue((WriteKind::Create, None)),
             };
         };
@@ -201,7 +200,7 @@ impl<'a> Writer<'a> {
         match kind {
             WriteKind::Create => match self.verify().await {
                 Ok(found) => match create_refused(found, self.delivered_before) {
-                    AfterRace::Settle(reason) => Break(End::because(reason).detail("the row is there")),
+                    AfterRace::Settle(reason) => Break(Settlement::new(reason).detail("the row is there")),
                     AfterRace::Resend => Continue((WriteKind::Create, None)),
                 },
                 Err(end) => Break(end),
@@ -211,20 +210,20 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A write without an answer may have been made. Where one read can tell that the row is as it should be, the message is
-    /// done; the fault stays with it, because the request may still be on its way, and so the lease is not given back.
-    async fn after_silence(&self, fault: Error) -> End {
+    /// A write without an answer may have been made. If one read proves that the row is as sent, the message is done; the fault
+    /// stays with it, because the request may still be in flight, and so the lease is not released.
+    async fn resolve_ambiguous_write(&self, fault: Error) -> Settlement {
         let reason = match self.record.operation {
             Operation::Upsert => Reason::Upserted,
             Operation::Update => Reason::Updated,
             Operation::Delete => Reason::Deleted,
-            // Whether a row that holds our values is our own creation, no read can tell.
-            Operation::Create => return End::refused(Reason::Unavailable, fault),
+            // A read cannot prove that a row with our values was created by us.
+            Operation::Create => return Settlement::refused(Reason::Unavailable, fault),
         };
         let span = trace::verify();
-        let is_as_sent = timeout(FATE_TIMEOUT, self.is_as_sent()).instrument(span.clone()).await.unwrap_or(false);
+        let is_as_sent = timeout(READ_BACK_TIMEOUT, self.is_as_sent()).instrument(span.clone()).await.unwrap_or(false);
         trace::found(&span, if is_as_sent { "same" } else { "unknown" });
-        if is_as_sent { as_sent(reason, fault) } else { End::refused(Reason::Unavailable, fault) }
+        if is_as_sent { as_sent(reason, fault) } else { Settlement::refused(Reason::Unavailable, fault) }
     }
 
     async fn is_as_sent(&self) -> bool {
@@ -238,52 +237,52 @@ impl<'a> Writer<'a> {
         self.record.key.columns().iter().map(|column| column.name.clone()).collect()
     }
 
-    pub(super) async fn read(&self, columns: &[String]) -> Result<Option<Row>, End> {
+    pub(super) async fn read(&self, columns: &[String]) -> Result<Option<Row>, Settlement> {
         let row = self.store.read(&self.record.table, &self.record.key, columns).await;
         row.map_err(read_failed)
     }
 
-    /// Whether there is a row by our key.
-    pub(super) async fn is_present(&self) -> Result<bool, End> {
+    /// Whether a row has our key.
+    pub(super) async fn is_present(&self) -> Result<bool, Settlement> {
         Ok(self.read(&self.key_columns()).await?.is_some())
     }
 }
 
-/// Whether the record refers to another row, by a column or by a lookup in its key.
+/// Whether the record refers to another row, in a column or in its key.
 fn binds(record: &Record) -> bool {
     record.columns.binds() || record.key.columns().iter().any(|column| matches!(column.value, KeyValue::Guid(_)))
 }
 
-impl Tries {
-    /// The row went away, or changed: look for it again, a bounded number of times.
-    fn move_on(&mut self, fault: Error) -> ControlFlow<End> {
+impl RetryCounters {
+    /// The row disappeared or changed: read it again, a bounded number of times.
+    fn move_on(&mut self, fault: Error) -> ControlFlow<Settlement> {
         self.moved += 1;
-        if self.moved < MOST_READS { Continue(()) } else { Break(End::refused(Reason::Conflict, fault)) }
+        if self.moved < MOST_READS { Continue(()) } else { Break(Settlement::refused(Reason::Conflict, fault)) }
     }
 }
 
-/// The row is as the message wants it, although no answer said so.
-pub(super) fn as_sent(reason: Reason, fault: Error) -> End {
+/// The row is as sent, although no answer came.
+pub(super) fn as_sent(reason: Reason, fault: Error) -> Settlement {
     let detail = Some("no answer came, but the row is as it was sent".to_owned());
-    End { reason, detail, ..End::refused(reason, fault) }
+    Settlement { reason, detail, ..Settlement::refused(reason, fault) }
 }
 
-/// The row was found by its key, and its primary key did not come along.
-pub(super) fn unidentified() -> End {
-    End::because(Reason::Unavailable).detail("Dataverse sent a row without its primary key")
+/// The row was found by its key, but the answer lacks its primary key.
+pub(super) fn unidentified() -> Settlement {
+    Settlement::new(Reason::Unavailable).detail("Dataverse sent a row without its primary key")
 }
 
-/// A read that failed leaves the record where it was, and the row as well.
-fn read_failed(fault: Error) -> End {
+/// A failed read changes nothing, so the settlement is not ambiguous.
+fn read_failed(fault: Error) -> Settlement {
     let attempt = Attempt { kind: WriteKind::Read, binds: false, again: classify::MOST_DEADLOCKS };
     let reason = match judge(&fault, attempt) {
         Verdict::Settle(reason) => reason,
         Verdict::LostRace | Verdict::Moved | Verdict::RowOrParent | Verdict::Again => Reason::Unavailable,
     };
-    End { is_ambiguous: false, ..End::refused(reason, fault) }
+    Settlement { is_ambiguous: false, ..Settlement::refused(reason, fault) }
 }
 
-/// Between half of the pause and all of it, so that rivals do not meet again.
+/// Exponential, with jitter between half of the pause and all of it, so that rivals do not meet again.
 pub(super) async fn pause(round: u32) {
     let pause = FIRST_PAUSE * 2u32.pow(round.saturating_sub(1).min(5));
     sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;

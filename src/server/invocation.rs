@@ -14,7 +14,7 @@ use tracing::{Instrument as _, Span, error, error_span, info, warn};
 use super::{AppState, QueuePolicy};
 use crate::host::{HTTP_FUNCTION, QUEUE_FUNCTION};
 use crate::outcome::{Disposition, Outcome, Reason};
-use crate::pipeline::{Delivery, Sync};
+use crate::pipeline::{Delivery, Pipeline};
 use crate::record::{self, decode};
 use crate::telemetry::{metrics, trace};
 
@@ -30,21 +30,21 @@ impl AppState {
     pub(super) fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
         let QueuePolicy { hold, max_deliveries } = self.queue;
         let last = attempts.zip(max_deliveries).is_some_and(|(attempts, max)| attempts >= max);
-        Delivery { attempts, last, patience: hold, in_line: hold.max(MIN_QUEUE_WAIT), is_call: false }
+        Delivery { attempts, last, wait_budget: hold, queue_budget: hold.max(MIN_QUEUE_WAIT), fail_fast: false }
     }
 
     /// Limits for a record of a call that was received at `received`.
     pub(super) fn http_delivery(&self, received: Instant) -> Delivery {
         let left = |budget: Duration| budget.saturating_sub(received.elapsed());
-        let patience = left(self.queue.hold.min(HTTP_WAIT_BUDGET));
-        Delivery { attempts: Some(1), last: false, patience, in_line: left(HTTP_WAIT_BUDGET), is_call: true }
+        let wait_budget = left(self.queue.hold.min(HTTP_WAIT_BUDGET));
+        Delivery { attempts: Some(1), last: false, wait_budget, queue_budget: left(HTTP_WAIT_BUDGET), fail_fast: true }
     }
 
     /// Processes one message in a task of its own, which finishes even if this future is dropped. The task's log lines belong to
     /// `span`; its trace continues the current span.
     pub(super) async fn settle(&self, span: Span, message: Bytes, delivery: Delivery) -> Outcome {
         let (sync, trace_span) = (self.sync.clone(), Span::current());
-        let function = if delivery.is_call { HTTP_FUNCTION } else { QUEUE_FUNCTION };
+        let function = if delivery.fail_fast { HTTP_FUNCTION } else { QUEUE_FUNCTION };
         let task = async move {
             let begun = Instant::now();
             let work = AssertUnwindSafe(settle(&sync, &message, delivery));
@@ -86,7 +86,7 @@ pub(super) fn span(function: &'static str, invocation_id: &str, attempt: Option<
     )
 }
 
-async fn settle(sync: &Sync, message: &Bytes, delivery: Delivery) -> Outcome {
+async fn settle(sync: &Pipeline, message: &Bytes, delivery: Delivery) -> Outcome {
     let record = match decode(message) {
         Ok(record) => record,
         Err((error, trace)) => return rejected(&error, trace, delivery),

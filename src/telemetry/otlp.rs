@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use super::otlp_client::Courier;
 use super::otlp_settings::ExportSettings;
-use crate::admission::Gate;
+use crate::admission::Admission;
 use crate::telemetry::metrics;
 
 /// What is left in the queue is lost if it cannot be sent within this time: a host that stops does not wait for long.
@@ -85,10 +85,10 @@ impl Export {
         self.traces.tracer(SCOPE)
     }
 
-    /// Collects the gate's figures as well.
-    pub fn watch(&self, gate: &Gate) {
-        let gate = gate.clone();
-        metrics::observe_admission(&self.metrics.meter(SCOPE), move || gate.figures());
+    /// Collects the figures of admission as well.
+    pub fn watch(&self, admission: &Admission) {
+        let admission = admission.clone();
+        metrics::observe_admission(&self.metrics.meter(SCOPE), move || admission.figures());
     }
 
     /// Sends what there is still to send, within a few seconds or not at all.

@@ -12,7 +12,7 @@ use azure_core::credentials::TokenCredential;
 use dataverse_sync::http;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::lock::blob::BlobLocks;
-use dataverse_sync::lock::local_queue::{Acquired, Local};
+use dataverse_sync::lock::local_queue::{Acquired, LocalQueue};
 use dataverse_sync::lock::{Error, Lease, LockName, Locks};
 use dataverse_sync::storage::{self, Address, Connection};
 use sandbox::azurite::{Azurite, AzuriteOptions};
@@ -74,13 +74,13 @@ fn fresh() -> LockName {
 
 /// Asks for the lock until it is there or `wait` is over, with nobody else in line: what the storage says decides.
 async fn acquire(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
-    Local::new(locks.clone()).acquire(name, wait).await
+    LocalQueue::new(locks.clone()).acquire(name, wait).await
 }
 
 /// The lease, which must be had.
 async fn held(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Lease {
     match acquire(locks, name, wait).await {
-        Ok(Acquired::Held(lease)) => lease,
+        Ok(Acquired::Held(held)) => held.lease,
         other => panic!("not held: {other:?}"),
     }
 }
@@ -89,8 +89,8 @@ async fn held(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Lease 
 async fn is_busy(locks: &Arc<dyn Locks>, name: &LockName) -> bool {
     match acquire(locks, name, Duration::ZERO).await {
         Ok(Acquired::Busy) => true,
-        Ok(Acquired::Held(lease)) => {
-            locks.release(lease).await;
+        Ok(Acquired::Held(held)) => {
+            locks.release(held.lease).await;
             false
         }
         Err(error) => panic!("not known: {error}"),

@@ -72,7 +72,7 @@ impl Scene {
         let ended = Instant::now();
         wait_until("all are applied", async || self.host.stats().succeeded >= MESSAGES as u64).await;
         assert!(ended.elapsed() < RECOVERY_TIMEOUT, "{:?}", ended.elapsed());
-        wait_until("the recovery is logged", async || self.lines("it works again") == 1).await;
+        wait_until("the recovery is logged", async || self.lines("resuming held messages") == 1).await;
         assert_eq!(self.world.dataverse.rows("contacts").len(), MESSAGES);
         assert_eq!(self.world.poison.approximate_count().await.expect("the queue answers"), 0);
         let mut deliveries = BTreeMap::new();

@@ -13,8 +13,8 @@ pub(crate) mod service;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataverse_sync::lock::local_queue::{Acquired, Local};
-use dataverse_sync::lock::{Asked, LockName, Locks as _};
+use dataverse_sync::lock::local_queue::{Acquired, LocalQueue};
+use dataverse_sync::lock::{LockName, Locks as _, TryAcquire};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -66,7 +66,7 @@ async fn storm(service: &Arc<Service>) -> Result<(), String> {
     let mut processes = Vec::new();
     for number in 0..PROCESSES {
         let process = Process::new(number);
-        let local = Local::new(Arc::new(Remote::new(service.clone(), process.clone(), LIFE)));
+        let local = LocalQueue::new(Arc::new(Remote::new(service.clone(), process.clone(), LIFE)));
         for worker in 0..WORKERS {
             let turns = turns(service.clone(), process.clone(), local.clone(), number * WORKERS + worker);
             let process = process.clone();
@@ -98,7 +98,7 @@ async fn pauses(service: Arc<Service>, processes: Vec<Arc<Process>>) {
 }
 
 /// One worker: so many turns under the lock, each until it works out.
-async fn turns(service: Arc<Service>, process: Arc<Process>, local: Local, worker: usize) {
+async fn turns(service: Arc<Service>, process: Arc<Process>, local: LocalQueue, worker: usize) {
     for turn in 0..TURNS {
         let name = LockName::new(format!("key-{}", fastrand::usize(..KEYS)));
         let holder = (worker, turn);
@@ -112,9 +112,9 @@ async fn turns(service: Arc<Service>, process: Arc<Process>, local: Local, worke
 
 pub(crate) type Holder = ((usize, usize), usize);
 
-async fn turn_once(service: &Service, process: &Process, local: &Local, name: &LockName, holder: Holder) -> bool {
-    let mut lease = match local.acquire(name, Duration::from_secs(10)).await {
-        Ok(Acquired::Held(lease)) => lease,
+async fn turn_once(service: &Service, process: &Process, local: &LocalQueue, name: &LockName, holder: Holder) -> bool {
+    let mut held = match local.acquire(name, Duration::from_secs(10)).await {
+        Ok(Acquired::Held(held)) => held,
         Ok(Acquired::Busy) => return false,
         Err(error) => {
             service.tell(&format!("{holder:?} of process {} asks for {name}: {error}", process.number()));
@@ -128,13 +128,13 @@ async fn turn_once(service: &Service, process: &Process, local: &Local, name: &L
         }
         service.act(name, holder);
     };
-    let done = local.hold(&mut lease, work).await;
+    let done = held.run(work).await;
     service.tell(&format!("{holder:?} of process {} works on {name}: {done:?}", process.number()));
     match done {
         // Now and then a write's fate is unknown, and the lease is left to lapse.
-        Ok(()) if fastrand::u8(..10) == 0 => drop(lease),
-        Ok(()) => local.release(lease).await,
-        Err(_) => drop(lease),
+        Ok(()) if fastrand::u8(..10) == 0 => drop(held),
+        Ok(()) => local.release(held).await,
+        Err(_) => drop(held),
     }
     done.is_ok()
 }
@@ -145,15 +145,15 @@ fn slow() -> Duration {
     Duration::from_millis(fastrand::u64(1..most))
 }
 
-async fn all_is_free(service: &Arc<Service>, processes: &[(Arc<Process>, Local)]) -> Result<(), String> {
+async fn all_is_free(service: &Arc<Service>, processes: &[(Arc<Process>, LocalQueue)]) -> Result<(), String> {
     service.calm_down();
     // Requests that are still under way, and leases that nobody gives back, have come to their end by then.
     sleep(4 * LIFE).await;
     let visitor = Remote::new(service.clone(), Process::new(PROCESSES), LIFE);
     for key in 0..KEYS {
         let name = LockName::new(format!("key-{key}"));
-        match visitor.ask(&name).await {
-            Ok(Asked::Granted(_)) => {}
+        match visitor.try_acquire(&name).await {
+            Ok(TryAcquire::Granted(_)) => {}
             other => return Err(format!("{name} is not free at the end: {other:?}")),
         }
     }

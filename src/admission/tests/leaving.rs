@@ -1,151 +1,151 @@
-//! Whoever stops waiting, wherever it stands, takes nothing along.
+//! A cancelled message leaks nothing, wherever it is cancelled.
 
 use super::*;
 
-/// The gate is as if nobody had been there.
-fn assert_sound(gate: &Gate, ceiling: usize) {
-    assert_eq!(gate.waiting(), 0);
-    assert_eq!(room(gate), ceiling);
-    assert_eq!(room(gate), ceiling, "and they have left again");
+/// All slots are free.
+fn assert_sound(admission: &Admission, ceiling: usize) {
+    assert_eq!(waiting(&admission), 0);
+    assert_eq!(room(admission), ceiling);
+    assert_eq!(room(admission), ceiling, "and free again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_the_line_of_a_full_gate() {
-    let gate = Gate::new(1);
-    let (mut first, mut leaver, mut last) = (patient(&gate), patient(&gate), patient(&gate));
+async fn cancelled_in_the_queue() {
+    let admission = Admission::new(1);
+    let (mut first, mut leaver, mut last) = (patient(&admission), patient(&admission), patient(&admission));
     let inside = first.enter().await.expect("open");
     let mut leaving = Box::pin(leaver.enter());
     let mut staying = Box::pin(last.enter());
     assert!(leaving.as_mut().now_or_never().is_none());
     assert!(staying.as_mut().now_or_never().is_none());
     drop(leaving);
-    assert_eq!(gate.waiting(), 1);
+    assert_eq!(waiting(&admission), 1);
     drop(inside);
-    drop(staying.await.expect("the next in line"));
-    assert_sound(&gate, 1);
+    drop(staying.await.expect("the next waiter"));
+    assert_sound(&admission, 1);
 }
 
-/// The place is on its way and nobody looks for it any more.
+/// The slot was sent and is never received.
 #[tokio::test(start_paused = true)]
-async fn with_a_place_on_its_way() {
-    let gate = Gate::new(1);
-    let (mut first, mut leaver, mut last) = (patient(&gate), patient(&gate), patient(&gate));
+async fn cancelled_with_a_slot_in_transit() {
+    let admission = Admission::new(1);
+    let (mut first, mut leaver, mut last) = (patient(&admission), patient(&admission), patient(&admission));
     let inside = first.enter().await.expect("open");
     let mut leaving = Box::pin(leaver.enter());
     let mut staying = Box::pin(last.enter());
     assert!(leaving.as_mut().now_or_never().is_none());
     assert!(staying.as_mut().now_or_never().is_none());
     drop(inside);
-    assert!(staying.as_mut().now_or_never().is_none(), "it is the leaver's turn");
+    assert!(staying.as_mut().now_or_never().is_none(), "the slot was sent to the first waiter");
     drop(leaving);
-    drop(staying.await.expect("the place came back"));
-    assert_sound(&gate, 1);
+    drop(staying.await.expect("the slot was returned"));
+    assert_sound(&admission, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_pause() {
-    let gate = Gate::new(1);
-    throttle(&gate, SECOND).await;
-    let mut leaver = patient(&gate);
+async fn cancelled_in_a_pause() {
+    let admission = Admission::new(1);
+    throttle(&admission, SECOND).await;
+    let mut leaver = patient(&admission);
     assert!(leaver.enter().now_or_never().is_none());
     sleep(2 * SECOND).await;
-    assert_sound(&gate, 1);
+    assert_sound(&admission, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_its_own_rest() {
-    let gate = Gate::new(1);
-    let mut leaver = patient(&gate);
+async fn cancelled_while_it_backs_off() {
+    let admission = Admission::new(1);
+    let mut leaver = patient(&admission);
     leaver.enter().await.expect("open").throttled(None, LimitKind::Rate);
     assert!(leaver.enter().now_or_never().is_none());
-    assert_sound(&gate, 1);
+    assert_sound(&admission, 1);
     leaver.enter().await.expect("it still may").succeeded(None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn aside_and_on_the_way_back() {
-    let gate = Gate::new(1);
-    let (mut first, mut second) = (patient(&gate), patient(&gate));
-    let mut aside = first.enter().await.expect("open");
-    aside.step_aside();
+async fn cancelled_while_it_reacquires_its_slot() {
+    let admission = Admission::new(1);
+    let (mut first, mut second) = (patient(&admission), patient(&admission));
+    let mut permit = first.enter().await.expect("open");
+    permit.release_slot();
     let inside = second.enter().await.expect("there is room");
-    assert!(aside.step_back().now_or_never().is_none());
-    assert_eq!(gate.waiting(), 0, "it stopped waiting");
-    let mut back = Box::pin(aside.step_back());
+    assert!(permit.reacquire_slot().now_or_never().is_none());
+    assert_eq!(waiting(&admission), 0, "it stopped waiting");
+    let mut back = Box::pin(permit.reacquire_slot());
     assert!(back.as_mut().now_or_never().is_none());
     drop(inside);
     drop(back);
-    drop(aside);
-    assert_sound(&gate, 1);
+    drop(permit);
+    assert_sound(&admission, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_very_moment_in_which_its_patience_ends() {
-    let gate = Gate::new(1);
-    let mut first = patient(&gate);
+async fn a_slot_that_arrives_when_the_budget_ends_is_not_lost() {
+    let admission = Admission::new(1);
+    let mut first = patient(&admission);
     let inside = first.enter().await.expect("open");
-    let mut waits = visit(&gate, Instant::now() + SECOND, false);
+    let mut waits = entry(&admission, Instant::now() + SECOND, false);
     let leaves = async {
         sleep(SECOND).await;
         drop(inside);
     };
     let (entered, ()) = tokio::join!(waits.enter(), leaves);
     drop(entered);
-    assert_sound(&gate, 1);
+    assert_sound(&admission, 1);
 }
 
-/// Every message stops at a random moment, and whoever stays gets in.
+/// Messages are cancelled at random moments, and the others are admitted.
 #[tokio::test(start_paused = true)]
-async fn anywhere_at_any_time() {
+async fn cancelled_anywhere_at_any_time() {
     for seed in 0..200 {
         fastrand::seed(seed);
-        let gate = Gate::new(2);
+        let admission = Admission::new(2);
         let message = async |number: u64| {
-            let mut visit = patient(&gate);
+            let mut entry = patient(&admission);
             sleep(SECOND.mul_f64(fastrand::f64())).await;
             for _ in 0..3 {
-                let mut permit = visit.enter().await.expect("patient");
+                let mut permit = entry.enter().await.expect("patient");
                 sleep(SECOND.mul_f64(fastrand::f64())).await;
                 if fastrand::bool() {
-                    permit.step_aside();
+                    permit.release_slot();
                     sleep(SECOND.mul_f64(fastrand::f64())).await;
-                    if permit.step_back().await.is_err() {
+                    if permit.reacquire_slot().await.is_err() {
                         continue;
                     }
                 }
                 match fastrand::u8(..4) {
                     0 => permit.throttled(Some(SECOND.mul_f64(fastrand::f64())), LimitKind::Rate),
-                    1 => permit.failed(&super::outage::trouble(Scope::One(number)), None),
+                    1 => permit.failed(&super::outage::row_failure(number), None),
                     2 => permit.succeeded(Some(4)),
                     _ => drop(permit),
                 }
             }
         };
-        let patience =
+        let budget =
             |number: u64| if number.is_multiple_of(3) { 2 * LONG } else { SECOND.mul_f64(6.0 * fastrand::f64()) };
-        let messages = (0..12).map(|number| tokio::time::timeout(patience(number), message(number)));
+        let messages = (0..12).map(|number| tokio::time::timeout(budget(number), message(number)));
         let ended = join_all(messages).await;
-        assert!(ended.iter().step_by(3).all(Result::is_ok), "seed {seed}: who stays gets in");
-        // Out of whatever it is in, by one success.
-        let mut last = patient(&gate);
+        assert!(ended.iter().step_by(3).all(Result::is_ok), "seed {seed}: those that stay are admitted");
+        // Two successes end any outage.
+        let mut last = patient(&admission);
         last.enter().await.expect("patient").succeeded(None);
         last.enter().await.expect("patient").succeeded(None);
-        assert_eq!((gate.waiting(), room(&gate) >= 1), (0, true), "seed {seed}");
-        let inside = gate.line.with_state(|state| state.inside());
+        assert_eq!((waiting(&admission), room(&admission) >= 1), (0, true), "seed {seed}");
+        let inside = admission.queue.with_state(|state| state.in_flight);
         assert_eq!(inside, 0, "seed {seed}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_gate_is_stopped_who_waits_is_told_at_once_and_who_is_inside_stays() {
-    let gate = Gate::new(1);
-    let (mut first, mut second, mut third) = (patient(&gate), patient(&gate), patient(&gate));
+async fn stop_rejects_waiting_messages_at_once_and_leaves_those_in_flight() {
+    let admission = Admission::new(1);
+    let (mut first, mut second, mut third) = (patient(&admission), patient(&admission), patient(&admission));
     third.enter().await.expect("open").throttled(None, LimitKind::Rate);
     let inside = first.enter().await.expect("open");
     let begun = Instant::now();
     let stop = async {
         sleep(SECOND / 10).await;
-        gate.stop();
+        admission.stop();
     };
     let (waited, rested, ()) = tokio::join!(second.enter(), third.enter(), stop);
     assert!(waited.is_err() && rested.is_err());

@@ -1,4 +1,4 @@
-//! Several gates before one service with service protection, in simulated time, and a naive client beside them.
+//! Several processes before one service with service protection, in simulated time, and a naive client beside them.
 //!
 //! The service is a model of
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#service-protection-api-limits>: sliding windows of
@@ -42,7 +42,7 @@ const DOCUMENTED: Limits =
 /// As if many servers shared the load: only what is in flight at once is limited.
 const AT_ONCE: Limits = Limits { requests: usize::MAX, execution: Duration::MAX, ..DOCUMENTED };
 
-/// How long to wait, and what there was too much of.
+/// How long to wait, and the limit that was exceeded.
 type Refusal = (Duration, LimitKind);
 
 #[derive(Debug)]
@@ -79,9 +79,9 @@ impl Service {
     /// One request that takes `work`, or a refusal with the delay that it names.
     async fn request(&self, work: Duration) -> Result<(), Refusal> {
         let refusal = self.books().arrive(&self.limits, Instant::now());
-        if let Some((delay, excess)) = refusal {
+        if let Some((delay, limit)) = refusal {
             sleep(REFUSAL).await;
-            return Err((Duration::from_secs(delay.as_secs() + 1), excess));
+            return Err((Duration::from_secs(delay.as_secs() + 1), limit));
         }
         sleep(work).await;
         self.books().leave(Instant::now(), work);
@@ -94,8 +94,8 @@ impl Service {
         let count = |number: usize| u32::try_from(number).map_or(f64::INFINITY, f64::from);
         let by_requests = count(requests) * time.div_duration_f64(window);
         let by_execution = execution.div_duration_f64(window) * time.div_duration_f64(work);
-        let by_width = count(at_once) * time.div_duration_f64(work);
-        by_requests.min(by_execution).min(by_width)
+        let by_concurrency = count(at_once) * time.div_duration_f64(work);
+        by_requests.min(by_execution).min(by_concurrency)
     }
 }
 
@@ -161,7 +161,7 @@ impl Run {
     /// Plays it with `messages` that each process has on its hands, all the time.
     fn play<M: Future<Output = ()> + Send + 'static>(
         self,
-        message: impl Fn(Arc<Gate>, Arc<Service>, Self) -> M,
+        message: impl Fn(Arc<Admission>, Arc<Service>, Self) -> M,
     ) -> Share {
         fastrand::seed(self.seed);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -169,9 +169,9 @@ impl Run {
             let (service, begun) = (Service::new(self.limits), Instant::now());
             let mut messages = JoinSet::new();
             for _ in 0..self.processes {
-                let gate = Arc::new(Gate::new(52));
+                let admission = Arc::new(Admission::new(52));
                 for _ in 0..MESSAGES {
-                    messages.spawn(message(gate.clone(), service.clone(), self));
+                    messages.spawn(message(admission.clone(), service.clone(), self));
                 }
             }
             sleep_until(begun + WARM_UP).await;
@@ -196,21 +196,21 @@ impl Run {
     }
 }
 
-async fn through_the_gate(gate: Arc<Gate>, service: Arc<Service>, run: Run) {
+async fn with_admission(admission: Arc<Admission>, service: Arc<Service>, run: Run) {
     loop {
-        let mut visit = visit(&gate, Instant::now() + LASTS, false);
+        let mut entry = entry(&admission, Instant::now() + LASTS, false);
         loop {
-            let permit = visit.enter().await.expect("its patience outlasts the run");
+            let permit = entry.enter().await.expect("its budget outlasts the run");
             match service.request(run.some_work()).await {
                 Ok(()) => break permit.succeeded(Some(HINT)),
-                Err((delay, excess)) => permit.throttled(Some(delay), excess),
+                Err((delay, limit)) => permit.throttled(Some(delay), limit),
             }
         }
     }
 }
 
-/// Waits as it is told, but each message for itself.
-async fn naively(_: Arc<Gate>, service: Arc<Service>, run: Run) {
+/// Each message waits for the delay by itself.
+async fn naively(_: Arc<Admission>, service: Arc<Service>, run: Run) {
     loop {
         if let Err((delay, _)) = service.request(run.some_work()).await {
             sleep(delay).await;
@@ -219,13 +219,12 @@ async fn naively(_: Arc<Gate>, service: Arc<Service>, run: Run) {
 }
 
 fn assert_share(run: Run, least_used: f64) {
-    let share = run.play(through_the_gate);
-
+    let share = run.play(with_admission);
     assert!(share.used >= least_used && share.refused <= 0.01, "{run:?}: {share:?}");
 }
 
 #[test]
-fn gates_that_share_a_user_get_nine_tenths_of_what_the_limits_allow_with_few_refusals() {
+fn processes_that_share_a_user_get_nine_tenths_of_what_the_limits_allow_with_few_refusals() {
     // The last is the hardest: eight processes of which only four may have a request in flight all the time.
     for (millis, processes, seed) in [(100, 1, 1), (200, 3, 2), (500, 3, 3), (1_000, 3, 4), (1_000, 8, 5)] {
         assert_share(Run { limits: DOCUMENTED, work: Duration::from_millis(millis), processes, seed }, 0.9);
@@ -233,14 +232,14 @@ fn gates_that_share_a_user_get_nine_tenths_of_what_the_limits_allow_with_few_ref
 }
 
 #[test]
-fn where_only_requests_at_once_are_limited_gates_that_share_a_user_get_nine_tenths_as_well() {
+fn processes_that_share_a_user_get_nine_tenths_of_a_concurrency_limit_as_well() {
     for (millis, processes, seed) in [(1_000, 1, 1), (1_000, 3, 2), (250, 4, 3), (1_000, 8, 4)] {
         assert_share(Run { limits: AT_ONCE, work: Duration::from_millis(millis), processes, seed }, 0.9);
     }
 }
 
 #[test]
-fn a_client_whose_messages_wait_each_for_themselves_is_refused_half_the_time_and_gets_half() {
+fn a_client_without_a_shared_pause_is_refused_half_the_time_and_gets_half() {
     let run = Run { limits: DOCUMENTED, work: Duration::from_millis(200), processes: 3, seed: 1 };
     let share = run.play(naively);
     assert!(share.refused > 0.3 && share.used < 0.7, "{share:?}");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lock::Locks as _;
-use crate::lock::memory::{Fault as StorageFault, Request};
+use crate::lock::tests::memory::{Fault as StorageFault, Request};
 
 const SEVEN: Answer = Answer::Row(r#"{"@odata.etag":"W/\"1\"","new_version":7}"#);
 const DELETED: Answer = Answer::Wrote(Written::Deleted);
@@ -32,7 +32,7 @@ async fn an_older_message_does_not_bring_a_deleted_row_back() {
             let reads = (operation != "create").then_some(Answer::NoRow);
             let world = World::new([SEVEN, DELETED].into_iter().chain(reads));
             assert_eq!(world.settle(&versioned("delete", 8)).await.reason, Reason::Deleted);
-            let outcome = world.sync.settle(&versioned(operation, version), FIRST).await;
+            let outcome = world.pipeline.settle(&versioned(operation, version), FIRST).await;
             assert_eq!((outcome.reason, world.store.answers_left()), (Reason::Superseded, 0), "{operation} {version}");
         }
     }
@@ -74,8 +74,8 @@ async fn without_an_answer_about_the_tombstone_nothing_is_written_or_deleted() {
         ("create", vec![], Request::Tombstone),
         ("update", vec![Answer::NoRow], Request::Tombstone),
         ("delete", vec![SEVEN], Request::Tombstone),
-        ("delete", vec![SEVEN], Request::Bury),
-        ("delete", vec![Answer::NoRow], Request::Bury),
+        ("delete", vec![SEVEN], Request::PutTombstone),
+        ("delete", vec![Answer::NoRow], Request::PutTombstone),
     ] {
         let world = World::new(answers);
         world.locks.fail(request, [StorageFault::Unreachable]);
@@ -100,7 +100,7 @@ async fn a_lease_that_was_lost_buries_nothing_and_deletes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn without_locks_or_without_a_version_there_is_no_tombstone() {
     let mut world = World::new([SEVEN, DELETED, Answer::NoRow, CREATED]);
-    world.sync.locks = None;
+    world.pipeline.locks = None;
     assert_eq!(world.settle(&versioned("delete", 8)).await.reason, Reason::Deleted);
     assert_eq!(world.reason(&versioned("upsert", 7), FIRST).await, Reason::Created);
     let world = World::new([DELETED]);

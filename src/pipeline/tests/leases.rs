@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::lock::Locks as _;
-use crate::lock::memory::{Fault as StorageFault, Request};
+use crate::lock::tests::memory::{Fault as StorageFault, Request};
 
 const UPSERTED: Answer = Answer::Wrote(Written::Upserted);
 
@@ -37,7 +37,7 @@ async fn a_slow_write_is_covered_by_renewals() {
 #[tokio::test(start_paused = true)]
 async fn one_key_is_written_by_one_message_at_a_time_and_other_keys_meanwhile() {
     let mut world = World::new([const { Answer::Slow(SECOND, Written::Upserted) }; 3]);
-    world.sync.locks = Some((Local::new(world.locks.clone()), 10 * SECOND));
+    world.pipeline.locks = Some((LocalQueue::new(world.locks.clone()), 10 * SECOND));
     let (record, other) = (contact(&json!({})), contact(&json!({ "key": { "employeeid": "E2" } })));
     let begun = Instant::now();
     let timed = async |record| (world.settle(record).await.reason, begun.elapsed());
@@ -60,7 +60,7 @@ async fn an_outcome_tells_how_long_the_lock_was_waited_for_and_how_long_the_writ
 async fn a_lock_that_stays_held_is_busy_after_the_wait() {
     let world = World::new([]);
     let record = contact(&json!({}));
-    let rival = world.locks.ask(&lock_of(&record)).await;
+    let rival = world.locks.try_acquire(&lock_of(&record)).await;
     let begun = Instant::now();
     let outcome = world.settle(&record).await;
     assert_eq!((outcome.reason, begun.elapsed()), (Reason::LockBusy, 10 * SECOND));
@@ -166,9 +166,9 @@ async fn the_answer_does_not_wait_for_the_release_and_the_end_of_the_process_doe
     let world = World::new([UPSERTED]);
     world.locks.fail(Request::Release, [StorageFault::Late(SECOND)]);
     let (record, begun) = (contact(&json!({})), Instant::now());
-    assert_eq!(world.sync.settle(&record, FIRST).await.reason, Reason::Upserted);
+    assert_eq!(world.pipeline.settle(&record, FIRST).await.reason, Reason::Upserted);
     assert_eq!((begun.elapsed(), world.locks.is_held(&lock_of(&record))), (Duration::ZERO, true));
-    world.sync.finished().await;
+    world.pipeline.finished().await;
     assert_eq!((begun.elapsed(), world.locks.is_held(&lock_of(&record))), (SECOND, false));
 }
 
@@ -177,9 +177,9 @@ async fn who_comes_during_the_release_waits_for_the_rest_of_it_and_no_longer() {
     let world = World::new([UPSERTED, UPSERTED]);
     world.locks.fail(Request::Release, [StorageFault::Late(SECOND)]);
     let (record, begun) = (contact(&json!({})), Instant::now());
-    world.sync.settle(&record, FIRST).await;
+    world.pipeline.settle(&record, FIRST).await;
     sleep(SECOND / 4).await;
-    assert_eq!(world.sync.settle(&record, FIRST).await.reason, Reason::Upserted);
+    assert_eq!(world.pipeline.settle(&record, FIRST).await.reason, Reason::Upserted);
     assert_eq!((begun.elapsed(), world.locks.count(Request::Acquire)), (SECOND, 2));
 }
 
@@ -188,7 +188,7 @@ async fn who_waits_already_is_handed_the_lease_and_knows_of_no_release() {
     let world = World::new([const { Answer::Slow(SECOND, Written::Upserted) }; 2]);
     world.locks.fail(Request::Release, [StorageFault::Late(SECOND)]);
     let (record, begun) = (contact(&json!({})), Instant::now());
-    tokio::join!(world.sync.settle(&record, FIRST), world.sync.settle(&record, FIRST));
+    tokio::join!(world.pipeline.settle(&record, FIRST), world.pipeline.settle(&record, FIRST));
     assert_eq!((begun.elapsed(), world.locks.count(Request::Acquire)), (2 * SECOND, 1));
 }
 
@@ -202,7 +202,7 @@ async fn a_repeated_write_of_unknown_fate_keeps_its_lease_too() {
 #[tokio::test(start_paused = true)]
 async fn without_locks_the_record_is_written_all_the_same() {
     let mut world = World::new([UPSERTED]);
-    world.sync.locks = None;
+    world.pipeline.locks = None;
     assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Upserted);
     assert_eq!(world.locks.count_all(), 0);
 }

@@ -43,27 +43,27 @@ struct Settled {
 struct Storm {
     table: Arc<Table>,
     locks: Arc<MemoryLocks>,
-    instances: Vec<Arc<Sync>>,
+    instances: Vec<Arc<Pipeline>>,
 }
 
 impl Storm {
     fn new(locking: Locking) -> Self {
         let (table, locks) = (Arc::new(Table::default()), Arc::new(MemoryLocks::new(15 * SECOND)));
         let instance = |_| {
-            Arc::new(Sync {
+            Arc::new(Pipeline {
                 store: table.clone(),
-                locks: (locking != Locking::Off).then(|| (Local::new(locks.clone()), 10 * SECOND)),
-                gate: Gate::new(8),
+                locks: (locking != Locking::Off).then(|| (LocalQueue::new(locks.clone()), 10 * SECOND)),
+                admission: Admission::new(8),
                 on_conflict: OnConflict::Verify,
                 version_column: Some("v".to_owned()),
-                unknown_codes: FirstSeen::default(),
+                unknown_codes: Mutex::default(),
             })
         };
         Self { instances: (0..INSTANCES).map(instance).collect(), table, locks }
     }
 
     /// Delivers one message until it is settled, each time to another instance.
-    async fn deliver(instances: Vec<Arc<Sync>>, message: Json) -> Settled {
+    async fn deliver(instances: Vec<Arc<Pipeline>>, message: Json) -> Settled {
         let record = decode(&message.to_string().into()).expect("a record");
         for attempts in 1.. {
             sleep(Duration::from_millis(fastrand::u64(..400))).await;

@@ -4,15 +4,15 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::lock::Locks as _;
-use crate::lock::memory::{Fault as StorageFault, Request};
+use crate::lock::tests::memory::{Fault as StorageFault, Request};
 
 const UPSERTED: Answer = Answer::Wrote(Written::Upserted);
 
 /// A queue message that may wait for long.
-const PATIENT: Delivery = Delivery { patience: Duration::from_mins(8), ..FIRST };
+const PATIENT: Delivery = Delivery { wait_budget: Duration::from_mins(8), ..FIRST };
 
 /// A caller who waits for the answer.
-const CALL: Delivery = Delivery { patience: Duration::from_secs(20), is_call: true, ..FIRST };
+const CALL: Delivery = Delivery { wait_budget: Duration::from_secs(20), fail_fast: true, ..FIRST };
 
 fn no_token(refused: bool) -> Answer {
     Answer::Fails(Error::NoToken { refused, problem: "nobody answered".to_owned() })
@@ -61,7 +61,7 @@ async fn what_waiting_does_not_mend_ends_at_once() {
         assert_eq!(begun.elapsed(), Duration::ZERO, "{}", reason.code());
     }
     let world = World::new([]);
-    let _rival = world.locks.ask(&LockName::new(contact(&json!({})).key.lock_name("contacts"))).await;
+    let _rival = world.locks.try_acquire(&LockName::new(contact(&json!({})).key.lock_name("contacts"))).await;
     assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::LockBusy);
 }
 
@@ -69,21 +69,21 @@ async fn what_waiting_does_not_mend_ends_at_once() {
 async fn the_patience_counts_from_when_the_message_came_over_all_its_tries() {
     let world = World::new((0..100).map(|_| Answer::wait(503, None)));
     let begun = Instant::now();
-    let outcome = world.sync.settle(&contact(&json!({})), PATIENT).await;
-    assert_eq!((outcome.reason, begun.elapsed()), (Reason::Unavailable, PATIENT.patience));
+    let outcome = world.pipeline.settle(&contact(&json!({})), PATIENT).await;
+    assert_eq!((outcome.reason, begun.elapsed()), (Reason::Unavailable, PATIENT.wait_budget));
     assert_eq!(outcome.dataverse.and_then(|answer| answer.status), Some(503), "the reason that it last met");
-    let tries = 100 - world.store.answers_left();
-    assert!((16..40).contains(&tries), "{tries}: twice as long each time, up to half a minute");
+    let counters = 100 - world.store.answers_left();
+    assert!((16..40).contains(&counters), "{counters}: twice as long each time, up to half a minute");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_goes_when_waiting_will_not_do_and_is_told_when_to_come_back() {
     let world = World::new([Answer::wait(429, Some(42 * SECOND))]);
     let begun = Instant::now();
-    let outcome = world.sync.settle(&contact(&json!({})), CALL).await;
+    let outcome = world.pipeline.settle(&contact(&json!({})), CALL).await;
     assert_eq!((outcome.reason, outcome.retry_after), (Reason::Throttled, Some(42 * SECOND)));
     sleep(SECOND).await;
-    let next = world.sync.settle(&contact(&json!({})), CALL).await;
+    let next = world.pipeline.settle(&contact(&json!({})), CALL).await;
     let rest = next.retry_after.expect("the gate knows");
     assert_eq!((next.reason, begun.elapsed()), (Reason::Throttled, SECOND), "at once");
     assert!((41 * SECOND..51 * SECOND).contains(&rest), "{rest:?}");
@@ -98,7 +98,7 @@ async fn throttling_closes_the_gate_for_all_and_nobody_asks_for_a_lock_meanwhile
         let world = World::new(answers.into_iter().chain([UPSERTED]));
         assert_eq!(world.settle(&contact(&json!({}))).await.reason, Reason::Throttled);
         let locked = world.locks.count_all();
-        assert_eq!(world.sync.settle(&contact(&json!({})), CALL).await.reason, Reason::Throttled);
+        assert_eq!(world.pipeline.settle(&contact(&json!({})), CALL).await.reason, Reason::Throttled);
         assert_eq!((world.store.answers_left(), world.locks.count_all()), (1, locked), "nobody was asked");
         let begun = Instant::now();
         assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted);
@@ -110,7 +110,7 @@ async fn throttling_closes_the_gate_for_all_and_nobody_asks_for_a_lock_meanwhile
 async fn without_a_token_nobody_else_tries_and_all_are_told_why() {
     let world = World::new([no_token(true)]);
     let first = world.settle(&row(1)).await;
-    let second = world.sync.settle(&row(2), FIRST).await;
+    let second = world.pipeline.settle(&row(2), FIRST).await;
     assert_eq!((first.reason, second.reason), (Reason::Unauthorized, Reason::Unauthorized));
     let detail = "not tried, because others fail: there is no Entra ID token: nobody answered";
     assert_eq!(second.detail.as_deref(), Some(detail));
@@ -121,10 +121,10 @@ async fn without_a_token_nobody_else_tries_and_all_are_told_why() {
 async fn a_caller_in_an_outage_goes_when_the_next_probe_is_due_too_late_and_is_told_when_that_is() {
     let world = World::new((0..20).map(|_| no_token(false)));
     let begun = Instant::now();
-    let outcome = world.sync.settle(&row(1), CALL).await;
+    let outcome = world.pipeline.settle(&row(1), CALL).await;
     let (waited, rest) = (begun.elapsed(), outcome.retry_after.expect("the gate knows"));
     assert_eq!(outcome.reason, Reason::Unavailable);
-    assert!(waited <= CALL.patience && waited + rest >= CALL.patience, "{waited:?} {rest:?}");
+    assert!(waited <= CALL.wait_budget && waited + rest >= CALL.wait_budget, "{waited:?} {rest:?}");
     assert!(rest <= 30 * SECOND, "{rest:?}");
 }
 
@@ -143,9 +143,9 @@ async fn an_outage_lets_one_message_at_a_time_try_and_all_end_well() {
     let down = (0..7).map(|_| Answer::wait(503, None));
     let world = World::new(down.chain((0..10).map(|_| UPSERTED)));
     let records: Vec<_> = (0..10).map(row).collect();
-    let outcomes = futures::future::join_all(records.iter().map(|record| world.sync.settle(record, PATIENT))).await;
+    let outcomes = futures::future::join_all(records.iter().map(|record| world.pipeline.settle(record, PATIENT))).await;
     assert!(outcomes.iter().all(|outcome| outcome.reason == Reason::Upserted));
-    assert_eq!(world.store.answers_left(), 0, "seven tries in all while it was down");
+    assert_eq!(world.store.answers_left(), 0, "seven counters in all while it was down");
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,7 +171,7 @@ async fn the_lease_lapses_from_its_last_renewal_on() {
 async fn a_caller_does_not_wait_for_a_lease_that_lapses_after_its_patience() {
     let world = World::new([Answer::wait(504, None), Answer::NoRow]);
     let begun = Instant::now();
-    let hurried = Delivery { patience: 10 * SECOND, ..CALL };
+    let hurried = Delivery { wait_budget: 10 * SECOND, ..CALL };
     assert_eq!(world.reason(&contact(&json!({})), hurried).await, Reason::Unavailable);
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
@@ -215,32 +215,32 @@ async fn a_connection_that_drops_late_is_not_tried_again_in_place() {
 #[tokio::test(start_paused = true)]
 async fn a_full_gate_is_told_apart_from_a_closed_one() {
     let mut world = World::new([Answer::Hangs]);
-    world.sync.gate = Gate::new(1);
-    world.sync.locks = None;
+    world.pipeline.admission = Admission::new(1);
+    world.pipeline.locks = None;
     let record = contact(&json!({}));
     let mut stuck = Box::pin(world.settle(&record));
     assert!(stuck.as_mut().now_or_never().is_none());
     let begun = Instant::now();
-    let outcome = world.sync.settle(&record, CALL).await;
-    assert_eq!((outcome.reason, begun.elapsed()), (Reason::Throttled, CALL.patience));
+    let outcome = world.pipeline.settle(&record, CALL).await;
+    assert_eq!((outcome.reason, begun.elapsed()), (Reason::Throttled, CALL.wait_budget));
     assert_eq!(outcome.detail.as_deref(), Some("too many requests are under way, and none ended in time"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_long_for_a_lock_lends_its_place_to_others() {
     let mut world = World::new([UPSERTED, UPSERTED]);
-    world.sync.gate = Gate::new(1);
+    world.pipeline.admission = Admission::new(1);
     let (contested, free) = (row(1), row(2));
-    let rival = world.locks.ask(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
-    let crate::lock::Asked::Granted(rival) = rival else { panic!("nobody else is here") };
+    let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
+    let crate::lock::TryAcquire::Granted(rival) = rival else { panic!("nobody else is here") };
     let begun = Instant::now();
     let others = async {
         sleep(SECOND / 10).await;
-        let reason = world.sync.settle(&free, CALL).await.reason;
+        let reason = world.pipeline.settle(&free, CALL).await.reason;
         assert_eq!((reason, begun.elapsed()), (Reason::Upserted, SECOND / 10));
         world.locks.release(rival).await;
     };
-    let (outcome, ()) = tokio::join!(world.sync.settle(&contested, CALL), others);
+    let (outcome, ()) = tokio::join!(world.pipeline.settle(&contested, CALL), others);
     assert_eq!(outcome.reason, Reason::Upserted);
 }
 
@@ -248,8 +248,8 @@ async fn who_waits_long_for_a_lock_lends_its_place_to_others() {
 async fn a_lock_that_comes_while_the_gate_is_closed_is_given_back_and_asked_for_again() {
     let world = World::new([Answer::wait(429, Some(10 * SECOND)), UPSERTED]);
     let (contested, throttled) = (row(1), row(2));
-    let rival = world.locks.ask(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
-    let crate::lock::Asked::Granted(rival) = rival else { panic!("nobody else is here") };
+    let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
+    let crate::lock::TryAcquire::Granted(rival) = rival else { panic!("nobody else is here") };
     let begun = Instant::now();
     let others = async {
         sleep(SECOND / 10).await;
@@ -258,7 +258,7 @@ async fn a_lock_that_comes_while_the_gate_is_closed_is_given_back_and_asked_for_
         sleep(3 * SECOND).await;
         assert!(!world.locks.is_held(&LockName::new(contested.key.lock_name("contacts"))), "none waits with a lease");
     };
-    let (outcome, ()) = tokio::join!(world.sync.settle(&contested, PATIENT), others);
+    let (outcome, ()) = tokio::join!(world.pipeline.settle(&contested, PATIENT), others);
     assert_eq!(outcome.reason, Reason::Upserted);
     assert!(begun.elapsed() >= 10 * SECOND);
 }

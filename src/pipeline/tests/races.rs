@@ -1,4 +1,4 @@
-//! A lost create race, by policy. The pauses between the tries pass on the paused clock.
+//! A lost create race, by policy. The pauses between the counters pass on the paused clock.
 
 use super::*;
 
@@ -108,10 +108,10 @@ async fn retry_leaves_the_rest_to_the_host_after_three_more_tries() {
 #[tokio::test(start_paused = true)]
 async fn the_setting_decides_for_records_that_do_not() {
     let mut world = World::new([lost(), OTHER]);
-    world.sync.on_conflict = OnConflict::Skip;
+    world.pipeline.on_conflict = OnConflict::Skip;
     assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::WrittenElsewhere);
     let mut world = World::new([lost(), SAME]);
-    world.sync.on_conflict = OnConflict::Retry;
+    world.pipeline.on_conflict = OnConflict::Retry;
     assert_eq!(world.reason(&contact(&json!({ "onConflict": "verify" })), FIRST).await, Reason::AlreadyWritten);
 }
 

@@ -197,7 +197,7 @@ async fn the_record_may_name_the_column_itself() {
     for column in [None, Some("new_version".to_owned())] {
         let record = contact(&json!({ "version": 8, "versionColumn": "new_own" }));
         let mut world = World::new([Answer::Row(r#"{"@odata.etag":"W/\"1\"","new_own":7}"#), UPDATED]);
-        world.sync.version_column = column;
+        world.pipeline.version_column = column;
         assert_eq!(world.reason(&record, FIRST).await, Reason::Updated);
         assert_eq!(world.store.requests(), ["read new_own", "update W/\"1\" new_own=8"]);
     }
@@ -214,7 +214,7 @@ async fn without_a_version_or_a_column_for_it_the_row_is_written_as_it_comes() {
     let settled = settle(&contact(&json!({})), [Answer::Wrote(Written::Upserted)]).await;
     assert_eq!(settled, (Reason::Upserted, requests(&["upsert"])));
     let mut world = World::new([Answer::Wrote(Written::Upserted)]);
-    world.sync.version_column = None;
+    world.pipeline.version_column = None;
     assert_eq!(world.reason(&versioned("upsert", 7), FIRST).await, Reason::Upserted);
     assert_eq!(world.store.requests(), ["upsert"]);
 }

@@ -1,27 +1,27 @@
-//! After a 412 for a key that is taken: a lost race, the same data by another instance, or another row in the way.
+//! After a 412 for a duplicate key: a lost race, the same data written by another instance, or a collision with another row.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
 use tracing::Instrument as _;
 
-use super::{Tries, Writer, read_failed};
+use super::{RetryCounters, Writer, read_failed};
 use crate::classify::{AfterRace, create_refused, race, race_again};
 use crate::dataverse::Error;
 use crate::dataverse::verify::{RowMatch, verify};
 use crate::outcome::Reason;
-use crate::pipeline::End;
+use crate::pipeline::Settlement;
 use crate::record::{OnConflict, Operation};
 use crate::telemetry::trace;
 
-/// What a collision is about, as far as anybody says.
+/// What a collision is about.
 const OTHER_KEY: &str = "a value of this record in another unique key";
 
 impl Writer<'_> {
-    /// A 412 for a key that is taken: two more requests tell a lost race from a collision.
-    pub(super) async fn after_race(&self, fault: Error, tries: &mut Tries) -> ControlFlow<End> {
+    /// Two more requests distinguish a lost race from a collision.
+    pub(super) async fn after_race(&self, fault: Error, counters: &mut RetryCounters) -> ControlFlow<Settlement> {
         let creates = self.record.operation == Operation::Create;
-        let after = if tries.resends > 0 {
-            race_again(if creates { OnConflict::Verify } else { self.policy }, tries.resends)
+        let after = if counters.resends > 0 {
+            race_again(if creates { OnConflict::Verify } else { self.policy }, counters.resends)
         } else {
             let found = match self.verify().await {
                 Ok(found) => found,
@@ -32,21 +32,21 @@ impl Writer<'_> {
         match after {
             AfterRace::Settle(reason) => Break(settled_race(reason, fault)),
             AfterRace::Resend => {
-                tries.resends += 1;
+                counters.resends += 1;
                 Continue(())
             }
         }
     }
 
     /// Compares the row by our key with what was sent, as far as the policy needs it.
-    pub(super) async fn verify(&self) -> Result<RowMatch, End> {
+    pub(super) async fn verify(&self) -> Result<RowMatch, Settlement> {
         let span = trace::verify();
         let found = self.verify_by_policy().instrument(span.clone()).await;
         trace::found(&span, found.as_ref().map_or("unknown", |found| found.as_str()));
         found
     }
 
-    async fn verify_by_policy(&self) -> Result<RowMatch, End> {
+    async fn verify_by_policy(&self) -> Result<RowMatch, Settlement> {
         let creates = self.record.operation == Operation::Create;
         match self.policy {
             OnConflict::Retry if !creates => Ok(RowMatch::NotProven),
@@ -58,17 +58,19 @@ impl Writer<'_> {
     }
 }
 
-fn settled_race(reason: Reason, fault: Error) -> End {
+fn settled_race(reason: Reason, fault: Error) -> Settlement {
     match reason {
-        Reason::AlreadyWritten | Reason::WrittenElsewhere => End { detail: None, ..End::refused(reason, fault) },
+        Reason::AlreadyWritten | Reason::WrittenElsewhere => {
+            Settlement { detail: None, ..Settlement::refused(reason, fault) }
+        }
         Reason::KeyCollision => collision(fault),
-        other => End::refused(other, fault),
+        other => Settlement::refused(other, fault),
     }
 }
 
-/// What the service says names the key, if at all; which row has it, it never says.
-pub(in crate::pipeline) fn collision(fault: Error) -> End {
-    let end = End::refused(Reason::KeyCollision, fault);
+/// The service's message may name the key, but never the row that has it.
+pub(in crate::pipeline) fn collision(fault: Error) -> Settlement {
+    let end = Settlement::refused(Reason::KeyCollision, fault);
     let said = end.detail.as_deref().unwrap_or_default();
     let text =
         format!("{said} It is not this record's own key: another row, or one in the recycle bin, has {OTHER_KEY}.");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dataverse_sync::lock::Renewed;
-use dataverse_sync::lock::local_queue::Acquired;
+use dataverse_sync::lock::local_queue::{Acquired, HeldLock};
 use sandbox::storage::{Counts, Effect, Fault, LeaseState, Op};
 use tokio::time::timeout;
 
@@ -99,7 +99,7 @@ async fn a_waiter_takes_over_when_the_lease_of_a_crashed_holder_ends() {
     let early = timeout(Duration::from_millis(200), &mut waiter).await;
     assert!(early.is_err(), "it waits while the lease lives: {early:?}");
     assert_eq!(storage.expire_leases(None), 1);
-    let Ok(Acquired::Held(lease)) = waiter.await else { panic!("the lock was free") };
+    let Ok(Acquired::Held(HeldLock { lease, .. })) = waiter.await else { panic!("the lock was free") };
     assert_ne!(lease.id(), crashed);
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dataverse_sync::lock::local_queue::{Acquired, Local};
-use dataverse_sync::lock::{Buried, Lease, LockName, Locks, Renewed};
+use dataverse_sync::lock::local_queue::{Acquired, LocalQueue};
+use dataverse_sync::lock::{Lease, LockName, Locks, Renewed, TombstoneWrite};
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
@@ -82,13 +82,13 @@ async fn rivals_take_turns_in_a_container_that_did_not_exist(place: &dyn Place) 
     let (container, name) = (format!("locks-{}", Uuid::new_v4().simple()), fresh());
     let (inside, most, turns) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     let turn = async |locks: &Arc<dyn Locks>| {
-        let Ok(Acquired::Held(lease)) = acquire(locks, &name, LONG).await else { panic!("not held in time") };
+        let Ok(Acquired::Held(held)) = acquire(locks, &name, LONG).await else { panic!("not held in time") };
         most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         // Long enough for a rival that does not respect the lock to come in.
         sleep(Duration::from_millis(20)).await;
         inside.fetch_sub(1, Ordering::SeqCst);
         turns.fetch_add(1, Ordering::SeqCst);
-        locks.release(lease).await;
+        locks.release(held.lease).await;
     };
     let rivals: Vec<_> = (0..RIVALS).map(|_| place.locks(&container)).collect();
     join_all(rivals.iter().map(turn)).await;
@@ -139,7 +139,7 @@ async fn a_lease_of_a_crashed_holder_ends_after_its_life_counted_from_the_last_r
 }
 
 async fn the_waiters_of_one_process_are_served_in_the_order_in_which_they_came(place: &dyn Place) {
-    let (local, name, served) = (Local::new(place.locks(CONTAINER)), fresh(), Mutex::new(Vec::new()));
+    let (local, name, served) = (LocalQueue::new(place.locks(CONTAINER)), fresh(), Mutex::new(Vec::new()));
     let serve = async |number: usize| {
         let Ok(Acquired::Held(lease)) = local.acquire(&name, LONG).await else { panic!("not held in time") };
         served.lock().expect("nobody panics with it").push(number);
@@ -151,7 +151,8 @@ async fn the_waiters_of_one_process_are_served_in_the_order_in_which_they_came(p
 }
 
 async fn a_process_with_work_without_end_lets_another_have_its_turn(place: &dyn Place) {
-    let (ours, theirs, name) = (Local::new(place.locks(CONTAINER)), Local::new(place.locks(CONTAINER)), fresh());
+    let (ours, theirs, name) =
+        (LocalQueue::new(place.locks(CONTAINER)), LocalQueue::new(place.locks(CONTAINER)), fresh());
     let without_end = async || {
         loop {
             let Ok(Acquired::Held(lease)) = ours.acquire(&name, LONG).await else { panic!("not held in time") };
@@ -170,7 +171,7 @@ async fn a_process_with_work_without_end_lets_another_have_its_turn(place: &dyn 
 }
 
 async fn a_waiter_that_leaves_at_whatever_point_leaves_no_lease_behind(place: &dyn Place) {
-    let (local, heir) = (Local::new(place.locks(CONTAINER)), place.locks(CONTAINER));
+    let (local, heir) = (LocalQueue::new(place.locks(CONTAINER)), place.locks(CONTAINER));
     for milliseconds in [0, 1, 2, 3, 5, 8, 13, 21] {
         let name = fresh();
         let left = timeout(Duration::from_millis(milliseconds), local.acquire(&name, LONG)).await;
@@ -190,14 +191,14 @@ async fn a_tombstone_is_left_by_the_holder_alone_and_outlives_the_lease(place: &
     let lease = held(&first, &name, LONG).await;
     assert_eq!(read(&name).await, None);
     for tombstone in ["7", "2026-01-31T08:00:00Z"] {
-        let buried = first.bury(&name, lease.id(), tombstone).await.expect("the storage answers");
-        assert_eq!((buried, read(&name).await.as_deref()), (Buried::Done, Some(tombstone)));
+        let buried = first.put_tombstone(&name, lease.id(), tombstone).await.expect("the storage answers");
+        assert_eq!((buried, read(&name).await.as_deref()), (TombstoneWrite::Done, Some(tombstone)));
     }
     let (foreign, ours) = (Uuid::new_v4().to_string(), lease.id().to_owned());
-    let lost = first.bury(&name, &foreign, "8").await.expect("the storage answers");
-    assert_eq!(lost, Buried::Lost);
+    let lost = first.put_tombstone(&name, &foreign, "8").await.expect("the storage answers");
+    assert_eq!(lost, TombstoneWrite::Lost);
     first.release(lease).await;
-    assert_eq!(first.bury(&name, &ours, "8").await.expect("the storage answers"), Buried::Lost);
+    assert_eq!(first.put_tombstone(&name, &ours, "8").await.expect("the storage answers"), TombstoneWrite::Lost);
     second.release(held(&second, &name, LONG).await).await;
     assert_eq!(read(&name).await.as_deref(), Some("2026-01-31T08:00:00Z"));
 }

@@ -1,12 +1,12 @@
 //! `retry/internal`: only a defect of this program gives it, and none is known, so here the edge stands on a store that panics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dataverse_sync::admission::Gate;
+use dataverse_sync::admission::Admission;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
-use dataverse_sync::pipeline::{FirstSeen, Sync};
+use dataverse_sync::pipeline::Pipeline;
 use dataverse_sync::record::{OnConflict, RecordKey};
 use dataverse_sync::server::{self, QueuePolicy};
 use sandbox::net::http_client;
@@ -31,13 +31,13 @@ impl Store for Defect {
 
 /// The address of an edge in front of a store that panics; it lives as long as the test's runtime.
 async fn edge() -> String {
-    let sync = Sync {
+    let sync = Pipeline {
         store: Arc::new(Defect),
         locks: None,
-        gate: Gate::new(1),
+        admission: Admission::new(1),
         on_conflict: OnConflict::default(),
         version_column: None,
-        unknown_codes: FirstSeen::default(),
+        unknown_codes: Mutex::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));

@@ -1,16 +1,16 @@
 //! Stalled connections and shutdown, against the server in this process with a paused clock.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dataverse_sync::admission::Gate;
+use dataverse_sync::admission::Admission;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
-use dataverse_sync::lock::local_queue::Local;
-use dataverse_sync::lock::{self, Asked, Buried, Lease, LockName, Locks, Renewed};
-use dataverse_sync::pipeline::{FirstSeen, Sync};
+use dataverse_sync::lock::local_queue::LocalQueue;
+use dataverse_sync::lock::{self, Lease, LockName, Locks, Renewed, TombstoneWrite, TryAcquire};
+use dataverse_sync::pipeline::Pipeline;
 use dataverse_sync::record::{OnConflict, RecordKey};
 use dataverse_sync::server::{self, QueuePolicy};
 use serde_json::json;
@@ -64,8 +64,8 @@ struct SlowToRelease {
 
 #[async_trait]
 impl Locks for SlowToRelease {
-    async fn ask(&self, name: &LockName) -> Result<Asked, lock::Error> {
-        Ok(Asked::Granted(Lease::new(name.clone(), "lease".to_owned(), Instant::now(), Duration::from_secs(15))))
+    async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, lock::Error> {
+        Ok(TryAcquire::Granted(Lease::new(name.clone(), "lease".to_owned(), Instant::now(), Duration::from_secs(15))))
     }
 
     async fn renew(&self, _: &mut Lease) -> Result<Renewed, lock::Error> {
@@ -81,8 +81,8 @@ impl Locks for SlowToRelease {
         Ok(None)
     }
 
-    async fn bury(&self, _: &LockName, _: &str, _: &str) -> Result<Buried, lock::Error> {
-        Ok(Buried::Done)
+    async fn put_tombstone(&self, _: &LockName, _: &str, _: &str) -> Result<TombstoneWrite, lock::Error> {
+        Ok(TombstoneWrite::Done)
     }
 }
 
@@ -95,13 +95,13 @@ struct Server {
 
 impl Server {
     async fn start(store: Arc<dyn Store>, locks: Option<Arc<dyn Locks>>) -> Self {
-        let sync = Sync {
+        let sync = Pipeline {
             store,
-            locks: locks.map(|locks| (Local::new(locks), Duration::from_secs(10))),
-            gate: Gate::new(1),
+            locks: locks.map(|locks| (LocalQueue::new(locks), Duration::from_secs(10))),
+            admission: Admission::new(1),
             on_conflict: OnConflict::default(),
             version_column: None,
-            unknown_codes: FirstSeen::default(),
+            unknown_codes: Mutex::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");

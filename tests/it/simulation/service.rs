@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dataverse_sync::lock::{Asked, Buried, Error, Lease, LockName, Locks, Renewed};
+use dataverse_sync::lock::{Error, Lease, LockName, Locks, Renewed, TombstoneWrite, TryAcquire};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Holder;
@@ -114,14 +114,14 @@ impl Service {
         }
     }
 
-    fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Buried {
+    fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> TombstoneWrite {
         let mut state = self.state();
         let held = state.leases.get(name).filter(|held| held.id.to_string() == id && Instant::now() < held.until);
         if held.is_none() {
-            return Buried::Lost;
+            return TombstoneWrite::Lost;
         }
         state.tombstones.insert(name.clone(), tombstone.to_owned());
-        Buried::Done
+        TombstoneWrite::Done
     }
 
     fn release(&self, name: &LockName, id: u64) {
@@ -241,7 +241,7 @@ fn number(lease: &Lease) -> u64 {
 
 #[async_trait]
 impl Locks for Remote {
-    async fn ask(&self, name: &LockName) -> Result<Asked, Error> {
+    async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, Error> {
         let id = {
             let mut state = self.service.state();
             state.ids += 1;
@@ -251,8 +251,8 @@ impl Locks for Remote {
         loop {
             let begun = Instant::now() + self.service.belief;
             match self.request(|service| service.acquire(name, id, self.life)).await {
-                Ok(true) => return Ok(Asked::Granted(Lease::new(name.clone(), id.to_string(), begun, self.life))),
-                Ok(false) => return Ok(Asked::Held),
+                Ok(true) => return Ok(TryAcquire::Granted(Lease::new(name.clone(), id.to_string(), begun, self.life))),
+                Ok(false) => return Ok(TryAcquire::Held),
                 Err(error) if repeats == MOST_REPEATS => return Err(error),
                 Err(_) => repeats += 1,
             }
@@ -281,7 +281,7 @@ impl Locks for Remote {
         self.request(|service| service.state().tombstones.get(name).cloned()).await
     }
 
-    async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error> {
-        self.request(|service| service.bury(name, id, tombstone)).await
+    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<TombstoneWrite, Error> {
+        self.request(|service| service.put_tombstone(name, id, tombstone)).await
     }
 }

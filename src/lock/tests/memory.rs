@@ -8,16 +8,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
-use super::{Asked, Buried, Error, Lease, LockName, Locks, Renewed};
+use crate::lock::{Error, Lease, LockName, Locks, Renewed, TombstoneWrite, TryAcquire};
 
-/// What the storage is asked for.
+/// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
     Acquire,
     Renew,
     Release,
     Tombstone,
-    Bury,
+    PutTombstone,
 }
 
 /// How a request fails.
@@ -25,11 +25,11 @@ pub(crate) enum Request {
 pub(crate) enum Fault {
     /// 403
     Refused,
-    /// No connection. Nothing has happened.
+    /// No connection: the request is not executed.
     Unreachable,
-    /// Never an answer. Nothing has happened.
+    /// Never an answer: the request is not executed.
     Hanging,
-    /// All is well, but later.
+    /// Executed after a delay.
     Late(Duration),
 }
 
@@ -66,12 +66,12 @@ impl MemoryLocks {
         self.state().faults.extend(faults.into_iter().map(|fault| (request, fault)));
     }
 
-    /// Somebody breaks the lease: its holder is not told.
+    /// An operator breaks the lease, without notice to its holder.
     pub(crate) fn break_lease(&self, name: &LockName) {
         self.state().holders.remove(name);
     }
 
-    /// Somebody breaks every lease.
+    /// An operator breaks every lease.
     pub(crate) fn break_all(&self) {
         self.state().holders.clear();
     }
@@ -129,16 +129,16 @@ impl MemoryLocks {
 
 #[async_trait]
 impl Locks for MemoryLocks {
-    async fn ask(&self, name: &LockName) -> Result<Asked, Error> {
+    async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, Error> {
         self.receive(Request::Acquire).await?;
-        Ok(self.take(name).map_or(Asked::Held, Asked::Granted))
+        Ok(self.take(name).map_or(TryAcquire::Held, TryAcquire::Granted))
     }
 
     async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error> {
         let begun = Instant::now();
         self.receive(Request::Renew).await?;
         let mut state = self.state();
-        // A lease that has ended can be renewed as long as nobody else has taken the lock.
+        // An expired lease can be renewed while no other holder has the lock.
         match state.holders.get_mut(lease.name()).filter(|holder| holder.id == lease.id()) {
             None => Ok(Renewed::Lost),
             Some(holder) => {
@@ -164,14 +164,14 @@ impl Locks for MemoryLocks {
         Ok(self.state().tombstones.get(name).cloned())
     }
 
-    async fn bury(&self, name: &LockName, id: &str, tombstone: &str) -> Result<Buried, Error> {
-        self.receive(Request::Bury).await?;
+    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<TombstoneWrite, Error> {
+        self.receive(Request::PutTombstone).await?;
         let mut state = self.state();
         let alive = state.holders.get(name).is_some_and(|holder| holder.id == id && Instant::now() < holder.until);
         if !alive {
-            return Ok(Buried::Lost);
+            return Ok(TombstoneWrite::Lost);
         }
         state.tombstones.insert(name.clone(), tombstone.to_owned());
-        Ok(Buried::Done)
+        Ok(TombstoneWrite::Done)
     }
 }

@@ -1,0 +1,64 @@
+//! How one attempt ended: the reason, and what the next attempt and the answer need to know.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::admission::{NotAdmitted, RejectReason};
+use crate::classify;
+use crate::dataverse::Error;
+use crate::lock;
+use crate::outcome::Reason;
+
+/// The end of an attempt.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    pub(super) reason: Reason,
+    pub(super) detail: Option<String>,
+    pub(super) fault: Option<Box<Error>>,
+    /// Whether the row may still change because of a request without an answer.
+    pub(super) is_ambiguous: bool,
+    /// The delay that Dataverse named.
+    pub(super) retry_after: Option<Duration>,
+    /// No other attempt may begin before: the lease is left to expire.
+    pub(super) not_before: Option<Instant>,
+}
+
+impl Settlement {
+    pub(super) fn new(reason: Reason) -> Self {
+        Self { reason, detail: None, fault: None, is_ambiguous: false, retry_after: None, not_before: None }
+    }
+
+    pub(super) fn refused(reason: Reason, fault: Error) -> Self {
+        let detail = match &fault {
+            Error::Answered { message: Some(message), .. } => message.clone(),
+            other => other.to_string(),
+        };
+        let (is_ambiguous, retry_after) = (fault.is_ambiguous(), fault.retry_after());
+        Self { is_ambiguous, retry_after, fault: Some(Box::new(fault)), ..Self::new(reason).detail(detail) }
+    }
+
+    /// The lock storage gave no usable answer.
+    pub(super) fn lock_storage(error: &lock::Error) -> Self {
+        Self::new(classify::judge_locks(error)).detail(error.to_string())
+    }
+
+    /// The last attempt was `last`, and there is no time for another.
+    pub(super) fn not_admitted(last: Option<Self>, rejection: NotAdmitted) -> Self {
+        let settlement = last.unwrap_or_else(|| match rejection.reason {
+            RejectReason::Paused => Self::new(Reason::Throttled).detail("Dataverse asked for a pause that is not over"),
+            RejectReason::CircuitOpen(cause) => {
+                Self::new(cause.reason).detail(format!("not tried, because others fail: {}", cause.message))
+            }
+            RejectReason::Full => {
+                Self::new(Reason::Throttled).detail("too many requests are under way, and none ended in time")
+            }
+        });
+        Self { retry_after: settlement.retry_after.or(rejection.retry_after), ..settlement }
+    }
+
+    pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}

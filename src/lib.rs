@@ -1,11 +1,11 @@
-//! Writes records into Microsoft Dataverse from Azure Functions: one writer per record at a time, every refusal understood.
+//! Writes records to Microsoft Dataverse from Azure Functions: one writer per record at a time, every refusal understood.
 //!
-//! # The way of a message
+//! # One message
 //! ```text
 //! host ──POST──▶ server ─▶ host::Invocation ─▶ pipeline
 //!                                              │ record::decode        bytes    → Record
 //!                                              │ admission.enter       –        → Permit
-//!                                              │ locks.acquire(key)    name     → Held | Busy
+//!                                              │ locks.acquire(key)    RecordKey→ HeldLock | Busy
 //!                                              │ store.write(change)   Change   → Written
 //!                                              │ classify::judge       Error    → Verdict
 //!                                              ▼
@@ -13,27 +13,28 @@
 //! ```
 //!
 //! # The map
+//! A module uses only modules above it in this list. Facts flow up, and the verdict is made once, in
+//! [`classify`].
+//!
 //! - [`json`]: objects in the order sent, exact numbers, duplicate members refused. Pure.
-//! - [`sanitize`]: text from elsewhere, made safe to print. Pure.
+//! - [`sanitize`]: foreign text made safe to print. Pure.
 //! - [`settings`]: how a setting is read, and what can be wrong with one.
-//! - [`outcome`]: what became of a message, with stable codes.
-//! - [`record`]: a message as a validated value; the canonical key. Pure.
+//! - [`outcome`]: the result of a message, with stable codes.
+//! - [`record`]: a message as a validated record, and its canonical key. Pure.
 //! - [`host`]: the custom-handler protocol: an invocation in, an answer out.
 //! - [`http`]: the HTTP client.
-//! - [`identity`]: which Entra credential, from settings.
-//! - [`storage`]: storage connections by name, signed requests.
-//! - [`telemetry`]: logs, traces, metrics.
-//! - [`lock`]: one writer per record, across processes; [`lock::local_queue`] within one, [`lock::blob`] as leases on blobs.
-//! - [`dataverse`]: rows by key; [`dataverse::client`] over HTTPS, [`dataverse::verify`] compares what was sent with what is stored.
-//! - [`classify`]: what a refusal means; the only policy. Pure.
-//! - [`admission`]: concurrency limit, pause during a `Retry-After`, circuit breaker.
-//! - [`pipeline`]: one record to its outcome; knows traits only.
+//! - [`identity`]: the Entra credential, chosen by the settings.
+//! - [`storage`]: storage connections by name, with a shared key or a token.
+//! - [`telemetry`]: logs, traces and metrics.
+//! - [`lock`]: one writer per record: [`lock::local_queue`] within this process, [`lock::blob`] across processes.
+//! - [`dataverse`]: rows by key: [`dataverse::client`] over HTTPS, [`dataverse::verify`] compares sent and stored values.
+//! - [`classify`]: the meaning of a refusal; the only policy. Pure.
+//! - [`admission`]: concurrency limit, `Retry-After` pause, circuit breaker, wait queue.
+//! - [`pipeline`]: one record to its outcome; it sees locks and the store as traits.
 //! - [`server`]: routes, tracked tasks, drain.
-//! - [`config`]: settings become a configuration, or all the problems at once.
-//! - [`dead_letters`]: `handler dead-letters`, for the operator.
-//! - [`doctor`]: `handler doctor`, which checks that all of it fits together.
-//!
-//! A module uses only what stands above it in this list. Facts flow up, and the verdict is made once, in [`classify`].
+//! - [`config`]: the settings as one value, or every problem at once.
+//! - [`dead_letters`]: the command `handler dead-letters`.
+//! - [`doctor`]: the command `handler doctor`.
 
 pub mod admission;
 pub mod classify;

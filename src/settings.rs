@@ -31,6 +31,6 @@ impl fmt::Display for Problem {
 }
 
 /// The trimmed value of a variable; an empty one counts as not set.
-pub fn non_empty(lookup: &Lookup, name: &str) -> Option<String> {
+pub(crate) fn non_empty(lookup: &Lookup, name: &str) -> Option<String> {
     lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }

@@ -5,7 +5,7 @@ use sandbox::world::StorageKind;
 
 async fn every_claim_holds(storage: StorageKind) {
     let options = demo::Options { handler: super::handler(), app: None, instances: 3, storage };
-    assert!(demo::tell(options).await.expect("the demo runs"), "a claim does not hold, see above");
+    assert!(demo::run(options).await.expect("the demo runs"), "a claim does not hold, see above");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use reqwest::StatusCode;
-use sandbox::collector::{Collector, Conduct};
+use sandbox::collector::{Behaviour, Collector};
 use serde_json::json;
 
 use super::{ENDPOINT, NEVER, SOON, Scene};
@@ -34,15 +34,15 @@ impl Scene {
 #[tokio::test]
 async fn a_collector_that_refuses_is_told_of_once_and_its_return_as_well() {
     let scene = Scene::start(&SOON).await;
-    scene.collector.conduct(Conduct::Refuses(StatusCode::INTERNAL_SERVER_ERROR));
+    scene.collector.behaviour(Behaviour::Refuses(StatusCode::INTERNAL_SERVER_ERROR));
     scene.work(10).await;
     scene.deliveries(20).await;
     scene.work(10).await;
     assert_eq!(scene.complaints(), 1, "{}", scene.handler.printed());
-    scene.collector.conduct(Conduct::Takes);
+    scene.collector.behaviour(Behaviour::Takes);
     eventually("its return", async || scene.handler.printed().contains("takes traces and metrics again").then_some(()))
         .await;
-    scene.collector.conduct(Conduct::Refuses(StatusCode::SERVICE_UNAVAILABLE));
+    scene.collector.behaviour(Behaviour::Refuses(StatusCode::SERVICE_UNAVAILABLE));
     let so_far = scene.collector.deliveries().len();
     scene.deliveries(so_far + 10).await;
     assert_eq!(scene.complaints(), 1, "a collector that comes and goes does not fill the log");
@@ -52,7 +52,7 @@ async fn a_collector_that_refuses_is_told_of_once_and_its_return_as_well() {
 #[tokio::test]
 async fn while_a_collector_never_answers_messages_are_answered_and_the_handler_ends() {
     let scene = Scene::start(&SOON).await;
-    scene.collector.conduct(Conduct::Hangs);
+    scene.collector.behaviour(Behaviour::Hangs);
     scene.work(1).await;
     // The threads that send hang from now on.
     scene.deliveries(2).await;
@@ -67,7 +67,7 @@ async fn a_queue_of_spans_that_is_full_loses_spans_and_no_message() {
     let small = [("OTEL_BSP_MAX_QUEUE_SIZE", "8"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")];
     let settings: Vec<_> = SOON.into_iter().chain(small).collect();
     let scene = Scene::start(&settings).await;
-    scene.collector.conduct(Conduct::Hangs);
+    scene.collector.behaviour(Behaviour::Hangs);
     scene.work(100).await;
     let (world, collector, code) = scene.stop().await;
     assert_eq!((code, world.dataverse.rows("contacts").len()), (0, 100));
@@ -94,7 +94,7 @@ async fn where_there_is_no_collector_at_all_the_log_says_so_once() {
 #[tokio::test]
 async fn a_handler_that_cannot_send_the_rest_ends_all_the_same_and_says_so() {
     let scene = Scene::start(&NEVER).await;
-    scene.collector.conduct(Conduct::Hangs);
+    scene.collector.behaviour(Behaviour::Hangs);
     scene.work(3).await;
     scene.handler.signal("TERM").await;
     eventually("the last line", async || scene.handler.printed().contains("could not be sent in time").then_some(()))

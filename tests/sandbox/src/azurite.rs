@@ -1,11 +1,10 @@
-//! Azurite, Microsoft's storage emulator, started for one test on ports of its own and stopped with it.
+//! Azurite, Microsoft's storage emulator, started for one test on its own ports and stopped with it.
 //!
-//! `npx` installs it once; then its JavaScript is run by `node` directly, so that there is one process to kill and none is
-//! left behind. It keeps everything in a directory of its own, which goes with it. Not in memory: there each message is an
-//! extent, and once a minute Azurite removes those of deleted messages one by one, sorting the whole index for each
-//! (`LokiExtentMetadataStore.deleteExtent`), so that after some thousand messages it answers nobody for a minute and a half;
-//! on disk they share an extent. It refuses to skip the API version check: a client that is too new for
-//! Azurite must show. There is no retry, except on another pair of ports when somebody else took one meanwhile.
+//! `npx` installs it once; then its JavaScript is run by `node` directly, so that there is one process to kill. It stores everything
+//! in its own directory, which is deleted with it. Not in memory: there each message is an extent, and once a minute Azurite removes
+//! those of deleted messages one by one, sorting the whole index for each (`LokiExtentMetadataStore.deleteExtent`), so that after
+//! some thousand messages it does not respond for a minute and a half; on disk they share an extent. The API version check stays
+//! enabled: a client that is too new for Azurite must fail. Only a start is retried, on other ports, when a port is taken.
 //!
 //! Contract: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
 

@@ -1,11 +1,12 @@
-//! Senders, hosts with real handlers and the stand-ins under a seeded storm, and a ledger that must balance: `cargo sandbox chaos`.
+//! Randomised fault injection: `cargo sandbox chaos` runs senders, hosts with real handlers and the stand-ins under a seeded fault
+//! schedule, and verifies the outcome of every message.
 //!
-//! The seed draws the messages and the storm before anything runs. When the storm is over and all is settled, every message has to
-//! be applied, skipped with a true reason, or a dead letter with a cause that fits; every row has to hold what its messages allow;
-//! and no log may hold a value. What the system makes of the storm no seed decides, so a run is evidence and not a replay.
+//! The seed determines the messages and the fault schedule before anything runs. After the faults, every message must be applied,
+//! skipped with a reason that holds, or a dead letter with a matching cause; every row must hold what its messages allow; and no
+//! log may contain a column value. The interleaving does not depend on the seed, so a run is not reproducible exactly.
 //!
-//! Scaled: a failed message comes back after [`Plan::visibility_timeout`] (30 s in host.json), one of a host that is gone after
-//! [`Plan::invisibility`] (10 minutes). Leases, and every wait of the handler's own, take their real time.
+//! Scaled times: a failed message becomes visible after [`Plan::visibility_timeout`] (30 s in host.json), the message of a host
+//! that is gone after [`Plan::invisibility`] (10 minutes). Leases and the handler's own waits take their real time.
 
 mod evidence;
 mod fault_schedule;
@@ -22,54 +23,55 @@ use std::time::Duration;
 
 use crate::bench;
 use crate::stage::{self, Build};
-use fault_schedule::Storm;
+use fault_schedule::FaultSchedule;
 use report::Tally;
-use verifier::{Fate, judge};
+use verifier::{FinalState, verify};
 
 /// The column that holds the versions.
 const VERSION_COLUMN: &str = "new_sourceversion";
 
-/// The share of the time in which it storms; the rest is calm.
-const STORM: f64 = 0.75;
+/// The share of the run with faults; afterwards the system recovers.
+const FAULT_PHASE: f64 = 0.75;
 
-/// The share of the storm in which messages are sent.
+/// The share of the fault phase in which messages are sent.
 const SENDING: f64 = 0.85;
 
-/// A write that is never answered is given up after 130 s, and then its lease has to run out.
+/// Shorter runs have no unanswered writes: the handler gives such a write up after 130 s, and then its lease has to expire.
 const SILENT_FROM: Duration = Duration::from_mins(3);
 
-/// `--help`, the text.
+/// The long text of `--help`.
 pub const ABOUT: &str = "\
-Storms over the whole, and a ledger that must balance.
+Injects faults into the whole system and verifies the outcome of every message.
 
-Three senders, several hosts with real handlers, and stand-ins for Dataverse, Entra ID and storage. A seed draws the messages
-and the storm: handlers killed, stopped and paused for longer than a lease; machines gone; leases broken and expired under
-their holders; Dataverse, identity and storage answering 429, 503, 500, 401, 403, slowly or never; connections dropped before
-and after the work; messages delivered twice, late and out of order. Then calm, and then every message must be applied,
-skipped with a true reason, or a dead letter with a cause that fits; every row must hold what its messages allow (the highest
-version); no two writes of one row may have overlapped while both were sure of their lease; no log may hold a value or a secret.
+Three senders, several hosts with real handlers, and stand-ins for Dataverse, Entra ID and storage. A seed determines the
+messages and the faults: handlers killed, stopped and paused for longer than a lease; machines gone; leases broken and expired
+while they are held; Dataverse, identity and storage answering 429, 503, 500, 401, 403, slowly or never; connections dropped
+before and after the work; messages delivered twice, late and out of order. After the faults every message must be applied,
+skipped with a reason that holds, or a dead letter with a matching cause; every row must hold what its messages allow (the
+highest version); no two writes of one row may have overlapped while both held a valid lease; no log may contain a column value
+or a secret.
 
-It prints the storm and the ledger, and exits with 1 on any difference, with the stories of the messages concerned.
-The seed decides what happens when; who has the processor at that moment, it does not.";
+It prints the fault schedule and the outcomes, and exits with 1 on any difference, with the history of the messages concerned.
+The seed determines the messages and the faults, but not the scheduling of processes.";
 
-/// `--help`, the end.
+/// The end of `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
-  cargo sandbox chaos                        a seed of its own, 2 minutes, 4 instances, 2,000 messages
-  cargo sandbox chaos --seed 7 --seeds 10    ten seeds one after the other, summed up
+  cargo sandbox chaos                        a random seed, 2 minutes, 4 instances, 2,000 messages
+  cargo sandbox chaos --seed 7 --seeds 10    ten seeds one after the other, with a summary
   cargo sandbox chaos --minutes 10 --instances 8 --messages 20000
   cargo sandbox chaos --minutes 0.5 --debug  quickly, without a release build
 
-A failed message comes back after 3 s instead of the 30 s of host.json, and one of a machine that is gone after 20 s instead of
-10 minutes. From 3 minutes on some writes are never answered: the handler gives them up after 130 s.";
+A failed message becomes visible after 3 s instead of the 30 s of host.json, the message of a machine that is gone after 20 s
+instead of 10 minutes. Runs of 3 minutes and more include writes that are never answered: the handler gives them up after 130 s.";
 
 /// The command line.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// How long a seed takes, storm and calm; what is not settled by then has two minutes more.
+    /// How long a seed runs, fault phase and recovery; unsettled messages get two minutes more.
     #[arg(long, default_value = "2", value_parser = minutes)]
     minutes: Duration,
-    /// The first seed; drawn when not given.
+    /// The first seed; random by default.
     #[arg(long)]
     seed: Option<u64>,
     /// How many seeds run one after the other.
@@ -81,10 +83,10 @@ pub struct Arguments {
     /// How many messages a seed sends.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     messages: u32,
-    /// Builds the handler without optimisation, instead of as it is deployed.
+    /// Uses a development build of the handler instead of a release build.
     #[arg(long)]
     debug: bool,
-    /// A handler that is built already, instead of building it.
+    /// Uses this handler executable instead of building one.
     #[arg(long, value_name = "PATH", conflicts_with = "debug")]
     handler: Option<PathBuf>,
 }
@@ -105,96 +107,97 @@ pub struct Plan {
     pub instances: usize,
     /// Messages of a seed.
     pub messages: usize,
-    /// How long it storms.
-    pub storm: Duration,
-    /// How long after the storm a message may be unsettled before it is stuck.
+    /// How long faults are injected.
+    pub fault_phase: Duration,
+    /// How long after the fault phase a message may be unsettled before it counts as stuck.
     pub patience: Duration,
-    /// After this time a failed message comes back.
+    /// After this time a failed message becomes visible again.
     pub visibility_timeout: Duration,
-    /// After this time a message of a host that is gone comes back.
+    /// After this time the message of a host that is gone becomes visible again.
     pub invisibility: Duration,
-    /// How many messages have their first write never answered.
+    /// The number of messages whose first write is never answered.
     pub silent: usize,
 }
 
 impl Plan {
-    /// A plan for a run of `total`, calm included.
+    /// A plan for a run of `total`, recovery included.
     pub fn new(handler: PathBuf, total: Duration) -> Self {
-        let storm = total.mul_f64(STORM);
+        let fault_phase = total.mul_f64(FAULT_PHASE);
         Self {
             handler,
             instances: 4,
             messages: 2_000,
-            storm,
-            patience: total.saturating_sub(storm) + Duration::from_mins(2),
+            fault_phase,
+            patience: total.saturating_sub(fault_phase) + Duration::from_mins(2),
             visibility_timeout: Duration::from_secs(3),
             invisibility: Duration::from_secs(20),
             silent: if total < SILENT_FROM { 0 } else { 3 },
         }
     }
 
-    fn ledger_extent(&self) -> workload::Extent {
-        workload::Extent { messages: self.messages, sending: self.storm.mul_f64(SENDING), silent: self.silent }
+    fn workload_extent(&self) -> workload::Extent {
+        workload::Extent { messages: self.messages, sending: self.fault_phase.mul_f64(SENDING), silent: self.silent }
     }
 
-    fn storm_extent(&self) -> fault_schedule::Extent {
-        fault_schedule::Extent { lasts: self.storm, instances: self.instances, silent: self.silent }
+    fn schedule_extent(&self) -> fault_schedule::Extent {
+        fault_schedule::Extent { lasts: self.fault_phase, instances: self.instances, silent: self.silent }
     }
 }
 
-/// What came of one seed.
+/// The result of one seed.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Messages that balance or do not.
+    /// Messages sent.
     pub messages: usize,
     /// Deliveries beyond each message's first.
     pub redeliveries: usize,
-    /// Things that went wrong on purpose.
+    /// Injected faults.
     pub events: usize,
-    /// What does not balance, with the stories of the messages concerned; empty when all does.
+    /// What differs from the expected outcome, with the history of the messages concerned; empty when nothing does.
     pub differences: String,
     tally: Tally,
 }
 
 impl Outcome {
-    /// Whether the books balance.
-    pub fn balances(&self) -> bool {
+    /// Whether every outcome is as expected.
+    pub fn is_consistent(&self) -> bool {
         self.tally.differences == 0
     }
 }
 
-/// Runs one seed and prints what came of it.
+/// Runs one seed and prints its result.
 ///
 /// # Errors
 /// When the world or a host does not start.
-pub async fn storm(plan: &Plan, seed: u64) -> anyhow::Result<Outcome> {
-    let storm = Storm::draw(seed, plan.storm_extent());
-    println!("the storm of seed {seed}: {} events in {:.0} s, then calm", storm.events.len(), plan.storm.as_secs_f64());
-    print!("{storm}");
-    let bar = bench::report::bar("storming");
-    let ran = run::run(plan, &storm, &bar).await;
+pub async fn run_seed(plan: &Plan, seed: u64) -> anyhow::Result<Outcome> {
+    let schedule = FaultSchedule::draw(seed, plan.schedule_extent());
+    let seconds = plan.fault_phase.as_secs_f64();
+    println!("fault schedule of seed {seed}: {} events in {seconds:.0} s, then recovery", schedule.events.len());
+    print!("{schedule}");
+    let bar = bench::report::bar("running");
+    let result = run::run(plan, &schedule, &bar).await;
     bar.finish_and_clear();
-    let aftermath = ran?;
-    let judgement = judge(&aftermath.ledger, &aftermath.evidence);
+    let run_outcome = result?;
+    let verification = verify(&run_outcome.workload, &run_outcome.evidence);
     let mut tally = Tally::default();
-    tally.add(&aftermath, &judgement);
-    let differences = report::differences(&aftermath.ledger, &aftermath.evidence, &judgement);
-    let took = aftermath.took.as_secs_f64();
-    println!("\nthe ledger of seed {seed}, settled after {took:.0} s:\n{}", tally.table());
-    match judgement.differences.len() {
-        0 => println!("✓ seed {seed}: the books balance"),
+    tally.add(&run_outcome, &verification);
+    let differences = report::differences(&run_outcome.workload, &run_outcome.evidence, &verification);
+    let took = run_outcome.took.as_secs_f64();
+    println!("\noutcome of seed {seed}, settled after {took:.0} s:\n{}", tally.table());
+    match verification.differences.len() {
+        0 => println!("✓ seed {seed}: every outcome is as expected"),
         count => print!("✗ seed {seed}: {count} difference(s)\n{differences}"),
     }
     Ok(Outcome {
-        messages: aftermath.ledger.messages.len(),
-        redeliveries: aftermath.evidence.deliveries.iter().filter(|delivery| delivery.count > 1).count(),
-        events: storm.events.len(),
+        messages: run_outcome.workload.messages.len(),
+        redeliveries: run_outcome.evidence.deliveries.iter().filter(|delivery| delivery.count > 1).count(),
+        events: schedule.events.len(),
         differences,
         tally,
     })
 }
 
-/// Builds the handler and runs every seed; gives whether all books balance.
+/// Builds the handler and runs every seed; returns whether all outcomes are as expected.
 ///
 /// # Errors
 /// When the handler cannot be built, or a world does not start.
@@ -211,8 +214,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let first = arguments.seed.unwrap_or_else(|| fastrand::u64(..100_000));
     let seeds: Vec<u64> = (0..arguments.seeds).map(|offset| first.wrapping_add(offset)).collect();
     println!(
-        "{} messages a seed through {} instances. Scaled: a failed message comes back after {} s (host.json: 30 s), one of a \
-         machine that is gone after {} s (Azure: 10 min).",
+        "{} messages per seed through {} instances. Scaled: a failed message becomes visible after {} s (host.json: 30 s), the \
+         message of a machine that is gone after {} s (Azure: 10 min).",
         plan.messages,
         plan.instances,
         plan.visibility_timeout.as_secs(),
@@ -221,8 +224,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let (mut all, mut broken) = (Tally::default(), Vec::new());
     for seed in seeds {
         println!();
-        let outcome = storm(&plan, seed).await?;
-        if !outcome.balances() {
+        let outcome = run_seed(&plan, seed).await?;
+        if !outcome.is_consistent() {
             broken.push(seed);
         }
         all.merge(outcome.tally);
@@ -230,20 +233,20 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     Ok(sum_up(&all, &broken))
 }
 
-/// Says how all seeds went together; gives whether their books balance.
+/// Prints the summary of all seeds; returns whether all outcomes are as expected.
 fn sum_up(all: &Tally, broken: &[u64]) -> bool {
     if all.seeds > 1 {
         println!("\nall {} seeds:\n{}", all.seeds, all.table());
     }
     println!(
         "raw in poison: {}, stuck: {}, lost: {}",
-        all.fate(&Fate::Raw),
-        all.fate(&Fate::Stuck),
-        all.fate(&Fate::Lost)
+        all.final_state(&FinalState::Raw),
+        all.final_state(&FinalState::Stuck),
+        all.final_state(&FinalState::Lost)
     );
     match broken {
-        [] => println!("✓ {} messages: the books balance", all.messages),
-        _ => println!("✗ the books of these seeds do not balance: {broken:?}; once more with --seed"),
+        [] => println!("✓ {} messages: every outcome is as expected", all.messages),
+        _ => println!("✗ seeds with differences: {broken:?}; repeat one with --seed"),
     }
     broken.is_empty()
 }

@@ -1,7 +1,7 @@
-//! An OpenTelemetry collector: takes traces and metrics by OTLP over HTTP with protobuf, and keeps them for tests to look at.
+//! An OpenTelemetry collector: receives traces and metrics by OTLP over HTTP with protobuf, and keeps them for tests.
 //!
-//! It refuses what it cannot decode, and does as it is told: take, refuse, or never answer. What arrived is kept as it came as
-//! well, so that a test can look for what must not be in it.
+//! It rejects what it cannot decode, and otherwise accepts, rejects, or never responds, as configured. Requests are also kept as raw
+//! bytes, so that a test can search them for values that must not be exported.
 //!
 //! Contract: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
 
@@ -25,7 +25,7 @@ const PROTOBUF: &str = "application/x-protobuf";
 
 /// What the collector does with a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Conduct {
+pub enum Behaviour {
     /// Takes it.
     #[default]
     Takes,
@@ -87,7 +87,7 @@ struct Kept {
 
 #[derive(Debug, Default)]
 struct Inner {
-    conduct: Conduct,
+    behaviour: Behaviour,
     spans: Vec<Span>,
     points: Vec<Point>,
     resource: BTreeMap<String, String>,
@@ -120,8 +120,8 @@ impl Collector {
     }
 
     /// From now on it does this.
-    pub fn conduct(&self, conduct: Conduct) {
-        self.kept.inner().conduct = conduct;
+    pub fn behaviour(&self, behaviour: Behaviour) {
+        self.kept.inner().behaviour = behaviour;
     }
 
     /// All spans that arrived.
@@ -158,18 +158,18 @@ impl Kept {
     /// Notes a delivery, and does with it what this collector does.
     async fn take(&self, headers: HeaderMap, body: &Bytes, keep: impl FnOnce(&mut Inner) -> bool) -> Response {
         let is_protobuf = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == PROTOBUF);
-        let conduct = {
+        let behaviour = {
             let mut inner = self.inner();
             inner.deliveries.push(Delivery { headers, body: body.clone() });
-            inner.conduct
+            inner.behaviour
         };
-        match conduct {
-            Conduct::Takes if !is_protobuf => StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response(),
+        match behaviour {
+            Behaviour::Takes if !is_protobuf => StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response(),
             // An empty message says that all was taken.
-            Conduct::Takes if keep(&mut self.inner()) => [(CONTENT_TYPE, PROTOBUF)].into_response(),
-            Conduct::Takes => StatusCode::BAD_REQUEST.into_response(),
-            Conduct::Refuses(status) => status.into_response(),
-            Conduct::Hangs => std::future::pending().await,
+            Behaviour::Takes if keep(&mut self.inner()) => [(CONTENT_TYPE, PROTOBUF)].into_response(),
+            Behaviour::Takes => StatusCode::BAD_REQUEST.into_response(),
+            Behaviour::Refuses(status) => status.into_response(),
+            Behaviour::Hangs => std::future::pending().await,
         }
     }
 }

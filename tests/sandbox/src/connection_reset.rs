@@ -1,11 +1,10 @@
 //! Breaking a connection on purpose: the client sees a transport error and no status, as when a network or a peer dies.
 //!
 //! A handler takes a [`Wire`] as an argument and returns [`Wire::cut`]. Whatever it did before that stays done, so "the
-//! write was committed and the answer was lost" is `commit(); return wire.cut();`.
+//! write was committed and the response was lost" is `commit(); return wire.cut();`.
 //!
-//! It refuses to send half an answer: after a cut no byte leaves the connection, neither of this answer nor of any other.
-//! It touches one connection only, and only connections that [`crate::net::Server`] accepted; elsewhere extracting a
-//! [`Wire`] fails with a 500.
+//! After a cut no byte leaves the connection, neither of this response nor of any other. It affects one connection only, and only
+//! connections that [`crate::net::Server`] accepted; elsewhere extracting a [`Wire`] fails with a 500.
 //!
 //! How it works: a listener wraps every accepted stream in a [`CuttableStream`], whose writes fail once the switch is off;
 //! hyper then drops the stream. See <https://docs.rs/axum/0.8/axum/serve/trait.Listener.html>.
@@ -32,7 +31,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Breaks the connection and gives the answer to return from the handler; nobody will see that answer.
+    /// Breaks the connection and returns the response for the handler to return, which is never sent.
     pub fn cut(&self) -> Response {
         self.cut.store(true, Ordering::Release);
         Response::new(Body::empty())
@@ -163,7 +162,7 @@ pub(crate) mod tests {
         assert_eq!(after.status(), 200);
     }
 
-    /// Client settings that trust the authority of `tls`, or nobody.
+    /// Client settings that trust only the authority of `tls`, if any.
     pub(crate) fn trusting(tls: Option<&Tls>) -> rustls::ClientConfig {
         use rustls::pki_types::CertificateDer;
         use rustls::pki_types::pem::PemObject;

@@ -49,7 +49,7 @@ pub use self::journal::{Change, Counts, Entry, Operation};
 pub use self::limits::Limits;
 use self::limits::{Left, Limiter};
 pub use self::rows::Collation;
-use self::rows::{Row, Shelf, Store};
+use self::rows::{Row, Store, TableRows};
 pub use self::table::{Kind, Table};
 pub use self::write::DuplicateCode;
 use crate::identity::Tokens;
@@ -135,7 +135,7 @@ impl Dataverse {
         self.world.journal()
     }
 
-    /// Pairs of writes that meant one row and overlapped in time.
+    /// Pairs of writes of one row that overlapped in time.
     pub fn overlaps(&self) -> Vec<(Entry, Entry)> {
         journal::overlaps(&self.world.journal())
     }
@@ -148,13 +148,14 @@ impl Dataverse {
     /// The live row in which each of these columns has this value, written as text.
     pub fn row(&self, set: &str, key: &[(&str, &str)]) -> Option<Map<String, Value>> {
         let store = self.world.store();
-        find(store.shelf(set).ok()?, key).map(values_of)
+        find(store.table_rows(set).ok()?, key).map(values_of)
     }
 
     /// Every live row of the set, oldest write first.
     pub fn rows(&self, set: &str) -> Vec<Map<String, Value>> {
         let store = self.world.store();
-        let mut rows: Vec<&Row> = store.shelf(set).map(|shelf| shelf.live().collect()).unwrap_or_default();
+        let mut rows: Vec<&Row> =
+            store.table_rows(set).map(|table_rows| table_rows.live().collect()).unwrap_or_default();
         rows.sort_by_key(|row| row.version);
         rows.into_iter().map(values_of).collect()
     }
@@ -165,7 +166,7 @@ impl Dataverse {
     /// When the table would not take the row.
     pub fn insert(&self, set: &str, values: &Value) -> String {
         let mut store = self.world.store();
-        let table = store.shelf(set).expect("the table is defined").table.clone();
+        let table = store.table_rows(set).expect("the table is defined").table.clone();
         let mut kept = Map::new();
         for (column, value) in values.as_object().expect("values are an object") {
             let kind = table.columns.get(column).expect("the column is defined");
@@ -185,7 +186,7 @@ impl Dataverse {
     /// Moves a row into the recycle bin: no longer found, but its keys stay taken. Whether there was one.
     pub fn recycle(&self, set: &str, key: &[(&str, &str)]) -> bool {
         let mut store = self.world.store();
-        let id = store.shelf(set).ok().and_then(|shelf| find(shelf, key)).map(|row| row.id);
+        let id = store.table_rows(set).ok().and_then(|table_rows| find(table_rows, key)).map(|row| row.id);
         id.is_some_and(|id| store.recycle(set, id))
     }
 
@@ -342,15 +343,15 @@ fn values_of(row: &Row) -> Map<String, Value> {
 /// The logical name of the first table that a lookup column may point at and that has this row.
 fn target_of(store: &Store, table: &Table, column: &str, id: &Value) -> Value {
     let id: Option<Uuid> = id.as_str().and_then(|id| id.parse().ok());
-    let mut shelves = table.lookups_of(column).filter_map(|lookup| store.shelf(&lookup.target_set).ok());
-    let target = shelves.find(|shelf| id.is_some_and(|id| shelf.get(id).is_some()));
-    target.map_or(Value::Null, |shelf| shelf.table.logical_name.as_str().into())
+    let mut shelves = table.lookups_of(column).filter_map(|lookup| store.table_rows(&lookup.target_set).ok());
+    let target = shelves.find(|table_rows| id.is_some_and(|id| table_rows.get(id).is_some()));
+    target.map_or(Value::Null, |table_rows| table_rows.table.logical_name.as_str().into())
 }
 
-fn find<'a>(shelf: &'a Shelf, key: &[(&str, &str)]) -> Option<&'a Row> {
+fn find<'a>(table_rows: &'a TableRows, key: &[(&str, &str)]) -> Option<&'a Row> {
     let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let same = |row: &Row, column: &str, text: &str| row.values.get(column).is_some_and(|value| shown(value) == text);
-    shelf.live().find(|row| key.iter().all(|(column, text)| same(row, column, text)))
+    table_rows.live().find(|row| key.iter().all(|(column, text)| same(row, column, text)))
 }
 
 #[cfg(test)]

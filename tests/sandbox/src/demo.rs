@@ -1,8 +1,8 @@
-//! The main job, told to a newcomer and checked: what `cargo sandbox` does.
+//! The demonstration of the main job: `cargo sandbox`.
 //!
-//! Every claim is compared with the journal of the Dataverse stand-in, and the story ends badly when one is wrong. It begins
-//! with the experiment that started the project (Hajek 2022): Dataverse's upsert is a look-up followed by a create, so two
-//! first writes of one row race.
+//! Every claim is checked against the journal of the Dataverse stand-in, and the command fails when one does not hold. It begins
+//! with the experiment that started the project (Hajek 2022): Dataverse's upsert is a lookup followed by a create, so two first
+//! writes of one row race.
 
 mod call;
 mod race;
@@ -17,11 +17,11 @@ use crate::world::{Options as WorldOptions, StorageKind, World};
 use report::Report;
 use round::{Policy, Round};
 
-/// What this environment recommends: as many requests at once as it allows. The more are under way, the more of them race, and
-/// that is what the story is about; in an environment that recommends few the handler's gate lets few race.
+/// The degree of parallelism that the stand-in recommends: the most that the service allows, so that many requests race. With a
+/// lower one the handler's admission control lets few of them race.
 const PARALLELISM: u32 = 52;
 
-/// How the story is told.
+/// How the demonstration runs.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The handler's executable.
@@ -34,8 +34,8 @@ pub struct Options {
     pub storage: StorageKind,
 }
 
-/// Tells the whole story; gives whether every claim held.
-pub async fn tell(options: Options) -> anyhow::Result<bool> {
+/// Runs the demonstration; returns whether every claim held.
+pub async fn run(options: Options) -> anyhow::Result<bool> {
     let begun = Instant::now();
     let mut report = Report::default();
     report.line(

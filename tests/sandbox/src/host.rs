@@ -1,8 +1,8 @@
 //! A small Azure Functions host: it reads the STAGED app, runs its custom handler and feeds it from queues and over HTTP.
 //!
-//! It behaves as the real host was read to behave, also where that is inconvenient: it kills without warning, hides messages
-//! instead of handing them back, drops chunked bodies, reads no body of a failed answer. It refuses an app that it cannot
-//! run as a whole. Several can run side by side on one account; each has ports of its own on 127.0.0.1.
+//! It behaves as the real host's source says, also where that is inconvenient: it kills without warning, hides messages instead of
+//! returning them, drops chunked bodies, and ignores the body of a failed response. It rejects an app that it cannot run completely.
+//! Several hosts can share one account; each has its own ports on 127.0.0.1.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>.
 
@@ -35,14 +35,14 @@ use uuid::Uuid;
 use crate::net::Server;
 use crate::queue::{self, QueueService};
 use app::{App, QueueFunction};
-use http_frontend::Front;
+use http_frontend::HttpFrontend;
 use invocation::{Runtime, SharedRuntime, Trigger};
 use logs::Logs;
 use process::{Handler, Program, State};
 
 pub use closing::Closing;
 pub(crate) use envelope::first_delivery;
-pub use invocations::{Books, InvocationRecord, InvocationResult, Stats};
+pub use invocations::{HostRecords, InvocationRecord, InvocationResult, Stats};
 pub use logs::{Category, LogLine, Severity};
 
 /// How long the queue extension hides a message that runs.
@@ -62,13 +62,13 @@ pub struct Options {
     pub polling: Option<Duration>,
     /// Instead of `visibilityTimeout`; whole seconds.
     pub visibility_timeout: Option<Duration>,
-    /// Instead of `maxDequeueCount`. The handler reads host.json, so this alone does not tell it which delivery is the last.
+    /// Replaces `maxDequeueCount`. The handler reads host.json, so it does not know of this value.
     pub max_dequeue_count: Option<u32>,
     /// How long a running message is hidden, renewed at half; 10 minutes when not given; whole seconds.
     pub invisibility: Option<Duration>,
     /// Instead of `functionTimeout`.
     pub function_timeout: Option<Duration>,
-    /// Lets everybody in, as `func start` does on a developer's machine. In Azure a function key is needed.
+    /// Disables authentication, as `func start` does on a developer's machine. In Azure a function key is needed.
     /// <https://learn.microsoft.com/azure/azure-functions/functions-run-local#authorization-keys>
     pub without_keys: bool,
     /// How many of the newest log lines are kept; 20,000 when not given.
@@ -161,7 +161,7 @@ impl Host {
         &self.key
     }
 
-    /// The port on which the handler was told to listen.
+    /// The port on which the handler listens.
     pub fn port_of_handler(&self) -> u16 {
         self.runtime.handler.wire().port()
     }
@@ -178,17 +178,17 @@ impl Host {
 
     /// All invocations that have ended, in that order.
     pub fn invocations(&self) -> Vec<InvocationRecord> {
-        self.runtime.ledger.records()
+        self.runtime.invocations.records()
     }
 
     /// What this host has noted and will note: it outlives the host.
-    pub fn books(&self) -> Books {
-        Books::new(self.runtime.ledger.clone(), self.runtime.logs.clone())
+    pub fn records(&self) -> HostRecords {
+        HostRecords::new(self.runtime.invocations.clone(), self.runtime.logs.clone())
     }
 
     /// The counts so far.
     pub fn stats(&self) -> Stats {
-        self.runtime.ledger.stats(self.runtime.handler.restarts())
+        self.runtime.invocations.stats(self.runtime.handler.restarts())
     }
 
     /// Waits while the handler is being started; gives whether it answers.
@@ -226,7 +226,7 @@ impl Host {
         policy.max_dequeue_count = options.max_dequeue_count.unwrap_or(policy.max_dequeue_count);
         let runtime = Arc::new(Runtime {
             handler,
-            ledger: Arc::default(),
+            invocations: Arc::default(),
             logs,
             policy,
             invisibility: options.invisibility.unwrap_or(INVISIBILITY),
@@ -235,7 +235,7 @@ impl Host {
         let key = Uuid::new_v4().simple().to_string();
         let (functions, route_prefix) = (app.http_functions, app.settings.route_prefix);
         let without_keys = options.without_keys;
-        let front = Front { runtime: runtime.clone(), functions, route_prefix, key: key.clone(), without_keys };
+        let front = HttpFrontend { runtime: runtime.clone(), functions, route_prefix, key: key.clone(), without_keys };
         let front = Server::start(front.router(), 0, None)
             .await
             .map_err(|source| Error::Io { doing: "listen for requests", source })?;

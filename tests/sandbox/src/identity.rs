@@ -1,9 +1,8 @@
 //! A stand-in for Microsoft Entra ID: the App Service managed-identity endpoint over http and, when a certificate is given,
 //! the Entra token endpoint over https.
 //!
-//! It refuses to guess: identities, applications and their credentials are those in [`Options`], everything else gets the
-//! service's own error. Tokens are good only at stand-ins that ask the register ([`Identity::tokens`]) and at servers that,
-//! like Azurite, look at the claims alone.
+//! Identities, applications and their credentials are those in [`Options`]; everything else gets the service's own error. Tokens are
+//! valid only at stand-ins that check the register ([`Identity::tokens`]) and at servers that, like Azurite, check only the claims.
 //!
 //! Mirrors <https://learn.microsoft.com/azure/app-service/overview-managed-identity> and
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>.
@@ -220,7 +219,7 @@ impl Realm {
     async fn suffer(&self) -> Option<Response> {
         for fault in self.faults() {
             match fault {
-                Fault::Status(status) => return Some((status, "the sandbox was told to fail").into_response()),
+                Fault::Status(status) => return Some((status, "injected fault").into_response()),
                 Fault::Hang => return std::future::pending().await,
                 Fault::Slow(by) => tokio::time::sleep(by).await,
                 Fault::WrongAudience => {}

@@ -1,20 +1,20 @@
-//! The world around the handler when Azure is not there: what tests, benchmarks and `cargo sandbox` run against, over real
-//! sockets and with the real `handler` process.
+//! Stand-ins for the services around the handler: tests, benchmarks and `cargo sandbox` run against them, over real sockets and with
+//! the real `handler` process.
 //!
-//! - [`dataverse`]: a stand-in for the Web API, with a journal of every write as its oracle.
+//! - [`dataverse`]: a stand-in for the Web API, with a journal of every write.
 //! - [`identity`]: the managed-identity endpoint and an Entra authority.
-//! - [`collector`]: an OTLP collector that keeps what it gets.
-//! - [`storage`]: an embedded store with the parts of the Blob and Queue services that are needed; [`azurite`] starts the real
-//!   emulator in its place.
-//! - [`host`]: a small Functions host that runs a staged app; [`queue`] is the client it reads queues with.
-//! - [`stage`]: lays out the app.
+//! - [`collector`]: an OTLP collector that keeps what it receives.
+//! - [`storage`]: an embedded storage with the needed parts of the Blob and Queue services; [`azurite`] starts the real emulator in
+//!   its place.
+//! - [`host`]: a small Functions host that runs a staged app; [`queue`] is its queue client.
+//! - [`stage`]: builds the handler and lays out the app.
 //! - [`world`]: all of it together.
-//! - [`demo`]: the main job, shown and checked: `cargo sandbox`.
-//! - [`mod@bench`]: what the program promises in numbers: `cargo sandbox bench`.
-//! - [`chaos`]: a seeded storm over all of it, and a ledger that must balance: `cargo sandbox chaos`.
+//! - [`demo`]: the demonstration of the main job: `cargo sandbox`.
+//! - [`mod@bench`]: benchmarks with bounds: `cargo sandbox bench`.
+//! - [`chaos`]: randomised fault injection: `cargo sandbox chaos`.
 //!
-//! The handler never knows that it is in a sandbox: it sees addresses and settings. The stand-ins behave as the services are
-//! documented to, also where that is inconvenient.
+//! The handler cannot detect the sandbox: it gets addresses and settings. The stand-ins behave as the services are documented to, also
+//! where that is inconvenient.
 
 pub mod azurite;
 pub mod bench;

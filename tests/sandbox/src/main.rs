@@ -1,4 +1,4 @@
-//! `cargo sandbox`: the main job on this machine with nothing else installed, and the parts of it to play with.
+//! `cargo sandbox`: the main job on this machine with nothing else installed, and its parts for experiments.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,9 +12,9 @@ use sandbox::world::{self, StorageKind};
 
 mod up;
 
-/// dataverse-sync on this machine, with stand-ins for everything that Azure would bring.
+/// dataverse-sync on this machine, with stand-ins for the Azure services.
 ///
-/// Without a command it shows the main job and checks it: the race in Dataverse's upsert, 2,000 messages through three
+/// Without a command it demonstrates the main job and checks it: the race in Dataverse's upsert, 2,000 messages through three
 /// instances without locks and with them, HTTP calls, and a dead letter. It takes less than a minute after the build and
 /// exits with 1 when a claim does not hold.
 #[derive(Parser)]
@@ -28,22 +28,22 @@ struct Arguments {
 
 #[derive(Args)]
 struct WorldArguments {
-    /// Where locks and queues live; azurite needs Node and is started by itself.
+    /// The storage of locks and queues; azurite needs Node and is started automatically.
     #[arg(long, value_enum, default_value_t)]
     storage: StorageKind,
-    /// How many hosts run the handler side by side.
+    /// The number of hosts with a handler each.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     instances: u8,
-    /// A handler that is built already, instead of building it.
+    /// Uses this handler executable instead of building one.
     #[arg(long, value_name = "PATH", conflicts_with = "app")]
     handler: Option<PathBuf>,
-    /// An app that is staged already, such as target/functionapp, as it lies there.
+    /// Uses a staged app, such as target/functionapp, unchanged.
     #[arg(long, value_name = "DIR")]
     app: Option<PathBuf>,
 }
 
 impl WorldArguments {
-    /// What its hosts run; the handler is built where neither it nor an app is given.
+    /// The options of the world; builds the handler if neither a handler nor an app is given.
     fn world(self) -> anyhow::Result<world::Options> {
         let Self { storage, handler, app, .. } = self;
         let handler = match (handler, &app) {
@@ -57,7 +57,7 @@ impl WorldArguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Keeps the world running and prints curl lines to play with; Ctrl-C ends it.
+    /// Keeps hosts and stand-ins running and prints curl commands; Ctrl-C ends it.
     Up(WorldArguments),
     /// Runs the Dataverse stand-in alone, for use with `func start`.
     Dataverse {
@@ -65,10 +65,10 @@ enum Command {
         #[arg(long, default_value_t = 7080)]
         port: u16,
     },
-    /// Measures what the program promises in numbers; exits with 1 when a bound is broken.
+    /// Measures the handler; exits with 1 when a bound is broken.
     #[command(long_about = bench::ABOUT, after_long_help = bench::EXAMPLES)]
     Bench(bench::Arguments),
-    /// Storms over the whole and compares what was sent with what became of it; exits with 1 on any difference.
+    /// Injects faults into the whole system and verifies every outcome; exits with 1 on any difference.
     #[command(long_about = chaos::ABOUT, after_long_help = chaos::EXAMPLES)]
     Chaos(chaos::Arguments),
     /// Builds the handler for release and lays out target/functionapp for func; the same as `cargo stage`.
@@ -94,7 +94,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         None => {
             let instances = arguments.world.instances.into();
             let world::Options { handler, app, storage, .. } = arguments.world.world()?;
-            demo::tell(demo::Options { handler, app, instances, storage }).await
+            demo::run(demo::Options { handler, app, instances, storage }).await
         }
         Some(Command::Up(world)) => {
             let instances = world.instances.into();
@@ -114,16 +114,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_contradicts_itself_nowhere() {
+    fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn every_benchmark_stands_in_the_help() {
+    fn the_help_lists_every_benchmark() {
         let command = Arguments::command();
         let bench = command.find_subcommand("bench").expect("there are benchmarks");
-        for room in bench.get_subcommands() {
-            assert!(bench::ABOUT.contains(&format!("\n  {} ", room.get_name())), "{}", room.get_name());
+        for benchmark in bench.get_subcommands() {
+            assert!(bench::ABOUT.contains(&format!("\n  {} ", benchmark.get_name())), "{}", benchmark.get_name());
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Loopback listeners for the stand-ins, plain or behind TLS with a certificate authority of the sandbox's own.
 //!
-//! It refuses to listen anywhere but on 127.0.0.1. A [`Server`] lives as long as its value: dropping it closes the
-//! listener and every connection.
+//! It listens on 127.0.0.1 only. Dropping a [`Server`] closes the listener and every connection.
 //!
-//! The Azure SDK insists on https for the Entra authority and for storage with a token, hence [`Tls`]; the handler is told
-//! to trust [`Tls::ca_pem`] by `SSL_CERT_FILE`.
+//! The Azure SDK requires https for the Entra authority and for storage with a token, hence [`Tls`]; `SSL_CERT_FILE` makes the handler
+//! trust [`Tls::ca_pem`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

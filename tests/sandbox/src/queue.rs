@@ -1,8 +1,8 @@
 //! A small client of the Queue REST API: what the Functions host needs, and what a test needs to look into a queue.
 //!
-//! It signs with a shared key from a connection string and speaks to Azurite and to the embedded store alike. A message's
-//! text is passed as it is; base64 is the host's business. It refuses to retry: every call is one request, so that a test
-//! sees what the service said. It trusts one certificate authority, named by the caller, or none: it is not made for Azure.
+//! It signs with the shared key of a connection string and works with Azurite and the embedded storage. A message's text is passed
+//! unchanged; the host does base64. It does not retry: every call is one request, so that a test sees the service's response. It
+//! trusts one given certificate authority or none: it is not intended for Azure.
 //!
 //! Contract: <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>.
 
@@ -285,13 +285,13 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_is_no_pem_trusts_nobody() {
+    fn an_invalid_certificate_trusts_no_server() {
         let service = QueueService::trusting(CONNECTION, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
         assert!(matches!(service, Err(Error::Connection { .. })));
     }
 
     #[tokio::test]
-    async fn nobody_listening_is_a_transport_error() {
+    async fn a_closed_port_is_a_transport_error() {
         let queue = QueueService::from_connection_string(CONNECTION).expect("it is valid").queue("q");
         assert!(matches!(queue.put("x").await, Err(Error::Transport(_))));
     }

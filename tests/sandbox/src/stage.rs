@@ -1,14 +1,14 @@
 //! `cargo stage`: builds the handler and lays out the app folder that the Functions host and `func` expect.
 //!
-//! In the repository the functions live under `functions/`; the host looks one level deep only, so host.json, the executable
-//! and every function's folder have to stand side by side. It copies and builds, it never edits what it copies. What the doctor
-//! would refuse is not staged: the app that was there stays.
+//! In the repository the functions are in `functions/`; the host looks one level deep only, so host.json, the executable and every
+//! function's folder must be side by side. Files are copied unchanged. An app that the doctor would reject is not staged, and the
+//! previous one stays.
 //!
-//! - [`target`]: what it can be built for. Pure.
-//! - [`builder`]: the tool that builds, and what has to be installed.
-//! - [`layout`]: the folder, whole or not at all.
-//! - `check`: whether the doctor would refuse it; [`elf`] is the doctor's own judgement of an executable.
-//! - `report`: what is printed.
+//! - [`target`]: the build targets. Pure.
+//! - [`builder`]: the build, and the tools that it needs.
+//! - [`layout`]: the folder, complete or not at all.
+//! - `check`: the doctor's checks; [`elf`] is the doctor's own check of an executable.
+//! - `report`: the output.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#application-structure>
 
@@ -85,7 +85,6 @@ pub fn workspace() -> PathBuf {
 /// When it cannot be built, or the doctor would refuse it. Then nothing new is staged.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let target = arguments.target;
-    eprintln!("{}", report::before(target.as_ref()));
     let executable = build(&Build { release: true, target: target.clone(), ..Build::default() })?;
     let app = workspace().join("target").join("functionapp");
     print!("{}", place(&app, &executable, target.as_ref())?);
@@ -131,13 +130,13 @@ mod tests {
         let (app, executable) = (scratch.path("app"), scratch.path("built"));
         fs::write(&executable, "MZ").expect("writable");
         let target = "x86_64-unknown-linux-musl".parse::<Target>().expect("sensible");
-        let told = place(&app, &executable, Some(&target)).expect_err("it is no ELF").to_string();
-        assert!(told.contains("is no ELF executable") && told.ends_with("is not there"), "{told}");
+        let message = place(&app, &executable, Some(&target)).expect_err("it is no ELF").to_string();
+        assert!(message.contains("is no ELF executable") && message.ends_with("is not there"), "{message}");
         assert!(!app.exists() && !scratch.path("app.new").exists());
         fs::create_dir_all(&app).expect("writable");
         fs::write(app.join("handler"), "good").expect("writable");
-        let told = place(&app, &executable, Some(&target)).expect_err("still none").to_string();
-        assert!(told.ends_with("is as it was"), "{told}");
+        let message = place(&app, &executable, Some(&target)).expect_err("still none").to_string();
+        assert!(message.ends_with("is as it was"), "{message}");
         assert_eq!(fs::read_to_string(app.join("handler")).expect("readable"), "good");
     }
 

@@ -2,10 +2,10 @@
 //!
 //! It is strict where the documentation is strict, also where the usual emulator is not: lease ids must be GUIDs, an expired
 //! lease is renewed by its own id only, signatures, times and permissions are checked, names stay taken after a deletion.
-//! It refuses what it does not speak with 501 instead of guessing, keeps everything in memory, and listens on 127.0.0.1
-//! only, one port for blobs and one for queues, with the account in the path. Faults are made on demand.
+//! Unsupported requests get 501. Everything is kept in memory, and it listens on 127.0.0.1 only, one port for blobs and one for
+//! queues, with the account in the path. Faults can be injected.
 //!
-//! The rules it mirrors are linked where they are kept; the whole is
+//! The rules are linked where they are implemented; the API is
 //! <https://learn.microsoft.com/rest/api/storageservices/>.
 
 mod auth;
@@ -94,15 +94,15 @@ pub struct Storage {
     queue: Server,
 }
 
-/// One more listener on a store's blobs. Whoever calls through it is known by it in the lease history; dropping it closes it.
+/// Another listener for a storage's blobs, which identifies its callers in the lease history; dropping it closes it.
 #[derive(Debug)]
-pub struct Door {
+pub struct ExtraListener {
     server: Server,
     blob_endpoint: String,
     connection_string: String,
 }
 
-impl Door {
+impl ExtraListener {
     /// The host and port that its callers name: `127.0.0.1:4711`.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.server.port())
@@ -113,7 +113,7 @@ impl Door {
         &self.blob_endpoint
     }
 
-    /// A storage connection string with this door for blobs and the store's own for queues.
+    /// A storage connection string with this extra listener for blobs and the store's own for queues.
     pub fn connection_string(&self) -> &str {
         &self.connection_string
     }
@@ -174,11 +174,11 @@ impl Storage {
     }
 
     /// Opens one more listener on the same blobs.
-    pub async fn door(&self) -> io::Result<Door> {
+    pub async fn extra_listener(&self) -> io::Result<ExtraListener> {
         let server = Server::start(edge::router(self.store.clone(), Service::Blob), 0, self.tls.as_ref()).await?;
         let blob_endpoint = format!("{}/{}", server.url(), self.store.account.name);
         let connection_string = self.connection_string_by(&blob_endpoint);
-        Ok(Door { server, blob_endpoint, connection_string })
+        Ok(ExtraListener { server, blob_endpoint, connection_string })
     }
 
     fn connection_string_by(&self, blob: &str) -> String {
@@ -258,8 +258,8 @@ impl Storage {
         let now = Instant::now();
         let mut ended = 0;
         for (container, name, blob) in lock(&self.store.blobs).all_mut() {
-            let meant = only.is_none_or(|only| only == (container, name));
-            if meant && blob.lease.at(now).state().is_locked() {
+            let matches = only.is_none_or(|only| only == (container, name));
+            if matches && blob.lease.at(now).state().is_locked() {
                 blob.lease = end(blob.lease, now);
                 ended += 1;
             }
@@ -272,8 +272,8 @@ impl Storage {
         self.on_queue(queue, |queue, now| queue.views(now)).unwrap_or_default()
     }
 
-    /// Shows up to `most` hidden messages at once, as if the time for which they are hidden had run out: whoever works on one
-    /// goes on, and somebody else gets it as well. Gives how many there were.
+    /// Makes up to `most` hidden messages visible at once, as if their visibility timeout had expired, so that they are delivered
+    /// again while they are being processed. Returns their number.
     pub fn redeliver(&self, queue: &str, most: usize) -> usize {
         self.on_queue(queue, |queue, now| queue.redeliver(most, now)).unwrap_or_default()
     }

@@ -1,7 +1,7 @@
 //! Dataverse, identity and storage stand-ins on one machine, and Functions hosts that run the staged app against them.
 //!
-//! The stand-ins live as long as the [`World`]; hosts come and go. It sets what Azure would set (the managed identity's
-//! endpoint, connection strings) and nothing that tells the handler where it is.
+//! The stand-ins live as long as the [`World`]; hosts come and go. It sets what Azure would set (the managed identity's endpoint,
+//! connection strings), and nothing that reveals the sandbox to the handler.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -72,7 +72,7 @@ impl Backing {
         }
     }
 
-    /// The store inside the sandbox, if it is that: it can be looked into, and told to fail.
+    /// The embedded storage, if it is used: it can be inspected and made to fail.
     pub fn embedded(&self) -> Option<&Storage> {
         match self {
             Self::Embedded(storage) => Some(storage),

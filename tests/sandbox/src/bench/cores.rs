@@ -1,7 +1,7 @@
-//! Which core runs what: the handler on some, what measures it on others.
+//! CPU affinity: the handler runs on some cores, the load on others.
 //!
-//! A [`Lane`] is a thread with a runtime of its own that can be kept on one core. Pinning is done by `taskset` of util-linux:
-//! the standard library has no call for it. Without it nothing is pinned, and a room that needs it says so.
+//! A [`PinnedRuntime`] is a thread with its own tokio runtime that can be pinned to cores, by `taskset` of util-linux, as the
+//! standard library does not support it. A benchmark that needs `taskset` fails without it.
 
 use std::fmt;
 use std::io;
@@ -13,22 +13,22 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-/// The tool that pins.
+/// The program that pins processes and threads.
 pub(super) const TASKSET: &str = "taskset";
 
-/// Some of this machine's cores.
+/// A set of cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cores {
-    /// This one alone.
+    /// One core.
     One(usize),
-    /// The first two.
+    /// The first two cores.
     Both,
     /// All but the first two.
     Rest,
 }
 
 impl Cores {
-    /// How many they are.
+    /// The number of cores in the set.
     pub(super) fn count(self) -> u32 {
         match self {
             Self::One(_) => 1,
@@ -48,12 +48,12 @@ impl fmt::Display for Cores {
     }
 }
 
-/// How many cores there are.
+/// The number of cores of this machine.
 pub(super) fn count() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Fails where the handler and its load cannot be kept apart.
+/// Fails if the handler and its load cannot run on separate cores.
 pub(super) fn must_be_apart() -> anyhow::Result<()> {
     ensure!(count() >= 2, "the handler and its load need a core each, and there is one");
     let found = Command::new(TASKSET).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -61,9 +61,9 @@ pub(super) fn must_be_apart() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A thread with a runtime of its own; dropping it ends both.
+/// A thread with its own runtime; dropping it ends both.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct PinnedRuntime {
     runtime: Handle,
     thread: String,
     _stop: oneshot::Sender<()>,
@@ -78,25 +78,25 @@ impl Drop for Task {
     }
 }
 
-impl Lane {
+impl PinnedRuntime {
     /// Starts a thread of this name.
     pub(super) fn start(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // Nobody asks any more when the lane is gone already.
-            let _ = tell.send(own_id());
+            // The receiver is gone if `start` failed meanwhile.
+            let _ = sender.send(own_id());
             let _ = runtime.block_on(stopped);
         })?;
-        let thread = told.recv().unwrap_or_default();
+        let thread = receiver.recv().unwrap_or_default();
         Ok(Self { runtime: handle, thread, _stop: stop })
     }
 
-    /// Keeps the thread on these cores.
+    /// Pins the thread to these cores.
     pub(super) fn pin(&self, cores: Cores) -> anyhow::Result<()> {
-        ensure!(!self.thread.is_empty(), "the thread's number is not known; /proc tells it on Linux");
+        ensure!(!self.thread.is_empty(), "the thread id is unknown; it needs /proc");
         let mut command = Command::new(TASKSET);
         command.args(["--pid", "--cpu-list", &cores.to_string(), &self.thread]);
         let status = command.stdout(Stdio::null()).status().context("running taskset")?;
@@ -104,18 +104,18 @@ impl Lane {
         Ok(())
     }
 
-    /// Runs `work` there; it ends when the caller stops waiting.
+    /// Runs `work` on the thread; it is cancelled when the caller is.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
     ) -> anyhow::Result<T> {
         let running = self.runtime.spawn(work);
         let _task = Task(running.abort_handle());
-        running.await.context("the work broke off")?
+        running.await.context("the task was cancelled or panicked")?
     }
 }
 
-/// The calling thread's number, where /proc tells it.
+/// The calling thread's id from /proc; empty where that does not exist.
 fn own_id() -> String {
     let link = std::fs::read_link("/proc/thread-self");
     let id = link.ok().and_then(|path| path.file_name()?.to_str().map(str::to_owned));
@@ -127,17 +127,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_runs_on_the_lanes_own_thread() {
-        let lane = Lane::start("lane").expect("a thread");
-        let name = lane.run(async { Ok(thread::current().name().map(str::to_owned)) }).await;
-        assert_eq!(name.expect("it ran").as_deref(), Some("lane"));
+    async fn work_runs_on_the_runtimes_own_thread() {
+        let pinned = PinnedRuntime::start("pinned").expect("a thread");
+        let name = pinned.run(async { Ok(thread::current().name().map(str::to_owned)) }).await;
+        assert_eq!(name.expect("it ran").as_deref(), Some("pinned"));
     }
 
     #[tokio::test]
-    async fn a_lane_is_kept_on_the_core_that_was_named() {
-        let lane = Lane::start("kept").expect("a thread");
-        lane.pin(Cores::One(0)).expect("taskset is there");
-        let status = lane.run(async { Ok(std::fs::read_to_string("/proc/thread-self/status")?) }).await;
+    async fn a_runtime_is_pinned_to_the_named_core() {
+        let pinned = PinnedRuntime::start("kept").expect("a thread");
+        pinned.pin(Cores::One(0)).expect("taskset is there");
+        let status = pinned.run(async { Ok(std::fs::read_to_string("/proc/thread-self/status")?) }).await;
         let status = status.expect("/proc is there");
         let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).map(str::trim);
         assert_eq!(allowed, Some("0"));

@@ -1,8 +1,7 @@
-//! The load: so many messages of the queue in flight all the time, each on a connection of its own, as the Functions host sends
-//! them, until a number of them is answered.
+//! The load: a constant number of queue messages in flight, each on its own connection, as the Functions host sends them.
 //!
-//! Written on the bare socket: it shares the machine with what it measures and has to cost less. It refuses to go on after an
-//! answer other than 200, or after a dead letter: a message that was not written is not one that was quick.
+//! Written on plain sockets, because it shares the machine with the handler and must cost less. It stops at a response other than
+//! 200 and at a dead letter: a message that was not written must not count.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -17,63 +16,62 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::message::Template;
-use super::null_server::OwnTimes;
+use super::null_server::Latency;
 use super::target::Running;
 
-/// Each connection's own records. A record is used again only when its lease has long been given back.
+/// Records per connection, enough for a record's lease to be released before the record is used again.
 pub(super) const TURNS: u64 = 8;
 
-/// Nothing takes so long here: who has not answered by then has stopped.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// A handler that has not responded by then has stopped.
+const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The output that a message that cannot be written is put into.
+/// The output binding of a message that cannot be written.
 const DEAD_LETTER: &[u8] = b"\"deadLetter\"";
 
-/// What is sent.
+/// What is sent, and how.
 #[derive(Debug, Clone)]
 pub(super) struct Load {
     /// Where the handler listens.
     pub(super) port: u16,
     /// The message.
     pub(super) template: Template,
-    /// How many at once.
+    /// The number of messages in flight.
     pub(super) in_flight: u64,
-    /// How many in all.
+    /// The number of messages in all.
     pub(super) messages: u64,
-    /// Over what time they begin: one connection after the other, as messages come. Those that begin at once stay together, and
-    /// what is measured then is how long each waits for the others.
+    /// The connections start staggered over this time. Those that start together stay in step, and then each waits for the others.
     pub(super) spread: Duration,
-    /// Which records they are about.
+    /// The records of the messages.
     pub(super) keys: Keys,
-    /// How long an answer may take.
+    /// The response timeout.
     pub(super) patience: Duration,
-    /// Where the network calls' own times are kept, if they are to be told apart.
-    pub(super) own_times: Option<Arc<OwnTimes>>,
-    /// Shows how many are answered.
+    /// The latency of the network calls, if it is subtracted.
+    pub(super) latency: Option<Arc<Latency>>,
+    /// Counts the responses.
     pub(super) bar: ProgressBar,
 }
 
-/// Which records the messages are about.
+/// Chooses the records of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keys {
-    /// Each connection has so many of its own and takes them in turn.
+    /// Each connection uses this many records of its own in turn.
     InTurn(u64),
-    /// A new one for each message, from this number on.
+    /// A new record for each message, from this number on.
     Fresh(u64),
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answers {
     /// From the first byte sent to the last byte read.
     pub(super) took: Vec<Duration>,
-    /// The same less the own times of the network calls that were made for it.
+    /// The same, less the latency of the network calls of that message.
     pub(super) added: Vec<Duration>,
-    /// From the first message to the last answer.
+    /// From the first message to the last response.
     pub(super) lasted: Duration,
 }
 
-/// One connection and its part of the load.
+/// One connection with its part of the load.
 struct Slot {
     stream: TcpStream,
     bytes: Vec<u8>,
@@ -82,20 +80,19 @@ struct Slot {
 }
 
 impl Load {
-    /// For a running subject: records that come round, nothing told apart.
+    /// A load for a running target, which reuses records and does not subtract latency.
     pub(super) fn of(running: &Running, template: &Template, in_flight: u64, messages: u64) -> Self {
         Self::to(running.port(), template, in_flight, messages)
     }
 
-    /// The same for whoever listens there.
+    /// The same load for this port.
     pub(super) fn to(port: u16, template: &Template, in_flight: u64, messages: u64) -> Self {
         let (template, keys, spread) = (template.clone(), Keys::InTurn(TURNS), Duration::ZERO);
-        let (patience, own_times, bar) = (PATIENCE, None, ProgressBar::hidden());
-        Self { port, template, in_flight, messages, spread, keys, patience, own_times, bar }
+        let (patience, latency, bar) = (RESPONSE_TIMEOUT, None, ProgressBar::hidden());
+        Self { port, template, in_flight, messages, spread, keys, patience, latency, bar }
     }
 
-    /// Sends them all at once. They take their messages from one heap, which is as large as each of them says: none ends before
-    /// the others.
+    /// Sends several loads concurrently. They share one message counter, so all end together.
     pub(super) async fn drive_together(loads: Vec<Self>) -> anyhow::Result<Answers> {
         let next = Arc::new(AtomicU64::new(0));
         let slots = loads.iter().flat_map(|load| (0..load.in_flight).map(|number| Slot::open(load.clone(), number)));
@@ -111,7 +108,7 @@ impl Load {
         Ok(all)
     }
 
-    /// Until the slot of this number begins.
+    /// Waits until the slot of this number may start.
     async fn wait_for_turn(&self, number: u64) {
         if !self.spread.is_zero() {
             let part = u32::try_from(number).unwrap_or(u32::MAX);
@@ -122,7 +119,7 @@ impl Load {
 }
 
 impl Keys {
-    /// The record of a slot's turn, which is the message of this number overall.
+    /// The record for a slot's turn; `message` is the number of the message overall.
     fn key(self, slot: u64, turn: u64, message: u64) -> u64 {
         match self {
             Self::InTurn(each) => slot * each + turn % each,
@@ -154,7 +151,7 @@ impl Slot {
             answered.flatten().with_context(|| format!("message {message}"))?;
             let took = begun.elapsed();
             answers.took.push(took);
-            if let Some(own) = &self.load.own_times {
+            if let Some(own) = &self.load.latency {
                 answers.added.push(took.saturating_sub(own.take(key)));
             }
             self.load.bar.inc(1);
@@ -227,12 +224,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_that_nobody_answers_ends_the_load() {
+    async fn a_missing_response_ends_the_load() {
         let silent = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
         let port = silent.local_addr().expect("it is bound").port();
         let template = Template::new(Columns::Many(1_024));
         let load = Load { patience: Duration::from_millis(1), ..Load::to(port, &template, 1, 1) };
-        let error = Load::drive_together(vec![load]).await.expect_err("nobody answers");
+        let error = Load::drive_together(vec![load]).await.expect_err("the server does not respond");
         assert_eq!(format!("{error:#}"), "message 0: it was not answered in 1ms");
     }
 

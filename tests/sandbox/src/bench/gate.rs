@@ -1,11 +1,11 @@
-//! What the gate makes of service protection limits, beside a client that does not adapt: `cargo sandbox bench gate`.
+//! Throughput under service protection limits, beside a client that does not adapt: `cargo sandbox bench gate`.
 //!
-//! Four handler processes share one application user, each with more messages than it can get rid of. The stand-in for Dataverse
-//! keeps its sliding windows as the service does; a second one, with the same limits, is called by the naive client meanwhile.
+//! Four handler processes share one application user, each with more messages than the limits allow. The Dataverse stand-in has
+//! sliding windows as the service does; a second one, with the same limits, serves the naive client meanwhile.
 //!
-//! The windows are scaled by a factor, which is printed, and what they hold alike: the rates that are allowed stay what they
-//! are. The handler knows nothing of that and keeps its own times, and each window costs each process a refusal at least: with
-//! windows shorter than the default's, or less than two of them measured, values are told and not judged.
+//! The windows and their contents are scaled by the same factor, so the allowed rates do not change. The handler's own times are
+//! not scaled, and each window costs each process at least one refusal: with windows shorter than the default's, or less than two
+//! of them measured, values are printed without bounds.
 
 mod naive;
 mod tally;
@@ -17,52 +17,51 @@ use std::time::Duration;
 use anyhow::ensure;
 use indicatif::ProgressBar;
 
-use super::{Bound, Findings, Handler, Measurement, Room, report};
+use super::{Benchmark, Bound, Findings, Handler, Measurement, report};
 use crate::dataverse::Limits;
 use trial::Trial;
 
-/// `--help`, the text.
+/// The long text of `--help`.
 pub const ABOUT: &str = "\
-What the gate makes of service protection limits, beside a client that does not adapt.
+Throughput under service protection limits, beside a client that does not adapt.
 
-Four real handlers with one application user, each with 60 messages of the queue on its hands all the time, against the
-Dataverse stand-in with the documented limits: 6,000 requests and 1,200 s of execution time in 300 s, 52 requests at once. The
-windows are scaled 1:4 (--factor), and what they hold alike: 20 writes a second, or 4 at work, are allowed at any factor.
-What is measured begins after one window, 75 s, and lasts for two.
+Four real handlers with one application user, each with 60 queue messages in flight, against the Dataverse stand-in with the
+documented limits: 6,000 requests and 1,200 s of execution time in 300 s, 52 concurrent requests. The windows and their contents
+are scaled 1:4 (--factor): 20 writes a second, or 4 concurrent ones, are allowed at any factor. The measurement begins after one
+window, 75 s, and lasts for two.
 
-Beside it the naive client: 52 messages at once for each of four instances; each waits for as long as its own 429 says and is
-sent again, as the retry loop of an SDK does. It is told and has no bound.
+Beside it runs a naive client: 52 concurrent messages for each of four instances; each waits for the Retry-After of its own 429
+and is sent again, as the retry loop of an SDK does. Its values are printed without bounds.
 
-It takes four minutes for each case and ends with a table and the same as JSON, and with exit code 1 when a bound is broken:
-at least 90 % of what the limits allow, 429 on at most 1 % of the requests. Shorter windows, or less than two of them measured,
-are told and not judged.
+It takes four minutes for each case, ends with a table and JSON, and exits with 1 when a bound is broken: at least 90 % of what the
+limits allow, 429 on at most 1 % of the requests. Shorter windows, or less than two of them measured, are printed without bounds.
 
 Cases:
   requests   a write takes 50 to 150 ms: the number of requests is the limit
   execution  a write takes 125 to 375 ms: the execution time is the limit
-  at-once    a write takes 0.5 to 1.5 s, and only the requests at once are limited, as if many servers shared the load";
+  at-once    a write takes 0.5 to 1.5 s, and only concurrent requests are limited, as if many servers shared the load";
 
-/// `--help`, the end.
+/// The end of `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
   cargo sandbox bench gate
   cargo sandbox bench gate --only at-once --seconds 300
   cargo sandbox bench gate --factor 1                   the windows of Azure: 15 minutes for each case
-  cargo sandbox bench gate --debug --quick              does it work at all? No release build, a minute";
+  cargo sandbox bench gate --debug --quick              a smoke test: no release build, a minute";
 
-/// What is the limit.
+/// The limit that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Case {
     /// The number of requests.
     Requests,
     /// The execution time.
     Execution,
-    /// The requests at once.
+    /// The concurrent requests.
     AtOnce,
 }
 
 impl Case {
-    /// How long Dataverse takes for a write on average: from half of it to one and a half.
+    /// The mean duration of a write, which varies by half of it.
     fn write(self) -> Duration {
         Duration::from_millis(match self {
             Self::Requests => 100,
@@ -72,28 +71,28 @@ impl Case {
     }
 }
 
-/// What it alone is told on the command line.
+/// The options of this benchmark.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The limits' windows are so many times shorter than in Azure, and hold so many times less.
+    /// Scales the windows of the limits and their contents down by this factor.
     #[arg(long, default_value_t = Plan::FACTOR, value_parser = clap::value_parser!(u32).range(1..=60))]
     factor: u32,
-    /// How long is measured, after one window; two windows unless said.
+    /// Seconds to measure, after one window; by default two windows.
     #[arg(long, value_parser = clap::value_parser!(u64).range(5..=36_000))]
     seconds: Option<u64>,
-    /// Windows of ten seconds, of which one is measured: shows that it works, judges nothing.
+    /// Measures one window of ten seconds without bounds: a smoke test.
     #[arg(long, conflicts_with_all = ["factor", "seconds"])]
     quick: bool,
 }
 
-/// How the gate is measured.
+/// What is measured.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The handler's executable.
     pub handler: PathBuf,
-    /// The windows are so many times shorter than in Azure.
+    /// The factor by which windows are scaled down.
     pub factor: u32,
-    /// How long is measured, after one window.
+    /// The time to measure, after one window.
     pub time: Duration,
 }
 
@@ -105,14 +104,18 @@ impl Plan {
         Self { handler, factor, time: 2 * Limits::default().window / factor }
     }
 
-    /// As short as it can be: one window of `seconds`.
+    /// One short window of `seconds`.
     pub fn quick(handler: PathBuf, seconds: u32) -> Self {
         let time = Duration::from_secs(seconds.into());
         Self { handler, factor: 300 / seconds.clamp(1, 300), time }
     }
 
-    fn judged(&self, name: &str, value: f64, bound: Bound) -> Measurement {
-        if self.is_short() { Measurement::told(name, value, "%") } else { Measurement::judged(name, value, "%", bound) }
+    fn bounded(&self, name: &str, value: f64, bound: Bound) -> Measurement {
+        if self.is_short() {
+            Measurement::unbounded(name, value, "%")
+        } else {
+            Measurement::bounded(name, value, "%", bound)
+        }
     }
 
     fn limits(&self, case: Case) -> Limits {
@@ -130,7 +133,7 @@ impl Plan {
     }
 }
 
-impl Room for Plan {
+impl Benchmark for Plan {
     const NAME: &'static str = "gate";
     type Case = Case;
     type Options = Options;
@@ -164,16 +167,16 @@ async fn measure_one(plan: &Plan, case: Case, bar: &ProgressBar) -> anyhow::Resu
         report::pass(bar, trial.lasts()).await;
         anyhow::Ok(())
     };
-    let (gated, naive, ()) = tokio::try_join!(trial.through_the_gate(), trial.naively(), showing)?;
-    ensure!(gated.rate() > 0.0, "nothing was written through the gate");
+    let (handlers, naive, ()) = tokio::try_join!(trial.handlers(), trial.naive_client(), showing)?;
+    ensure!(handlers.rate() > 0.0, "the handlers wrote nothing");
     let limits = plan.limits(case);
     Ok(vec![
-        plan.judged("gate: writes, of what the limits allow", gated.used(&limits), Bound::AtLeast(90.0)),
-        plan.judged("429, of all requests", gated.refused(), Bound::AtMost(1.0)),
-        Measurement::told("written", gated.rate(), "/s"),
-        Measurement::told("the limits allow", gated.allowed_rate(&limits), "/s"),
-        Measurement::told("naive client: writes, of what the limits allow", naive.used(&limits), "%"),
-        Measurement::told("429, of all requests", naive.refused(), "%"),
+        plan.bounded("handlers: writes, of what the limits allow", handlers.used(&limits), Bound::AtLeast(90.0)),
+        plan.bounded("429, of all requests", handlers.refused(), Bound::AtMost(1.0)),
+        Measurement::unbounded("written", handlers.rate(), "/s"),
+        Measurement::unbounded("the limits allow", handlers.allowed_rate(&limits), "/s"),
+        Measurement::unbounded("naive client: writes, of what the limits allow", naive.used(&limits), "%"),
+        Measurement::unbounded("429, of all requests", naive.refused(), "%"),
     ])
 }
 
@@ -182,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scaled_windows_hold_so_much_less_and_allow_the_same_rates() {
+    fn scaled_windows_allow_the_same_rates() {
         let plan = Plan::full(PathBuf::new(), 4);
         let limits = plan.limits(Case::Requests);
         let (window, execution) = (Duration::from_secs(75), Duration::from_mins(5));
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quick_plan_has_windows_as_long_as_it_says() {
+    fn a_quick_plan_has_windows_of_the_given_length() {
         let plan = Plan::quick(PathBuf::new(), 10);
         let window = plan.limits(Case::Execution).window;
         assert_eq!((window, plan.time, plan.is_short()), (Duration::from_secs(10), Duration::from_secs(10), true));

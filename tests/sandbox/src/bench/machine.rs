@@ -1,7 +1,7 @@
-//! What a benchmark ran on: without it a time is a number and nothing more.
+//! The machine that a benchmark ran on, without which times have no meaning.
 //!
-//! What cannot be found out is said to be unknown. A machine that is busy with something else gives counts that are right, and
-//! times that are not: so it is looked at for a moment before anything is measured.
+//! What cannot be found out is `unknown`. On a busy machine counts are right and times are not, so its load is measured for a moment
+//! first.
 
 use std::fs;
 use std::process::Command;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_others_use_was_busy_and_one_that_nobody_knows_was_not() {
+    fn a_machine_with_other_load_was_busy_and_an_unknown_one_was_not() {
         let machine = |others| Machine { others, ..Machine::look() };
         assert!(machine(20.0).was_busy() && !machine(5.0).was_busy() && !machine(f64::NAN).was_busy());
     }

@@ -1,7 +1,7 @@
-//! Messages of the queue as the Functions host sends them, ready to be written to a socket.
+//! Queue messages as the Functions host sends them, ready to be written to a socket.
 //!
-//! A [`Template`] is one request, byte for byte as [`crate::host`] builds it, in which only the record's key changes: that costs
-//! the load a few bytes for each message instead of an envelope. `columns` has as many bytes as are asked for.
+//! A [`Template`] is one request, byte for byte as [`crate::host`] builds it, in which only the record's key changes: the load
+//! writes a few bytes for each message instead of building an envelope. `columns` has the requested number of bytes.
 
 use std::ops::Range;
 
@@ -114,7 +114,7 @@ impl Columns {
 /// The account that every contact belongs to.
 pub(super) const ACCOUNT: &str = "9b2e0c3a-1111-4222-8333-444455556666";
 
-/// What systems send about a person, as the Dataverse stand-in has the columns; a suffix tells one such set from another.
+/// Typical columns of a person in the Dataverse stand-in; a suffix distinguishes repeated sets.
 fn contact(suffix: &str) -> String {
     format!(
         r#""firstname{suffix}":"Ada","lastname{suffix}":"Lovelace","jobtitle{suffix}":"Analyst, Engines \"No. 1\"","telephone1{suffix}":"+44 20 7946 0958","birthdate{suffix}":"1815-12-10","creditlimit{suffix}":1500.50,"numberofchildren{suffix}":3,"donotemail{suffix}":false,"familystatuscode{suffix}":2,"new_topics{suffix}":"1,4","new_score{suffix}":0.1250,"lastonholdtime{suffix}":"2026-11-23T10:00:00Z","address1_latitude{suffix}":51.50735,"new_externalid{suffix}":"0a5ad9d6-0a55-4f6c-8d5e-6f4f5b2c9f10","parentcustomerid_account{suffix}@odata.bind":"/accounts({ACCOUNT})""#

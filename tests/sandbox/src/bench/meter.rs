@@ -1,8 +1,7 @@
-//! What the operating system says a process has used: CPU time and memory, from `/proc`.
+//! CPU time and memory of a process, from `/proc`.
 //!
-//! CPU time is the sum over the process's threads of their time on a core (`schedstat`, in nanoseconds); where a thread has
-//! ended meanwhile, and has taken its figure along, it is the process's own time (`stat`, in ticks). Linux only: elsewhere
-//! there is no figure, and it says so.
+//! CPU time is the sum of the threads' time on a core (`schedstat`, in nanoseconds); if a thread has ended meanwhile, its time is
+//! missing there, and the process's own CPU time is used (`stat`, in ticks). Linux only; elsewhere it is an error.
 //!
 //! <https://docs.kernel.org/filesystems/proc.html>
 
@@ -59,7 +58,7 @@ impl Cpu {
             }
         }
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("reading the process's own time")?;
-        let (user, system) = ticks(&stat).context("/proc tells no CPU time")?;
+        let (user, system) = ticks(&stat).context("/proc has no CPU time")?;
         Ok(Self { threads, user, system })
     }
 
@@ -78,7 +77,7 @@ impl Memory {
     pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"));
         let status = status.context("resident memory is read from /proc, which Linux has")?;
-        Self::read(&status).context("/proc tells no VmRSS or RssAnon")
+        Self::read(&status).context("/proc has no VmRSS or RssAnon")
     }
 
     fn read(status: &str) -> Option<Self> {
@@ -100,7 +99,7 @@ pub(super) fn own_thread() -> anyhow::Result<Duration> {
     thread::yield_now();
     let text =
         fs::read_to_string("/proc/thread-self/schedstat").context("CPU time is read from /proc, which Linux has")?;
-    on_core(&text).context("/proc tells no time of this thread")
+    on_core(&text).context("/proc has no CPU time of this thread")
 }
 
 /// The first figure of `schedstat`: nanoseconds on a core.

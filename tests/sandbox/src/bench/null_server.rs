@@ -1,12 +1,12 @@
-//! A storage and a Dataverse that say yes and remember next to nothing, for more keys than the stand-ins could hold.
+//! A server in place of storage and Dataverse that accepts every request and keeps almost no state, for more keys than the stand-ins
+//! could hold.
 //!
-//! It is no stand-in: it checks no signature and no token, and no row exists. It answers as the real ones would answer a
-//! handler that is alone: every blob is known to it, or every key is seen for the first time ([`Blobs`]), and then the lock's
-//! blob is missing (404), is created, leased and released. A blob is remembered from its creation to its first lease only, so
-//! memory does not grow with the keys. Written on the bare socket: it shares the machine with what it measures and has to cost
-//! less.
+//! It checks no signature and no token, and stores no rows. It answers as the services would answer a single handler: either every
+//! blob exists, or every key is new ([`Blobs`]), and then the lock's blob is missing (404), is created, leased and released. A blob
+//! is remembered from its creation to its first lease only, so memory does not grow with the keys. Written on plain sockets, because
+//! it shares the machine with the handler and must cost less.
 //!
-//! It takes its time where it is told to ([`Pace`]), and says how long that was ([`OwnTimes`]): a timer is never exact.
+//! It delays responses as configured ([`Pace`]) and records the real delays ([`Latency`]), as timers are not exact.
 
 mod latency;
 
@@ -22,39 +22,39 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-pub(super) use self::latency::OwnTimes;
+pub(super) use self::latency::Latency;
 use crate::net::Tls;
 
-/// No client of the handler sends more at once.
+/// Maximum length of a request.
 const MOST_BYTES: usize = 256 * 1024;
 
-/// What every row written says: so many at once are welcome.
+/// The recommended degree of parallelism in every response.
 const PARALLELISM: u32 = 1_024;
 
-/// The sink; dropping it closes it.
+/// The null server; dropping it closes it.
 #[derive(Debug)]
-pub(super) struct Sink {
+pub(super) struct NullServer {
     address: SocketAddr,
     scheme: &'static str,
     state: Arc<State>,
     task: AbortHandle,
 }
 
-/// Which blobs there are.
+/// Which blobs exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blobs {
-    /// All that are asked for.
+    /// All of them.
     Known,
-    /// None but those that were created a moment ago.
+    /// None except those just created.
     New,
 }
 
-/// How long an answer takes at least.
+/// The minimum delay of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Pace {
-    /// The storage's.
+    /// Of the storage.
     pub(super) storage: Duration,
-    /// Dataverse's.
+    /// Of Dataverse.
     pub(super) dataverse: Duration,
 }
 
@@ -68,25 +68,25 @@ struct State {
     leases: AtomicU64,
     writes: AtomicU64,
     connections: AtomicU64,
-    /// When each request was answered, while that is asked for.
+    /// When each response was sent, while this is recorded.
     log: Mutex<Option<Vec<Instant>>>,
-    /// The last calls, while they are kept.
+    /// The last calls, while they are recorded.
     calls: Mutex<Option<Calls>>,
-    own_times: Arc<OwnTimes>,
+    latency: Arc<Latency>,
 }
 
-/// A message's calls, byte for byte as they came.
+/// The raw calls of a message.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Calls {
-    /// For the lease.
+    /// The acquire of the lease.
     pub(super) acquire: Vec<u8>,
     /// The PATCH.
     pub(super) write: Vec<u8>,
-    /// What gives the lease back.
+    /// The release of the lease.
     pub(super) release: Vec<u8>,
 }
 
-/// What was asked, as far as it matters.
+/// The relevant parts of a request.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked<'a> {
     method: &'a str,
@@ -97,7 +97,7 @@ struct Asked<'a> {
     length: usize,
 }
 
-impl Sink {
+impl NullServer {
     /// Listens on a free port, behind TLS where it is given.
     pub(super) async fn start(blobs: Blobs, tls: Option<&Tls>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -106,38 +106,38 @@ impl Sink {
         let acceptor = tls.map(Tls::acceptor);
         let scheme = if acceptor.is_some() { "https" } else { "http" };
         let task = tokio::spawn(accept(listener, acceptor, state.clone())).abort_handle();
-        let sink = Self { address, scheme, state, task };
-        sink.knows(blobs);
-        Ok(sink)
+        let null_server = Self { address, scheme, state, task };
+        null_server.knows(blobs);
+        Ok(null_server)
     }
 
-    /// From now on these blobs are there.
+    /// From now on these blobs exist.
     pub(super) fn knows(&self, blobs: Blobs) {
         self.state.known.store(blobs == Blobs::Known, Ordering::Relaxed);
     }
 
-    /// From now on answers take so long.
+    /// Sets the delay of responses.
     pub(super) fn pace(&self, pace: Pace) {
         *self.state.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
     }
 
-    /// How long the answers really took.
-    pub(super) fn own_times(&self) -> Arc<OwnTimes> {
-        self.state.own_times.clone()
+    /// The measured delays.
+    pub(super) fn latency(&self) -> Arc<Latency> {
+        self.state.latency.clone()
     }
 
-    /// Begins to remember when each request was answered, and gives what was remembered so far.
+    /// Starts a new record of response times, and returns the previous one.
     pub(super) fn answered(&self) -> Vec<Instant> {
         let log = self.state.log.lock().unwrap_or_else(PoisonError::into_inner).replace(Vec::new());
         log.unwrap_or_default()
     }
 
-    /// From now on the last calls are kept.
+    /// Starts recording the last calls.
     pub(super) fn keep_calls(&self) {
         *self.state.calls.lock().unwrap_or_else(PoisonError::into_inner) = Some(Calls::default());
     }
 
-    /// The calls that were kept; no more are.
+    /// Stops recording, and returns the last calls.
     pub(super) fn calls(&self) -> Calls {
         self.state.calls.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
@@ -155,7 +155,9 @@ impl Sink {
     /// A connection string to use for the locks; signatures are made with its key and not checked.
     pub(super) fn connection_string(&self) -> String {
         let (scheme, url) = (self.scheme, self.url());
-        format!("DefaultEndpointsProtocol={scheme};AccountName=sink;AccountKey=c2luaw==;BlobEndpoint={url}/sink;")
+        format!(
+            "DefaultEndpointsProtocol={scheme};AccountName=nullserver;AccountKey=c2luaw==;BlobEndpoint={url}/nullserver;"
+        )
     }
 
     /// Leases that were granted.
@@ -163,7 +165,7 @@ impl Sink {
         self.state.leases.load(Ordering::Relaxed)
     }
 
-    /// Rows that were taken.
+    /// Rows that were written.
     pub(super) fn writes(&self) -> u64 {
         self.state.writes.load(Ordering::Relaxed)
     }
@@ -174,7 +176,7 @@ impl Sink {
     }
 }
 
-impl Drop for Sink {
+impl Drop for NullServer {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -211,7 +213,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State
             Some(asked) if bytes.len() >= asked.length => {
                 let answer = state.answer(&asked);
                 wait(state.pace_of(&asked)).await;
-                state.tell(&asked, since);
+                state.record(&asked, since);
                 state.keep(&asked, &bytes[..asked.length]);
                 stream.write_all(answer.as_bytes()).await?;
                 asked.length
@@ -265,12 +267,12 @@ impl State {
         if asked.method == "PATCH" { pace.dataverse } else { pace.storage }
     }
 
-    /// Notes that an answer is on its way to a request that was there `since` then.
-    fn tell(&self, asked: &Asked<'_>, since: Instant) {
+    /// Records the response to a request that was read at `since`.
+    fn record(&self, asked: &Asked<'_>, since: Instant) {
         let now = Instant::now();
         match (asked.method, asked.action) {
-            ("PUT", Some("acquire")) => self.own_times.leased(asked.path, now - since),
-            ("PATCH", _) => self.own_times.written(asked.path, now - since),
+            ("PUT", Some("acquire")) => self.latency.leased(asked.path, now - since),
+            ("PATCH", _) => self.latency.written(asked.path, now - since),
             _ => {}
         }
         if let Some(log) = self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
@@ -338,17 +340,17 @@ mod tests {
     #[test]
     fn a_request_is_read_when_its_head_is_whole() {
         let text =
-            b"PUT /sink/locks/a?comp=lease HTTP/1.1\r\nX-Ms-Lease-Action: acquire\r\ncontent-length: 2\r\n\r\n{}";
+            b"PUT /nullserver/locks/a?comp=lease HTTP/1.1\r\nX-Ms-Lease-Action: acquire\r\ncontent-length: 2\r\n\r\n{}";
         assert_eq!(Asked::read(&text[..text.len() - 3]), None);
         let asked = Asked::read(text).expect("it is whole");
-        assert_eq!((asked.method, asked.path, asked.action), ("PUT", "/sink/locks/a", Some("acquire")));
+        assert_eq!((asked.method, asked.path, asked.action), ("PUT", "/nullserver/locks/a", Some("acquire")));
         assert_eq!(asked.length, text.len());
     }
 
     #[tokio::test]
     async fn a_key_is_new_each_time_and_a_row_is_taken() {
-        let sink = Sink::start(Blobs::New, None).await.expect("loopback has free ports");
-        let (http, blob) = (http_client(), format!("{}/sink/locks/a", sink.url()));
+        let null_server = NullServer::start(Blobs::New, None).await.expect("loopback has free ports");
+        let (http, blob) = (http_client(), format!("{}/nullserver/locks/a", null_server.url()));
         let lease = |action: &'static str| http.put(format!("{blob}?comp=lease")).header("x-ms-lease-action", action);
         for _ in 0..2 {
             assert_eq!(lease("acquire").send().await.expect("an answer").status(), 404);
@@ -356,8 +358,8 @@ mod tests {
             assert_eq!(lease("acquire").send().await.expect("an answer").status(), 201);
             assert_eq!(lease("release").send().await.expect("an answer").status(), 200);
         }
-        let row = http.patch(format!("{}/api/data/v9.2/contacts(1)", sink.url())).body("{}").send();
+        let row = http.patch(format!("{}/api/data/v9.2/contacts(1)", null_server.url())).body("{}").send();
         assert_eq!(row.await.expect("an answer").status(), 204);
-        assert_eq!((sink.leases(), sink.writes()), (2, 1));
+        assert_eq!((null_server.leases(), null_server.writes()), (2, 1));
     }
 }

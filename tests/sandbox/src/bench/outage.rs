@@ -1,10 +1,10 @@
-//! What an outage of ten minutes costs, beside what it costs where a queue trigger is left alone: `cargo sandbox bench outage`.
+//! What an outage of ten minutes costs, beside a plain queue trigger: `cargo sandbox bench outage`.
 //!
-//! For each kind of outage two worlds run side by side, each with messages waiting: one as the app is deployed, one with the
-//! host's defaults (5 deliveries, at once) and without holding.
+//! For each kind of outage two worlds run side by side, each with waiting messages: one as the app is deployed, one with the host's
+//! defaults (5 immediate deliveries) and without holding.
 //!
-//! Times are scaled by a factor, which is printed: the outage, `Retry-After`, the host's times and `SYNC_HOLD_SECONDS` alike. What
-//! the handler takes after the end is not: leases, probes and the writes themselves take their real time at any factor.
+//! The outage, `Retry-After`, the host's times and `SYNC_HOLD_SECONDS` are scaled by a factor, which is printed. Recovery is not
+//! scaled: leases, probes and writes take their real time.
 
 mod trial;
 
@@ -15,35 +15,35 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
-use super::{Bound, Findings, Handler, Measurement, Room, number, report};
+use super::{Benchmark, Bound, Findings, Handler, Measurement, number, report};
 use trial::{Policy, Trial};
 
-/// What is scaled.
+/// Unscaled times.
 const OUTAGE: Duration = Duration::from_mins(10);
 const RETRY_AFTER: Duration = Duration::from_mins(5);
 
-/// `--help`, the text.
+/// The long text of `--help`.
 pub const ABOUT: &str = "\
 What an outage of ten minutes costs.
 
 500 messages wait while Dataverse answers 503, 401, or 429 with Retry-After: 300, while the lock storage is gone, while the
 identity endpoint is gone. Real handlers and hosts, as deployed, and beside them the same with the host's defaults (5
-deliveries, at once) and SYNC_HOLD_SECONDS=0: what a queue trigger does when it is left alone.
+immediate deliveries) and SYNC_HOLD_SECONDS=0: a plain queue trigger.
 
 Times are scaled 1:20 (--factor): outage, Retry-After, host.json's visibility timeout and the like, SYNC_HOLD_SECONDS. The time
-from the outage's end until all is applied is not: the handler's own waits take their real time at any factor.
+from the outage's end until all messages are applied is not: the handler's own waits take their real time.
 
-It ends with a table and the same as JSON, and with exit code 1 when a bound is broken: none in poison, at most one delivery
-more than without the outage, all applied within a minute of its end.
+It ends with a table and JSON, and exits with 1 when a bound is broken: none in poison, at most one delivery more than without
+the outage, all applied within a minute of its end.
 
 Cases:
   503       Dataverse answers 503 to everything
   401       Dataverse refuses every token
-  429       Dataverse asks for five minutes of silence, again and again
+  429       Dataverse answers 429 with Retry-After: 300
   storage   every connection to the lock storage breaks
   identity  the identity endpoint fails, and the tokens that were issued are revoked";
 
-/// `--help`, the end.
+/// The end of `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
   cargo sandbox bench outage
@@ -59,7 +59,7 @@ pub enum Case {
     /// Dataverse refuses every token.
     #[value(name = "401")]
     Unauthorized,
-    /// Dataverse asks for five minutes of silence, again and again.
+    /// Dataverse answers 429 with Retry-After: 300.
     #[value(name = "429")]
     Throttled,
     /// Every connection to the lock storage breaks.
@@ -68,13 +68,13 @@ pub enum Case {
     Identity,
 }
 
-/// What it alone is told on the command line.
+/// The options of this benchmark.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Times are so many times shorter than in Azure.
+    /// Scales times down by this factor.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=30))]
     factor: u32,
-    /// How many messages wait.
+    /// The number of waiting messages.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     messages: u32,
 }
@@ -84,9 +84,9 @@ pub struct Options {
 pub struct Plan {
     /// The handler's executable.
     pub handler: PathBuf,
-    /// Times are so many times shorter than in Azure.
+    /// Scales times down by this factor.
     pub factor: u32,
-    /// How many messages wait.
+    /// The number of waiting messages.
     pub messages: usize,
 }
 
@@ -103,7 +103,7 @@ impl Plan {
     }
 }
 
-impl Room for Plan {
+impl Benchmark for Plan {
     const NAME: &'static str = "outage";
     type Case = Case;
     type Options = Options;
@@ -151,13 +151,13 @@ async fn measure_one(plan: &Plan, case: Case) -> anyhow::Result<Vec<Measurement>
     let messages = number(plan.messages);
     let after = deployed.settled_after.map_or(f64::NAN, |after| after.as_secs_f64());
     Ok(vec![
-        Measurement::judged("as deployed: in poison", number(deployed.in_poison), "messages", Bound::Exactly(0.0)),
-        Measurement::judged("applied", number(deployed.applied), "messages", Bound::Exactly(messages)),
-        Measurement::judged("most deliveries of one message", deployed.most_deliveries.into(), "", Bound::AtMost(2.0)),
-        Measurement::judged("from the end until all were applied", after, "s", Bound::AtMost(60.0)),
-        Measurement::told("left alone: in poison", number(alone.in_poison), "messages"),
-        Measurement::told("applied", number(alone.applied), "messages"),
-        Measurement::told("times are scaled by", plan.factor.into(), ""),
+        Measurement::bounded("as deployed: in poison", number(deployed.in_poison), "messages", Bound::Exactly(0.0)),
+        Measurement::bounded("applied", number(deployed.applied), "messages", Bound::Exactly(messages)),
+        Measurement::bounded("most deliveries of one message", deployed.most_deliveries.into(), "", Bound::AtMost(2.0)),
+        Measurement::bounded("from the end until all were applied", after, "s", Bound::AtMost(60.0)),
+        Measurement::unbounded("left alone: in poison", number(alone.in_poison), "messages"),
+        Measurement::unbounded("applied", number(alone.applied), "messages"),
+        Measurement::unbounded("times are scaled by", plan.factor.into(), ""),
     ])
 }
 

@@ -1,7 +1,7 @@
 //! The results of a benchmark as a page: one file, no script, nothing loaded from anywhere.
 //!
-//! The title says what was found. Every judged value is a bar with its bound as a line and its runs as a whisker; values over
-//! several places are plots; the rest is a table. It refuses to compute: every figure comes with the measurement.
+//! The title is the finding. Every value with a bound is a bar with its bound as a line and its runs as a whisker; series are plots;
+//! the rest is a table. It only presents: every value comes from the measurements.
 
 mod bar;
 mod index;
@@ -38,37 +38,37 @@ fn document(title: &str, body: &str) -> String {
 }
 
 fn verdict(results: &Results) -> String {
-    let (judged, broken) = results.judged();
+    let (bounds, broken) = results.bounds();
     let (class, text) = match (results.held(), broken) {
-        (true, _) if judged == 0 => ("soft", "nothing was judged".to_owned()),
-        (true, _) => ("good", format!("✓ all {judged} bounds kept")),
+        (true, _) if bounds == 0 => ("soft", "no bounds".to_owned()),
+        (true, _) => ("good", format!("✓ all {bounds} bounds kept")),
         (false, 0) => ("bad", "✗ not everything could be measured".to_owned()),
-        (false, broken) => ("bad", format!("✗ {broken} of {judged} bounds broken")),
+        (false, broken) => ("bad", format!("✗ {broken} of {bounds} bounds broken")),
     };
     format!("<p><span class=\"verdict {class}\">{text}</span></p>")
 }
 
 fn case(case: &CaseResult) -> String {
-    let (judged, told): (Vec<_>, Vec<_>) =
+    let (bounded, unbounded): (Vec<_>, Vec<_>) =
         case.measurements.iter().partition(|measurement| measurement.bound.is_some());
     let (name, about) = (escaped(&case.case), escaped(&case.about));
     let head = format!("<section><h2>{name}</h2><p class=\"soft\">{about}</p>");
     let problem = case.problem.as_deref();
     let problem = problem.map(|text| format!("<p class=\"bad\">✗ could not be measured: {}</p>", escaped(text)));
     let charts = case.charts.iter().map(plot::plot);
-    let parts = [head].into_iter().chain(problem).chain(judged.into_iter().map(row)).chain(charts);
-    parts.chain(beside(&told, case.charts.is_empty())).chain(["</section>".to_owned()]).collect()
+    let parts = [head].into_iter().chain(problem).chain(bounded.into_iter().map(row)).chain(charts);
+    parts.chain(beside(&unbounded, case.charts.is_empty())).chain(["</section>".to_owned()]).collect()
 }
 
-/// What was measured and not judged; folded away where plots show it.
-fn beside(told: &[&Measurement], open: bool) -> Option<String> {
-    let rows: String = told.iter().copied().map(told_row).collect();
+/// The values without bounds; collapsed where plots show them.
+fn beside(unbounded: &[&Measurement], open: bool) -> Option<String> {
+    let rows: String = unbounded.iter().copied().map(unbounded_row).collect();
     let open = if open { " open" } else { "" };
-    let summary = "<summary>measured beside it, not judged</summary>";
-    (!told.is_empty()).then(|| format!("<details{open}>{summary}<table>{rows}</table></details>"))
+    let summary = "<summary>values without bounds</summary>";
+    (!unbounded.is_empty()).then(|| format!("<details{open}>{summary}<table>{rows}</table></details>"))
 }
 
-/// A judged value.
+/// A value with a bound.
 fn row(measurement: &Measurement) -> String {
     let bound = measurement.bound.map_or_else(String::new, in_words);
     let class = if measurement.held { "good" } else { "bad" };
@@ -77,7 +77,7 @@ fn row(measurement: &Measurement) -> String {
     });
     format!(
         "<div class=\"row\"><div class=\"head\"><span class=\"mark {class}\">{}</span><span class=\"name\">{}</span>\
-         <span class=\"value {class}\">{} {}</span></div>{}<p class=\"soft\">has to be {bound}{runs}</p></div>",
+         <span class=\"value {class}\">{} {}</span></div>{}<p class=\"soft\">bound: {bound}{runs}</p></div>",
         mark(measurement.held),
         escaped(&measurement.name),
         shown(measurement.value),
@@ -86,13 +86,14 @@ fn row(measurement: &Measurement) -> String {
     )
 }
 
-fn told_row(measurement: &Measurement) -> String {
+fn unbounded_row(measurement: &Measurement) -> String {
     let Measurement { name, value, unit, .. } = measurement;
     format!("<tr><td>{}</td><td>{} {}</td></tr>", escaped(name), shown(*value), escaped(unit))
 }
 
 fn ran_on(results: &Results) -> String {
-    let lines = results.ground.ran_on.lines().into_iter().chain([("handler", results.ground.handler.to_owned())]);
+    let lines =
+        results.environment.ran_on.lines().into_iter().chain([("handler", results.environment.handler.to_owned())]);
     let line = |(name, value): (&str, String)| format!("<dt>{name}</dt><dd>{}</dd>", escaped(&value));
     let lines: Vec<String> = lines.map(line).collect();
     let lines = lines.concat();

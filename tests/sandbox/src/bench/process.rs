@@ -1,7 +1,7 @@
 //! One handler process under load: started by the sandbox's host, called on its own port.
 //!
-//! The calls go straight to the handler, as the Functions host makes them: what is measured is the handler and not the
-//! stand-in for the host. It refuses to interpret: an answer is its status and the handler's own word for it.
+//! The calls go directly to the handler, as the Functions host makes them, so that the host stand-in is not measured. A response is
+//! its status and the outcome that the handler reports.
 
 use std::fs;
 
@@ -108,7 +108,7 @@ impl Process {
         let pid = self.host.pid().context("the handler is gone")?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"));
         let status = status.context("resident memory is read from /proc, which Linux has")?;
-        resident(&status).context("/proc tells no VmRSS")
+        resident(&status).context("/proc has no VmRSS")
     }
 
     /// Kills it, as Azure does.

@@ -1,6 +1,6 @@
-//! What a benchmark shows: a bar while a case runs, a line when it is over, the closing table, and the same as JSON.
+//! The output of a benchmark: a progress bar and a line for each case, the final table, and JSON.
 //!
-//! It refuses to compute: every figure comes with the measurement.
+//! It only presents: every value comes from the measurements.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep_until};
 use super::{Bound, CaseResult, Measurement, Results, page};
 use crate::stage;
 
-/// How often a bar that shows time moves.
+/// How often a progress bar for time is updated.
 const TICK: Duration = Duration::from_millis(250);
 
-/// A bar on the terminal; nothing where there is none.
+/// A progress bar; hidden without a terminal.
 pub(crate) fn bar(case: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("  {prefix} {wide_bar} {pos}/{len} {msg}");
     let style = style.expect("the template is well-formed");
@@ -31,7 +31,7 @@ pub(crate) fn begin(bar: &ProgressBar, total: u64, things: &'static str) {
     bar.set_message(things);
 }
 
-/// Waits for `time` and shows it passing.
+/// Waits for `time` and shows its progress.
 pub(super) async fn pass(bar: &ProgressBar, time: Duration) {
     begin(bar, time.as_secs(), "s");
     let start = Instant::now();
@@ -42,7 +42,7 @@ pub(super) async fn pass(bar: &ProgressBar, time: Duration) {
     }
 }
 
-/// One line about a case that is over.
+/// Prints one line about a finished case.
 pub(super) fn ended(case: &CaseResult) {
     let broken = case.measurements.iter().filter(|measurement| !measurement.held).count();
     let end = match (&case.problem, broken) {
@@ -79,9 +79,9 @@ fn table(results: &Results) -> Table {
 
 fn row(case: &str, measurement: &Measurement) -> [String; 5] {
     let Measurement { name, value, unit, bound, held, .. } = measurement;
-    let judged = bound.map_or("", |_| mark(*held));
+    let held = bound.map_or("", |_| mark(*held));
     let value = format!("{} {unit}", shown(*value));
-    [case.to_owned(), name.clone(), value, bound.map_or_else(String::new, in_words), judged.to_owned()]
+    [case.to_owned(), name.clone(), value, bound.map_or_else(String::new, in_words), held.to_owned()]
 }
 
 pub(super) fn mark(held: bool) -> &'static str {
@@ -97,13 +97,13 @@ pub(super) fn in_words(bound: Bound) -> String {
     }
 }
 
-/// Whole numbers as they are, others with two decimals.
+/// Whole numbers without decimals, others with two.
 pub(super) fn shown(value: f64) -> String {
     if value.is_nan() {
         return "none".to_owned();
     }
     let text = if value.fract().abs() < f64::EPSILON { format!("{value:.0}") } else { format!("{value:.2}") };
-    // What is rounded to nothing has no sign.
+    // A value that is rounded to zero has no sign.
     match text.strip_prefix('-') {
         Some(rest) if rest.bytes().all(|byte| b"0.".contains(&byte)) => rest.to_owned(),
         _ => text,
@@ -113,31 +113,31 @@ pub(super) fn shown(value: f64) -> String {
 /// The path that stands for the standard output.
 const STDOUT: &str = "-";
 
-/// Where results lie, and what else is made for a benchmark.
+/// The folder for results and other files of the benchmarks.
 pub(super) fn folder() -> PathBuf {
     stage::workspace().join("target").join("bench")
 }
 
-/// Writes the results as JSON, to `target/bench` unless told where, and shows the table with a remark below it.
+/// Writes the results as JSON, by default to `target/bench`, and prints the table with a remark.
 pub(super) fn publish(results: &Results, json: Option<PathBuf>, remark: &str) -> anyhow::Result<()> {
     let folder = folder();
     let json = json.unwrap_or_else(|| folder.join(format!("{}.json", results.bench)));
     write_json(results, &json)?;
     let page = write_page(results, remark, &folder)?;
-    let ran_on = results.ground.ran_on.lines().map(|(name, value)| format!("{name}: {value}")).join("\n");
+    let ran_on = results.environment.ran_on.lines().map(|(name, value)| format!("{name}: {value}")).join("\n");
     let places = format!("as a page: {}\nas JSON: {}", stage::shown(&page), stage::shown(&json));
     let warnings = results.warnings().join("\n");
     let (finding, table) = (results.finding(), table(results));
-    let said = format!("\n{finding}\n{table}\n\n{ran_on}\n\n{places}\n{warnings}\n{remark}");
+    let text = format!("\n{finding}\n{table}\n\n{ran_on}\n\n{places}\n{warnings}\n{remark}");
     if json == Path::new(STDOUT) {
-        eprintln!("{}", said.trim_end());
+        eprintln!("{}", text.trim_end());
     } else {
-        println!("{}", said.trim_end());
+        println!("{}", text.trim_end());
     }
     Ok(())
 }
 
-/// Writes the results as a page, and the page that leads to it; gives its path.
+/// Writes the results as a page, updates the index page, and returns the path.
 fn write_page(results: &Results, remark: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     let path = folder.join(format!("{}.html", results.bench));
@@ -164,28 +164,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::bench::Ground;
+    use crate::bench::Environment;
 
     fn results() -> Results {
         let measurements = vec![
-            Measurement::judged("requests", 41.0, "requests", Bound::AtMost(40.0)),
-            Measurement::told("writes", 12.345, "/s"),
+            Measurement::bounded("requests", 41.0, "requests", Bound::AtMost(40.0)),
+            Measurement::unbounded("writes", 12.345, "/s"),
         ];
         let cases = vec![
             CaseResult::new("one-process", String::new(), Duration::from_secs(2), Ok(measurements.into())),
             CaseResult::new("many-keys", String::new(), Duration::ZERO, Err(anyhow::anyhow!("no handler"))),
         ];
-        Results::new("locks", Ground::new("debug"), false, cases)
+        Results::new("locks", Environment::new("debug"), false, cases)
     }
 
     #[test]
-    fn a_figure_has_two_decimals_where_it_has_any_and_nothing_has_no_sign() {
+    fn fractions_have_two_decimals_and_zero_has_no_sign() {
         let found = [150.0, 0.666, -1.5, -0.001, 0.0, f64::NAN].map(shown);
         assert_eq!(found, ["150", "0.67", "-1.50", "0.00", "0", "none"]);
     }
 
     #[test]
-    fn the_table_has_a_line_for_each_value_and_each_failure() {
+    fn the_table_has_a_row_for_each_value_and_each_failure() {
         let text = table(&results()).to_string();
         let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
         assert!(line("one-process").contains("41 requests") && line("one-process").contains("≤ 40"), "{text}");
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_says_the_same() {
+    fn the_json_has_the_same_content() {
         let folder = std::env::temp_dir().join(format!("dataverse-sync-bench-{}", uuid::Uuid::new_v4()));
         let path = folder.join("deeper").join("locks.json");
         write_json(&results(), &path).expect("written");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_could_not_be_had_is_shown_as_none() {
+    fn a_nan_is_shown_as_none() {
         assert_eq!((shown(f64::NAN), shown(150.0), shown(0.5)), ("none".into(), "150".into(), "0.50".into()));
     }
 }

@@ -1,7 +1,7 @@
-//! What a benchmark gives: values, what they have to be, and where they were measured.
+//! The results of a benchmark: values with bounds, and the environment in which they were measured.
 //!
-//! It refuses to be kind: a value that could not be had is not a number, and keeps no bound; a case that could not be measured has
-//! not held. What makes a figure doubtful (a busy machine, few runs, a debug build) is said with it.
+//! A value that could not be obtained is NaN and breaks every bound; a case that could not be measured has failed. Results that may
+//! be unreliable (a busy machine, few runs, a debug build) carry a warning.
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::chart::Chart;
 use super::machine::Machine;
 use super::{median, quantile};
 
-/// What a value has to be.
+/// The bound of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Bound {
@@ -22,12 +22,12 @@ pub enum Bound {
     AtMost(f64),
     /// This value or more.
     AtLeast(f64),
-    /// One of these two or anything between.
+    /// Within this closed range.
     Between(f64, f64),
 }
 
 impl Bound {
-    /// Whether `value` keeps the bound. What is not a number keeps none.
+    /// Whether `value` keeps the bound; NaN never does.
     pub fn holds(self, value: f64) -> bool {
         match self {
             Self::Exactly(wanted) => value.partial_cmp(&wanted).is_some_and(Ordering::is_eq),
@@ -38,28 +38,28 @@ impl Bound {
     }
 }
 
-/// One value, and what it has to be.
+/// A measured value with its bound.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measurement {
     /// What was measured.
     pub name: String,
-    /// How much it was; JSON has null for what could not be had.
+    /// The value; null in JSON if it could not be obtained.
     pub value: f64,
-    /// Of what.
+    /// The unit.
     pub unit: &'static str,
-    /// What it has to be; `None`: it is told and not judged.
+    /// The bound; `None` if the value is only printed.
     pub bound: Option<Bound>,
     /// Whether the bound was kept; true without one.
     pub held: bool,
-    /// What it was made of, where it is the median of several runs.
+    /// The spread, if it is the median of several runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<Spread>,
 }
 
-/// The runs that a median was taken of.
+/// The spread of the runs behind a median.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// How many.
+    /// The number of runs.
     pub count: usize,
     /// The smallest value.
     pub least: f64,
@@ -68,35 +68,35 @@ pub struct Spread {
 }
 
 impl Measurement {
-    /// A value that is told and not judged.
-    pub fn told(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+    /// A value without a bound.
+    pub fn unbounded(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
         Self { name: name.into(), value, unit, bound: None, held: true, runs: None }
     }
 
     /// A value with a bound.
-    pub fn judged(name: impl Into<String>, value: f64, unit: &'static str, bound: Bound) -> Self {
-        Self { bound: Some(bound), held: bound.holds(value), ..Self::told(name, value, unit) }
+    pub fn bounded(name: impl Into<String>, value: f64, unit: &'static str, bound: Bound) -> Self {
+        Self { bound: Some(bound), held: bound.holds(value), ..Self::unbounded(name, value, unit) }
     }
 
-    /// The median of several runs, told and not judged.
+    /// The median of several runs, without a bound.
     pub(super) fn of_runs(name: impl Into<String>, values: &[f64], unit: &'static str) -> Self {
         let (least, most) = (quantile(values, 0.0), quantile(values, 1.0));
         let runs = (values.len() > 1).then_some(Spread { count: values.len(), least, most });
-        Self { runs, ..Self::told(name, median(values), unit) }
+        Self { runs, ..Self::unbounded(name, median(values), unit) }
     }
 
-    /// The same value, judged.
-    pub(super) fn bounded(self, bound: Bound) -> Self {
+    /// The same value with a bound.
+    pub(super) fn with_bound(self, bound: Bound) -> Self {
         Self { bound: Some(bound), held: bound.holds(self.value), ..self }
     }
 }
 
-/// What a case gives: values, and what is better seen than read.
+/// The results of a case: values and charts.
 #[derive(Debug, Default)]
 pub struct Findings {
     pub(super) measurements: Vec<Measurement>,
     pub(super) charts: Vec<Chart>,
-    /// How it was measured, where that depends on the machine.
+    /// How it was measured, if that depends on the machine.
     pub(super) note: Option<&'static str>,
 }
 
@@ -106,21 +106,21 @@ impl From<Vec<Measurement>> for Findings {
     }
 }
 
-/// What came of one case.
+/// The result of one case.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CaseResult {
     /// The case's name on the command line.
     pub case: String,
-    /// What it is about, in a few words.
+    /// A short description.
     pub about: String,
     /// How long it took.
     pub seconds: f64,
     /// In the order of the table.
     pub measurements: Vec<Measurement>,
-    /// What the terminal says below it; `about` ends with it.
+    /// A note for the terminal; `about` ends with it.
     #[serde(skip)]
     pub(super) note: Option<&'static str>,
-    /// What the page draws beside them.
+    /// The charts of the page.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub charts: Vec<Chart>,
     /// Why it could not be measured.
@@ -128,7 +128,7 @@ pub struct CaseResult {
 }
 
 impl CaseResult {
-    /// Closes the books on a case.
+    /// The result of a case that took this long.
     pub(super) fn new(case: &str, about: String, took: Duration, outcome: anyhow::Result<Findings>) -> Self {
         let (findings, problem) = match outcome {
             Ok(findings) => (findings, None),
@@ -145,42 +145,42 @@ impl CaseResult {
     }
 }
 
-/// What was measured, and where.
+/// The handler's build and the machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Ground {
+pub struct Environment {
     /// The handler's build: `release`, `debug` or `given`.
     pub handler: &'static str,
     /// The machine.
     pub ran_on: Machine,
 }
 
-impl Ground {
+impl Environment {
     /// This machine and a handler of this build.
     pub fn new(handler: &'static str) -> Self {
         Self { handler, ran_on: Machine::look() }
     }
 }
 
-/// What came of a benchmark.
+/// The results of a benchmark.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Results {
-    /// The room.
+    /// The benchmark.
     pub bench: &'static str,
-    /// What was measured, and where.
-    pub ground: Ground,
-    /// Whether times were cut short; then it proves less.
+    /// The handler's build and the machine.
+    pub environment: Environment,
+    /// Whether it was too short for the bounds.
     pub quick: bool,
     /// The cases, in the order in which they ran.
     pub cases: Vec<CaseResult>,
-    /// What was found, in a few words; `None`: how many bounds were kept.
+    /// A summary; `None`: the number of kept bounds.
     pub(super) finding: Option<String>,
 }
 
 impl Results {
-    /// The results of a room's cases.
-    pub fn new(bench: &'static str, ground: Ground, quick: bool, cases: Vec<CaseResult>) -> Self {
-        Self { bench, ground, quick, cases, finding: None }
+    /// The results of these cases.
+    pub fn new(bench: &'static str, environment: Environment, quick: bool, cases: Vec<CaseResult>) -> Self {
+        Self { bench, environment, quick, cases, finding: None }
     }
 
     /// Whether everything was measured and every bound was kept.
@@ -188,43 +188,42 @@ impl Results {
         self.cases.iter().all(CaseResult::held)
     }
 
-    /// How many values were judged, and how many of them broke their bound.
-    pub(super) fn judged(&self) -> (usize, usize) {
+    /// The number of bounds, and how many of them were broken.
+    pub(super) fn bounds(&self) -> (usize, usize) {
         let measurements = || self.cases.iter().flat_map(|case| &case.measurements);
-        let judged = measurements().filter(|measurement| measurement.bound.is_some()).count();
-        (judged, measurements().filter(|measurement| !measurement.held).count())
+        let bounds = measurements().filter(|measurement| measurement.bound.is_some()).count();
+        (bounds, measurements().filter(|measurement| !measurement.held).count())
     }
 
-    /// What was found, in a few words.
+    /// The summary.
     pub(super) fn finding(&self) -> String {
-        let (judged, broken) = self.judged();
+        let (bounds, broken) = self.bounds();
         let usual = || match broken {
-            0 if judged == 0 => format!("{}: told, nothing was judged", self.bench),
-            0 => format!("{}: all {judged} bounds kept", self.bench),
-            broken => format!("{}: {broken} of {judged} bounds broken", self.bench),
+            0 if bounds == 0 => format!("{}: measured, no bounds", self.bench),
+            0 => format!("{}: all {bounds} bounds kept", self.bench),
+            broken => format!("{}: {broken} of {bounds} bounds broken", self.bench),
         };
         self.finding.clone().unwrap_or_else(usual)
     }
 
-    /// A value by its name; not a number where it was not measured.
+    /// A value by name; NaN if it was not measured.
     pub(super) fn value(&self, name: &str) -> f64 {
         let mut all = self.cases.iter().flat_map(|case| &case.measurements);
         all.find(|measurement| measurement.name == name).map_or(f64::NAN, |measurement| measurement.value)
     }
 
-    /// What a reader has to know before he believes a figure.
+    /// Warnings about the reliability of the results.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let others = self.ground.ran_on.others;
+        let others = self.environment.ran_on.others;
         let busy = format!(
-            "The machine was busy with something else ({others:.0} % of all cores): counts and CPU times are right or nearly so, times and rates are not."
+            "The machine was busy with other work ({others:.0} % of all cores): counts and CPU times are about right, times and rates are not."
         );
-        let short =
-            "Cut short, or of fewer runs than the bounds are meant for: this finds what is broken and proves nothing.";
-        let debug = "A build without optimisation: no figure of it is that of the program.";
+        let short = "Too short, or too few runs for the bounds: this is a smoke test.";
+        let debug = "A development build: its figures are not those of the deployed program.";
         let all = [
-            (self.ground.ran_on.was_busy(), busy),
+            (self.environment.ran_on.was_busy(), busy),
             (self.quick, short.to_owned()),
-            (self.ground.handler == "debug", debug.to_owned()),
+            (self.environment.handler == "debug", debug.to_owned()),
         ];
         all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
     }
@@ -232,18 +231,18 @@ impl Results {
     /// All of it as JSON.
     pub(super) fn json(&self) -> serde_json::Result<String> {
         #[derive(Serialize)]
-        struct Told<'a> {
+        struct Output<'a> {
             bench: &'a str,
             finding: String,
             held: bool,
             quick: bool,
             #[serde(flatten)]
-            ground: &'a Ground,
+            environment: &'a Environment,
             cases: &'a [CaseResult],
         }
         let (finding, held) = (self.finding(), self.held());
-        let Self { bench, ground, quick, cases, .. } = self;
-        serde_json::to_string_pretty(&Told { bench, finding, held, quick: *quick, ground, cases })
+        let Self { bench, environment, quick, cases, .. } = self;
+        serde_json::to_string_pretty(&Output { bench, finding, held, quick: *quick, environment, cases })
     }
 }
 
@@ -264,20 +263,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_keeps_no_bound() {
+    fn nan_breaks_every_bound() {
         let all = [Bound::Exactly(f64::NAN), Bound::AtMost(1.0), Bound::AtLeast(1.0), Bound::Between(0.0, 1.0)];
         assert!(!all.iter().any(|bound| bound.holds(median(&[]))));
     }
 
     #[test]
-    fn results_hold_when_every_case_was_measured_and_no_bound_broken() {
+    fn results_hold_if_every_case_was_measured_and_no_bound_was_broken() {
         let case = |outcome| CaseResult::new("a", String::new(), Duration::from_secs(1), outcome);
-        let kept = case(Ok(vec![Measurement::judged("requests", 2.0, "", Bound::Exactly(2.0))].into()));
-        let told = case(Ok(vec![Measurement::told("requests", 2.0, "")].into()));
-        let broken = case(Ok(vec![Measurement::judged("requests", 3.0, "", Bound::Exactly(2.0))].into()));
+        let kept = case(Ok(vec![Measurement::bounded("requests", 2.0, "", Bound::Exactly(2.0))].into()));
+        let unbounded = case(Ok(vec![Measurement::unbounded("requests", 2.0, "")].into()));
+        let broken = case(Ok(vec![Measurement::bounded("requests", 3.0, "", Bound::Exactly(2.0))].into()));
         let failed = case(Err(anyhow::anyhow!("no handler")));
-        let results = |cases| Results::new("locks", Ground::new("debug"), true, cases);
-        assert!(results(vec![kept.clone(), told]).held());
+        let results = |cases| Results::new("locks", Environment::new("debug"), true, cases);
+        assert!(results(vec![kept.clone(), unbounded]).held());
         assert!(!results(vec![kept.clone(), broken]).held());
         assert!(!results(vec![kept, failed]).held());
     }

@@ -1,7 +1,7 @@
-//! Runs that alternate between the handler and what it is compared with, and what each of them showed.
+//! Runs that alternate between the handler and the baseline, and the samples of each.
 //!
-//! Side by side means in turn: whatever else this machine does meanwhile meets both. A [`Book`] keeps every run's figures by
-//! name; a median is taken of them at the end and never before.
+//! The targets take turns run by run, so other load on the machine affects both alike. [`Samples`] keeps the values of every run
+//! by name; medians are taken at the end.
 
 use std::path::{Path, PathBuf};
 
@@ -9,95 +9,95 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 
 use super::chart::{Point, Series};
-use super::target::Subject;
+use super::target::Target;
 use super::{Bound, Measurement, median, report};
 
-/// What the rooms that compare are told on the command line.
+/// The options of the benchmarks that compare two executables.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Comparison {
-    /// How many runs; values are medians of them.
+    /// The number of runs; values are their medians.
     #[arg(long, default_value_t = Runs::ENOUGH, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     runs: u64,
-    /// Another custom handler that speaks the same contract: it gets the same load, run by run in turn with the handler.
+    /// The handler of another commit: it gets the same load in alternating runs, and the relative bounds are checked against it.
     #[arg(long, value_name = "PATH")]
     baseline: Option<PathBuf>,
 }
 
-/// Who runs, how often, and how much there is to do in each run.
+/// The targets, the number of runs, and their length.
 #[derive(Debug, Clone)]
 pub(super) struct Runs {
-    /// The handler, and what it is compared with.
-    pub(super) subjects: Vec<Subject>,
+    /// The handler, then the baseline if there is one.
+    pub(super) targets: Vec<Target>,
     count: u64,
-    /// Messages are so many times fewer than the bounds are meant for.
+    /// The factor by which the number of messages is reduced.
     shorter: u64,
 }
 
 impl Runs {
-    /// The bounds are meant for as many.
+    /// The bounds apply to this many runs or more.
     const ENOUGH: u64 = 10;
 
-    /// As the command line says.
+    /// The runs that the command line asks for.
     pub(super) fn new(handler: &Path, comparison: &Comparison) -> anyhow::Result<Self> {
-        let mut subjects = vec![Subject::handler(&handler.canonicalize().context("--handler")?)];
+        let mut targets = vec![Target::handler(&handler.canonicalize().context("--handler")?)];
         if let Some(path) = &comparison.baseline {
-            subjects.push(Subject::baseline(&path.canonicalize().context("--baseline")?));
+            targets.push(Target::baseline(&path.canonicalize().context("--baseline")?));
         }
-        Ok(Self { subjects, count: comparison.runs, shorter: 1 })
+        Ok(Self { targets, count: comparison.runs, shorter: 1 })
     }
 
-    /// One, as short as it can be.
+    /// One short run.
     pub(super) fn quick(handler: &Path) -> Self {
-        Self { subjects: vec![Subject::handler(handler)], count: 1, shorter: 20 }
+        Self { targets: vec![Target::handler(handler)], count: 1, shorter: 20 }
     }
 
-    /// As many of the handler, in turn with those of something else that is set up with its help.
+    /// The same runs with another target of this name in place of the baseline.
     pub(super) fn beside(&self, name: &'static str) -> Self {
-        let handler = self.subjects[0].clone();
-        let other = Subject { name, ..handler.clone() };
-        Self { subjects: vec![handler, other], ..*self }
+        let handler = self.targets[0].clone();
+        let other = Target { name, ..handler.clone() };
+        Self { targets: vec![handler, other], ..*self }
     }
 
-    /// Whether they are fewer than the bounds are meant for.
+    /// Whether there are too few runs for the bounds.
     pub(super) fn are_few(&self) -> bool {
         self.count < Self::ENOUGH
     }
 
-    /// So many messages, or fewer.
+    /// `full`, reduced in short runs.
     pub(super) fn messages(&self, full: u64) -> u64 {
         full / self.shorter
     }
 
-    /// Sets a stage for each subject, and then has one after the other do its lap, again and again; gives what each showed.
+    /// Sets up a stage for each target, then runs one lap of each in turn, `count` times. Returns the samples by target.
     pub(super) async fn in_turn<Stage>(
         &self,
         bar: &ProgressBar,
-        set: impl AsyncFn(&Subject) -> anyhow::Result<Stage>,
-        lap: impl AsyncFn(&Stage, &mut Book) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Vec<(&'static str, Book)>> {
-        let (mut stages, mut books) = (Vec::new(), Vec::new());
-        for subject in &self.subjects {
-            stages.push(set(subject).await?);
-            books.push((subject.name, Book::default()));
+        set: impl AsyncFn(&Target) -> anyhow::Result<Stage>,
+        lap: impl AsyncFn(&Stage, &mut Samples) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<(&'static str, Samples)>> {
+        let (mut stages, mut by_target) = (Vec::new(), Vec::new());
+        for target in &self.targets {
+            stages.push(set(target).await?);
+            by_target.push((target.name, Samples::default()));
         }
         report::begin(bar, self.count * u64::try_from(stages.len())?, "runs");
         for _ in 0..self.count {
-            for (stage, (_, book)) in stages.iter().zip(&mut books) {
-                lap(stage, book).await?;
+            for (stage, (_, samples)) in stages.iter().zip(&mut by_target) {
+                lap(stage, samples).await?;
                 bar.inc(1);
             }
         }
-        Ok(books)
+        Ok(by_target)
     }
 }
 
-/// The figures of one subject's runs, by name, in the order in which the names came up.
+/// The values of one target's runs by name, in the order in which the names were first added.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Book(Vec<(String, Vec<f64>)>);
+pub(super) struct Samples(Vec<(String, Vec<f64>)>);
 
-impl Book {
-    /// One run showed this.
-    pub(super) fn note(&mut self, name: impl Into<String>, value: f64) {
+impl Samples {
+    /// Adds the value of one run.
+    pub(super) fn add(&mut self, name: impl Into<String>, value: f64) {
         let name = name.into();
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, values)) => values.push(value),
@@ -105,49 +105,65 @@ impl Book {
         }
     }
 
-    /// What all runs showed; nothing for a name that never came up.
+    /// The values of all runs; empty for an unknown name.
     pub(super) fn values(&self, name: &str) -> &[f64] {
         self.0.iter().find(|(known, _)| known == name).map_or(&[], |(_, values)| values)
     }
 
-    /// The median of all runs; not a number for a name that never came up.
+    /// The median of all runs; NaN for an unknown name.
     pub(super) fn median(&self, name: &str) -> f64 {
         median(self.values(name))
     }
 }
 
-/// The figure of this name as a measurement: the handler's, with its bound; then the baseline's and how they compare.
+/// What is checked of a compared value.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    /// Nothing: the value is printed.
+    None,
+    /// The handler's value, always.
+    Absolute(Bound),
+    /// The handler's value in a run with a baseline; without one it is printed.
+    BesideBaseline(Bound),
+    /// The handler's value, at most this many times the baseline's; without a baseline it is printed.
+    TimesBaseline(f64),
+}
+
+/// The values of this name as measurements: the handler's, then the other target's and the ratio of the two.
 pub(super) fn compared(
-    books: &[(&'static str, Book)],
+    by_target: &[(&'static str, Samples)],
     name: &str,
     unit: &'static str,
-    bound: Option<Bound>,
+    limit: Limit,
 ) -> Vec<Measurement> {
-    let mut measurements = Vec::new();
-    for (subject, book) in books {
-        let is_handler = measurements.is_empty();
-        let title = if is_handler { name.to_owned() } else { format!("{subject}: {name}") };
-        let measurement = Measurement::of_runs(title, book.values(name), unit);
-        measurements.push(match bound {
-            Some(bound) if is_handler => measurement.bounded(bound),
-            _ => measurement,
+    let [(_, handler), others @ ..] = by_target else { return Vec::new() };
+    let value = Measurement::of_runs(name, handler.values(name), unit);
+    let value = match limit {
+        Limit::Absolute(bound) => value.with_bound(bound),
+        Limit::BesideBaseline(bound) if !others.is_empty() => value.with_bound(bound),
+        _ => value,
+    };
+    let mut measurements = vec![value];
+    for (target, samples) in others {
+        measurements.push(Measurement::of_runs(format!("{target}: {name}"), samples.values(name), unit));
+        let ratio = handler.median(name) / samples.median(name);
+        let ratio = Measurement::unbounded(format!("handler ÷ {target}: {name}"), ratio, "×");
+        measurements.push(match limit {
+            Limit::TimesBaseline(most) => ratio.with_bound(Bound::AtMost(most)),
+            _ => ratio,
         });
-        if !is_handler {
-            let ratio = book.median(name) / books[0].1.median(name);
-            measurements.push(Measurement::told(format!("{subject} ÷ handler: {name}"), ratio, "×"));
-        }
     }
     measurements
 }
 
-/// One series for each subject: what its runs showed under these names, in this order.
-pub(super) fn series(books: &[(&'static str, Book)], what: &str, names: &[String]) -> Vec<Series> {
-    let one = |(subject, book): &(&'static str, Book)| {
-        let points = names.iter().map(|name| Point::of(book.values(name))).collect();
-        let name = if what.is_empty() { (*subject).to_owned() } else { format!("{subject}, {what}") };
+/// One series for each target, with a point for each of these names.
+pub(super) fn series(by_target: &[(&'static str, Samples)], what: &str, names: &[String]) -> Vec<Series> {
+    let one = |(target, samples): &(&'static str, Samples)| {
+        let points = names.iter().map(|name| Point::of(samples.values(name))).collect();
+        let name = if what.is_empty() { (*target).to_owned() } else { format!("{target}, {what}") };
         Series { name, points }
     };
-    books.iter().map(one).collect()
+    by_target.iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -157,47 +173,71 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_book_keeps_every_run_by_name() {
-        let mut book = Book::default();
+    fn samples_keep_every_run_by_name() {
+        let mut samples = Samples::default();
         for value in [3.0, 1.0, 2.0] {
-            book.note("start", value);
+            samples.add("start", value);
         }
-        assert_eq!((book.values("start"), book.values("end")), (&[3.0, 1.0, 2.0][..], &[][..]));
-        assert!((book.median("start") - 2.0).abs() < 1e-9 && book.median("end").is_nan());
+        assert_eq!((samples.values("start"), samples.values("end")), (&[3.0, 1.0, 2.0][..], &[][..]));
+        assert!((samples.median("start") - 2.0).abs() < 1e-9 && samples.median("end").is_nan());
     }
 
     #[tokio::test]
-    async fn subjects_take_turns_on_a_stage_and_with_a_book_of_their_own() {
-        let subjects = ["handler", "baseline"].map(|name| Subject { name, path: PathBuf::new() }).to_vec();
-        let (runs, turns) = (Runs { subjects, count: 2, shorter: 1 }, Mutex::new(Vec::new()));
-        let set = async |subject: &Subject| Ok(subject.name);
-        let lap = async |stage: &&'static str, book: &mut Book| {
-            turns.lock().expect("nobody panicked").push(*stage);
-            book.note(*stage, 1.0);
+    async fn targets_take_turns_each_with_its_own_stage_and_samples() {
+        let targets = ["handler", "baseline"].map(|name| Target { name, path: PathBuf::new() }).to_vec();
+        let (runs, turns) = (Runs { targets, count: 2, shorter: 1 }, Mutex::new(Vec::new()));
+        let set = async |target: &Target| Ok(target.name);
+        let lap = async |stage: &&'static str, samples: &mut Samples| {
+            turns.lock().expect("no lap panics").push(*stage);
+            samples.add(*stage, 1.0);
             Ok(())
         };
-        let books = runs.in_turn(&ProgressBar::hidden(), set, lap).await.expect("nothing fails");
-        assert_eq!(*turns.lock().expect("nobody panicked"), ["handler", "baseline", "handler", "baseline"]);
-        for (name, book) in books {
-            assert_eq!((book.0.len(), book.values(name)), (1, &[1.0, 1.0][..]), "{name}");
+        let by_target = runs.in_turn(&ProgressBar::hidden(), set, lap).await.expect("nothing fails");
+        assert_eq!(*turns.lock().expect("no lap panics"), ["handler", "baseline", "handler", "baseline"]);
+        for (name, samples) in by_target {
+            assert_eq!((samples.0.len(), samples.values(name)), (1, &[1.0, 1.0][..]), "{name}");
+        }
+    }
+
+    fn samples(values: &[f64]) -> Samples {
+        let mut samples = Samples::default();
+        for value in values {
+            samples.add("CPU", *value);
+        }
+        samples
+    }
+
+    #[test]
+    fn an_absolute_bound_applies_to_the_handler_and_not_to_the_baseline() {
+        let by_target = [("handler", samples(&[100.0, 110.0, 90.0])), ("baseline", samples(&[400.0, 300.0, 200.0]))];
+        let measurements = compared(&by_target, "CPU", "µs", Limit::Absolute(Bound::AtMost(150.0)));
+        let names: Vec<_> = measurements.iter().map(|measurement| measurement.name.as_str()).collect();
+        assert_eq!(names, ["CPU", "baseline: CPU", "handler ÷ baseline: CPU"]);
+        assert!(measurements[0].held && measurements[0].bound.is_some());
+        assert!(measurements[1].bound.is_none() && measurements[2].bound.is_none());
+        assert_eq!(measurements[0].runs.map(|runs| (runs.count, runs.least, runs.most)), Some((3, 90.0, 110.0)));
+    }
+
+    #[test]
+    fn a_relative_bound_is_checked_only_against_a_baseline() {
+        let limit = Limit::TimesBaseline(2.5);
+        let alone = compared(&[("handler", samples(&[100.0]))], "CPU", "µs", limit);
+        assert!(alone.len() == 1 && alone[0].bound.is_none());
+        for (handler, held) in [(250.0, true), (251.0, false)] {
+            let by_target = [("handler", samples(&[handler])), ("baseline", samples(&[100.0]))];
+            let measurements = compared(&by_target, "CPU", "µs", limit);
+            assert!(measurements[0].bound.is_none() && measurements[2].bound.is_some());
+            assert_eq!(measurements[2].held, held, "{handler}");
         }
     }
 
     #[test]
-    fn the_handler_alone_is_judged_and_the_baseline_is_told_with_its_ratio() {
-        let book = |values: &[f64]| {
-            let mut book = Book::default();
-            for value in values {
-                book.note("CPU", *value);
-            }
-            book
-        };
-        let books = [("handler", book(&[100.0, 110.0, 90.0])), ("baseline", book(&[400.0, 300.0, 200.0]))];
-        let measurements = compared(&books, "CPU", "µs", Some(Bound::AtMost(150.0)));
-        let names: Vec<_> = measurements.iter().map(|measurement| measurement.name.as_str()).collect();
-        assert_eq!(names, ["CPU", "baseline: CPU", "baseline ÷ handler: CPU"]);
-        assert!(measurements[0].held && measurements[0].bound.is_some());
-        assert!(measurements[1].bound.is_none() && (measurements[2].value - 3.0).abs() < 1e-9);
-        assert_eq!(measurements[0].runs.map(|runs| (runs.count, runs.least, runs.most)), Some((3, 90.0, 110.0)));
+    fn a_bound_beside_a_baseline_is_not_checked_without_one() {
+        let limit = Limit::BesideBaseline(Bound::AtMost(1.0));
+        let alone = [("handler", samples(&[2.0]))];
+        assert!(compared(&alone, "CPU", "ms", limit)[0].held);
+        let by_target = [("handler", samples(&[2.0])), ("baseline", samples(&[2.0]))];
+        let measurements = compared(&by_target, "CPU", "ms", limit);
+        assert!(!measurements[0].held && measurements[1].held && measurements[2].held);
     }
 }

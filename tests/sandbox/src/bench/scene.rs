@@ -1,7 +1,7 @@
-//! What a subject is measured in: a sink in place of storage and Dataverse, an identity, the staged app, and two threads for
-//! them, apart from the subject's core.
+//! The setup in which a target is measured: a null server in place of storage and Dataverse, an identity stand-in, the staged app,
+//! and two threads for the load and the null server, apart from the target's core.
 //!
-//! Each subject has a scene of its own, so that what is learnt about one is not mistaken for the other.
+//! Each target has its own scene, so that their state is not mixed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,39 +9,39 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::cores::{Cores, Lane};
+use super::cores::{Cores, PinnedRuntime};
 use super::driver::{Answers, Keys, Load, TURNS};
 use super::message::Template;
-use super::null_server::{Blobs, Sink};
-use super::target::{Running, Start, Subject};
+use super::null_server::{Blobs, NullServer};
+use super::target::{Running, Start, Target};
 use crate::identity::{self, Identity};
 use crate::net::Tls;
 use crate::world::Folder;
 
-/// The subject's core, where it has one to itself, and the load's.
-pub(super) const SUBJECT: Cores = Cores::One(0);
+/// The target's core, if it has its own, and the load's.
+pub(super) const TARGET_CORE: Cores = Cores::One(0);
 pub(super) const LOAD: Cores = Cores::One(1);
 
-/// As many as are ever in flight.
+/// The largest number of messages in flight.
 pub(super) const WIDEST: u64 = 256;
 
-/// The stage.
+/// The setup of one target.
 #[derive(Debug)]
 pub(super) struct Scene {
-    pub(super) subject: Subject,
-    pub(super) sink: Arc<Sink>,
+    pub(super) target: Target,
+    pub(super) null_server: Arc<NullServer>,
     pub(super) start: Start,
-    driver: Lane,
-    sinks: Lane,
+    driver: PinnedRuntime,
+    null_server_runtime: PinnedRuntime,
     identity: Identity,
     _app: Folder,
 }
 
 impl Scene {
-    /// Sets the stage for one subject, over TLS if that is wanted.
-    pub(super) async fn set(subject: &Subject, tls: bool) -> anyhow::Result<Self> {
-        let (driver, sinks) = (Lane::start("driver")?, Lane::start("sink")?);
-        let app = Folder::staged(&subject.path)?;
+    /// Sets up one target, optionally with TLS.
+    pub(super) async fn set(target: &Target, tls: bool) -> anyhow::Result<Self> {
+        let (driver, null_server_runtime) = (PinnedRuntime::start("driver")?, PinnedRuntime::start("null_server")?);
+        let app = Folder::staged(&target.path)?;
         let tls = tls.then(Tls::generate).transpose().context("making a certificate")?;
         let identity = Identity::start(identity::Options::default()).await.context("starting the identity stand-in")?;
         let mut settings = settings(&identity);
@@ -50,41 +50,50 @@ impl Scene {
             fs::write(&path, tls.ca_pem()).context("writing the certificate to trust")?;
             settings.insert("SSL_CERT_FILE".to_owned(), path.display().to_string());
         }
-        let sink = sinks.run(async move { Ok(Sink::start(Blobs::Known, tls.as_ref()).await?) }).await?;
-        settings.insert("DATAVERSE_URL".to_owned(), sink.url());
-        settings.insert("AzureWebJobsStorage".to_owned(), sink.connection_string());
+        let null_server =
+            null_server_runtime.run(async move { Ok(NullServer::start(Blobs::Known, tls.as_ref()).await?) }).await?;
+        settings.insert("DATAVERSE_URL".to_owned(), null_server.url());
+        settings.insert("AzureWebJobsStorage".to_owned(), null_server.connection_string());
         let start = Start { settings, folder: app.path().to_owned(), cores: None, under: Vec::new() };
-        Ok(Self { subject: subject.clone(), sink: Arc::new(sink), start, driver, sinks, identity, _app: app })
+        Ok(Self {
+            target: target.clone(),
+            null_server: Arc::new(null_server),
+            start,
+            driver,
+            null_server_runtime,
+            identity,
+            _app: app,
+        })
     }
 
-    /// The same without TLS, and the load kept on a core apart from the subject's.
-    pub(super) async fn apart(subject: &Subject) -> anyhow::Result<Self> {
-        let scene = Self::set(subject, false).await?;
+    /// The same without TLS, with the load pinned to another core than the target's.
+    pub(super) async fn apart(target: &Target) -> anyhow::Result<Self> {
+        let scene = Self::set(target, false).await?;
         scene.load_on(LOAD)?;
         Ok(scene)
     }
 
-    /// Connections to the services and tokens so far.
+    /// Connections to the services and issued tokens so far.
     pub(super) fn calls(&self) -> u64 {
         let tokens = u64::try_from(self.identity.tokens_issued()).unwrap_or(u64::MAX);
-        self.sink.connections().saturating_add(tokens)
+        self.null_server.connections().saturating_add(tokens)
     }
 
-    /// Keeps the load on these cores.
+    /// Pins the load to these cores.
     pub(super) fn load_on(&self, cores: Cores) -> anyhow::Result<()> {
         self.driver.pin(cores)?;
-        self.sinks.pin(cores)
+        self.null_server_runtime.pin(cores)
     }
 
-    /// Starts the subject on these cores.
+    /// Starts the target on these cores.
     pub(super) async fn running_on(&self, cores: Option<Cores>) -> anyhow::Result<Running> {
         self.running(Start { cores, ..self.start.clone() }).await
     }
 
-    /// Starts the subject in this way.
+    /// Starts the target with these options.
     pub(super) async fn running(&self, start: Start) -> anyhow::Result<Running> {
-        let subject = self.subject.clone();
-        self.driver.run(async move { subject.start(&start).await }).await
+        let target = self.target.clone();
+        self.driver.run(async move { target.start(&start).await }).await
     }
 
     /// Sends a load.
@@ -92,21 +101,21 @@ impl Scene {
         self.drive_together(vec![load]).await
     }
 
-    /// Sends loads to several processes of the subject; see [`Load::drive_together`].
+    /// Sends loads to several processes of the target; see [`Load::drive_together`].
     pub(super) async fn drive_together(&self, loads: Vec<Load>) -> anyhow::Result<Answers> {
-        let name = self.subject.name;
+        let name = self.target.name;
         self.driver.run(Load::drive_together(loads)).await.with_context(|| format!("the load of the {name}"))
     }
 
-    /// Learns which blob belongs to which record, for all records that come round with so many in flight.
+    /// Maps lock blobs to records, for all records that this many messages in flight use.
     pub(super) async fn learn(&self, port: u16, template: &Template, in_flight: u64) -> anyhow::Result<()> {
-        let own_times = self.sink.own_times();
+        let latency = self.null_server.latency();
         let records = in_flight * TURNS;
-        own_times.learn(true);
+        latency.learn(true);
         let load = Load { keys: Keys::Fresh(0), ..Load::to(port, template, 1, records) };
         let driven = self.drive(load).await;
-        own_times.learn(false);
-        let known = own_times.known();
+        latency.learn(false);
+        let known = latency.known();
         anyhow::ensure!(u64::try_from(known) == Ok(records), "of {records} records {known} had a lock of their own");
         driven.map(drop)
     }

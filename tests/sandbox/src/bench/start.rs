@@ -1,7 +1,7 @@
-//! How soon the handler is there, and how much room it takes: `cargo sandbox bench start`.
+//! Start time, executable size and memory: `cargo sandbox bench start`.
 //!
-//! Start is from before the exec to the first `GET /` that is answered 200, by a client that asks again at once, on a thread of
-//! its own. Memory is the operating system's figure. It refuses to warm anything up before a start but the file cache.
+//! Start time is from before the exec to the first `GET /` that is answered 200, polled without a pause on a thread of its own.
+//! Memory is the operating system's figure. Nothing is warmed up before a start except the file cache.
 
 mod memory;
 mod time;
@@ -11,27 +11,28 @@ use std::path::Path;
 use indicatif::ProgressBar;
 
 use super::runs::{Comparison, Runs};
-use super::{Findings, Handler, Results, Room};
+use super::{Benchmark, Findings, Handler, Results};
 
-/// `--help`, the text.
+/// The long text of `--help`.
 pub const ABOUT: &str = "\
-How soon the handler is there, and how much room it takes.
+Start time, executable size and memory.
 
-From before the exec until GET / is answered 200, by a client that asks again at once: the median of 20 starts. With the
-settings of an app that has a managed identity and with those of one that has a client secret and locks by lease; no call to
-Entra ID, storage or Dataverse may come before that answer. The executable's size is what lies on the disk, stripped.
+Start time is from before the exec until GET / is answered 200, polled without a pause: the median of 20 starts, with the settings
+of an app that has a managed identity, and with a client secret and locks by lease. No call to Entra ID, storage or Dataverse may
+come before that answer. The executable is measured as it is deployed, stripped.
 
-Memory is read from /proc: idle after the start, the most with 256 messages in flight, and after 10,000 and 1,000,000
-messages of the queue, each for a record of its own.
+Memory is read from /proc: idle after the start, the maximum with 256 messages in flight, and after 10,000 and 1,000,000 queue
+messages, each for another record.
 
-It takes about five minutes after the build, and ends with a table, a page and JSON, and with exit code 1 when a bound is broken.
+It takes about five minutes after the build, ends with a table, a page and JSON, and exits with 1 when a bound is broken. The bound
+on the start time needs --baseline: the handler of another commit, measured in alternating runs.
 
 Cases:
-  time    exec to the first answer: 15 ms at most
-  memory  the executable: 12 MB at most; resident: 15 MB idle, 40 MB with 256 in flight; 2 MB more after the last message than after
-          10,000";
+  time    exec to the first answer: at most 1.5 times the baseline's
+  memory  the executable: at most 12 MB; resident: at most 45 MB with 256 in flight, and at most 2 MB more after the last message
+          than after 10,000";
 
-/// `--help`, the end.
+/// The end of `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
   cargo sandbox bench start
@@ -43,14 +44,14 @@ Examples:
 pub enum Case {
     /// From the exec to the first answer.
     Time,
-    /// The executable and what it takes of the memory.
+    /// The executable and its memory.
     Memory,
 }
 
-/// What it alone is told on the command line.
+/// The options of this benchmark.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// After how many messages the memory is read last.
+    /// The number of messages before the last reading of the memory.
     #[arg(long, default_value_t = Plan::MESSAGES, value_parser = clap::value_parser!(u64).range(1_000..=9_999_999))]
     messages: u64,
     #[command(flatten)]
@@ -67,13 +68,13 @@ pub struct Plan {
 impl Plan {
     const MESSAGES: u64 = 1_000_000;
 
-    /// As short as it can be.
+    /// One short run.
     pub fn quick(handler: &Path) -> Self {
         Self { runs: Runs::quick(handler), messages: 1_000 }
     }
 }
 
-impl Room for Plan {
+impl Benchmark for Plan {
     const NAME: &'static str = "start";
     type Case = Case;
     type Options = Options;
@@ -95,13 +96,13 @@ impl Room for Plan {
     }
 
     fn finding(&self, results: &Results) -> Option<String> {
-        let told = [
+        let values = [
             (results.value(time::MANAGED), "ready in", "ms"),
             (results.value(memory::IDLE), "idle with", "MB"),
             (results.value(memory::FULL), "with 256 messages in flight", "MB"),
         ];
-        let told = told.into_iter().filter(|(value, ..)| value.is_finite());
-        let told: Vec<String> = told.map(|(value, what, unit)| format!("{what} {value:.0} {unit}")).collect();
-        (!told.is_empty()).then(|| format!("The handler is {}", told.join(", ")))
+        let values = values.into_iter().filter(|(value, ..)| value.is_finite());
+        let texts: Vec<String> = values.map(|(value, what, unit)| format!("{what} {value:.0} {unit}")).collect();
+        (!texts.is_empty()).then(|| format!("The handler is {}", texts.join(", ")))
     }
 }

@@ -1,8 +1,7 @@
-//! An executable under measurement: the handler, or another custom handler that is compared with it.
+//! An executable under measurement: the handler, or the baseline.
 //!
 //! It is started as the Functions host starts it (a port, the app settings, the app's folder, and nothing else of this process's
-//! environment), on the cores that are named, and its output is read and thrown away, as much of it as there is. It refuses to
-//! restart: one that ends has failed its measurement.
+//! environment), on the given cores, and its output is discarded. It is not restarted: a process that ends fails the measurement.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,19 +17,19 @@ use tokio::time::{Instant, sleep};
 
 use super::cores::{Cores, TASKSET};
 
-/// The host waits so long for the first answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the host waits for the first response.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Between two looks at whether it listens.
-const LOOK: Duration = Duration::from_millis(2);
+/// The interval between two attempts to connect.
+const POLL: Duration = Duration::from_millis(2);
 
 /// What the Functions host polls.
 pub(super) const READY: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
-/// What is started.
+/// An executable to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Subject {
-    /// What it is called in the results.
+pub(super) struct Target {
+    /// Its name in the results.
     pub(super) name: &'static str,
     /// The executable.
     pub(super) path: PathBuf,
@@ -43,13 +42,13 @@ pub(super) struct Start {
     pub(super) settings: BTreeMap<String, String>,
     /// Its working directory.
     pub(super) folder: PathBuf,
-    /// Where it runs; `None`: where the system likes, and nothing stands between this process and its exec.
+    /// Its cores; `None`: any core, and it is executed directly.
     pub(super) cores: Option<Cores>,
-    /// A program that runs it, and that program's arguments.
+    /// A program that runs it, with arguments.
     pub(super) under: Vec<String>,
 }
 
-/// A running subject; dropping it kills it.
+/// A running target; dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
@@ -57,18 +56,18 @@ pub(super) struct Running {
     begun: std::time::Instant,
 }
 
-impl Subject {
+impl Target {
     /// The handler that is measured.
     pub(super) fn handler(path: &Path) -> Self {
         Self { name: "handler", path: path.to_owned() }
     }
 
-    /// What it is compared with.
+    /// The baseline.
     pub(super) fn baseline(path: &Path) -> Self {
         Self { name: "baseline", path: path.to_owned() }
     }
 
-    /// Starts it on a free port and does not wait.
+    /// Starts it on a free port without waiting for it.
     pub(super) async fn exec(&self, start: &Start) -> anyhow::Result<Running> {
         let port = free_port().await.context("looking for a free port")?;
         let mut words: Vec<String> = match start.cores {
@@ -76,7 +75,7 @@ impl Subject {
             None => Vec::new(),
         };
         words.extend(start.under.iter().cloned());
-        let path = self.path.to_str().context("the executable's path is no text")?;
+        let path = self.path.to_str().context("the executable's path is not UTF-8")?;
         words.push(path.to_owned());
         let (program, arguments) = words.split_first().expect("the executable is among the words");
         let mut command = Command::new(program);
@@ -92,14 +91,19 @@ impl Subject {
         Ok(Running { child, port, begun })
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts it and waits until it responds.
     pub(super) async fn start(&self, start: &Start) -> anyhow::Result<Running> {
         let mut running = self.exec(start).await?;
         let begun = Instant::now();
         while !running.answers().await {
             running.must_live(self.name)?;
-            ensure!(begun.elapsed() < PATIENCE, "the {} did not answer in {} s", self.name, PATIENCE.as_secs());
-            sleep(LOOK).await;
+            ensure!(
+                begun.elapsed() < START_TIMEOUT,
+                "the {} did not answer in {} s",
+                self.name,
+                START_TIMEOUT.as_secs()
+            );
+            sleep(POLL).await;
         }
         Ok(running)
     }
@@ -111,7 +115,7 @@ impl Running {
         self.child.id().context("the process is gone")
     }
 
-    /// Where it listens.
+    /// Its port.
     pub(super) fn port(&self) -> u16 {
         self.port
     }
@@ -146,7 +150,7 @@ impl Running {
         self.child.kill().await.context("killing the process")
     }
 
-    /// Gives up the child, to be ended in another way.
+    /// Returns the child process, to be ended by the caller.
     pub(super) fn into_child(self) -> Child {
         self.child
     }
@@ -156,7 +160,7 @@ async fn free_port() -> std::io::Result<u16> {
     Ok(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?.port())
 }
 
-/// Reads all that comes, so that nobody waits for a full pipe.
+/// Reads and discards all output, so that the process does not block on a full pipe.
 fn drain(output: Option<impl AsyncRead + Unpin + Send + 'static>) {
     let Some(mut output) = output else { return };
     tokio::spawn(async move {

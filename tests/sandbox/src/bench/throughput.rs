@@ -12,33 +12,30 @@ use std::path::Path;
 use indicatif::ProgressBar;
 
 use super::runs::{Comparison, Runs};
-use super::{Findings, Handler, Results, Room};
+use super::{Benchmark, Findings, Handler, Results};
 
-/// `--help`, the text.
+/// The long text of `--help`.
 pub const ABOUT: &str = "\
-How many messages a core does, and what a second one adds.
+Messages per second on one core, and what a second core adds.
 
-Messages of the queue in the host's envelope. The handler has one core to itself, but where a second one is in question; the
-load and the services it calls run in another process on another core.
+The load is queue messages in the host's envelope. The handler has one core to itself, except where a second one is measured; the
+load and the services run in another process on another core.
 
-It takes about five minutes after the build, and ends with a table, a page and JSON, and with exit code 1 when a bound is broken.
+It takes about five minutes after the build and ends with a table, a page and JSON. Everything is printed; nothing has a bound.
 
 Cases:
-  ladder     1, 2, 4 … 256 messages in flight, each waiting 2 ms for the lease and 6 ms for the PATCH, and begun one after the
-             other over that time, as messages come: the rate has to grow in step with them until the core is full. In step: at
-             least 80 % of what 1 in flight does, times the number in flight, or of what a core does that is full with 64 or,
-             for the rungs above, 256: so many messages do not fit into its caches. A rung that would need 70 to 143 % of a core
-             is told and not judged: it neither leaves the core idle nor fills it, and messages wait for each other there
-  second     what a second core adds: at least 70 %. With four cores or more the load has those beyond the first two to itself,
-             and the rates of a handler with one core and with two are compared. With fewer the load can never be apart from a
-             handler that uses both. There one handler with both cores is compared with two that have one each, which do twice
-             what one does: 64 messages in flight in all, the load free on both cores. That the load's own CPU time does not
-             dilute it, a second core adds 2 × (CPU time per message of the two : of the one) × (share of both cores used with
-             the one : with the two), less 1
-  stand-ins  against the embedded store and the Dataverse stand-in, which keep blobs, leases and rows as the services do and cost
+  ladder     1, 2, 4 … 256 messages in flight, each waiting 2 ms for the lease and 6 ms for the PATCH, started staggered over
+             that time. In step: the rate as a share of what 1 in flight does times the number in flight, or, where that is less,
+             of what a full core does with 64 or, for the larger numbers, 256 in flight
+  second     what a second core adds. With four cores or more the load has those beyond the first two to itself, and the rates of
+             a handler with one core and with two are compared. With fewer, the load cannot be separated from a handler that uses
+             both: one handler with both cores is compared with two that have one each, 64 messages in flight in all, the load
+             free on both cores. To exclude the load's own CPU time, a second core adds 2 × (CPU time per message of the two : of
+             the one) × (share of both cores used with the one : with the two), less 1
+  stand-ins  against the embedded storage and the Dataverse stand-in, which keep blobs, leases and rows as the services do and cost
              more than the handler: messages per second of the handler's CPU time";
 
-/// `--help`, the end.
+/// The end of `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
   cargo sandbox bench throughput
@@ -52,7 +49,7 @@ pub enum Case {
     Ladder,
     /// One core and two.
     Second,
-    /// Against stand-ins that keep what they are told.
+    /// Against stand-ins that keep state.
     StandIns,
 }
 
@@ -61,13 +58,13 @@ pub enum Case {
 pub struct Plan(Runs);
 
 impl Plan {
-    /// As short as it can be.
+    /// One short run.
     pub fn quick(handler: &Path) -> Self {
         Self(Runs::quick(handler))
     }
 }
 
-impl Room for Plan {
+impl Benchmark for Plan {
     const NAME: &'static str = "throughput";
     type Case = Case;
     type Options = Comparison;
@@ -90,12 +87,12 @@ impl Room for Plan {
 
     fn finding(&self, results: &Results) -> Option<String> {
         let (one, added) = (results.value(&ladder::full_rate()), results.value(second::ADDS));
-        let how = second::Way::here().in_short();
-        let told = [
+        let how = second::Method::here().in_short();
+        let values = [
             one.is_finite().then(|| format!("{one:.0} messages a second on one core")),
             added.is_finite().then(|| format!("a second core adds {added:.0} % ({how})")),
         ];
-        let told: Vec<String> = told.into_iter().flatten().collect();
-        (!told.is_empty()).then(|| told.join("; "))
+        let values: Vec<String> = values.into_iter().flatten().collect();
+        (!values.is_empty()).then(|| values.join("; "))
     }
 }

@@ -1,31 +1,31 @@
-//! What a run left behind, put on one clock: the hosts' books, Dataverse's journal, the rows, both queues, the leases and the
-//! logs.
+//! The evidence of a run on one clock: the hosts' invocation records, Dataverse's journal, the rows, both queues, the leases and
+//! the logs.
 //!
-//! Plain data, so that a test can take a piece away, and then the [`super::judge`] must miss it. It judges nothing. Times are
-//! measured from the beginning of the run.
+//! Plain data, so that a test can remove a piece and check that [`super::verifier`] notices. Times are measured from the beginning
+//! of the run.
 
 use std::time::Duration;
 
 use crate::dataverse::Change;
 
-/// Everything.
+/// The evidence of one run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Evidence {
-    /// Deliveries that ended, by the books of all hosts, dead ones included.
+    /// Completed deliveries of all hosts, including those that are gone.
     pub(super) deliveries: Vec<Delivery>,
     /// Every write that reached Dataverse, in the order of arrival.
     pub(super) writes: Vec<Write>,
-    /// Pairs of places in `writes`: one row, at one time.
+    /// Pairs of indices into `writes`: overlapping writes of one row.
     pub(super) overlaps: Vec<(usize, usize)>,
-    /// The rows of the ledger's table.
+    /// The rows of the workload's table.
     pub(super) rows: Vec<Row>,
-    /// What lies in the poison queue.
-    pub(super) letters: Vec<Letter>,
+    /// The messages in the poison queue.
+    pub(super) dead_letters: Vec<DeadLetter>,
     /// The messages that are still in the queue, hidden or not.
     pub(super) waiting: Vec<usize>,
     /// Every lease that was granted, in the order of the grants.
     pub(super) leases: Vec<Lease>,
-    /// Log lines that hold what no log may hold.
+    /// Log lines with values or secrets.
     pub(super) leaks: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Evidence {
 pub(super) struct Delivery {
     /// The message's number.
     pub(super) message: usize,
-    /// The host that had it.
+    /// The host that received it.
     pub(super) host: String,
     /// Which delivery it was.
     pub(super) count: u32,
@@ -44,12 +44,12 @@ pub(super) struct Delivery {
     pub(super) end: End,
 }
 
-/// What a delivery came to.
+/// How a delivery ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum End {
-    /// The handler completed it and said this: `applied/created`.
-    Said(String),
-    /// It did not; this is what the host knows: `retry/unavailable`, or that no answer came.
+    /// The handler completed it with this outcome: `applied/created`.
+    Reported(String),
+    /// It failed, with this reason: `retry/unavailable`, or that the response is missing.
     Failed(String),
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Write {
     pub(super) host: String,
     /// The message that it is for; a deletion holds nothing of its message.
     pub(super) message: Option<usize>,
-    /// The key of its row, where that can be told.
+    /// The key of its row, if known.
     pub(super) key: Option<String>,
     pub(super) start: Duration,
     pub(super) end: Duration,
@@ -69,33 +69,33 @@ pub(super) struct Write {
     pub(super) status: Option<u16>,
 }
 
-/// One row as it is in the end.
+/// The final state of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
     pub(super) key: String,
-    /// The message whose values it holds; `None` for one that is as it was in the beginning.
+    /// The message whose values it holds; `None` if it is unchanged.
     pub(super) message: Option<usize>,
-    /// Whether all its values are of that message.
+    /// Whether all its values come from that message.
     pub(super) whole: bool,
     pub(super) version: Option<i64>,
 }
 
 /// One text in the poison queue.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Letter {
-    /// The message in it, if it is one of the ledger's.
+pub(super) struct DeadLetter {
+    /// The message in it, if it is one of the workload's.
     pub(super) message: Option<usize>,
-    /// Our reason; `None`: it lies there as it was sent.
+    /// Our reason; `None` for a message that the host moved there.
     pub(super) reason: Option<String>,
     pub(super) at: Duration,
-    /// The delivery that ended in it; empty for a raw one.
+    /// The delivery that created it; empty if the host moved it.
     pub(super) invocation: String,
 }
 
 /// One lease from its grant on.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Lease {
-    /// The host that got it.
+    /// The host that acquired it.
     pub(super) host: String,
     /// The key that it locks.
     pub(super) key: String,
@@ -103,14 +103,14 @@ pub(super) struct Lease {
     pub(super) granted: Duration,
     /// When it ends unless it is renewed again.
     pub(super) until: Duration,
-    /// When it was given back.
+    /// When it was released.
     pub(super) released: Option<Duration>,
-    /// When the storm ended it under its holder.
+    /// When a fault ended it.
     pub(super) taken: Option<Duration>,
 }
 
 impl Lease {
-    /// When it was lost: it ended and was not given back. `None`: given back.
+    /// When it was lost: it ended without being released. `None`: released.
     pub(super) fn lost(&self) -> Option<Duration> {
         match (self.released, self.taken) {
             (Some(_), _) => None,
@@ -120,7 +120,7 @@ impl Lease {
 }
 
 impl Evidence {
-    /// The lease under which a write was sent: the last one that its host was granted for the key before.
+    /// The lease under which a write was sent: the last one granted to its host for the key before the write.
     pub(super) fn lease_of(&self, write: &Write) -> Option<&Lease> {
         let of_write = |lease: &&Lease| {
             lease.host == write.host && Some(&lease.key) == write.key.as_ref() && lease.granted <= write.start

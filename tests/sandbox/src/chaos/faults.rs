@@ -1,7 +1,7 @@
-//! The kinds of trouble there are, and one instance of each with its numbers drawn.
+//! The kinds of faults, and instances of them with random parameters.
 //!
-//! Data: it says what a stand-in is told, and nothing here tells it. Outages last for a time, broken connections and the like
-//! strike a number of requests. What the services are known to do is in the stand-ins' own documentation.
+//! Plain data; `run.rs` applies it to the stand-ins. Outages have a duration, dropped connections a number of requests. The
+//! documented failures of the services are listed in the stand-ins.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::dataverse::{self, BodyForm, Effect, Status};
 use crate::identity;
 use crate::storage::{self, Op};
 
-/// A paused handler sleeps past its leases: they live 15 s.
+/// A pause is longer than a lease (15 s).
 const SHORTEST_PAUSE: f64 = 16.0;
 const LONGEST_PAUSE: f64 = 19.0;
 
-/// So long are writes slow, and so much, when leases end under them: in the middle of it.
+/// While leases are ended, writes are slow for this time and by this much; the leases end halfway.
 const SLOW_WRITES: Duration = Duration::from_secs(3);
 const SLOWER_WRITE: Duration = Duration::from_secs(2);
 
-/// Outages, in seconds.
+/// Duration of an outage, in seconds.
 const SHORTEST_OUTAGE: f64 = 1.5;
 const LONGEST_OUTAGE: f64 = 8.0;
 
-/// A kind of trouble.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Kill,
@@ -53,7 +53,7 @@ pub(super) enum OfDataverse {
     DropAfter,
 }
 
-/// What every request is answered with for a time.
+/// The error response to every request during an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     Busy,
@@ -88,7 +88,7 @@ pub(super) enum OfIdentity {
     Silent,
 }
 
-/// All of them; what happens to machines more than once.
+/// All kinds; frequent ones are listed more than once.
 pub(super) const KINDS: [Kind; 37] = [
     Kind::Kill,
     Kind::Kill,
@@ -129,14 +129,14 @@ pub(super) const KINDS: [Kind; 37] = [
     Kind::Postpone,
 ];
 
-/// One thing that goes wrong, with everything that is needed to do it.
+/// One fault with its parameters.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Trouble {
-    /// SIGKILL to the handler of this host; the host starts it again.
+pub(super) enum Injection {
+    /// SIGKILL to the handler of this host; the host restarts it.
     Kill(usize),
     /// The host stops as on scale-in: SIGTERM, and the handler may finish. Another host takes its place.
     Terminate(usize),
-    /// Host and handler are gone at once; another host comes after a while.
+    /// Host and handler are gone at once; another host starts after a while.
     Gone(usize),
     /// SIGSTOP to the handler, SIGCONT at the end.
     Pause(usize),
@@ -148,23 +148,23 @@ pub(super) enum Trouble {
     Identity(String, identity::Fault),
     /// Every token is revoked.
     Revoke,
-    /// Writes become slow, and about this share of the leases, in percent, is broken under their holders.
+    /// Writes become slow, and about this percentage of the held leases is broken.
     Break(u8),
-    /// The same, and the share runs out, as under a holder who was paused.
+    /// Writes become slow, and about this percentage of the held leases expires, as during a pause.
     Expire(u8),
-    /// So many messages that are being worked on are delivered once more.
+    /// This many messages in flight are delivered once more.
     Redeliver(usize),
-    /// So many messages come later by this time, and others overtake them.
+    /// This many messages are delayed, so that others overtake them.
     Postpone(usize, Duration),
 }
 
 impl Kind {
-    /// Whether it strikes one host.
-    pub(super) fn strikes_a_host(self) -> bool {
+    /// Whether it affects one host.
+    pub(super) fn targets_a_host(self) -> bool {
         matches!(self, Self::Kill | Self::Terminate | Self::Gone | Self::Pause)
     }
 
-    /// How long it lasts where `left` is left; more than that for what needs more.
+    /// Its duration if `left` remains; faults with a minimum duration may exceed that.
     pub(super) fn lasts(self, rng: &mut Rng, left: Duration) -> Duration {
         let between =
             |rng: &mut Rng, least: f64, most: f64| Duration::from_secs_f64(least + rng.f64() * (most - least));
@@ -176,33 +176,33 @@ impl Kind {
             | Self::Blobs(OfBlobs::Busy | OfBlobs::Forbidden | OfBlobs::Slow)
             | Self::Queue(OfQueue::Busy)
             | Self::Identity(_) => between(rng, SHORTEST_OUTAGE, LONGEST_OUTAGE).min(left),
-            // Over at once, or it strikes a number of requests.
+            // Without a duration, or with a number of requests.
             _ => Duration::ZERO,
         }
     }
 
-    /// One instance; `slot` is the host that is struck, where one is.
-    pub(super) fn trouble(self, rng: &mut Rng, slot: usize) -> Trouble {
+    /// An instance with random parameters; `slot` is the host, for faults of a host.
+    pub(super) fn injection(self, rng: &mut Rng, slot: usize) -> Injection {
         match self {
-            Self::Kill => Trouble::Kill(slot),
-            Self::Terminate => Trouble::Terminate(slot),
-            Self::Gone => Trouble::Gone(slot),
-            Self::Pause => Trouble::Pause(slot),
+            Self::Kill => Injection::Kill(slot),
+            Self::Terminate => Injection::Terminate(slot),
+            Self::Gone => Injection::Gone(slot),
+            Self::Pause => Injection::Pause(slot),
             Self::Dataverse(kind) => of_dataverse(kind, rng),
             Self::Blobs(kind) => of_blobs(kind, rng),
             Self::Queue(kind) => of_queue(kind, rng),
             Self::Identity(kind) => of_identity(kind, rng),
-            Self::Revoke => Trouble::Revoke,
-            Self::Break => Trouble::Break(rng.u8(30..=100)),
-            Self::Expire => Trouble::Expire(rng.u8(30..=100)),
-            Self::Redeliver => Trouble::Redeliver(rng.usize(5..=20)),
-            Self::Postpone => Trouble::Postpone(rng.usize(10..=40), Duration::from_secs(rng.u64(3..=9))),
+            Self::Revoke => Injection::Revoke,
+            Self::Break => Injection::Break(rng.u8(30..=100)),
+            Self::Expire => Injection::Expire(rng.u8(30..=100)),
+            Self::Redeliver => Injection::Redeliver(rng.usize(5..=20)),
+            Self::Postpone => Injection::Postpone(rng.usize(10..=40), Duration::from_secs(rng.u64(3..=9))),
         }
     }
 }
 
-impl Trouble {
-    /// The host that is struck.
+impl Injection {
+    /// The affected host.
     #[cfg(test)]
     pub(super) fn slot(&self) -> Option<usize> {
         match self {
@@ -211,48 +211,48 @@ impl Trouble {
         }
     }
 
-    /// Where, and what.
+    /// Where it occurs, and what it is.
     pub(super) fn shown(&self) -> (String, String) {
         let host = |slot: &usize| format!("instance-{}", slot + 1);
         let (place, what) = match self {
             Self::Kill(slot) => (host(slot), "SIGKILL to the handler".to_owned()),
             Self::Terminate(slot) => (host(slot), "SIGTERM: it drains, another host takes its place".to_owned()),
-            Self::Gone(slot) => (host(slot), "the machine is gone, another comes".to_owned()),
-            Self::Pause(slot) => (host(slot), "SIGSTOP: the handler sleeps past its leases".to_owned()),
+            Self::Gone(slot) => (host(slot), "the machine is gone, another takes its place".to_owned()),
+            Self::Pause(slot) => (host(slot), "SIGSTOP: the handler is paused for longer than its leases".to_owned()),
             Self::Dataverse(what, _) => ("Dataverse".to_owned(), what.clone()),
             Self::Storage(what, _) => ("storage".to_owned(), what.clone()),
             Self::Identity(what, _) => ("identity".to_owned(), what.clone()),
             Self::Revoke => ("identity".to_owned(), "every token is revoked".to_owned()),
             Self::Break(share) => {
-                ("leases".to_owned(), format!("writes are slow, and {share} % of the leases are broken under them"))
+                ("leases".to_owned(), format!("writes are slow, and {share} % of the held leases are broken"))
             }
             Self::Expire(share) => {
-                ("leases".to_owned(), format!("writes are slow, and {share} % of the leases run out under them"))
+                ("leases".to_owned(), format!("writes are slow, and {share} % of the held leases expire"))
             }
             Self::Redeliver(count) => {
-                ("queue".to_owned(), format!("{count} messages under way are delivered once more"))
+                ("queue".to_owned(), format!("{count} messages in flight are delivered once more"))
             }
             Self::Postpone(count, by) => {
-                ("queue".to_owned(), format!("{count} messages come {} s later", by.as_secs()))
+                ("queue".to_owned(), format!("{count} messages are delayed by {} s", by.as_secs()))
             }
         };
         (place, what)
     }
 }
 
-/// What makes writes slow while leases end under them.
+/// The fault that makes writes slow while leases are ended.
 pub(super) fn slow_writes() -> dataverse::Fault {
     dataverse::Fault::new(Effect::Slow(SLOWER_WRITE)).method("PATCH").until_cleared()
 }
 
-/// The first write of each message of that family is never answered.
-pub(super) fn silent_writes(count: usize) -> Trouble {
+/// The first write of each message of `Family::Silent` is never answered.
+pub(super) fn silent_writes(count: usize) -> Injection {
     let times = u32::try_from(count).unwrap_or(u32::MAX);
     let fault = dataverse::Fault::new(Effect::Hang).method("PATCH").key("canary-S").times(times);
-    Trouble::Dataverse(format!("{count} writes are never answered"), fault)
+    Injection::Dataverse(format!("{count} writes are never answered"), fault)
 }
 
-fn of_dataverse(kind: OfDataverse, rng: &mut Rng) -> Trouble {
+fn of_dataverse(kind: OfDataverse, rng: &mut Rng) -> Injection {
     let (what, fault) = match kind {
         OfDataverse::Refused(refusal) => {
             let (what, status) = refused(refusal, rng);
@@ -281,7 +281,7 @@ fn of_dataverse(kind: OfDataverse, rng: &mut Rng) -> Trouble {
         OfDataverse::DropBefore => dropped(rng, Effect::DropBefore, "before the work is done"),
         OfDataverse::DropAfter => dropped(rng, Effect::DropAfterCommit, "after the commit"),
     };
-    Trouble::Dataverse(what, fault)
+    Injection::Dataverse(what, fault)
 }
 
 fn refused(refusal: Refusal, rng: &mut Rng) -> (String, Status) {
@@ -306,7 +306,7 @@ fn dropped(rng: &mut Rng, effect: Effect, when: &str) -> (String, dataverse::Fau
     (format!("{times} connections break {when}"), dataverse::Fault::new(effect).times(times))
 }
 
-fn of_blobs(kind: OfBlobs, rng: &mut Rng) -> Trouble {
+fn of_blobs(kind: OfBlobs, rng: &mut Rng) -> Injection {
     let refusal = |code, error_code| storage::Effect::Status { code, error_code, retry_after: None };
     let times = rng.u32(5..=15);
     let (what, fault) = match kind {
@@ -338,11 +338,11 @@ fn of_blobs(kind: OfBlobs, rng: &mut Rng) -> Trouble {
             (what, storage::Fault::times(times, Op::AnyBlob, storage::Effect::DropAfter))
         }
     };
-    Trouble::Storage(what, fault)
+    Injection::Storage(what, fault)
 }
 
-/// What the host asks of its queue. Senders are spared: a message whose put is not answered would be one more message.
-fn of_queue(kind: OfQueue, rng: &mut Rng) -> Trouble {
+/// Faults of the host's queue requests. Puts are not affected: a sender that does not get a response would send a duplicate.
+fn of_queue(kind: OfQueue, rng: &mut Rng) -> Injection {
     let (op, name) = match rng.usize(..3) {
         0 => (Op::GetMessages, "fetching"),
         1 => (Op::UpdateMessage, "hiding"),
@@ -363,10 +363,10 @@ fn of_queue(kind: OfQueue, rng: &mut Rng) -> Trouble {
             (what, storage::Fault::times(times, op, storage::Effect::DropAfter))
         }
     };
-    Trouble::Storage(what, fault)
+    Injection::Storage(what, fault)
 }
 
-fn of_identity(kind: OfIdentity, rng: &mut Rng) -> Trouble {
+fn of_identity(kind: OfIdentity, rng: &mut Rng) -> Injection {
     let (what, fault) = match kind {
         OfIdentity::Failing => ("500".to_owned(), identity::Fault::Status(StatusCode::INTERNAL_SERVER_ERROR)),
         OfIdentity::Refusing => ("403".to_owned(), identity::Fault::Status(StatusCode::FORBIDDEN)),
@@ -376,5 +376,5 @@ fn of_identity(kind: OfIdentity, rng: &mut Rng) -> Trouble {
         }
         OfIdentity::Silent => ("never answers".to_owned(), identity::Fault::Hang),
     };
-    Trouble::Identity(what, fault)
+    Injection::Identity(what, fault)
 }

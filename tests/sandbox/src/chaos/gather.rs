@@ -1,4 +1,4 @@
-//! Collects the [`Evidence`] of a run from everybody who noted something, and puts it on one clock.
+//! Collects the [`Evidence`] of a run from the hosts, the stand-ins and the run itself, on one clock.
 
 mod leases;
 
@@ -14,9 +14,9 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::evidence::{Delivery, End, Evidence, Letter, Row, Write};
+use super::evidence::{DeadLetter, Delivery, End, Evidence, Row, Write};
 use super::hosts::{HOST_HEADER, Member};
-use super::workload::{CANARY, Ledger, TABLE, companion, marker};
+use super::workload::{CANARY, TABLE, Workload, companion, marker};
 use crate::dataverse::{Dataverse, Entry};
 use crate::host::{Category, Closing, InvocationRecord, InvocationResult};
 use crate::storage::Storage;
@@ -25,7 +25,7 @@ use crate::world::{POISON_QUEUE, QUEUE, World};
 /// The beginning of every token: `{"` in base64, as JWTs begin.
 const TOKEN: &str = "eyJ";
 
-/// The beginning of a run, on both clocks.
+/// The start of a run on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     pub(super) instant: Instant,
@@ -46,25 +46,30 @@ impl Clock {
     }
 }
 
-/// What the run itself noted on the way.
+/// What the run itself recorded.
 pub(super) struct Notes {
     pub(super) clock: Clock,
     /// The messages by the queue's ids.
     pub(super) sent: HashMap<String, usize>,
-    /// Leases that the storm ended, by blob.
+    /// Leases that a fault ended, by blob.
     pub(super) taken: Vec<(Instant, String)>,
-    /// The keys of the rows that were there from the beginning, by id.
+    /// The keys of the rows that existed from the beginning, by id.
     pub(super) given: HashMap<String, String>,
     pub(super) members: Vec<Member>,
 }
 
-/// Everything that is known about a run that is over.
-pub(super) fn evidence(world: &World, storage: &Storage, ledger: &Ledger, notes: &Notes) -> anyhow::Result<Evidence> {
+/// The evidence of a finished run.
+pub(super) fn evidence(
+    world: &World,
+    storage: &Storage,
+    workload: &Workload,
+    notes: &Notes,
+) -> anyhow::Result<Evidence> {
     let markers: HashMap<String, usize> =
-        ledger.messages.iter().map(|message| (message.marker(), message.number)).collect();
-    let (deliveries, hashes) = deliveries(ledger, notes);
+        workload.messages.iter().map(|message| (message.marker(), message.number)).collect();
+    let (deliveries, hashes) = deliveries(workload, notes);
     let journal = world.dataverse.journal();
-    let writes = writes(&world.dataverse, &journal, ledger, &markers, notes);
+    let writes = writes(&world.dataverse, &journal, workload, &markers, notes);
     let place: HashMap<u64, usize> = journal.iter().enumerate().map(|(place, entry)| (entry.seq, place)).collect();
     let overlaps = world.dataverse.overlaps().iter().map(|(a, b)| (place[&a.seq], place[&b.seq])).collect();
     let waiting = storage.messages(QUEUE).iter().filter_map(|message| notes.sent.get(&message.id).copied()).collect();
@@ -75,24 +80,24 @@ pub(super) fn evidence(world: &World, storage: &Storage, ledger: &Ledger, notes:
         writes,
         overlaps,
         rows: world.dataverse.rows(TABLE).iter().filter_map(|row| self::row(row, &markers)).collect(),
-        letters: letters(storage, ledger, notes)?,
+        dead_letters: dead_letters(storage, workload, notes)?,
         waiting,
         leases: leases::read(&history.events, &hashes, notes),
         leaks: leaks(world, &notes.members),
     })
 }
 
-/// All deliveries, and the key behind each hash that was told.
-fn deliveries(ledger: &Ledger, notes: &Notes) -> (Vec<Delivery>, HashMap<String, String>) {
+/// All deliveries, and the key of each reported hash.
+fn deliveries(workload: &Workload, notes: &Notes) -> (Vec<Delivery>, HashMap<String, String>) {
     let (mut deliveries, mut hashes) = (Vec::new(), HashMap::new());
     for member in &notes.members {
         let lines = invocation_lines(member);
-        for record in member.books.invocations() {
+        for record in member.records.invocations() {
             let Some(number) = record.message_id.as_ref().and_then(|id| notes.sent.get(id)) else { continue };
             let end = end(&record, &lines);
-            let (End::Said(text) | End::Failed(text)) = &end;
+            let (End::Reported(text) | End::Failed(text)) = &end;
             if let Some(hash) = hash(text) {
-                hashes.insert(hash.to_owned(), ledger.messages[*number].key.clone());
+                hashes.insert(hash.to_owned(), workload.messages[*number].key.clone());
             }
             deliveries.push(Delivery {
                 message: *number,
@@ -109,23 +114,23 @@ fn deliveries(ledger: &Ledger, notes: &Notes) -> (Vec<Delivery>, HashMap<String,
     (deliveries, hashes)
 }
 
-/// What the answers said, by invocation: `applied/created key=1f2e3d4c5b6a`, as a reason phrase would.
+/// The reported outcomes by invocation: `applied/created key=1f2e3d4c5b6a`, as a reason phrase would.
 fn invocation_lines(member: &Member) -> HashMap<Uuid, String> {
-    let lines = member.books.logs().into_iter().filter_map(|line| match line.category {
-        Category::Invocation(id) => Some((id, said(&Closing::read(&line.text)?))),
+    let lines = member.records.logs().into_iter().filter_map(|line| match line.category {
+        Category::Invocation(id) => Some((id, outcome(&Closing::read(&line.text)?))),
         Category::Handler | Category::Host => None,
     });
     lines.collect()
 }
 
-fn said(closing: &Closing) -> String {
+fn outcome(closing: &Closing) -> String {
     let key = closing.key_hash.as_ref().map(|hash| format!(" key={hash}")).unwrap_or_default();
     format!("{}{key}", closing.ending)
 }
 
 fn end(record: &InvocationRecord, lines: &HashMap<Uuid, String>) -> End {
     match &record.result {
-        InvocationResult::Succeeded => End::Said(lines.get(&record.id).cloned().unwrap_or_default()),
+        InvocationResult::Succeeded => End::Reported(lines.get(&record.id).cloned().unwrap_or_default()),
         InvocationResult::Failed(exception) => End::Failed(phrase(exception).to_owned()),
         InvocationResult::TimedOut => End::Failed("the function's time limit".to_owned()),
     }
@@ -144,7 +149,7 @@ fn hash(text: &str) -> Option<&str> {
 fn writes(
     dataverse: &Dataverse,
     journal: &[Entry],
-    ledger: &Ledger,
+    workload: &Workload,
     markers: &HashMap<String, usize>,
     notes: &Notes,
 ) -> Vec<Write> {
@@ -153,7 +158,7 @@ fn writes(
         |entry: &Entry| entry.values.get("jobtitle")?.as_str().and_then(|marker| markers.get(marker)).copied();
     for entry in journal {
         if let (Some(row), Some(number)) = (&entry.row, message(entry)) {
-            keys.insert(row.clone(), ledger.messages[number].key.clone());
+            keys.insert(row.clone(), workload.messages[number].key.clone());
         }
     }
     let at = |time: Duration| notes.clock.at(dataverse.started() + time);
@@ -163,7 +168,7 @@ fn writes(
         Write {
             host: entry.headers.get(HOST_HEADER).cloned().unwrap_or_default(),
             message,
-            key: message.map(|number| ledger.messages[number].key.clone()).or_else(by_row),
+            key: message.map(|number| workload.messages[number].key.clone()).or_else(by_row),
             start: at(entry.start),
             end: at(entry.end),
             commit: entry.commit.map(at),
@@ -174,7 +179,7 @@ fn writes(
     journal.iter().map(write).collect()
 }
 
-/// A row of the ledger's; the world has one more, which lends its e-mail address.
+/// A row of the workload; the row that only holds [`TAKEN`](super::workload::TAKEN) has no key.
 fn row(values: &Map<String, Value>, markers: &HashMap<String, usize>) -> Option<Row> {
     let text = |column: &str| values.get(column).and_then(Value::as_str);
     let message = text("jobtitle").and_then(|marker| markers.get(marker)).copied();
@@ -183,16 +188,16 @@ fn row(values: &Map<String, Value>, markers: &HashMap<String, usize>) -> Option<
     Some(Row { key: text("employeeid")?.to_owned(), message, whole, version })
 }
 
-fn letters(storage: &Storage, ledger: &Ledger, notes: &Notes) -> anyhow::Result<Vec<Letter>> {
+fn dead_letters(storage: &Storage, workload: &Workload, notes: &Notes) -> anyhow::Result<Vec<DeadLetter>> {
     let texts: HashMap<&str, usize> =
-        ledger.messages.iter().map(|message| (message.text.as_str(), message.number)).collect();
+        workload.messages.iter().map(|message| (message.text.as_str(), message.number)).collect();
     let letter = |raw: &str| {
-        let bytes = STANDARD.decode(raw).context("a dead letter is no base64")?;
-        let text = String::from_utf8(bytes).context("a dead letter is no text")?;
+        let bytes = STANDARD.decode(raw).context("a dead letter is not base64")?;
+        let text = String::from_utf8(bytes).context("a dead letter is not UTF-8")?;
         let parsed: Value = serde_json::from_str(&text).unwrap_or_default();
         let member = |name: &str| parsed[name].as_str();
         let at = member("at").and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
-        anyhow::Ok(Letter {
+        anyhow::Ok(DeadLetter {
             message: member("message").or(Some(&text)).and_then(|text| texts.get(text)).copied(),
             reason: member("message").and(member("reason")).map(str::to_owned),
             at: at.map(|at| notes.clock.at_utc(at)).unwrap_or_default(),
@@ -202,12 +207,13 @@ fn letters(storage: &Storage, ledger: &Ledger, notes: &Notes) -> anyhow::Result<
     storage.messages(POISON_QUEUE).iter().map(|message| letter(&message.text)).collect()
 }
 
-/// Lines of any host or handler that hold a value, a key of a record, a token, or a key to the storage or to the identity.
+/// Log lines of any host or handler that contain a value, a record key, a token, or a storage or identity secret.
 fn leaks(world: &World, members: &[Member]) -> Vec<String> {
     let account = world.settings["AzureWebJobsStorage"].split(';').find_map(|part| part.strip_prefix("AccountKey="));
     let secrets = [CANARY, TOKEN, world.identity.header()].into_iter().chain(account);
     let secrets: Vec<&str> = secrets.collect();
-    let lines = members.iter().flat_map(|member| member.books.logs().into_iter().map(|line| (&member.name, line.text)));
+    let lines =
+        members.iter().flat_map(|member| member.records.logs().into_iter().map(|line| (&member.name, line.text)));
     let leaked = lines.filter(|(_, text)| secrets.iter().any(|secret| text.contains(secret)));
     leaked.map(|(host, text)| format!("{host}: {text}")).collect()
 }

@@ -1,11 +1,11 @@
-//! Compares what was sent with what became of it: the books must balance.
+//! Compares the messages sent with their outcomes.
 //!
-//! Pure: a [`Ledger`] and [`Evidence`] in, a [`Judgement`] out. Every message has one [`Fate`]. It is believed only with a proof:
-//! "applied" needs a commit of its values, "skipped" and a dead letter need a reason that was true at that time. Then each row
-//! is compared with what its key's messages allow, and writes of one row that overlapped need a lease that was lost.
+//! Pure: a [`Workload`] and [`Evidence`] in, a [`Verification`] out. Every message has one [`FinalState`], which needs proof:
+//! "applied" needs a commit of its values, "skipped" and a dead letter need a reason that held at that time. Then each row is
+//! compared with what the messages of its key allow, and overlapping writes of one row need a lost lease.
 //!
-//! One difference is known and no defect: a lease is not a fence, so a creation that outlives its lease may bring back a row that
-//! was deleted meanwhile (README, *Limits*). It is counted apart, and only when the lease was lost before the commit.
+//! One difference is a documented limit: a lease is not a fence, so a create that outlives its lease may restore a row that was
+//! deleted meanwhile (README, *Limits*). It is counted separately, and only if the lease was lost before the commit.
 
 mod oracle;
 
@@ -13,30 +13,30 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use super::evidence::{End, Evidence, Row, Write};
-use super::workload::{Family, Ledger, Message, Operation};
+use super::workload::{Family, Message, Operation, Workload};
 use crate::dataverse::Change;
-use oracle::Truth;
+use oracle::Oracle;
 
-/// Where a message is in the end.
+/// The final state of a message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fate {
-    /// `applied/created`, `skipped/superseded`: as the handler said last.
+pub(super) enum FinalState {
+    /// The last outcome that the handler reported, such as `applied/created` or `skipped/superseded`.
     Settled(String),
     /// A dead letter with this reason.
-    Letter(String),
-    /// In the poison queue as it was sent: nobody knows why.
+    DeadLetter(String),
+    /// In the poison queue as it was sent, without a reason.
     Raw,
     /// Still in the queue.
     Stuck,
-    /// Nowhere, and nobody says what became of it.
+    /// In no queue, and without a reported outcome.
     Lost,
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for FinalState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settled(outcome) => f.write_str(outcome),
-            Self::Letter(reason) => write!(f, "dead letter/{reason}"),
+            Self::DeadLetter(reason) => write!(f, "dead letter/{reason}"),
             Self::Raw => f.write_str("raw in poison"),
             Self::Stuck => f.write_str("stuck"),
             Self::Lost => f.write_str("lost"),
@@ -44,128 +44,131 @@ impl fmt::Display for Fate {
     }
 }
 
-/// Something that does not balance.
+/// An unexpected outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Difference {
-    /// The messages whose stories tell more.
+    /// The messages concerned.
     pub(super) messages: Vec<usize>,
-    /// What is wrong.
+    /// What differs.
     pub(super) what: String,
 }
 
-/// What the comparison found.
+/// The result of the comparison.
 #[derive(Debug, Clone)]
-pub(super) struct Judgement {
+pub(super) struct Verification {
     /// Of every message, by number.
-    pub(super) fates: Vec<Fate>,
+    pub(super) final_states: Vec<FinalState>,
     pub(super) differences: Vec<Difference>,
     /// Overlapping writes of one row, of which one had lost its lease.
     pub(super) late_overlaps: usize,
-    /// Rows that a write brought back which had lost its lease.
+    /// Deleted rows that were restored by a write that had lost its lease.
     pub(super) brought_back: usize,
 }
 
 /// Compares.
-pub(super) fn judge(ledger: &Ledger, evidence: &Evidence) -> Judgement {
-    let mut judge = Judge {
-        ledger,
+pub(super) fn verify(workload: &Workload, evidence: &Evidence) -> Verification {
+    let mut verify = Verifier {
+        workload,
         evidence,
-        truth: Truth::new(ledger, evidence),
+        oracle: Oracle::new(workload, evidence),
         differences: Vec::new(),
         late_overlaps: 0,
         brought_back: 0,
     };
-    let fates = judge.fates();
-    for message in &ledger.messages {
-        judge.message(message, &fates[message.number]);
+    let final_states = verify.final_states();
+    for message in &workload.messages {
+        verify.message(message, &final_states[message.number]);
     }
-    judge.letters();
-    judge.rows(&fates);
-    judge.overlaps();
-    judge.leaks();
-    let Judge { differences, late_overlaps, brought_back, .. } = judge;
-    Judgement { fates, differences, late_overlaps, brought_back }
+    verify.dead_letters();
+    verify.rows(&final_states);
+    verify.overlaps();
+    verify.leaks();
+    let Verifier { differences, late_overlaps, brought_back, .. } = verify;
+    Verification { final_states, differences, late_overlaps, brought_back }
 }
 
-struct Judge<'a> {
-    ledger: &'a Ledger,
+struct Verifier<'a> {
+    workload: &'a Workload,
     evidence: &'a Evidence,
-    truth: Truth<'a>,
+    oracle: Oracle<'a>,
     differences: Vec<Difference>,
     late_overlaps: usize,
     brought_back: usize,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> Verifier<'a> {
     fn differs(&mut self, messages: impl IntoIterator<Item = usize>, what: impl Into<String>) {
         self.differences.push(Difference { messages: messages.into_iter().collect(), what: what.into() });
     }
 
-    fn fates(&self) -> Vec<Fate> {
+    fn final_states(&self) -> Vec<FinalState> {
         let waiting: BTreeSet<usize> = self.evidence.waiting.iter().copied().collect();
-        let mut letters: HashMap<usize, Fate> = HashMap::new();
-        for letter in &self.evidence.letters {
+        let mut dead_letters: HashMap<usize, FinalState> = HashMap::new();
+        for letter in &self.evidence.dead_letters {
             let Some(number) = letter.message else { continue };
-            let fate = letter.reason.clone().map_or(Fate::Raw, Fate::Letter);
-            // Worst last: a raw one beside a letter counts.
-            letters.entry(number).and_modify(|known| *known = known.clone().max(fate.clone())).or_insert(fate);
+            let final_state = letter.reason.clone().map_or(FinalState::Raw, FinalState::DeadLetter);
+            // In ascending order of severity: a raw message beside a dead letter counts.
+            dead_letters
+                .entry(number)
+                .and_modify(|known| *known = known.clone().max(final_state.clone()))
+                .or_insert(final_state);
         }
-        let mut said: HashMap<usize, &str> = HashMap::new();
+        let mut reported: HashMap<usize, &str> = HashMap::new();
         for delivery in &self.evidence.deliveries {
-            if let End::Said(text) = &delivery.end {
-                said.insert(delivery.message, outcome(text));
+            if let End::Reported(text) = &delivery.end {
+                reported.insert(delivery.message, outcome(text));
             }
         }
-        let fate = |message: &Message| {
+        let final_state = |message: &Message| {
             if waiting.contains(&message.number) {
-                return Fate::Stuck;
+                return FinalState::Stuck;
             }
-            let settled = || said.get(&message.number).map(|text| Fate::Settled((*text).to_owned()));
-            letters.get(&message.number).cloned().or_else(settled).unwrap_or(Fate::Lost)
+            let settled = || reported.get(&message.number).map(|text| FinalState::Settled((*text).to_owned()));
+            dead_letters.get(&message.number).cloned().or_else(settled).unwrap_or(FinalState::Lost)
         };
-        self.ledger.messages.iter().map(fate).collect()
+        self.workload.messages.iter().map(final_state).collect()
     }
 
-    /// Whether the fate is one that this message may have, and every word about it is true.
-    fn message(&mut self, message: &Message, fate: &Fate) {
+    /// Checks that the final state is valid for this message, and that every reported outcome holds.
+    fn message(&mut self, message: &Message, final_state: &FinalState) {
         let number = message.number;
-        match (fate, message.family) {
-            (Fate::Stuck, _) => self.differs([number], "still in the queue, long after the storm"),
-            (Fate::Raw, _) => self.differs([number], "raw in the poison queue, so nobody knows why"),
-            (Fate::Lost, _) => self.differs([number], "gone, and nobody says what became of it"),
-            (Fate::Letter(reason), Family::Doomed(doom)) if reason == doom.reason() => {}
-            (other, Family::Doomed(doom)) => {
-                self.differs([number], format!("{other}, but it can only be {}", doom.reason()));
+        match (final_state, message.family) {
+            (FinalState::Stuck, _) => self.differs([number], "still in the queue long after the fault phase"),
+            (FinalState::Raw, _) => self.differs([number], "in the poison queue without a reason"),
+            (FinalState::Lost, _) => self.differs([number], "lost: in no queue, and without a reported outcome"),
+            (FinalState::DeadLetter(reason), Family::Invalid(defect)) if reason == defect.reason() => {}
+            (other, Family::Invalid(defect)) => {
+                self.differs([number], format!("{other}, but the only valid reason is {}", defect.reason()));
             }
-            (Fate::Settled(_) | Fate::Letter(_), _) => {}
+            (FinalState::Settled(_) | FinalState::DeadLetter(_), _) => {}
         }
         for delivery in self.evidence.deliveries_of(number) {
-            let End::Said(text) = &delivery.end else { continue };
+            let End::Reported(text) = &delivery.end else { continue };
             let (text, evidence) = (outcome(text), self.evidence);
-            if let Err(why) = self.truth.of_said(message, text, delivery, evidence) {
-                self.differs([number], format!("{text} was said, but {why}"));
+            if let Err(why) = self.oracle.of_reported(message, text, delivery, evidence) {
+                self.differs([number], format!("{text} was reported, but {why}"));
             }
         }
     }
 
-    /// Whether each dead letter is about a message, and its reason was true.
-    fn letters(&mut self) {
-        for letter in &self.evidence.letters {
+    /// Checks that each dead letter belongs to a message, and that its reason holds.
+    fn dead_letters(&mut self) {
+        for letter in &self.evidence.dead_letters {
             let Some(number) = letter.message else {
-                self.differs([], "a text in the poison queue is no message that was sent");
+                self.differs([], "a text in the poison queue is not a message that was sent");
                 continue;
             };
             let Some(reason) = &letter.reason else { continue };
-            let message = &self.ledger.messages[number];
-            if let Err(why) = self.truth.of_letter(message, reason, letter, self.evidence) {
+            let message = &self.workload.messages[number];
+            if let Err(why) = self.oracle.of_letter(message, reason, letter, self.evidence) {
                 self.differs([number], format!("dead letter/{reason}, but {why}"));
             }
         }
     }
 
-    fn rows(&mut self, fates: &[Fate]) {
+    fn rows(&mut self, final_states: &[FinalState]) {
         let mut keys: BTreeMap<&str, Vec<&Message>> = BTreeMap::new();
-        for message in &self.ledger.messages {
+        for message in &self.workload.messages {
             keys.entry(&message.key).or_default().push(message);
         }
         let mut rows: HashMap<&str, Vec<&Row>> = HashMap::new();
@@ -183,11 +186,11 @@ impl<'a> Judge<'a> {
             if row.is_some_and(|row| !row.whole && row.message.is_some()) {
                 self.differs(numbers.clone(), format!("the row of {key} holds values of several messages"));
             }
-            if let Err((concerned, why)) = self.row(key, &messages, row, fates) {
+            if let Err((concerned, why)) = self.row(key, &messages, row, final_states) {
                 self.differs(concerned, format!("the row of {key} is wrong: {why}"));
             }
         }
-        // What is left belongs to no message: the rows that were there from the beginning.
+        // The remaining rows belong to no message: they existed from the beginning.
         for row in rows.into_values().flatten().filter(|row| row.message.is_some()) {
             self.differs(row.message, format!("{} has a row and no message", row.key));
         }
@@ -199,51 +202,51 @@ impl<'a> Judge<'a> {
         key: &str,
         messages: &[&'a Message],
         row: Option<&Row>,
-        fates: &[Fate],
+        final_states: &[FinalState],
     ) -> Result<(), (Vec<usize>, String)> {
         let all = || messages.iter().map(|message| message.number).collect::<Vec<_>>();
         let held = row.and_then(|row| row.message);
         let of_key = held.is_none_or(|number| messages.iter().any(|message| message.number == number));
         if !of_key {
-            return Err((held.into_iter().collect(), "it holds what a message for another key says".to_owned()));
+            return Err((held.into_iter().collect(), "it holds the values of a message for another key".to_owned()));
         }
         match messages[0].family {
-            Family::Doomed(_) if row.is_some() => {
-                Err((all(), "there is one, and its message can never work".to_owned()))
+            Family::Invalid(_) if row.is_some() => {
+                Err((all(), "it exists, although its message is invalid".to_owned()))
             }
-            Family::Plain | Family::Silent if held.is_none() => Err((all(), "no upsert is in it".to_owned())),
+            Family::Plain | Family::Silent if held.is_none() => Err((all(), "it holds no upsert".to_owned())),
             Family::Present if row.is_none() => Err((all(), "it is gone".to_owned())),
-            Family::Doomed(_) | Family::Plain | Family::Silent | Family::Present => Ok(()),
+            Family::Invalid(_) | Family::Plain | Family::Silent | Family::Present => Ok(()),
             Family::Created => self.created(key, held).map_err(|why| (all(), why)),
-            Family::Versioned => self.versioned(messages, row, fates),
+            Family::Versioned => self.versioned(messages, row, final_states),
         }
     }
 
-    /// There was one creation, and the row is as that made it.
+    /// Checks that there was one create, and that the row is as it was created.
     fn created(&self, key: &str, held: Option<usize>) -> Result<(), String> {
         let of_key = |write: &&Write| write.key.as_deref() == Some(key) && write.commit.is_some();
         let commits: Vec<&Write> = self.evidence.writes.iter().filter(of_key).collect();
         match commits[..] {
             [write] if write.message == held && write.change == Some(Change::Created) => Ok(()),
-            [_] => Err("it is not as it was created".to_owned()),
+            [_] => Err("it has changed since it was created".to_owned()),
             _ => Err(format!("{} creates were committed", commits.len())),
         }
     }
 
-    /// The highest version counts, of all changes that were not refused.
+    /// Checks that the highest version that was not rejected wins.
     fn versioned(
         &mut self,
         messages: &[&'a Message],
         row: Option<&Row>,
-        fates: &[Fate],
+        final_states: &[FinalState],
     ) -> Result<(), (Vec<usize>, String)> {
         let counts = |message: &&&Message| {
-            !matches!(fates[message.number], Fate::Letter(_)) || self.truth.committed(message.number)
+            !matches!(final_states[message.number], FinalState::DeadLetter(_)) || self.oracle.committed(message.number)
         };
         let Some(top) = messages.iter().filter(counts).max_by_key(|message| message.version) else {
             return match row {
                 None => Ok(()),
-                Some(row) => Err((row.message.into_iter().collect(), "all its messages were refused".to_owned())),
+                Some(row) => Err((row.message.into_iter().collect(), "all its messages were rejected".to_owned())),
             };
         };
         let top_version = top.version.unwrap_or_default();
@@ -263,12 +266,12 @@ impl<'a> Judge<'a> {
             return Ok(());
         }
         let found =
-            row.map_or("there is none".to_owned(), |row| format!("it has version {}", row.version.unwrap_or(0)));
+            row.map_or("there is no row".to_owned(), |row| format!("it has version {}", row.version.unwrap_or(0)));
         let concerned = [Some(top.number), row.and_then(|row| row.message)].into_iter().flatten().collect();
-        Err((concerned, format!("{found}, and version {top_version} is the last word")))
+        Err((concerned, format!("{found}, and version {top_version} must win")))
     }
 
-    /// Whether the write that made this row had lost its lease before it was committed.
+    /// Whether the last write of this row had lost its lease before it was committed.
     fn was_late(&self, row: &Row) -> bool {
         let made = |write: &&Write| write.commit.is_some() && write.message == row.message;
         let newest = self.evidence.writes.iter().filter(made).max_by_key(|write| write.commit);
@@ -276,7 +279,7 @@ impl<'a> Judge<'a> {
         lost.is_some_and(|(committed, lost)| lost <= committed)
     }
 
-    /// Two writes of one row at one time: one of them had lost its lease when the later one began, or both were sure of theirs.
+    /// Checks overlapping writes of one row: one of them must have lost its lease before the later one began.
     fn overlaps(&mut self) {
         for (a, b) in &self.evidence.overlaps {
             let (a, b) = (&self.evidence.writes[*a], &self.evidence.writes[*b]);
@@ -297,7 +300,7 @@ impl<'a> Judge<'a> {
 
     fn leaks(&mut self) {
         for line in &self.evidence.leaks {
-            self.differs([], format!("a log holds what it must not: {line}"));
+            self.differs([], format!("a log contains a value or a secret: {line}"));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The messages of a run, drawn by the seed: what is sent, by whom, when, and what may become of it.
+//! The messages of a run, generated from the seed: what each source sends, when, and which outcomes are valid.
 //!
-//! Pure: the same seed and plan give the same ledger. Every message writes values that no other one writes, so that a row and a
-//! journal entry name the message that made them. Every column value and every key holds the [`CANARY`], which must be in no log.
+//! Pure: the same seed and plan give the same workload. Every message writes unique values, so a row and a journal entry identify
+//! the message that wrote them. Every column value and every key contains the [`CANARY`], which must not appear in any log.
 //!
-//! The families differ in what the judge may demand of their rows, see [`Family`].
+//! The families differ in what the verifier can require of their rows, see [`Family`].
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ use serde_json::{Value, json};
 /// The entity set of all messages but those that name a wrong one.
 pub(super) const TABLE: &str = "contacts";
 
-/// Stands in every column value and every key.
+/// Part of every column value and every key.
 pub(super) const CANARY: &str = "canary";
 
-/// An e-mail address that a row of the world has: another unique key.
+/// An e-mail address (another unique key) that an existing row has.
 pub(super) const TAKEN: &str = "canary@taken.example";
 
-/// Who sends.
+/// The sending systems.
 pub(super) const SOURCES: [&str; 3] = ["hr", "crm", "shop"];
 
-/// One message in so many is put twice, as by a sender who got no answer.
+/// One message in this many is sent twice, as by a sender that did not get a response.
 const TWINS: usize = 20;
 
-/// One key in so many holds a character that no address can hold.
+/// One key in this many contains a character that is not allowed in a key URL.
 const HIDDEN: usize = 8;
 
-/// How far a message may be moved from its place, as a share of the whole time.
+/// The maximum reordering of a message, as a share of the sending time.
 const DISORDER: f64 = 0.06;
 
-/// What a message asks for.
+/// The operation of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Upsert,
@@ -40,9 +40,9 @@ pub(super) enum Operation {
     Delete,
 }
 
-/// Why a message can never work.
+/// Why a message must be rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doom {
+pub(super) enum Defect {
     TooLong,
     UnknownColumn,
     WrongTable,
@@ -51,11 +51,11 @@ pub(super) enum Doom {
     NoRow,
 }
 
-impl Doom {
+impl Defect {
     const ALL: [Self; 6] =
         [Self::TooLong, Self::UnknownColumn, Self::WrongTable, Self::KeyTaken, Self::UnknownField, Self::NoRow];
 
-    /// The reason that its dead letter has to name.
+    /// The expected reason of its dead letter.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::TooLong | Self::UnknownColumn => "invalid_data",
@@ -66,27 +66,27 @@ impl Doom {
     }
 }
 
-/// What the row of a message's key has to be in the end.
+/// The kind of a message, which determines the valid final states of its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
-    /// Upserts, updates and deletes with versions: the highest version counts.
+    /// Upserts, updates and deletes with versions: the highest version wins.
     Versioned,
-    /// Upserts without versions: one of them is there, whole.
+    /// Upserts without versions: the row holds one of them completely.
     Plain,
-    /// Updates without versions of a row that is there from the beginning: one of them, or the row as it was.
+    /// Updates without versions of a row that exists from the beginning: one of them, or the row as it was.
     Present,
-    /// Creates: the first one is there, the others are refused.
+    /// Creates: the first one wins, the others are rejected.
     Created,
-    /// One upsert of a key of its own, whose first write is never answered.
+    /// One upsert of a unique key, whose first write is never answered.
     Silent,
-    /// Can never work: a dead letter, and no row.
-    Doomed(Doom),
+    /// Must be rejected: a dead letter, and no row.
+    Invalid(Defect),
 }
 
 /// One message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Message {
-    /// Its place in the ledger; `messageId` is made of it.
+    /// Its index in the workload; the `messageId` contains it.
     pub(super) number: usize,
     pub(super) family: Family,
     pub(super) key: String,
@@ -94,16 +94,16 @@ pub(super) struct Message {
     pub(super) operation: Operation,
     pub(super) version: Option<i64>,
     pub(super) policy: Option<&'static str>,
-    /// When it is put, from the beginning of the run.
+    /// When it is sent, from the beginning of the run.
     pub(super) at: Duration,
-    /// How often it is put.
+    /// How many times it is sent.
     pub(super) copies: usize,
-    /// As it stands in the queue, before base64.
+    /// The message text, before base64.
     pub(super) text: String,
 }
 
 impl Message {
-    /// The value that it writes and nobody else does.
+    /// The value that only this message writes.
     pub(super) fn marker(&self) -> String {
         marker(self.number)
     }
@@ -116,58 +116,58 @@ impl Message {
     }
 }
 
-/// The value in `jobtitle` of what message `number` writes.
+/// The value of `jobtitle` that message `number` writes.
 pub(super) fn marker(number: usize) -> String {
     format!("{CANARY}-{number}")
 }
 
-/// The value in `firstname` beside a marker.
+/// The value of `firstname` beside a marker.
 pub(super) fn companion(marker: &str) -> String {
     format!("{marker} beside it")
 }
 
-/// How large a ledger is.
+/// The size of a workload.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
     pub(super) messages: usize,
-    /// The time over which they are put.
+    /// The time over which they are sent.
     pub(super) sending: Duration,
-    /// How many have their first write never answered.
+    /// The number of messages whose first write is never answered.
     pub(super) silent: usize,
 }
 
 /// Everything that is sent.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Ledger {
+pub(super) struct Workload {
     pub(super) messages: Vec<Message>,
 }
 
-impl Ledger {
-    /// Draws the messages of a seed.
+impl Workload {
+    /// Generates the messages of a seed.
     pub(super) fn draw(seed: u64, extent: Extent) -> Self {
         let mut draw = Draw { rng: Rng::with_seed(seed), extent, versions: vec![0; keys(Family::Versioned, extent)] };
         Self { messages: (0..extent.messages).map(|number| draw.message(number)).collect() }
     }
 
-    /// The keys of rows that have to be there from the beginning.
+    /// The keys of the rows that exist from the beginning.
     pub(super) fn present_keys(extent: Extent) -> Vec<String> {
         (0..keys(Family::Present, extent)).map(|number| key(Family::Present, number)).collect()
     }
 
-    /// How many messages the queue gets.
+    /// The number of messages put into the queue.
     pub(super) fn puts(&self) -> usize {
         self.messages.iter().map(|message| message.copies).sum()
     }
 }
 
-/// How many keys the messages of a family share.
+/// The number of keys of a family.
 fn keys(family: Family, extent: Extent) -> usize {
     let per_key = match family {
         Family::Versioned => 20,
         Family::Plain => 40,
         Family::Present => 100,
         Family::Created => 60,
-        Family::Silent | Family::Doomed(_) => return extent.messages,
+        Family::Silent | Family::Invalid(_) => return extent.messages,
     };
     extent.messages.div_ceil(per_key)
 }
@@ -179,7 +179,7 @@ fn key(family: Family, number: usize) -> String {
         Family::Present => 'G',
         Family::Created => 'C',
         Family::Silent => 'S',
-        Family::Doomed(_) => 'D',
+        Family::Invalid(_) => 'D',
     };
     let may_hide = matches!(family, Family::Versioned | Family::Plain);
     let mark = if may_hide && number % HIDDEN == HIDDEN - 1 { '/' } else { '-' };
@@ -196,7 +196,7 @@ struct Draw {
 impl Draw {
     fn message(&mut self, number: usize) -> Message {
         let family = self.family(number);
-        let own = matches!(family, Family::Silent | Family::Doomed(_));
+        let own = matches!(family, Family::Silent | Family::Invalid(_));
         let place = if own { number } else { self.rng.usize(..keys(family, self.extent)) };
         let operation = self.operation(family);
         let version = match family {
@@ -204,7 +204,7 @@ impl Draw {
                 self.versions[place] += 1;
                 Some(self.versions[place])
             }
-            Family::Doomed(_) if self.rng.bool() => Some(1),
+            Family::Invalid(_) if self.rng.bool() => Some(1),
             _ => None,
         };
         let policy = self.policy(family);
@@ -226,7 +226,7 @@ impl Draw {
             58..81 => Family::Plain,
             81..87 => Family::Present,
             87..94 => Family::Created,
-            _ => Family::Doomed(Doom::ALL[self.rng.usize(..Doom::ALL.len())]),
+            _ => Family::Invalid(Defect::ALL[self.rng.usize(..Defect::ALL.len())]),
         }
     }
 
@@ -237,23 +237,23 @@ impl Draw {
                 82..91 => Operation::Update,
                 _ => Operation::Delete,
             },
-            Family::Present | Family::Doomed(Doom::NoRow) => Operation::Update,
+            Family::Present | Family::Invalid(Defect::NoRow) => Operation::Update,
             Family::Created => Operation::Create,
-            Family::Plain | Family::Silent | Family::Doomed(_) => Operation::Upsert,
+            Family::Plain | Family::Silent | Family::Invalid(_) => Operation::Upsert,
         }
     }
 
-    /// Under `retry` a collision with another key is the host's to repeat, so the doomed leave that one out.
+    /// Under `retry` a collision with another key is retried by the host, so invalid messages do not use that policy.
     fn policy(&mut self, family: Family) -> Option<&'static str> {
         let policies: &[Option<&'static str>] = match family {
             Family::Plain => &[None, Some("verify"), Some("skip"), Some("retry")],
-            Family::Doomed(_) => &[None, Some("verify"), Some("skip")],
+            Family::Invalid(_) => &[None, Some("verify"), Some("skip")],
             _ => &[None],
         };
         policies[self.rng.usize(..policies.len())]
     }
 
-    /// About in order; the silent ones first, for they take longest.
+    /// Roughly in order; the silent ones first, as they take longest.
     fn time(&mut self, number: usize) -> Duration {
         if number < self.extent.silent {
             return Duration::ZERO;
@@ -265,7 +265,7 @@ impl Draw {
     }
 }
 
-/// The message as JSON, wrong where it has to be.
+/// The message as JSON, with its defect.
 fn text(message: &Message) -> Value {
     let marker = message.marker();
     let mut record = json!({
@@ -285,11 +285,11 @@ fn text(message: &Message) -> Value {
         record["onConflict"] = json!(policy);
     }
     match message.family {
-        Family::Doomed(Doom::TooLong) => record["columns"]["firstname"] = json!(CANARY.repeat(10)),
-        Family::Doomed(Doom::UnknownColumn) => record["columns"]["shoesize"] = json!(marker),
-        Family::Doomed(Doom::WrongTable) => record["table"] = json!("contact"),
-        Family::Doomed(Doom::KeyTaken) => record["columns"]["emailaddress1"] = json!(TAKEN),
-        Family::Doomed(Doom::UnknownField) => record["colums"] = json!({ "jobtitle": marker }),
+        Family::Invalid(Defect::TooLong) => record["columns"]["firstname"] = json!(CANARY.repeat(10)),
+        Family::Invalid(Defect::UnknownColumn) => record["columns"]["shoesize"] = json!(marker),
+        Family::Invalid(Defect::WrongTable) => record["table"] = json!("contact"),
+        Family::Invalid(Defect::KeyTaken) => record["columns"]["emailaddress1"] = json!(TAKEN),
+        Family::Invalid(Defect::UnknownField) => record["colums"] = json!({ "jobtitle": marker }),
         _ => {}
     }
     record
@@ -304,18 +304,18 @@ mod tests {
     const EXTENT: Extent = Extent { messages: 2_000, sending: Duration::from_mins(1), silent: 2 };
 
     #[test]
-    fn a_seed_draws_the_same_ledger_again_and_another_seed_another_one() {
-        assert_eq!(Ledger::draw(7, EXTENT), Ledger::draw(7, EXTENT));
-        assert_ne!(Ledger::draw(7, EXTENT), Ledger::draw(8, EXTENT));
+    fn the_same_seed_generates_the_same_workload_and_another_seed_another_one() {
+        assert_eq!(Workload::draw(7, EXTENT), Workload::draw(7, EXTENT));
+        assert_ne!(Workload::draw(7, EXTENT), Workload::draw(8, EXTENT));
     }
 
     #[test]
-    fn every_kind_of_message_is_drawn() {
-        let ledger = Ledger::draw(7, EXTENT);
+    fn every_kind_of_message_is_generated() {
+        let workload = Workload::draw(7, EXTENT);
         let count =
-            |wanted: &dyn Fn(&Message) -> bool| ledger.messages.iter().filter(|message| wanted(message)).count();
-        for doom in Doom::ALL {
-            assert!(count(&|message| message.family == Family::Doomed(doom)) > 0, "{doom:?}");
+            |wanted: &dyn Fn(&Message) -> bool| workload.messages.iter().filter(|message| wanted(message)).count();
+        for defect in Defect::ALL {
+            assert!(count(&|message| message.family == Family::Invalid(defect)) > 0, "{defect:?}");
         }
         for operation in [Operation::Upsert, Operation::Create, Operation::Update, Operation::Delete] {
             assert!(count(&|message| message.operation == operation) > 0, "{operation:?}");
@@ -328,9 +328,9 @@ mod tests {
 
     #[test]
     fn versions_of_one_key_differ_and_come_out_of_order() {
-        let ledger = Ledger::draw(7, EXTENT);
+        let workload = Workload::draw(7, EXTENT);
         let mut keys: BTreeMap<&str, Vec<(Duration, i64)>> = BTreeMap::new();
-        for message in ledger.messages.iter().filter(|message| message.family == Family::Versioned) {
+        for message in workload.messages.iter().filter(|message| message.family == Family::Versioned) {
             keys.entry(&message.key).or_default().push((message.at, message.version.expect("it has one")));
         }
         let mut disordered = 0;
@@ -344,8 +344,8 @@ mod tests {
     }
 
     #[test]
-    fn every_value_and_key_holds_the_canary() {
-        for message in Ledger::draw(7, EXTENT).messages {
+    fn every_value_and_key_contains_the_canary() {
+        for message in Workload::draw(7, EXTENT).messages {
             let record: Value = serde_json::from_str(&message.text).expect("JSON");
             let columns = record["columns"].as_object().cloned().unwrap_or_default();
             let values = columns.values().chain([&record["key"]["employeeid"]]);

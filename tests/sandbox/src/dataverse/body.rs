@@ -40,8 +40,8 @@ pub(super) fn changes(store: &Store, table: &Table, body: &Map<String, Value>) -
 fn target(store: &Store, table: &Table, name: &str, value: &Value) -> Value {
     let navigation = name.strip_suffix("@odata.bind").unwrap_or(name);
     let lookup = table.navigation(navigation).filter(|_| !value.is_null());
-    let shelf = lookup.and_then(|lookup| store.shelf(&lookup.target_set).ok());
-    shelf.map_or(Value::Null, |shelf| shelf.table.logical_name.as_str().into())
+    let table_rows = lookup.and_then(|lookup| store.table_rows(&lookup.target_set).ok());
+    table_rows.map_or(Value::Null, |table_rows| table_rows.table.logical_name.as_str().into())
 }
 
 fn change(store: &Store, table: &Table, name: &str, value: &Value) -> Result<Option<(String, Value)>, Error> {
@@ -80,12 +80,12 @@ fn bound(store: &Store, table: &Table, lookup: &Lookup, value: &Value) -> Result
     let malformed = || Error::payload(&table.set, format!("Invalid URI in '{}@odata.bind'.", lookup.navigation));
     let reference = value.as_str().ok_or_else(malformed)?;
     let (set, predicate) = reference_parts(reference)?.ok_or_else(malformed)?;
-    let shelf = store.shelf(&set)?;
+    let table_rows = store.table_rows(&set)?;
     if set != lookup.target_set {
         return Err(malformed());
     }
-    let address = Address::parse(&shelf.table, &predicate)?;
-    let row = shelf.find(&address).ok_or_else(|| address.not_found(&shelf.table))?;
+    let address = Address::parse(&table_rows.table, &predicate)?;
+    let row = table_rows.find(&address).ok_or_else(|| address.not_found(&table_rows.table))?;
     Ok(row.id.to_string().into())
 }
 

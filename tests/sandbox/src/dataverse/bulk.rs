@@ -41,7 +41,7 @@ pub(super) async fn upsert(
 }
 
 fn commands(world: &World, call: &Call, resource: &Resource) -> Result<Vec<(String, Command)>, Error> {
-    let table = world.store().shelf(&resource.name)?.table.clone();
+    let table = world.store().table_rows(&resource.name)?.table.clone();
     let body = body::object(&table.set, &call.body)?;
     let targets = match body.get("Targets") {
         Some(Value::Array(targets)) if !targets.is_empty() => targets,
@@ -82,14 +82,14 @@ fn check(world: &World, commands: &[Command]) -> Result<(), Error> {
     let mut seen = HashSet::new();
     for Command { table, address, wish, .. } in commands {
         let (Some(address), Wish::Write(body)) = (address, wish) else { continue };
-        let shelf = store.shelf(&table.set)?;
-        let row = shelf.find(address).map(|row| row.id.to_string());
+        let table_rows = store.table_rows(&table.set)?;
+        let row = table_rows.find(address).map(|row| row.id.to_string());
         if let (None, Address::Key { values, .. }) = (&row, address)
             && values.keys().any(|column| body.contains_key(column))
         {
             return Err(unexpected("An item with the same key has already been added."));
         }
-        if !seen.insert(row.unwrap_or_else(|| shelf.identity(address))) {
+        if !seen.insert(row.unwrap_or_else(|| table_rows.identity(address))) {
             return Err(unexpected("The Targets hold more than one entry for one row."));
         }
     }

@@ -35,9 +35,9 @@ pub(super) fn answer(world: &World, method: &Method, path: &str, body: &Bytes) -
 }
 
 fn rows(world: &World, set: &str) -> Response {
-    match world.store().shelf(set) {
-        Ok(shelf) => {
-            let rows: Vec<Value> = shelf.live().map(|row| Value::Object(super::values_of(row))).collect();
+    match world.store().table_rows(set) {
+        Ok(table_rows) => {
+            let rows: Vec<Value> = table_rows.live().map(|row| Value::Object(super::values_of(row))).collect();
             reply::json(StatusCode::OK, &Value::Array(rows))
         }
         Err(error) => error.into_response(),

@@ -65,13 +65,13 @@ fn look_up(world: &World, commands: &[Command], entries: &mut [Entry]) -> Result
 
 fn note(world: &World, store: &Store, command: &Command, entry: &mut Entry) {
     entry.looked_up = Some(world.now());
-    let (Some(address), Ok(shelf)) = (&command.address, store.shelf(&command.table.set)) else { return };
-    entry.identity = shelf.identity(address);
-    entry.row = shelf.find(address).map(|row| row.id.to_string());
+    let (Some(address), Ok(table_rows)) = (&command.address, store.table_rows(&command.table.set)) else { return };
+    entry.identity = table_rows.identity(address);
+    entry.row = table_rows.find(address).map(|row| row.id.to_string());
 }
 
 fn command(world: &World, call: &Call, resource: &Resource, entry: &mut Entry) -> Result<Command, Error> {
-    let table = world.store().shelf(&resource.name)?.table.clone();
+    let table = world.store().table_rows(&resource.name)?.table.clone();
     if let Some(tail) = &resource.tail {
         return Err(Error::no_segment(tail));
     }
@@ -108,7 +108,7 @@ fn represented(world: &World, call: &Call, table: &Table, done: &Done, selection
         Change::Updated | Change::Deleted => StatusCode::OK,
     };
     let store = world.store();
-    let Some(row) = store.shelf(&table.set).ok().and_then(|shelf| shelf.get(done.id)) else {
+    let Some(row) = store.table_rows(&table.set).ok().and_then(|table_rows| table_rows.get(done.id)) else {
         // Another request deleted it between the commit and this read.
         return reply::no_content(None);
     };

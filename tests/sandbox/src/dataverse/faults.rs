@@ -1,7 +1,7 @@
-//! Faults on demand: which requests go wrong, how often, and in which way.
+//! Injected faults: which requests fail, how often, and how.
 //!
-//! It refuses to be random: a fault strikes the requests that it names, in the order in which they arrive. Several faults
-//! may be set; the first that matches strikes. The kinds are those that clients are told to expect:
+//! Deterministic: a fault applies to the requests that it names, in the order in which they arrive. Several faults may be set; the
+//! first match applies. The kinds are the documented ones:
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors>.
 
 use std::time::Duration;
@@ -149,11 +149,11 @@ impl Effect {
     /// The answer that this effect gives instead of the work; `None`: it lets the work be done, or gives no answer.
     pub(super) fn refusal(&self) -> Option<Error> {
         match self {
-            Self::Status(told) => {
-                let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let mut error = Error::new(status, told.code.clone(), told.message.clone());
-                error.retry_after = told.retry_after.map(|seconds| Duration::from_secs(seconds.into()));
-                error.form = told.form;
+            Self::Status(fault) => {
+                let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let mut error = Error::new(status, fault.code.clone(), fault.message.clone());
+                error.retry_after = fault.retry_after.map(|seconds| Duration::from_secs(seconds.into()));
+                error.form = fault.form;
                 Some(error)
             }
             Self::Deadlock => {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_strikes_once_unless_told_otherwise() {
+    fn a_fault_applies_once_by_default() {
         let mut once = faults(Fault::new(Effect::Hang));
         assert_eq!(once.take("PATCH", "contacts", ""), Some(Effect::Hang));
         assert_eq!(once.take("PATCH", "contacts", ""), None);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_can_be_told_as_json() {
+    fn a_fault_can_be_set_as_json() {
         let text = r#"{"set":"contacts","times":null,"effect":{"status":{"status":429,"retryAfter":3,"form":"html"}}}"#;
         let fault: Fault = serde_json::from_str(text).expect("a fault");
         let mut status = Status::new(429, "", "");

@@ -1,9 +1,9 @@
-//! The journal: what was asked to be written, when, and what came of it. The oracle of tests about order and overlap.
+//! The journal: every write request, when it was executed, and with which result. The oracle of tests about order and overlap.
 //!
-//! It refuses to judge. It records every write request that reached the stand-in, refused and unanswered ones included.
-//! Invariant: entries are numbered in the order in which the requests arrived; times are measured from the stand-in's start
-//! by tokio's clock. It mirrors no part of the service, which has none: auditing
-//! (<https://learn.microsoft.com/power-apps/developer/data-platform/auditing/overview>) comes nearest.
+//! It records every write request that reached the stand-in, including rejected and unanswered ones, and evaluates nothing.
+//! Invariant: entries are numbered in the order in which the requests arrived; times are measured from the stand-in's start by
+//! tokio's clock. The service has no equivalent: auditing
+//! (<https://learn.microsoft.com/power-apps/developer/data-platform/auditing/overview>) comes closest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl Counts {
     }
 }
 
-/// Pairs of writes that were looked up, meant the same row, and overlapped in time; each pair once, in order of arrival.
+/// Pairs of executed writes of the same row that overlapped in time; each pair once, in order of arrival.
 pub(super) fn overlaps(entries: &[Entry]) -> Vec<(Entry, Entry)> {
     let mut groups: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.looked_up.is_some()) {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_refused_at_the_door_overlaps_with_nothing() {
+    fn a_request_that_was_rejected_before_execution_overlaps_with_nothing() {
         let mut refused = entry(2, "a", None, 5, 20);
         refused.looked_up = None;
         assert_eq!(found(&[entry(1, "a", None, 0, 9), refused]), []);

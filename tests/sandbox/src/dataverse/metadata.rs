@@ -1,6 +1,6 @@
-//! `EntityDefinitions`: as much of the metadata as tells a client what a table's names, columns, keys and lookups are.
+//! `EntityDefinitions`: a table's names, columns, keys and lookups.
 //!
-//! It refuses to be complete: labels, managed properties and the rest are left out, and so is `$expand`. What is there answers as
+//! Labels, managed properties, other properties and `$expand` are left out. What is included behaves as
 //! the service does: a property of a derived type is selected under its cast only, `MetadataId` always comes along, and a
 //! collection says which derived type each item has.
 //! See <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query-metadata-web-api>.
@@ -63,7 +63,7 @@ struct Item {
 }
 
 impl Item {
-    /// `names` tell it apart from everything else.
+    /// `names` identify it.
     fn new(type_name: &str, names: &[&str], properties: Value) -> Self {
         let Value::Object(properties) = properties else { unreachable!("callers give objects") };
         let hash = |salt: u8| {
@@ -207,7 +207,7 @@ fn relationships(store: &Store, table: &Table) -> Vec<Item> {
 }
 
 fn target(store: &Store, lookup: &Lookup) -> Option<String> {
-    store.shelf(&lookup.target_set).ok().map(|shelf| shelf.table.logical_name.clone())
+    store.table_rows(&lookup.target_set).ok().map(|table_rows| table_rows.table.logical_name.clone())
 }
 
 /// A lookup's own name: `_primarycontactid_value` is how the Web API shows `primarycontactid`.

@@ -26,7 +26,7 @@ pub(super) fn below_root(path: &str) -> Option<&str> {
     ["v9.0", "v9.1", "v9.2"].contains(&version).then_some(rest)
 }
 
-/// Set and key as far as they can be told from a path that may be wrong; for the journal and for matching faults.
+/// Set and key, as far as a possibly invalid path contains them; for the journal and for matching faults.
 pub(super) fn glimpse(path: &str) -> (String, String) {
     let decoded = percent_decode_str(below_root(path).unwrap_or(path)).decode_utf8_lossy();
     match decoded.split_once('(') {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn name_predicate_and_tail_are_told_apart() {
+    fn name_predicate_and_tail_are_separated() {
         let resource = parsed("contacts(employeeid='A%20(b)%27%27c')").expect("a key");
         assert_eq!(resource.name, "contacts");
         assert_eq!(resource.predicate.as_deref(), Some("employeeid='A (b)''c'"));

@@ -17,25 +17,25 @@ use super::key::Address;
 use super::literal::Literal;
 use super::path::Resource;
 use super::reply;
-use super::rows::{Row, Shelf};
+use super::rows::{Row, TableRows};
 use super::table::{LOOKUP_TABLE, Table};
 
 /// Answers a GET of a row or of a set's rows.
 pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Response, Error> {
     let store = world.store();
-    let shelf = store.shelf(&resource.name)?;
+    let table_rows = store.table_rows(&resource.name)?;
     if let Some(tail) = &resource.tail {
         return Err(Error::no_segment(tail));
     }
     if call.option("$expand").is_some() {
         return Err(Error::new(StatusCode::NOT_IMPLEMENTED, "", "This stand-in does not do $expand."));
     }
-    let selection = call.selection(&shelf.table)?;
+    let selection = call.selection(&table_rows.table)?;
     let shown = Shown { selection: selection.as_deref(), lookup_tables: call.wants_annotation(LOOKUP_TABLE) };
     let context = format!("{}{}$metadata#{}", world.origin(), call.root(), resource.name);
     match &resource.predicate {
-        Some(predicate) => one(call, shelf, predicate, shown, &context),
-        None => many(call, shelf, shown, &context),
+        Some(predicate) => one(call, table_rows, predicate, shown, &context),
+        None => many(call, table_rows, shown, &context),
     }
 }
 
@@ -79,13 +79,19 @@ pub(super) fn represent(table: &Table, row: &Row, shown: Shown<'_>, context: Opt
     Value::Object(object)
 }
 
-fn one(call: &Call, shelf: &Shelf, predicate: &str, shown: Shown<'_>, context: &str) -> Result<Response, Error> {
-    let address = Address::parse(&shelf.table, predicate)?;
-    let row = shelf.find(&address).ok_or_else(|| address.not_found(&shelf.table))?;
+fn one(
+    call: &Call,
+    table_rows: &TableRows,
+    predicate: &str,
+    shown: Shown<'_>,
+    context: &str,
+) -> Result<Response, Error> {
+    let address = Address::parse(&table_rows.table, predicate)?;
+    let row = table_rows.find(&address).ok_or_else(|| address.not_found(&table_rows.table))?;
     if call.header(&IF_NONE_MATCH) == Some(row.etag().as_str()) {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
-    let body = represent(&shelf.table, row, shown, Some(&format!("{context}/$entity")));
+    let body = represent(&table_rows.table, row, shown, Some(&format!("{context}/$entity")));
     let mut response = reply::json(StatusCode::OK, &body);
     response.headers_mut().insert("etag", reply::header_value(&row.etag()));
     if shown.lookup_tables {
@@ -95,8 +101,9 @@ fn one(call: &Call, shelf: &Shelf, predicate: &str, shown: Shown<'_>, context: &
     Ok(response)
 }
 
-fn many(call: &Call, shelf: &Shelf, shown: Shown<'_>, context: &str) -> Result<Response, Error> {
-    let wanted = call.option("$filter").map_or_else(|| Ok(Vec::new()), |filter| conditions(&shelf.table, filter))?;
+fn many(call: &Call, table_rows: &TableRows, shown: Shown<'_>, context: &str) -> Result<Response, Error> {
+    let wanted =
+        call.option("$filter").map_or_else(|| Ok(Vec::new()), |filter| conditions(&table_rows.table, filter))?;
     let top = match call.option("$top").map(str::parse::<usize>) {
         None => usize::MAX,
         Some(Ok(top)) if top > 0 => top,
@@ -104,11 +111,11 @@ fn many(call: &Call, shelf: &Shelf, shown: Shown<'_>, context: &str) -> Result<R
     };
     let is_wanted = |row: &&Row| {
         let kept = |column: &String| row.values.get(column).unwrap_or(&Value::Null);
-        wanted.iter().all(|(column, value)| shelf.same(kept(column), value))
+        wanted.iter().all(|(column, value)| table_rows.same(kept(column), value))
     };
-    let mut rows: Vec<&Row> = shelf.live().filter(is_wanted).collect();
+    let mut rows: Vec<&Row> = table_rows.live().filter(is_wanted).collect();
     rows.sort_by_key(|row| row.version);
-    let rows: Vec<Value> = rows.iter().take(top).map(|row| represent(&shelf.table, row, shown, None)).collect();
+    let rows: Vec<Value> = rows.iter().take(top).map(|row| represent(&table_rows.table, row, shown, None)).collect();
     Ok(reply::json(StatusCode::OK, &json!({ "@odata.context": context, "value": rows })))
 }
 

@@ -1,7 +1,7 @@
 //! The rows of every table and the indexes over their unique columns.
 //!
-//! It refuses a row that would share a unique value with another, be that one in the recycle bin. It judges nothing else:
-//! what comes in has the form in which it is kept. Invariant: an index holds exactly the rows whose columns of that index
+//! It rejects a row that would share a unique value with another, also with one in the recycle bin. It validates nothing else:
+//! values are already in their stored form. Invariant: an index holds exactly the rows whose columns of that index
 //! all have a value. See <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/restore-deleted-records>.
 
@@ -59,14 +59,14 @@ pub(super) struct Collision {
 /// All tables.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    shelves: BTreeMap<String, Shelf>,
+    shelves: BTreeMap<String, TableRows>,
     version: u64,
     collation: Collation,
 }
 
 /// One table with its rows.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct TableRows {
     pub(super) table: Arc<Table>,
     rows: HashMap<Uuid, Row>,
     /// One per entry of `table.uniques`.
@@ -83,16 +83,16 @@ impl Store {
     pub(super) fn define(&mut self, table: Table) {
         let indexes = vec![HashMap::new(); table.uniques.len()];
         let set = table.set.clone();
-        let empty = Shelf { table: Arc::new(table), rows: HashMap::new(), indexes, collation: self.collation };
+        let empty = TableRows { table: Arc::new(table), rows: HashMap::new(), indexes, collation: self.collation };
         self.shelves.insert(set, empty);
     }
 
     pub(super) fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
-        self.shelves.values().map(|shelf| &shelf.table)
+        self.shelves.values().map(|table_rows| &table_rows.table)
     }
 
     /// The table of this entity set, in exactly this case.
-    pub(super) fn shelf(&self, set: &str) -> Result<&Shelf, Error> {
+    pub(super) fn table_rows(&self, set: &str) -> Result<&TableRows, Error> {
         self.shelves.get(set).ok_or_else(|| Error::no_segment(set))
     }
 
@@ -113,12 +113,12 @@ impl Store {
 
     /// Moves a live row into the recycle bin.
     pub(super) fn recycle(&mut self, set: &str, id: Uuid) -> bool {
-        let row = self.shelves.get_mut(set).and_then(|shelf| shelf.rows.get_mut(&id));
+        let row = self.shelves.get_mut(set).and_then(|table_rows| table_rows.rows.get_mut(&id));
         row.map(|row| row.recycled = true).is_some()
     }
 }
 
-impl Shelf {
+impl TableRows {
     /// The live row with this id.
     pub(super) fn get(&self, id: Uuid) -> Option<&Row> {
         self.rows.get(&id).filter(|row| !row.recycled)
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_ignore_case_and_trailing_blanks_unless_told_otherwise() {
+    fn keys_ignore_case_and_trailing_blanks_by_default() {
         let mut loose = store(Collation::Insensitive);
         loose.put("contacts", contact(&json!({ "employeeid": "ab" }))).expect("the first");
         assert!(loose.put("contacts", contact(&json!({ "employeeid": "AB " }))).is_err());
@@ -252,7 +252,7 @@ mod tests {
         let id = row.id;
         store.put("contacts", row).expect("the first");
         assert!(store.recycle("contacts", id));
-        assert!(store.shelf("contacts").expect("defined").get(id).is_none());
+        assert!(store.table_rows("contacts").expect("defined").get(id).is_none());
         let collision = store.put("contacts", contact(&json!({ "employeeid": "1" }))).expect_err("taken");
         assert!(collision.recycled);
     }

@@ -95,7 +95,7 @@ impl Bench {
     }
 }
 
-/// A client that trusts nobody, which is enough for plain http.
+/// A client without trusted certificates, which is enough for plain http.
 fn plain_client() -> reqwest::Client {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)

@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    fn judged(kind: &Kind, value: &Value) -> Result<Value, String> {
+    fn converted(kind: &Kind, value: &Value) -> Result<Value, String> {
         let table = Table::new("things", "thing", "thingid");
         accept(&table, "c", kind, value).map_err(|error| error.code.into_owned())
     }
@@ -183,8 +183,8 @@ mod tests {
             (Kind::Double { precision: 5 }, json!(47.639_583), json!(47.639_58)),
         ];
         for (kind, sent, kept) in cases {
-            assert_eq!(judged(&kind, &sent).as_ref(), Ok(&kept), "{kind:?} {sent}");
-            assert_eq!(judged(&kind, &kept).as_ref(), Ok(&kept), "{kind:?} {kept}");
+            assert_eq!(converted(&kind, &sent).as_ref(), Ok(&kept), "{kind:?} {sent}");
+            assert_eq!(converted(&kind, &kept).as_ref(), Ok(&kept), "{kind:?} {kept}");
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
             (Kind::Guid, json!("no"), "0x80048d19"),
         ];
         for (kind, sent, code) in cases {
-            assert_eq!(judged(&kind, &sent), Err(code.to_owned()), "{kind:?} {sent}");
+            assert_eq!(converted(&kind, &sent), Err(code.to_owned()), "{kind:?} {sent}");
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum DuplicateCode {
     Record,
     /// 0x80060892 `DuplicateRecordEntityKey`.
     EntityKey,
-    /// An empty code; only the text tells.
+    /// An empty code; only the text identifies the error.
     Empty,
     /// 0x80043239, which some sources name for a row in the recycle bin.
     RecycleBin,
@@ -91,7 +91,7 @@ pub(super) struct Done {
 pub(super) fn plan(store: &Store, command: &Command) -> Result<Plan, Error> {
     let Command { table, address, wish, condition } = command;
     let found = match address {
-        Some(address) => store.shelf(&table.set)?.find(address),
+        Some(address) => store.table_rows(&table.set)?.find(address),
         None => None,
     };
     let missing = || address.as_ref().map_or_else(Error::no_row_with_key, |address| address.not_found(table));
@@ -119,7 +119,7 @@ pub(super) fn commit(store: &mut Store, table: &Table, plans: Vec<Plan>, codes: 
     let mut undo = Vec::with_capacity(plans.len());
     for plan in plans {
         let id = plan.id();
-        let before = store.shelf(&table.set)?.get(id).cloned();
+        let before = store.table_rows(&table.set)?.get(id).cloned();
         match carry_out(store, table, plan, before.as_ref(), codes) {
             Ok(change) => done.push(Done { change, id }),
             Err(error) => {
@@ -152,7 +152,7 @@ fn carry_out(
     let refuse = |collision: Collision| collision_error(table, &collision, codes);
     match (plan, before) {
         (Plan::Create(row), _) => {
-            if let Some(collision) = store.shelf(&table.set)?.taken(row.id) {
+            if let Some(collision) = store.table_rows(&table.set)?.taken(row.id) {
                 return Err(refuse(collision));
             }
             store.put(&table.set, row).map_err(refuse)?;
@@ -207,7 +207,7 @@ fn new_row(
     Ok(Row { id, values, version: 0, recycled: false })
 }
 
-/// A key column's value from the URL, judged as if it stood in the body.
+/// A key column's value from the URL, validated as a column of the body.
 fn key_value(store: &Store, table: &Table, column: &str, value: &Value) -> Result<Value, Error> {
     let Some(kind) = table.columns.get(column) else { return Ok(value.clone()) };
     let value = super::values::accept(table, column, kind, value)?;
@@ -216,7 +216,8 @@ fn key_value(store: &Store, table: &Table, column: &str, value: &Value) -> Resul
     }
     let mut targets = table.lookups.iter().filter(|lookup| lookup.column == column);
     let id = value.as_str().and_then(|id| id.parse().ok()).unwrap_or_default();
-    let exists = targets.any(|lookup| store.shelf(&lookup.target_set).is_ok_and(|shelf| shelf.get(id).is_some()));
+    let exists =
+        targets.any(|lookup| store.table_rows(&lookup.target_set).is_ok_and(|table_rows| table_rows.get(id).is_some()));
     if exists { Ok(value) } else { Err(Error::no_row(column, id)) }
 }
 

@@ -1,4 +1,4 @@
-//! What an HTTP caller sees, and what becomes of a message that can never work.
+//! HTTP calls, and the dead letter of an invalid message.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub(super) async fn show(world: &World, report: &mut Report) -> anyhow::Result<(
     report.claim(status == 200, "it is applied: 200");
     let (status, body) = call(&host, "a misspelt one", &bad, report).await?;
     let named = body["detail"].as_str().is_some_and(|detail| detail.contains("`colums`"));
-    report.claim(status == 400 && named, "it is refused with 400, and the answer names the field");
+    report.claim(status == 400 && named, "it is rejected with 400, and the response names the field");
     let (status, body) =
         call(&host, "an array of the two and an update of nothing", &json!([good, bad, gone]), report).await?;
     let reasons: Vec<_> =
@@ -46,11 +46,11 @@ async fn call(host: &Host, what: &str, body: &Value, report: &Report) -> anyhow:
     let text = response.text().await.context("reading the answer")?;
     report.line(&format!("    {what}: {body}"));
     report.line(&format!("      → {status} {text}"));
-    Ok((status, serde_json::from_str(&text).context("the answer is no JSON")?))
+    Ok((status, serde_json::from_str(&text).context("the response is not JSON")?))
 }
 
 async fn dead_letter(world: &World, report: &mut Report) -> anyhow::Result<()> {
-    report.chapter("e", "A message that can never work, put on the queue");
+    report.chapter("e", "An invalid message on the queue");
     let message = r#"{"table":"contacts","key":{"employeeid":"E-7"},"columns":{"shoesize":42},"messageId":"m-1"}"#;
     report.line(&format!("    {message}"));
     world.put(message).await?;
@@ -63,9 +63,9 @@ async fn dead_letter(world: &World, report: &mut Report) -> anyhow::Result<()> {
         sleep(Duration::from_millis(50)).await;
     };
     report.line(&format!("      → sync-records-poison: {letter}"));
-    let letter: Value = serde_json::from_str(&letter).context("the dead letter is no JSON")?;
+    let letter: Value = serde_json::from_str(&letter).context("the dead letter is not JSON")?;
     report.claim(letter["message"] == message, "the dead letter holds the message, unchanged");
-    report.claim(letter["reason"] == "invalid_data", "and says why: invalid_data, in Dataverse's own words");
-    report.claim(letter["attempts"] == 1, "on its first delivery: trying again could not have helped");
+    report.claim(letter["reason"] == "invalid_data", "and gives the reason: invalid_data, with Dataverse's message");
+    report.claim(letter["attempts"] == 1, "on its first delivery, as a retry cannot help");
     Ok(())
 }

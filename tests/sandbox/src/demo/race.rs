@@ -1,4 +1,4 @@
-//! The article's experiment: two raw PATCHes of one new key at the same moment, no handler.
+//! The article's experiment: two concurrent PATCHes of one new key, without a handler.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::world::World;
 const WINDOW: Duration = Duration::from_millis(250);
 
 pub(super) async fn show(world: &World, report: &mut Report) -> anyhow::Result<()> {
-    report.chapter("a", "Two raw PATCHes of one new key at the same moment, straight to Dataverse");
+    report.chapter("a", "Two concurrent PATCHes of one new key, directly to Dataverse");
     world.dataverse.set_race_window(WINDOW);
     let (token, _) = world.identity.tokens().issue(&world.dataverse.url(), "the-experiment");
     let url = format!("{}/api/data/v9.2/contacts(employeeid='A-1')", world.dataverse.url());

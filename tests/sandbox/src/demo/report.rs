@@ -1,4 +1,4 @@
-//! What the reader sees: paragraphs, claims that were checked, a closing table, and a bar while something takes time.
+//! The output of the demonstration: paragraphs, checked claims, a final table, and a progress bar.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) struct Row {
     pub(super) took: Duration,
 }
 
-/// What has been told and checked so far.
+/// The output so far.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     rows: Vec<Row>,

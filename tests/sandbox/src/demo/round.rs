@@ -18,19 +18,19 @@ const KEYS: usize = 100;
 const PAIRS_PER_KEY: usize = 10;
 const MESSAGES: usize = KEYS * PAIRS_PER_KEY * 2;
 
-/// As many keys as a batch of the host holds messages: one instance fetches the first half of these pairs, another the second.
+/// The size of a batch of the host: one instance fetches the first half of these pairs, another the second.
 const KEYS_AT_ONCE: usize = 16;
 
-/// Far beyond what this takes, also on Azurite and a busy machine; then something is stuck.
+/// Far longer than this takes, also on Azurite and a busy machine.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Without locks, the time in which two first writes of a row meet: wide enough that they do on a busy machine as well.
+/// The race window without locks: wide enough for two first writes of a row to race also on a busy machine.
 const RACE_WINDOW: Duration = Duration::from_millis(200);
 
-/// How often the queue is counted: seldom enough not to be a load of its own.
+/// How often the queue is counted: rarely enough not to add load.
 const COUNT_EVERY: Duration = Duration::from_millis(100);
 
-/// What a lost race leads to.
+/// The conflict policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Policy {
     Skip,
@@ -51,13 +51,13 @@ impl Policy {
 pub(super) struct Round {
     /// Names the chapter, and the keys.
     pub(super) label: &'static str,
-    /// Who sends: one source repeats itself, several contradict each other.
+    /// The sources: one repeats itself, several contradict each other.
     pub(super) sources: &'static [&'static str],
     pub(super) policy: Policy,
     pub(super) leases: bool,
 }
 
-/// What came of it.
+/// The result of a run.
 struct Result {
     reasons: BTreeMap<String, usize>,
     writes: Vec<Entry>,
@@ -210,7 +210,7 @@ impl Round {
     }
 }
 
-/// The books before a run.
+/// The counts before a run.
 struct Before {
     writes: usize,
     letters: u64,
@@ -231,14 +231,14 @@ impl Before {
     }
 }
 
-/// Until the queue is empty, hidden messages included, and nothing runs.
+/// Waits until the queue is empty, including hidden messages, and no invocation runs.
 async fn wait(world: &World, hosts: &[Host]) -> anyhow::Result<()> {
     let (bar, begun) = (bar(MESSAGES, "settling"), Instant::now());
     loop {
         let settled: u64 = hosts.iter().map(|host| host.stats().succeeded).sum();
         bar.set_position(settled);
         let running: u64 = hosts.iter().map(|host| host.stats().in_flight).sum();
-        // A storage that is too busy to be counted is asked again.
+        // A busy storage is asked again.
         if running == 0 && world.waiting().await.is_ok_and(|waiting| waiting == 0) {
             bar.finish_and_clear();
             return Ok(());
@@ -248,7 +248,7 @@ async fn wait(world: &World, hosts: &[Host]) -> anyhow::Result<()> {
     }
 }
 
-/// How often each outcome was reported, from the lines that the handler put into its answers and reason phrases.
+/// The number of each reported outcome, from the log lines in the handler's responses and from reason phrases.
 fn reasons(hosts: &[Host]) -> BTreeMap<String, usize> {
     let mut reasons = BTreeMap::new();
     for line in hosts.iter().flat_map(Host::logs) {

@@ -1,6 +1,6 @@
-//! What the handler's closing line of a record says, where it is written as text.
+//! Parses the handler's closing log line of a record, where it is logged as text.
 //!
-//! The line names what became of the record and its key's hash, which the books need; the rest is for people.
+//! Tests and chaos runs need the outcome and the hash of the key; the rest is for people.
 
 /// How a record ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_that_closes_a_record_is_told_from_all_others() {
+    fn only_the_closing_line_of_a_record_is_recognised() {
         let line =
             "2026-11-24T10:00:00.000001Z INFO record settled outcome=applied reason=created key_hash=1f2e attempt=1";
         let closing = Closing { ending: "applied/created".to_owned(), key_hash: Some("1f2e".to_owned()) };

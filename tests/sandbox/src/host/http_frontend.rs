@@ -40,7 +40,7 @@ const HOP_BY_HOP: [&str; 9] = [
 
 /// What the front knows.
 #[derive(Debug)]
-pub(super) struct Front {
+pub(super) struct HttpFrontend {
     pub(super) runtime: SharedRuntime,
     pub(super) functions: Vec<HttpFunction>,
     pub(super) route_prefix: String,
@@ -48,7 +48,7 @@ pub(super) struct Front {
     pub(super) without_keys: bool,
 }
 
-impl Front {
+impl HttpFrontend {
     /// Serves all functions.
     pub(super) fn router(self) -> Router {
         Router::new().fallback(serve).with_state(Arc::new(self))
@@ -72,7 +72,7 @@ impl Front {
     }
 
     async fn forward(&self, name: &str, request: Request, id: Uuid) -> HttpResponse<Body> {
-        let (running, started) = (self.runtime.ledger.begin(), OffsetDateTime::now_utc());
+        let (running, started) = (self.runtime.invocations.begin(), OffsetDateTime::now_utc());
         let (wire, pid) = (self.runtime.handler.wire(), self.runtime.handler.pid());
         let (result, response) = match self.runtime.within_limit(wire.send(&request)).await {
             Some(Ok(response)) => (InvocationResult::Succeeded, answer(response)),
@@ -101,7 +101,7 @@ impl Front {
     }
 }
 
-async fn serve(Shared(front): Shared<Arc<Front>>, request: HttpRequest<Body>) -> HttpResponse<Body> {
+async fn serve(Shared(front): Shared<Arc<HttpFrontend>>, request: HttpRequest<Body>) -> HttpResponse<Body> {
     let (parts, body) = request.into_parts();
     if matches!(front.runtime.handler.settled().await, State::Down(_) | State::Stopping) {
         return empty(StatusCode::SERVICE_UNAVAILABLE);

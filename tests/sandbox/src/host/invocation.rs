@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::answer::{self, Answer, Output};
 use super::app::QueueFunction;
 use super::envelope::envelope;
-use super::invocations::{InvocationRecord, InvocationResult, Ledger};
+use super::invocations::{InvocationLog, InvocationRecord, InvocationResult};
 use super::logs::{Category, Logs, Severity};
 use super::process::{Handler, State};
 use super::settings::QueuePolicy;
@@ -32,7 +32,7 @@ pub(super) const HOST_VERSION: &str = "4.1037.0.0";
 #[derive(Debug)]
 pub(super) struct Runtime {
     pub(super) handler: Handler,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) invocations: Arc<InvocationLog>,
     pub(super) logs: Logs,
     pub(super) policy: QueuePolicy,
     /// How long a received message is hidden; renewed at half.
@@ -105,7 +105,7 @@ impl Runtime {
     }
 
     async fn invoke(&self, trigger: &Trigger, message: &Message, item: &str) -> InvocationResult {
-        let (running, started) = (self.ledger.begin(), OffsetDateTime::now_utc());
+        let (running, started) = (self.invocations.begin(), OffsetDateTime::now_utc());
         let (id, trace) = (Uuid::new_v4(), Uuid::new_v4());
         let ended = self.within_limit(self.call(trigger, message, item, Ids { id, trace })).await;
         let (result, outputs) = match ended {
@@ -168,11 +168,11 @@ impl Runtime {
         if let Err(error) = put(&trigger.poison, &message.text).await {
             return self.report("poison", Err(error));
         }
-        self.ledger.poisoned();
+        self.invocations.poisoned();
         self.report("delete", trigger.queue.delete(message).await);
     }
 
-    /// A message that somebody else received meanwhile is theirs: the host only notes it.
+    /// A message that was delivered again meanwhile belongs to the other receiver: the host only logs it.
     fn report(&self, action: &str, outcome: Result<(), crate::queue::Error>) {
         if let Err(error) = outcome {
             self.logs.add(Severity::Warning, Category::Host, format!("cannot {action} a message: {error}"));

@@ -1,6 +1,6 @@
-//! What became of every invocation: the host's side of the books, which tests compare with Dataverse's.
+//! The outcome of every invocation, which tests compare with Dataverse's journal.
 //!
-//! It keeps every record and forgets none; whoever holds the [`Books`] has them also when the host is gone.
+//! It keeps all records; [`HostRecords`] outlive the host.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -59,16 +59,16 @@ pub struct Stats {
     pub restarts: u32,
 }
 
-/// What a host has noted. It outlives the host; clones share it.
+/// The records and logs of a host. They outlive the host; clones share them.
 #[derive(Debug, Clone)]
-pub struct Books {
-    ledger: Arc<Ledger>,
+pub struct HostRecords {
+    invocations: Arc<InvocationLog>,
     logs: Logs,
 }
 
-impl Books {
-    pub(super) fn new(ledger: Arc<Ledger>, logs: Logs) -> Self {
-        Self { ledger, logs }
+impl HostRecords {
+    pub(super) fn new(invocations: Arc<InvocationLog>, logs: Logs) -> Self {
+        Self { invocations, logs }
     }
 
     /// The host's name.
@@ -83,18 +83,18 @@ impl Books {
 
     /// All invocations that have ended, in that order. One that ran when the host was dropped is not among them.
     pub fn invocations(&self) -> Vec<InvocationRecord> {
-        self.ledger.records()
+        self.invocations.records()
     }
 
     /// Invocations that run now.
     pub fn in_flight(&self) -> u64 {
-        self.ledger.in_flight.load(Ordering::Relaxed)
+        self.invocations.in_flight.load(Ordering::Relaxed)
     }
 }
 
-/// The ledger of one host.
+/// The invocations of one host.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct InvocationLog {
     records: Mutex<Vec<InvocationRecord>>,
     succeeded: AtomicU64,
     failed: AtomicU64,
@@ -105,14 +105,14 @@ pub(super) struct Ledger {
 /// Counts an invocation as running until it is dropped.
 #[derive(Debug)]
 pub(super) struct Running<'a> {
-    ledger: &'a Ledger,
+    invocations: &'a InvocationLog,
 }
 
-impl Ledger {
+impl InvocationLog {
     /// An invocation begins.
     pub(super) fn begin(&self) -> Running<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Running { ledger: self }
+        Running { invocations: self }
     }
 
     /// A message went to a poison queue.
@@ -141,16 +141,16 @@ impl Running<'_> {
     /// The invocation has ended.
     pub(super) fn end(self, record: InvocationRecord) {
         let count = match record.result {
-            InvocationResult::Succeeded => &self.ledger.succeeded,
-            InvocationResult::Failed(_) | InvocationResult::TimedOut => &self.ledger.failed,
+            InvocationResult::Succeeded => &self.invocations.succeeded,
+            InvocationResult::Failed(_) | InvocationResult::TimedOut => &self.invocations.failed,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        self.ledger.records.lock().expect("no holder panics").push(record);
+        self.invocations.records.lock().expect("no holder panics").push(record);
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.ledger.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.invocations.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

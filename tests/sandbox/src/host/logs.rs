@@ -1,6 +1,6 @@
 //! The host's log: what the handler printed, what its answers said, and what the host itself has to say.
 //!
-//! A line of JSON is not parsed: the real host does not either. The newest lines are kept, [`KEPT_LINES`] unless told otherwise.
+//! JSON lines are not parsed, as in the real host. The newest lines are kept, [`KEPT_LINES`] by default.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#logging>.
 

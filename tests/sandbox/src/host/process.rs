@@ -76,7 +76,7 @@ enum Order {
 }
 
 impl Handler {
-    /// Starts the program with this port; [`Self::settled`] tells how that went.
+    /// Starts the program with this port; [`Self::settled`] waits for the outcome.
     pub(super) fn start(program: Program, port: u16, logs: Logs) -> Self {
         Self::supervised(port, |status, orders| tokio::spawn(Supervisor::new(program, port, logs, status).run(orders)))
     }

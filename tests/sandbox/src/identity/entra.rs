@@ -1,7 +1,7 @@
 //! The Entra token endpoint: `POST /<tenant>/oauth2/v2.0/token` with the client-credentials grant.
 //!
-//! It refuses what Entra refuses, with Entra's codes and statuses: unknown tenants and applications, wrong secrets, wrong
-//! scopes, assertions that do not hold. It knows no users and no other grant. Mirrors
+//! It rejects what Entra rejects, with Entra's codes and statuses: unknown tenants and applications, wrong secrets, wrong scopes,
+//! invalid assertions. Users and other grants are not supported. Mirrors
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>; codes:
 //! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>.
 
@@ -36,7 +36,7 @@ impl Denied {
         Self { status: StatusCode::UNAUTHORIZED, error: "invalid_client", code, text: text.into() }
     }
 
-    /// 400: the question is wrong, whoever asks.
+    /// 400: the request is invalid for every caller.
     pub(super) fn request(error: &'static str, code: u32, text: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, error, code, text: text.into() }
     }

@@ -90,7 +90,7 @@ async fn entra_answers_secrets_and_refuses_in_its_own_words() {
     assert!(identity.tokens().verify(body["access_token"].as_str().expect("a token"), RESOURCE).is_ok());
     let cases = [
         ("client_secret", "wrong", 401, "invalid_client", 7_000_215),
-        ("client_id", "nobody", 400, "unauthorized_client", 700_016),
+        ("client_id", "unknown", 400, "unauthorized_client", 700_016),
         ("scope", "https://org.example", 400, "invalid_scope", 70011),
         ("grant_type", "password", 400, "unsupported_grant_type", 70003),
     ];

@@ -1,7 +1,7 @@
 //! The tokens of the sandbox's tenant: who got them, for which audience, until when, and whether they still count.
 //!
-//! It refuses to trust what a token says about itself: only tokens in this register are good, so nobody can forge one.
-//! Invariant: a token is judged in this order: known, not revoked, not expired, meant for this audience.
+//! Only registered tokens are valid, whatever their claims say, so a token cannot be forged.
+//! Invariant: checks are made in this order: known, not revoked, not expired, issued for this audience.
 //!
 //! The claims are those of <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>. The third
 //! part is random bytes: resource servers here ask the register, and Azurite does not check signatures.
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_a_revoked_and_a_foreign_token_are_told_apart() {
+    fn expired_revoked_and_unknown_tokens_have_different_errors() {
         let dead = register(0);
         let (token, _) = dead.issue("a", "app");
         assert_eq!(dead.verify(&token, "a"), Err(Refusal::Expired));

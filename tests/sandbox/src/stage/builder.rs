@@ -1,11 +1,11 @@
-//! Which tool builds for a target, whether all of it is installed, and the build itself.
+//! Chooses the tool that builds the handler for a target, checks that it is installed, and runs the build.
 //!
-//! What is missing is told before the build begins, with the commands that install it. Part of the handler is C (ring, which TLS
-//! is made of), so another target needs a C compiler for it as well: Zig is one for all of them, and cargo-zigbuild hands it to
-//! cargo.
+//! Missing tools are reported before the build begins, with the commands that install them. The handler contains C code (ring,
+//! for TLS), so cross-compiling needs a C compiler as well: Zig is one for all targets, and cargo-zigbuild passes it to cargo.
 //!
 //! <https://github.com/rust-cross/cargo-zigbuild>
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,7 +25,7 @@ pub struct Build {
     pub no_default_features: bool,
 }
 
-/// What is installed here, as far as it matters for a target.
+/// The tools that are installed on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Installed {
     zigbuild: bool,
@@ -33,23 +33,35 @@ struct Installed {
     standard_library: bool,
 }
 
-/// What builds.
+/// The build tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tool {
     Cargo,
     Zigbuild,
 }
 
-/// What has to be installed first. One text for the user, with the commands.
+/// What has to be installed first, with the commands.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 enum Missing {
     #[error(
-        "{target} is linked against another glibc than this machine's, which takes cargo-zigbuild and Zig; install what is missing:\n{INSTALL}\nor build a static executable, which needs no glibc: --target x86_64-unknown-linux-musl"
+        "linking {target} against another glibc than this machine's needs cargo-zigbuild and Zig; install what is missing:\n{INSTALL}\nor build a static executable, which does not use glibc: --target x86_64-unknown-linux-musl"
     )]
     Zigbuild { target: String },
     #[error("Rust's standard library for {triple} is missing; install it:\n  rustup target add {triple}")]
     StandardLibrary { triple: &'static str },
 }
+
+/// Prefixes of the variables that describe the package which cargo runs.
+/// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>
+const PACKAGE_VARIABLES: [&str; 7] = [
+    "CARGO_PKG_",
+    "CARGO_MANIFEST_",
+    "CARGO_BIN_",
+    "CARGO_CRATE_NAME",
+    "CARGO_PRIMARY_PACKAGE",
+    "CARGO_TARGET_TMPDIR",
+    "OUT_DIR",
+];
 
 const INSTALL: &str = "  cargo install --locked cargo-zigbuild\n  pip install ziglang     (or Zig itself: brew install zig, winget install zig.zig, https://ziglang.org/download)";
 
@@ -65,10 +77,23 @@ fn choose(target: &Target, machine: Machine, installed: Installed) -> Result<Too
     }
 }
 
-fn cargo() -> Command {
+/// Cargo in the workspace, without the variables that an outer `cargo run` has set.
+pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace());
+    clear_package_variables(&mut command, std::env::vars_os().map(|(name, _)| name));
     command
+}
+
+/// Removes the variables of the package that `cargo run` or `cargo test` runs. Build scripts watch these variables (ring's
+/// does), so an inner cargo that inherits them compiles those crates and their dependents again. Cargo's configuration stays.
+fn clear_package_variables(command: &mut Command, names: impl Iterator<Item = OsString>) {
+    for name in names {
+        let text = name.to_string_lossy();
+        if PACKAGE_VARIABLES.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
 }
 
 fn succeeds(command: &mut Command) -> bool {
@@ -76,8 +101,8 @@ fn succeeds(command: &mut Command) -> bool {
     quiet.status().is_ok_and(|status| status.success())
 }
 
-/// Looks; a tool that does not start is not there.
-fn look(target: &Target) -> Installed {
+/// A tool that does not start counts as not installed.
+fn detect_installed(target: &Target) -> Installed {
     let zig = std::env::var_os("CARGO_ZIGBUILD_ZIG_PATH").is_some()
         || succeeds(Command::new("zig").arg("version"))
         || ["python3", "python"].iter().any(|python| succeeds(Command::new(python).args(["-m", "ziglang", "version"])));
@@ -87,19 +112,20 @@ fn look(target: &Target) -> Installed {
         .output();
     let library = library.ok().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     Installed {
-        // It takes no `--version` as a command of cargo's.
+        // As a cargo subcommand it does not accept `--version`.
         zigbuild: succeeds(cargo().args(["zigbuild", "--help"])),
         zig,
         standard_library: library.is_some_and(|path| !path.is_empty() && Path::new(&path).is_dir()),
     }
 }
 
-/// Builds the handler and gives its path. What the build prints goes to stderr as it comes.
+/// Builds the handler and returns its path. Cargo's progress goes to stderr.
 pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
     let tool = match &options.target {
-        Some(target) => choose(target, Machine::THIS, look(target))?,
+        Some(target) => choose(target, Machine::THIS, detect_installed(target))?,
         None => Tool::Cargo,
     };
+    eprintln!("{}", announcement(options));
     let mut command = cargo();
     command.args(arguments(options, tool)).stdout(Stdio::piped());
     let output = command.spawn().and_then(std::process::Child::wait_with_output).context("running cargo build")?;
@@ -109,13 +135,21 @@ pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
     executable(&String::from_utf8_lossy(&output.stdout)).context("the build named no executable")
 }
 
-/// What cargo is told.
+/// What is built and how long the first build takes, before cargo takes the terminal.
+fn announcement(options: &Build) -> String {
+    let target = options.target.as_ref().map(|target| format!(" for {target}")).unwrap_or_default();
+    let (kind, time) =
+        if options.release { ("optimised", "up to 4 minutes") } else { ("for development", "up to 2 minutes") };
+    format!("building the handler{target} ({kind}): {time} the first time, then only what has changed")
+}
+
+/// Cargo's arguments. A release build names the package, so that no feature which only the sandbox or a test needs is in what is
+/// deployed. A development build does not: its crates are the ones that `cargo sandbox` and `cargo test` use.
 fn arguments(options: &Build, tool: Tool) -> Vec<String> {
     let tool = if tool == Tool::Zigbuild { "zigbuild" } else { "build" };
-    let mut words = vec![tool, "--package", "dataverse-sync", "--bin", "handler"];
-    words.push("--message-format=json-render-diagnostics");
+    let mut words = vec![tool, "--bin", "handler", "--message-format=json-render-diagnostics"];
     if options.release {
-        words.push("--release");
+        words.extend(["--package", "dataverse-sync", "--release"]);
     }
     if options.no_default_features {
         words.push("--no-default-features");
@@ -124,7 +158,7 @@ fn arguments(options: &Build, tool: Tool) -> Vec<String> {
     words.into_iter().map(str::to_owned).chain(target.into_iter().flatten()).collect()
 }
 
-/// The executable that cargo's messages name.
+/// The last executable in cargo's messages.
 fn executable(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let mut executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
@@ -134,8 +168,8 @@ fn executable(messages: &str) -> Option<PathBuf> {
 fn advice(target: &Target, tool: Tool) -> String {
     match tool {
         Tool::Cargo if !target.is_native(Machine::THIS) => format!(
-            "; {target} takes a C compiler and a linker for it (musl-tools on Debian, for x86_64-unknown-linux-musl). Zig is one \
-             for all targets, and is used when it is there:\n{INSTALL}"
+            "; {target} needs a C compiler and a linker (musl-tools on Debian, for x86_64-unknown-linux-musl). Zig is one for all \
+             targets, and is used when it is installed:\n{INSTALL}"
         ),
         _ => String::new(),
     }
@@ -154,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn zigbuild_is_used_for_another_target_when_all_of_it_is_there() {
+    fn zigbuild_is_used_for_another_target_when_it_is_installed_completely() {
         for (text, machine, installed, tool) in [
             ("x86_64-unknown-linux-musl", LINUX, ALL, Tool::Zigbuild),
             ("x86_64-unknown-linux-gnu.2.31", LINUX, ALL, Tool::Zigbuild),
@@ -168,48 +202,86 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_with_the_commands_that_install_it() {
+    fn missing_tools_are_reported_with_the_commands_that_install_them() {
         let older = target("x86_64-unknown-linux-gnu.2.31");
         for installed in [Installed { zig: false, ..ALL }, Installed { zigbuild: false, ..ALL }] {
-            let told = choose(&older, LINUX, installed).expect_err("it cannot be linked").to_string();
+            let message = choose(&older, LINUX, installed).expect_err("it cannot be linked").to_string();
             for command in ["cargo install --locked cargo-zigbuild", "pip install ziglang", "x86_64-unknown-linux-musl"]
             {
-                assert!(told.contains(command), "{told}");
+                assert!(message.contains(command), "{message}");
             }
         }
         let nothing = Installed { standard_library: false, ..ALL };
-        let told = choose(&target("x86_64-unknown-linux-musl"), LINUX, nothing).expect_err("no library").to_string();
-        assert!(told.ends_with("rustup target add x86_64-unknown-linux-musl"), "{told}");
+        let message = choose(&target("x86_64-unknown-linux-musl"), LINUX, nothing).expect_err("no library").to_string();
+        assert!(message.ends_with("rustup target add x86_64-unknown-linux-musl"), "{message}");
     }
 
     #[test]
-    fn a_failed_build_for_another_target_ends_with_the_c_compiler_that_it_may_lack() {
+    fn a_failed_build_for_another_target_suggests_a_c_compiler() {
         let musl = target("x86_64-unknown-linux-musl");
         assert!(advice(&musl, Tool::Cargo).contains("pip install ziglang"));
         assert_eq!(advice(&musl, Tool::Zigbuild), "");
     }
 
     #[test]
-    fn cargo_is_told_the_profile_the_features_and_the_target() {
-        let told = |options: Build, tool| {
-            let all = arguments(&options, tool);
-            let (usual, rest) = all.split_at(6);
-            let json = "--message-format=json-render-diagnostics";
-            assert_eq!(usual[1..], ["--package", "dataverse-sync", "--bin", "handler", json]);
-            [&usual[..1], rest].concat().join(" ")
+    fn cargo_receives_the_profile_the_features_and_the_target() {
+        let words = |options: Build, tool| {
+            arguments(&options, tool).join(" ").replace(" --message-format=json-render-diagnostics", "")
         };
         let release = Build { release: true, ..Build::default() };
-        let bare = |build: &Build| Build { no_default_features: true, ..build.clone() };
+        let without_mimalloc = |build: &Build| Build { no_default_features: true, ..build.clone() };
         let musl = Build { target: Some(target("x86_64-unknown-linux-musl")), ..release.clone() };
-        assert_eq!(told(Build::default(), Tool::Cargo), "build");
-        assert_eq!(told(bare(&Build::default()), Tool::Cargo), "build --no-default-features");
-        assert_eq!(told(bare(&release), Tool::Cargo), "build --release --no-default-features");
-        assert_eq!(told(release, Tool::Cargo), "build --release");
-        assert_eq!(told(musl, Tool::Zigbuild), "zigbuild --release --target x86_64-unknown-linux-musl");
+        let deployed = "build --bin handler --package dataverse-sync --release";
+        assert_eq!(words(Build::default(), Tool::Cargo), "build --bin handler");
+        assert_eq!(
+            words(without_mimalloc(&Build::default()), Tool::Cargo),
+            "build --bin handler --no-default-features"
+        );
+        assert_eq!(words(without_mimalloc(&release), Tool::Cargo), format!("{deployed} --no-default-features"));
+        assert_eq!(words(release, Tool::Cargo), deployed);
+        let zigbuild = format!("zig{deployed} --target x86_64-unknown-linux-musl");
+        assert_eq!(words(musl, Tool::Zigbuild), zigbuild);
     }
 
     #[test]
-    fn the_executable_is_the_last_one_that_cargo_names() {
+    fn an_inner_cargo_inherits_the_configuration_and_not_the_outer_package() {
+        let cleared = [
+            "CARGO_PKG_NAME",
+            "CARGO_PKG_VERSION_PRE",
+            "CARGO_MANIFEST_DIR",
+            "CARGO_MANIFEST_LINKS",
+            "CARGO_BIN_EXE_handler",
+        ];
+        let kept = [
+            "CARGO_HOME",
+            "CARGO_TARGET_DIR",
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER",
+            "CARGO_BUILD_JOBS",
+            "CARGO_TERM_COLOR",
+            "CARGO_NET_OFFLINE",
+            "CARGO_REGISTRIES_OURS_TOKEN",
+            "CARGO_PROFILE_DEV_DEBUG",
+            "PATH",
+        ];
+        let mut command = Command::new("cargo");
+        clear_package_variables(&mut command, cleared.iter().chain(&kept).map(OsString::from));
+        let removed: Vec<_> =
+            command.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name.to_owned()).collect();
+        let mut expected = cleared.map(OsString::from).to_vec();
+        expected.sort();
+        assert_eq!(removed, expected);
+    }
+
+    #[test]
+    fn an_announcement_names_the_target_and_the_time() {
+        let musl = Build { release: true, target: Some(target("x86_64-unknown-linux-musl")), ..Build::default() };
+        let expected = "building the handler for x86_64-unknown-linux-musl (optimised): up to 4 minutes the first time, then only what has changed";
+        assert_eq!(announcement(&musl), expected);
+        assert!(announcement(&Build::default()).starts_with("building the handler (for development): up to 2 minutes"));
+    }
+
+    #[test]
+    fn the_last_executable_in_cargos_messages_is_used() {
         let messages = "{\"reason\":\"compiler-artifact\",\"executable\":null}\nno JSON\n\
                         {\"executable\":\"/t/build-script\"}\n{\"executable\":\"/t/handler\"}\n{\"reason\":\"build-finished\"}";
         assert_eq!(executable(messages), Some(PathBuf::from("/t/handler")));
@@ -217,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_is_not_there_does_not_succeed() {
+    fn a_missing_command_does_not_succeed() {
         assert!(!succeeds(&mut Command::new("no-such-command-here")));
     }
 }

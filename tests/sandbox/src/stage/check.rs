@@ -1,8 +1,7 @@
-//! Whether what was laid out would be refused by `handler doctor`, before anybody publishes it.
+//! Checks a staged app as `handler doctor` would, before it is published.
 //!
-//! The executable is judged by the doctor's own rules, without being started: it may be for another machine. Where it is for this
-//! one it is started as well, and its doctor says what it thinks of the files. Nothing is asked over the network: it gets no
-//! settings.
+//! The executable is checked by the doctor's own rules without being started, as it may be for another machine. If it is for this
+//! machine, its doctor is run as well and checks the files. It gets no settings, so it makes no network calls.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +13,7 @@ use serde_json::Value;
 use super::elf::{self, Needs, Processor};
 use super::target::{Machine, Target};
 
-/// What the doctor says of every executable that is not for Azure: this one is not meant to be.
+/// The doctor's findings about every executable that is not for Azure, which are expected here.
 const FORM: [&str; 3] = ["executable", "architecture", "glibc"];
 
 /// What the doctor has no settings for here.
@@ -25,7 +24,7 @@ const ELSEWHERE: [&str; 5] = ["settings", "queue", "poison_queue", "token", "loc
 pub(super) enum Purpose {
     /// Azure Functions on Linux, and this machine where it is such a one.
     Azure,
-    /// Somebody's own Linux on ARM.
+    /// A Linux machine on ARM, which is not an Azure Functions plan.
     Arm,
     /// `func start` on this machine.
     ThisMachine,
@@ -50,7 +49,7 @@ pub(super) struct Good {
     pub(super) bytes: usize,
     /// What it needs of a C library, where it is one for Linux.
     pub(super) library: Option<String>,
-    /// Whether debuggers find nothing more to read in it, where that can be told.
+    /// Whether debug information is stripped, if known.
     pub(super) stripped: bool,
     /// Whether it was started, and if not, why.
     pub(super) started: Result<(), String>,
@@ -67,7 +66,7 @@ pub(super) fn check(app: &Path, name: &str, purpose: &Purpose, must_start: bool)
         Purpose::ThisMachine => None,
         _ => Some(elf::read(&bytes).map_err(|problem| anyhow!("the executable {problem}"))?),
     };
-    let library = needs.as_ref().map(|needs| judge(needs, purpose)).transpose()?;
+    let library = needs.as_ref().map(|needs| check_library(needs, purpose)).transpose()?;
     let started = start(app, &executable, *purpose != Purpose::Azure);
     let started = match started {
         Ok(refused) if refused.is_empty() => Ok(()),
@@ -78,7 +77,7 @@ pub(super) fn check(app: &Path, name: &str, purpose: &Purpose, must_start: bool)
     Ok(Good { bytes: bytes.len(), library, stripped: needs.is_none_or(|needs| needs.is_stripped()), started })
 }
 
-fn judge(needs: &Needs, purpose: &Purpose) -> anyhow::Result<String> {
+fn check_library(needs: &Needs, purpose: &Purpose) -> anyhow::Result<String> {
     let processor = match purpose {
         Purpose::Arm if needs.processor() == Processor::Aarch64 => Ok(String::new()),
         Purpose::Arm => {
@@ -86,8 +85,8 @@ fn judge(needs: &Needs, purpose: &Purpose) -> anyhow::Result<String> {
         }
         _ => needs.judge_architecture(),
     };
-    let judged = processor.and_then(|_| needs.judge_library());
-    judged.map_err(|(found, remedy)| anyhow!("the doctor would refuse it: {found}\n  → {remedy}"))
+    let library = processor.and_then(|_| needs.judge_library());
+    library.map_err(|(found, remedy)| anyhow!("the doctor would refuse it: {found}\n  → {remedy}"))
 }
 
 /// What its own doctor finds wrong with the files, or why it could not be asked.
@@ -99,8 +98,8 @@ fn start(app: &Path, executable: &Path, form_is_another: bool) -> Result<Vec<Str
     let output = command.output().map_err(|error| error.to_string())?;
     let words = String::from_utf8_lossy(&output.stdout);
     let Ok(report) = serde_json::from_str::<Value>(&words) else {
-        let told = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{}, {}", output.status, told.lines().next_back().unwrap_or("without a word")));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{}, {}", output.status, stderr.lines().next_back().unwrap_or("no output")));
     };
     Ok(wrong(&report, form_is_another))
 }

@@ -1,9 +1,9 @@
-//! The app's folder: laid out beside the one in use, looked at, and put in its place in one step.
+//! The app's folder: laid out beside the one in use, checked, and renamed into place.
 //!
 //! # Invariants
-//! - What has the app's name is whole: a copy that was cut short, or that was refused, never has it.
-//! - Two who stage at once do so one after the other.
-//! - The user's own local.settings.json goes from one app to the next.
+//! - A folder with the app's name is complete: an interrupted or rejected copy never has it.
+//! - Concurrent stages run in sequence.
+//! - The user's own local.settings.json is moved from one app to the next.
 
 use std::fs::{self, File};
 use std::io;
@@ -67,7 +67,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Waits until nobody else is at it, and clears away what one who was killed has left.
+    /// Waits for other stages to end, and deletes what a killed one has left.
     pub(super) fn enter(app: &Path) -> anyhow::Result<Self> {
         let above = app.parent().context("an app's folder lies in another one")?;
         fs::create_dir_all(above).with_context(|| format!("creating {}", above.display()))?;
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_was_killed_halfway_leaves_a_whole_app_or_none() {
+    fn a_killed_stage_leaves_a_complete_app_or_none() {
         let scratch = Scratch::new();
         let app = scratch.path("app");
         // Killed while it copied.
@@ -233,7 +233,7 @@ mod tests {
         let (other, executable) = (app.clone(), built(&scratch, "two"));
         let thread = thread::spawn(move || {
             let site = Site::enter(&other).expect("free at last");
-            entered.send(read(&other.join("handler"))).expect("somebody listens");
+            entered.send(read(&other.join("handler"))).expect("the receiver is open");
             site.prepare(&executable).expect("laid out");
             site.replace().expect("replaced");
         });

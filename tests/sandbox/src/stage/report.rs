@@ -1,4 +1,4 @@
-//! What `cargo stage` prints: what is being built, then what lies there and what to do next. Pure, but for the sizes of files.
+//! What `cargo stage` prints after staging: the files, and what to do next. Reads file sizes, otherwise pure.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,14 +11,8 @@ use super::target::{Machine, Target};
 
 const FILES: [&str; 4] = ["host.json", "SyncQueue/function.json", "SyncHttp/function.json", ".funcignore"];
 
-/// What is good for any Linux plan, from a machine that cannot build it by itself.
+/// The command that builds for any Linux plan on any machine.
 const FOR_AZURE: &str = "cargo stage --target x86_64-unknown-linux-musl";
-
-/// What is being built, before cargo takes the terminal.
-pub(super) fn before(target: Option<&Target>) -> String {
-    let what = target.map_or_else(|| format!("this machine ({})", Machine::THIS), Target::to_string);
-    format!("building the handler for {what}, optimised as a whole: minutes the first time")
-}
 
 /// An app that lies there.
 pub(super) struct Staged<'a> {
@@ -93,7 +87,7 @@ fn next(text: &mut String, staged: &Staged<'_>) -> std::fmt::Result {
 mod tests {
     use super::*;
 
-    fn told(target: Option<&str>, purpose: &Purpose, started: Result<(), String>) -> String {
+    fn text_for(target: Option<&str>, purpose: &Purpose, started: Result<(), String>) -> String {
         let target = target.map(|text| text.parse::<Target>().expect("sensible"));
         let library = (*purpose != Purpose::ThisMachine).then(|| "none needed: it is static".to_owned());
         let good = Good { bytes: 9_876_543, library, stripped: true, started };
@@ -103,7 +97,7 @@ mod tests {
 
     #[test]
     fn an_app_for_azure_ends_with_the_command_that_publishes_it() {
-        let text = told(Some("x86_64-unknown-linux-musl"), &Purpose::Azure, Ok(()));
+        let text = text_for(Some("x86_64-unknown-linux-musl"), &Purpose::Azure, Ok(()));
         for line in [
             "staged target/functionapp for x86_64-unknown-linux-musl\n",
             "  handler                   9.4 MiB, stripped\n",
@@ -119,15 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn an_app_for_another_machine_is_not_started_here_and_no_command_says_so() {
-        let text = told(Some("aarch64-unknown-linux-musl"), &Purpose::Arm, Err("Exec format error".to_owned()));
+    fn the_next_command_for_another_machine_does_not_start_it_here() {
+        let text = text_for(Some("aarch64-unknown-linux-musl"), &Purpose::Arm, Err("Exec format error".to_owned()));
         assert!(text.contains("not started here (Exec format error)") && !text.contains("sandbox up"), "{text}");
         assert!(text.contains("no plan of Azure Functions has ARM") && !text.contains("publish"), "{text}");
     }
 
     #[test]
-    fn an_app_for_this_machine_alone_is_not_published_but_staged_once_more() {
-        let text = told(None, &Purpose::ThisMachine, Ok(()));
+    fn an_app_for_this_machine_only_is_not_published_but_staged_again() {
+        let text = text_for(None, &Purpose::ThisMachine, Ok(()));
         assert!(text.ends_with("cargo stage --target x86_64-unknown-linux-musl\n"), "{text}");
         assert!(text.contains("func start --script-root target/functionapp") && !text.contains("publish"), "{text}");
     }

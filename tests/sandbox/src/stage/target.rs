@@ -167,17 +167,20 @@ mod tests {
         for text in
             ["", "x86_64", "x86_64-unknown-linux-musl.2.31", "x86_64-apple-darwin", "x86_64-unknown-linux-gnux32"]
         {
-            let told = text.parse::<Target>().expect_err(text).to_string();
-            assert!(told.starts_with(&format!("{text:?} is no target")), "{told}");
-            assert!(SENSIBLE.iter().all(|(triple, _)| told.contains(triple)), "{told}");
+            let message = text.parse::<Target>().expect_err(text).to_string();
+            assert!(message.starts_with(&format!("{text:?} is no target")), "{message}");
+            assert!(SENSIBLE.iter().all(|(triple, _)| message.contains(triple)), "{message}");
         }
     }
 
     #[test]
     fn a_glibc_that_no_build_or_no_image_has_is_refused() {
         for glibc in ["2.16", "2.37", "3.1", "2", "2.x", "2.31.1", ""] {
-            let told = format!("x86_64-unknown-linux-gnu.{glibc}").parse::<Target>().expect_err(glibc).to_string();
-            assert!(told.starts_with(&format!("glibc {glibc:?}")) && told.contains("2.31 runs on all"), "{told}");
+            let message = format!("x86_64-unknown-linux-gnu.{glibc}").parse::<Target>().expect_err(glibc).to_string();
+            assert!(
+                message.starts_with(&format!("glibc {glibc:?}")) && message.contains("2.31 runs on all"),
+                "{message}"
+            );
         }
     }
 

@@ -23,7 +23,7 @@ use super::{bearer, sas, shared_key};
 
 /// The oldest version that signs an empty body with an empty length; older rules are not spoken here.
 const OLDEST_VERSION: &str = "2015-02-21";
-/// From this version on an anonymous caller is told where to get a token.
+/// From this version on the response to an anonymous caller says where to get a token.
 const CHALLENGING_VERSION: &str = "2019-12-12";
 
 /// What an accepted caller may do beyond the operation itself.
@@ -102,7 +102,7 @@ mod tests {
     use url::Url;
 
     use super::super::Options;
-    use super::super::testing::{Answer, Bench, VERSION, read, sign, signed};
+    use super::super::testing::{Answer, Fixture, VERSION, read, sign, signed};
     use super::*;
     use crate::net::Tls;
 
@@ -111,10 +111,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_changed_byte_voids_a_shared_key_signature() {
-        let bench = Bench::with_blob().await;
-        let url = format!("{}/locks?restype=container&comp=list", bench.storage.blob_endpoint());
+        let fixture = Fixture::with_blob().await;
+        let url = format!("{}/locks?restype=container&comp=list", fixture.storage.blob_endpoint());
         let good = || signed("GET", &url, &[], "");
-        assert_eq!(read(bench.http.execute(good()).await.expect("an answer")).await.status, 200);
+        assert_eq!(read(fixture.http.execute(good()).await.expect("an answer")).await.status, 200);
         let mut header = good();
         header.headers_mut().insert("x-ms-client-request-id", "a".parse().expect("a header"));
         let mut query = good();
@@ -126,50 +126,50 @@ mod tests {
         let mut account = good();
         account.headers_mut().insert("authorization", "SharedKey other:AAAA".parse().expect("a header"));
         for request in [header, query, date, account] {
-            let answer = read(bench.http.execute(request).await.expect("an answer")).await;
+            let answer = read(fixture.http.execute(request).await.expect("an answer")).await;
             assert_eq!(answer.refusal(), FAILED);
         }
     }
 
     #[tokio::test]
     async fn the_version_must_be_there_and_be_a_date() {
-        let bench = Bench::with_blob().await;
-        let url = format!("{}/locks/one", bench.storage.blob_endpoint());
+        let fixture = Fixture::with_blob().await;
+        let url = format!("{}/locks/one", fixture.storage.blob_endpoint());
         let mut without = signed("GET", &url, &[], "");
         without.headers_mut().remove("x-ms-version");
-        let answer = read(bench.http.execute(without).await.expect("an answer")).await;
+        let answer = read(fixture.http.execute(without).await.expect("an answer")).await;
         assert_eq!(answer.refusal(), (400, "MissingRequiredHeader"));
         let mut odd = signed("GET", &url, &[], "");
         odd.headers_mut().insert("x-ms-version", "latest".parse().expect("a header"));
-        let answer = read(bench.http.execute(odd).await.expect("an answer")).await;
+        let answer = read(fixture.http.execute(odd).await.expect("an answer")).await;
         assert_eq!(answer.refusal(), (400, "InvalidHeaderValue"));
     }
 
     #[tokio::test]
-    async fn an_anonymous_caller_is_told_where_to_get_a_token() {
-        let bench = Bench::with_blob().await;
-        let url = format!("{}/locks/one", bench.storage.blob_endpoint());
-        let old = read(bench.http.get(&url).send().await.expect("an answer")).await;
+    async fn the_response_to_an_anonymous_caller_says_where_to_get_a_token() {
+        let fixture = Fixture::with_blob().await;
+        let url = format!("{}/locks/one", fixture.storage.blob_endpoint());
+        let old = read(fixture.http.get(&url).send().await.expect("an answer")).await;
         assert_eq!(old.refusal(), (404, "ResourceNotFound"));
-        let new = bench.http.get(&url).header("x-ms-version", VERSION).send().await;
+        let new = fixture.http.get(&url).header("x-ms-version", VERSION).send().await;
         let new = read(new.expect("an answer")).await;
         assert_eq!(new.refusal(), (401, "NoAuthenticationInformation"));
         assert!(new.header("www-authenticate").starts_with("Bearer authorization_uri=https://"));
     }
 
     /// Sends a request that is signed by its query alone.
-    async fn with_query(bench: &Bench, method: &str, path: &str, query: &[(&str, &str)]) -> Answer {
-        let url = format!("{}/{path}", bench.storage.blob_endpoint());
+    async fn with_query(fixture: &Fixture, method: &str, path: &str, query: &[(&str, &str)]) -> Answer {
+        let url = format!("{}/{path}", fixture.storage.blob_endpoint());
         let url = Url::parse_with_params(&url, query).expect("a URL");
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
-        let request = bench.http.request(method, url).header("x-ms-version", VERSION);
+        let request = fixture.http.request(method, url).header("x-ms-version", VERSION);
         let request = request.header("x-ms-blob-type", "BlockBlob").header("content-length", 0);
         read(request.send().await.expect("an answer")).await
     }
 
     #[tokio::test]
     async fn an_account_signature_allows_what_it_names() {
-        let bench = Bench::with_blob().await;
+        let fixture = Fixture::with_blob().await;
         for (permissions, services, types, expiry, method, expected) in [
             ("rw", "b", "o", LATER, "GET", (200, "")),
             ("rw", "bq", "sco", LATER, "PUT", (201, "")),
@@ -183,14 +183,14 @@ mod tests {
             let signature = sign(&text);
             let mut query = vec![("sp", permissions), ("ss", services), ("srt", types), ("se", expiry)];
             query.extend([("sv", VERSION), ("sig", signature.as_str())]);
-            let answer = with_query(&bench, method, "locks/one", &query).await;
+            let answer = with_query(&fixture, method, "locks/one", &query).await;
             assert_eq!(answer.refusal(), expected, "{text:?}");
         }
     }
 
     #[tokio::test]
     async fn a_service_signature_is_for_its_container_or_blob_alone() {
-        let bench = Bench::with_blob().await;
+        let fixture = Fixture::with_blob().await;
         for (signed_resource, resource, path, protocol, expected) in [
             ("c", "/blob/devstoreaccount1/locks", "locks/one", "https,http", (200, "")),
             ("b", "/blob/devstoreaccount1/locks/one", "locks/one", "https,http", (200, "")),
@@ -202,7 +202,7 @@ mod tests {
             let signature = sign(&text);
             let mut query = vec![("sp", "r"), ("se", LATER), ("spr", protocol), ("sr", signed_resource)];
             query.extend([("sv", VERSION), ("sig", signature.as_str())]);
-            assert_eq!(with_query(&bench, "GET", path, &query).await.refusal(), expected, "{text:?}");
+            assert_eq!(with_query(&fixture, "GET", path, &query).await.refusal(), expected, "{text:?}");
         }
     }
 
@@ -212,17 +212,17 @@ mod tests {
         format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode("{\"alg\":\"RS256\"}"), URL_SAFE_NO_PAD.encode(claims))
     }
 
-    async fn with_token(bench: &Bench, token: &str) -> Answer {
-        let url = format!("{}/locks?restype=container", bench.storage.blob_endpoint());
-        let request = bench.http.get(url).header("x-ms-version", VERSION).bearer_auth(token);
+    async fn with_token(fixture: &Fixture, token: &str) -> Answer {
+        let url = format!("{}/locks?restype=container", fixture.storage.blob_endpoint());
+        let request = fixture.http.get(url).header("x-ms-version", VERSION).bearer_auth(token);
         read(request.send().await.expect("an answer")).await
     }
 
     #[tokio::test]
     async fn a_token_is_checked_for_audience_issuer_and_times() {
         let tls = Some(Tls::generate().expect("a certificate"));
-        let bench = Bench::start(Options { tls, ..Options::default() }).await;
-        assert_eq!(bench.blob("PUT", "locks?restype=container", &[], "").await.status, 201);
+        let fixture = Fixture::start(Options { tls, ..Options::default() }).await;
+        assert_eq!(fixture.blob("PUT", "locks?restype=container", &[], "").await.status, 201);
         let issuer = "https://sts.windows.net/tenant/";
         let storage = "https://storage.azure.com/";
         let invalid = (401, "InvalidAuthenticationInfo");
@@ -234,17 +234,17 @@ mod tests {
             (storage, "https://example.com/", 60, invalid),
             (storage, issuer, -1, invalid),
         ] {
-            let answer = with_token(&bench, &token(audience, issuer, expires_in)).await;
+            let answer = with_token(&fixture, &token(audience, issuer, expires_in)).await;
             assert_eq!(answer.refusal(), expected, "{audience} {issuer} {expires_in}");
             assert_eq!(answer.status == 401, !answer.header("www-authenticate").is_empty());
         }
-        assert_eq!(with_token(&bench, "nonsense").await.refusal(), invalid);
+        assert_eq!(with_token(&fixture, "nonsense").await.refusal(), invalid);
     }
 
     #[tokio::test]
     async fn a_token_over_plain_http_is_refused() {
-        let bench = Bench::with_blob().await;
-        let answer = with_token(&bench, &token("https://storage.azure.com", "https://sts.windows.net/t/", 60)).await;
+        let fixture = Fixture::with_blob().await;
+        let answer = with_token(&fixture, &token("https://storage.azure.com", "https://sts.windows.net/t/", 60)).await;
         assert_eq!(answer.refusal(), FAILED);
     }
 }

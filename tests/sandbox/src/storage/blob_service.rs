@@ -162,7 +162,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::super::LeaseState;
-    use super::super::testing::{Bench, VERSION};
+    use super::super::testing::{Fixture, VERSION};
 
     const ID: &str = "11111111-1111-1111-1111-111111111111";
     const OTHER: &str = "22222222-2222-2222-2222-222222222222";
@@ -171,8 +171,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_container_is_created_once_and_its_name_stays_taken_after_deletion() {
-        let bench = Bench::start(super::super::Options::default()).await;
-        let create = || bench.blob("PUT", "locks?restype=container", &[], "");
+        let fixture = Fixture::start(super::super::Options::default()).await;
+        let create = || fixture.blob("PUT", "locks?restype=container", &[], "");
         let created = create().await;
         assert_eq!(created.status, 201);
         assert_eq!(created.header("x-ms-version"), VERSION);
@@ -180,123 +180,123 @@ mod tests {
         let again = create().await;
         assert_eq!(again.refusal(), (409, "ContainerAlreadyExists"));
         assert_eq!(again.element("Code"), "ContainerAlreadyExists");
-        assert_eq!(bench.blob("DELETE", "locks?restype=container", &[], "").await.status, 202);
+        assert_eq!(fixture.blob("DELETE", "locks?restype=container", &[], "").await.status, 202);
         assert_eq!(create().await.refusal(), (409, "ContainerBeingDeleted"));
     }
 
     #[tokio::test]
     async fn a_blob_is_written_read_described_listed_and_deleted() {
-        let bench = Bench::with_blob().await;
+        let fixture = Fixture::with_blob().await;
         let headers = [BLOCK, ("x-ms-meta-kind", "lock"), ("content-type", "text/plain")];
-        assert_eq!(bench.blob("PUT", "locks/a%20b/c", &headers, "hello").await.status, 201);
-        let read = bench.blob("GET", "locks/a%20b/c", &[], "").await;
+        assert_eq!(fixture.blob("PUT", "locks/a%20b/c", &headers, "hello").await.status, 201);
+        let read = fixture.blob("GET", "locks/a%20b/c", &[], "").await;
         assert_eq!((read.text.as_str(), read.header("x-ms-meta-kind")), ("hello", "lock"));
-        let part = bench.blob("GET", "locks/a%20b/c", &[("x-ms-range", "bytes=1-2")], "").await;
+        let part = fixture.blob("GET", "locks/a%20b/c", &[("x-ms-range", "bytes=1-2")], "").await;
         assert_eq!((part.status, part.text.as_str(), part.header("content-range")), (206, "el", "bytes 1-2/5"));
-        let head = bench.blob("HEAD", "locks/a%20b/c", &[], "").await;
+        let head = fixture.blob("HEAD", "locks/a%20b/c", &[], "").await;
         assert_eq!((head.status, head.header("content-length"), head.header("content-type")), (200, "5", "text/plain"));
-        let view = bench.storage.blob("locks", "a b/c").expect("it was written");
+        let view = fixture.storage.blob("locks", "a b/c").expect("it was written");
         assert_eq!((view.length, view.metadata["kind"].as_str()), (5, "lock"));
-        let list = bench.blob("GET", "locks?restype=container&comp=list&prefix=a", &[], "").await;
+        let list = fixture.blob("GET", "locks?restype=container&comp=list&prefix=a", &[], "").await;
         assert_eq!((list.element("Name"), list.text.matches("<Blob>").count()), ("a b/c", 1));
-        assert_eq!(bench.blob("DELETE", "locks/a%20b/c", &[], "").await.status, 202);
-        assert_eq!(bench.blob("GET", "locks/a%20b/c", &[], "").await.refusal(), (404, "BlobNotFound"));
+        assert_eq!(fixture.blob("DELETE", "locks/a%20b/c", &[], "").await.status, 202);
+        assert_eq!(fixture.blob("GET", "locks/a%20b/c", &[], "").await.refusal(), (404, "BlobNotFound"));
     }
 
     #[tokio::test]
     async fn a_create_that_must_not_overwrite_is_refused_when_the_blob_exists() {
-        let bench = Bench::with_blob().await;
+        let fixture = Fixture::with_blob().await;
         let headers = [BLOCK, ("if-none-match", "*")];
-        assert_eq!(bench.blob("PUT", "locks/two", &headers, "").await.status, 201);
-        assert_eq!(bench.blob("PUT", "locks/two", &headers, "").await.refusal(), (409, "BlobAlreadyExists"));
+        assert_eq!(fixture.blob("PUT", "locks/two", &headers, "").await.status, 201);
+        assert_eq!(fixture.blob("PUT", "locks/two", &headers, "").await.refusal(), (409, "BlobAlreadyExists"));
         let stale = [BLOCK, ("if-match", "\"0x0\"")];
-        assert_eq!(bench.blob("PUT", "locks/two", &stale, "").await.refusal(), (412, "ConditionNotMet"));
-        assert_eq!(bench.blob("PUT", "none/two", &[BLOCK], "").await.refusal(), (404, "ContainerNotFound"));
-        assert_eq!(bench.blob("PUT", "locks/two", &[], "").await.refusal(), (400, "MissingRequiredHeader"));
+        assert_eq!(fixture.blob("PUT", "locks/two", &stale, "").await.refusal(), (412, "ConditionNotMet"));
+        assert_eq!(fixture.blob("PUT", "none/two", &[BLOCK], "").await.refusal(), (404, "ContainerNotFound"));
+        assert_eq!(fixture.blob("PUT", "locks/two", &[], "").await.refusal(), (400, "MissingRequiredHeader"));
     }
 
     #[tokio::test]
     async fn a_lease_is_acquired_renewed_and_released_once() {
-        let bench = Bench::with_blob().await;
-        let before = bench.blob("HEAD", "locks/one", &[], "").await;
-        let acquired = bench.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", ID)]).await;
+        let fixture = Fixture::with_blob().await;
+        let before = fixture.blob("HEAD", "locks/one", &[], "").await;
+        let acquired = fixture.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", ID)]).await;
         assert_eq!((acquired.status, acquired.header("x-ms-lease-id")), (201, ID));
         assert_eq!(acquired.header("etag"), before.header("etag"), "a lease does not touch the blob");
-        let again = bench.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", ID)]).await;
+        let again = fixture.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", ID)]).await;
         assert_eq!(again.status, 201, "a repeated acquire with the same id is harmless");
-        let other = bench.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", OTHER)]).await;
+        let other = fixture.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", OTHER)]).await;
         assert_eq!(other.refusal(), (409, "LeaseAlreadyPresent"));
-        let foreign = bench.lease("renew", &[("x-ms-lease-id", OTHER)]).await;
+        let foreign = fixture.lease("renew", &[("x-ms-lease-id", OTHER)]).await;
         assert_eq!(foreign.refusal(), (409, "LeaseIdMismatchWithLeaseOperation"));
-        assert_eq!(bench.lease("renew", &[("x-ms-lease-id", ID)]).await.status, 200);
-        assert_eq!(bench.lease("release", &[("x-ms-lease-id", ID)]).await.status, 200);
-        assert_eq!(bench.lease("release", &[("x-ms-lease-id", ID)]).await.status, 409);
-        let counts = bench.storage.counts();
+        assert_eq!(fixture.lease("renew", &[("x-ms-lease-id", ID)]).await.status, 200);
+        assert_eq!(fixture.lease("release", &[("x-ms-lease-id", ID)]).await.status, 200);
+        assert_eq!(fixture.lease("release", &[("x-ms-lease-id", ID)]).await.status, 409);
+        let counts = fixture.storage.counts();
         assert_eq!((counts.acquire, counts.acquire_conflict, counts.renew, counts.release), (3, 1, 2, 2));
     }
 
     #[tokio::test]
     async fn lease_headers_that_the_service_refuses_are_refused() {
-        let bench = Bench::with_blob().await;
+        let fixture = Fixture::with_blob().await;
         let invalid = (400, "InvalidHeaderValue");
         for duration in ["14", "61", "0", "-2", "x"] {
-            let refused = bench.lease("acquire", &[("x-ms-lease-duration", duration)]).await;
+            let refused = fixture.lease("acquire", &[("x-ms-lease-duration", duration)]).await;
             assert_eq!(refused.refusal(), invalid, "{duration}");
         }
-        let refused = bench.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", "mine")]).await;
+        let refused = fixture.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", "mine")]).await;
         assert_eq!(refused.refusal(), invalid);
-        assert_eq!(bench.lease("acquire", &[]).await.refusal(), (400, "MissingRequiredHeader"));
-        assert_eq!(bench.lease("renew", &[]).await.refusal(), (400, "MissingRequiredHeader"));
-        assert_eq!(bench.lease("steal", &[]).await.refusal(), invalid);
+        assert_eq!(fixture.lease("acquire", &[]).await.refusal(), (400, "MissingRequiredHeader"));
+        assert_eq!(fixture.lease("renew", &[]).await.refusal(), (400, "MissingRequiredHeader"));
+        assert_eq!(fixture.lease("steal", &[]).await.refusal(), invalid);
         let missing =
-            bench.blob("PUT", "locks/none?comp=lease", &[("x-ms-lease-action", "acquire"), FIFTEEN], "").await;
+            fixture.blob("PUT", "locks/none?comp=lease", &[("x-ms-lease-action", "acquire"), FIFTEEN], "").await;
         assert_eq!(missing.refusal(), (404, "BlobNotFound"));
     }
 
     #[tokio::test]
     async fn a_leased_blob_is_written_and_deleted_only_with_its_id() {
-        let bench = Bench::with_blob().await;
-        bench.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", ID)]).await;
-        assert_eq!(bench.blob("PUT", "locks/one", &[BLOCK], "").await.refusal(), (412, "LeaseIdMissing"));
-        assert_eq!(bench.blob("DELETE", "locks/one", &[], "").await.refusal(), (412, "LeaseIdMissing"));
+        let fixture = Fixture::with_blob().await;
+        fixture.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", ID)]).await;
+        assert_eq!(fixture.blob("PUT", "locks/one", &[BLOCK], "").await.refusal(), (412, "LeaseIdMissing"));
+        assert_eq!(fixture.blob("DELETE", "locks/one", &[], "").await.refusal(), (412, "LeaseIdMissing"));
         let wrong = [BLOCK, ("x-ms-lease-id", OTHER)];
-        let refused = bench.blob("PUT", "locks/one", &wrong, "").await;
+        let refused = fixture.blob("PUT", "locks/one", &wrong, "").await;
         assert_eq!(refused.refusal(), (412, "LeaseIdMismatchWithBlobOperation"));
-        assert_eq!(bench.blob("PUT", "locks/one", &[BLOCK, ("x-ms-lease-id", ID)], "").await.status, 201);
+        assert_eq!(fixture.blob("PUT", "locks/one", &[BLOCK, ("x-ms-lease-id", ID)], "").await.status, 201);
         let metadata = [("x-ms-lease-id", ID), ("x-ms-meta-row", "7")];
-        assert_eq!(bench.blob("PUT", "locks/one?comp=metadata", &metadata, "").await.status, 200);
-        assert_eq!(bench.storage.leases()[0].state, LeaseState::Leased, "writing with the id keeps the lease");
-        assert_eq!(bench.blob("DELETE", "locks/one", &[("x-ms-lease-id", ID)], "").await.status, 202);
+        assert_eq!(fixture.blob("PUT", "locks/one?comp=metadata", &metadata, "").await.status, 200);
+        assert_eq!(fixture.storage.leases()[0].state, LeaseState::Leased, "writing with the id keeps the lease");
+        assert_eq!(fixture.blob("DELETE", "locks/one", &[("x-ms-lease-id", ID)], "").await.status, 202);
     }
 
     #[tokio::test]
     async fn an_operator_can_end_leases_by_breaking_or_letting_them_run_out() {
-        let bench = Bench::with_blob().await;
+        let fixture = Fixture::with_blob().await;
         let mine = [FIFTEEN, ("x-ms-proposed-lease-id", ID)];
-        bench.lease("acquire", &mine).await;
-        assert_eq!(bench.storage.break_leases(Some(("locks", "other"))), 0);
-        assert_eq!(bench.storage.break_leases(None), 1);
-        let refused = bench.lease("renew", &[("x-ms-lease-id", ID)]).await;
+        fixture.lease("acquire", &mine).await;
+        assert_eq!(fixture.storage.break_leases(Some(("locks", "other"))), 0);
+        assert_eq!(fixture.storage.break_leases(None), 1);
+        let refused = fixture.lease("renew", &[("x-ms-lease-id", ID)]).await;
         assert_eq!(refused.refusal(), (409, "LeaseIsBrokenAndCannotBeRenewed"));
-        bench.lease("acquire", &mine).await;
-        assert_eq!(bench.storage.expire_leases(Some(("locks", "one"))), 1);
-        let foreign = bench.lease("renew", &[("x-ms-lease-id", OTHER)]).await;
+        fixture.lease("acquire", &mine).await;
+        assert_eq!(fixture.storage.expire_leases(Some(("locks", "one"))), 1);
+        let foreign = fixture.lease("renew", &[("x-ms-lease-id", OTHER)]).await;
         assert_eq!(foreign.refusal(), (409, "LeaseIdMismatchWithLeaseOperation"), "also when it ran out");
-        assert_eq!(bench.lease("renew", &[("x-ms-lease-id", ID)]).await.status, 200, "nobody took it since");
-        let broken = bench.lease("break", &[("x-ms-lease-break-period", "3")]).await;
+        assert_eq!(fixture.lease("renew", &[("x-ms-lease-id", ID)]).await.status, 200, "it was not acquired since");
+        let broken = fixture.lease("break", &[("x-ms-lease-break-period", "3")]).await;
         assert_eq!((broken.status, broken.header("x-ms-lease-time")), (202, "3"));
     }
 
     #[tokio::test]
     async fn of_many_that_acquire_at_once_one_wins() {
-        let bench = Arc::new(Bench::with_blob().await);
+        let fixture = Arc::new(Fixture::with_blob().await);
         let barrier = Arc::new(Barrier::new(16));
         let mut tasks = JoinSet::new();
         for _ in 0..16 {
-            let (bench, barrier) = (bench.clone(), barrier.clone());
+            let (fixture, barrier) = (fixture.clone(), barrier.clone());
             tasks.spawn(async move {
                 barrier.wait().await;
-                bench.lease("acquire", &[FIFTEEN]).await.status
+                fixture.lease("acquire", &[FIFTEEN]).await.status
             });
         }
         let mut statuses = tasks.join_all().await;

@@ -175,69 +175,69 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::super::testing::{Bench, signed};
+    use super::super::testing::{Fixture, signed};
     use super::super::{Effect, Fault, Op, Options};
 
     const PAUSE: Duration = Duration::from_millis(80);
     const FIFTEEN: (&str, &str) = ("x-ms-lease-duration", "15");
 
-    async fn acquire(bench: &Bench) -> reqwest::Result<u16> {
-        let url = format!("{}/locks/one?comp=lease", bench.storage.blob_endpoint());
+    async fn acquire(fixture: &Fixture) -> reqwest::Result<u16> {
+        let url = format!("{}/locks/one?comp=lease", fixture.storage.blob_endpoint());
         let request = signed("PUT", &url, &[("x-ms-lease-action", "acquire"), FIFTEEN], "");
-        bench.http.execute(request).await.map(|response| response.status().as_u16())
+        fixture.http.execute(request).await.map(|response| response.status().as_u16())
     }
 
     #[tokio::test]
     async fn a_status_fault_is_answered_once_and_nothing_is_executed() {
-        let bench = Bench::with_blob().await;
+        let fixture = Fixture::with_blob().await;
         let effect = Effect::Status { code: 503, error_code: "ServerBusy", retry_after: Some(Duration::from_secs(7)) };
-        bench.storage.fault(Fault::once(Op::AnyLease, effect));
-        let busy = bench.lease("acquire", &[FIFTEEN]).await;
+        fixture.storage.fault(Fault::once(Op::AnyLease, effect));
+        let busy = fixture.lease("acquire", &[FIFTEEN]).await;
         assert_eq!((busy.refusal(), busy.header("retry-after")), ((503, "ServerBusy"), "7"));
-        assert!(bench.storage.leases().is_empty());
-        assert_eq!(acquire(&bench).await.ok(), Some(201));
+        assert!(fixture.storage.leases().is_empty());
+        assert_eq!(acquire(&fixture).await.ok(), Some(201));
     }
 
     #[tokio::test]
     async fn a_drop_before_executes_nothing_and_a_drop_after_everything() {
-        let bench = Bench::with_blob().await;
-        bench.storage.fault(Fault::once(Op::Acquire, Effect::DropBefore));
-        bench.storage.fault(Fault::once(Op::Acquire, Effect::DropAfter));
-        let error = acquire(&bench).await.expect_err("the connection was closed");
-        assert_eq!((error.status(), bench.storage.leases().len()), (None, 0));
-        let error = acquire(&bench).await.expect_err("the connection was closed");
-        assert_eq!((error.status(), bench.storage.leases().len()), (None, 1));
-        assert_eq!(acquire(&bench).await.ok(), Some(409), "the lost answer's lease is there");
-        assert_eq!(bench.storage.counts().acquire, 3);
+        let fixture = Fixture::with_blob().await;
+        fixture.storage.fault(Fault::once(Op::Acquire, Effect::DropBefore));
+        fixture.storage.fault(Fault::once(Op::Acquire, Effect::DropAfter));
+        let error = acquire(&fixture).await.expect_err("the connection was closed");
+        assert_eq!((error.status(), fixture.storage.leases().len()), (None, 0));
+        let error = acquire(&fixture).await.expect_err("the connection was closed");
+        assert_eq!((error.status(), fixture.storage.leases().len()), (None, 1));
+        assert_eq!(acquire(&fixture).await.ok(), Some(409), "the lost answer's lease is there");
+        assert_eq!(fixture.storage.counts().acquire, 3);
     }
 
     #[tokio::test]
     async fn a_hanging_request_is_closed_unexecuted_and_a_slow_one_executed() {
-        let bench = Bench::with_blob().await;
-        bench.storage.fault(Fault::once(Op::Acquire, Effect::Hang(PAUSE)));
+        let fixture = Fixture::with_blob().await;
+        fixture.storage.fault(Fault::once(Op::Acquire, Effect::Hang(PAUSE)));
         let start = Instant::now();
-        acquire(&bench).await.expect_err("the connection was closed");
-        assert!(start.elapsed() >= PAUSE && bench.storage.leases().is_empty());
-        bench.storage.fault(Fault::once(Op::Acquire, Effect::Slow(PAUSE)));
+        acquire(&fixture).await.expect_err("the connection was closed");
+        assert!(start.elapsed() >= PAUSE && fixture.storage.leases().is_empty());
+        fixture.storage.fault(Fault::once(Op::Acquire, Effect::Slow(PAUSE)));
         let start = Instant::now();
-        assert_eq!(acquire(&bench).await.ok(), Some(201));
+        assert_eq!(acquire(&fixture).await.ok(), Some(201));
         assert!(start.elapsed() >= PAUSE);
     }
 
     #[tokio::test]
     async fn a_request_is_executed_even_when_its_client_has_left() {
-        let bench = Arc::new(Bench::with_blob().await);
-        bench.storage.fault(Fault::once(Op::Acquire, Effect::Slow(PAUSE)));
+        let fixture = Arc::new(Fixture::with_blob().await);
+        fixture.storage.fault(Fault::once(Op::Acquire, Effect::Slow(PAUSE)));
         let client = tokio::spawn({
-            let bench = bench.clone();
-            async move { acquire(&bench).await }
+            let fixture = fixture.clone();
+            async move { acquire(&fixture).await }
         });
-        while bench.storage.counts().acquire == 0 {
+        while fixture.storage.counts().acquire == 0 {
             tokio::task::yield_now().await;
         }
         client.abort();
         let limit = Instant::now() + Duration::from_secs(5);
-        while bench.storage.leases().is_empty() {
+        while fixture.storage.leases().is_empty() {
             assert!(Instant::now() < limit, "the lease was never taken");
             tokio::task::yield_now().await;
         }
@@ -245,16 +245,16 @@ mod tests {
 
     #[tokio::test]
     async fn every_request_waits_the_latency() {
-        let bench = Bench::start(Options { latency: PAUSE, ..Options::default() }).await;
+        let fixture = Fixture::start(Options { latency: PAUSE, ..Options::default() }).await;
         let start = Instant::now();
-        assert_eq!(bench.queue("PUT", "sync-records", "").await.status, 201);
+        assert_eq!(fixture.queue("PUT", "sync-records", "").await.status, 201);
         assert!(start.elapsed() >= PAUSE);
     }
 
     #[tokio::test]
     async fn what_the_stand_in_does_not_speak_is_501() {
-        let bench = Bench::with_blob().await;
-        let snapshot = bench.blob("PUT", "locks/one?comp=snapshot", &[], "").await;
+        let fixture = Fixture::with_blob().await;
+        let snapshot = fixture.blob("PUT", "locks/one?comp=snapshot", &[], "").await;
         assert_eq!(snapshot.refusal(), (501, "NotImplemented"));
     }
 }

@@ -1,7 +1,7 @@
 //! The lease on one blob, as a pure state machine over a monotonic clock.
 //!
-//! It refuses to read a clock: every method is told `now`. Invariants: at most one id holds the lease; a lease that
-//! ran out keeps its id until the blob is written or leased again, and until then that id, and no other, may renew it.
+//! It does not read a clock: every method takes `now`. Invariants: at most one id holds the lease; an expired lease keeps its id
+//! until the blob is written or leased again, and until then only that id may renew it.
 //!
 //! The transitions are the tables "Outcomes of lease operations on blobs by lease state" and "Outcomes of use attempts on
 //! blobs by lease state" of <https://learn.microsoft.com/rest/api/storageservices/lease-blob>.
@@ -17,7 +17,7 @@ use super::error::{Error, Result};
 /// The state of a lease as the service names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseState {
-    /// Nobody holds it and nobody did since it was released.
+    /// Never acquired, or released.
     Available,
     /// Held.
     Leased,
@@ -25,7 +25,7 @@ pub enum LeaseState {
     Expired,
     /// Ended by a break, but still locked until the break period is over.
     Breaking,
-    /// Ended by a break; anybody may acquire it.
+    /// Ended by a break; any caller may acquire it.
     Broken,
 }
 
@@ -118,7 +118,7 @@ impl Lease {
         }
     }
 
-    /// Starts the holder's lease anew with its own length, also when it ran out and nobody took or wrote the blob since.
+    /// Renews the holder's lease with its own duration, also if it has expired and the blob was not leased or written since.
     pub(super) fn renew(self, given: Uuid, now: Instant) -> Result<Self> {
         match self.at(now) {
             Self::Leased { id, length, .. } | Self::Expired { id, length } if id == given => {

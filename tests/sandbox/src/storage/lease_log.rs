@@ -1,8 +1,7 @@
-//! What became of the lease requests, in the order in which the store decided them: the oracle of benchmarks about locks.
+//! The log of lease requests in the order in which the storage processed them, for benchmarks of locks and for chaos runs.
 //!
-//! It refuses to grow: only the newest events up to its capacity are kept, and how many were dropped is told. Without a
-//! capacity it keeps nothing. It judges nothing; who held a lease when follows from the events. Requests that a fault kept
-//! from the store stand in it as well, with what the caller was answered.
+//! It is bounded: only the newest events up to its capacity are kept, with the number of dropped ones. Requests that an injected
+//! fault answered are logged as well, with the caller's response.
 //!
 //! The service has such a log too: <https://learn.microsoft.com/azure/storage/blobs/monitor-blob-storage>.
 
@@ -29,7 +28,7 @@ pub struct LeaseEvent {
     pub lease: Option<Uuid>,
     /// The answer's status; `None`: a fault kept the request from the store and no answer was sent.
     pub status: Option<u16>,
-    /// The host and port that were called, which tells callers apart, see [`super::Storage::door`].
+    /// The host and port that were called, which identify the caller, see [`super::Storage::extra_listener`].
     pub caller: String,
 }
 
@@ -87,34 +86,34 @@ impl LeaseLog {
 mod tests {
     use std::time::Duration;
 
-    use super::super::testing::{Bench, signed};
+    use super::super::testing::{Fixture, signed};
     use super::super::{Effect, Fault, Options};
     use super::*;
 
     const FIFTEEN: (&str, &str) = ("x-ms-lease-duration", "15");
 
-    async fn bench(lease_log: usize) -> Bench {
-        let bench = Bench::start(Options { lease_log, ..Options::default() }).await;
-        assert_eq!(bench.blob("PUT", "locks?restype=container", &[], "").await.status, 201);
-        assert_eq!(bench.blob("PUT", "locks/one", &[("x-ms-blob-type", "BlockBlob")], "").await.status, 201);
-        bench
+    async fn fixture(lease_log: usize) -> Fixture {
+        let fixture = Fixture::start(Options { lease_log, ..Options::default() }).await;
+        assert_eq!(fixture.blob("PUT", "locks?restype=container", &[], "").await.status, 201);
+        assert_eq!(fixture.blob("PUT", "locks/one", &[("x-ms-blob-type", "BlockBlob")], "").await.status, 201);
+        fixture
     }
 
-    fn told(history: &LeaseHistory) -> Vec<(Op, Option<u16>)> {
+    fn requests(history: &LeaseHistory) -> Vec<(Op, Option<u16>)> {
         history.events.iter().map(|event| (event.op, event.status)).collect()
     }
 
     #[tokio::test]
     async fn lease_requests_are_logged_with_id_and_outcome_and_nothing_else_is() {
-        let bench = bench(10).await;
-        let granted = bench.lease("acquire", &[FIFTEEN]).await;
+        let fixture = fixture(10).await;
+        let granted = fixture.lease("acquire", &[FIFTEEN]).await;
         let id: Uuid = granted.header("x-ms-lease-id").parse().expect("a GUID");
         let proposed = Uuid::new_v4();
-        bench.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", &proposed.to_string())]).await;
-        bench.lease("release", &[("x-ms-lease-id", &id.to_string())]).await;
-        let history = bench.storage.lease_history();
+        fixture.lease("acquire", &[FIFTEEN, ("x-ms-proposed-lease-id", &proposed.to_string())]).await;
+        fixture.lease("release", &[("x-ms-lease-id", &id.to_string())]).await;
+        let history = fixture.storage.lease_history();
         assert_eq!(
-            told(&history),
+            requests(&history),
             [(Op::Acquire, Some(201)), (Op::Acquire, Some(409)), (Op::Release, Some(200))],
             "writing the blob is no lease request"
         );
@@ -125,40 +124,41 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_fault_kept_from_the_store_is_logged_as_the_caller_saw_it() {
-        let bench = bench(10).await;
+        let fixture = fixture(10).await;
         let busy = Effect::Status { code: 503, error_code: "ServerBusy", retry_after: None };
-        bench.storage.fault(Fault::once(Op::Acquire, busy));
-        bench.storage.fault(Fault::once(Op::Acquire, Effect::Hang(Duration::ZERO)));
-        bench.lease("acquire", &[FIFTEEN]).await;
-        let url = format!("{}/locks/one?comp=lease", bench.storage.blob_endpoint());
+        fixture.storage.fault(Fault::once(Op::Acquire, busy));
+        fixture.storage.fault(Fault::once(Op::Acquire, Effect::Hang(Duration::ZERO)));
+        fixture.lease("acquire", &[FIFTEEN]).await;
+        let url = format!("{}/locks/one?comp=lease", fixture.storage.blob_endpoint());
         let request = signed("PUT", &url, &[("x-ms-lease-action", "acquire"), FIFTEEN], "");
-        bench.http.execute(request).await.expect_err("it hangs, and then the connection is closed");
-        assert_eq!(told(&bench.storage.lease_history()), [(Op::Acquire, Some(503)), (Op::Acquire, None)]);
+        fixture.http.execute(request).await.expect_err("it hangs, and then the connection is closed");
+        assert_eq!(requests(&fixture.storage.lease_history()), [(Op::Acquire, Some(503)), (Op::Acquire, None)]);
     }
 
     #[tokio::test]
     async fn only_the_newest_are_kept_and_the_dropped_are_counted() {
-        let bench = bench(2).await;
+        let fixture = fixture(2).await;
         for action in ["acquire", "acquire", "acquire"] {
-            bench.lease(action, &[FIFTEEN]).await;
+            fixture.lease(action, &[FIFTEEN]).await;
         }
-        let history = bench.storage.lease_history();
-        assert_eq!(told(&history), [(Op::Acquire, Some(409)), (Op::Acquire, Some(409))]);
+        let history = fixture.storage.lease_history();
+        assert_eq!(requests(&history), [(Op::Acquire, Some(409)), (Op::Acquire, Some(409))]);
         assert_eq!(history.dropped, 1);
     }
 
     #[tokio::test]
-    async fn callers_are_told_apart_by_their_door() {
-        let bench = bench(10).await;
-        let door = bench.storage.door().await.expect("loopback has free ports");
-        bench.lease("acquire", &[FIFTEEN]).await;
-        let url = format!("{}/locks/one?comp=lease", door.blob_endpoint());
+    async fn callers_are_distinguished_by_their_listener() {
+        let fixture = fixture(10).await;
+        let extra_listener = fixture.storage.extra_listener().await.expect("loopback has free ports");
+        fixture.lease("acquire", &[FIFTEEN]).await;
+        let url = format!("{}/locks/one?comp=lease", extra_listener.blob_endpoint());
         let request = signed("PUT", &url, &[("x-ms-lease-action", "acquire"), FIFTEEN], "");
-        let response = bench.http.execute(request).await.expect("an answer");
+        let response = fixture.http.execute(request).await.expect("an answer");
         assert_eq!(response.status(), 409, "both doors lead to one store");
-        let callers: Vec<String> = bench.storage.lease_history().events.into_iter().map(|event| event.caller).collect();
-        assert_eq!(callers[1], door.authority());
+        let callers: Vec<String> =
+            fixture.storage.lease_history().events.into_iter().map(|event| event.caller).collect();
+        assert_eq!(callers[1], extra_listener.authority());
         assert_ne!(callers[0], callers[1]);
-        assert!(door.connection_string().contains(door.blob_endpoint()));
+        assert!(extra_listener.connection_string().contains(extra_listener.blob_endpoint()));
     }
 }

@@ -193,13 +193,13 @@ fn push_reference(text: &mut String, reference: &BytesRef<'_>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::Options;
-    use super::super::testing::{Answer, Bench};
+    use super::super::testing::{Answer, Fixture};
     use super::message_text;
 
-    async fn bench() -> Bench {
-        let bench = Bench::start(Options::default()).await;
-        assert_eq!(bench.queue("PUT", "sync-records", "").await.status, 201);
-        bench
+    async fn fixture() -> Fixture {
+        let fixture = Fixture::start(Options::default()).await;
+        assert_eq!(fixture.queue("PUT", "sync-records", "").await.status, 201);
+        fixture
     }
 
     /// As it must stand in a query.
@@ -207,52 +207,52 @@ mod tests {
         url::form_urlencoded::byte_serialize(receipt.as_bytes()).collect()
     }
 
-    async fn put(bench: &Bench, text: &str, query: &str) -> Answer {
+    async fn put(fixture: &Fixture, text: &str, query: &str) -> Answer {
         let body = format!("<QueueMessage><MessageText>{text}</MessageText></QueueMessage>");
-        bench.queue("POST", &format!("sync-records/messages?{query}"), &body).await
+        fixture.queue("POST", &format!("sync-records/messages?{query}"), &body).await
     }
 
     #[tokio::test]
     async fn a_queue_is_created_described_and_deleted() {
-        let bench = bench().await;
-        assert_eq!(bench.queue("PUT", "sync-records", "").await.status, 204);
-        put(&bench, "a", "").await;
-        let described = bench.queue("GET", "sync-records?comp=metadata", "").await;
+        let fixture = fixture().await;
+        assert_eq!(fixture.queue("PUT", "sync-records", "").await.status, 204);
+        put(&fixture, "a", "").await;
+        let described = fixture.queue("GET", "sync-records?comp=metadata", "").await;
         assert_eq!((described.status, described.header("x-ms-approximate-messages-count")), (200, "1"));
-        assert_eq!(bench.queue("DELETE", "sync-records/messages", "").await.status, 204);
-        assert_eq!(bench.queue("DELETE", "sync-records", "").await.status, 204);
-        assert_eq!(put(&bench, "a", "").await.refusal(), (404, "QueueNotFound"));
-        assert_eq!(bench.queue("PUT", "sync-records", "").await.refusal(), (409, "QueueBeingDeleted"));
+        assert_eq!(fixture.queue("DELETE", "sync-records/messages", "").await.status, 204);
+        assert_eq!(fixture.queue("DELETE", "sync-records", "").await.status, 204);
+        assert_eq!(put(&fixture, "a", "").await.refusal(), (404, "QueueNotFound"));
+        assert_eq!(fixture.queue("PUT", "sync-records", "").await.refusal(), (409, "QueueBeingDeleted"));
     }
 
     #[tokio::test]
     async fn a_message_is_put_delivered_once_and_deleted_by_its_receipt() {
-        let bench = bench().await;
+        let fixture = fixture().await;
         let text = "{\"a\":\"&lt;&#65;&gt;\"}";
-        let new = put(&bench, text, "").await;
+        let new = put(&fixture, text, "").await;
         assert_eq!(new.status, 201);
         assert!(new.element("InsertionTime").ends_with(" GMT") && new.element("ExpirationTime").ends_with(" GMT"));
-        let peeked = bench.queue("GET", "sync-records/messages?peekonly=true", "").await;
+        let peeked = fixture.queue("GET", "sync-records/messages?peekonly=true", "").await;
         assert_eq!((peeked.element("DequeueCount"), peeked.element("PopReceipt")), ("0", ""));
-        let got = bench.queue("GET", "sync-records/messages?numofmessages=32&visibilitytimeout=600", "").await;
+        let got = fixture.queue("GET", "sync-records/messages?numofmessages=32&visibilitytimeout=600", "").await;
         assert_eq!((got.element("DequeueCount"), got.element("MessageId")), ("1", new.element("MessageId")));
         assert_eq!(got.element("MessageText"), "{&quot;a&quot;:&quot;&lt;A&gt;&quot;}");
-        assert_eq!(bench.queue("GET", "sync-records/messages", "").await.element("MessageId"), "", "it is hidden");
+        assert_eq!(fixture.queue("GET", "sync-records/messages", "").await.element("MessageId"), "", "it is hidden");
         let delete = |receipt: &str| format!("sync-records/messages/{}?popreceipt={receipt}", new.element("MessageId"));
-        let old = bench.queue("DELETE", &delete(&encoded(new.element("PopReceipt"))), "").await;
+        let old = fixture.queue("DELETE", &delete(&encoded(new.element("PopReceipt"))), "").await;
         assert_eq!(old.refusal(), (400, "PopReceiptMismatch"));
-        let unencoded = bench.queue("DELETE", &delete(got.element("PopReceipt")), "").await;
+        let unencoded = fixture.queue("DELETE", &delete(got.element("PopReceipt")), "").await;
         assert_eq!(unencoded.refusal(), (400, "PopReceiptMismatch"), "a bare + is a blank");
-        assert_eq!(bench.queue("DELETE", &delete(&encoded(got.element("PopReceipt"))), "").await.status, 204);
-        let gone = bench.queue("DELETE", &delete(&encoded(got.element("PopReceipt"))), "").await;
+        assert_eq!(fixture.queue("DELETE", &delete(&encoded(got.element("PopReceipt"))), "").await.status, 204);
+        let gone = fixture.queue("DELETE", &delete(&encoded(got.element("PopReceipt"))), "").await;
         assert_eq!(gone.refusal(), (404, "MessageNotFound"));
     }
 
     #[tokio::test]
     async fn an_update_renews_the_receipt_and_can_bring_the_message_back_at_once() {
-        let bench = bench().await;
-        put(&bench, "a", "").await;
-        let got = bench.queue("GET", "sync-records/messages", "").await;
+        let fixture = fixture().await;
+        put(&fixture, "a", "").await;
+        let got = fixture.queue("GET", "sync-records/messages", "").await;
         let path = |receipt: &str, hidden: u32| {
             format!(
                 "sync-records/messages/{}?popreceipt={}&visibilitytimeout={hidden}",
@@ -260,64 +260,64 @@ mod tests {
                 encoded(receipt)
             )
         };
-        let hidden = bench.queue("PUT", &path(got.element("PopReceipt"), 600), "").await;
+        let hidden = fixture.queue("PUT", &path(got.element("PopReceipt"), 600), "").await;
         assert_eq!(hidden.status, 204);
         assert!(hidden.header("x-ms-time-next-visible").ends_with(" GMT"));
-        let old = bench.queue("PUT", &path(got.element("PopReceipt"), 0), "").await;
+        let old = fixture.queue("PUT", &path(got.element("PopReceipt"), 0), "").await;
         assert_eq!(old.refusal(), (400, "PopReceiptMismatch"));
-        assert_eq!(bench.queue("PUT", &path(hidden.header("x-ms-popreceipt"), 0), "").await.status, 204);
-        let again = bench.queue("GET", "sync-records/messages", "").await;
+        assert_eq!(fixture.queue("PUT", &path(hidden.header("x-ms-popreceipt"), 0), "").await.status, 204);
+        let again = fixture.queue("GET", "sync-records/messages", "").await;
         assert_eq!((again.element("DequeueCount"), again.element("MessageText")), ("2", "a"));
     }
 
     #[tokio::test]
     async fn a_message_that_is_delivered_twice_can_be_deleted_by_either_until_the_second_has_it() {
-        let bench = bench().await;
+        let fixture = fixture().await;
         for text in ["a", "b"] {
-            put(&bench, text, "").await;
+            put(&fixture, text, "").await;
         }
-        let first = bench.queue("GET", "sync-records/messages?numofmessages=2&visibilitytimeout=600", "").await;
-        assert_eq!(bench.storage.redeliver("sync-records", 1), 1);
-        let again = bench.queue("GET", "sync-records/messages?numofmessages=2", "").await;
+        let first = fixture.queue("GET", "sync-records/messages?numofmessages=2&visibilitytimeout=600", "").await;
+        assert_eq!(fixture.storage.redeliver("sync-records", 1), 1);
+        let again = fixture.queue("GET", "sync-records/messages?numofmessages=2", "").await;
         assert_eq!((again.element("MessageText"), again.element("DequeueCount")), ("a", "2"), "only one of the two");
         let delete = |answer: &Answer| {
             let receipt = encoded(answer.element("PopReceipt"));
             format!("sync-records/messages/{}?popreceipt={receipt}", answer.element("MessageId"))
         };
-        let late = bench.queue("DELETE", &delete(&first), "").await;
+        let late = fixture.queue("DELETE", &delete(&first), "").await;
         assert_eq!(late.refusal(), (400, "PopReceiptMismatch"));
-        assert_eq!(bench.queue("DELETE", &delete(&again), "").await.status, 204);
-        let left = bench.storage.messages("sync-records");
+        assert_eq!(fixture.queue("DELETE", &delete(&again), "").await.status, 204);
+        let left = fixture.storage.messages("sync-records");
         assert_eq!(left.len(), 1);
         assert_eq!((left[0].text.as_str(), left[0].dequeued, left[0].visible), ("b", 1, false));
     }
 
     #[tokio::test]
     async fn a_message_that_is_postponed_is_overtaken() {
-        let bench = bench().await;
+        let fixture = fixture().await;
         for text in ["a", "b"] {
-            put(&bench, text, "").await;
+            put(&fixture, text, "").await;
         }
-        assert_eq!(bench.storage.postpone("sync-records", 1, std::time::Duration::from_mins(10)), 1);
-        let got = bench.queue("GET", "sync-records/messages?numofmessages=2", "").await;
+        assert_eq!(fixture.storage.postpone("sync-records", 1, std::time::Duration::from_mins(10)), 1);
+        let got = fixture.queue("GET", "sync-records/messages?numofmessages=2", "").await;
         assert_eq!((got.element("MessageText"), got.text.matches("MessageId>").count()), ("b", 2));
-        assert_eq!(bench.storage.redeliver("sync-records", 9), 2);
-        assert_eq!((bench.storage.redeliver("sync-records", 9), bench.storage.messages("nowhere").len()), (0, 0));
+        assert_eq!(fixture.storage.redeliver("sync-records", 9), 2);
+        assert_eq!((fixture.storage.redeliver("sync-records", 9), fixture.storage.messages("nowhere").len()), (0, 0));
     }
 
     #[tokio::test]
     async fn sizes_and_numbers_outside_the_documented_ranges_are_refused() {
-        let bench = bench().await;
-        assert_eq!(put(&bench, &"x".repeat(65_536), "").await.status, 201);
-        assert_eq!(put(&bench, &"x".repeat(65_537), "").await.refusal(), (413, "RequestBodyTooLarge"));
+        let fixture = fixture().await;
+        assert_eq!(put(&fixture, &"x".repeat(65_536), "").await.status, 201);
+        assert_eq!(put(&fixture, &"x".repeat(65_537), "").await.refusal(), (413, "RequestBodyTooLarge"));
         let range = (400, "OutOfRangeQueryParameterValue");
-        assert_eq!(put(&bench, "x", "messagettl=0").await.refusal(), range);
-        assert_eq!(put(&bench, "x", "messagettl=10&visibilitytimeout=10").await.refusal(), range);
-        assert_eq!(bench.queue("GET", "sync-records/messages?numofmessages=33", "").await.refusal(), range);
-        assert_eq!(bench.queue("GET", "sync-records/messages?visibilitytimeout=0", "").await.refusal(), range);
-        let text = bench.queue("GET", "sync-records/messages?numofmessages=many", "").await;
+        assert_eq!(put(&fixture, "x", "messagettl=0").await.refusal(), range);
+        assert_eq!(put(&fixture, "x", "messagettl=10&visibilitytimeout=10").await.refusal(), range);
+        assert_eq!(fixture.queue("GET", "sync-records/messages?numofmessages=33", "").await.refusal(), range);
+        assert_eq!(fixture.queue("GET", "sync-records/messages?visibilitytimeout=0", "").await.refusal(), range);
+        let text = fixture.queue("GET", "sync-records/messages?numofmessages=many", "").await;
         assert_eq!(text.refusal(), (400, "InvalidQueryParameterValue"));
-        let no_xml = bench.queue("POST", "sync-records/messages", "{}").await;
+        let no_xml = fixture.queue("POST", "sync-records/messages", "{}").await;
         assert_eq!(no_xml.refusal(), (400, "InvalidXmlDocument"));
     }
 

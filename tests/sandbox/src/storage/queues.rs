@@ -1,7 +1,7 @@
-//! What the queue service holds: queues and their messages, with visibility, receipts and expiry.
+//! The state of the queue service: queues and their messages, with visibility, receipts and expiry.
 //!
-//! It refuses to know HTTP beyond the error it gives back. Invariants: a message is delivered to one caller at a time; every
-//! delivery and every update makes a new pop receipt and voids the one before; a message's dequeue count never falls.
+//! Independent of HTTP except for its errors. Invariants: a message is delivered to one caller at a time; every delivery and every
+//! update creates a new pop receipt and invalidates the previous one; a message's dequeue count never decreases.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/operations-on-messages>.
 

@@ -1,7 +1,7 @@
 //! Shared access signatures in the query: of the account, or of a container or blob.
 //!
-//! It refuses stored access policies (`si`), signatures of users (`skoid`) and queue service signatures: nobody here makes
-//! them, and half a check would be worse than none.
+//! Stored access policies (`si`), user delegation signatures (`skoid`) and queue service signatures are rejected: nothing here uses
+//! them, and an incomplete check would be worse than none.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/create-account-sas> and
 //! <https://learn.microsoft.com/rest/api/storageservices/create-service-sas>.

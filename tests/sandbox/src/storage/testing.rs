@@ -19,7 +19,7 @@ use crate::connection_reset::tests::trusting;
 pub(super) const VERSION: &str = "2026-04-06";
 
 /// A started store and a client for it.
-pub(super) struct Bench {
+pub(super) struct Fixture {
     pub(super) storage: Storage,
     pub(super) http: reqwest::Client,
 }
@@ -50,7 +50,7 @@ impl Answer {
     }
 }
 
-impl Bench {
+impl Fixture {
     /// Starts a store.
     pub(super) async fn start(options: Options) -> Self {
         let http = reqwest::Client::builder().tls_backend_preconfigured(trusting(options.tls.as_ref()));
@@ -60,10 +60,10 @@ impl Bench {
 
     /// Starts a plain store with the container `locks` and in it the empty blob `one`.
     pub(super) async fn with_blob() -> Self {
-        let bench = Self::start(Options::default()).await;
-        assert_eq!(bench.blob("PUT", "locks?restype=container", &[], "").await.status, 201);
-        assert_eq!(bench.blob("PUT", "locks/one", &[("x-ms-blob-type", "BlockBlob")], "").await.status, 201);
-        bench
+        let fixture = Self::start(Options::default()).await;
+        assert_eq!(fixture.blob("PUT", "locks?restype=container", &[], "").await.status, 201);
+        assert_eq!(fixture.blob("PUT", "locks/one", &[("x-ms-blob-type", "BlockBlob")], "").await.status, 201);
+        fixture
     }
 
     /// A signed request to the blob service; the path is without the account.

@@ -1,4 +1,4 @@
-//! One limit, met once through the gate and once without: the load, the stand-ins, and when to look.
+//! One limit, measured once with handlers and once with a naive client.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::world::{Options as WorldOptions, World};
 
 const INSTANCES: usize = 4;
 
-/// Messages that each instance has on its hands: more than it may send at once.
+/// Messages in flight for each instance: more than it may send concurrently.
 const MESSAGES: usize = 60;
 
-/// Messages that the naive client sends at once for each instance: what the limits name.
+/// Concurrent messages of the naive client for each instance: the documented limit.
 const NAIVE_MESSAGES: usize = 52;
 
-/// One case, to be measured by the plan.
+/// One case of the plan.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trial<'a> {
     pub(super) plan: &'a Plan,
@@ -35,8 +35,8 @@ impl Trial<'_> {
         self.plan.limits(self.case).window + self.plan.time
     }
 
-    /// Handler processes with messages of the queue.
-    pub(super) async fn through_the_gate(&self) -> anyhow::Result<Tally> {
+    /// Measures handler processes with queue messages.
+    pub(super) async fn handlers(&self) -> anyhow::Result<Tally> {
         let (handler, dataverse) = (self.plan.handler.clone(), self.dataverse());
         let world = World::start(WorldOptions { handler, dataverse, ..WorldOptions::default() }).await?;
         let names: Vec<String> = (1..=INSTANCES).map(|number| format!("instance-{number}")).collect();
@@ -51,8 +51,8 @@ impl Trial<'_> {
         Ok(tally)
     }
 
-    /// The same limits, and a client that does not adapt.
-    pub(super) async fn naively(&self) -> anyhow::Result<Tally> {
+    /// Measures a client that does not adapt, under the same limits.
+    pub(super) async fn naive_client(&self) -> anyhow::Result<Tally> {
         let dataverse = Dataverse::start(self.dataverse()).await?;
         let (http, set) = (http_client(), format!("{}/api/data/v9.2/contacts", dataverse.url()));
         let row = |number| format!("{set}(employeeid='N-{number}')");
@@ -69,7 +69,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Lets the work go on for one window, in which what nobody had used before is used up, and counts what comes after it.
+    /// Runs the work for one window, which uses up the initially empty window of the limits, then counts.
     async fn watch(
         &self,
         dataverse: &Dataverse,
@@ -77,14 +77,14 @@ impl Trial<'_> {
     ) -> anyhow::Result<Tally> {
         let from = dataverse.started().elapsed() + self.plan.limits(self.case).window;
         tokio::select! {
-            ended = work => bail!("{} messages came to an end", ended?.len()),
+            ended = work => bail!("{} messages ended", ended?.len()),
             () = sleep(self.lasts()) => {}
         }
         Ok(Tally::of(&dataverse.journal(), from, self.plan.time))
     }
 }
 
-/// Delivers messages for one row, one after the other.
+/// Delivers messages for one row in sequence.
 async fn keep_delivering(process: &Process, number: usize) -> anyhow::Result<Infallible> {
     let key = format!("{}-{number}", process.name());
     loop {

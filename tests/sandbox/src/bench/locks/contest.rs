@@ -1,7 +1,7 @@
-//! Who held a lock when, who waited for it and how often it was asked for: read from the store's lease history alone.
+//! Holders, waits and requests of a lock, from the storage's lease history.
 //!
-//! Pure. The store knows what callers can only believe: the moment of a grant, of a refusal and of a release. Each caller is
-//! taken to have more work than it can get rid of, so it waits whenever it does not hold the lease, also while it does not ask.
+//! Pure. The storage knows the exact times of grants, refusals and releases. Each caller is assumed to be saturated, so it waits
+//! whenever it does not hold the lease, also between two requests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use crate::storage::{LeaseEvent, Op};
 
-/// The time from one grant of a lease to its end.
+/// The time from the grant of a lease to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tenure {
+pub(super) struct LeaseInterval {
     /// The host and port of the store that the holder calls.
     pub(super) caller: String,
     /// The lease's id.
@@ -22,43 +22,43 @@ pub(super) struct Tenure {
     pub(super) begun: Instant,
     /// When it was renewed.
     pub(super) renewed: Vec<Instant>,
-    /// When it was released; `None`: it still runs, or it ran out.
+    /// When it was released; `None`: still held, or expired.
     pub(super) released: Option<Instant>,
 }
 
-/// One wait, from the first refusal or the own release to the grant.
+/// A wait from the first refusal, or from the caller's own release, to the grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wait {
-    /// Who waited.
+    /// The waiting caller.
     pub(super) caller: String,
-    /// When it was refused first, or gave the lease back.
+    /// The first refusal, or the release.
     pub(super) begun: Instant,
-    /// When it was granted the lease, or the end of the history.
+    /// The grant, or the end of the history.
     pub(super) ended: Instant,
-    /// How often it asked, the grant included.
+    /// The number of requests, including the grant.
     pub(super) asked: u32,
 }
 
-/// All that happened to one lock.
+/// The history of one lock.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contest {
     /// In the order of the grants.
-    pub(super) tenures: Vec<Tenure>,
+    pub(super) intervals: Vec<LeaseInterval>,
     /// In the order of their ends.
     pub(super) waits: Vec<Wait>,
-    /// For each release, once somebody else has been refused or has had a turn: the time until that one was granted the lease, also when others came
-    /// first. Where the history ends before, the time until then.
+    /// For each release while another caller waits: the time until that caller was granted the lease, also if others came first,
+    /// or until the end of the history.
     pub(super) handovers: Vec<Duration>,
 }
 
-/// A wait that is not over.
+/// A wait that has not ended.
 struct Waiting {
     wait: Wait,
-    /// The releases that it has seen pass.
+    /// The releases during the wait.
     freed: Vec<Instant>,
 }
 
-/// A history that is being read.
+/// The history so far.
 #[derive(Default)]
 struct Reading {
     contest: Contest,
@@ -71,12 +71,18 @@ impl Reading {
             over.wait.asked += 1;
             self.contest.end(over, event.at);
         }
-        // An acquire whose answer was lost is repeated with the same id: that is one tenure.
+        // An acquire whose response was lost is repeated with the same id: that is one lease interval.
         if self.contest.holding(event.lease).is_some() {
             return;
         }
         let (caller, lease) = (event.caller.clone(), event.lease);
-        self.contest.tenures.push(Tenure { caller, lease, begun: event.at, renewed: Vec::new(), released: None });
+        self.contest.intervals.push(LeaseInterval {
+            caller,
+            lease,
+            begun: event.at,
+            renewed: Vec::new(),
+            released: None,
+        });
     }
 
     fn refused(&mut self, event: &LeaseEvent) {
@@ -92,14 +98,14 @@ impl Reading {
     }
 
     fn renewed(&mut self, event: &LeaseEvent) {
-        if let Some(tenure) = self.contest.holding(event.lease) {
-            tenure.renewed.push(event.at);
+        if let Some(interval) = self.contest.holding(event.lease) {
+            interval.renewed.push(event.at);
         }
     }
 
     fn released(&mut self, event: &LeaseEvent) {
-        if let Some(tenure) = self.contest.holding(event.lease) {
-            tenure.released = Some(event.at);
+        if let Some(interval) = self.contest.holding(event.lease) {
+            interval.released = Some(event.at);
         }
         for other in self.waiting.values_mut().filter(|other| other.wait.caller != event.caller) {
             other.freed.push(event.at);
@@ -136,14 +142,14 @@ impl Contest {
         self.waits.push(Wait { ended: at, ..waiting.wait });
     }
 
-    /// The last tenure, if it has this id and was not released.
-    fn holding(&mut self, lease: Option<Uuid>) -> Option<&mut Tenure> {
-        self.tenures.last_mut().filter(|tenure| tenure.lease == lease && tenure.released.is_none())
+    /// The last lease interval, if it has this id and was not released.
+    fn holding(&mut self, lease: Option<Uuid>) -> Option<&mut LeaseInterval> {
+        self.intervals.last_mut().filter(|interval| interval.lease == lease && interval.released.is_none())
     }
 
-    /// How many tenures this caller had.
-    pub(super) fn tenures_of(&self, caller: &str) -> usize {
-        self.tenures.iter().filter(|tenure| tenure.caller == caller).count()
+    /// How many lease intervals this caller had.
+    pub(super) fn intervals_of(&self, caller: &str) -> usize {
+        self.intervals.iter().filter(|interval| interval.caller == caller).count()
     }
 
     /// How often this caller asked per second of waiting; 0 when it never waited.
@@ -160,13 +166,13 @@ impl Contest {
     }
 }
 
-impl Tenure {
+impl LeaseInterval {
     /// When the lease ends for the service: at its release, or when it runs out.
     pub(super) fn ends(&self, life: Duration) -> Instant {
         self.released.unwrap_or_else(|| self.runs_out(life))
     }
 
-    /// When the lease runs out if nobody releases it: `life` after the grant or the last renewal.
+    /// When the lease expires without a release: `life` after the grant or the last renewal.
     pub(super) fn runs_out(&self, life: Duration) -> Instant {
         *self.renewed.last().unwrap_or(&self.begun) + life
     }
@@ -221,7 +227,7 @@ mod tests {
             .then(210, "b", Op::Acquire, 2, 201);
         let contest = script.read(300);
         assert_eq!(ms(&contest.handovers), [60]);
-        assert_eq!((contest.tenures_of("a"), contest.tenures_of("b")), (1, 1));
+        assert_eq!((contest.intervals_of("a"), contest.intervals_of("b")), (1, 1));
         assert_eq!(contest.waited("b"), Duration::from_millis(200));
         assert!((contest.asked_per_second("b") - 15.0).abs() < 1e-9, "three requests in 200 ms");
         assert!(contest.asked_per_second("a").abs() < f64::EPSILON, "it never asked again");
@@ -264,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_nobody_waited_for_is_no_hand_over() {
+    fn a_release_without_a_waiter_is_not_a_hand_over() {
         let script = Script::new().then(0, "a", Op::Acquire, 1, 201).then(100, "a", Op::Release, 1, 200).then(
             900,
             "b",
@@ -282,7 +288,7 @@ mod tests {
             .then(5, "a", Op::Acquire, 1, 201)
             .then(9, "a", Op::Release, 1, 200)
             .then(12, "a", Op::Acquire, 2, 201);
-        assert_eq!(script.read(20).tenures_of("a"), 2);
+        assert_eq!(script.read(20).intervals_of("a"), 2);
     }
 
     #[test]
@@ -294,10 +300,10 @@ mod tests {
             1,
             503,
         );
-        let tenure = &script.read(60_000).tenures[0];
-        assert_eq!((tenure.ends(LIFE), ms(&tenure.intervals())), (script.at(20_000), vec![5_000]));
+        let interval = &script.read(60_000).intervals[0];
+        assert_eq!((interval.ends(LIFE), ms(&interval.intervals())), (script.at(20_000), vec![5_000]));
         let script = script.then(11_000, "a", Op::Release, 1, 200);
-        let tenure = &script.read(60_000).tenures[0];
-        assert_eq!((tenure.ends(LIFE), tenure.runs_out(LIFE)), (script.at(11_000), script.at(20_000)));
+        let interval = &script.read(60_000).intervals[0];
+        assert_eq!((interval.ends(LIFE), interval.runs_out(LIFE)), (script.at(11_000), script.at(20_000)));
     }
 }

@@ -1,6 +1,6 @@
 //! A million distinct keys through one process: memory must not grow with the keys seen.
 //!
-//! The stand-ins would keep a blob and a row for each key, so a [`Sink`] takes their place; every key is new to it. The
+//! The stand-ins would keep a blob and a row for each key, so a [`NullServer`] takes their place; every key is new to it. The
 //! first thousand keys are sent many times over, in calls of the same size and as many at once as later, so that buffers,
 //! thread stacks and the allocator's pools exist when the first figure is read. Only warnings are logged.
 
@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
 
 use super::{Plan, world};
-use crate::bench::null_server::{Blobs, Sink};
+use crate::bench::null_server::{Blobs, NullServer};
 use crate::bench::process::Process;
 use crate::bench::{Bound, Measurement, megabytes, report};
 
@@ -27,9 +27,9 @@ const MARKS: [u64; 3] = [1_000, 10_000, 100_000];
 const MOST_GROWTH: f64 = 5.0;
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let sink = Sink::start(Blobs::New, None).await?;
+    let null_server = NullServer::start(Blobs::New, None).await?;
     let world = world(plan, std::time::Duration::ZERO).await?;
-    let (url, connection) = (sink.url(), sink.connection_string());
+    let (url, connection) = (null_server.url(), null_server.connection_string());
     let settings = [
         ("DATAVERSE_URL", url.as_str()),
         ("LOCK_STORAGE", "BenchSink"),
@@ -51,19 +51,20 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
         read.push((mark, megabytes(process.resident()?)));
     }
     process.stop().await;
-    anyhow::ensure!(sink.leases() >= plan.keys, "only {} leases for {} keys", sink.leases(), plan.keys);
-    anyhow::ensure!(sink.writes() >= plan.keys, "only {} rows for {} keys", sink.writes(), plan.keys);
+    anyhow::ensure!(null_server.leases() >= plan.keys, "only {} leases for {} keys", null_server.leases(), plan.keys);
+    anyhow::ensure!(null_server.writes() >= plan.keys, "only {} rows for {} keys", null_server.writes(), plan.keys);
     Ok(measurements(&read))
 }
 
 fn measurements(read: &[(u64, f64)]) -> Vec<Measurement> {
-    let told = |(keys, memory): &(u64, f64)| Measurement::told(format!("resident after {keys} keys"), *memory, "MB");
+    let unbounded =
+        |(keys, memory): &(u64, f64)| Measurement::unbounded(format!("resident after {keys} keys"), *memory, "MB");
     let growth = match read {
         [(_, first), .., (_, last)] => last - first,
         _ => f64::NAN,
     };
-    let judged = Measurement::judged("growth from the first to the last", growth, "MB", Bound::AtMost(MOST_GROWTH));
-    read.iter().map(told).chain([judged]).collect()
+    let growth = Measurement::bounded("growth from the first to the last", growth, "MB", Bound::AtMost(MOST_GROWTH));
+    read.iter().map(unbounded).chain([growth]).collect()
 }
 
 /// Writes the keys from `from` on and before `to`.

@@ -37,8 +37,8 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
     let overlaps = world.dataverse.overlaps().len();
     process.stop().await;
     Ok(vec![
-        Measurement::judged("messages applied", applied.into(), "messages", Bound::Exactly(MESSAGES.into())),
-        Measurement::judged("lease requests", number(spent.leases()), "requests", Bound::AtMost(MOST_REQUESTS)),
-        Measurement::judged("writes that overlapped", number(overlaps), "pairs", Bound::Exactly(0.0)),
+        Measurement::bounded("messages applied", applied.into(), "messages", Bound::Exactly(MESSAGES.into())),
+        Measurement::bounded("lease requests", number(spent.leases()), "requests", Bound::AtMost(MOST_REQUESTS)),
+        Measurement::bounded("writes that overlapped", number(overlaps), "pairs", Bound::Exactly(0.0)),
     ])
 }

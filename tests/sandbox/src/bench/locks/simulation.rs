@@ -1,7 +1,7 @@
 //! The lock's simulation under every fault: how many seeds ran, and how long they took.
 //!
-//! It is a test of the workspace and needs no handler, so it runs as such: `cargo test --test it simulation`. What it says at
-//! its end is read; a seed that breaks the lock tells its story instead.
+//! It is a test of the workspace and does not use a handler process, so it runs as `cargo test --test it simulation` and its last
+//! line is parsed; a seed that breaks the lock prints its trace instead.
 
 use std::process::Stdio;
 
@@ -11,41 +11,32 @@ use tokio::process::Command;
 
 use super::Plan;
 use crate::bench::{Bound, Measurement, number, report};
-use crate::stage;
+use crate::stage::builder;
 
 const TEST: &str = "simulation::no_seed_breaks_the_lock";
 
-/// The ordinary run has to be over well before that.
+/// An ordinary run ends well before this.
 const MOST_SECONDS: f64 = 60.0;
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
     report::begin(bar, plan.seeds, "seeds");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(stage::workspace()).args([
-        "test",
-        "--quiet",
-        "--package",
-        "dataverse-sync",
-        "--test",
-        "it",
-        "--",
-    ]);
-    command.args(["--exact", TEST, "--nocapture"]).env("LOCK_SIMULATION_SEEDS", plan.seeds.to_string());
+    let mut command = Command::from(builder::cargo());
+    command.args(["test", "--quiet", "--test", "it", "--", "--exact", TEST, "--nocapture"]);
+    command.env("LOCK_SIMULATION_SEEDS", plan.seeds.to_string());
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = command.output().await.context("running cargo test")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let story = || format!("{TEST} failed:\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), story());
-    let (seeds, seconds) = said.lines().find_map(read).with_context(|| format!("{TEST} did not say how it went"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let failure = || format!("{TEST} failed:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), failure());
+    let (seeds, seconds) = text.lines().find_map(read).with_context(|| format!("{TEST} did not print its summary"))?;
     bar.set_position(plan.seeds);
     let all = number(plan.seeds);
     let time = if plan.seeds > Plan::SEEDS {
-        Measurement::told("time for all of them", seconds, "s")
+        Measurement::unbounded("time for all of them", seconds, "s")
     } else {
-        Measurement::judged("time for all of them", seconds, "s", Bound::AtMost(MOST_SECONDS))
+        Measurement::bounded("time for all of them", seconds, "s", Bound::AtMost(MOST_SECONDS))
     };
-    Ok(vec![Measurement::judged("seeds that the lock survived", seeds, "seeds", Bound::AtLeast(all)), time])
+    Ok(vec![Measurement::bounded("seeds that the lock survived", seeds, "seeds", Bound::AtLeast(all)), time])
 }
 
 /// Seeds and seconds in `10000 seeds from 1 in 21.6 s`.
@@ -60,7 +51,7 @@ mod tests {
     use super::read;
 
     #[test]
-    fn what_the_simulation_says_is_read_and_nothing_else() {
+    fn only_the_simulations_summary_line_is_parsed() {
         assert_eq!(read("10000 seeds from 1 in 21.6 s"), Some((10_000.0, 21.6)));
         assert_eq!(read("test simulation::no_seed_breaks_the_lock ... ok"), None);
         assert_eq!(read("no seeds from 1 in a day"), None);

@@ -1,9 +1,9 @@
-//! A write that takes longer than a lease lives, three times side by side: with renewals, and with the renewals cut off in
-//! the middle, once by an error (503) and once by silence. A second process wants the same key all the while.
+//! A write that takes longer than a lease, three times side by side: with renewals, and with the renewals cut off, once by an error
+//! (503) and once by a missing response. A second process contends for the same key.
 //!
-//! Renewed, the write ends under one lease, and the other's comes after it. Cut off, the work stops before the lease ends
-//! with `lock_lost`, and the lease is left to run out: the write may still be on its way, so nobody may come in early. The
-//! abandoned write then does overlap in Dataverse; a lease is not a fence, and the journal is not asked there.
+//! With renewals, the write ends under one lease, and the other's follows. Cut off, the work stops with `lock_lost` before the lease
+//! ends, and the lease is left to expire: the write may still be in flight, so no other holder may start early. The abandoned
+//! write then overlaps in Dataverse; a lease is not a fence, and the journal is not checked there.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use anyhow::{Context as _, ensure};
 use indicatif::ProgressBar;
 use tokio::time::{Instant, sleep};
 
-use super::contest::{Contest, Tenure};
-use super::{Plan, door, last_blob, world};
+use super::contest::{Contest, LeaseInterval};
+use super::{Plan, extra_listener, last_blob, world};
 use crate::bench::process::{Answer, Process, store};
 use crate::bench::{Bound, Measurement, median, number, report};
 use crate::dataverse;
@@ -72,32 +72,32 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
 
 async fn renewed(plan: &Plan) -> anyhow::Result<Vec<Measurement>> {
     let pair = Pair::run(plan, plan.slow_write, None).await?;
-    let tenures: Vec<&Tenure> = pair.tenures().collect();
-    let renewals = tenures.iter().map(|tenure| tenure.renewed.len()).sum::<usize>();
+    let intervals: Vec<&LeaseInterval> = pair.intervals().collect();
+    let renewals = intervals.iter().map(|interval| interval.renewed.len()).sum::<usize>();
     let intervals: Vec<f64> =
-        tenures.iter().flat_map(|tenure| tenure.intervals()).map(|interval| interval.as_secs_f64()).collect();
+        intervals.iter().flat_map(|interval| interval.intervals()).map(|interval| interval.as_secs_f64()).collect();
     // Each is a little late, so the last one of a long write may be missing.
     let expected = (plan.slow_write.as_secs_f64() / RENEWAL.as_secs_f64()).floor();
     let expected = Bound::Between((expected * 0.9).floor(), expected);
     let name = |what: &str| format!("write of {} s, renewed: {what}", plan.slow_write.as_secs());
     Ok(vec![
-        Measurement::judged(name("status"), pair.slow.status.into(), "", Bound::Exactly(200.0)),
-        Measurement::judged(name("leases it took"), number(tenures.len()), "leases", Bound::Exactly(1.0)),
-        Measurement::judged(name("renewals"), number(renewals), "renewals", expected),
-        Measurement::judged(name("between two, median"), median(&intervals), "s", Bound::Between(4.5, 5.5)),
-        Measurement::judged(name("writes that overlapped"), number(pair.overlaps), "pairs", Bound::Exactly(0.0)),
-        Measurement::judged(name("leases that overlapped"), pair.overlapping(), "pairs", Bound::Exactly(0.0)),
+        Measurement::bounded(name("status"), pair.slow.status.into(), "", Bound::Exactly(200.0)),
+        Measurement::bounded(name("leases it took"), number(intervals.len()), "leases", Bound::Exactly(1.0)),
+        Measurement::bounded(name("renewals"), number(renewals), "renewals", expected),
+        Measurement::bounded(name("between two, median"), median(&intervals), "s", Bound::Between(4.5, 5.5)),
+        Measurement::bounded(name("writes that overlapped"), number(pair.overlaps), "pairs", Bound::Exactly(0.0)),
+        Measurement::bounded(name("leases that overlapped"), pair.overlapping(), "pairs", Bound::Exactly(0.0)),
     ])
 }
 
 async fn cut_off(plan: &Plan, cut: Cut) -> anyhow::Result<Vec<Measurement>> {
     let pair = Pair::run(plan, plan.slow_write.max(3 * LIFE), Some(cut)).await?;
-    let lost = pair.tenures().next().context("the slow write had no lease")?;
+    let lost = pair.intervals().next().context("the slow write had no lease")?;
     // Also when it was released: the write's fate is not known, so the lease has to run its course.
     let ends = lost.runs_out(LIFE);
     let stopped_by = signed_seconds(pair.answered, ends);
-    let after = |other: &Tenure| signed_seconds(ends, other.begun);
-    let next = pair.contest.tenures.iter().find(|other| other.caller != pair.caller).map_or(f64::NAN, after);
+    let after = |other: &LeaseInterval| signed_seconds(ends, other.begun);
+    let next = pair.contest.intervals.iter().find(|other| other.caller != pair.caller).map_or(f64::NAN, after);
     let kind = match cut {
         Cut::Refused => "503",
         Cut::Silent => "silence",
@@ -105,10 +105,10 @@ async fn cut_off(plan: &Plan, cut: Cut) -> anyhow::Result<Vec<Measurement>> {
     let name = |what: &str| format!("renewals cut off by {kind}: {what}");
     let lock_lost = pair.slow.status == 503 && pair.slow.reason == "lock_lost";
     Ok(vec![
-        Measurement::judged(name("answered lock_lost"), f64::from(u8::from(lock_lost)), "", Bound::Exactly(1.0)),
-        Measurement::judged(name("stopped before the lease's end by"), stopped_by, "s", Bound::AtLeast(0.0)),
-        Measurement::judged(name("the other's lease began after it by"), next, "s", Bound::AtLeast(0.0)),
-        Measurement::judged(name("leases that overlapped"), pair.overlapping(), "pairs", Bound::Exactly(0.0)),
+        Measurement::bounded(name("answered lock_lost"), f64::from(u8::from(lock_lost)), "", Bound::Exactly(1.0)),
+        Measurement::bounded(name("stopped before the lease's end by"), stopped_by, "s", Bound::AtLeast(0.0)),
+        Measurement::bounded(name("the other's lease began after it by"), next, "s", Bound::AtLeast(0.0)),
+        Measurement::bounded(name("leases that overlapped"), pair.overlapping(), "pairs", Bound::Exactly(0.0)),
     ])
 }
 
@@ -116,7 +116,7 @@ impl Pair {
     async fn run(plan: &Plan, takes: Duration, cut: Option<Cut>) -> anyhow::Result<Self> {
         let world = world(plan, Duration::ZERO).await?;
         let store = store(&world)?;
-        let doors = [door(store).await?, door(store).await?];
+        let doors = [extra_listener(store).await?, extra_listener(store).await?];
         let connection = |at: usize| [("AzureWebJobsStorage", doors[at].connection_string())];
         let slow = Process::start(&world, "slow", &connection(0)).await?;
         let other = Process::start(&world, "other", &connection(1)).await?;
@@ -142,14 +142,14 @@ impl Pair {
         Ok(Self { slow: slow_answer, answered, contest, overlaps, caller })
     }
 
-    /// The slow process's tenures.
-    fn tenures(&self) -> impl Iterator<Item = &Tenure> {
-        self.contest.tenures.iter().filter(|tenure| tenure.caller == self.caller)
+    /// The slow process's lease intervals.
+    fn intervals(&self) -> impl Iterator<Item = &LeaseInterval> {
+        self.contest.intervals.iter().filter(|interval| interval.caller == self.caller)
     }
 
     /// Pairs of leases of which the second began before the first had ended.
     fn overlapping(&self) -> f64 {
-        let pairs = self.contest.tenures.windows(2);
+        let pairs = self.contest.intervals.windows(2);
         number(pairs.filter(|pair| pair[1].begun < pair[0].ends(LIFE)).count())
     }
 }

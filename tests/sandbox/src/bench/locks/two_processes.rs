@@ -1,8 +1,7 @@
-//! Two processes fight over one key, each with more messages for it than it can ever get rid of: is the lock fair, how soon
-//! does a waiter find it free, and how often does it ask?
+//! Two processes contending for one key, each saturated with messages for it: fairness, hand-over time and polling.
 //!
-//! Who wrote is read from Dataverse's journal, who held the lock and who waited from the store's lease history; each process
-//! calls the store by a door of its own. A write takes 100 ms, as in Microsoft's sample timings.
+//! Writes are read from Dataverse's journal, holders and waits from the storage's lease history; each process calls the storage
+//! through its own listener. A write takes 100 ms, as in Microsoft's sample timings.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,22 +13,22 @@ use indicatif::ProgressBar;
 use tokio::time::Instant;
 
 use super::contest::Contest;
-use super::{Plan, door, last_blob, world};
+use super::{Plan, extra_listener, last_blob, world};
 use crate::bench::process::{Process, store};
 use crate::bench::{Bound, Measurement, median, milliseconds, number, quantile, report};
 use crate::dataverse::Entry;
 
-/// How long Dataverse takes for a write.
+/// The duration of a write in Dataverse.
 const WRITE: Duration = Duration::from_millis(100);
 
-/// Calls that each process is kept busy with.
+/// Calls in flight of each process.
 const BACKLOG: usize = 12;
 
 const KEY: &str = "F-1";
 const NAMES: [&str; 2] = ["left", "right"];
 
-/// What the fight came to.
-struct Fight {
+/// The result of the contention.
+struct Race {
     contest: Contest,
     writes: Vec<Entry>,
     overlaps: usize,
@@ -40,32 +39,32 @@ struct Fight {
 }
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let fight = fight(plan.fight, plan, bar).await?;
-    let seconds = plan.fight.as_secs_f64();
-    let handovers: Vec<f64> = fight.contest.handovers.iter().copied().map(milliseconds).collect();
-    let asked = fight.callers.iter().map(|caller| fight.contest.asked_per_second(caller)).fold(0.0, f64::max);
-    let waited = fight.callers.iter().map(|caller| fight.contest.waited(caller).as_secs_f64()).sum();
+    let race = race(plan.contention, plan, bar).await?;
+    let seconds = plan.contention.as_secs_f64();
+    let handovers: Vec<f64> = race.contest.handovers.iter().copied().map(milliseconds).collect();
+    let asked = race.callers.iter().map(|caller| race.contest.asked_per_second(caller)).fold(0.0, f64::max);
+    let waited = race.callers.iter().map(|caller| race.contest.waited(caller).as_secs_f64()).sum();
     let (least, median) = (Bound::AtLeast(35.0), median(&handovers));
     Ok(vec![
-        Measurement::judged("smaller share of the writes", share(fight.writes_by()), "%", least),
-        Measurement::judged("smaller share of the tenures", share(fight.tenures_by()), "%", least),
-        Measurement::judged("release to the other's acquire: median", median, "ms", Bound::AtMost(150.0)),
-        Measurement::told("release to the other's acquire: 95 of 100", quantile(&handovers, 0.95), "ms"),
-        Measurement::judged("lease requests per second of waiting", asked, "/s", Bound::AtMost(3.0)),
-        Measurement::judged("writes that overlapped", number(fight.overlaps), "pairs", Bound::Exactly(0.0)),
-        Measurement::told("releases", number(handovers.len()), "releases"),
-        Measurement::told("both processes waited, together", waited, "s"),
-        Measurement::told("messages written", number(fight.writes.len()) / seconds, "/s"),
-        Measurement::told("messages sent back as lock_busy", fight.busy.into(), "messages"),
+        Measurement::bounded("smaller share of the writes", share(race.writes_by()), "%", least),
+        Measurement::bounded("smaller share of the intervals", share(race.intervals_by()), "%", least),
+        Measurement::bounded("release to the other's acquire: median", median, "ms", Bound::AtMost(150.0)),
+        Measurement::unbounded("release to the other's acquire: 95 of 100", quantile(&handovers, 0.95), "ms"),
+        Measurement::bounded("lease requests per second of waiting", asked, "/s", Bound::AtMost(3.0)),
+        Measurement::bounded("writes that overlapped", number(race.overlaps), "pairs", Bound::Exactly(0.0)),
+        Measurement::unbounded("releases", number(handovers.len()), "releases"),
+        Measurement::unbounded("both processes waited, together", waited, "s"),
+        Measurement::unbounded("messages written", number(race.writes.len()) / seconds, "/s"),
+        Measurement::unbounded("messages sent back as lock_busy", race.busy.into(), "messages"),
     ])
 }
 
-async fn fight(time: Duration, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Fight> {
+async fn race(time: Duration, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Race> {
     let world = world(plan, WRITE).await?;
     let store = store(&world)?;
-    let doors = [door(store).await?, door(store).await?];
+    let listeners = [extra_listener(store).await?, extra_listener(store).await?];
     let start = |at: usize| {
-        let connection = ("AzureWebJobsStorage", doors[at].connection_string());
+        let connection = ("AzureWebJobsStorage", listeners[at].connection_string());
         let world = &world;
         async move { Process::start(world, NAMES[at], &[connection]).await }
     };
@@ -83,12 +82,12 @@ async fn fight(time: Duration, plan: &Plan, bar: &ProgressBar) -> anyhow::Result
     }
     ensure!(history.dropped == 0, "the lease history is too short: {} events are gone", history.dropped);
     history.events.retain(|event| event.at >= begun);
-    Ok(Fight {
+    Ok(Race {
         contest: Contest::read(&history.events, &blob, until),
         writes: journal.split_off(writes).into_iter().filter(|entry| entry.commit.is_some()).collect(),
         overlaps: world.dataverse.overlaps().len(),
         busy,
-        callers: doors.map(|door| door.authority()),
+        callers: doors.map(|extra_listener| extra_listener.authority()),
     })
 }
 
@@ -117,14 +116,14 @@ async fn keep_writing(process: &Process, busy: &AtomicU32) -> anyhow::Result<Inf
     }
 }
 
-impl Fight {
+impl Race {
     fn writes_by(&self) -> [usize; 2] {
         let by = |entry: &&Entry, name| entry.values.get("jobtitle").and_then(|value| value.as_str()) == Some(name);
         NAMES.map(|name| self.writes.iter().filter(|entry| by(entry, name)).count())
     }
 
-    fn tenures_by(&self) -> [usize; 2] {
-        self.callers.each_ref().map(|caller| self.contest.tenures_of(caller))
+    fn intervals_by(&self) -> [usize; 2] {
+        self.callers.each_ref().map(|caller| self.contest.intervals_of(caller))
     }
 }
 

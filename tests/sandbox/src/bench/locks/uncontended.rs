@@ -1,7 +1,7 @@
-//! A write that nobody disputes: what the lock costs in requests to the storage.
+//! An uncontended write: what the lock costs in requests to the storage.
 //!
-//! One process writes keys one after the other, each twice; the container is there. Counted by the store after each write,
-//! once no lease is held any more.
+//! One process writes each key twice, in sequence; the container exists. Requests are counted after each write, once no lease is
+//! held.
 
 use std::time::Duration;
 
@@ -35,9 +35,9 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
     };
     let (fewest, most, new) = (extreme(&known, false), extreme(&known, true), extreme(&new, true));
     Ok(vec![
-        Measurement::judged("storage requests per write, known blob: fewest", fewest, "requests", Bound::Exactly(2.0)),
-        Measurement::judged("storage requests per write, known blob: most", most, "requests", Bound::Exactly(2.0)),
-        Measurement::judged("storage requests per write, new blob: most", new, "requests", Bound::AtMost(4.0)),
+        Measurement::bounded("storage requests per write, known blob: fewest", fewest, "requests", Bound::Exactly(2.0)),
+        Measurement::bounded("storage requests per write, known blob: most", most, "requests", Bound::Exactly(2.0)),
+        Measurement::bounded("storage requests per write, new blob: most", new, "requests", Bound::AtMost(4.0)),
     ])
 }
 

@@ -1,8 +1,7 @@
-//! The own times of network calls: from a request's last byte at the sink to its answer's first.
+//! The latency of network calls: from the last byte of a request at the null server to the first of its response.
 //!
-//! They are kept per record, so that what a message took can be told apart from what the network took for it. Which record a
-//! lock's blob belongs to is the handler's own business; it is learnt while messages come one at a time. A call that was sent
-//! twice counts twice.
+//! It is recorded per record, so that it can be subtracted from the time of a message. The mapping from a lock's blob to its record
+//! is learnt while messages come one at a time. A repeated call counts twice.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,58 +9,58 @@ use std::time::Duration;
 
 use crate::bench::message;
 
-/// The times, by record.
+/// Latency by record.
 #[derive(Debug, Default)]
-pub(in crate::bench) struct OwnTimes(Mutex<Kept>);
+pub(in crate::bench) struct Latency(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct State {
     learning: bool,
-    /// The blob that was leased last.
+    /// The last leased blob.
     last_blob: Option<String>,
     records: HashMap<String, u64>,
     times: HashMap<u64, Duration>,
 }
 
-impl OwnTimes {
-    /// From now on, until told otherwise, messages come one at a time.
+impl Latency {
+    /// Starts or stops learning: meanwhile messages come one at a time.
     pub(in crate::bench) fn learn(&self, learning: bool) {
-        self.kept().learning = learning;
+        self.state().learning = learning;
     }
 
-    /// How many blobs are known.
+    /// The number of blobs with a known record.
     pub(in crate::bench) fn known(&self) -> usize {
-        self.kept().records.len()
+        self.state().records.len()
     }
 
-    /// What the calls for this record took since it was asked last.
+    /// The latency of the calls for this record since the last call of this method.
     pub(in crate::bench) fn take(&self, record: u64) -> Duration {
-        self.kept().times.remove(&record).unwrap_or_default()
+        self.state().times.remove(&record).unwrap_or_default()
     }
 
     /// A lease was granted.
     pub(super) fn leased(&self, blob: &str, took: Duration) {
-        let mut kept = self.kept();
-        if let Some(record) = kept.records.get(blob).copied() {
-            *kept.times.entry(record).or_default() += took;
-        } else if kept.learning {
-            kept.last_blob = Some(blob.to_owned());
+        let mut state = self.state();
+        if let Some(record) = state.records.get(blob).copied() {
+            *state.times.entry(record).or_default() += took;
+        } else if state.learning {
+            state.last_blob = Some(blob.to_owned());
         }
     }
 
     /// A row was written.
     pub(super) fn written(&self, address: &str, took: Duration) {
         let Some(record) = message::number_in(address) else { return };
-        let mut kept = self.kept();
-        *kept.times.entry(record).or_default() += took;
-        if kept.learning
-            && let Some(blob) = kept.last_blob.take()
+        let mut state = self.state();
+        *state.times.entry(record).or_default() += took;
+        if state.learning
+            && let Some(blob) = state.last_blob.take()
         {
-            kept.records.insert(blob, record);
+            state.records.insert(blob, record);
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -74,22 +73,22 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_messages_calls_are_added_up_once_its_blob_is_known() {
-        let times = OwnTimes::default();
+    fn the_calls_of_a_message_are_summed_once_its_blob_is_known() {
+        let times = Latency::default();
         times.learn(true);
-        times.leased("/sink/locks/a", 3 * MS);
+        times.leased("/nullserver/locks/a", 3 * MS);
         times.written(ROW, 80 * MS);
         assert_eq!((times.known(), times.take(7)), (1, 80 * MS));
         times.learn(false);
-        times.leased("/sink/locks/a", 4 * MS);
-        times.leased("/sink/locks/b", 5 * MS);
+        times.leased("/nullserver/locks/a", 4 * MS);
+        times.leased("/nullserver/locks/b", 5 * MS);
         times.written(ROW, 81 * MS);
         assert_eq!((times.known(), times.take(7), times.take(7)), (1, 85 * MS, Duration::ZERO));
     }
 
     #[test]
-    fn a_row_that_is_none_of_ours_is_left_alone() {
-        let times = OwnTimes::default();
+    fn other_rows_are_ignored() {
+        let times = Latency::default();
         times.written("/api/data/v9.2/contacts(1)", MS);
         assert_eq!(times.take(0), Duration::ZERO);
     }

@@ -64,7 +64,7 @@ pub(super) struct Trial<'a> {
 
 /// What became of the messages.
 #[derive(Debug)]
-pub(super) struct Toll {
+pub(super) struct Losses {
     pub(super) in_poison: usize,
     pub(super) applied: usize,
     pub(super) most_deliveries: u32,
@@ -73,7 +73,7 @@ pub(super) struct Toll {
 }
 
 impl Trial<'_> {
-    pub(super) async fn run(&self) -> anyhow::Result<Toll> {
+    pub(super) async fn run(&self) -> anyhow::Result<Losses> {
         let options = WorldOptions { handler: self.plan.handler.clone(), ..WorldOptions::default() };
         let world = World::start(options).await?;
         let storage = world.storage.embedded().context("an outage needs the embedded storage")?;
@@ -89,7 +89,7 @@ impl Trial<'_> {
         self.end(&world, storage);
         let settled_after = settled(storage, &hosts, PATIENCE).await;
         let deliveries = hosts.iter().flat_map(Host::invocations).map(|invocation| invocation.dequeue_count);
-        let toll = Toll {
+        let losses = Losses {
             in_poison: storage.messages(POISON_QUEUE).len(),
             applied: applied(&world),
             most_deliveries: deliveries.max().unwrap_or_default(),
@@ -98,7 +98,7 @@ impl Trial<'_> {
         for host in hosts {
             host.stop().await;
         }
-        Ok(toll)
+        Ok(losses)
     }
 
     async fn host(&self, world: &World, number: usize) -> anyhow::Result<Host> {

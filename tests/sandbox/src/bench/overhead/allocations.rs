@@ -21,9 +21,9 @@ use tokio::time::timeout;
 use super::no_mimalloc;
 use crate::bench::driver::Load;
 use crate::bench::message::{Columns, Template};
-use crate::bench::runs::{Book, Runs, compared};
+use crate::bench::runs::{Limit, Runs, Samples, compared};
 use crate::bench::scene::Scene;
-use crate::bench::target::{Start, Subject};
+use crate::bench::target::{Start, Target};
 use crate::bench::{Findings, number, report};
 use crate::stage::Build;
 
@@ -40,7 +40,7 @@ const INSTRUCTIONS: &str = "instructions per message, in its own code";
 /// Fewer than this are none that count.
 const FEWEST: f64 = 10.0;
 
-const BARE: &str = "allocations are counted in a build of their own, without mimalloc";
+const WITHOUT_MIMALLOC: &str = "allocations are counted in a build of their own, without mimalloc";
 const GIVEN: &str = "valgrind sees none of this handler's allocations; they are counted where the benchmark builds the handler \
                      itself, or in one that was built with --no-default-features";
 
@@ -57,24 +57,24 @@ enum Tool {
 pub(super) async fn measure(runs: &Runs, built: Option<&Build>, bar: &ProgressBar) -> anyhow::Result<Findings> {
     let found = Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     ensure!(found.is_ok_and(|status| status.success()), "not measured: valgrind is not installed");
-    let mut bare = built.map(|usual| no_mimalloc::build(usual, bar)).transpose()?;
-    let mut books = Vec::new();
-    report::begin(bar, 4 * u64::try_from(runs.subjects.len())?, "processes");
-    for subject in &runs.subjects {
-        let mut book = Book::default();
+    let mut without_mimalloc = built.map(|usual| no_mimalloc::build(usual, bar)).transpose()?;
+    let mut by_target = Vec::new();
+    report::begin(bar, 4 * u64::try_from(runs.targets.len())?, "processes");
+    for target in &runs.targets {
+        let mut samples = Samples::default();
         let messages = runs.messages(MESSAGES).max(20);
         // The handler comes first.
-        let path = bare.take().unwrap_or_else(|| subject.path.clone());
-        let [blocks, bytes] = difference(&Subject { path, ..subject.clone() }, Tool::Dhat, messages, bar).await?;
-        book.note(BLOCKS, if blocks < FEWEST { f64::NAN } else { blocks });
-        book.note(BYTES, if blocks < FEWEST { f64::NAN } else { bytes / 1_024.0 });
-        let [instructions, _] = difference(subject, Tool::Callgrind, messages, bar).await?;
-        book.note(INSTRUCTIONS, instructions / 1_000.0);
-        books.push((subject.name, book));
+        let path = without_mimalloc.take().unwrap_or_else(|| target.path.clone());
+        let [blocks, bytes] = difference(&Target { path, ..target.clone() }, Tool::Dhat, messages, bar).await?;
+        samples.add(BLOCKS, if blocks < FEWEST { f64::NAN } else { blocks });
+        samples.add(BYTES, if blocks < FEWEST { f64::NAN } else { bytes / 1_024.0 });
+        let [instructions, _] = difference(target, Tool::Callgrind, messages, bar).await?;
+        samples.add(INSTRUCTIONS, instructions / 1_000.0);
+        by_target.push((target.name, samples));
     }
-    let mut all = compared(&books, BLOCKS, "blocks", None);
-    all.extend(compared(&books, BYTES, "KiB", None));
-    all.extend(compared(&books, INSTRUCTIONS, "thousand", None));
+    let mut all = compared(&by_target, BLOCKS, "blocks", Limit::None);
+    all.extend(compared(&by_target, BYTES, "KiB", Limit::None));
+    all.extend(compared(&by_target, INSTRUCTIONS, "thousand", Limit::None));
     let note = note(built.is_some(), all[0].value);
     Ok(Findings { note, ..all.into() })
 }
@@ -82,15 +82,15 @@ pub(super) async fn measure(runs: &Runs, built: Option<&Build>, bar: &ProgressBa
 /// What has to be said about the handler's allocations.
 fn note(built: bool, blocks: f64) -> Option<&'static str> {
     match (built, blocks.is_nan()) {
-        (true, _) => Some(BARE),
+        (true, _) => Some(WITHOUT_MIMALLOC),
         (false, true) => Some(GIVEN),
         (false, false) => None,
     }
 }
 
 /// What a message adds to each of a tool's counts.
-async fn difference(subject: &Subject, tool: Tool, messages: u64, bar: &ProgressBar) -> anyhow::Result<[f64; 2]> {
-    let scene = Scene::set(subject, false).await?;
+async fn difference(target: &Target, tool: Tool, messages: u64, bar: &ProgressBar) -> anyhow::Result<[f64; 2]> {
+    let scene = Scene::set(target, false).await?;
     let once = counted(&scene, tool, messages).await?;
     bar.inc(1);
     let twice = counted(&scene, tool, 2 * messages).await?;
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn where_allocations_are_counted_is_said_and_how_to_get_them_where_there_are_none() {
-        assert_eq!(note(true, 300.0), Some(BARE));
+        assert_eq!(note(true, 300.0), Some(WITHOUT_MIMALLOC));
         assert_eq!(note(false, 300.0), None);
         assert!(note(false, f64::NAN).is_some_and(|note| note.ends_with("--no-default-features")));
     }

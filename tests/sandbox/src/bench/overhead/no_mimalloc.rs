@@ -38,8 +38,12 @@ mod tests {
     #[test]
     fn it_has_the_profile_of_the_usual_handler() {
         for release in [true, false] {
-            let bare = without_mimalloc(&Build { release, ..Build::default() });
-            assert!(bare.no_default_features && bare.release == release && bare.target.is_none());
+            let without_mimalloc = without_mimalloc(&Build { release, ..Build::default() });
+            assert!(
+                without_mimalloc.no_default_features
+                    && without_mimalloc.release == release
+                    && without_mimalloc.target.is_none()
+            );
         }
     }
 }

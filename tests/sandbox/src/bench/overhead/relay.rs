@@ -1,9 +1,9 @@
-//! What this machine asks of anybody who makes a message's calls: the handler beside a relay that understands nothing.
+//! The cost of a message's calls on this machine: the handler beside a relay that forwards bytes without parsing them.
 //!
-//! The relay sends the handler's own bytes, as they came to the sink: the lease, the PATCH, the handler's answer, and behind it
-//! the release. Of a message it looks at the seven digits that tell records apart, and of an answer at where its head ends. It
-//! is one thread on bare sockets, on the handler's core while no handler runs, built as the sandbox is. So the ratio of the two says what is the handler's
-//! doing, on a fast machine and on a slow one, and the relay's own figures are what hardly any program can fall below there.
+//! The relay sends the handler's own bytes as recorded at the null server: the lease, the PATCH, the response, and then the release.
+//! It reads only the seven digits that identify a message's record, and the end of a response's head. It is one thread on plain
+//! sockets, on the handler's core while no handler runs, built with the sandbox's profile. So the ratio of the two is independent of
+//! the machine, and the relay's own values are a lower bound for any program there.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,109 +18,110 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Plan;
 use super::steps::{self, AT_48};
-use crate::bench::cores::{self, Lane};
+use crate::bench::cores::{self, PinnedRuntime};
 use crate::bench::driver::{Load, whole};
 use crate::bench::message::{self, Template};
 use crate::bench::null_server::Calls;
-use crate::bench::runs::Book;
-use crate::bench::scene::{SUBJECT, Scene};
-use crate::bench::target::Subject;
+use crate::bench::runs::Samples;
+use crate::bench::scene::{Scene, TARGET_CORE};
+use crate::bench::target::Target;
 use crate::bench::{Findings, meter};
 
 const RELAY: &str = "relay";
 
-/// Where the handler runs, or where the relay does.
+/// The setup of the handler or of the relay.
 enum Stage {
     Handler(Scene),
     Relay(Scene, Relay),
 }
 
-/// A relay, for as long as it is not dropped.
+/// A running relay; dropping it stops it.
 #[derive(Debug)]
 struct Relay {
-    lane: Lane,
+    pinned: PinnedRuntime,
     port: u16,
 }
 
-/// What it sends.
+/// The recorded calls.
 #[derive(Debug)]
 struct Script {
-    /// Where a message's digits are, and how long it is: each is made of the same template.
+    /// The range of a message's digits, and its length, the same for all.
     digits: Range<usize>,
     length: usize,
-    /// The calls, and where their digits are.
+    /// The calls with the offsets of their digits.
     acquire: (Vec<u8>, usize),
     write: (Vec<u8>, usize),
     release: (Vec<u8>, usize),
     answer: Vec<u8>,
     to: SocketAddr,
-    /// Connections that nobody uses now.
+    /// Idle connections.
     idle: Mutex<Vec<TcpStream>>,
 }
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Findings> {
     cores::must_be_apart()?;
     let runs = plan.runs.beside(RELAY);
-    let lap = async |stage: &Stage, book: &mut Book| match stage {
-        Stage::Handler(scene) => steps::lap(scene, &runs, &AT_48, book).await,
+    let lap = async |stage: &Stage, samples: &mut Samples| match stage {
+        Stage::Handler(scene) => steps::lap(scene, &runs, &AT_48, samples).await,
         Stage::Relay(scene, relay) => {
             steps::begin(scene, relay.port, &AT_48).await?;
             for step in AT_48 {
                 let load = step.ready(scene, relay.port, &runs).await?;
                 let before = relay.spent().await?;
                 let answers = scene.drive(load).await?;
-                step.note(&answers, relay.spent().await?.saturating_sub(before), book);
+                step.record(&answers, relay.spent().await?.saturating_sub(before), samples);
             }
             Ok(())
         }
     };
-    let books = runs.in_turn(bar, Stage::set, lap).await?;
-    Ok(steps::told(&books, &AT_48).into())
+    let by_target = runs.in_turn(bar, Stage::set, lap).await?;
+    Ok(steps::unbounded(&by_target, &AT_48).into())
 }
 
 impl Stage {
-    async fn set(subject: &Subject) -> anyhow::Result<Self> {
-        if subject.name != RELAY {
-            return Ok(Self::Handler(Scene::apart(subject).await?));
+    async fn set(target: &Target) -> anyhow::Result<Self> {
+        if target.name != RELAY {
+            return Ok(Self::Handler(Scene::apart(target).await?));
         }
-        let mut scene = Scene::apart(&Subject::handler(&subject.path)).await?;
+        let mut scene = Scene::apart(&Target::handler(&target.path)).await?;
         let relay = Relay::start(Script::learnt(&scene).await?).await?;
-        scene.subject = subject.clone();
+        scene.target = target.clone();
         Ok(Self::Relay(scene, relay))
     }
 }
 
 impl Relay {
     async fn start(script: Script) -> anyhow::Result<Self> {
-        let lane = Lane::start(RELAY)?;
-        lane.pin(SUBJECT)?;
+        let pinned = PinnedRuntime::start(RELAY)?;
+        pinned.pin(TARGET_CORE)?;
         let listening = async move {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let port = listener.local_addr()?.port();
             tokio::spawn(accept(listener, Arc::new(script)));
             Ok(port)
         };
-        let port = lane.run(listening).await?;
-        Ok(Self { lane, port })
+        let port = pinned.run(listening).await?;
+        Ok(Self { pinned, port })
     }
 
-    /// The CPU time that it has used so far.
+    /// Its CPU time so far.
     async fn spent(&self) -> anyhow::Result<Duration> {
-        self.lane.run(async { meter::own_thread() }).await
+        self.pinned.run(async { meter::own_thread() }).await
     }
 }
 
 impl Script {
-    /// Has the handler show what it sends.
+    /// Records the calls of the handler.
     async fn learnt(scene: &Scene) -> anyhow::Result<Self> {
-        let (running, mut template) = (scene.running_on(Some(SUBJECT)).await?, steps::template());
-        scene.sink.keep_calls();
-        // The first of them are given back by the time that the last is answered.
+        let (running, mut template) = (scene.running_on(Some(TARGET_CORE)).await?, steps::template());
+        scene.null_server.keep_calls();
+        // The first leases have been released when the last message is answered.
         scene.drive(Load::of(&running, &template, 1, 4)).await?;
-        let answer = answer_to(running.port(), template.fill(0)).await.context("looking at an answer")?;
-        let calls = scene.sink.calls();
+        let answer = answer_to(running.port(), template.fill(0)).await.context("reading a response")?;
+        let calls = scene.null_server.calls();
         running.stop().await?;
-        Self::of(&template, calls, answer, scene.sink.address()).context("a call is not as it was expected")
+        Self::of(&template, calls, answer, scene.null_server.address())
+            .context("a recorded call has an unexpected form")
     }
 
     fn of(template: &Template, calls: Calls, answer: Vec<u8>, to: SocketAddr) -> Option<Self> {
@@ -149,7 +150,7 @@ impl Script {
             None => connected(self.to).await?,
         };
         stream.write_all(&call).await?;
-        // What the sink answers has no body.
+        // The null server's responses have no body.
         call.clear();
         while !call.ends_with(b"\r\n\r\n") {
             read_some(&mut stream, &mut call).await?;
@@ -160,13 +161,13 @@ impl Script {
 }
 
 async fn accept(listener: TcpListener, script: Arc<Script>) {
-    // A connection that could not be accepted is the load's to miss.
+    // The load fails if a connection could not be accepted.
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(serve(stream, script.clone()));
     }
 }
 
-/// One message after the other until the load leaves.
+/// Serves messages until the load disconnects.
 async fn serve(mut stream: TcpStream, script: Arc<Script>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut message = vec![0; script.length];
@@ -204,44 +205,47 @@ async fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::null_server::{Blobs, Sink};
+    use crate::bench::null_server::{Blobs, NullServer};
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
     fn calls() -> Calls {
         let lease = |action| {
-            format!("PUT /sink/locks/contacts-0123456789?comp=lease HTTP/1.1\r\nx-ms-lease-action: {action}\r\n\r\n")
+            format!(
+                "PUT /nullserver/locks/contacts-0123456789?comp=lease HTTP/1.1\r\nx-ms-lease-action: {action}\r\n\r\n"
+            )
         };
         let write = "PATCH /api/data/v9.2/contacts(employeeid=%27E-0000000%27) HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
         Calls { acquire: lease("acquire").into(), write: write.into(), release: lease("release").into() }
     }
 
     #[tokio::test]
-    async fn a_message_has_its_own_calls_made_and_the_answer_that_was_given() {
-        let sink = Sink::start(Blobs::Known, None).await.expect("loopback has free ports");
+    async fn a_message_makes_its_own_calls_and_gets_the_recorded_response() {
+        let null_server = NullServer::start(Blobs::Known, None).await.expect("loopback has free ports");
         let mut template = steps::template();
-        let script = Script::of(&template, calls(), ANSWER.to_vec(), sink.address()).expect("the calls are whole");
+        let script =
+            Script::of(&template, calls(), ANSWER.to_vec(), null_server.address()).expect("the calls are whole");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
         let port = listener.local_addr().expect("it is bound").port();
         tokio::spawn(accept(listener, Arc::new(script)));
-        sink.keep_calls();
+        null_server.keep_calls();
         assert_eq!(answer_to(port, template.fill(42)).await.expect("an answer"), ANSWER);
-        let kept = sink.calls();
-        assert_eq!((sink.leases(), sink.writes()), (1, 1));
+        let kept = null_server.calls();
+        assert_eq!((null_server.leases(), null_server.writes()), (1, 1));
         for (call, record) in [(&kept.acquire, "contacts-0120000042?"), (&kept.write, "E-0000042")] {
             assert!(String::from_utf8_lossy(call).contains(record), "{record}");
         }
     }
 
     #[tokio::test]
-    async fn a_handler_that_shows_nothing_is_the_one_to_blame() {
-        let stage = Stage::set(&Subject { name: RELAY, path: "/bin/true".into() }).await;
-        let error = stage.err().expect("it says nothing and ends");
+    async fn a_handler_that_ends_is_reported() {
+        let stage = Stage::set(&Target { name: RELAY, path: "/bin/true".into() }).await;
+        let error = stage.err().expect("it ends at once");
         assert_eq!(error.to_string(), "the handler ended by itself (exit status: 0)");
     }
 
     #[test]
-    fn calls_that_have_no_room_for_a_number_are_refused() {
+    fn calls_without_digits_are_rejected() {
         let to = (Ipv4Addr::LOCALHOST, 1).into();
         let calls = Calls { write: b"PATCH /contacts HTTP/1.1\r\n\r\n".to_vec(), ..calls() };
         assert!(Script::of(&steps::template(), calls, ANSWER.to_vec(), to).is_none());

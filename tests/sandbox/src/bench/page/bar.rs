@@ -1,10 +1,10 @@
-//! One judged value as a bar: as long as the value, a line where the bound is, a whisker from the least run to the most.
+//! A value with a bound as a bar: its length is the value, a line marks the bound, and a whisker the range of the runs.
 //!
-//! No text is in it, so it can be stretched to any width.
+//! It contains no text, so it can be stretched to any width.
 
 use crate::bench::{Bound, Measurement};
 
-/// Room to the right of the longest of all.
+/// Benchmark to the right of the longest of all.
 const AIR: f64 = 1.12;
 
 /// The bar of a measurement; nothing where there is no number.
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn the_bar_ends_where_the_value_is_and_the_line_stands_at_the_bound() {
-        let drawn = bar(&Measurement::judged("CPU", 50.0, "µs", Bound::AtMost(100.0)));
+        let drawn = bar(&Measurement::bounded("CPU", 50.0, "µs", Bound::AtMost(100.0)));
         assert!(drawn.contains(r#"width="44.64""#) && drawn.contains("M89.29 0V12"), "{drawn}");
         assert!(drawn.contains("--good") && !drawn.contains("M0.00 6H"), "{drawn}");
     }
@@ -61,14 +61,14 @@ mod tests {
     #[test]
     fn a_broken_bound_is_drawn_in_its_colour_and_runs_have_a_whisker() {
         let runs = Some(Spread { count: 3, least: 100.0, most: 200.0 });
-        let drawn = bar(&Measurement { runs, ..Measurement::judged("CPU", 150.0, "µs", Bound::AtMost(100.0)) });
+        let drawn = bar(&Measurement { runs, ..Measurement::bounded("CPU", 150.0, "µs", Bound::AtMost(100.0)) });
         assert!(drawn.contains("--bad") && drawn.contains("M44.64 6H89.29"), "{drawn}");
     }
 
     #[test]
     fn what_is_no_number_or_nothing_at_all_has_no_bar() {
-        assert_eq!(bar(&Measurement::judged("CPU", f64::NAN, "µs", Bound::AtMost(100.0))), "");
-        assert_eq!(bar(&Measurement::judged("lost", 0.0, "", Bound::Exactly(0.0))), "");
-        assert_eq!(bar(&Measurement::told("CPU", 1.0, "µs")), "");
+        assert_eq!(bar(&Measurement::bounded("CPU", f64::NAN, "µs", Bound::AtMost(100.0))), "");
+        assert_eq!(bar(&Measurement::bounded("lost", 0.0, "", Bound::Exactly(0.0))), "");
+        assert_eq!(bar(&Measurement::unbounded("CPU", 1.0, "µs")), "");
     }
 }

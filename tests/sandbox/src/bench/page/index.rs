@@ -1,4 +1,4 @@
-//! The page that leads to the others: what each room found when it was measured last, read from the JSON beside it.
+//! The index page: the last finding of each benchmark, read from the JSON files.
 
 use std::fs;
 use std::path::Path;
@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::{document, escaped};
 
-/// As much of a room's JSON as is told here.
+/// The part of a benchmark's JSON that the index shows.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Room {
+struct Summary {
     bench: String,
     finding: String,
     held: bool,
@@ -29,20 +29,20 @@ pub(in crate::bench) fn index(folder: &Path) -> String {
     let texts = files
         .filter(|path| path.extension().is_some_and(|end| end == "json"))
         .filter_map(|path| fs::read_to_string(path).ok());
-    let mut rooms: Vec<Room> = texts.filter_map(|text| serde_json::from_str(&text).ok()).collect();
-    rooms.sort_by(|one, other| one.bench.cmp(&other.bench));
-    let rooms: String = rooms.iter().map(card).collect();
-    document("dataverse-sync: benchmarks", &format!("<h1>dataverse-sync: benchmarks</h1>{rooms}"))
+    let mut benchmarks: Vec<Summary> = texts.filter_map(|text| serde_json::from_str(&text).ok()).collect();
+    benchmarks.sort_by(|one, other| one.bench.cmp(&other.bench));
+    let benchmarks: String = benchmarks.iter().map(card).collect();
+    document("dataverse-sync: benchmarks", &format!("<h1>dataverse-sync: benchmarks</h1>{benchmarks}"))
 }
 
-fn card(room: &Room) -> String {
-    let (class, mark) = if room.held { ("good", "✓") } else { ("bad", "✗") };
-    let bench = escaped(&room.bench);
+fn card(benchmark: &Summary) -> String {
+    let (class, mark) = if benchmark.held { ("good", "✓") } else { ("bad", "✗") };
+    let bench = escaped(&benchmark.bench);
     format!(
         "<div class=\"card\"><h2><span class=\"{class}\">{mark}</span> <a href=\"{bench}.html\">{bench}</a></h2><p>{}</p>\
          <p class=\"soft\">{} · {}</p></div>",
-        escaped(&room.finding),
-        escaped(&room.ran_on.at),
-        escaped(&room.ran_on.commit)
+        escaped(&benchmark.finding),
+        escaped(&benchmark.ran_on.at),
+        escaped(&benchmark.ran_on.commit)
     )
 }

@@ -17,7 +17,7 @@ const BOTTOM: f64 = 40.0;
 /// Lines across, at most.
 const RULES: usize = 6;
 
-/// Colours and dashes tell series apart, for those who see no colours too.
+/// Series differ in colour and in dashes, for readers with impaired colour vision.
 const STROKES: [(&str, &str); 4] = [("--one", ""), ("--two", "6 3"), ("--good", "2 3"), ("--soft", "8 3 2 3")];
 
 /// Where values are drawn.
@@ -71,7 +71,7 @@ fn legend(chart: &Chart) -> String {
 }
 
 impl Frame {
-    /// Room for every value and bound; `None` when there is no value.
+    /// Benchmark for every value and bound; `None` when there is no value.
     fn around(chart: &Chart) -> Option<Self> {
         let points = chart.series.iter().flat_map(|series| &series.points);
         let values = points.flat_map(|point| [point.value, point.least, point.most]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::bench::chart::{Chart, Line, Point, Series};
-use crate::bench::{Bound, Ground, Spread};
+use crate::bench::{Bound, Environment, Spread};
 
 const HOSTILE: &str = "<script src=\"https://evil.example\">alert('1')</script> & co";
 
@@ -13,9 +13,9 @@ const HOSTILE: &str = "<script src=\"https://evil.example\">alert('1')</script> 
 fn results() -> Results {
     let runs = Some(Spread { count: 10, least: 140.0, most: 180.0 });
     let measurements = vec![
-        Measurement { runs, ..Measurement::judged(HOSTILE, 160.0, "µs", Bound::AtMost(150.0)) },
-        Measurement::judged("calls", 2.0, "calls", Bound::Exactly(2.0)),
-        Measurement::told(HOSTILE, 12.345, "/s"),
+        Measurement { runs, ..Measurement::bounded(HOSTILE, 160.0, "µs", Bound::AtMost(150.0)) },
+        Measurement::bounded("calls", 2.0, "calls", Bound::Exactly(2.0)),
+        Measurement::unbounded(HOSTILE, 12.345, "/s"),
     ];
     let points = [1.0, 2.0, 4.0].map(|value| Point::of(&[value, 1.1 * value])).to_vec();
     let chart = Chart {
@@ -30,7 +30,7 @@ fn results() -> Results {
     let mut case = CaseResult::new(HOSTILE, HOSTILE.to_owned(), Duration::from_secs(2), Ok(measurements.into()));
     case.charts.push(chart);
     let failed = CaseResult::new("b", String::new(), Duration::ZERO, Err(anyhow::anyhow!(HOSTILE)));
-    Results::new("overhead", Ground::new("given"), false, vec![case, failed])
+    Results::new("overhead", Environment::new("given"), false, vec![case, failed])
 }
 
 fn found(finding: &str) -> Results {
@@ -65,7 +65,7 @@ fn a_hostile_name_stays_text() {
     assert!(!page.contains(HOSTILE) && page.matches(&escaped(HOSTILE)).count() >= 8, "{page}");
 }
 
-/// XML is stricter than HTML: what is well-formed there, with the one exception of `<meta>`, nests as it is meant to.
+/// Checks the nesting by parsing the page as XML, which is stricter than HTML, without the `<meta>` elements.
 #[test]
 fn every_element_is_closed_where_it_was_opened() {
     let page = page(&results(), HOSTILE);

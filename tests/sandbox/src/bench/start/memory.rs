@@ -1,6 +1,6 @@
-//! The room that the handler takes: on the disk, and in memory when it idles, under load, and after a great many messages.
+//! The size of the executable, and the handler's memory: idle, under load, and after a great many messages.
 //!
-//! Resident memory counts the executable's own pages too; what the process has made itself (heap and stacks) is told beside it.
+//! Resident memory includes the executable's own pages; heap and stacks are printed beside it.
 
 use std::fs;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::bench::driver::{Keys, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::Memory;
 use crate::bench::null_server::Pace;
-use crate::bench::runs::{Book, compared};
+use crate::bench::runs::{Limit, Samples, compared};
 use crate::bench::scene::{Scene, WIDEST};
-use crate::bench::target::{Running, Subject};
+use crate::bench::target::{Running, Target};
 use crate::bench::{Bound, Measurement, megabytes, number, report};
 
 const EXECUTABLE: &str = "executable";
@@ -29,50 +29,52 @@ const LATE: &str = "resident after the last message";
 const GROWTH: &str = "growth from there to the last message";
 const MESSAGES: &str = "messages";
 
-/// What is told to be the same may differ by this much: an allocator's rounding.
-const SAME: f64 = 2.0;
+/// In megabytes. The growth is an allocator's rounding: memory does not depend on the number of keys seen.
+const MAX_EXECUTABLE: f64 = 12.0;
+const MAX_FULL: f64 = 45.0;
+const MAX_GROWTH: f64 = 2.0;
 
-/// Start-up is over by then.
+/// The start is over by then.
 const SETTLED: Duration = Duration::from_millis(300);
 
-/// Messages stay in flight long enough to be there all at once.
+/// Messages stay in flight long enough for all of them to overlap.
 const SLOW: Pace = Pace { storage: Duration::from_millis(3), dataverse: Duration::from_millis(500) };
 const ROUNDS: u64 = 4;
 
-/// Between two looks at the memory.
+/// Between two readings of the memory.
 const LOOK: Duration = Duration::from_millis(10);
 
 const FIRST: u64 = 10_000;
 const IN_FLIGHT: u64 = 48;
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let set = async |subject: &Subject| Scene::set(subject, false).await;
-    let mut books = plan.runs.in_turn(bar, set, one).await?;
-    for (subject, (_, book)) in plan.runs.subjects.iter().zip(&mut books) {
-        many(&set(subject).await?, plan.messages, book, bar).await?;
+    let set = async |target: &Target| Scene::set(target, false).await;
+    let mut by_target = plan.runs.in_turn(bar, set, one).await?;
+    for (target, (_, samples)) in plan.runs.targets.iter().zip(&mut by_target) {
+        many(&set(target).await?, plan.messages, samples, bar).await?;
     }
-    Ok(measurements(&books))
+    Ok(measurements(&by_target))
 }
 
-/// A process that idles and then has its hands full.
-async fn one(scene: &Scene, book: &mut Book) -> anyhow::Result<()> {
-    book.note(EXECUTABLE, megabytes(fs::metadata(&scene.subject.path).context("looking at the executable")?.len()));
+/// A process that idles and then gets the full load.
+async fn one(scene: &Scene, samples: &mut Samples) -> anyhow::Result<()> {
+    samples.add(EXECUTABLE, megabytes(fs::metadata(&scene.target.path).context("looking at the executable")?.len()));
     let running = scene.running(scene.start.clone()).await?;
     sleep(SETTLED).await;
     let idle = Memory::of(running.pid()?)?;
-    book.note(IDLE, megabytes(idle.resident));
-    book.note(IDLE_OWN, megabytes(idle.anonymous));
+    samples.add(IDLE, megabytes(idle.resident));
+    samples.add(IDLE_OWN, megabytes(idle.anonymous));
     let template = Template::new(Columns::Many(1_024));
-    scene.sink.pace(Pace::default());
+    scene.null_server.pace(Pace::default());
     scene.drive(Load::of(&running, &template, 1, 4)).await?;
-    scene.sink.pace(SLOW);
+    scene.null_server.pace(SLOW);
     let full = most(scene, &running, &template).await?;
-    book.note(FULL, megabytes(full.resident));
-    book.note(FULL_OWN, megabytes(full.anonymous));
+    samples.add(FULL, megabytes(full.resident));
+    samples.add(FULL_OWN, megabytes(full.anonymous));
     running.stop().await
 }
 
-/// The most memory that it has while the load lasts.
+/// The peak memory during the load.
 async fn most(scene: &Scene, running: &Running, template: &Template) -> anyhow::Result<Memory> {
     let (pid, mut most) = (running.pid()?, Memory::default());
     let driven = scene.drive(Load::of(running, template, WIDEST, ROUNDS * WIDEST));
@@ -90,8 +92,8 @@ async fn most(scene: &Scene, running: &Running, template: &Template) -> anyhow::
     }
 }
 
-/// A process that has a great many messages, each for a record of its own.
-async fn many(scene: &Scene, messages: u64, book: &mut Book, bar: &ProgressBar) -> anyhow::Result<()> {
+/// A process that gets a great many messages, each for another record.
+async fn many(scene: &Scene, messages: u64, samples: &mut Samples, bar: &ProgressBar) -> anyhow::Result<()> {
     let running = scene.running(scene.start.clone()).await?;
     let template = Template::new(Columns::Many(1_024));
     report::begin(bar, messages, "messages");
@@ -105,27 +107,28 @@ async fn many(scene: &Scene, messages: u64, book: &mut Book, bar: &ProgressBar) 
         sleep(SETTLED).await;
         resident.push(megabytes(Memory::of(running.pid()?)?.resident));
     }
-    book.note(MESSAGES, number(messages));
-    book.note(EARLY, resident[0]);
-    book.note(LATE, resident[1]);
-    book.note(GROWTH, resident[1] - resident[0]);
+    samples.add(MESSAGES, number(messages));
+    samples.add(EARLY, resident[0]);
+    samples.add(LATE, resident[1]);
+    samples.add(GROWTH, resident[1] - resident[0]);
     running.stop().await
 }
 
-fn measurements(books: &[(&'static str, Book)]) -> Vec<Measurement> {
+fn measurements(by_target: &[(&'static str, Samples)]) -> Vec<Measurement> {
     let mut all = Vec::new();
     for (name, most) in [
-        (EXECUTABLE, Some(12.0)),
-        (IDLE, Some(15.0)),
+        (EXECUTABLE, Some(MAX_EXECUTABLE)),
+        (IDLE, None),
         (IDLE_OWN, None),
-        (FULL, Some(40.0)),
+        (FULL, Some(MAX_FULL)),
         (FULL_OWN, None),
         (EARLY, None),
         (LATE, None),
-        (GROWTH, Some(SAME)),
+        (GROWTH, Some(MAX_GROWTH)),
     ] {
-        all.extend(compared(books, name, "MB", most.map(Bound::AtMost)));
+        let limit = most.map_or(Limit::None, |most| Limit::Absolute(Bound::AtMost(most)));
+        all.extend(compared(by_target, name, "MB", limit));
     }
-    all.extend(compared(&books[..1], MESSAGES, "messages", None));
+    all.extend(compared(&by_target[..1], MESSAGES, "messages", Limit::None));
     all
 }

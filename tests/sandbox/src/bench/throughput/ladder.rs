@@ -9,10 +9,10 @@ use crate::bench::driver::{Answers, Load};
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::{Cpu, Spent};
 use crate::bench::null_server::Pace;
-use crate::bench::runs::{Book, Runs, compared, series};
-use crate::bench::scene::{SUBJECT, Scene};
+use crate::bench::runs::{Limit, Runs, Samples, compared, series};
+use crate::bench::scene::{Scene, TARGET_CORE};
 use crate::bench::target::Running;
-use crate::bench::{Bound, Findings, Measurement, cores, number};
+use crate::bench::{Findings, Measurement, cores, number};
 
 const RUNGS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
@@ -30,18 +30,11 @@ const TURNS: u64 = 40;
 const FULL: [u64; 2] = [64, 256];
 const FULL_MESSAGES: u64 = 5_000;
 
-/// Percent.
-const LEAST_IN_STEP: f64 = 80.0;
-
-/// Where so many messages in flight would need between so much of a core and its inverse, they neither leave it idle nor fill it:
-/// messages come in bursts and wait for each other whoever serves them. Such a rung is told and not judged.
-const CLEAR: f64 = 0.7;
-
 fn step_at(rung: u64) -> String {
     format!("in step, {rung} in flight")
 }
 
-/// The rate that the room's finding names.
+/// The rate that the benchmark's finding names.
 pub(super) fn full_rate() -> String {
     full_rate_at(FULL[0])
 }
@@ -64,15 +57,15 @@ fn share_at(rung: u64) -> String {
 
 pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Findings> {
     cores::must_be_apart()?;
-    let books = runs.in_turn(bar, Scene::apart, async |scene, book| lap(scene, runs, book).await).await?;
-    Ok(Findings { measurements: measurements(&books), charts: charts(&books), note: None })
+    let by_target = runs.in_turn(bar, Scene::apart, async |scene, samples| lap(scene, runs, samples).await).await?;
+    Ok(Findings { measurements: measurements(&by_target), charts: charts(&by_target), note: None })
 }
 
 /// One process, and every rung once.
-async fn lap(scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> {
+async fn lap(scene: &Scene, runs: &Runs, samples: &mut Samples) -> anyhow::Result<()> {
     let template = Template::new(Columns::Many(1_024));
-    let running = scene.running_on(Some(SUBJECT)).await?;
-    scene.sink.pace(Pace::default());
+    let running = scene.running_on(Some(TARGET_CORE)).await?;
+    scene.null_server.pace(Pace::default());
     scene.drive(Load::of(&running, &template, 1, 4)).await?;
     let mut full = [0.0; FULL.len()];
     for (full, in_flight) in full.iter_mut().zip(FULL) {
@@ -80,10 +73,10 @@ async fn lap(scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> 
         let load = Load::of(&running, &template, in_flight, runs.messages(FULL_MESSAGES));
         let (answers, spent) = timed(scene, &running, load).await?;
         *full = rate(&answers);
-        book.note(full_rate_at(in_flight), *full);
-        book.note(full_share_at(in_flight), share(&answers, spent));
+        samples.add(full_rate_at(in_flight), *full);
+        samples.add(full_share_at(in_flight), share(&answers, spent));
     }
-    scene.sink.pace(PACE);
+    scene.null_server.pace(PACE);
     let mut first = None;
     for rung in RUNGS {
         let messages = rung * runs.messages(TURNS).max(2);
@@ -91,9 +84,9 @@ async fn lap(scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> 
         let (answers, spent) = timed(scene, &running, load).await?;
         let rate = rate(&answers);
         let one = *first.get_or_insert(rate);
-        book.note(step_at(rung), in_step(rate, rung, one, full_at(rung, full)));
-        book.note(rate_at(rung), rate);
-        book.note(share_at(rung), share(&answers, spent));
+        samples.add(step_at(rung), in_step(rate, rung, one, full_at(rung, full)));
+        samples.add(rate_at(rung), rate);
+        samples.add(share_at(rung), share(&answers, spent));
     }
     running.stop().await
 }
@@ -124,36 +117,27 @@ fn in_step(rate: f64, rung: u64, one: f64, full: f64) -> f64 {
     100.0 * rate / (one * number(rung)).min(full)
 }
 
-/// Whether one times the rung is clearly less than a full core does, or clearly more.
-fn is_clear(rung: u64, one: f64, full: f64) -> bool {
-    let needed = one * number(rung) / full;
-    !(CLEAR..CLEAR.recip()).contains(&needed)
-}
-
-fn measurements(books: &[(&'static str, Book)]) -> Vec<Measurement> {
+fn measurements(by_target: &[(&'static str, Samples)]) -> Vec<Measurement> {
     let mut all = Vec::new();
     for in_flight in FULL {
-        all.extend(compared(books, &full_rate_at(in_flight), "/s", None));
-        all.extend(compared(books, &full_share_at(in_flight), "%", None));
+        all.extend(compared(by_target, &full_rate_at(in_flight), "/s", Limit::None));
+        all.extend(compared(by_target, &full_share_at(in_flight), "%", Limit::None));
     }
-    let (one, full) =
-        (books[0].1.median(&rate_at(1)), FULL.map(|in_flight| books[0].1.median(&full_rate_at(in_flight))));
     for rung in RUNGS {
         if rung != RUNGS[0] {
-            let bound = is_clear(rung, one, full_at(rung, full)).then_some(Bound::AtLeast(LEAST_IN_STEP));
-            all.extend(compared(books, &step_at(rung), "%", bound));
+            all.extend(compared(by_target, &step_at(rung), "%", Limit::None));
         }
-        all.extend(compared(books, &rate_at(rung), "/s", None));
-        all.extend(compared(books, &share_at(rung), "%", None));
+        all.extend(compared(by_target, &rate_at(rung), "/s", Limit::None));
+        all.extend(compared(by_target, &share_at(rung), "%", Limit::None));
     }
     all
 }
 
-fn charts(books: &[(&'static str, Book)]) -> Vec<Chart> {
+fn charts(by_target: &[(&'static str, Samples)]) -> Vec<Chart> {
     let names = |name: fn(u64) -> String| RUNGS.map(name).to_vec();
-    let one = books[0].1.median(&rate_at(1));
+    let one = by_target[0].1.median(&rate_at(1));
     let in_step = RUNGS.map(|rung| Point::of(&[one * number(rung)])).to_vec();
-    let mut rates = series(books, "", &names(rate_at));
+    let mut rates = series(by_target, "", &names(rate_at));
     rates.push(Series { name: "in step with messages in flight".to_owned(), points: in_step });
     let chart = |title: &str, unit, doubling, series, lines| Chart {
         title: title.to_owned(),
@@ -166,10 +150,10 @@ fn charts(books: &[(&'static str, Book)]) -> Vec<Chart> {
     };
     // Two lines so near each other could not be read.
     let most = FULL[FULL.len() - 1];
-    let full = Line::at(books[0].1.median(&full_rate_at(most)), "a full core");
+    let full = Line::at(by_target[0].1.median(&full_rate_at(most)), "a full core");
     vec![
         chart("Messages per second on one core", "messages/s", true, rates, vec![full]),
-        chart("How full the handler's core is", "%", false, series(books, "", &names(share_at)), Vec::new()),
+        chart("How full the handler's core is", "%", false, series(by_target, "", &names(share_at)), Vec::new()),
     ]
 }
 
@@ -193,12 +177,6 @@ mod tests {
     fn a_full_core_has_at_least_as_many_in_flight_as_the_rung() {
         let found = [1, 32, 64, 128, 256].map(|rung| full_at(rung, [3.0, 2.0]) > 2.5);
         assert_eq!(found, [true, true, true, false, false]);
-    }
-
-    #[test]
-    fn a_rung_that_would_just_fill_the_core_is_not_judged() {
-        let judged = [32, 64, 96, 128, 256].map(|rung| is_clear(rung, 70.0, 7_000.0));
-        assert_eq!(judged, [true, true, false, false, true]);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! What a second core adds to a handler.
 //!
-//! The load needs cores too. On a machine with four of them it has those beyond the first two to itself, and the rates with one
-//! core and with two are compared. With fewer it can never be apart from a handler that uses both, so like is compared with like:
-//! two handlers with a core each and one handler with both, the load free on both, and as much in flight in all. Two handlers do
-//! twice what one does, by construction; and what the load takes would dilute the difference. So the rates are those of the
-//! handlers' own accounts, by two figures of the operating system: the CPU time that a message takes, and how much of both cores'
-//! time was used while there was work. What one handler's threads do to each other is in the first, what they wait for each other
-//! in the second.
+//! The load needs cores too. On a machine with four cores it has those beyond the first two to itself, and the rates with one core
+//! and with two are compared. With fewer it cannot be separated from a handler that uses both, so two handlers with a core each are
+//! compared with one handler with both, the load free on both cores and the same number of messages in flight. Two handlers do
+//! twice what one does, but the load's CPU time would dilute the difference, so the comparison uses two figures of the operating
+//! system: CPU time per message, which includes contention between a handler's threads, and the share of both cores used while
+//! there was work, which includes their waiting.
 
 use std::time::Duration;
 
@@ -16,10 +15,10 @@ use crate::bench::cores::{self, Cores};
 use crate::bench::driver::Load;
 use crate::bench::message::{Columns, Template};
 use crate::bench::meter::Cpu;
-use crate::bench::runs::{Book, Runs, compared};
+use crate::bench::runs::{Limit, Runs, Samples, compared};
 use crate::bench::scene::Scene;
-use crate::bench::target::{Running, Subject};
-use crate::bench::{Bound, Findings, microseconds, number};
+use crate::bench::target::{Running, Target};
+use crate::bench::{Findings, microseconds, number};
 
 /// More than both cores can do at once.
 const IN_FLIGHT: u64 = 64;
@@ -28,27 +27,27 @@ const WARM_UP: u64 = 1_000;
 
 pub(super) const ADDS: &str = "a second core adds";
 
-/// How it is found out.
+/// How it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Method {
     /// The load has cores of its own.
     Apart,
     /// The load is on the handler's cores.
     Shared,
 }
 
-/// Who runs where.
+/// The handlers and the load with their cores.
 #[derive(Debug, Clone, Copy)]
 struct Setup {
     name: &'static str,
-    /// Each handler's.
+    /// The cores of each handler.
     handlers: &'static [Cores],
     load: Cores,
 }
 
-/// What a setup showed.
+/// The measurements of a setup.
 #[derive(Debug, Clone, Copy)]
-struct Taken {
+struct Usage {
     /// Messages per second.
     rate: f64,
     /// The CPU time of a message.
@@ -63,13 +62,13 @@ const TWO_HANDLERS: Setup =
     Setup { name: "two handlers with a core each", handlers: &[Cores::One(0), Cores::One(1)], load: Cores::Both };
 const ONE_HANDLER: Setup = Setup { name: "one handler with both cores", handlers: &[Cores::Both], load: Cores::Both };
 
-impl Way {
-    /// The better one that this machine has the cores for.
+impl Method {
+    /// The better method that this machine has enough cores for.
     pub(super) fn here() -> Self {
         if cores::count() < 4 { Self::Shared } else { Self::Apart }
     }
 
-    /// In a few words.
+    /// A short description.
     pub(super) fn in_short(self) -> &'static str {
         match self {
             Self::Apart => "the load has cores of its own",
@@ -77,7 +76,7 @@ impl Way {
         }
     }
 
-    /// How, and why in this way.
+    /// The method and the reason for it.
     fn reason(self) -> &'static str {
         match self {
             Self::Apart => {
@@ -90,7 +89,7 @@ impl Way {
         }
     }
 
-    /// What is compared: without what a second core adds, and with it.
+    /// The setups to compare: without a second core, and with it.
     fn setups(self) -> [Setup; 2] {
         match self {
             Self::Apart => [ONE_CORE, TWO_CORES],
@@ -99,7 +98,7 @@ impl Way {
     }
 
     /// In percent of what one core does.
-    fn adds(self, without: Taken, with: Taken) -> f64 {
+    fn adds(self, without: Usage, with: Usage) -> f64 {
         let times = match self {
             Self::Apart => with.rate / without.rate,
             Self::Shared => 2.0 * without.each.div_duration_f64(with.each) * (with.used / without.used),
@@ -114,8 +113,8 @@ impl Way {
 }
 
 impl Setup {
-    /// What is told of it, as [`Taken::values`] has it, and in which unit.
-    fn told(self) -> [(String, &'static str); 3] {
+    /// The names and units of [`Usage::values`].
+    fn names(self) -> [(String, &'static str); 3] {
         let whose = if self.load == Cores::Rest { "handler" } else { "handler and load" };
         [
             (format!("messages, {}", self.name), "/s"),
@@ -124,8 +123,8 @@ impl Setup {
         ]
     }
 
-    /// Warms the handlers up and sends them the load.
-    async fn take(self, scene: &Scene, runs: &Runs) -> anyhow::Result<Taken> {
+    /// Warms up the handlers, then measures them under the load.
+    async fn take(self, scene: &Scene, runs: &Runs) -> anyhow::Result<Usage> {
         scene.load_on(self.load)?;
         let template = Template::new(Columns::Many(1_024));
         let mut handlers = Vec::new();
@@ -147,7 +146,7 @@ impl Setup {
         }
         let there = answers.lasted * self.handlers.iter().map(|cores| cores.count()).sum();
         let on_them = if self.load == Cores::Rest { by_handlers } else { by_handlers + by_load };
-        Ok(Taken {
+        Ok(Usage {
             rate: number(messages) / answers.lasted.as_secs_f64(),
             each: by_handlers.div_f64(number(messages)),
             used: on_them.div_duration_f64(there),
@@ -155,7 +154,7 @@ impl Setup {
     }
 }
 
-impl Taken {
+impl Usage {
     fn values(self) -> [f64; 3] {
         [self.rate, microseconds(self.each), 100.0 * self.used]
     }
@@ -173,29 +172,29 @@ fn since(now: &[Cpu], earlier: &[Cpu]) -> Duration {
 
 pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Findings> {
     cores::must_be_apart()?;
-    let way = Way::here();
-    let set = async |subject: &Subject| Ok(subject.clone());
-    let books = runs.in_turn(bar, set, async |subject, book| lap(way, subject, runs, book).await).await?;
-    let mut all = compared(&books, ADDS, "%", Some(Bound::AtLeast(70.0)));
-    for (name, unit) in way.setups().into_iter().flat_map(Setup::told).chain([(way.ratio(), "×")]) {
-        all.extend(compared(&books, &name, unit, None));
+    let method = Method::here();
+    let set = async |target: &Target| Ok(target.clone());
+    let by_target = runs.in_turn(bar, set, async |target, samples| lap(method, target, runs, samples).await).await?;
+    let mut all = compared(&by_target, ADDS, "%", Limit::None);
+    for (name, unit) in method.setups().into_iter().flat_map(Setup::names).chain([(method.ratio(), "×")]) {
+        all.extend(compared(&by_target, &name, unit, Limit::None));
     }
-    Ok(Findings { note: Some(way.reason()), ..all.into() })
+    Ok(Findings { note: Some(method.reason()), ..all.into() })
 }
 
 /// On a stage of its own: where the system puts threads that are free, it keeps them, and one run is not to decide for all.
-async fn lap(way: Way, subject: &Subject, runs: &Runs, book: &mut Book) -> anyhow::Result<()> {
-    let scene = Scene::set(subject, false).await?;
-    let [one, other] = way.setups();
-    let taken = [one.take(&scene, runs).await?, other.take(&scene, runs).await?];
-    for (setup, taken) in way.setups().into_iter().zip(taken) {
-        for ((name, _), value) in setup.told().into_iter().zip(taken.values()) {
-            book.note(name, value);
+async fn lap(method: Method, target: &Target, runs: &Runs, samples: &mut Samples) -> anyhow::Result<()> {
+    let scene = Scene::set(target, false).await?;
+    let [one, other] = method.setups();
+    let usage = [one.take(&scene, runs).await?, other.take(&scene, runs).await?];
+    for (setup, usage) in method.setups().into_iter().zip(usage) {
+        for ((name, _), value) in setup.names().into_iter().zip(usage.values()) {
+            samples.add(name, value);
         }
     }
-    let [without, with] = taken;
-    book.note(way.ratio(), with.rate / without.rate);
-    book.note(ADDS, way.adds(without, with));
+    let [without, with] = usage;
+    samples.add(method.ratio(), with.rate / without.rate);
+    samples.add(ADDS, method.adds(without, with));
     Ok(())
 }
 
@@ -203,8 +202,8 @@ async fn lap(way: Way, subject: &Subject, runs: &Runs, book: &mut Book) -> anyho
 mod tests {
     use super::*;
 
-    fn taken(rate: f64, micros: u64, used: f64) -> Taken {
-        Taken { rate, each: Duration::from_micros(micros), used }
+    fn usage(rate: f64, micros: u64, used: f64) -> Usage {
+        Usage { rate, each: Duration::from_micros(micros), used }
     }
 
     fn is(value: f64, wanted: f64) -> bool {
@@ -213,28 +212,28 @@ mod tests {
 
     #[test]
     fn apart_from_the_load_a_second_core_adds_what_the_rate_gains() {
-        let adds = Way::Apart.adds(taken(5_000.0, 190, 0.99), taken(9_000.0, 200, 0.9));
+        let adds = Method::Apart.adds(usage(5_000.0, 190, 0.99), usage(9_000.0, 200, 0.9));
         assert!(is(adds, 80.0), "{adds}");
     }
 
     #[test]
     fn one_handler_that_costs_and_waits_no_more_than_two_is_twice_as_much_whatever_the_load_takes() {
-        let adds = |rate| Way::Shared.adds(taken(7_000.0, 200, 0.95), taken(rate, 200, 0.95));
+        let adds = |rate| Method::Shared.adds(usage(7_000.0, 200, 0.95), usage(rate, 200, 0.95));
         assert!(is(adds(7_000.0), 100.0) && is(adds(100.0), 100.0), "{}", adds(100.0));
     }
 
     #[test]
     fn what_threads_cost_each_other_and_what_they_wait_for_each_other_are_both_taken_off() {
-        let two_handlers = taken(7_000.0, 180, 1.0);
-        assert!(is(Way::Shared.adds(two_handlers, taken(6_000.0, 200, 1.0)), 80.0));
-        assert!(is(Way::Shared.adds(two_handlers, taken(6_000.0, 180, 0.8)), 60.0));
-        assert!(is(Way::Shared.adds(two_handlers, taken(6_000.0, 200, 0.5)), -10.0));
+        let two_handlers = usage(7_000.0, 180, 1.0);
+        assert!(is(Method::Shared.adds(two_handlers, usage(6_000.0, 200, 1.0)), 80.0));
+        assert!(is(Method::Shared.adds(two_handlers, usage(6_000.0, 180, 0.8)), 60.0));
+        assert!(is(Method::Shared.adds(two_handlers, usage(6_000.0, 200, 0.5)), -10.0));
     }
 
     #[test]
     fn what_is_compared_has_as_many_cores_in_all_as_its_way_says() {
         let cores = |setup: Setup| setup.handlers.iter().map(|cores| cores.count()).sum::<u32>();
-        assert_eq!(Way::Shared.setups().map(cores), [2, 2]);
-        assert_eq!(Way::Apart.setups().map(cores), [1, 2]);
+        assert_eq!(Method::Shared.setups().map(cores), [2, 2]);
+        assert_eq!(Method::Apart.setups().map(cores), [1, 2]);
     }
 }

@@ -1,7 +1,7 @@
-//! Against the embedded store and the Dataverse stand-in, which keep blobs, leases and rows as the services do.
+//! Throughput against the embedded storage and the Dataverse stand-in, which keep blobs, leases and rows as the services do.
 //!
-//! They run in this process and cost more than the handler, so what is told is what the handler does with a second of CPU time,
-//! not what this machine does in a second.
+//! They run in this process and cost more than the handler, so the value is messages per second of the handler's CPU time, not
+//! per second.
 
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::bench::driver::Load;
 use crate::bench::message::{ACCOUNT, Columns, Template};
 use crate::bench::meter::Cpu;
-use crate::bench::runs::{Book, Runs, compared};
-use crate::bench::scene::{SUBJECT, Scene};
-use crate::bench::target::{Start, Subject};
+use crate::bench::runs::{Limit, Runs, Samples, compared};
+use crate::bench::scene::{Scene, TARGET_CORE};
+use crate::bench::target::{Start, Target};
 use crate::bench::{Measurement, number};
 use crate::world::{Options, World};
 
@@ -21,19 +21,19 @@ const RATE: &str = "messages per second of the handler's CPU time";
 const SEEN: &str = "messages per second of this machine, for the record";
 
 pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let set = async |subject: &Subject| Scene::set(subject, false).await;
-    let books = runs.in_turn(bar, set, async |scene, book| lap(scene, runs, book).await).await?;
-    let mut all = compared(&books, RATE, "/s", None);
-    all.extend(compared(&books, SEEN, "/s", None));
+    let set = async |target: &Target| Scene::set(target, false).await;
+    let by_target = runs.in_turn(bar, set, async |scene, samples| lap(scene, runs, samples).await).await?;
+    let mut all = compared(&by_target, RATE, "/s", Limit::None);
+    all.extend(compared(&by_target, SEEN, "/s", Limit::None));
     Ok(all)
 }
 
-async fn lap(scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> {
-    let world = World::start(Options { handler: scene.subject.path.clone(), ..Options::default() }).await?;
+async fn lap(scene: &Scene, runs: &Runs, samples: &mut Samples) -> anyhow::Result<()> {
+    let world = World::start(Options { handler: scene.target.path.clone(), ..Options::default() }).await?;
     world.dataverse.insert("accounts", &json!({ "accountid": ACCOUNT, "name": "Analytical Engines" }));
     let mut settings = scene.start.settings.clone();
     settings.extend(world.settings.clone());
-    let start = Start { settings, cores: Some(SUBJECT), ..scene.start.clone() };
+    let start = Start { settings, cores: Some(TARGET_CORE), ..scene.start.clone() };
     let running = scene.running(start).await?;
     let template = Template::new(Columns::LongText(1_024));
     // Of the columns the stand-in knows one set. Every record is written once before: blobs and rows are there.
@@ -42,7 +42,7 @@ async fn lap(scene: &Scene, runs: &Runs, book: &mut Book) -> anyhow::Result<()> 
     let before = Cpu::of(running.pid()?)?;
     let answers = scene.drive(Load::of(&running, &template, IN_FLIGHT, messages)).await?;
     let spent = Cpu::of(running.pid()?)?.since(&before);
-    book.note(RATE, number(messages) / spent.total.as_secs_f64());
-    book.note(SEEN, number(messages) / answers.lasted.as_secs_f64());
+    samples.add(RATE, number(messages) / spent.total.as_secs_f64());
+    samples.add(SEEN, number(messages) / answers.lasted.as_secs_f64());
     running.stop().await
 }

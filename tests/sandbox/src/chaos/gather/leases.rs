@@ -1,6 +1,6 @@
-//! The leases as the store granted, prolonged and ended them, read from its history.
+//! Reconstructs the leases from the storage's lease history.
 //!
-//! A blob's name holds a hash of the key; whose hash it is, the handlers' own lines say.
+//! A blob's name contains a hash of the key; the handlers' log lines map hashes to keys.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use super::super::evidence::Lease;
 use super::Notes;
 use crate::storage::{LeaseEvent, Op};
 
-/// How long a lease of the handlers lives.
+/// The duration of the handlers' leases.
 const LIFE: Duration = Duration::from_secs(15);
 
-/// A history that is being read.
+/// The leases so far.
 #[derive(Default)]
-struct Reading<'a> {
+struct Reconstruction<'a> {
     leases: Vec<Lease>,
-    /// The place of the last lease of each blob.
+    /// The index of the last lease of each blob.
     last: HashMap<&'a str, usize>,
 }
 
-/// Every lease that was granted; `hashes` gives the key behind the beginning of a hash.
+/// Every granted lease; `hashes` maps hash prefixes to keys.
 pub(super) fn read(events: &[LeaseEvent], hashes: &HashMap<String, String>, notes: &Notes) -> Vec<Lease> {
     let names: HashMap<&str, &str> =
         notes.members.iter().map(|member| (member.caller.as_str(), member.name.as_str())).collect();
@@ -29,31 +29,31 @@ pub(super) fn read(events: &[LeaseEvent], hashes: &HashMap<String, String>, note
     for (at, blob) in &notes.taken {
         taken.entry(blob).or_default().push(notes.clock.at(*at));
     }
-    let mut reading = Reading::default();
+    let mut leases_so_far = Reconstruction::default();
     for event in events {
         let blob = event.blob.as_str();
         let key = keys.entry(blob).or_insert_with(|| key(blob, hashes));
         let host = names.get(event.caller.as_str()).copied().unwrap_or_default();
-        reading.next(event, host, key, notes.clock.at(event.at));
-        if let (Some(place), Some(taken)) = (reading.last.get(blob), taken.get(blob)) {
-            take(&mut reading.leases[*place], taken);
+        leases_so_far.next(event, host, key, notes.clock.at(event.at));
+        if let (Some(place), Some(taken)) = (leases_so_far.last.get(blob), taken.get(blob)) {
+            take(&mut leases_so_far.leases[*place], taken);
         }
     }
-    reading.leases
+    leases_so_far.leases
 }
 
-/// The key that a blob locks; its own name where nobody told.
+/// The key that a blob locks; the blob's name if the key is unknown.
 fn key(blob: &str, hashes: &HashMap<String, String>) -> String {
     let hash = blob.rsplit('-').next().unwrap_or_default();
-    let told = hashes.iter().find(|(beginning, _)| hash.starts_with(beginning.as_str()));
-    told.map_or(blob, |(_, key)| key).to_owned()
+    let found = hashes.iter().find(|(prefix, _)| hash.starts_with(prefix.as_str()));
+    found.map_or(blob, |(_, key)| key).to_owned()
 }
 
-impl<'a> Reading<'a> {
+impl<'a> Reconstruction<'a> {
     fn next(&mut self, event: &'a LeaseEvent, host: &str, key: &str, at: Duration) {
         let Some(id) = event.lease.map(|id| id.to_string()) else { return };
         let last = self.last.get(event.blob.as_str()).copied();
-        // An acquire whose answer was lost is repeated with the same id.
+        // An acquire whose response was lost is repeated with the same id.
         let same = last.filter(|place| self.leases[*place].id == id);
         match (event.op, event.status, same) {
             (Op::Acquire, Some(201), None) => {
@@ -70,7 +70,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Notes the first end by the storm after the last sign of life: a lease that ran out early and was renewed lives on.
+/// Records the first end by a fault after the last acquire or renewal: a lease that was expired early and renewed continues.
 fn take(lease: &mut Lease, taken: &[Duration]) {
     let alive_since = lease.until.saturating_sub(LIFE);
     let over = lease.released.unwrap_or(lease.until);
@@ -110,7 +110,7 @@ mod tests {
             self
         }
 
-        /// Reads it; the storm ended the blob's lease at these seconds.
+        /// The leases of this history; faults ended the blob's lease at these seconds.
         fn read(self, taken: &[u64]) -> Vec<Lease> {
             let clock = Clock { instant: self.start, ..Clock::start() };
             let taken =
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_lives_on_by_renewals_and_ends_by_its_release() {
+    fn renewals_extend_a_lease_and_its_release_ends_it() {
         let history = History::new(Instant::now()).then(1, Op::Acquire, 1, 201).then(6, Op::Renew, 1, 200);
         let leases = history.then(7, Op::Acquire, 2, 409).then(9, Op::Release, 1, 200).read(&[]);
         assert_eq!(leases.len(), 1);
@@ -137,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_not_given_back_is_lost_when_it_runs_out() {
+    fn a_lease_that_is_not_released_is_lost_when_it_expires() {
         let history = History::new(Instant::now()).then(1, Op::Acquire, 1, 201).then(16, Op::Acquire, 2, 201);
         let leases = history.read(&[]);
         assert_eq!(leases.iter().map(Lease::lost).collect::<Vec<_>>(), [Some(second(16)), Some(second(31))]);
     }
 
     #[test]
-    fn a_lease_that_the_storm_ends_is_lost_unless_it_is_renewed_after_that() {
+    fn a_lease_that_a_fault_ends_is_lost_unless_it_is_renewed_afterwards() {
         let taken = |history: History| history.read(&[3])[0].lost();
         let start = Instant::now();
         assert_eq!(taken(History::new(start).then(1, Op::Acquire, 1, 201).then(6, Op::Renew, 1, 409)), Some(second(3)));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acquire_that_is_repeated_after_a_lost_answer_is_one_lease() {
+    fn an_acquire_that_is_repeated_after_a_lost_response_is_one_lease() {
         let history = History::new(Instant::now()).then(1, Op::Acquire, 1, 201).then(2, Op::Acquire, 1, 201);
         let leases = history.read(&[]);
         assert_eq!((leases.len(), leases[0].until), (1, Duration::from_secs(17)));

@@ -1,20 +1,20 @@
-//! Whether what was said about a message can be true: looked up in Dataverse's journal and in the ledger.
+//! Whether a reported outcome can be true, according to Dataverse's journal and the workload.
 //!
-//! A reason is judged by the time in which its delivery ran. It is lenient in one direction only: where the books do not say when
-//! something was seen, any time up to then will do.
+//! A reason must have held while its delivery ran. Where the evidence does not say when something was observed, any earlier time
+//! is accepted.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::super::evidence::{Delivery, Evidence, Letter};
-use super::super::workload::{Family, Ledger, Message, Operation};
+use super::super::evidence::{DeadLetter, Delivery, Evidence};
+use super::super::workload::{Family, Message, Operation, Workload};
 use crate::dataverse::Change;
 
 /// The host's clock and the journal's are read one after the other.
 const TOLERANCE: Duration = Duration::from_millis(50);
 
-/// The journal, in the order that is asked for here.
-pub(super) struct Truth<'a> {
+/// The journal and the workload, indexed for these checks.
+pub(super) struct Oracle<'a> {
     /// When the values of each message were committed first.
     commits: HashMap<usize, Duration>,
     /// The commits of each key, in order.
@@ -23,8 +23,8 @@ pub(super) struct Truth<'a> {
     messages: HashMap<&'a str, Vec<&'a Message>>,
 }
 
-impl<'a> Truth<'a> {
-    pub(super) fn new(ledger: &'a Ledger, evidence: &'a Evidence) -> Self {
+impl<'a> Oracle<'a> {
+    pub(super) fn new(workload: &'a Workload, evidence: &'a Evidence) -> Self {
         let (mut commits, mut changes) = (HashMap::new(), HashMap::<&str, Vec<_>>::new());
         for write in &evidence.writes {
             let (Some(commit), Some(change)) = (write.commit, write.change) else { continue };
@@ -40,7 +40,7 @@ impl<'a> Truth<'a> {
             changes.sort_by_key(|(commit, _)| *commit);
         }
         let mut messages: HashMap<&str, Vec<&Message>> = HashMap::new();
-        for message in &ledger.messages {
+        for message in &workload.messages {
             messages.entry(&message.key).or_default().push(message);
         }
         Self { commits, changes, messages }
@@ -51,8 +51,8 @@ impl<'a> Truth<'a> {
         self.commits.contains_key(&message)
     }
 
-    /// Judges what the handler said at the end of a delivery; the error says what speaks against it.
-    pub(super) fn of_said(
+    /// Checks the outcome that the handler reported for a delivery. The error says why it cannot be true.
+    pub(super) fn of_reported(
         &self,
         message: &Message,
         outcome: &str,
@@ -63,45 +63,48 @@ impl<'a> Truth<'a> {
         let (kind, reason) = outcome.split_once('/').unwrap_or((outcome, ""));
         match (kind, reason, message.operation) {
             ("applied", "deleted", Operation::Delete) => {
-                told(self.changed(message, ended, |change| change == Change::Deleted), "no row was deleted")
+                holds_or(self.changed(message, ended, |change| change == Change::Deleted), "no row was deleted")
             }
             ("applied", "created" | "updated" | "upserted", operation) if operation != Operation::Delete => {
-                told(self.written(message, ended), "its values were not committed")
+                holds_or(self.written(message, ended), "its values were not committed")
             }
             ("skipped", "already_written", operation) if operation != Operation::Delete => {
-                told(self.written(message, ended), "its values were not committed")
+                holds_or(self.written(message, ended), "its values were not committed")
             }
             ("skipped", "written_elsewhere", Operation::Upsert) => {
                 let skips = message.policy == Some("skip");
-                told(skips && self.changed(message, ended, |_| true), "nobody else wrote, or the policy is another")
+                holds_or(
+                    skips && self.changed(message, ended, |_| true),
+                    "there is no other write, or the policy is not `skip`",
+                )
             }
-            ("skipped", "superseded", _) => told(self.superseded(message, ended), "no such version was there"),
+            ("skipped", "superseded", _) => holds_or(self.superseded(message, ended), "no such version was committed"),
             ("skipped", "already_absent", Operation::Delete) => {
-                told(self.absent(message, delivery.started, ended), "the row was there all the time")
+                holds_or(self.absent(message, delivery.started, ended), "the row existed all the time")
             }
-            ("rejected", _, _) => told(lies_in_poison(message, evidence), "no dead letter of it is there"),
-            _ => Err("that fits nothing that it asked for"),
+            ("rejected", _, _) => holds_or(lies_in_poison(message, evidence), "its dead letter is missing"),
+            _ => Err("the outcome does not match the operation"),
         }
     }
 
-    /// Judges the reason of a dead letter.
+    /// Checks the reason of a dead letter.
     pub(super) fn of_letter(
         &self,
         message: &Message,
         reason: &str,
-        letter: &Letter,
+        letter: &DeadLetter,
         evidence: &Evidence,
     ) -> Result<(), &'static str> {
         let known = evidence.deliveries_of(message.number).find(|delivery| delivery.invocation == letter.invocation);
         let (from, to) = (known.map_or(Duration::ZERO, |delivery| delivery.started), letter.at + TOLERANCE);
         match (message.family, reason, message.operation) {
-            // Whether it is the right one, its fate tells.
-            (Family::Doomed(_), ..) => told(!self.committed(message.number), "its values were committed"),
-            (Family::Created, "exists", _) => told(self.changed(message, to, |_| true), "there was no row"),
+            // Whether it is the expected reason is checked with the final state.
+            (Family::Invalid(_), ..) => holds_or(!self.committed(message.number), "its values were committed"),
+            (Family::Created, "exists", _) => holds_or(self.changed(message, to, |_| true), "there was no row"),
             (Family::Versioned, "not_found", Operation::Update) => {
-                told(self.absent(message, from, to), "the row was there all the time")
+                holds_or(self.absent(message, from, to), "the row existed all the time")
             }
-            _ => Err("nothing about it is wrong"),
+            _ => Err("the message is valid"),
         }
     }
 
@@ -114,8 +117,8 @@ impl<'a> Truth<'a> {
         changes.into_iter().any(|(commit, change)| *commit <= by && wanted(*change))
     }
 
-    /// Whether this version or a newer one was committed by then, or a deletion with one was sent: it leaves its tombstone before
-    /// it is in any book.
+    /// Whether this version or a newer one was committed by then, or a deletion with one was sent: a deletion writes its tombstone
+    /// before it appears in the journal.
     fn superseded(&self, message: &Message, by: Duration) -> bool {
         let others = self.messages.get(message.key.as_str()).into_iter().flatten();
         let mut newer = others.filter(|other| other.version >= message.version);
@@ -126,7 +129,7 @@ impl<'a> Truth<'a> {
     fn absent(&self, message: &Message, from: Duration, to: Duration) -> bool {
         let mut there = message.family == Family::Present;
         for (commit, change) in self.changes.get(message.key.as_str()).into_iter().flatten() {
-            // As it was when the time began, and as it was left by what happened then.
+            // The state at the beginning of the interval, and after each change in it.
             if *commit + TOLERANCE >= from && !there {
                 return true;
             }
@@ -140,9 +143,9 @@ impl<'a> Truth<'a> {
 }
 
 fn lies_in_poison(message: &Message, evidence: &Evidence) -> bool {
-    evidence.letters.iter().any(|letter| letter.message == Some(message.number) && letter.reason.is_some())
+    evidence.dead_letters.iter().any(|letter| letter.message == Some(message.number) && letter.reason.is_some())
 }
 
-fn told(holds: bool, against: &'static str) -> Result<(), &'static str> {
-    if holds { Ok(()) } else { Err(against) }
+fn holds_or(holds: bool, objection: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(objection) }
 }

@@ -1,4 +1,4 @@
-//! Definitions over the wire: what a client that asks as the documentation says is told, and what it may not ask.
+//! Definitions over HTTP: documented queries, and rejected ones.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -111,7 +111,7 @@ async fn a_key_whose_index_is_still_being_built_is_listed_and_no_row_is_found_by
 }
 
 #[tokio::test]
-async fn a_lookup_says_which_table_it_points_at_to_whoever_asks() {
+async fn a_lookup_attribute_names_its_target_table() {
     let bench = Bench::quick().await;
     bench.patch("contacts(employeeid='E2')", &json!({})).await;
     let bind = json!({ "parentcustomerid_contact@odata.bind": "/contacts(employeeid='E2')" });

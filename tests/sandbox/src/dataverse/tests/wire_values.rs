@@ -47,7 +47,7 @@ async fn what_a_column_cannot_hold_writes_nothing() {
         assert!(bench.contact("E1").is_none());
     }
     let key = format!("contacts(employeeid='{}')", "x".repeat(51));
-    assert_eq!(bench.patch(&key, &json!({})).await.verdict(), (400, "0x80044331"), "a key is judged as a column");
+    assert_eq!(bench.patch(&key, &json!({})).await.verdict(), (400, "0x80044331"), "a key is validated as a column");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
-//! The life of the handler's process, as one task: it alone starts, watches and kills it.
+//! The lifecycle of the handler's process as one task, which alone starts, watches and kills it.
 //!
-//! It holds no lock and keeps the state in a watch channel. It never starts a process again that was asked to end.
+//! It holds no lock and publishes the state in a watch channel. A process that was asked to end is never restarted.
 //!
 //! Contract: the exit codes and limits are read from the source of <https://github.com/Azure/azure-functions-host>.
 
@@ -149,7 +149,7 @@ impl Supervisor {
     async fn obey(&self, order: Order, child: &mut Child, terminated: &mut Option<Terminated>) -> Option<End> {
         match order {
             Order::Kill(done) => {
-                // The state changes first, so that whoever loses a connection waits for the new process.
+                // The state changes first, so that a request whose connection breaks waits for the new process.
                 self.enter(State::Starting);
                 let status = kill(child).await;
                 let _ = done.send(());
@@ -206,7 +206,7 @@ impl Supervisor {
         self.crashes.len() >= CRASH_LIMIT
     }
 
-    /// The process is gone: whoever loses a connection waits for what comes next.
+    /// The process is gone: requests whose connections break wait for the next state.
     fn leave_ready(&self) {
         self.status.send_modify(|status| {
             status.pid = None;

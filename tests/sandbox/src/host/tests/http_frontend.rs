@@ -1,4 +1,4 @@
-//! HTTP through the front. The queue function of the app polls an address where nobody listens.
+//! HTTP through the frontend. The queue function of the app polls a closed port.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -8,14 +8,14 @@ use super::*;
 
 pub(super) const NOWHERE: &str = "AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:9/a";
 
-struct Front {
+struct HttpFrontend {
     _app: StagedApp,
     handler: Played,
     host: Host,
     client: Wire,
 }
 
-impl Front {
+impl HttpFrontend {
     async fn start() -> Self {
         let (app, handler) = (StagedApp::new("exit 0"), Played::start().await);
         let host = Host::attach(options(&app, NOWHERE), handler.server.port()).await.expect("it starts");
@@ -48,7 +48,7 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> 
 
 #[tokio::test]
 async fn a_request_is_forwarded_as_it_is_and_the_answer_comes_back_as_it_is() {
-    let mut front = Front::start().await;
+    let mut front = HttpFrontend::start().await;
     let key = front.host.function_key().to_owned();
     let headers = [("x-functions-key", key.as_str()), ("traceparent", "00-1-2-00")];
     let request = request("POST", "/api/records?a=b%20c", &headers, "{\"x\":1}");
@@ -63,7 +63,7 @@ async fn a_request_is_forwarded_as_it_is_and_the_answer_comes_back_as_it_is() {
 
 #[tokio::test]
 async fn the_key_may_be_in_the_query_and_no_trace_is_made_up() {
-    let mut front = Front::start().await;
+    let mut front = HttpFrontend::start().await;
     let target = format!("/API/Records?code={}", front.host.function_key());
     let request = request("POST", &target, &[], "{}");
     let (_, _, headers, _) = front.answered(&request).await;
@@ -72,7 +72,7 @@ async fn the_key_may_be_in_the_query_and_no_trace_is_made_up() {
 
 #[tokio::test]
 async fn a_wrong_key_is_401_and_a_wrong_route_or_method_is_404() {
-    let front = Front::start().await;
+    let front = HttpFrontend::start().await;
     let key = [("x-functions-key", front.host.function_key())];
     assert_eq!(front.refused("POST", "/api/records", &[]).await, 401);
     assert_eq!(front.refused("POST", "/api/records?code=wrong", &[("x-functions-key", "wrong")]).await, 401);
@@ -82,7 +82,7 @@ async fn a_wrong_key_is_401_and_a_wrong_route_or_method_is_404() {
 
 #[tokio::test]
 async fn a_chunked_body_is_dropped() {
-    let mut front = Front::start().await;
+    let mut front = HttpFrontend::start().await;
     let mut stream = TcpStream::connect(("127.0.0.1", front.host.front.port())).await.expect("the front listens");
     let key = front.host.function_key();
     let head = format!("POST /api/records?code={key} HTTP/1.1\r\nHost: front\r\nConnection: close\r\n");
@@ -98,7 +98,7 @@ async fn a_chunked_body_is_dropped() {
 
 #[tokio::test]
 async fn a_handler_that_does_not_listen_is_500() {
-    let Front { _app, handler, host, client } = Front::start().await;
+    let HttpFrontend { _app, handler, host, client } = HttpFrontend::start().await;
     drop(handler);
     let request = request("POST", "/api/records", &[("x-functions-key", host.function_key())], "{}");
     let gone = client.send(&request).await.expect("the front answers").status;

@@ -111,7 +111,7 @@ async fn a_running_message_stays_hidden_and_a_stopped_host_leaves_it_to_the_next
     let first = world.host(|options| options.invisibility = Some(Duration::from_secs(1))).await;
     world.put("{}").await;
     let held = world.handler.next().await;
-    // Two renewals later nobody else has got it.
+    // Two renewals later it was not delivered again.
     let next = tokio::time::timeout(Duration::from_millis(1500), world.handler.next()).await;
     assert!(next.is_err(), "the message was delivered twice");
     first.stop().await;

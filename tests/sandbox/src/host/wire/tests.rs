@@ -1,4 +1,4 @@
-//! Answers by a server that says exactly what it is told to say.
+//! Responses of a server that sends exactly the given bytes.
 
 use std::sync::Arc;
 

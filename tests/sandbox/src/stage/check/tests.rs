@@ -57,13 +57,13 @@ fn another_processor_than_the_one_asked_for_is_refused() {
     let mut other = bytes;
     // e_machine: AArch64.
     other[18] = 183;
-    let told = refused(&other, &Purpose::Azure);
-    assert!(told.contains("another processor") && told.contains("→ cargo stage --target"), "{told}");
+    let message = refused(&other, &Purpose::Azure);
+    assert!(message.contains("another processor") && message.contains("→ cargo stage --target"), "{message}");
 }
 
 #[cfg(unix)]
 #[test]
-fn what_its_doctor_finds_wrong_with_the_files_is_told_with_the_remedy() {
+fn findings_of_its_doctor_about_the_files_are_shown_with_the_remedy() {
     let report = json!({"findings": [
         {"check": "settings", "verdict": "wrong", "found": "DATAVERSE_URL is missing", "remedy": "set it"},
         {"check": "redelivery", "verdict": "wrong", "found": "visibilityTimeout is 0", "remedy": "set it to 30 s"},
@@ -73,8 +73,8 @@ fn what_its_doctor_finds_wrong_with_the_files_is_told_with_the_remedy() {
     ]});
     let scratch = Scratch::new();
     let app = script(&scratch, &format!("echo '{report}'"));
-    let told = check(&app, "handler", &Purpose::ThisMachine, true).expect_err("it is refused").to_string();
-    assert_eq!(told, "its doctor refuses it:\n  redelivery: visibilityTimeout is 0\n  → set it to 30 s");
+    let message = check(&app, "handler", &Purpose::ThisMachine, true).expect_err("it is refused").to_string();
+    assert_eq!(message, "its doctor refuses it:\n  redelivery: visibilityTimeout is 0\n  → set it to 30 s");
     assert_eq!(wrong(&report, false).len(), 2, "here the form counts too");
 }
 
@@ -83,15 +83,15 @@ fn what_its_doctor_finds_wrong_with_the_files_is_told_with_the_remedy() {
 fn what_does_not_start_here_is_refused_only_when_it_was_built_for_this_machine() {
     let scratch = Scratch::new();
     let app = script(&scratch, "echo 'GLIBC_2.99 not found' >&2; exit 1");
-    let told = check(&app, "handler", &Purpose::ThisMachine, true).expect_err("it is refused").to_string();
-    assert!(told.starts_with("it does not start") && told.ends_with("GLIBC_2.99 not found"), "{told}");
+    let message = check(&app, "handler", &Purpose::ThisMachine, true).expect_err("it is refused").to_string();
+    assert!(message.starts_with("it does not start") && message.ends_with("GLIBC_2.99 not found"), "{message}");
     let good = check(&app, "handler", &Purpose::ThisMachine, false).expect("another machine's");
     assert!(good.started.expect_err("it was not started").contains("GLIBC_2.99"));
 }
 
 #[cfg(unix)]
 #[test]
-fn it_is_started_without_the_settings_of_whoever_stages() {
+fn it_is_started_without_the_settings_of_this_process() {
     let scratch = Scratch::new();
     // `env` prints what it was given; JSON only when that is nothing but what the shell itself sets.
     let app = script(&scratch, r#"[ -z "$(env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= )" ] && echo '{"findings":[]}'"#);

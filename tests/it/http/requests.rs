@@ -198,9 +198,9 @@ async fn a_function_key_in_the_query_is_neither_logged_nor_forwarded_nor_returne
     let journal = world.dataverse.journal();
     assert_eq!(journal.len(), 1);
     assert!(!format!("{journal:?}").contains(host.function_key()), "{journal:?}");
-    let (key, books) = (host.function_key().to_owned(), host.books());
+    let (key, records) = (host.function_key().to_owned(), host.records());
     host.stop().await;
-    let logs = books.logs();
+    let logs = records.logs();
     assert!(logs.iter().any(|line| line.text.contains("upserted")), "it is logged at all: {logs:?}");
     assert!(!logs.iter().any(|line| line.text.contains(&key)));
 }

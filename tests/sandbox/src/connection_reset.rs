@@ -1,6 +1,6 @@
-//! Breaking a connection on purpose: the client sees a transport error and no status, as when a network or a peer dies.
+//! Breaks a connection on purpose: the client gets a transport error and no status, as when a network or a peer fails.
 //!
-//! A handler takes a [`Wire`] as an argument and returns [`Wire::cut`]. Whatever it did before that stays done, so "the
+//! A handler takes a [`Wire`] as an argument and returns [`Wire::cut`]. Earlier effects stay, so "the
 //! write was committed and the response was lost" is `commit(); return wire.cut();`.
 //!
 //! After a cut no byte leaves the connection, neither of this response nor of any other. It affects one connection only, and only
@@ -78,7 +78,7 @@ impl<L: Listener> Listener for CuttableListener<L> {
     }
 }
 
-/// A connection that refuses to write once its [`Wire`] is cut.
+/// A connection whose writes fail once its [`Wire`] is cut.
 #[derive(Debug)]
 pub struct CuttableStream<S> {
     stream: S,

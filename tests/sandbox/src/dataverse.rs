@@ -1,9 +1,8 @@
-//! A stand-in for the Dataverse Web API: upsert by key as a look-up and a create that are not one step, the refusals that
-//! follow from it, service protection, faults on demand, and a journal of every write.
+//! A stand-in for the Dataverse Web API: upsert by key as a non-atomic lookup and create, the resulting errors, service
+//! protection, injected faults, and a journal of every write.
 //!
-//! It refuses to be kinder than the service: what the service is known to refuse is refused here with its codes, and where
-//! no source settles what it does, an option or the harder case is taken. It does no deep insert, no `$batch`, no `$expand`,
-//! no elastic tables and no plug-ins.
+//! It is as strict as the service: known rejections have the service's codes, and where the documentation is unclear, an option or
+//! the harder case is implemented. Deep insert, `$batch`, `$expand`, elastic tables and plug-ins are not supported.
 //!
 //! Invariants: the journal knows every write that arrived; a row is committed or not, never half; nothing waits while it
 //! holds the store. Mirrors <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>.

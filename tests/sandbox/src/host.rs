@@ -254,7 +254,7 @@ impl Drop for Host {
     }
 }
 
-/// Bound and given back: the handler binds it a moment later, as with the real host.
+/// Bound and released: the handler binds it a moment later, as with the real host.
 async fn free_port() -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     Ok(listener.local_addr()?.port())

@@ -64,11 +64,11 @@ impl Default for Options {
 pub struct App {
     /// Its client id.
     pub client_id: String,
-    /// The ways in which it may prove who it is; any one will do.
+    /// The credentials with which it may authenticate; any one is enough.
     pub credentials: Vec<Credential>,
 }
 
-/// A way of proving who one is.
+/// A credential.
 #[derive(Clone)]
 pub enum Credential {
     /// A client secret.

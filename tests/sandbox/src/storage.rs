@@ -267,7 +267,7 @@ impl Storage {
         ended
     }
 
-    /// All messages of a queue, hidden ones included, in the order in which they came; none when there is no such queue.
+    /// All messages of a queue, including hidden ones, in the order of arrival; empty if the queue does not exist.
     pub fn messages(&self, queue: &str) -> Vec<MessageView> {
         self.on_queue(queue, |queue, now| queue.views(now)).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Worlds that stay up until Ctrl-C.
+//! `cargo sandbox up` and `cargo sandbox dataverse`: run until Ctrl-C.
 
 use anyhow::Context as _;
 use sandbox::dataverse::{self, Dataverse};

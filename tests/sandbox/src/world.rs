@@ -235,6 +235,6 @@ impl World {
 }
 
 fn decoded(text: &str) -> anyhow::Result<String> {
-    let bytes = STANDARD.decode(text).context("a dead letter is no base64")?;
-    String::from_utf8(bytes).context("a dead letter is no text")
+    let bytes = STANDARD.decode(text).context("a dead letter is not base64")?;
+    String::from_utf8(bytes).context("a dead letter is not UTF-8")
 }

@@ -1,6 +1,6 @@
-//! What a plot shows: series of medians with their runs' least and most, over a few marked places, and bounds as lines.
+//! The data of a plot: series of medians with the range of their runs, at marked places, and bounds as lines.
 //!
-//! It refuses to draw: that is `page/plot.rs`. In JSON it is what the plot was drawn of.
+//! `page/plot.rs` draws it. The JSON results contain it as well.
 
 use serde::Serialize;
 

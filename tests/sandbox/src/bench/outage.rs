@@ -96,7 +96,7 @@ impl Plan {
         time / self.factor
     }
 
-    /// The same where only whole seconds can be said, and nothing is no time.
+    /// The same in whole seconds, at least one.
     fn scaled_seconds(&self, time: Duration) -> Duration {
         let scaled = self.scaled(time);
         Duration::from_secs((scaled.as_secs() + u64::from(scaled.subsec_nanos() > 0)).max(1))

@@ -81,7 +81,8 @@ impl Process {
     pub(super) async fn apply_all(&self, keys: &[String]) -> anyhow::Result<()> {
         let records: Vec<Value> = keys.iter().map(|key| record(key, &self.name)).collect();
         let (status, text) = self.post(CALLS, Value::Array(records).to_string()).await?;
-        let batch: Batch = serde_json::from_str(&text).with_context(|| format!("the answer {status} is no result"))?;
+        let batch: Batch =
+            serde_json::from_str(&text).with_context(|| format!("the response {status} is not a result"))?;
         let applied = batch.summary.applied;
         ensure!(applied == keys.len(), "only {applied} of {} records were applied ({status})", keys.len());
         Ok(())

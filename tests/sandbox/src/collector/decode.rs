@@ -1,4 +1,4 @@
-//! OTLP's protobuf into what the collector keeps. What it does not know it does not keep.
+//! Converts OTLP's protobuf into the collector's types. Other fields are dropped.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use super::{Point, Span};
 
 type Attributes = BTreeMap<String, String>;
 
-/// The spans of a delivery, and who sends them.
+/// The spans of a request, and its resource.
 pub(super) fn spans(body: &[u8]) -> Option<(Attributes, Vec<Span>)> {
     let request = ExportTraceServiceRequest::decode(body).ok()?;
     let resource = resource(request.resource_spans.first().and_then(|of_one| of_one.resource.as_ref()));
@@ -27,7 +27,7 @@ pub(super) fn spans(body: &[u8]) -> Option<(Attributes, Vec<Span>)> {
     Some((resource, scopes.flat_map(|scope| scope.spans).map(span).collect()))
 }
 
-/// The series of a delivery, and who sends them.
+/// The series of a request, and its resource.
 pub(super) fn points(body: &[u8]) -> Option<(Attributes, Vec<Point>)> {
     let request = ExportMetricsServiceRequest::decode(body).ok()?;
     let resource = resource(request.resource_metrics.first().and_then(|of_one| of_one.resource.as_ref()));

@@ -1,7 +1,7 @@
-//! From a request's body to the column values it means, lookups resolved.
+//! Converts a request's body to column values and resolves lookups.
 //!
-//! It refuses unknown properties, undeclared navigation properties, direct writes of lookup columns, deep insert (which the
-//! stand-in does not do), and binds to rows that are not there. Annotations are passed over, as the service does. See
+//! It rejects unknown properties, undeclared navigation properties, direct writes of lookup columns, deep insert (which is not
+//! supported), and binds to missing rows. Annotations are ignored, as in the service. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/associate-disassociate-entities-using-web-api>.
 
 use axum::http::StatusCode;

@@ -1,6 +1,6 @@
 //! `UpsertMultiple`: many rows of one table in one transaction.
 //!
-//! It refuses targets of another type, alternate keys repeated in the body of a target that would be created, and two
+//! It rejects targets of another type, alternate keys repeated in the body of a target that would be created, and two
 //! targets for one row; the answer never says which target was at fault. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/bulk-operations>.
 

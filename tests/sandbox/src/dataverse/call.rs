@@ -1,6 +1,6 @@
-//! A request, taken apart: the headers and query options that the Web API heeds.
+//! A parsed request: the headers and query options that the Web API uses.
 //!
-//! It refuses conditions that contradict each other, OData versions other than 4.0 and bodies that are not JSON. See
+//! It rejects contradictory conditions, OData versions other than 4.0 and bodies that are not JSON. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors#http-headers>.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
-//! The hand on the stand-in while it runs alone: `/_sandbox/…`, plain HTTP without a token.
+//! Control of the stand-in while it runs alone: `/_sandbox/…`, plain HTTP without a token.
 //!
-//! `GET journal`, `GET rows/<set>`, `POST faults` with a [`Fault`](super::faults::Fault) as JSON, `DELETE faults`. It refuses
-//! everything else with 404. It is no part of the service, <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>.
+//! `GET journal`, `GET rows/<set>`, `POST faults` with a [`Fault`](super::faults::Fault) as JSON, `DELETE faults`. Everything else
+//! gets 404. It is not part of the service, <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>.
 
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode};

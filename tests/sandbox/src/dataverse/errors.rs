@@ -1,6 +1,6 @@
-//! The Web API's refusals: status, service code, text, and the forms in which a body may come.
+//! The Web API's errors: status, service code, text, and the forms of the body.
 //!
-//! It refuses to invent codes: each constructor stands for one that the service is known to answer with. See
+//! Each constructor is an error that the service is known to return. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>.
 

@@ -1,6 +1,6 @@
-//! Carrying writes out in time: look-up, race window, commit; and the handlers of PATCH, POST and DELETE.
+//! Executes writes: lookup, race window, commit; and the handlers of PATCH, POST and DELETE.
 //!
-//! It refuses to hold the store across the window: that is where other writers come between, as in the service. See
+//! The store is not locked during the window, so other writers may intervene, as in the service. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/use-upsert-insert-update-record>.
 
 use axum::http::{HeaderValue, Method, StatusCode};

@@ -79,7 +79,7 @@ pub struct Entry {
     pub code: Option<String>,
     /// `x-ms-service-request-id`.
     pub request_id: String,
-    /// The request's headers, names in lower case; what proves who the caller is stays out.
+    /// The request's headers, names in lower case, without credentials.
     pub headers: BTreeMap<String, String>,
     /// The body as it was sent.
     pub values: Map<String, Value>,

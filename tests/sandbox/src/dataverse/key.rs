@@ -1,7 +1,7 @@
-//! Which row a key predicate means: `(guid)`, `(accountnumber='A')`, `(new_number=2,new_region='x')`,
+//! Parses a key predicate: `(guid)`, `(accountnumber='A')`, `(new_number=2,new_region='x')`,
 //! `(_new_accountid_value=<guid>)`.
 //!
-//! It refuses columns that form no declared key, in any number but the whole key's. Key columns may come in any order.
+//! It rejects columns that form no declared key, in any number but the whole key's. Key columns may come in any order.
 //! Invariant: the values of an [`Address`] have the form in which rows keep them. Pure. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>.
 

@@ -1,7 +1,7 @@
-//! Service protection: per user, sliding windows of requests and execution time, and a ceiling of requests at once.
+//! Service protection: per user, sliding windows of requests and execution time, and a maximum of concurrent requests.
 //!
-//! It refuses with 429 and `Retry-After`, and a refused request counts too: who goes on sending waits longer. It knows one
-//! web server; the real limits hold per server. Invariant: a window holds nothing older than itself. See
+//! Rejections are 429 with `Retry-After`, and a rejected request counts too: a client that keeps sending waits longer. There is one
+//! web server; the real limits are per server. Invariant: a window holds nothing older than itself. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#service-protection-api-limits>.
 
 use std::collections::{HashMap, VecDeque};

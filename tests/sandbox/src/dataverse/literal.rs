@@ -1,6 +1,6 @@
 //! OData literals as they stand in key predicates and filters: `'O''Brien'`, `42`, a bare GUID.
 //!
-//! It refuses what the service refuses: quotes around numbers and GUIDs, bare words for text. Pure. See
+//! It rejects what the service refuses: quotes around numbers and GUIDs, bare words for text. Pure. See
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_PrimitiveLiterals>.
 
 use serde_json::Value;
@@ -27,7 +27,7 @@ impl Literal {
         }
     }
 
-    /// The value in the form in which rows keep it; `None` when it is no literal of that kind.
+    /// The value in its stored form; `None` if it is not a literal of that kind.
     pub(super) fn value(&self, kind: &Kind) -> Option<Value> {
         match (kind, self) {
             (Kind::Text { .. } | Kind::MultiChoice(_), Self::Quoted(text)) => Some(Value::from(text.as_str())),

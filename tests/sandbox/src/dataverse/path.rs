@@ -1,6 +1,6 @@
-//! From a request's path to the resource it names.
+//! Parses a request's path.
 //!
-//! It refuses, as IIS and the service do, every path in which one of `/ < > * % & : \ ? + #` is data, percent-encoded or
+//! It rejects, as IIS and the service do, every path in which one of `/ < > * % & : \ ? + #` is data, percent-encoded or
 //! not: the service decodes before it splits. See the remarks on special characters in
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity#constraints-in-creating-alternate-keys>.
 

@@ -1,6 +1,6 @@
 //! GET: one row by its key, rows by `$filter`, and `WhoAmI`.
 //!
-//! It refuses filters other than `column eq literal` joined by `and`, and options that it does not carry out. It shows
+//! It rejects filters other than `column eq literal` joined by `and`, and unsupported options. It returns
 //! committed rows only, and none from the recycle bin. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/retrieve-entity-using-web-api> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/filter-rows>.

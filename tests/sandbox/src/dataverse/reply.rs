@@ -1,6 +1,6 @@
-//! Answers and the headers that every one of them carries.
+//! Responses and their common headers.
 //!
-//! It refuses nothing. The headers are those seen on the service's answers:
+//! The headers are those seen on the service's answers:
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#how-to-maximize-throughput>.
 
 use axum::body::Body;

@@ -1,7 +1,7 @@
-//! The way of one request: token, service protection, faults, the work, the journal.
+//! Processes a request: token, service protection, faults, execution, journal.
 //!
-//! It refuses, before any work, what has no good token, breaks a limit or lies outside the service root. Invariants: what
-//! was begun is finished even when the caller hangs up, as in the service; every write ends up in the journal. See
+//! Requests with an invalid token, over a limit or outside the service root are rejected before execution. Invariants: execution
+//! completes even if the caller disconnects, as in the service; every write is in the journal. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/authenticate-web-api>.
 
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub(super) async fn serve(State(world): State<Arc<World>>, wire: Wire, request: 
         return control::answer(&world, &parts.method, path, &body);
     }
     let call = Call::new(parts.method, &parts.uri, parts.headers, body);
-    // A task of its own: a caller who hangs up does not stop it.
+    // A separate task: it continues if the caller disconnects.
     match tokio::spawn(async move { handle(&world, &call).await }).await {
         Ok(End::Answer(response)) => response,
         Ok(End::Silence) => std::future::pending().await,

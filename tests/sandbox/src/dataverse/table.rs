@@ -1,7 +1,6 @@
-//! What a table is: its names, columns, keys and lookups. Data only; nothing here acts.
+//! The definition of a table: names, columns, keys and lookups. Plain data.
 //!
-//! It refuses definitions that contradict themselves (a key over a column that does not exist) by panicking at the call,
-//! for they are mistakes in a test. Mirrors
+//! Inconsistent definitions (a key over a column that does not exist) panic, as they are errors in a test. Mirrors
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/entity-metadata> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>.
 
@@ -150,7 +149,7 @@ impl Table {
         self
     }
 
-    /// Adds a unique constraint that is no key.
+    /// Adds a unique constraint that is not a key.
     #[must_use]
     pub fn unique(self, columns: &[&str]) -> Self {
         self.unique_over(columns, false)

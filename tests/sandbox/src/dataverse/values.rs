@@ -1,7 +1,7 @@
-//! Column values: what a column accepts, and the form in which it keeps and gives back what it accepted.
+//! Column values: validation, and conversion to the stored form.
 //!
-//! It refuses wrong types, lengths, ranges, choices, dates and control characters with the service's codes. Pure.
-//! Invariant: a value that was read back and is sent again is accepted and does not change. See
+//! It rejects wrong types, lengths, ranges, choices, dates and control characters with the service's codes. Pure.
+//! Invariant: a value that was read and is sent again is accepted unchanged. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/web-api-types-operations> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/types-of-fields>.
 

@@ -1,7 +1,7 @@
-//! Create, update and delete: the look-up, the window in which others may come between, and the commit.
+//! Create, update and delete: the lookup, the race window, and the commit.
 //!
-//! It refuses to make the two steps one, for the service does not: the look-up decides between update and create, and a
-//! create that was decided on meets whatever was committed since. Invariant: a commit is all or nothing, also of many rows.
+//! The steps are not atomic, as in the service: the lookup decides between update and create, and a create may collide with
+//! whatever was committed since. Invariant: a commit is all or nothing, also of many rows.
 //! See <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/update-delete-entities-using-web-api> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/optimistic-concurrency>.
 

@@ -1,4 +1,4 @@
-//! What the handler's answer to an invocation means, and which queue messages its outputs become.
+//! Interprets the handler's response to an invocation, and creates the queue messages of its outputs.
 //!
 //! Only a 2xx answer is read. An empty body or `null` completes nothing: the invocation then hangs until its time limit.
 //! Outputs are bound to the function's own output bindings; others are ignored, as the real host does.
@@ -90,7 +90,7 @@ pub(super) fn decode(raw: &str, encoding: Encoding) -> Option<String> {
     }
 }
 
-/// Wraps a message's bytes as host.json says; `None` when they are no text and have to be.
+/// Encodes a message's bytes as host.json says; `None` if they must be text and are not.
 pub(super) fn encode(bytes: &[u8], encoding: Encoding) -> Option<String> {
     match encoding {
         Encoding::None => String::from_utf8(bytes.to_vec()).ok(),

@@ -1,7 +1,7 @@
 //! The staged app as the real host reads it: host.json, the executable, and `<Function>/function.json` one level deep.
 //!
-//! It refuses what this host cannot run (other triggers, route parameters, HTTP functions that are not forwarded) instead of
-//! leaving the function out, so that a test never waits for a function that is not there.
+//! It rejects what this host cannot run (other triggers, route parameters, HTTP functions that are not forwarded), so that a test
+//! does not wait for a missing function.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>.
 
@@ -162,7 +162,7 @@ fn queue_function(
 fn queue_binding(binding: &Binding, values: &BTreeMap<String, String>) -> Result<QueueBinding, String> {
     let given = binding.queue_name.as_deref().ok_or("queueName is missing")?;
     let queue = match given.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')) {
-        Some(name) => values.get(name).ok_or_else(|| format!("%{name}% is no app setting"))?,
+        Some(name) => values.get(name).ok_or_else(|| format!("%{name}% is not an app setting"))?,
         None => given,
     };
     check_queue_name(queue)?;
@@ -181,7 +181,7 @@ fn check_queue_name(name: &str) -> Result<(), String> {
     if letters && !dashes && (3..=63).contains(&name.len()) {
         return Ok(());
     }
-    Err(format!("{name:?} is no queue name"))
+    Err(format!("{name:?} is not a queue name"))
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -189,13 +189,13 @@ fn check_name(name: &str) -> Result<(), String> {
     if rest && name.len() <= 128 && name.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return Ok(());
     }
-    Err(format!("{name:?} is no function name"))
+    Err(format!("{name:?} is not a function name"))
 }
 
 fn check_executable(path: &Path) -> Result<(), String> {
     let metadata = fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
     if !metadata.is_file() || !may_run(&metadata) {
-        return Err(format!("{} is no executable file", path.display()));
+        return Err(format!("{} is not an executable file", path.display()));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The host's HTTP front: finds the function, checks its key, and forwards the request as it is.
+//! The host's HTTP frontend: finds the function, checks its key, and forwards the request as it is.
 //!
 //! A body is forwarded only when the request has a Content-Length above 0: a chunked one is dropped, as the real host does.
-//! A caller who leaves does not stop the handler's work. No `traceparent` is added.
+//! The handler continues if the caller disconnects. No `traceparent` is added.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#http-only-function>.
 

@@ -1,7 +1,6 @@
-//! What host.json says: the custom handler, the queue extension's policy, the time limit.
+//! host.json: the custom handler, the queue extension's policy, the time limit.
 //!
-//! Values that the real host refuses at start are refused here; sections that it would use and this host does not know are
-//! left alone.
+//! Values that the real host rejects at start are rejected here; sections that this host does not support are ignored.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-host-json>.
 
@@ -26,7 +25,7 @@ pub(super) struct Settings {
     pub(super) forwards_http: bool,
     /// `extensions.http.routePrefix`, `api` by default.
     pub(super) route_prefix: String,
-    /// `functionTimeout`; `None` is no limit.
+    /// `functionTimeout`; `None` means no limit.
     pub(super) function_timeout: Option<Duration>,
     /// `extensions.queues`.
     pub(super) queues: QueuePolicy,

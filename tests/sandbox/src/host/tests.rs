@@ -24,7 +24,7 @@ struct Call {
 impl Call {
     /// Answers with a status and a body of JSON.
     fn answer(self, status: u16, body: &str) {
-        // A caller who is gone needs no answer.
+        // The caller may have disconnected.
         let _ = self.answer.send((status, body.to_owned()));
     }
 }

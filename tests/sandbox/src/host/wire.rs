@@ -1,7 +1,7 @@
-//! HTTP/1.1 to the handler, by hand, because the reason phrase must survive: it is all that a failed invocation leaves.
+//! A minimal HTTP/1.1 client for the handler that keeps the reason phrase, the only information about a failed invocation.
 //!
-//! Connections are kept and used again. A request is repeated only when a kept connection turns out to be closed before a
-//! byte of the answer came, as .NET's client does. It sets no time limit: the caller does.
+//! Connections are pooled. A request is repeated only if a pooled connection was closed before a byte of the response, as .NET's
+//! client does. Timeouts are the caller's.
 //!
 //! Contract: <https://www.rfc-editor.org/rfc/rfc9112>.
 

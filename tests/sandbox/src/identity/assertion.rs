@@ -1,8 +1,8 @@
-//! Client assertions: the signed statement by which an application with a certificate, or a federated workload, proves
-//! who it is.
+//! Client assertions: the signed statement by which an application with a certificate, or a federated workload,
+//! authenticates.
 //!
-//! It refuses an assertion with another number of parts, another algorithm, another audience, issuer or subject, or one
-//! that is over. The signature is verified when the application's public key is known, and not otherwise. Mirrors
+//! It rejects an assertion with another number of parts, another algorithm, audience, issuer or subject, and an expired one.
+//! The signature is verified when the application's public key is known, and not otherwise. Mirrors
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials> and
 //! <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations>.
 

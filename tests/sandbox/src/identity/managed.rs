@@ -1,7 +1,7 @@
 //! The App Service managed-identity endpoint: `GET /msi/token?api-version=2019-08-01&resource=…[&client_id=…]`.
 //!
-//! It refuses a caller without the right `X-IDENTITY-HEADER`, another API version, and a user-assigned identity that the
-//! app was not given. Mirrors
+//! It rejects a caller without the right `X-IDENTITY-HEADER`, another API version, and a user-assigned identity that the
+//! app does not have. Mirrors
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>.
 
 use std::collections::HashMap;

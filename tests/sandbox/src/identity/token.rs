@@ -1,4 +1,4 @@
-//! The tokens of the sandbox's tenant: who got them, for which audience, until when, and whether they still count.
+//! The tokens of the sandbox's tenant: client, audience, expiry, and whether they are revoked.
 //!
 //! Only registered tokens are valid, whatever their claims say, so a token cannot be forged.
 //! Invariant: checks are made in this order: known, not revoked, not expired, issued for this audience.

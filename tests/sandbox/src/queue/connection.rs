@@ -1,7 +1,7 @@
 //! A storage connection string, and the SharedKey signature that its key makes.
 //!
-//! It knows queues only, and refuses strings with a SAS or without a key. The key never leaves this module: it shows in no
-//! `Debug` and in no error.
+//! For queues only; strings with a SAS or without a key are rejected. The key does not leave this module: no `Debug` output and no
+//! error contains it.
 //!
 //! Contract: <https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string> and
 //! <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>.

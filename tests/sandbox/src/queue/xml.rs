@@ -33,7 +33,7 @@ pub(super) fn message_id(answer: &str) -> Result<String, String> {
     field(&first, "MessageId").map(str::to_owned)
 }
 
-/// The code of an error answer; empty when the body is no error document.
+/// The code of an error response; empty if the body is not an error document.
 pub(super) fn error_code(body: &str) -> String {
     let parsed = collect(body, "Error").unwrap_or_default();
     parsed.first().and_then(|error| error.get("Code")).cloned().unwrap_or_default()

@@ -1,6 +1,6 @@
-//! What the handler can be built for, and what that is good for. Pure.
+//! The build targets and where they run. Pure.
 //!
-//! A version of glibc is written behind the triple, as cargo-zigbuild takes it.
+//! A glibc version may follow the triple, in the syntax of cargo-zigbuild.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 //! <https://github.com/rust-cross/cargo-zigbuild#specify-glibc-version>
@@ -63,11 +63,11 @@ impl fmt::Display for Target {
     }
 }
 
-/// Why something is no target here. One text for the user, with what to do instead.
+/// Why a target is rejected, with the valid ones.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// None that makes sense.
-    #[error("{given:?} is no target of this program; what makes sense:\n{}", list())]
+    #[error("{given:?} is not a target of this program; valid targets:\n{}", list())]
     Unknown {
         /// What was asked for.
         given: String,
@@ -168,7 +168,7 @@ mod tests {
             ["", "x86_64", "x86_64-unknown-linux-musl.2.31", "x86_64-apple-darwin", "x86_64-unknown-linux-gnux32"]
         {
             let message = text.parse::<Target>().expect_err(text).to_string();
-            assert!(message.starts_with(&format!("{text:?} is no target")), "{message}");
+            assert!(message.starts_with(&format!("{text:?} is not a target")), "{message}");
             assert!(SENSIBLE.iter().all(|(triple, _)| message.contains(triple)), "{message}");
         }
     }

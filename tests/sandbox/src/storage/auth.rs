@@ -1,7 +1,7 @@
-//! Who may do what: a shared key, a shared access signature or an Entra token, checked as strictly as the service does.
+//! Authorization: a shared key, a shared access signature or an Entra token, checked as strictly as the service does.
 //!
-//! It refuses anonymous callers (no container is public), requests without a usable `x-ms-version`, and tokens over plain
-//! http. It does not check a token's signature, nor roles: a valid token may do everything.
+//! It rejects anonymous callers (no container is public), requests without a usable `x-ms-version`, and tokens over plain
+//! http. Signatures of tokens and roles are not checked: a valid token may do everything.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/authorize-requests-to-azure-storage> and
 //! <https://learn.microsoft.com/rest/api/storageservices/versioning-for-the-azure-storage-services>.

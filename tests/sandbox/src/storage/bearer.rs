@@ -1,6 +1,6 @@
-//! Entra tokens: issuer, audience and times of a JSON web token, read without checking who signed it.
+//! Entra tokens: issuer, audience and times of a JSON web token, read without verifying the signature.
 //!
-//! It refuses a token over plain http, one for another audience, and one outside its times. Roles are not modelled.
+//! It rejects a token over plain http, one for another audience, and one outside its times. Roles are not modelled.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory>.
 

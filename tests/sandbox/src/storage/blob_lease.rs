@@ -1,6 +1,6 @@
 //! The five lease actions on a blob: headers in, a step of the lease's state machine, headers out.
 //!
-//! It refuses lengths other than 15 to 60 seconds or -1, break periods above 60 seconds, and ids that are no GUIDs. A
+//! It rejects lengths other than 15 to 60 seconds or -1, break periods above 60 seconds, and ids that are no GUIDs. A
 //! lease action never changes the blob's ETag or modification time.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/lease-blob>.

@@ -1,6 +1,6 @@
 //! The two listings of the blob service, as XML.
 //!
-//! It refuses delimiters (no virtual folders). A page ends at `maxresults`, and its marker is the next name.
+//! It rejects delimiters (no virtual folders). A page ends at `maxresults`, and its marker is the next name.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/list-blobs> and
 //! <https://learn.microsoft.com/rest/api/storageservices/list-containers2>.

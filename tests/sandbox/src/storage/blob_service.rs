@@ -1,8 +1,8 @@
 //! The blob service's operations on containers and block blobs.
 //!
-//! It refuses page and append blobs, blocks, snapshots, versions and tags. A refused operation changes nothing.
-//! Conditions are looked at before the lease, so a create that must not overwrite says `BlobAlreadyExists` for a leased
-//! blob too; a client must be right with 409 and with 412 there.
+//! It rejects page and append blobs, blocks, snapshots, versions and tags. A refused operation changes nothing.
+//! Conditions are checked before the lease, so a create that must not overwrite gets `BlobAlreadyExists` for a leased blob too; a
+//! client must handle both 409 and 412 there.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api>.
 

@@ -1,6 +1,6 @@
-//! What the blob service holds: containers, block blobs and their leases.
+//! The state of the blob service: containers, block blobs and their leases.
 //!
-//! It refuses to know HTTP beyond the error it gives back. Invariants: an ETag is never given twice; a blob's ETag and
+//! Independent of HTTP except for its errors. Invariants: an ETag is never reused; a blob's ETag and
 //! modification time change with its content or metadata, never with its lease; a deleted container's name stays taken for
 //! 30 seconds, see <https://learn.microsoft.com/rest/api/storageservices/delete-container>.
 

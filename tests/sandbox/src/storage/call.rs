@@ -1,6 +1,6 @@
-//! One request to the store, taken apart: service, names, query, headers, body.
+//! A parsed request: service, names, query, headers, body.
 //!
-//! It refuses names that the service refuses, before any operation sees them. Addressing is path style,
+//! Names that the service rejects are rejected before any operation. Addressing is path style,
 //! `/<account>/<container or queue>/<blob or messages…>`, and every name is percent-decoded once.
 //!
 //! Naming rules: <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>

@@ -1,8 +1,7 @@
 //! The conditional headers: `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since`.
 //!
-//! It refuses dates it cannot read. A create that must not overwrite (`If-None-Match: *`) is refused as
-//! `BlobAlreadyExists`, every other unmet condition as `ConditionNotMet`, and a read that would give what the caller has
-//! already as 304.
+//! Invalid dates are rejected. A create that must not overwrite (`If-None-Match: *`) fails with `BlobAlreadyExists`, every other
+//! unmet condition with `ConditionNotMet`, and a read of an unchanged blob with 304.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/specifying-conditional-headers-for-blob-service-operations>.
 

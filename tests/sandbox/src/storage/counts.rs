@@ -1,6 +1,6 @@
-//! How many requests of each kind reached the store, whatever became of them.
+//! The number of requests of each kind that reached the storage, with any outcome.
 //!
-//! It refuses to reset: take the [`Counts`] before and after, and look at [`Counts::since`].
+//! Counters are never reset: compare the [`Counts`] before and after with [`Counts::since`].
 
 use std::ops::Sub;
 

@@ -1,7 +1,7 @@
-//! From an HTTP request to the store and back: body, count, fault, latency, authorization, operation, common headers.
+//! Processes an HTTP request: body, count, fault, latency, authorization, operation, common headers.
 //!
-//! It refuses bodies above 8 MiB. A request that arrived is carried out even when its client has left, as in the service;
-//! only a fault keeps it from being carried out. No lock is held across an await.
+//! It rejects bodies above 8 MiB. A request is executed even if its client has disconnected, as in the service;
+//! only a fault prevents it. No lock is held across an await.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-response-headers>.
 

@@ -1,6 +1,6 @@
-//! The refusals of the storage services: an HTTP status, a stable code and a sentence, sent as a header and as XML.
+//! The errors of the storage services: an HTTP status, a stable code and a message, sent as a header and as XML.
 //!
-//! It refuses to carry anything of the request; details are the stand-in's own words. Codes and statuses follow
+//! Messages are the stand-in's own and contain nothing of the request. Codes and statuses follow
 //! <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>,
 //! <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes> and
 //! <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes>.

@@ -1,7 +1,7 @@
-//! Faults on demand: what the next matching requests meet instead of the service, or on their way to it.
+//! Injected faults: what happens to the next matching requests instead of, or before, their execution.
 //!
-//! It refuses to be random: a fault names the operations it strikes and how often. Faults are asked in the order in which
-//! they were given, and one request meets at most one. They come before authentication, as a broken network does.
+//! Deterministic: a fault names its operations and its number of requests. Faults are matched in the order in which they were
+//! added, and at most one applies to a request. They come before authentication, as a broken network does.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -129,7 +129,7 @@ impl Lease {
         }
     }
 
-    /// Gives the running lease another id; repeating a change that was done is no error.
+    /// Changes the id of the active lease; repeating a change is not an error.
     pub(super) fn change(self, given: Uuid, proposed: Uuid, now: Instant) -> Result<Self> {
         match self.at(now) {
             Self::Leased { id, length, ends } if id == given || id == proposed => {

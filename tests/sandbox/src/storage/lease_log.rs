@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(
             requests(&history),
             [(Op::Acquire, Some(201)), (Op::Acquire, Some(409)), (Op::Release, Some(200))],
-            "writing the blob is no lease request"
+            "writing the blob is not a lease request"
         );
         let ids: Vec<_> = history.events.iter().filter_map(|event| event.lease).collect();
         assert_eq!(ids, [id, proposed, id]);

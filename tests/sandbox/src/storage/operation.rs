@@ -1,7 +1,6 @@
 //! Which operation a request asks for, and which shared-access permissions that operation needs.
 //!
-//! It refuses to guess: a request that is none of the operations below is answered 501, so that a client's new call is
-//! noticed instead of being half understood. The permissions are the tables of
+//! A request for any other operation gets 501, so that a new call of a client is noticed. The permissions are the tables of
 //! <https://learn.microsoft.com/rest/api/storageservices/create-account-sas> and
 //! <https://learn.microsoft.com/rest/api/storageservices/create-service-sas>.
 

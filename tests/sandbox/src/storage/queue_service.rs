@@ -1,6 +1,6 @@
 //! The queue service's operations on queues and messages.
 //!
-//! It refuses texts above 64 KiB, and numbers outside the documented ranges. A refused operation changes nothing.
+//! It rejects texts above 64 KiB, and numbers outside the documented ranges. A refused operation changes nothing.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>.
 

@@ -1,6 +1,6 @@
-//! Answers of the store: a status, headers, and XML or bytes; and the services' two ways to read and write time.
+//! Responses: a status, headers, and XML or bytes; and the services' two time formats.
 //!
-//! It refuses nothing; whatever no header can hold is left out. Every answer carries the request's id and version, see
+//! Values that are not valid in a header are left out. Every response carries the request's id and version, see
 //! <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-response-headers>.
 
 use axum::body::Body;

@@ -1,6 +1,6 @@
 //! The Shared Key scheme: an HMAC over the request's canonical form.
 //!
-//! It refuses Shared Key Lite, a request without a date, and a date that is more than 15 minutes off.
+//! It rejects Shared Key Lite, a request without a date, and a date that is more than 15 minutes off.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>.
 

@@ -1,6 +1,6 @@
-//! The tests' client: reqwest, and a Shared Key signature written from the documentation and not from the code under test.
+//! The tests' client: reqwest, and a Shared Key signature implemented from the documentation, independent of the code under test.
 //!
-//! It refuses nothing; tests send wrong things through it. The signature's rules are those of
+//! It does not validate requests, so that tests can send invalid ones. The signature's rules are those of
 //! <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>.
 
 use axum::http::HeaderMap;

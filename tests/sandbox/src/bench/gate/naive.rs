@@ -1,4 +1,4 @@
-//! The client that does not adapt: every message for itself, as the retry loop of an SDK treats it.
+//! A client that does not adapt: each message is retried independently, as by the retry loop of an SDK.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! What came through service protection in a time, and what it refused, read from the stand-in's journal.
+//! Writes and rejections under service protection in a period, from the stand-in's journal.
 //!
-//! What the limits allow depends on how long a write takes; that is what it took in the same time, not what it should take.
+//! The allowed rate depends on the duration of a write, which is measured in the same period.
 
 use std::time::Duration;
 

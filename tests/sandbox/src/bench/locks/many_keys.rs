@@ -1,8 +1,8 @@
 //! A million distinct keys through one process: memory must not grow with the keys seen.
 //!
-//! The stand-ins would keep a blob and a row for each key, so a [`NullServer`] takes their place; every key is new to it. The
-//! first thousand keys are sent many times over, in calls of the same size and as many at once as later, so that buffers,
-//! thread stacks and the allocator's pools exist when the first figure is read. Only warnings are logged.
+//! The stand-ins would keep a blob and a row for each key, so a [`NullServer`] takes their place, to which every key is new. The
+//! first thousand keys are sent many times, with the same size and concurrency as later, so that buffers, thread stacks and the
+//! allocator's pools exist at the first reading. Only warnings are logged.
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;

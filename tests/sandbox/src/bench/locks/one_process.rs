@@ -1,4 +1,4 @@
-//! Two hundred messages for one key in one process, all at once: what the local queue in front of the lease saves.
+//! Two hundred concurrent messages for one key in one process: lease requests that the local queue saves.
 
 use std::time::Duration;
 

@@ -87,7 +87,7 @@ async fn race(time: Duration, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<
         writes: journal.split_off(writes).into_iter().filter(|entry| entry.commit.is_some()).collect(),
         overlaps: world.dataverse.overlaps().len(),
         busy,
-        callers: doors.map(|extra_listener| extra_listener.authority()),
+        callers: listeners.map(|listener| listener.authority()),
     })
 }
 

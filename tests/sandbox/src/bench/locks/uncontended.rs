@@ -16,7 +16,7 @@ use crate::storage::{Counts, LeaseState, Storage};
 
 const KEYS: u64 = 100;
 
-/// A lease that is held that long after its write is not given back.
+/// A lease that is held this long after its write was not released.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {

@@ -1,4 +1,4 @@
-//! One outage in a world of its own: it begins, messages come, it ends, and then what became of them is counted.
+//! One outage in its own world: it begins, messages arrive, it ends, and the outcomes are counted.
 
 use std::time::Duration;
 

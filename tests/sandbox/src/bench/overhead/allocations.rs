@@ -1,12 +1,10 @@
 //! Allocations and instructions per message, counted by valgrind: instructions in the executable as it is deployed, allocations
-//! in the same without mimalloc (`bare.rs`) where it was built here, else in the one that was given.
+//! in a build without mimalloc (`no_mimalloc.rs`), or in the given executable.
 //!
-//! Two processes get one load and twice that load; what the second has more is what the messages cost, and start-up, warm-up
-//! and shutdown cancel out. Nothing has to be built into the handler for it. Counts, not times: they are the same on a busy
-//! machine.
+//! Two processes get a load and twice that load; the difference is the cost of the messages, without start, warm-up and shutdown.
+//! The handler needs no instrumentation. Counts do not depend on other load on the machine.
 //!
-//! It refuses to guess: without valgrind there is no figure, and an allocator that valgrind cannot see shows as next to no
-//! allocations and is said to be that.
+//! Without valgrind there is no value; an allocator that valgrind cannot see shows almost no allocations, which is reported.
 //!
 //! <https://valgrind.org/docs/manual/dh-manual.html>
 
@@ -119,7 +117,7 @@ async fn counted(scene: &Scene, tool: Tool, messages: u64) -> anyhow::Result<[f6
 
 impl Tool {
     fn command(self, log: &Path) -> anyhow::Result<Vec<String>> {
-        let log = log.to_str().context("the path of valgrind's log is no text")?;
+        let log = log.to_str().context("the path of valgrind's log is not UTF-8")?;
         let tool: &[&str] = match self {
             Self::Dhat => &["--tool=dhat", "--dhat-out-file=/dev/null"],
             Self::Callgrind => &["--tool=callgrind", "--callgrind-out-file=/dev/null"],

@@ -1,8 +1,7 @@
-//! What it costs at least to let so many bytes through a process: read from one socket, written to another.
+//! The minimum cost of passing bytes through a process: read from one socket, written to another.
 //!
-//! A thread that does this and nothing else, in plain blocking calls; its time on a core is the operating system's figure. No
-//! JSON is looked at. That is what "the copy" means where the cost of large records is judged: the kernel's part of it, that no
-//! program can save, and not one byte of thought.
+//! A thread does only this, with blocking calls and without parsing; its CPU time is the operating system's figure. It is "the
+//! copy" that is subtracted from the cost of large records: the kernel's part, which no program can avoid.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

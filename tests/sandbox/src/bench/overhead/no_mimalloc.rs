@@ -1,7 +1,7 @@
 //! The handler without mimalloc: valgrind sees none of mimalloc's allocations, and all of the C library's.
 //!
-//! How many allocations a message makes does not depend on who serves them. The executable is copied to `target/bench`, and the
-//! usual one built again, which costs cargo next to nothing: it refuses to leave another one where that is looked for.
+//! The number of allocations does not depend on the allocator. The executable is copied to `target/bench`, and the usual one is
+//! built again, which is cheap, so that its place does not hold another one.
 
 use std::env::consts::EXE_SUFFIX;
 use std::fs;

@@ -4,10 +4,10 @@
 
 use crate::bench::{Bound, Measurement};
 
-/// Benchmark to the right of the longest of all.
+/// Space to the right of the longest bar.
 const AIR: f64 = 1.12;
 
-/// The bar of a measurement; nothing where there is no number.
+/// The bar of a measurement; empty without a number.
 pub(super) fn bar(measurement: &Measurement) -> String {
     let Measurement { value, bound, held, runs, .. } = measurement;
     let Some(bound) = bound.filter(|_| value.is_finite()) else { return String::new() };

@@ -1,6 +1,6 @@
 //! A [`Chart`] as an inline SVG: lines with dots and whiskers, bounds as dashed lines with their names.
 //!
-//! It is drawn small, so that its text can be read on a phone, and grows with the page.
+//! Its base size is small, so that its text is readable on a phone, and it scales with the page.
 
 use super::escaped;
 use crate::bench::chart::{Chart, Point, Series};
@@ -71,7 +71,7 @@ fn legend(chart: &Chart) -> String {
 }
 
 impl Frame {
-    /// Benchmark for every value and bound; `None` when there is no value.
+    /// A frame for all values and bounds; `None` if there are no values.
     fn around(chart: &Chart) -> Option<Self> {
         let points = chart.series.iter().flat_map(|series| &series.points);
         let values = points.flat_map(|point| [point.value, point.least, point.most]);

@@ -1,6 +1,6 @@
-//! The columns of a table as the metadata shows them: `AttributeMetadata` and the types derived from it.
+//! The columns of a table in the metadata: `AttributeMetadata` and the types derived from it.
 //!
-//! It refuses to show a property of a derived type where that type is not asked for. The names are those of
+//! A property of a derived type is shown only when that type is requested. The names are those of
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/attributemetadata> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/reference/attributetypedisplayname>.
 

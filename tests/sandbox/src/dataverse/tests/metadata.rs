@@ -13,7 +13,7 @@ const LOOKUP_TABLES: (&str, &str) =
 /// The items of a collection, without their ids.
 async fn list(bench: &Bench, path: &str) -> Vec<Value> {
     let mut answer = bench.get(path).await.body;
-    let items = answer["value"].as_array_mut().unwrap_or_else(|| panic!("{path} is no list")).split_off(0);
+    let items = answer["value"].as_array_mut().unwrap_or_else(|| panic!("{path} is not a list")).split_off(0);
     let without_id = |mut item: Value| {
         let id = item.as_object_mut().expect("an object").remove("MetadataId");
         assert!(id.is_some(), "the id always comes along");

@@ -48,7 +48,7 @@ fn a_queue_name_may_come_from_a_setting() {
 fn a_function_that_cannot_run_is_named_and_refused() {
     for (from, to, expected) in [
         ("\"queueTrigger\"", "\"blobTrigger\"", "blobTrigger"),
-        ("\"sync-records\"", "\"Sync_Records\"", "no queue name"),
+        ("\"sync-records\"", "\"Sync_Records\"", "not a queue name"),
         ("\"queueTrigger\"", "\"queue\"", "0 triggers"),
         ("\"out\"", "\"in\"", "no other input"),
     ] {

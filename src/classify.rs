@@ -166,6 +166,7 @@ pub fn judge_locks(error: &lock::Error) -> Reason {
         lock::Error::Refused { .. }
         | lock::Error::Service { .. }
         | lock::Error::Unreachable { .. }
+        | lock::Error::NotUnderstood
         | lock::Error::Token { .. } => Reason::StorageUnavailable,
     }
 }

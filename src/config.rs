@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::{Host, Url};
 
+use crate::dataverse::client::Environment;
 use crate::identity::Choice;
 use crate::record::OnConflict;
 use crate::settings::{Lookup, Problem, non_empty};
@@ -36,17 +37,6 @@ pub struct Config {
     pub hold: Duration,
     /// The port to listen on at 127.0.0.1.
     pub port: u16,
-}
-
-/// A Dataverse environment.
-#[derive(Debug, Clone)]
-pub struct Environment {
-    /// `https://contoso.crm.dynamics.com/`
-    pub url: Url,
-    /// `v9.2`
-    pub api_version: String,
-    /// Extra headers of every write.
-    pub headers: HeaderMap,
 }
 
 /// How records are locked.

@@ -1,6 +1,6 @@
-//! The row store behind the [`Store`] seam, and its failures as facts.
+//! The row store behind the [`Store`] trait, and its errors as facts.
 //!
-//! Nothing here judges: an [`Error`] says what was answered, or that nothing was, and [`crate::classify`] says what that means.
+//! An [`Error`] says what was answered, or that nothing was; [`crate::classify`] decides what follows from it.
 //!
 //! The Web API: <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>
 
@@ -28,16 +28,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Makes one change.
     ///
     /// # Errors
-    /// What was answered instead, or that nothing was. After [`Error::NoAnswer`] with `sent` the change may have been made.
+    /// See [`Error`]. After [`Error::NoAnswer`] with `sent` the change may have been made.
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error>;
 
-    /// Reads the row of `table` that the key means; `columns` are those wanted, none means all.
+    /// Reads `columns`, or all columns if it is empty, of the row of `table` with this key; `None` if there is no such row.
     ///
     /// # Errors
-    /// What was answered instead, or that nothing was. A row that is not there is no error.
+    /// See [`Error`].
     async fn read(&self, table: &str, key: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error>;
 
-    /// How many requests at once the store last recommended to all its clients together, if it ever did.
+    /// The number of concurrent requests, by all clients together, that the store last recommended.
     fn parallelism(&self) -> Option<u32> {
         None
     }
@@ -53,9 +53,9 @@ pub trait Store: fmt::Debug + Send + Sync {
 pub struct Change<'a> {
     /// Table, key and columns.
     pub record: &'a Record,
-    /// The row's primary key, where it is known: then it addresses the row in place of the record's key.
+    /// The row's primary key, if it is known: it addresses the row instead of the record's key.
     pub id: Option<Uuid>,
-    /// What is done.
+    /// What is done with the row.
     pub kind: WriteKind,
     /// The ETag that the row must have, for [`WriteKind::UpdateUnchanged`] and [`WriteKind::DeleteUnchanged`].
     pub etag: Option<&'a str>,
@@ -63,7 +63,7 @@ pub struct Change<'a> {
     pub stamp: Option<(&'a str, &'a str)>,
 }
 
-/// What a request asks of the row.
+/// What a request does with a row, and on which condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WriteKind {
     /// Create or update, no condition.
@@ -72,13 +72,13 @@ pub enum WriteKind {
     Create,
     /// `If-Match: *`
     Update,
-    /// `If-Match: *`, on a row that a read has just found.
+    /// `If-Match: *`, for a row that was just read.
     UpdateFound,
     /// `If-Match: <etag>`
     UpdateUnchanged,
-    /// Remove, no condition.
+    /// DELETE, no condition.
     Delete,
-    /// Remove, `If-Match: <etag>`
+    /// DELETE, `If-Match: <etag>`
     DeleteUnchanged,
     /// GET
     Read,
@@ -87,24 +87,24 @@ pub enum WriteKind {
 /// A change that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// The row was missing.
+    /// The row did not exist.
     Created,
-    /// The row was there.
+    /// The row existed.
     Updated,
-    /// One of the two.
+    /// It was created or updated.
     Upserted,
     /// The row is gone.
     Deleted,
 }
 
-/// A row as it was read.
+/// A row that was read.
 #[derive(Debug)]
 pub struct Row {
     text: String,
 }
 
 impl Row {
-    /// A row from its JSON object, or `None` when it is none.
+    /// A row from its JSON object, or `None` if the text is not one.
     pub fn from_json(text: String) -> Option<Self> {
         let _: Members<'_> = serde_json::from_str(&text).ok()?;
         Some(Self { text })
@@ -115,7 +115,7 @@ impl Row {
         serde_json::from_str(&self.text).expect("checked when it was made")
     }
 
-    /// Its primary key, when it was read for `selected`: the service sends it along, the one GUID that nobody asked for.
+    /// Its primary key, which the service adds to the columns that were `selected`: the one GUID that was not.
     pub fn id(&self, selected: &[String]) -> Option<Uuid> {
         let Members(members) = self.members();
         let unasked =
@@ -127,7 +127,7 @@ impl Row {
         ids.next().filter(|_| ids.next().is_none())
     }
 
-    /// Its ETag, which has no order.
+    /// Its ETag. ETags are not ordered.
     pub fn etag(&self) -> Option<String> {
         let Members(members) = self.members();
         let (_, raw) = members.into_iter().find(|(name, _)| name == "@odata.etag")?;
@@ -138,7 +138,7 @@ impl Row {
 /// A request that did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// Dataverse answered with something else than success.
+    /// Dataverse answered, and not with a success.
     #[error("Dataverse answered {status}{}", code.map(|code| format!(" {code:#010x}")).unwrap_or_default())]
     Answered {
         /// The HTTP status.
@@ -149,27 +149,27 @@ pub enum Error {
         message: Option<String>,
         /// `x-ms-service-request-id`
         request_id: Option<String>,
-        /// The delay it named.
+        /// The delay that it asked for.
         retry_after: Option<Duration>,
     },
-    /// Nothing came back.
+    /// There was no usable answer.
     #[error("Dataverse did not answer: {problem}")]
     NoAnswer {
         /// Whether the request may have arrived.
         sent: bool,
-        /// What happened, without addresses.
+        /// What happened; contains no address.
         problem: &'static str,
     },
-    /// There was no token to ask with.
+    /// There was no token for the request.
     #[error("there is no Entra ID token: {problem}")]
     NoToken {
-        /// Whether our identity was refused, rather than nobody having answered.
+        /// Whether our identity was refused, as opposed to no answer from the authority.
         refused: bool,
         /// In Entra's words.
         problem: String,
     },
-    /// The row cannot be addressed by this key, and it is not there to be addressed by its primary key.
-    #[error("the key column {column} holds a character that Dataverse cannot find in an address")]
+    /// The key cannot be written in a URL, and the row does not exist, so that it has no primary key either.
+    #[error("the key column {column} contains a character that is not allowed in a Dataverse key URL")]
     NotAddressable {
         /// The key column.
         column: String,
@@ -180,7 +180,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// For answers and dead letters.
+    pub(crate) const NOT_SENDABLE: Self = Self::NoAnswer { sent: false, problem: "the request could not be built" };
+
+    /// The service's answer, for results and dead letters.
     pub fn answer(&self) -> Option<ServiceAnswer> {
         match self {
             Self::Answered { status, code, message, request_id, .. } => Some(ServiceAnswer {
@@ -193,7 +195,7 @@ impl Error {
         }
     }
 
-    /// The delay that the service named.
+    /// The delay that the service asked for.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answered { retry_after, .. } => *retry_after,

@@ -1,204 +1,116 @@
-//! The HTTP clients of the process: pooled connections, no redirects, no cookies, no retries.
+//! The HTTP client of the process: `reqwest` for Dataverse, tokens, storage, telemetry and the commands.
 //!
-//! A connection is driven by the thread that opened it, and another thread that used it would have to wake that one for each
-//! request. So every thread that serves has a client of its own; what proves a server's name to them is read once.
+//! It follows no redirects, keeps no cookies and repeats no request. A peer that is gone is noticed: an HTTP/2 connection ends by its
+//! pings within 25 s, and an HTTP/1.1 connection is closed when the request on it is dropped. Bodies are read up to a cap
+//! ([`response`]), and no error text holds an address.
 
-mod direct;
-mod way;
+pub(crate) mod response;
+pub(crate) mod sdk;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::Client;
-use rustls::client::WantsClientCert;
+use reqwest::{Client, ClientBuilder};
 use rustls::crypto::ring;
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
-use thread_local::ThreadLocal;
+use url::{Host, Url};
 
-pub use direct::Direct;
-pub use way::{Body, NoAnswer, Way};
-
-/// The longest wait for a connection.
+/// The longest wait for a connection, the TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who we are to every server.
-pub const USER_AGENT: &str = concat!("dataverse-sync/", env!("CARGO_PKG_VERSION"));
+/// How often an HTTP/2 connection is pinged, while idle too.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Whom a way leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server {
-    /// It speaks HTTP/1.1, and no head of an answer has more than 4 KiB.
-    Storage,
-    /// It speaks HTTP/2 where it takes the offer, else HTTP/1.1.
-    Dataverse,
-}
+/// A connection whose ping is not answered within this time is closed.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client, or one for each thread.
+/// The operating system closes a connection whose data is not acknowledged for so long.
+#[cfg(target_os = "linux")]
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+const USER_AGENT: &str = concat!("dataverse-sync/", env!("CARGO_PKG_VERSION"));
+
+/// The client, with and without the proxy that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 #[derive(Debug, Clone)]
 pub struct Http {
-    first: Client,
-    own: Option<Arc<Own>>,
-}
-
-/// The threads' own clients, and what to open one with.
-#[derive(Debug)]
-struct Own {
-    tls: ClientConfig,
-    clients: ThreadLocal<Client>,
+    proxied: Client,
+    direct: Client,
 }
 
 impl Http {
-    /// One for each thread; the calling thread's is opened at once, the others' when they are needed.
+    /// A client that trusts the certificates of this system.
     ///
     /// # Errors
     /// When TLS cannot be set up at all.
-    pub fn for_each_thread() -> reqwest::Result<Self> {
-        let (tls, clients) = (tls(), ThreadLocal::new());
-        let first = builder(&tls).build()?;
-        clients.get_or(|| first.clone());
-        Ok(Self { first, own: Some(Arc::new(Own { tls, clients })) })
+    pub fn new() -> reqwest::Result<Self> {
+        let tls = tls();
+        Ok(Self { proxied: builder(tls.clone()).build()?, direct: builder(tls).no_proxy().build()? })
     }
 
-    /// The calling thread's.
-    pub fn here(&self) -> &Client {
-        self.opened_by(|tls| builder(tls).build())
+    /// The client for requests to the server of `url`: loopback and link-local addresses are never asked through a proxy.
+    pub(crate) fn to(&self, url: &str) -> &Client {
+        if Url::parse(url).is_ok_and(|url| is_local(&url)) { &self.direct } else { &self.proxied }
     }
 
-    /// Where a further one cannot be opened, the first could not be now either: it serves all the same.
-    fn opened_by(&self, open: impl FnOnce(&ClientConfig) -> reqwest::Result<Client>) -> &Client {
-        match &self.own {
-            Some(own) => own.clients.get_or(|| open(&own.tls).unwrap_or_else(|_| self.first.clone())),
-            None => &self.first,
-        }
-    }
-
-    /// A shorter way to the server of `address`, for each thread, where no proxy stands between.
-    fn direct(&self, address: &str, server: Server) -> Option<Direct> {
-        let own = self.own.as_ref()?;
-        // By the same rules as reqwest's.
-        Direct::to(&address.parse().ok()?, server, &own.tls, &Matcher::from_system())
+    /// The client that uses no proxy, for the identity endpoint.
+    pub(crate) fn direct(&self) -> &Client {
+        &self.direct
     }
 }
 
-/// The one for all threads.
+/// One client for every address, as tests need it.
 impl From<Client> for Http {
     fn from(client: Client) -> Self {
-        Self { first: client, own: None }
+        Self { proxied: client.clone(), direct: client }
     }
 }
 
-/// A client.
-///
-/// # Errors
-/// When TLS cannot be set up at all.
-pub fn client() -> reqwest::Result<Client> {
-    builder(&tls()).build()
+/// Whether the address is on this machine or this link, where no proxy can reach it.
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback() || address.is_link_local(),
+        Some(Host::Ipv6(address)) => address.is_loopback() || address.is_unicast_link_local(),
+        None => false,
+    }
 }
 
-/// What the system trusts.
+/// TLS that trusts the certificates of this system.
 ///
-/// Without root certificates (a bare container) the process still serves, and every https address is refused: a process that
-/// exits would be started over and over, and this way the log and each result say what is wrong.
+/// Without root certificates (a bare container) the process still serves, and every https request fails: a process that exits would
+/// be restarted again and again, whereas this way the log and each result say what is wrong.
 fn tls() -> ClientConfig {
-    settled(|builder| {
-        builder.clone().with_platform_verifier().unwrap_or_else(|_| {
-            tracing::error!(
-                "this system has no root certificates, so no https address can be trusted: install ca-certificates"
-            );
-            builder.with_root_certificates(RootCertStore::empty())
-        })
-    })
-}
-
-/// TLS that trusts as `trusting` says.
-fn settled(
-    trusting: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifier>) -> ConfigBuilder<ClientConfig, WantsClientCert>,
-) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider has the ciphers of both versions");
-    trusting(builder).with_no_client_auth()
+    let builder = builder.clone().with_platform_verifier().unwrap_or_else(|_| {
+        tracing::error!(
+            "this system has no root certificates, so every https request will fail: install ca-certificates"
+        );
+        builder.with_root_certificates(RootCertStore::empty())
+    });
+    let mut tls = builder.with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls
 }
 
-fn builder(tls: &ClientConfig) -> reqwest::ClientBuilder {
-    let mut tls = tls.clone();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Client::builder()
+fn builder(tls: ClientConfig) -> ClientBuilder {
+    let builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
+        .http2_keep_alive_while_idle(true)
         .redirect(reqwest::redirect::Policy::none())
-        // The owner of every retry is the host; a request that never left is sent anew by the pool below this. Without the
-        // zero each request would be copied first, in case.
-        .retry(reqwest::retry::never().max_retries_per_request(0))
+        // Retries belong to the Functions host, and in the commands to `storage::RetryPolicy`.
+        .retry(reqwest::retry::never())
         .referer(false)
-        .user_agent(USER_AGENT)
+        .user_agent(USER_AGENT);
+    #[cfg(target_os = "linux")]
+    let builder = builder.tcp_user_timeout(TCP_USER_TIMEOUT);
+    builder
 }
 
 #[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use tokio::io::AsyncReadExt as _;
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    fn opened(http: &Http) -> Option<usize> {
-        http.own.as_ref().map(|own| own.clients.iter().count())
-    }
-
-    #[test]
-    fn a_thread_opens_a_client_of_its_own_when_it_needs_one_and_no_second() {
-        let http = Http::for_each_thread().expect("the settings are valid");
-        http.here();
-        assert_eq!(opened(&http), Some(1), "the calling thread's was opened at once");
-        let copy = http.clone();
-        let other = thread::spawn(move || {
-            for _ in 0..2 {
-                copy.here();
-            }
-        });
-        other.join().expect("nothing panics");
-        assert_eq!(opened(&http), Some(2));
-    }
-
-    #[test]
-    fn a_thread_that_can_open_none_has_the_first() {
-        let tls = tls();
-        let first = builder(&tls).user_agent("the first").build().expect("the settings are valid");
-        let refused = |tls: &ClientConfig| builder(tls).user_agent("no\nheader").build();
-        refused(&tls).expect_err("a line break is in no header");
-        let http = Http { first, own: Some(Arc::new(Own { tls, clients: ThreadLocal::new() })) };
-        let given = format!("{:?}", http.opened_by(refused));
-        assert!(given.contains("the first"), "{given}");
-    }
-
-    #[tokio::test]
-    async fn a_client_offers_http_2_and_then_1_1() {
-        let server = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-        let address = format!("https://{}", server.local_addr().expect("it is bound"));
-        let http = client().expect("the settings are valid");
-        let hello = async {
-            let (mut stream, _) = server.accept().await.expect("it connects");
-            let mut hello = vec![0; 4_096];
-            let length = stream.read(&mut hello).await.expect("it says hello");
-            hello.truncate(length);
-            hello
-        };
-        let (_, hello) = tokio::join!(http.get(address).send(), hello);
-        let offered = b"\x02h2\x08http/1.1";
-        assert!(hello.windows(offered.len()).any(|window| window == offered), "{hello:?}");
-    }
-
-    #[test]
-    fn a_client_that_is_given_is_every_threads() {
-        let http = Http::from(client().expect("the settings are valid"));
-        let given = std::ptr::from_ref(http.here()) as usize;
-        thread::scope(|scope| {
-            let other = scope.spawn(|| std::ptr::from_ref(http.here()) as usize);
-            assert_eq!(other.join().expect("nothing panics"), given);
-        });
-    }
-}
+mod tests;

@@ -1,10 +1,10 @@
-//! Which Entra credential, from settings, and tokens from it.
+//! The Entra credential that the settings choose, and its tokens.
 //!
-//! One credential is chosen at start by what is set and serves Dataverse and lock storage alike. All of them come from
-//! `azure_identity`; a client certificate goes through its client-assertion credential, signed in `identity/certificate.rs`,
-//! because the crate's own certificate credential would tie the executable to a system OpenSSL.
+//! One credential is chosen at start and serves Dataverse and storage alike. All credentials are those of `azure_identity`; a client
+//! certificate uses the client-assertion credential with an assertion signed in `identity/certificate.rs`, because the crate's own
+//! certificate credential would tie the executable to a system OpenSSL.
 //!
-//! The SDK's retries are off: a message that gets no token goes back to the host. Secrets are in no Debug output.
+//! The SDK's retries are off: a message without a token goes back to the host, which retries. Secrets are in no Debug output.
 //!
 //! <https://learn.microsoft.com/azure/developer/rust/sdk/authentication/overview>
 
@@ -26,11 +26,16 @@ use azure_identity::{
     WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 
+use crate::http::Http;
+use crate::http::sdk::SdkTransport;
 use crate::settings::{Lookup, Problem};
 pub use certificate::Certificate;
 
 /// The Entra authority of the public cloud; `AZURE_AUTHORITY_HOST` names another.
 const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
+
+/// The bytes of a token answer that are read.
+const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
 /// A registered application.
 #[derive(Debug, Clone)]
@@ -39,32 +44,32 @@ pub struct Application {
     pub tenant: String,
     /// Application id.
     pub client: String,
-    /// Where its tokens come from, such as `https://login.microsoftonline.com`.
+    /// The Entra authority, such as `https://login.microsoftonline.com`.
     pub authority: String,
 }
 
-/// A way to prove who we are.
+/// A credential.
 #[derive(Debug, Clone)]
 pub enum Choice {
     /// An application with a secret.
     ClientSecret {
-        /// Who we are.
+        /// The application.
         application: Application,
         /// Its secret.
         secret: Secret,
     },
     /// An application with a certificate.
     ClientCertificate {
-        /// Who we are.
+        /// The application.
         application: Application,
         /// The certificate and its key.
         certificate: Arc<Certificate>,
     },
     /// An application with a federated token, as in Kubernetes.
     WorkloadIdentity {
-        /// Who we are.
+        /// The application.
         application: Application,
-        /// Where the federated token is.
+        /// The file with the federated token.
         token_file: PathBuf,
     },
     /// The identity of the Functions app.
@@ -80,7 +85,7 @@ impl Choice {
     /// Chooses by what is set: secret, certificate, federated token, managed identity, developer login, in this order.
     ///
     /// # Errors
-    /// All that is missing or unusable, each with the variable's name.
+    /// Every setting that is missing or unusable.
     pub fn from_settings(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
         if let Some(secret) = lookup("AZURE_CLIENT_SECRET") {
             let application = Application::from_settings("AZURE_CLIENT_SECRET", lookup)?;
@@ -116,7 +121,7 @@ impl Choice {
         }
     }
 
-    /// What was chosen, for the log.
+    /// The kind of credential, for the log.
     pub fn name(&self) -> &'static str {
         match self {
             Self::ClientSecret { .. } => "client_secret",
@@ -128,13 +133,21 @@ impl Choice {
         }
     }
 
-    fn open(&self, http: &reqwest::Client) -> azure_core::Result<Arc<dyn TokenCredential>> {
-        // No retries here: their owner is the host.
-        let mut client_options = ClientOptions {
-            retry: RetryOptions::none(),
-            transport: Some(Transport::new(Arc::new(http.clone()))),
-            ..ClientOptions::default()
+    /// The transport for its token requests. The identity endpoint is part of the host that the app runs on.
+    fn transport(&self, http: &Http) -> Transport {
+        let client = match self {
+            Self::ClientSecret { application, .. }
+            | Self::ClientCertificate { application, .. }
+            | Self::WorkloadIdentity { application, .. } => http.to(&application.authority),
+            Self::ManagedIdentity { .. } | Self::DeveloperTools => http.direct(),
         };
+        Transport::new(Arc::new(SdkTransport { client: client.clone(), body_cap: MAX_TOKEN_BYTES }))
+    }
+
+    fn open(&self, transport: Transport) -> azure_core::Result<Arc<dyn TokenCredential>> {
+        // Retries belong to the Functions host.
+        let mut client_options =
+            ClientOptions { retry: RetryOptions::none(), transport: Some(transport), ..ClientOptions::default() };
         Ok(match self.clone() {
             Self::ClientSecret { application, secret } => {
                 client_options.cloud = Some(application.cloud());
@@ -169,7 +182,7 @@ impl Choice {
 }
 
 impl Application {
-    /// Tenant and client id, which `because` needs.
+    /// The application of a credential that the variable `because` asks for.
     fn from_settings(because: &str, lookup: &Lookup) -> Result<Self, Vec<Problem>> {
         let missing = |name: &str| Problem::new(name, format!("is not set, and {because} needs it"));
         match (lookup("AZURE_TENANT_ID"), lookup("AZURE_CLIENT_ID")) {
@@ -184,7 +197,7 @@ impl Application {
         }
     }
 
-    /// Names the authority to the SDK, which would otherwise look into the environment by itself.
+    /// Passes the authority to the SDK, which would otherwise read the environment by itself.
     fn cloud(&self) -> Arc<CloudConfiguration> {
         let mut cloud = CustomConfiguration::default();
         cloud.authority_host.clone_from(&self.authority);
@@ -192,10 +205,10 @@ impl Application {
     }
 }
 
-/// The chosen credential. Tokens are cached inside; [`Identity::refresh`] forgets them.
+/// The chosen credential, with a cache of tokens that [`Identity::refresh`] empties.
 pub struct Identity {
     choice: Choice,
-    http: reqwest::Client,
+    transport: Transport,
     current: RwLock<Arc<dyn TokenCredential>>,
 }
 
@@ -206,24 +219,25 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Opens the chosen credential; asks for no token yet.
+    /// Opens the chosen credential without requesting a token.
     ///
     /// # Errors
     /// When `azure_identity` refuses the settings, for example a tenant id with a blank in it.
-    pub fn open(choice: Choice, http: reqwest::Client) -> azure_core::Result<Self> {
-        let current = RwLock::new(choice.open(&http)?);
-        Ok(Self { choice, http, current })
+    pub fn open(choice: Choice, http: &Http) -> azure_core::Result<Self> {
+        let transport = choice.transport(http);
+        let current = RwLock::new(choice.open(transport.clone())?);
+        Ok(Self { choice, transport, current })
     }
 
     fn current(&self) -> Arc<dyn TokenCredential> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Forgets every cached token. The caches of `azure_identity` cannot be emptied, so the credential is opened anew.
+    /// Forgets every cached token. The caches of `azure_identity` cannot be emptied, so this opens a new credential.
     pub fn refresh(&self) {
-        match self.choice.open(&self.http) {
+        match self.choice.open(self.transport.clone()) {
             Ok(fresh) => *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh,
-            Err(error) => tracing::warn!(problem = problem(&error), "the credential could not be opened anew"),
+            Err(error) => tracing::warn!(problem = problem(&error), "the credential could not be opened again"),
         }
     }
 }
@@ -239,7 +253,7 @@ impl TokenCredential for Identity {
     }
 }
 
-/// Whether a failed token request means that our identity is refused, rather than that nobody answered.
+/// Whether a token request failed because our identity is refused, as opposed to no answer from the authority.
 pub fn is_refusal(error: &azure_core::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
@@ -248,16 +262,16 @@ pub fn is_refusal(error: &azure_core::Error) -> bool {
                 let status = u16::from(*status);
                 return status < 500 && status != 408 && status != 429;
             }
-            // No connection, or words that are not Entra's: a proxy, a page that says there is an outage.
+            // No connection, or an answer that is not Entra's, such as a proxy's page.
             Some(ErrorKind::Io | ErrorKind::Connection | ErrorKind::DataConversion) => return false,
             _ => next = error.source(),
         }
     }
-    // No answer of a service is involved: no login, no az, an unreadable token file.
+    // A local problem: no developer login, no `az`, an unreadable token file.
     true
 }
 
-/// What went wrong with a token, in one line: Entra's own words end at the first line break.
+/// Why there is no token, in one line: the first line of Entra's message.
 pub fn problem(error: &azure_core::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -303,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_credential_lacks_is_named_all_at_once() {
+    fn reports_all_missing_settings_at_once() {
         let text = choose(&[("AZURE_CLIENT_SECRET", "s")]).expect_err("incomplete");
         assert!(text.contains("AZURE_TENANT_ID") && text.contains("AZURE_CLIENT_ID"), "{text}");
         let text = choose(&[TENANT, ("AZURE_CLIENT_CERTIFICATE_PATH", "/nowhere.pem")]).expect_err("no file");

@@ -26,6 +26,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until, timeout};
 
+pub use crate::storage::Error;
+
 /// Work stops this long before its lease expires, so that a request in flight is still covered.
 pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 
@@ -114,39 +116,6 @@ pub enum Renewed {
     Extended,
     /// The lease has ended.
     Lost,
-}
-
-/// The lock storage gave no usable answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It refuses our identity or permissions; an operator can fix that.
-    #[error("the lock storage refuses access ({status} {code})")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// The service's code.
-        code: String,
-    },
-    /// It gave an answer that is not defined for a lease operation.
-    #[error("the lock storage answered {status} {code}")]
-    Service {
-        /// HTTP status.
-        status: u16,
-        /// The service's code.
-        code: String,
-    },
-    /// It could not be reached, or did not answer in time.
-    #[error("the lock storage cannot be reached: {problem}")]
-    Unreachable {
-        /// What happened, without addresses.
-        problem: String,
-    },
-    /// No token for it.
-    #[error("no Entra ID token for the lock storage: {problem}")]
-    Token {
-        /// What happened.
-        problem: String,
-    },
 }
 
 /// The right to work on one record for a limited time. Dropped without [`Locks::release`] it expires by itself.
@@ -242,7 +211,7 @@ async fn run_under_lease<T>(
 
 /// One renewal, with a timeout of its own.
 async fn renew(locks: &dyn Locks, lease: &mut Lease) -> Result<Renewed, Error> {
-    let unanswered = |_| Err(Error::Unreachable { problem: "no answer to a renewal in time".to_owned() });
+    let unanswered = |_| Err(Error::Unreachable { sent: true, problem: "no answer to a renewal in time" });
     timeout(RENEW_TIMEOUT, locks.renew(lease)).await.unwrap_or_else(unanswered)
 }
 

@@ -285,20 +285,19 @@ fn terminal_closed() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 }
 
 fn build(config: Config) -> anyhow::Result<Pipeline> {
-    let http = Http::for_each_thread().context("cannot prepare TLS")?;
-    let identity =
-        Arc::new(Identity::open(config.identity, http.here().clone()).context("cannot open the Entra credential")?);
+    let http = Http::new().context("cannot prepare TLS")?;
+    let identity = Arc::new(Identity::open(config.identity, &http).context("cannot open the Entra credential")?);
     let locks = match config.locks {
         None => None,
         Some(settings) => {
             let credential: Arc<dyn TokenCredential> = identity.clone();
-            let connection = Connection::new(settings.address, &credential, http.clone());
+            let connection = Connection::new(settings.address, &credential, &http);
             let blobs = BlobLocks::new(&connection, &settings.container, settings.life).context("LOCK_STORAGE")?;
             Some((LocalQueue::new(Arc::new(blobs)), settings.wait))
         }
     };
     Ok(Pipeline {
-        store: Arc::new(Client::new(&config.dataverse, identity, http)),
+        store: Arc::new(Client::new(&config.dataverse, identity, &http)),
         locks,
         admission: Admission::new(config.max_concurrency),
         on_conflict: config.on_conflict,

@@ -1,14 +1,15 @@
-//! Where blobs and queues are and how to get in: Functions connection names and storage connection strings.
+//! Azure Storage: connections by name, signed requests, errors and retries, for the locks and for dead letters.
 //!
-//! A connection name is resolved as the Functions host does it: the variable of that name holds a connection string, or
-//! `<name>__blobServiceUri`, `<name>__queueServiceUri` or `<name>__accountName` name an account that is opened with Entra ID.
+//! A connection name is resolved as by the Functions host: the variable of that name holds a connection string, or
+//! `<name>__blobServiceUri`, `<name>__queueServiceUri` or `<name>__accountName` name an account that is accessed with Entra ID.
 //! <https://learn.microsoft.com/azure/azure-functions/functions-reference#connections>
 //! <https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string>
 //!
 //! Keys and signatures are secrets: they are in no Debug output and no error.
 
+mod error;
+mod retry;
 mod shared_key;
-mod transport;
 
 use std::sync::Arc;
 
@@ -16,27 +17,30 @@ use azure_core::credentials::{Secret, TokenCredential};
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use url::Url;
 
-use crate::http::{Http, Server, Way};
+use crate::http::Http;
+use crate::http::sdk::SdkTransport;
 use crate::settings::{Lookup, Problem};
+pub use error::Error;
+pub(crate) use retry::{Retried, RetryPolicy};
 use shared_key::SharedKey;
 
-/// The account and key that Azurite and every other emulator are known by; public by design.
+/// The public account and key of Azurite and every other emulator.
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
 const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
 const DEVELOPMENT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// The services of a storage account that this program speaks to.
+/// The services of a storage account that this program uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// Locks are blobs.
     Blob,
-    /// Letters are in queues.
+    /// Records and dead letters are queue messages.
     Queue,
 }
 
 impl Service {
-    /// As in host names and in `<name>__blobServiceUri`.
+    /// The service in host names and in `<name>__blobServiceUri`.
     fn label(self) -> &'static str {
         match self {
             Self::Blob => "blob",
@@ -44,7 +48,7 @@ impl Service {
         }
     }
 
-    /// Its part of a connection string.
+    /// Its member of a connection string.
     fn endpoint(self) -> &'static str {
         match self {
             Self::Blob => "BlobEndpoint",
@@ -52,7 +56,7 @@ impl Service {
         }
     }
 
-    /// Where emulators listen.
+    /// The port of an emulator.
     fn development_port(self) -> u16 {
         match self {
             Self::Blob => 10_000,
@@ -68,15 +72,15 @@ impl Service {
     }
 }
 
-/// One service of a storage account and the way in.
+/// One service of a storage account, and the access to it.
 #[derive(Debug)]
 pub struct Connection {
     address: Address,
     credential: Option<Arc<dyn TokenCredential>>,
-    transport: Transport,
+    client: reqwest::Client,
 }
 
-/// What the settings say about a connection.
+/// A connection as the settings define it.
 #[derive(Debug, Clone)]
 pub struct Address {
     service: Url,
@@ -108,19 +112,19 @@ impl Address {
         }
         if let Some(text) = lookup(&account) {
             return account_url("https", &text, service, "core.windows.net").map(entra).ok_or_else(|| {
-                Problem::new(&account, "is no storage account name (3 to 24 lower-case letters and digits)")
+                Problem::new(&account, "is not a storage account name (3 to 24 lower-case letters and digits)")
             });
         }
         let missing = format!("is not set, nor is {uri} or {account}; {}", service.purpose());
         Err(Problem::new(name, missing))
     }
 
-    /// Whether this address is opened with Entra ID.
+    /// Whether access needs an Entra ID token.
     pub fn needs_identity(&self) -> bool {
         matches!(self.access, Access::Entra)
     }
 
-    /// How it is opened, for the log.
+    /// The kind of access, for the log.
     pub fn access(&self) -> &'static str {
         match self.access {
             Access::Entra => "entra",
@@ -136,15 +140,15 @@ impl Address {
 }
 
 impl Connection {
-    /// Opens `address`, with `identity` where it is addressed by Entra.
-    pub fn new(address: Address, identity: &Arc<dyn TokenCredential>, http: impl Into<Http>) -> Self {
+    /// A connection to `address`, with tokens from `identity` if it needs them.
+    pub fn new(address: Address, identity: &Arc<dyn TokenCredential>, http: &Http) -> Self {
         let credential = address.needs_identity().then(|| identity.clone());
-        let way = Way::to(address.service.as_str(), Server::Storage, http.into());
-        Self { address, credential, transport: Transport::new(Arc::new(way)) }
+        let client = http.to(address.service.as_str()).clone();
+        Self { address, credential, client }
     }
 
-    /// The address of a container or queue, with the signature where there is one.
-    pub fn within(&self, name: &str) -> Url {
+    /// The URL of a container or queue, with the shared access signature if there is one.
+    pub(crate) fn url(&self, name: &str) -> Url {
         let mut url = self.address.service.clone();
         url.path_segments_mut().expect("checked when it was resolved").pop_if_empty().push(name);
         if let Access::Sas(signature) = &self.address.access {
@@ -153,18 +157,16 @@ impl Connection {
         url
     }
 
-    /// The Entra credential, where one is needed.
-    pub fn credential(&self) -> Option<Arc<dyn TokenCredential>> {
+    /// The Entra credential, if one is needed.
+    pub(crate) fn credential(&self) -> Option<Arc<dyn TokenCredential>> {
         self.credential.clone()
     }
 
-    /// Options for a client: the shared transport, no retries of its own (whoever uses the client owns them), and signing.
-    pub fn client_options(&self) -> ClientOptions {
-        let mut options = ClientOptions {
-            retry: RetryOptions::none(),
-            transport: Some(self.transport.clone()),
-            ..ClientOptions::default()
-        };
+    /// Options for an SDK client that reads answers of at most `body_cap` bytes. It does not retry: [`RetryPolicy`] does.
+    pub(crate) fn client_options(&self, body_cap: usize) -> ClientOptions {
+        let transport = Transport::new(Arc::new(SdkTransport { client: self.client.clone(), body_cap }));
+        let mut options =
+            ClientOptions { retry: RetryOptions::none(), transport: Some(transport), ..ClientOptions::default() };
         if let Access::SharedKey(key) = &self.address.access {
             options.per_try_policies.push(Arc::new(key.clone()));
         }
@@ -202,7 +204,7 @@ fn from_connection_string(service: Service, text: &str) -> Result<Address, Strin
             (scheme == "https" || scheme == "http").then(|| account_url(scheme, account, service, suffix)).flatten()
         }
         (None, None) => {
-            return Err(format!("is no storage connection string: it has neither AccountName nor {endpoint}"));
+            return Err(format!("is not a storage connection string: it has neither AccountName nor {endpoint}"));
         }
     };
     let unusable = || format!("is a connection string whose account name or {endpoint} is not usable");
@@ -223,7 +225,7 @@ fn access<'a>(account: Option<&str>, part: &dyn Fn(&str) -> Option<&'a str>) -> 
 fn development(service: Service, proxy: Option<&str>) -> Result<Address, String> {
     let host = proxy.unwrap_or("http://127.0.0.1").trim_end_matches('/');
     let address = Url::parse(&format!("{host}:{}/{DEVELOPMENT_ACCOUNT}", service.development_port()))
-        .map_err(|_| "has a DevelopmentStorageProxyUri that is no address")?;
+        .map_err(|_| "has a DevelopmentStorageProxyUri that is not a URL")?;
     let key = SharedKey::new(DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY).expect("the well-known key is base64");
     Ok(Address { service: address, access: Access::SharedKey(key) })
 }

@@ -259,12 +259,13 @@ fn a_refused_create_is_settled_by_what_the_read_found() {
 
 #[test]
 fn lock_storage_that_fails_costs_no_message() {
-    let (status, code, problem) = (500, "InternalError".to_owned(), "no connection".to_owned());
+    let (status, code, problem) = (500, "InternalError".to_owned(), "no connection");
     for error in [
         lock::Error::Refused { status: 403, code: code.clone() },
         lock::Error::Service { status, code },
-        lock::Error::Unreachable { problem: problem.clone() },
-        lock::Error::Token { problem },
+        lock::Error::Unreachable { sent: false, problem },
+        lock::Error::NotUnderstood,
+        lock::Error::Token { refused: true, problem: problem.to_owned() },
     ] {
         assert_eq!(judge_locks(&error), Reason::StorageUnavailable);
     }

@@ -1,8 +1,8 @@
-//! The Web API over HTTPS: requests out, facts back.
+//! The Web API over HTTPS.
 //!
-//! Only this module sends to Dataverse. It keeps no cookies (affinity would pin it to one server), follows no redirects, and
-//! repeats nothing by itself but one thing: a 401 refreshes the token once. Bodies are read up to a cap; addresses and
-//! column values are in none of its errors' texts, except in what Dataverse itself said.
+//! Only this module sends requests to Dataverse. It keeps no cookies (affinity would pin it to one server), follows no redirects, and
+//! repeats a request for one reason only: after a 401 it refreshes the token once. Bodies are read up to a cap. No error text has a
+//! URL or a column value, except in Dataverse's own message.
 
 mod address;
 mod answer;
@@ -16,17 +16,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::http::Method;
-use axum::http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, USER_AGENT};
 use azure_core::credentials::TokenCredential as _;
 use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use tokio::time::timeout;
 use url::Url;
 
 use super::table_metadata::TableMetadata;
 use super::{Change, Error, Row, Store, WriteKind, Written};
-use crate::config::Environment;
-use crate::http::{self, Http, Server, Way};
+use crate::http::Http;
 use crate::identity::{self, Identity};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
 use crate::telemetry::trace;
@@ -48,50 +47,67 @@ const PARALLELISM: &str = "x-ms-dop-hint";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
+/// A Dataverse environment.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// `https://contoso.crm.dynamics.com/`
+    pub url: Url,
+    /// `v9.2`
+    pub api_version: String,
+    /// Extra headers of every request.
+    pub headers: HeaderMap,
+}
+
+impl Environment {
+    /// The OAuth scope of a token for this environment.
+    pub fn scope(&self) -> String {
+        format!("{}/.default", self.url.origin().ascii_serialization())
+    }
+
+    /// The headers of every request.
+    fn common_headers(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
+        headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
+        headers
+    }
+}
+
 /// A client of one environment.
 #[derive(Debug)]
 pub struct Client {
-    way: Way,
+    http: reqwest::Client,
     identity: Arc<Identity>,
     root: Url,
     scope: String,
     headers: HeaderMap,
-    /// The last hint; zero stands for none.
+    /// The last hint; zero if there was none.
     parallelism: AtomicU32,
     metadata_cache: MetadataCache,
 }
 
-/// What a token for `environment` is asked for.
-pub fn scope(environment: &Environment) -> String {
-    format!("{}/.default", environment.url.origin().ascii_serialization())
-}
-
-/// What every request has, those of the settings among it.
-fn headers(environment: &Environment) -> HeaderMap {
-    let mut headers = environment.headers.clone();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
-    headers.insert(ODATA_MAX_VERSION, HeaderValue::from_static("4.0"));
-    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(http::USER_AGENT));
-    headers
-}
-
 impl Client {
-    /// A client of `environment` that proves who it is with `identity`.
-    pub fn new(environment: &Environment, identity: Arc<Identity>, http: impl Into<Http>) -> Self {
+    /// A client of `environment` that gets its tokens from `identity`.
+    pub fn new(environment: &Environment, identity: Arc<Identity>, http: &Http) -> Self {
         let mut root = environment.url.clone();
         root.set_path(&format!("/api/data/{}/", environment.api_version));
-        let scope = scope(environment);
-        let (metadata_cache, parallelism) = (MetadataCache::default(), AtomicU32::new(0));
-        let way = Way::to(root.as_str(), Server::Dataverse, http.into());
-        Self { way, identity, root, scope, headers: headers(environment), parallelism, metadata_cache }
+        Self {
+            http: http.to(root.as_str()).clone(),
+            identity,
+            root,
+            scope: environment.scope(),
+            headers: environment.common_headers(),
+            parallelism: AtomicU32::new(0),
+            metadata_cache: MetadataCache::default(),
+        }
     }
 
     async fn token(&self) -> Result<HeaderValue, Error> {
         let scopes = [self.scope.as_str()];
-        let asked = timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None));
-        // A token from the cache is there at once.
-        let token = match trace::span_if_pending(asked, trace::token, exchange::tell_token).await {
+        let token = timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None));
+        // A cached token needs no span.
+        let token = match trace::span_if_pending(token, trace::token, exchange::record_token_failure).await {
             Ok(Ok(token)) => token,
             Ok(Err(error)) => {
                 let refused = identity::is_refusal(&error);
@@ -100,64 +116,61 @@ impl Client {
             Err(_) => return Err(Error::NoToken { refused: false, problem: "no answer in time".to_owned() }),
         };
         let mut value = HeaderValue::try_from(format!("Bearer {}", token.token.secret()))
-            .map_err(|_| Error::NoToken { refused: true, problem: "the token is no header value".to_owned() })?;
+            .map_err(|_| Error::NoToken { refused: true, problem: "the token is not a header value".to_owned() })?;
         value.set_sensitive(true);
         Ok(value)
     }
 
-    /// Sends with a token; with a fresh one if the first is refused.
-    async fn send(&self, ask: &RequestSpec) -> Result<Answer, Error> {
-        let answer = self.send_once(ask).await?;
-        if answer.status() != 401 {
-            return Ok(answer);
+    /// Sends a request and gives its success; a token that is refused is refreshed once.
+    async fn send(&self, spec: &RequestSpec) -> Result<Answer, Error> {
+        let mut answer = self.send_once(spec).await?;
+        if answer.status() == 401 {
+            self.identity.refresh();
+            answer = self.send_once(spec).await?;
         }
-        self.identity.refresh();
-        self.send_once(ask).await
+        if answer.is_success() { Ok(answer) } else { Err(answer::error(answer).await) }
     }
 
-    async fn send_once(&self, ask: &RequestSpec) -> Result<Answer, Error> {
-        let request = ask.request(&self.headers, self.token().await?)?;
-        let answer = exchange::exchange(&self.way, request, ask.limit, &self.root).await?;
+    async fn send_once(&self, spec: &RequestSpec) -> Result<Answer, Error> {
+        let request = spec.build(&self.headers, self.token().await?)?;
+        let answer = exchange::exchange(&self.http, request, spec.timeout, &self.root).await?;
         if let Some(hint) = answer.header(PARALLELISM).and_then(|value| value.trim().parse().ok()) {
             self.parallelism.store(hint, Ordering::Relaxed);
         }
         Ok(answer)
     }
-}
 
-impl Client {
-    /// PATCH and DELETE go to the row. A row that no address can name, and that is not there, is created by POST.
-    fn ask(&self, change: &Change<'_>) -> Result<RequestSpec, Error> {
+    /// PATCH and DELETE name the row. A row that no URL can name, and that does not exist, is created by POST.
+    fn write_spec(&self, change: &Change<'_>) -> Result<RequestSpec, Error> {
         let record = change.record;
-        let delete = record.operation == Operation::Delete;
-        let ask = match address::row(&self.root, &record.table, &record.key, change.id) {
-            Some(row) if delete => RequestSpec::write(Method::DELETE, row, None),
-            Some(row) => RequestSpec::write(Method::PATCH, row, Some(body(change, &[]))),
-            // What has no address yet is new, and there is no condition to make.
-            None => {
-                let set = address::set(&self.root, &record.table);
-                return Ok(RequestSpec::write(Method::POST, set, Some(new_row(change)?)));
-            }
+        let Some(row) = address::row(&self.root, &record.table, &record.key, change.id) else {
+            let set = address::set(&self.root, &record.table);
+            return Ok(RequestSpec::write(Method::POST, set, Some(new_row(change)?)));
+        };
+        let spec = if record.operation == Operation::Delete {
+            RequestSpec::write(Method::DELETE, row, None)
+        } else {
+            RequestSpec::write(Method::PATCH, row, Some(body(change, &[])))
         };
         Ok(match change.kind {
-            WriteKind::Create => ask.with(IF_NONE_MATCH, "*"),
-            WriteKind::Update | WriteKind::UpdateFound => ask.with(IF_MATCH, "*"),
-            WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged => {
-                ask.with(IF_MATCH, change.etag.unwrap_or("*").to_owned())
-            }
-            WriteKind::Upsert | WriteKind::Delete | WriteKind::Read => ask,
+            WriteKind::Create => spec.with(IF_NONE_MATCH, "*"),
+            WriteKind::Update | WriteKind::UpdateFound => spec.with(IF_MATCH, "*"),
+            WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged => spec.with(IF_MATCH, change.etag.unwrap_or("*")),
+            WriteKind::Upsert | WriteKind::Delete | WriteKind::Read => spec,
         })
     }
 
-    /// The rows of a set that a filter finds.
-    async fn find(&self, table: &str, key: &RecordKey, select: Option<String>) -> Result<Option<Row>, Error> {
-        let query = [Some(address::filter(key)), select, Some("$top=2".to_owned())];
+    /// A read of `url` that also says which table a lookup points to.
+    async fn get(&self, mut url: Url, query: Option<&str>) -> Result<Answer, Error> {
+        url.set_query(query);
+        self.send(&RequestSpec::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await
+    }
+
+    /// The row that a filter by key finds.
+    async fn find(&self, table: &str, key: &RecordKey, select: Option<&str>) -> Result<Option<Row>, Error> {
+        let query = [Some(address::filter(key).as_str()), select, Some("$top=2")];
         let query = query.into_iter().flatten().collect::<Vec<_>>().join("&");
-        let url = address::asked(&address::set(&self.root, table), Some(&query));
-        let answer = self.send(&RequestSpec::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await?;
-        if !answer.is_success() {
-            return Err(answer::refusal(answer).await);
-        }
+        let answer = self.get(address::set(&self.root, table), Some(&query)).await?;
         let mut rows = answer::rows(answer).await?;
         if rows.len() > 1 { Err(Error::Ambiguous) } else { Ok(rows.pop()) }
     }
@@ -166,10 +179,7 @@ impl Client {
 #[async_trait]
 impl Store for Client {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
-        let answer = self.send(&self.ask(change)?).await?;
-        if !answer.is_success() {
-            return Err(answer::refusal(answer).await);
-        }
+        let answer = self.send(&self.write_spec(change)?).await?;
         Ok(match (change.kind, answer.status()) {
             (WriteKind::Delete | WriteKind::DeleteUnchanged, _) => Written::Deleted,
             (WriteKind::Create, _) | (_, 201) => Written::Created,
@@ -181,15 +191,13 @@ impl Store for Client {
     async fn read(&self, table: &str, key: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {
         let select = (!columns.is_empty()).then(|| format!("$select={}", columns.join(",")));
         let Some(row) = address::row(&self.root, table, key, None) else {
-            return self.find(table, key, select).await;
+            return self.find(table, key, select.as_deref()).await;
         };
-        let url = address::asked(&row, select.as_deref());
-        let answer = self.send(&RequestSpec::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await?;
-        if answer.is_success() {
-            return answer::row(answer).await.map(Some).map_err(Error::from);
+        match self.get(row, select.as_deref()).await {
+            Ok(answer) => answer::row(answer).await.map(Some),
+            Err(error) if answer::is_missing_row(&error) => Ok(None),
+            Err(error) => Err(error),
         }
-        let fault = answer::refusal(answer).await;
-        if answer::is_missing_row(&fault) { Ok(None) } else { Err(fault) }
     }
 
     fn parallelism(&self) -> Option<u32> {
@@ -201,14 +209,14 @@ impl Store for Client {
     }
 }
 
-/// A whole new row: the key's columns stand in the body, for there is no address to say them.
+/// The body of a new row, with the key's columns, which no URL names.
 fn new_row(change: &Change<'_>) -> Result<Bytes, Error> {
     let mut key = Vec::new();
     for column in change.record.key.columns() {
         let json = match &column.value {
             KeyValue::Text(text) => serde_json::to_string(text).expect("text can be written to memory"),
             KeyValue::Number(_) => column.value.to_string(),
-            // Which navigation property sets it, the key does not say.
+            // The key does not say which navigation property sets it.
             KeyValue::Guid(_) => return Err(not_addressable(change.record)),
         };
         key.push((column.name.as_str(), json));
@@ -220,25 +228,11 @@ fn not_addressable(record: &Record) -> Error {
     Error::NotAddressable { column: record.key.not_addressable().unwrap_or_default().to_owned() }
 }
 
-/// The key's columns where they are needed, the columns as they were sent, and the version.
+/// The columns as they were sent, with `key` and the version added.
 fn body(change: &Change<'_>, key: &[(&str, String)]) -> Bytes {
     let columns = &change.record.columns;
     match change.stamp {
         None if key.is_empty() => columns.object(),
         stamp => columns.object_with(key, stamp).into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_agent_of_the_settings_takes_the_place_of_ours() {
-        let url = Url::parse("https://contoso.crm.dynamics.com/").expect("an address");
-        let mut environment = Environment { url, api_version: "v9.2".to_owned(), headers: HeaderMap::new() };
-        assert_eq!(headers(&environment)[USER_AGENT], http::USER_AGENT);
-        environment.headers.insert(USER_AGENT, HeaderValue::from_static("contoso/1"));
-        assert_eq!(headers(&environment)[USER_AGENT], "contoso/1");
     }
 }

@@ -1,11 +1,11 @@
-//! What the body of a refusal says: the service's code and its text. Pure, and total over any bytes.
+//! Code and message in the body of an error answer. Pure, and total over any bytes.
 //!
 //! Two shapes are known, `{"error":{"code","message"}}` and `{"Message","ExceptionMessage","ErrorCode"}`. A code is a hex string
-//! or a signed number; an empty one and zero are none. A gateway's page, or nothing at all, says nothing: the status speaks.
+//! or a signed number, and absent if it is empty or zero. Any other body, such as a gateway's page, has neither.
 //!
-//! A body that breaks off still gives each member that it held to its end. The code stands in front of the text, so it is
-//! mostly there, and it is what keeps a refusal that passes (a deadlock, a throttled query) from being taken for a final one
-//! by its status. Half a member is not used: half of a number is another number, and half of a text can lack the words that count.
+//! A truncated body still gives its complete members. The code precedes the text, so it is usually complete, and it keeps a
+//! transient error (a deadlock, a throttled query) from being taken for the final one that its status suggests. An incomplete
+//! member is not used: half of a number is another number, and half of a text may lack the words that matter.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors>
 
@@ -14,29 +14,29 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-/// What is kept of the service's text, in characters.
+/// The characters of the service's text that are kept.
 pub const MESSAGE_CAP: usize = 1_000;
 
-/// The codes of a missing row, by id and by alternate key.
+/// The codes for a missing row, by primary key and by alternate key.
 pub const MISSING_ROW: [u32; 2] = [0x8004_0217, 0x8006_0891];
 
-/// What the text of a 404 without a code says of a missing row, in lower case.
+/// What a 404 without a code says about a missing row, in lower case.
 pub const MISSING_ROW_TEXT: &str = "does not exist";
 
-/// What a refusal says for itself.
+/// What an error body says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceError {
-    /// The service's own code, unless it is empty or zero.
+    /// The service's code, unless it is empty or zero.
     pub code: Option<u32>,
-    /// The service's text, unless it is empty; at most [`MESSAGE_CAP`] characters. It can hold data of the row.
+    /// The service's text, unless it is empty; at most [`MESSAGE_CAP`] characters. It may contain data of the row.
     pub message: Option<String>,
 }
 
-/// Reads the body of a refusal, or as much of it as came.
+/// Reads an error body, which may be truncated.
 pub fn read(body: &[u8]) -> ServiceError {
     let mut found = Found::default();
     let mut json = serde_json::Deserializer::from_slice(without_half_number(body));
-    // What was complete before the body went wrong has been found.
+    // What was complete before the error has been found.
     let _ = Object { found: &mut found, level: Level::Body }.deserialize(&mut json);
     let text = |value: Option<Value>| match value {
         Some(Value::String(text)) if !text.is_empty() => Some(text.chars().take(MESSAGE_CAP).collect()),
@@ -48,7 +48,7 @@ pub fn read(body: &[u8]) -> ServiceError {
     }
 }
 
-/// A number that a body ends in may have lost its last digits; an object ends in a brace.
+/// Cuts off a number at the end, which may have lost its last digits: a complete body ends in a brace.
 fn without_half_number(body: &[u8]) -> &[u8] {
     let end = body.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |last| last + 1);
     &body[..end]
@@ -68,7 +68,7 @@ fn parse_code(value: &Value) -> Option<u32> {
     (code != 0).then_some(code)
 }
 
-/// The members that were read to their end.
+/// The complete members.
 #[derive(Default)]
 struct Found {
     code: Option<Value>,
@@ -97,7 +97,7 @@ enum Level {
     Error,
 }
 
-/// Reads one object into what was found.
+/// Reads the members of one object.
 struct Object<'a> {
     found: &'a mut Found,
     level: Level,
@@ -134,9 +134,9 @@ impl<'de> Visitor<'de> for Object<'_> {
             };
             let value = map.next_value()?;
             if slot.replace(value).is_some() {
-                // Two readers could pick different ones.
+                // Ambiguous: other parsers may pick the other one.
                 *slot = None;
-                return Err(A::Error::custom("a member stands there twice"));
+                return Err(A::Error::custom("duplicate member"));
             }
         }
         Ok(())

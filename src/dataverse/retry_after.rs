@@ -7,10 +7,10 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-/// Waits of six to seven minutes were seen; a longer one is taken for a mistake.
-const LONGEST: Duration = Duration::from_mins(15);
+/// Dataverse was seen to ask for six to seven minutes; a longer delay is taken for a mistake.
+const MAX_DELAY: Duration = Duration::from_mins(15);
 
-/// The delay that the header's value names.
+/// The delay in the header's value.
 pub(super) fn parse(value: &str, now: OffsetDateTime) -> Option<Duration> {
     let value = value.trim();
     let delay = if let Ok(seconds) = value.parse() {
@@ -19,7 +19,7 @@ pub(super) fn parse(value: &str, now: OffsetDateTime) -> Option<Duration> {
         let until = OffsetDateTime::parse(value, &Rfc2822).ok()?;
         (until - now).try_into().unwrap_or(Duration::ZERO)
     };
-    Some(delay.min(LONGEST))
+    Some(delay.min(MAX_DELAY))
 }
 
 #[cfg(test)]
@@ -31,21 +31,21 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-11-23 10:00 UTC);
 
     #[test]
-    fn seconds_and_dates_are_understood() {
+    fn reads_seconds_and_dates() {
         assert_eq!(parse("7", NOW), Some(Duration::from_secs(7)));
         assert_eq!(parse(" 0 ", NOW), Some(Duration::ZERO));
         assert_eq!(parse("Mon, 23 Nov 2026 10:01:30 GMT", NOW), Some(Duration::from_secs(90)));
     }
 
     #[test]
-    fn a_date_that_has_passed_means_now() {
+    fn a_past_date_means_no_delay() {
         assert_eq!(parse("Mon, 23 Nov 2026 09:00:00 GMT", NOW), Some(Duration::ZERO));
     }
 
     #[test]
-    fn nonsense_is_no_delay_and_a_long_one_is_capped() {
+    fn ignores_other_text_and_caps_a_long_delay() {
         assert_eq!(parse("soon", NOW), None);
         assert_eq!(parse("-3", NOW), None);
-        assert_eq!(parse("99999999", NOW), Some(LONGEST));
+        assert_eq!(parse("99999999", NOW), Some(MAX_DELAY));
     }
 }

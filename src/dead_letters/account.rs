@@ -9,7 +9,7 @@ use azure_core::credentials::TokenCredential;
 use super::arguments::Place;
 use super::encoding::Encoding;
 use super::queue::Queue;
-use crate::http;
+use crate::http::Http;
 use crate::identity::{Choice, Identity};
 use crate::settings::{Lookup, Problem, non_empty};
 use crate::storage::{Address, Connection, Service};
@@ -50,12 +50,12 @@ impl Desk {
         let (Some(address), Some(choice), Some(encoding)) = (address, choice, encoding) else { return Err(problems) };
         let host = address.host().to_owned();
         let refused = |problem: String| vec![Problem::new(&place.connection, problem)];
-        let http = http::client().map_err(|_| refused("cannot be used: TLS cannot be set up".to_owned()))?;
-        let identity = Identity::open(choice, http.clone())
+        let http = Http::new().map_err(|_| refused("cannot be used: TLS cannot be set up".to_owned()))?;
+        let identity = Identity::open(choice, &http)
             .map_err(|error| refused(format!("cannot be used: {}", crate::identity::problem(&error))))?;
         let identity: Arc<dyn TokenCredential> = Arc::new(identity);
         Ok(Self {
-            connection: Connection::new(address, &identity, http),
+            connection: Connection::new(address, &identity, &http),
             name: place.connection.clone(),
             host,
             encoding,

@@ -1,14 +1,11 @@
 //! One queue of a storage account. Only this module uses `azure_storage_queue`.
 //!
-//! Here no host stands above that would try again, so this is the one retry loop of the command: a request without a usable
-//! answer is repeated a few times, with a growing pause. Where repeating may have done a thing twice, the answer says so.
-//! The SDK's own retries are off.
+//! A request without a usable answer is repeated for some seconds, as no host calls the command again. If a repetition may have
+//! done a thing twice, the result says so.
 //!
 //! Addresses, receipts and messages are in no error.
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>
-
-mod attempt;
 
 use std::fmt;
 use std::time::Duration;
@@ -25,8 +22,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::receipts::Ticket;
-use crate::storage::Connection;
-use attempt::{Answer, repeated};
+use crate::storage::{self, Connection, Retried, RetryPolicy};
 
 /// The most that the service gives at once.
 pub const MOST_AT_ONCE: usize = 32;
@@ -34,50 +30,49 @@ pub const MOST_AT_ONCE: usize = 32;
 const POP_RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
 const DATE: HeaderName = HeaderName::from_static("date");
 
-/// Why a queue did not do what it was asked for.
+static RETRIES: RetryPolicy =
+    RetryPolicy { request_timeout: Duration::from_secs(15), max_retries: 4, first_pause: Duration::from_millis(200) };
+
+/// The bytes of an answer that are read: 32 messages of 64 KiB, every character of which may be escaped as `&quot;`.
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Why a request to a queue failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// There is no such queue.
     #[error("there is no such queue in this storage account")]
     NoQueue,
-    /// The service knows us not, or not for this.
-    #[error(
-        "the queue service refuses this access ({status} {code}); \
-         an identity needs the role Storage Queue Data Contributor"
-    )]
-    Refused {
-        /// 401 or 403.
-        status: u16,
-        /// The service's code.
-        code: String,
-    },
-    /// Any other answer.
-    #[error("the queue service answered {status} {code}")]
-    Service {
-        /// The HTTP status.
-        status: u16,
-        /// The service's code.
-        code: String,
-    },
-    /// No answer, or none that could be understood.
-    #[error("the queue service cannot be reached: {problem}")]
-    Unreachable {
-        /// What happened, in a few words.
-        problem: &'static str,
-    },
-    /// There is no token to show.
-    #[error("there is no token for the queue service: {problem}")]
-    Token {
-        /// What the identity said, one line.
-        problem: String,
-    },
+    /// Our identity, key or signature is refused.
+    #[error("{0}; an identity needs the role Storage Queue Data Contributor")]
+    Refused(storage::Error),
+    /// Any other failure.
+    #[error(transparent)]
+    Storage(storage::Error),
 }
 
 impl Error {
-    /// Whether the fault is with this one message, so that others may fare better.
+    /// Whether only this one message is refused, so that others may succeed.
     pub fn is_about_the_message(&self) -> bool {
-        matches!(self, Self::Service { status: 400 | 413, .. })
+        matches!(self, Self::Storage(storage::Error::Service { status: 400 | 413, .. }))
     }
+}
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Self {
+        match error {
+            storage::Error::Service { status: 404, code } if code == "QueueNotFound" => Self::NoQueue,
+            storage::Error::Refused { .. } => Self::Refused(error),
+            error => Self::Storage(error),
+        }
+    }
+}
+
+/// Makes a request until there is an answer.
+async fn retried<T, F>(mut request: impl FnMut() -> F) -> Retried<T>
+where
+    F: Future<Output = azure_core::Result<T>>,
+{
+    RETRIES.run(|| RETRIES.once(request())).await
 }
 
 /// A queue.
@@ -140,8 +135,9 @@ impl Queue {
     /// # Errors
     /// When no client can be made for that address.
     pub fn open(connection: &Connection, name: &str) -> azure_core::Result<Self> {
-        let options = QueueClientOptions { client_options: connection.client_options(), ..Default::default() };
-        let client = QueueClient::new(connection.within(name), connection.credential(), Some(options))?;
+        let options =
+            QueueClientOptions { client_options: connection.client_options(MAX_BODY_BYTES), ..Default::default() };
+        let client = QueueClient::new(connection.url(name), connection.credential(), Some(options))?;
         Ok(Self { client, name: name.to_owned() })
     }
 
@@ -152,7 +148,7 @@ impl Queue {
 
     /// How full it is.
     pub async fn look(&self) -> Result<Look, Error> {
-        let answer = repeated(|| self.client.get_properties(None)).await.result?;
+        let answer = retried(|| self.client.get_properties(None)).await.result?;
         let counted = answer.approximate_messages_count().ok().flatten().unwrap_or_default();
         let date = answer.headers().get_optional_str(&DATE);
         let now = date.and_then(|date| OffsetDateTime::parse(&date.replace("GMT", "+0000"), &Rfc2822).ok());
@@ -171,7 +167,7 @@ impl Queue {
             };
             self.client.receive_messages(Some(options))
         };
-        let answer = repeated(request).await.result?;
+        let answer = retried(request).await.result?;
         let messages = answer.into_model().map_err(|_| NOT_UNDERSTOOD)?.items.unwrap_or_default();
         messages.into_iter().map(|message| received(message).ok_or(NOT_UNDERSTOOD)).collect()
     }
@@ -179,7 +175,7 @@ impl Queue {
     /// Hides a received message for `time` from now on, in whole seconds; at once visible again with none.
     pub async fn hide(&self, ticket: &Ticket, time: Duration) -> Result<Fate<Ticket>, Error> {
         let request = || self.client.update_message(&ticket.id, &ticket.receipt, seconds(time), None);
-        let Answer { result, .. } = repeated(request).await;
+        let Retried { result, .. } = retried(request).await;
         Ok(match fate(result)? {
             Fate::NotOurs => Fate::NotOurs,
             Fate::Ours(answer) => {
@@ -197,14 +193,14 @@ impl Queue {
             let message: RequestContent<QueueMessage, XmlFormat> = body.clone().into();
             self.client.send_message(message, Some(options))
         };
-        let Answer { result, in_doubt } = repeated(request).await;
-        Put { result: result.map(drop), in_doubt }
+        let Retried { result, is_ambiguous: in_doubt } = retried(request).await;
+        Put { result: result.map(drop).map_err(Error::from), in_doubt }
     }
 
     /// Deletes a received message.
     pub async fn delete(&self, ticket: &Ticket) -> Result<Fate<()>, Error> {
-        let Answer { result, in_doubt } =
-            repeated(|| self.client.delete_message(&ticket.id, &ticket.receipt, None)).await;
+        let Retried { result, is_ambiguous: in_doubt } =
+            retried(|| self.client.delete_message(&ticket.id, &ticket.receipt, None)).await;
         Ok(match fate(result)? {
             // The request whose answer was lost has deleted it.
             Fate::NotOurs if in_doubt => Fate::Ours(()),
@@ -214,15 +210,15 @@ impl Queue {
     }
 }
 
-const NOT_UNDERSTOOD: Error = Error::Unreachable { problem: "the answer was not understood" };
+const NOT_UNDERSTOOD: Error = Error::Storage(storage::Error::NotUnderstood);
 
 /// <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes>
-fn fate<T>(result: Result<T, Error>) -> Result<Fate<T>, Error> {
+fn fate<T>(result: Result<T, storage::Error>) -> Result<Fate<T>, Error> {
     match result {
         Ok(answer) => Ok(Fate::Ours(answer)),
-        Err(Error::Service { status: 404, code }) if code == "MessageNotFound" => Ok(Fate::NotOurs),
-        Err(Error::Service { status: 400, code }) if code == "PopReceiptMismatch" => Ok(Fate::NotOurs),
-        Err(error) => Err(error),
+        Err(storage::Error::Service { status: 404, code }) if code == "MessageNotFound" => Ok(Fate::NotOurs),
+        Err(storage::Error::Service { status: 400, code }) if code == "PopReceiptMismatch" => Ok(Fate::NotOurs),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -271,10 +267,19 @@ mod tests {
 
     #[test]
     fn a_receipt_that_is_not_good_any_more_is_an_answer_and_no_error() {
-        let refused = |status, code: &str| fate::<()>(Err(Error::Service { status, code: code.to_owned() }));
+        let refused = |status, code: &str| fate::<()>(Err(storage::Error::Service { status, code: code.to_owned() }));
         assert_eq!(refused(404, "MessageNotFound"), Ok(Fate::NotOurs));
         assert_eq!(refused(400, "PopReceiptMismatch"), Ok(Fate::NotOurs));
         assert!(refused(400, "InvalidXmlDocument").is_err() && refused(409, "").is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_the_role_and_a_missing_queue_is_an_error_of_its_own() {
+        let error = |status, code: &str| Error::from(storage::Error::Service { status, code: code.to_owned() });
+        assert_eq!(error(404, "QueueNotFound"), Error::NoQueue);
+        assert!(matches!(error(404, ""), Error::Storage(_)));
+        let refused = Error::from(storage::Error::Refused { status: 403, code: "AuthorizationFailure".to_owned() });
+        assert!(refused.to_string().ends_with("the role Storage Queue Data Contributor"), "{refused}");
     }
 
     #[test]

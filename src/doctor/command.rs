@@ -11,9 +11,9 @@ use super::environment;
 use super::finding::{Check, Finding};
 use super::report::Report;
 use super::{queues, settings, storage};
-use crate::config::{Config, Environment, LockSettings};
-use crate::dataverse::client::Client;
-use crate::http;
+use crate::config::{Config, LockSettings};
+use crate::dataverse::client::{Client, Environment};
+use crate::http::Http;
 use crate::identity::{self, Choice, Identity};
 use crate::lock::blob::BlobLocks;
 use crate::settings::Lookup;
@@ -105,18 +105,18 @@ async fn ask(sheet: &mut Sheet, arguments: &Arguments, config: Config) -> io::Re
     let has_token = token.is_good();
     sheet.note(token)?;
     if has_token {
-        let client = Client::new(&dataverse, identity.clone(), http.clone());
+        let client = Client::new(&dataverse, identity.clone(), &http);
         ask_dataverse(sheet, arguments, &client, &dataverse, version_column).await?;
     } else {
         sheet.note_all(dataverse_not_tried(arguments, Check::Token, version_column))?;
     }
-    sheet.note(locks(lock_settings, has_token, &identity, http).await)?;
+    sheet.note(locks(lock_settings, has_token, &identity, &http).await)?;
     Ok(has_token)
 }
 
-fn open(choice: Choice) -> Result<(Arc<Identity>, reqwest::Client), String> {
-    let http = http::client().map_err(|_| "TLS cannot be set up".to_owned())?;
-    let identity = Identity::open(choice, http.clone()).map_err(|error| identity::problem(&error))?;
+fn open(choice: Choice) -> Result<(Arc<Identity>, Http), String> {
+    let http = Http::new().map_err(|_| "TLS cannot be set up".to_owned())?;
+    let identity = Identity::open(choice, &http).map_err(|error| identity::problem(&error))?;
     Ok((Arc::new(identity), http))
 }
 
@@ -138,12 +138,7 @@ async fn ask_dataverse(
     })
 }
 
-async fn locks(
-    settings: Option<LockSettings>,
-    has_token: bool,
-    identity: &Arc<Identity>,
-    http: reqwest::Client,
-) -> Finding {
+async fn locks(settings: Option<LockSettings>, has_token: bool, identity: &Arc<Identity>, http: &Http) -> Finding {
     let Some(LockSettings { address, container, life, .. }) = settings else {
         return Finding::good(Check::LockStorage, "not needed: LOCK_MODE is off");
     };

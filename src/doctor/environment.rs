@@ -7,10 +7,9 @@ use tokio::time::timeout;
 
 use super::finding::{Check, Finding};
 use super::token::Claims;
-use crate::config::Environment;
 use crate::dataverse::Error;
 use crate::dataverse::client::metadata::{Column, Key, Table};
-use crate::dataverse::client::{Client, TOKEN_TIMEOUT, scope};
+use crate::dataverse::client::{Client, Environment, TOKEN_TIMEOUT};
 use crate::identity::{self, Identity};
 
 /// The caller is no user of the organisation.
@@ -25,7 +24,7 @@ const APPLICATION_USER: &str = "in the Power Platform admin center, under the en
 
 /// Asks for a token for Dataverse, and tells for whom it is.
 pub(super) async fn token(identity: &Identity, credential: &str, environment: &Environment) -> Finding {
-    let scope = scope(environment);
+    let scope = environment.scope();
     let scopes = [scope.as_str()];
     let (refused, problem) = match timeout(TOKEN_TIMEOUT, identity.get_token(&scopes, None)).await {
         Ok(Ok(token)) => {

@@ -7,7 +7,7 @@ use crate::dead_letters::arguments::Place;
 use crate::dead_letters::encoding::Encoding;
 use crate::dead_letters::queue::Error;
 use crate::settings::{Lookup, Problem, non_empty};
-use crate::storage::{Address, Service};
+use crate::storage::{self, Address, Service};
 
 /// What is known by then to stand in the way.
 pub(super) struct Earlier {
@@ -63,16 +63,16 @@ async fn look(desk: &Desk, check: Check, name: &str) -> Finding {
                 Error::NoQueue => {
                     format!("az storage queue create --name {name} --account-name <account> --auth-mode login")
                 }
-                Error::Refused { .. } => {
+                Error::Refused(_) => {
                     "give the identity the role Storage Queue Data Contributor, or see whether the key or \
                                           signature is still good"
                         .to_owned()
                 }
-                Error::Unreachable { .. } => {
+                Error::Storage(storage::Error::Unreachable { .. }) => {
                     "see whether the account's name is right, and its firewall lets this app in (on your machine: whether Azurite runs)".to_owned()
                 }
-                Error::Token { .. } => "see whether this identity may have tokens for storage".to_owned(),
-                Error::Service { .. } => "see whether the queue's name is right and the account has queues".to_owned(),
+                Error::Storage(storage::Error::Token { .. }) => "see whether this identity may have tokens for storage".to_owned(),
+                Error::Storage(_) => "see whether the queue's name is right and the account has queues".to_owned(),
             };
             Finding::wrong(check, format!("{name} in {}: {error}", desk.name()), remedy)
         }

@@ -67,7 +67,9 @@ fn remedy(error: &Error, access: &str) -> &'static str {
         (Error::Token { .. }, _) => {
             "see whether this identity may have tokens for storage (its blob service is asked for one of its own)"
         }
-        (Error::Service { .. }, _) => "see whether the account is one with blobs (general-purpose v2)",
+        (Error::Service { .. } | Error::NotUnderstood, _) => {
+            "see whether the account is one with blobs (general-purpose v2)"
+        }
     }
 }
 

@@ -1,6 +1,6 @@
-//! A client certificate, and the signed assertion that proves we hold its key.
+//! A client certificate, and the assertions that are signed with its key.
 //!
-//! PEM (certificate and RSA key in one file) and PKCS#12 are read, as `AZURE_CLIENT_CERTIFICATE_PATH` allows elsewhere.
+//! Reads PEM (certificate and RSA key in one file) and PKCS#12, as other SDKs do for `AZURE_CLIENT_CERTIFICATE_PATH`.
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
 
 use std::fmt;
@@ -22,10 +22,10 @@ use uuid::Uuid;
 
 use super::Application;
 
-/// Entra accepts assertions of up to 24 hours; each is used once, at once.
+/// Each assertion is used once, immediately. Entra accepts up to 24 hours.
 const LIFETIME_SECONDS: i64 = 300;
 
-/// Why a certificate file is not usable.
+/// Why a certificate file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
@@ -40,7 +40,7 @@ pub enum Error {
     /// The file holds no private key.
     #[error("names a file without a private key; it must hold certificate and key, as PEM or PKCS#12")]
     NoKey,
-    /// The key is of another kind.
+    /// The key is not an RSA key, or too short or too long.
     #[error("names a file whose key is not a usable RSA key of 2048 to 4096 bits")]
     NotRsa,
     /// The PKCS#12 file does not open.
@@ -64,7 +64,7 @@ impl Certificate {
     /// Reads a PEM or PKCS#12 file.
     ///
     /// # Errors
-    /// What is wrong with it, without its contents.
+    /// Why it cannot be used; contains nothing of the file.
     pub fn read(path: &Path, password: Option<&str>) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(|problem| Error::File { problem })?;
         if bytes.windows(11).any(|window| window == b"-----BEGIN ") {
@@ -108,7 +108,7 @@ fn from_pkcs12(bytes: &[u8], password: Option<&str>) -> Result<Certificate, Erro
     Certificate::new(certificate.as_der(), &key)
 }
 
-/// Makes a signed assertion for each token request.
+/// Signs an assertion for each token request.
 #[derive(Debug)]
 pub(super) struct Assertion {
     client: String,

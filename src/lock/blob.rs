@@ -3,8 +3,7 @@
 //! Every acquire proposes a fresh lease id, so a request whose answer was lost can be repeated, and two deliveries of one message
 //! never both hold the lock.
 //!
-//! Only this module uses `azure_storage_blob`. The SDK's own retries are off: by default they outlive a lease. This module
-//! decides what is repeated.
+//! Only this module uses `azure_storage_blob`.
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/lease-blob>
 
@@ -13,27 +12,24 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::error::ErrorKind;
 use azure_core::http::RequestContent;
 use azure_core::http::headers::HeaderName;
 use azure_storage_blob::models::{
     BlobClientAcquireLeaseOptions, BlobClientSetMetadataOptions, BlockBlobClientUploadOptions,
 };
 use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOptions};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Error, Lease, LockName, Locks, Renewed, TombstoneWrite, TryAcquire};
-use crate::storage::Connection;
+use crate::storage::{Connection, RetryPolicy};
 
-/// One request to the storage must be answered within this time.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Short: a lease lives for seconds, and the host delivers the message again.
+static RETRIES: RetryPolicy =
+    RetryPolicy { request_timeout: Duration::from_secs(5), max_retries: 2, first_pause: Duration::from_millis(150) };
 
-/// How often a request without a usable answer is repeated.
-const MAX_REPEATS: u32 = 2;
-
-/// The average pause before a request is repeated.
-const REPEAT_PAUSE: Duration = Duration::from_millis(150);
+/// The bytes of an answer that are read: only error answers have a body.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The blob's metadata that holds a tombstone: written under the lease, and deleted with the blob.
 /// <https://learn.microsoft.com/rest/api/storageservices/set-blob-metadata>
@@ -58,8 +54,11 @@ impl BlobLocks {
     /// # Errors
     /// When no client can be made for that address.
     pub fn new(connection: &Connection, container: &str, life: Duration) -> azure_core::Result<Self> {
-        let options = BlobContainerClientOptions { client_options: connection.client_options(), ..Default::default() };
-        let url = connection.within(container);
+        let options = BlobContainerClientOptions {
+            client_options: connection.client_options(MAX_BODY_BYTES),
+            ..Default::default()
+        };
+        let url = connection.url(container);
         let container = BlobContainerClient::new(url, connection.credential(), Some(options))?;
         Ok(Self { container, life })
     }
@@ -76,7 +75,7 @@ impl BlobLocks {
             let options =
                 BlobClientAcquireLeaseOptions { proposed_lease_id: Some(id.to_owned()), ..Default::default() };
             let begun = Instant::now();
-            match request(blob.acquire_lease(seconds, Some(options))).await {
+            match RETRIES.once(blob.acquire_lease(seconds, Some(options))).await {
                 Ok(_) => return Ok(Some(begun)),
                 Err(Error::Service { status: 409, code })
                     // A broken lease still excludes others until it ends.
@@ -93,13 +92,13 @@ impl BlobLocks {
 
     async fn create(&self, blob: &BlobClient, missing: &str) -> Result<(), Error> {
         if missing == "ContainerNotFound" {
-            return match request(self.container.create(None)).await {
+            return match RETRIES.once(self.container.create(None)).await {
                 Err(Error::Service { code, .. }) if code == "ContainerAlreadyExists" => Ok(()),
                 created => created.map(|_| ()),
             };
         }
         let options = BlockBlobClientUploadOptions::default().if_not_exists();
-        match request(blob.block_blob_client().upload(RequestContent::from(Vec::new()), Some(options))).await {
+        match RETRIES.once(blob.block_blob_client().upload(RequestContent::from(Vec::new()), Some(options))).await {
             // Another process created it, and may hold it already.
             Err(Error::Service { status: 409 | 412, .. }) => Ok(()),
             created => created.map(|_| ()),
@@ -111,7 +110,7 @@ impl BlobLocks {
 impl Locks for BlobLocks {
     async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, Error> {
         let (blob, id) = (self.blob(name), Uuid::new_v4().to_string());
-        let begun = repeated(|| self.acquire_as(&blob, &id)).await?;
+        let begun = RETRIES.run(|| self.acquire_as(&blob, &id)).await.result?;
         Ok(match begun {
             Some(begun) => TryAcquire::Granted(Lease::new(name.clone(), id, begun, self.life)),
             None => TryAcquire::Held,
@@ -120,7 +119,7 @@ impl Locks for BlobLocks {
 
     async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error> {
         let begun = Instant::now();
-        match request(self.blob(lease.name()).renew_lease(lease.id().to_owned(), None)).await {
+        match RETRIES.once(self.blob(lease.name()).renew_lease(lease.id().to_owned(), None)).await {
             Ok(_) => {
                 lease.extend(begun);
                 Ok(Renewed::Extended)
@@ -133,7 +132,7 @@ impl Locks for BlobLocks {
 
     async fn release(&self, lease: Lease) {
         let blob = self.blob(lease.name());
-        match repeated(|| request(blob.release_lease(lease.id().to_owned(), None))).await {
+        match RETRIES.run(|| RETRIES.once(blob.release_lease(lease.id().to_owned(), None))).await.result {
             // 409: released before (the answer was lost), or expired and taken. 404: the blob was deleted.
             Ok(_) | Err(Error::Service { status: 404 | 409 | 412, .. }) => {}
             Err(error) => {
@@ -144,7 +143,7 @@ impl Locks for BlobLocks {
 
     async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error> {
         let blob = self.blob(name);
-        match repeated(|| request(blob.get_properties(None))).await {
+        match RETRIES.run(|| RETRIES.once(blob.get_properties(None))).await.result {
             Ok(answer) => Ok(answer.headers().get_optional_string(&TOMBSTONE_HEADER)),
             // The tombstone is deleted with its blob.
             Err(Error::Service { status: 404, .. }) => Ok(None),
@@ -156,48 +155,10 @@ impl Locks for BlobLocks {
         let blob = self.blob(name);
         let metadata = HashMap::from([(TOMBSTONE.to_owned(), tombstone.to_owned())]);
         let options = || BlobClientSetMetadataOptions { lease_id: Some(id.to_owned()), ..Default::default() };
-        match repeated(|| request(blob.set_metadata(&metadata, Some(options())))).await {
+        match RETRIES.run(|| RETRIES.once(blob.set_metadata(&metadata, Some(options())))).await.result {
             Ok(_) => Ok(TombstoneWrite::Done),
             Err(Error::Service { status: 404 | 409 | 412, .. }) => Ok(TombstoneWrite::Lost),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Repeats an idempotent request while it gets no usable answer.
-async fn repeated<T, R: Future<Output = Result<T, Error>>>(make: impl Fn() -> R) -> Result<T, Error> {
-    for _ in 0..MAX_REPEATS {
-        match make().await {
-            Err(Error::Unreachable { .. } | Error::Service { status: 500.., .. }) => {
-                sleep(REPEAT_PAUSE.mul_f64(0.5 + fastrand::f64())).await;
-            }
-            settled => return settled,
-        }
-    }
-    make().await
-}
-
-/// One request, with a timeout.
-async fn request<T>(request: impl Future<Output = azure_core::Result<T>>) -> Result<T, Error> {
-    match timeout(REQUEST_TIMEOUT, request).await {
-        Ok(answered) => answered.map_err(|error| failure(&error)),
-        Err(_) => Err(Error::Unreachable { problem: "no answer in time".to_owned() }),
-    }
-}
-
-fn failure(error: &azure_core::Error) -> Error {
-    let unreachable = |problem: &str| Error::Unreachable { problem: problem.to_owned() };
-    match error.kind() {
-        ErrorKind::HttpResponse { status, error_code, .. } => {
-            let (status, code) = ((*status).into(), error_code.clone().unwrap_or_default());
-            match status {
-                401 | 403 => Error::Refused { status, code },
-                _ => Error::Service { status, code },
-            }
-        }
-        ErrorKind::Connection => unreachable("no connection"),
-        ErrorKind::Io => unreachable("the connection broke"),
-        ErrorKind::Credential => Error::Token { problem: crate::identity::problem(error) },
-        _ => unreachable("the answer was not understood"),
     }
 }

@@ -267,7 +267,7 @@ async fn try_acquire(head: QueueHead) -> Result<Wakeup, Error> {
             TryAcquire::Held => Wakeup::Poll(head),
         })
     };
-    let panicked = |_| Err(Error::Unreachable { problem: "the request for the lock was not finished".to_owned() });
+    let panicked = |_| Err(Error::Unreachable { sent: true, problem: "the request for the lock was not finished" });
     tokio::spawn(request).await.unwrap_or_else(panicked)
 }
 

@@ -1,8 +1,10 @@
 //! Signs storage requests with an account key.
 //!
-//! `azure_storage_blob` knows Entra tokens and SAS only; Azurite and many apps still use the key of a connection string.
+//! The SDK supports Entra tokens and SAS only; Azurite and many apps use the key of a connection string.
 //! The rules: <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,7 +26,7 @@ pub(super) struct SharedKey {
 }
 
 impl SharedKey {
-    /// A key in base64, or `None` when it is not.
+    /// A key in base64, or `None` if it is not base64.
     pub(super) fn new(account: &str, key: &str) -> Option<Self> {
         let key = STANDARD.decode(key).ok().filter(|key| !key.is_empty())?;
         Some(Self { account: account.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
@@ -53,68 +55,43 @@ impl Policy for SharedKey {
     }
 }
 
-/// The headers that have a line of their own, in the order of their lines. Two lines are not copied from a header: the length,
-/// and the date, which `x-ms-date` says.
-const LINES: [&str; 11] = [
-    "content-encoding",
-    "content-language",
-    "",
-    "content-md5",
-    "content-type",
-    "",
-    "if-modified-since",
-    "if-match",
-    "if-none-match",
-    "if-unmodified-since",
-    "range",
-];
-
-/// Where the length stands in [`LINES`].
-const LENGTH: usize = 2;
-
-/// The SDK keeps names of headers in lower case. Asked for one that is not there it makes an error, so all are looked at once.
 fn string_to_sign(account: &str, request: &Request) -> String {
-    let (mut lines, mut own) = ([""; LINES.len()], Vec::with_capacity(8));
-    for (name, value) in request.headers().iter() {
-        let (name, value) = (name.as_str(), value.as_str());
-        if name.starts_with("x-ms-") {
-            own.push((name, value.trim()));
-        } else if let Some(line) = LINES.iter().position(|line| *line == name) {
-            lines[line] = value;
-        }
-    }
-    own.sort_unstable();
+    // The SDK keeps header names in lower case.
+    let headers = || request.headers().iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let header = |name: &str| headers().find(|(found, _)| *found == name).map_or("", |(_, value)| value);
     let length = request.body().len().filter(|length| *length > 0).map(|length| length.to_string());
-    lines[LENGTH] = length.as_deref().unwrap_or_default();
-    let mut text = String::with_capacity(512);
-    text.push_str(request.method().as_str());
-    for line in lines {
-        text.push('\n');
-        text.push_str(line);
-    }
-    text.push('\n');
-    for (name, value) in own {
-        text.extend([name, ":", value, "\n"]);
-    }
-    text.extend(["/", account, request.url().path()]);
-    push_parameters(&mut text, request);
-    text
+    let lines = [
+        request.method().as_str(),
+        header("content-encoding"),
+        header("content-language"),
+        length.as_deref().unwrap_or_default(),
+        header("content-md5"),
+        header("content-type"),
+        "", // The date is in `x-ms-date`.
+        header("if-modified-since"),
+        header("if-match"),
+        header("if-none-match"),
+        header("if-unmodified-since"),
+        header("range"),
+    ];
+    let own = headers().filter(|(name, _)| name.starts_with("x-ms-"));
+    let mut own: Vec<_> = own.map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
+    own.sort_unstable();
+    let (lines, own, path) = (lines.join("\n"), own.concat(), request.url().path());
+    format!("{lines}\n{own}/{account}{path}{}", parameters(request))
 }
 
-/// Each parameter once, in order, with all its values.
-fn push_parameters(text: &mut String, request: &Request) {
-    let mut parameters: Vec<_> =
-        request.url().query_pairs().map(|(name, value)| (name.to_lowercase(), value)).collect();
-    parameters.sort_unstable();
-    let mut last = None;
-    for (name, value) in &parameters {
-        if last == Some(name) {
-            text.extend([",", value]);
-        } else {
-            text.extend(["\n", name, ":", value]);
-        }
-        last = Some(name);
+/// Each query parameter once, sorted, with all its values.
+fn parameters(request: &Request) -> String {
+    let mut parameters = BTreeMap::<_, Vec<_>>::new();
+    for (name, value) in request.url().query_pairs() {
+        parameters.entry(name.to_lowercase()).or_default().push(value);
     }
+    let line = |(name, mut values): (String, Vec<Cow<'_, str>>)| {
+        values.sort_unstable();
+        format!("\n{name}:{}", values.join(","))
+    };
+    parameters.into_iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ fn key() -> &'static str {
 }
 
 #[test]
-fn every_form_of_a_connection_is_understood() {
+fn resolves_every_form_of_a_connection() {
     for (settings, host, access) in [
         (vec![("Locks", "UseDevelopmentStorage=true")], "127.0.0.1", "shared_key"),
         (
@@ -78,7 +78,7 @@ fn keys_and_signatures_are_in_no_debug_output() {
 }
 
 #[test]
-fn the_queues_of_an_account_have_an_address_of_their_own() {
+fn resolves_the_queue_service_of_an_account() {
     let emulator = "http://127.0.0.1:10001/devstoreaccount1";
     for (settings, address, access) in [
         (("Locks", "UseDevelopmentStorage=true"), emulator, "shared_key"),
@@ -130,22 +130,20 @@ fn problems_with_queues_name_what_queues_need() {
 }
 
 #[test]
-fn a_queues_address_carries_its_name_and_the_signature() {
-    // Another test of this process may have installed the same provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+fn a_queue_url_has_its_name_and_the_signature() {
     let identity: Arc<dyn TokenCredential> = Arc::new(NoToken);
     for (text, address) in [
         ("QueueEndpoint=https://q/;SharedAccessSignature=?sv=1&sig=x%3D", "https://q/letters?sv=1&sig=x%3D"),
         ("QueueEndpoint=http://127.0.0.1:2/a/;AccountName=a;AccountKey=a2V5", "http://127.0.0.1:2/a/letters"),
     ] {
         let found = resolve_for(Service::Queue, &[("Locks", text)]).expect("a connection");
-        let connection = Connection::new(found, &identity, reqwest::Client::new());
-        assert_eq!(connection.within("letters").as_str(), address);
+        let connection = Connection::new(found, &identity, &Http::new().expect("the settings are valid"));
+        assert_eq!(connection.url("letters").as_str(), address);
         assert!(connection.credential().is_none());
     }
 }
 
-/// With a key or a signature nobody asks for a token.
+/// No token is requested with a key or a signature.
 #[derive(Debug)]
 struct NoToken;
 
@@ -156,6 +154,6 @@ impl TokenCredential for NoToken {
         _: &[&str],
         _: Option<azure_core::credentials::TokenRequestOptions<'_>>,
     ) -> azure_core::Result<azure_core::credentials::AccessToken> {
-        Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, "not asked for"))
+        Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, "not requested"))
     }
 }

@@ -14,7 +14,8 @@ use reqwest::header::CONTENT_TYPE;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::http;
+use crate::http::Http;
+use crate::http::response::read_body;
 
 /// No second warning within this time.
 const QUIET: Duration = Duration::from_mins(10);
@@ -28,7 +29,7 @@ pub(super) struct Courier {
     runtime: Handle,
     timeout: Duration,
     /// Made with the first delivery: by then there is a log for what is wrong with it.
-    http: OnceLock<Option<reqwest::Client>>,
+    http: OnceLock<Option<Http>>,
     told: Mutex<Told>,
 }
 
@@ -51,7 +52,7 @@ impl Courier {
     }
 
     async fn deliver(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let Some(http) = self.http.get_or_init(|| http::client().ok()) else {
+        let Some(http) = self.http.get_or_init(|| Http::new().ok()) else {
             return Err(Undelivered("TLS cannot be set up").into());
         };
         let mut request = reqwest::Request::try_from(request)?;
@@ -61,7 +62,7 @@ impl Courier {
             value.set_sensitive(name != CONTENT_TYPE);
         }
         // All of it in the runtime: the client makes its timers at once.
-        let sent = self.runtime.spawn(exchange(http.clone(), request));
+        let sent = self.runtime.spawn(exchange(http.to(request.url().as_str()).clone(), request));
         sent.await.unwrap_or_else(|_| Err(Undelivered("the runtime stopped").into()))
     }
 
@@ -100,16 +101,10 @@ impl HttpClient for Courier {
 
 /// One request and its answer. What went wrong is told without the address.
 async fn exchange(http: reqwest::Client, request: reqwest::Request) -> Result<Response<Bytes>, HttpError> {
-    let mut answer = http.execute(request).await.map_err(|error| undelivered(&error))?;
+    let answer = http.execute(request).await.map_err(|error| undelivered(&error))?;
     let status = answer.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| undelivered(&error))? {
-        if body.len() + chunk.len() > MOST_BYTES {
-            break;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    let mut response = Response::new(Bytes::from(body));
+    let body = read_body(answer, MOST_BYTES).await.map_err(|_| Undelivered("the answer could not be read"))?;
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     Ok(response)
 }

@@ -1,6 +1,6 @@
 //! The Dataverse client against a server that breaks the rules: what came back becomes a fact, and nothing is sent twice.
 //!
-//! Tokens come from the sandbox's Entra tenant. The HTTP client is the process's own, [`http`].
+//! Tokens come from the sandbox's Entra tenant. The HTTP client is the process's own.
 
 mod answers;
 mod metadata;
@@ -10,10 +10,9 @@ mod silence;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataverse_sync::config::Environment;
-use dataverse_sync::dataverse::client::Client;
+use dataverse_sync::dataverse::client::{Client, Environment};
 use dataverse_sync::dataverse::{Change, Error, Row, Store as _, WriteKind, Written};
-use dataverse_sync::http::{self, Http};
+use dataverse_sync::http::Http;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::record::{Record, decode};
 use reqwest::header::HeaderMap;
@@ -37,7 +36,7 @@ impl Bench {
     /// The same with this secret, right or wrong.
     async fn start_as(secret: &str, script: Vec<Act>) -> Self {
         let server = Scripted::start(script).await;
-        let (client, tenant) = client(server.port(), secret, direct()).await;
+        let (client, tenant) = client(server.port(), secret).await;
         Self { server, tenant, client }
     }
 
@@ -69,8 +68,8 @@ impl Bench {
     }
 }
 
-/// A client of whoever listens on that port, and the tenant that gives it tokens if its secret is `secret`.
-async fn client(port: u16, secret: &str, http: Http) -> (Client, identity::Identity) {
+/// A client of the server on that port, and the tenant that gives it tokens if its secret is `secret`.
+async fn client(port: u16, secret: &str) -> (Client, identity::Identity) {
     let tls = trust::authority();
     let app = App { client_id: "app".to_owned(), credentials: vec![Credential::Secret("secret".to_owned())] };
     let options = identity::Options { tls: Some(tls.clone()), apps: vec![app], ..identity::Options::default() };
@@ -85,18 +84,9 @@ async fn client(port: u16, secret: &str, http: Http) -> (Client, identity::Ident
         _ => None,
     };
     let choice = Choice::from_settings(&settings).expect("the settings are complete");
-    let identity = Identity::open(choice, trust::client(&tls)).expect("the settings are valid");
-    (Client::new(&environment(port), Arc::new(identity), http), tenant)
-}
-
-/// As the handler has it.
-fn direct() -> Http {
-    Http::for_each_thread().expect("this machine has root certificates")
-}
-
-/// As the handler's commands have it, and the handler where a proxy stands between.
-fn through_proxies() -> Http {
-    http::client().expect("this machine has root certificates").into()
+    let identity = Identity::open(choice, &trust::client(&tls).into()).expect("the settings are valid");
+    let http = Http::new().expect("this machine has root certificates");
+    (Client::new(&environment(port), Arc::new(identity), &http), tenant)
 }
 
 fn environment(port: u16) -> Environment {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
-use dataverse_sync::http;
+use dataverse_sync::http::Http;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local_queue::{Acquired, LocalQueue};
@@ -51,11 +51,11 @@ impl Place for Account {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let address = Address::resolve(storage::Service::Blob, "Locks", &|_| Some(self.0.clone()))
             .expect("it is a connection string");
-        let http = http::client().expect("this machine has root certificates");
+        let http = Http::new().expect("this machine has root certificates");
         // With a key no token is ever asked for.
-        let identity = Identity::open(Choice::DeveloperTools, http.clone()).expect("nothing is opened yet");
+        let identity = Identity::open(Choice::DeveloperTools, &http).expect("nothing is opened yet");
         let identity: Arc<dyn TokenCredential> = Arc::new(identity);
-        let locks = BlobLocks::new(&Connection::new(address, &identity, http), container, LIFE);
+        let locks = BlobLocks::new(&Connection::new(address, &identity, &http), container, LIFE);
         Arc::new(locks.expect("the address is usable"))
     }
 }

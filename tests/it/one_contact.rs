@@ -1,16 +1,16 @@
-//! One contact, sent through a host: what it was told, and what the handler printed meanwhile.
+//! One contact, sent through a host: the answer, and what the handler printed meanwhile.
 
 use sandbox::host::Host;
 use serde_json::{Value, json};
 
 use crate::caller::{Answer, Caller};
 
-/// What an applied upsert is told as.
+/// The verdict of an applied upsert.
 pub(crate) const UPSERTED: (u16, &str, &str) = (200, "applied", "upserted");
 
 impl Answer {
     /// Status, outcome and reason, to compare with.
-    pub(crate) fn told(&self) -> (u16, &str, &str) {
+    pub(crate) fn verdict(&self) -> (u16, &str, &str) {
         let text = |name: &str| self.body[name].as_str().unwrap_or_default();
         (self.status, text("outcome"), text("reason"))
     }

@@ -1,7 +1,7 @@
 //! The real handler with every way into its lock storage: account key, shared access signature, Entra token; plain and
 //! behind TLS; the embedded store and Azurite. What storage refuses costs no message.
 //!
-//! `UseDevelopmentStorage=true` names fixed ports, so it is tested where it is read, in `connection`.
+//! `UseDevelopmentStorage=true` names fixed ports, so it is tested in `storage`.
 
 mod place;
 mod proxy;
@@ -23,7 +23,7 @@ async fn opens(place: &Place, settings: &[(&str, &str)], access: &str) {
     let container = access.replace('_', "-");
     let host = place.host(&container, settings).await;
     let answer = send(&host, access).await;
-    assert_eq!(answer.told(), UPSERTED, "{answer:?}");
+    assert_eq!(answer.verdict(), UPSERTED, "{answer:?}");
     assert!(printed(&host, &format!("locks={access}")), "{:?}", host.logs());
     // Behind the answer.
     wait_until("the lock is given back", async || place.lease_states(&container).await == ["available"]).await;
@@ -44,8 +44,8 @@ async fn refuses(place: &Place, settings: &[(&str, &str)]) {
     let host = place.host("refused", &[settings, &[AT_ONCE]].concat()).await;
     let sent_before = place.world.dataverse.requests().total();
     let answer = send(&host, "R-1").await;
-    assert_eq!(answer.told(), STORAGE_UNAVAILABLE, "{settings:?}: {answer:?}");
-    assert!(!answer.body.to_string().contains("127.0.0.1"), "no address is told: {answer:?}");
+    assert_eq!(answer.verdict(), STORAGE_UNAVAILABLE, "{settings:?}: {answer:?}");
+    assert!(!answer.body.to_string().contains("127.0.0.1"), "no address is shown: {answer:?}");
     place.world.put(&contact("R-1").to_string()).await.expect("the queue takes it");
     let failed = || host.invocations().into_iter().find(|invocation| invocation.message_id.is_some());
     wait_until("the message is delivered", async || failed().is_some()).await;
@@ -70,32 +70,33 @@ async fn a_shared_access_signature_opens_the_embedded_store() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_the_environment_names_is_the_way_to_the_storage() {
+async fn storage_is_reached_through_the_proxy_of_the_environment_and_local_services_are_not() {
     let place = Place::embedded(None).await;
     let proxy = Proxy::start(place.endpoint()).await;
-    // Nobody but the proxy knows where that is.
+    // Only the proxy can resolve this name; Dataverse and the identity endpoint are on loopback addresses.
     let key = place.with_key().replace(place.endpoint(), "http://storage.example/devstoreaccount1");
-    opens(&place, &[(NAME, &key), ("HTTP_PROXY", &proxy.url()), ("NO_PROXY", "127.0.0.1")], "shared_key").await;
+    opens(&place, &[(NAME, &key), ("HTTP_PROXY", &proxy.url())], "shared_key").await;
     let asked = proxy.asked();
     assert!(asked.iter().all(|line| line.starts_with("PUT http://storage.example/devstoreaccount1/")), "{asked:?}");
     assert!(!asked.is_empty());
 }
 
 #[tokio::test]
-async fn a_proxy_that_the_environment_names_is_the_way_to_dataverse_too() {
+async fn dataverse_is_reached_through_the_proxy_of_the_environment_and_local_services_are_not() {
     let place = Place::embedded(None).await;
-    let url = place.world.dataverse.url();
-    let proxy = Proxy::start(&url).await;
-    let (key, by_name) = (place.with_key(), url.replace("127.0.0.1", "localhost"));
-    let settings =
-        [(NAME, key.as_str()), ("DATAVERSE_URL", &by_name), ("HTTP_PROXY", &proxy.url()), ("NO_PROXY", "127.0.0.1")];
+    let proxy = Proxy::start(&place.world.dataverse.url()).await;
+    let (key, url) = (place.with_key(), proxy.url());
+    // Only the proxy can resolve this name; the lock storage and the identity endpoint are on loopback addresses.
+    let name = ("DATAVERSE_URL", "https://dataverse.example");
+    let settings = [(NAME, key.as_str()), name, ("HTTP_PROXY", &url), ("HTTPS_PROXY", &url), AT_ONCE];
     let host = place.host("proxied", &settings).await;
-    // By another name than its own it takes no token: that it says so is an answer too.
+    // The server behind the proxy refuses to be a tunnel.
     let answer = send(&host, "P-1").await;
-    assert_eq!(answer.told(), (503, "retry", "unauthorized"), "{answer:?}");
+    assert_eq!(answer.verdict(), (503, "retry", "unavailable"), "{answer:?}");
     let asked = proxy.asked();
-    assert!(asked.iter().all(|line| line.starts_with(&format!("PATCH {by_name}/api/data/"))), "{asked:?}");
+    assert!(asked.iter().all(|line| line.starts_with("CONNECT dataverse.example:443 ")), "{asked:?}");
     assert!(!asked.is_empty());
+    assert_eq!((place.lease_states("proxied").await.len(), place.world.identity.tokens_issued()), (1, 1));
     host.stop().await;
 }
 

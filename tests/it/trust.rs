@@ -11,7 +11,7 @@ pub(crate) fn authority() -> Tls {
     Tls::generate().expect("a key pair can always be made")
 }
 
-/// A client that trusts `tls` and nobody else.
+/// A client that trusts `tls` only.
 pub(crate) fn client(tls: &Tls) -> reqwest::Client {
     // Another test of this process may have installed the same provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -39,7 +39,7 @@ impl Scene {
         let accounts = ["7", "8"].map(insert);
         let scene = Self { caller: Caller::of(&host), world, accounts, _host: host };
         // The handler gets its token before the races begin.
-        assert_eq!(scene.caller.post(&contact("C0", &json!({ "firstname": "Ada" }))).await.told(), UPSERTED);
+        assert_eq!(scene.caller.post(&contact("C0", &json!({ "firstname": "Ada" }))).await.verdict(), UPSERTED);
         scene.world.dataverse.set_race_window(WINDOW);
         scene
     }
@@ -189,7 +189,7 @@ async fn a_write_whose_answer_is_lost_is_settled_by_a_row_in_another_form() {
         // A first dropped connection is tried again.
         scene.world.dataverse.fault(Fault::new(Effect::DropAfterCommit).method("PATCH").key(&key(n)).times(2));
         let answer = scene.caller.post(&contact(&key(n), &columns)).await;
-        assert_eq!(answer.told(), UPSERTED, "{columns}: {}", answer.text);
+        assert_eq!(answer.verdict(), UPSERTED, "{columns}: {}", answer.text);
         assert_eq!(scene.patches(n), 2, "{columns}");
     }
 }

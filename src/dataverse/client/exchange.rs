@@ -1,13 +1,10 @@
-//! One request to Dataverse and its answer, traced and measured, and the waiting for its token.
+//! One request to Dataverse and its answer, traced and measured.
 //!
-//! Only what says nothing of a row is told: method, server, status, the request's id.
+//! Traces and metrics say nothing about a row: method, server, status, request id.
 
 use std::time::Duration;
 
-use axum::http::response::Parts;
-use axum::http::{Method, Request};
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
+use reqwest::{Client, Method, Request, Response};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, Span};
@@ -15,79 +12,68 @@ use url::Url;
 
 use super::CLIENT_REQUEST_ID;
 use crate::dataverse::Error;
-use crate::http::{Body, NoAnswer, Way};
+use crate::http::response::{TransportError, read_into};
 use crate::identity;
 use crate::telemetry::metrics::{self, Stopwatch};
 use crate::telemetry::trace;
 
-/// An answer, of which the head has come.
+/// An answer whose headers have arrived.
 #[derive(Debug)]
 pub(super) struct Answer {
-    head: Parts,
-    body: Body,
-    until: Instant,
+    response: Response,
+    deadline: Instant,
 }
-
-/// The body came to an end before it was all there.
-#[derive(Debug)]
-pub(super) struct Truncated;
 
 impl Answer {
     pub(super) fn status(&self) -> u16 {
-        self.head.status.as_u16()
+        self.response.status().as_u16()
     }
 
     pub(super) fn is_success(&self) -> bool {
-        self.head.status.is_success()
+        self.response.status().is_success()
     }
 
-    /// The header of this name, where it is text.
+    /// The header of this name, if it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.head.headers.get(name)?.to_str().ok()
+        self.response.headers().get(name)?.to_str().ok()
     }
 
-    /// The body's next part; `None` after the last.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Truncated> {
-        loop {
-            match timeout_at(self.until, self.body.frame()).await {
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => {
-                    // Else it has headers that follow a body.
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
-                Ok(Some(Err(_))) | Err(_) => return Err(Truncated),
-            }
-        }
+    /// The body, and why it is not complete if it is not.
+    pub(super) async fn body(self, cap: usize) -> (Vec<u8>, Option<&'static str>) {
+        let mut body = Vec::new();
+        let problem = match timeout_at(self.deadline, read_into(&mut body, self.response, cap)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(TransportError::TooLarge)) => Some("the answer is too large"),
+            Ok(Err(_)) | Err(_) => Some("the answer broke off"),
+        };
+        (body, problem)
     }
 }
 
-/// Sends `request` to the server of `root`, whose whole answer may take so long as `limit`.
-pub(super) async fn exchange(way: &Way, request: Request<Bytes>, limit: Duration, root: &Url) -> Result<Answer, Error> {
-    let method = method(request.method());
+/// Sends `request` to the server of `root`; the whole answer may take as long as `timeout`.
+pub(super) async fn exchange(
+    client: &Client,
+    request: Request,
+    timeout: Duration,
+    root: &Url,
+) -> Result<Answer, Error> {
+    let (method, deadline) = (method(request.method()), Instant::now() + timeout);
     let server = (root.host_str().unwrap_or_default(), root.port_or_known_default().unwrap_or_default());
     let id = || request.headers().get(CLIENT_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     let (span, since) = (trace::request(method, server.0, server.1, id), Stopwatch::start());
-    let until = Instant::now() + limit;
-    let sent = timeout_at(until, way.send(request)).instrument(span.clone()).await;
-    let answered = sent.map_err(|_| TIMEOUT).and_then(|sent| sent.map_err(|error| failure(&error)));
-    let ended = answered.as_ref().map(|answer| answer.status().as_u16()).map_err(|failure| failure.kind);
+    let sent = timeout_at(deadline, client.execute(request)).instrument(span.clone()).await;
+    let answered = sent.map_err(|_| TIMEOUT).and_then(|sent| sent.map_err(|error| failure(&error.into())));
+    let ended = answered.as_ref().map(|response| response.status().as_u16()).map_err(|failure| failure.kind);
     metrics::exchanged(since, method, server, ended);
     match ended {
         Ok(status) => trace::exchanged(&span, status),
         Err(kind) => trace::failed(&span, kind, "no answer came"),
     }
-    match answered {
-        Ok(answer) => {
-            let (head, body) = answer.into_parts();
-            Ok(Answer { head, body, until })
-        }
-        Err(Failure { sent, problem, .. }) => Err(Error::NoAnswer { sent, problem }),
-    }
+    let response = answered.map_err(|Failure { sent, problem, .. }| Error::NoAnswer { sent, problem })?;
+    Ok(Answer { response, deadline })
 }
 
-/// Why a request got no answer: in a word, whether it may have arrived all the same, and for people.
+/// Why there is no answer: for metrics, whether the request may have arrived, and for people.
 struct Failure {
     kind: &'static str,
     sent: bool,
@@ -96,17 +82,21 @@ struct Failure {
 
 const TIMEOUT: Failure = Failure { kind: "timeout", sent: true, problem: "no answer in time" };
 
-fn failure(error: &NoAnswer) -> Failure {
+fn failure(error: &TransportError) -> Failure {
     match error {
-        NoAnswer::NotSendable(_) => Failure { kind: "broken", sent: false, problem: "the request could not be built" },
-        NoAnswer::NoConnection(_) => Failure { kind: "connect", sent: false, problem: "no connection" },
-        NoAnswer::Broken(_) => Failure { kind: "broken", sent: true, problem: "the connection broke" },
+        TransportError::NotSendable(_) => {
+            Failure { kind: "broken", sent: false, problem: "the request could not be built" }
+        }
+        TransportError::NoConnection(_) => Failure { kind: "connect", sent: false, problem: "no connection" },
+        TransportError::Broken(_) | TransportError::TooLarge => {
+            Failure { kind: "broken", sent: true, problem: "the connection broke" }
+        }
     }
 }
 
-/// What came of the waiting for a token.
-pub(super) fn tell_token<T>(span: &Span, asked: &Result<azure_core::Result<T>, Elapsed>) {
-    let kind = match asked {
+/// Records in the span why there is no token.
+pub(super) fn record_token_failure<T>(span: &Span, token: &Result<azure_core::Result<T>, Elapsed>) {
+    let kind = match token {
         Ok(Ok(_)) => return,
         Ok(Err(error)) if identity::is_refusal(error) => "refused",
         Ok(Err(_)) => "unavailable",

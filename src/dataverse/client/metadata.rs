@@ -153,9 +153,6 @@ impl Client {
         url.set_path(&format!("{}{path}", self.root.path()));
         url.set_query(query);
         let answer = self.send(&RequestSpec::read(url)).await?;
-        if !answer.is_success() {
-            return Err(answer::refusal(answer).await);
-        }
         answer::json(answer).await.ok_or_else(|| unusable("the answer is not understood"))
     }
 }

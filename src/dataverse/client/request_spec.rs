@@ -1,116 +1,108 @@
-//! One request, before it has what every request has.
+//! One request to Dataverse, before it has the headers that every request has.
 
 use std::time::Duration;
 
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use axum::http::{Method, Request, Uri};
 use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Request};
+use url::Url;
 use uuid::Uuid;
 
 use super::{CLIENT_REQUEST_ID, READ_TIMEOUT, WRITE_TIMEOUT};
 use crate::dataverse::Error;
 
-/// What is asked of whom, and how long the whole answer may take.
+/// Method, address and body of a request, and how long its whole answer may take.
 #[derive(Debug)]
 pub(super) struct RequestSpec {
     method: Method,
-    address: String,
+    url: Url,
     json: Option<Bytes>,
-    header: Option<(HeaderName, Bytes)>,
-    pub(super) limit: Duration,
+    header: Option<(HeaderName, String)>,
+    pub(super) timeout: Duration,
 }
 
 impl RequestSpec {
-    /// To read what is there.
-    pub(super) fn read(address: impl Into<String>) -> Self {
-        Self { method: Method::GET, address: address.into(), json: None, header: None, limit: READ_TIMEOUT }
+    pub(super) fn read(url: Url) -> Self {
+        Self { method: Method::GET, url, json: None, header: None, timeout: READ_TIMEOUT }
     }
 
-    /// To write, with a body of JSON where there is one.
-    pub(super) fn write(method: Method, address: impl Into<String>, json: Option<Bytes>) -> Self {
-        Self { method, address: address.into(), json, header: None, limit: WRITE_TIMEOUT }
+    pub(super) fn write(method: Method, url: Url, json: Option<Bytes>) -> Self {
+        Self { method, url, json, header: None, timeout: WRITE_TIMEOUT }
     }
 
-    /// With one header more; there is room for one.
-    pub(super) fn with(self, name: HeaderName, value: impl Into<Bytes>) -> Self {
+    /// Sets the one header that is this request's own.
+    pub(super) fn with(self, name: HeaderName, value: impl Into<String>) -> Self {
         Self { header: Some((name, value.into())), ..self }
     }
 
-    /// The request, with the headers that all have, where it has not its own, and with what only this sending of it has: its
-    /// token and its id.
-    pub(super) fn request(&self, all: &HeaderMap, token: HeaderValue) -> Result<Request<Bytes>, Error> {
-        let not_built = || Error::NoAnswer { sent: false, problem: "the request could not be built" };
-        let mut headers = HeaderMap::with_capacity(all.len() + 4);
-        headers.extend(all.iter().map(|(name, value)| (name.clone(), value.clone())));
+    /// The request with `common` headers, which its own header overrides, a token, and a request id that no other sending has.
+    pub(super) fn build(&self, common: &HeaderMap, token: HeaderValue) -> Result<Request, Error> {
+        let id = Uuid::new_v4().to_string();
+        let mut request = Request::new(self.method.clone(), self.url.clone());
+        *request.body_mut() = self.json.clone().map(Into::into);
+        let headers = request.headers_mut();
+        headers.clone_from(common);
         headers.insert(AUTHORIZATION, token);
-        headers.insert(CLIENT_REQUEST_ID, id());
+        headers.insert(CLIENT_REQUEST_ID, HeaderValue::try_from(id).expect("a UUID is ASCII"));
         if self.json.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         if let Some((name, value)) = &self.header {
-            let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| not_built())?;
-            headers.insert(name.clone(), value);
+            let value = HeaderValue::from_str(value).map_err(|_| Error::NOT_SENDABLE)?;
+            headers.insert(name, value);
         }
-        let mut request = Request::new(self.json.clone().unwrap_or_default());
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = Uri::try_from(self.address.as_str()).map_err(|_| not_built())?;
-        *request.headers_mut() = headers;
         Ok(request)
     }
 }
 
-fn id() -> HeaderValue {
-    let mut text = Uuid::encode_buffer();
-    let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
-    HeaderValue::from_str(text).expect("digits and hyphens can stand in a header")
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::http::header::IF_MATCH;
+    use reqwest::header::IF_MATCH;
 
     use super::*;
+
+    fn url() -> Url {
+        Url::parse("https://a.example/api/data/v9.2/a(1)").expect("an address")
+    }
 
     fn token() -> HeaderValue {
         HeaderValue::from_static("Bearer hush")
     }
 
     #[test]
-    fn each_sending_has_an_id_of_its_own_and_else_the_same() {
-        let all = HeaderMap::from_iter([(HeaderName::from_static("odata-version"), HeaderValue::from_static("4.0"))]);
-        let ask = RequestSpec::write(Method::PATCH, "https://a.example/api/data/v9.2/a(1)", Some("{}".into()));
-        let ask = ask.with(IF_MATCH, "*");
-        let [first, second] = [(); 2].map(|()| ask.request(&all, token()).expect("it can be sent"));
+    fn each_sending_differs_in_its_id_alone() {
+        let common =
+            HeaderMap::from_iter([(HeaderName::from_static("odata-version"), HeaderValue::from_static("4.0"))]);
+        let spec = RequestSpec::write(Method::PATCH, url(), Some("{}".into())).with(IF_MATCH, "*");
+        let [first, second] = [(); 2].map(|()| spec.build(&common, token()).expect("it can be sent"));
         assert_ne!(first.headers()[CLIENT_REQUEST_ID], second.headers()[CLIENT_REQUEST_ID]);
         for request in [first, second] {
-            assert_eq!((request.method(), request.uri().path()), (&Method::PATCH, "/api/data/v9.2/a(1)"));
+            assert_eq!((request.method(), request.url().path()), (&Method::PATCH, "/api/data/v9.2/a(1)"));
             let named =
                 ["odata-version", "authorization", "content-type", "if-match"].map(|name| &request.headers()[name]);
             assert_eq!(named, ["4.0", "Bearer hush", "application/json", "*"]);
-            assert_eq!((request.headers().len(), &request.body()[..]), (5, &b"{}"[..]));
+            let body = request.body().and_then(reqwest::Body::as_bytes);
+            assert_eq!((request.headers().len(), body), (5, Some(&b"{}"[..])));
         }
     }
 
     #[test]
-    fn a_header_of_its_own_comes_before_one_that_all_have() {
+    fn its_own_header_overrides_a_common_one() {
         let prefer = HeaderName::from_static("prefer");
-        let all = HeaderMap::from_iter([(prefer.clone(), HeaderValue::from_static("return=representation"))]);
-        let read = RequestSpec::read("https://a.example/").with(prefer.clone(), "odata.include-annotations=\"a\"");
-        for (ask, preferred) in [
+        let common = HeaderMap::from_iter([(prefer.clone(), HeaderValue::from_static("return=representation"))]);
+        let read = RequestSpec::read(url()).with(prefer.clone(), "odata.include-annotations=\"a\"");
+        for (spec, preferred) in [
             (read, "odata.include-annotations=\"a\""),
-            (RequestSpec::write(Method::DELETE, "https://a.example/", None), "return=representation"),
+            (RequestSpec::write(Method::DELETE, url(), None), "return=representation"),
         ] {
-            let request = ask.request(&all, token()).expect("it can be sent");
+            let request = spec.build(&common, token()).expect("it can be sent");
             assert_eq!(request.headers().get_all(&prefer).iter().collect::<Vec<_>>(), [preferred]);
         }
     }
 
     #[test]
-    fn what_cannot_be_sent_was_not_sent() {
-        let long = format!("https://a.example/{}", "x".repeat(70_000));
-        for ask in [RequestSpec::read(long), RequestSpec::read("https://a.example/").with(IF_MATCH, "W/\"1\n\"")] {
-            let fault = ask.request(&HeaderMap::new(), token()).expect_err("it is no request");
-            assert!(matches!(fault, Error::NoAnswer { sent: false, .. }), "{fault:?}");
-        }
+    fn a_header_that_cannot_be_sent_is_not_sent() {
+        let error = RequestSpec::read(url()).with(IF_MATCH, "W/\"1\n\"").build(&HeaderMap::new(), token());
+        assert!(matches!(error, Err(Error::NoAnswer { sent: false, .. })), "{error:?}");
     }
 }

@@ -105,7 +105,7 @@ impl MemoryLocks {
         match fault.map(|(_, fault)| fault) {
             None => Ok(()),
             Some(Fault::Refused) => Err(Error::Refused { status: 403, code: "AuthorizationFailure".to_owned() }),
-            Some(Fault::Unreachable) => Err(Error::Unreachable { problem: "no connection".to_owned() }),
+            Some(Fault::Unreachable) => Err(Error::Unreachable { sent: false, problem: "no connection" }),
             Some(Fault::Hanging) => pending().await,
             Some(Fault::Late(delay)) => {
                 sleep(delay).await;

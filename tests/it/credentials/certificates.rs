@@ -25,7 +25,7 @@ impl Made {
         made
     }
 
-    /// What the tenant is told about it.
+    /// Its registration with the tenant.
     pub(super) async fn credential(&self) -> Credential {
         let (key, public) = (self.folder.path("key.pem"), self.folder.path("public.der"));
         openssl(&["rsa", "-in", &key, "-RSAPublicKey_out", "-outform", "DER", "-out", &public]).await;
@@ -78,7 +78,7 @@ async fn a_client_certificate_opens_dataverse_from_every_form_of_file() {
         let settings = [("AZURE_CLIENT_CERTIFICATE_PATH", &*file), ("AZURE_CLIENT_CERTIFICATE_PASSWORD", password)];
         let host = tenant.host(&settings).await;
         let answer = send(&host, key).await;
-        assert_eq!(answer.told(), UPSERTED, "{file}: {answer:?}");
+        assert_eq!(answer.verdict(), UPSERTED, "{file}: {answer:?}");
         assert!(printed(&host, "credential=client_certificate"), "{:?}", host.logs());
         assert!(password.is_empty() || !printed(&host, password), "the password is in no log");
         host.stop().await;
@@ -91,6 +91,6 @@ async fn a_certificate_that_the_tenant_does_not_know_is_refused_and_costs_no_mes
     let tenant = Tenant::start(vec![known.credential().await]).await;
     let host = tenant.host(&[("AZURE_CLIENT_CERTIFICATE_PATH", &stranger.pem()), crate::AT_ONCE]).await;
     let answer = send(&host, "C-2").await;
-    assert_eq!(answer.told(), (503, "retry", "unauthorized"), "{answer:?}");
+    assert_eq!(answer.verdict(), (503, "retry", "unauthorized"), "{answer:?}");
     assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains("AADSTS700027")), "{answer:?}");
 }

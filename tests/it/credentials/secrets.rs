@@ -21,7 +21,7 @@ async fn keeps(tenant: &Tenant, proof: &[(&str, &str)], secrets: &[&str]) {
     settings.extend([("RUST_LOG", "trace"), crate::AT_ONCE]);
     let options = Options { kept_lines: Some(1_000_000), ..tenant.options(&settings) };
     let host = Host::start(options).await.expect("the handler starts");
-    assert_eq!(send(&host, "S-1").await.told(), UPSERTED);
+    assert_eq!(send(&host, "S-1").await.verdict(), UPSERTED);
     tenant.world.identity.revoke_all();
     tenant.world.identity.fault(Fault::Status(reqwest::StatusCode::UNAUTHORIZED));
     assert_eq!(send(&host, "S-2").await.status, 503);
@@ -30,8 +30,8 @@ async fn keeps(tenant: &Tenant, proof: &[(&str, &str)], secrets: &[&str]) {
     let lines = host.logs();
     assert!(lines.iter().any(|line| line.text.to_uppercase().contains("TRACE")), "or the log hides nothing");
     for secret in secrets.iter().chain(&["eyJhbGciOi", "PRIVATE KEY"]) {
-        let told = lines.iter().find(|line| !secret.is_empty() && line.text.contains(secret));
-        assert_eq!(told, None, "{secret}");
+        let leak = lines.iter().find(|line| !secret.is_empty() && line.text.contains(secret));
+        assert_eq!(leak, None, "{secret}");
     }
 }
 

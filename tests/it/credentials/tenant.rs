@@ -57,7 +57,7 @@ impl Tenant {
     }
 }
 
-/// A token such as Kubernetes puts into the file of a pod. Nobody here looks at its signature.
+/// A token such as Kubernetes puts into the file of a pod. Its signature is not checked here.
 pub(super) fn federated_token(issuer: &str, subject: &str) -> String {
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let header = json!({ "alg": "RS256", "typ": "JWT" });

@@ -17,7 +17,7 @@ const UNAVAILABLE: (u16, &str, &str) = (503, "retry", "unavailable");
 
 /// Until the next probe asks for a token anew.
 async fn works_again(host: &Host, key: &str) {
-    wait_until("it works again", async || send(host, key).await.told() == UPSERTED).await;
+    wait_until("it works again", async || send(host, key).await.verdict() == UPSERTED).await;
 }
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn a_wrong_secret_goes_back_to_the_host_and_the_right_one_applies_the_mess
     let tenant = Tenant::start(vec![Credential::Secret(SECRET.to_owned())]).await;
     let host = tenant.host(&[("AZURE_CLIENT_SECRET", "mistyped-secret"), AT_ONCE]).await;
     let answer = send(&host, "T-1").await;
-    assert_eq!(answer.told(), UNAUTHORIZED, "{answer:?}");
+    assert_eq!(answer.verdict(), UNAUTHORIZED, "{answer:?}");
     assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains("AADSTS7000215")), "{answer:?}");
     assert!(!printed(&host, "mistyped-secret") && !answer.body.to_string().contains("mistyped-secret"));
 
@@ -49,10 +49,10 @@ async fn a_wrong_secret_goes_back_to_the_host_and_the_right_one_applies_the_mess
 async fn a_revoked_token_is_replaced_once_and_the_write_goes_through() {
     let world = crate::world().await;
     let host = world.host("one", &[]).await.expect("the handler starts");
-    assert_eq!(send(&host, "T-3").await.told(), UPSERTED);
+    assert_eq!(send(&host, "T-3").await.verdict(), UPSERTED);
     world.identity.revoke_all();
-    assert_eq!(send(&host, "T-3").await.told(), UPSERTED);
-    assert_eq!(send(&host, "T-3").await.told(), UPSERTED);
+    assert_eq!(send(&host, "T-3").await.verdict(), UPSERTED);
+    assert_eq!(send(&host, "T-3").await.verdict(), UPSERTED);
     let requests = world.dataverse.requests();
     assert_eq!((requests.of("PATCH", 401), requests.of("PATCH", 204)), (1, 3));
     assert_eq!(world.identity.tokens_issued(), 2);
@@ -64,11 +64,11 @@ async fn a_token_for_another_audience_is_asked_for_twice_and_costs_no_message() 
     let host = world.host("one", &[AT_ONCE]).await.expect("the handler starts");
     world.identity.fault(Fault::WrongAudience);
     let answer = send(&host, "T-4").await;
-    assert_eq!(answer.told(), UNAUTHORIZED, "{answer:?}");
+    assert_eq!(answer.verdict(), UNAUTHORIZED, "{answer:?}");
     assert_eq!(answer.body["dataverse"]["status"], 401);
     assert_eq!(world.dataverse.requests().of("PATCH", 401), 2, "one fresh token is tried, and no more");
     world.identity.clear_faults();
-    assert_eq!(send(&host, "T-4").await.told(), UPSERTED, "the operator mended it");
+    assert_eq!(send(&host, "T-4").await.verdict(), UPSERTED, "the operator fixed it");
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn a_token_that_ends_soon_is_not_used_again() {
         let world = crate::world_with(world::Options { identity, ..Default::default() }).await;
         let host = world.host("one", &[]).await.expect("the handler starts");
         for key in ["T-5", "T-6", "T-7"] {
-            assert_eq!(send(&host, key).await.told(), UPSERTED);
+            assert_eq!(send(&host, key).await.verdict(), UPSERTED);
         }
         assert_eq!(world.identity.tokens_issued(), expected, "tokens that live for {lifetime:?}");
         assert_eq!(world.dataverse.requests().of("PATCH", 401), 0);
@@ -92,7 +92,7 @@ async fn a_managed_identity_that_fails_is_an_outage_until_it_works_again() {
     for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS] {
         world.identity.fault(Fault::Status(status));
         let answer = send(&host, "T-8").await;
-        assert_eq!(answer.told(), UNAVAILABLE, "{status}: {answer:?}");
+        assert_eq!(answer.verdict(), UNAVAILABLE, "{status}: {answer:?}");
         world.identity.clear_faults();
     }
     works_again(&host, "T-8").await;
@@ -105,7 +105,7 @@ async fn an_entra_authority_that_fails_is_an_outage_even_when_a_proxy_words_it()
     // The body is plain text: no answer that Entra itself would give.
     tenant.world.identity.fault(Fault::Status(StatusCode::BAD_GATEWAY));
     let answer = send(&host, "T-9").await;
-    assert_eq!(answer.told(), UNAVAILABLE, "{answer:?}");
+    assert_eq!(answer.verdict(), UNAVAILABLE, "{answer:?}");
     tenant.world.identity.clear_faults();
     works_again(&host, "T-9").await;
 }
@@ -116,7 +116,7 @@ async fn an_identity_endpoint_that_hangs_is_given_up_on_in_time() {
     let host = world.host("one", &[AT_ONCE]).await.expect("the handler starts");
     world.identity.fault(Fault::Hang);
     let answer = send(&host, "T-10").await;
-    assert_eq!(answer.told(), UNAVAILABLE, "{answer:?}");
+    assert_eq!(answer.verdict(), UNAVAILABLE, "{answer:?}");
     world.identity.clear_faults();
     works_again(&host, "T-10").await;
 }
@@ -124,10 +124,10 @@ async fn an_identity_endpoint_that_hangs_is_given_up_on_in_time() {
 #[tokio::test]
 async fn an_identity_endpoint_that_is_down_is_an_outage() {
     let world = crate::world().await;
-    // Port 1 belongs to a service that nobody runs any more.
+    // Nothing listens on port 1.
     let settings = [("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token"), AT_ONCE];
     let host = world.host("one", &settings).await;
     let host = host.expect("the handler starts without a token");
     let answer = send(&host, "T-11").await;
-    assert_eq!(answer.told(), UNAVAILABLE, "{answer:?}");
+    assert_eq!(answer.verdict(), UNAVAILABLE, "{answer:?}");
 }

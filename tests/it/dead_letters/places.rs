@@ -112,5 +112,5 @@ async fn an_entra_token_opens_the_queues_behind_tls() {
     identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
     let refused = run(&["list"], &settings).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.stderr.contains("there is no token for the queue service"), "{refused:?}");
+    assert!(refused.stderr.contains("there is no token for the storage"), "{refused:?}");
 }

@@ -41,6 +41,14 @@ async fn every_write_carries_the_headers_that_odata_wants_and_those_of_the_setti
 }
 
 #[tokio::test]
+async fn a_user_agent_in_the_settings_replaces_ours() {
+    let (world, _host, caller) = scene(&[("SYNC_HEADERS", r#"{"User-Agent":"contoso/1"}"#)]).await;
+    assert_eq!(caller.post(&contact("C1", &json!({ "firstname": "Ada" }))).await.status, 200);
+    let agents: Vec<_> = sent(&world).iter().map(|headers| headers.get("user-agent").cloned()).collect();
+    assert_eq!(agents, [Some("contoso/1".to_owned())]);
+}
+
+#[tokio::test]
 async fn every_request_has_an_id_of_its_own_also_when_it_is_sent_again() {
     let (world, _host, caller) = scene(&[]).await;
     world.dataverse.fault(Fault::new(Effect::Deadlock).method("PATCH"));

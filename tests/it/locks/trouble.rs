@@ -22,14 +22,14 @@ async fn trouble_is_an_error_and_never_busy() {
     let (storage, locks) = embedded().await;
     let hang = Effect::Hang(Duration::from_mins(1));
     for (effect, expected) in [
-        (status(503, "ServerBusy"), "the lock storage answered 503 ServerBusy"),
-        (status(500, "InternalError"), "the lock storage answered 500 InternalError"),
-        (status(403, "AuthorizationFailure"), "the lock storage refuses access (403 AuthorizationFailure)"),
-        (status(401, "InvalidAuthenticationInfo"), "the lock storage refuses access (401 InvalidAuthenticationInfo)"),
-        (status(409, "AccountBeingCreated"), "the lock storage answered 409 AccountBeingCreated"),
-        (status(412, "LeaseIdMissing"), "the lock storage answered 412 LeaseIdMissing"),
-        (hang, "the lock storage cannot be reached: no answer in time"),
-        (Effect::DropBefore, "the lock storage cannot be reached: the connection broke"),
+        (status(503, "ServerBusy"), "the storage answered 503 ServerBusy"),
+        (status(500, "InternalError"), "the storage answered 500 InternalError"),
+        (status(403, "AuthorizationFailure"), "the storage refuses access (403 AuthorizationFailure)"),
+        (status(401, "InvalidAuthenticationInfo"), "the storage refuses access (401 InvalidAuthenticationInfo)"),
+        (status(409, "AccountBeingCreated"), "the storage answered 409 AccountBeingCreated"),
+        (status(412, "LeaseIdMissing"), "the storage answered 412 LeaseIdMissing"),
+        (hang, "the storage cannot be reached: no answer in time"),
+        (Effect::DropBefore, "the storage cannot be reached: the connection broke"),
     ] {
         storage.fault(Fault::until_cleared(Op::AnyBlob, effect.clone()));
         let error = acquire(&locks, &fresh(), SHORT).await.expect_err("trouble");
@@ -43,7 +43,7 @@ async fn trouble_is_an_error_and_never_busy() {
 async fn nobody_listening_is_an_error() {
     let account = "AccountName=acc;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:1/acc";
     let error = acquire(&Account(account.to_owned()).locks("sync-locks"), &fresh(), SHORT).await.expect_err("nobody");
-    assert_eq!(error.to_string(), "the lock storage cannot be reached: no connection");
+    assert_eq!(error.to_string(), "the storage cannot be reached: no connection");
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_container_that_is_being_deleted_is_an_error() {
     assert_eq!(locks.renew(&mut lease).await.expect("the storage answers"), Renewed::Lost);
     // For half a minute its name cannot be used.
     let error = acquire(&locks, &name, SHORT).await.expect_err("there is no container");
-    assert_eq!(error.to_string(), "the lock storage answered 409 ContainerBeingDeleted");
+    assert_eq!(error.to_string(), "the storage answered 409 ContainerBeingDeleted");
 }
 
 /// Deletes a blob or container as an operator would.

@@ -194,9 +194,9 @@ async fn a_lock_storage_that_refuses_fails_or_breaks_is_unavailable_and_nothing_
     let scene = Scene::at_once().await;
     let answered = |code, error_code| storage::Effect::Status { code, error_code, retry_after: None };
     for (effect, detail) in [
-        (answered(403, "AuthorizationFailure"), "the lock storage refuses access (403 AuthorizationFailure)"),
-        (answered(503, "ServerBusy"), "the lock storage answered 503 ServerBusy"),
-        (storage::Effect::DropBefore, "the lock storage cannot be reached: the connection broke"),
+        (answered(403, "AuthorizationFailure"), "the storage refuses access (403 AuthorizationFailure)"),
+        (answered(503, "ServerBusy"), "the storage answered 503 ServerBusy"),
+        (storage::Effect::DropBefore, "the storage cannot be reached: the connection broke"),
     ] {
         scene.storage().fault(storage::Fault::until_cleared(storage::Op::AnyBlob, effect));
         let answer = scene.upsert("C1", &json!({ "firstname": "Ada" })).await;

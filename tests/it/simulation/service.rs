@@ -206,7 +206,7 @@ impl Remote {
     async fn request<T>(&self, execute: impl FnOnce(&Service) -> T) -> Result<T, Error> {
         self.process.running().await;
         let weather = if self.service.is_calm() { 255 } else { fastrand::u8(..100) };
-        let lost = Error::Unreachable { problem: "no answer in time".to_owned() };
+        let lost = Error::Unreachable { sent: true, problem: "no answer in time" };
         if weather < 3 {
             sleep(REQUEST_TIMEOUT).await;
             self.process.running().await;

@@ -1,4 +1,4 @@
-//! A forward proxy as companies have it: who uses it asks it for whole addresses.
+//! A forward proxy, as in company networks: clients send it absolute URLs, or CONNECT.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// It passes everything on to one server, whatever server it is asked for.
+/// Passes every connection on to one server, whichever server the client named.
 pub(super) struct Proxy {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
@@ -33,7 +33,7 @@ impl Proxy {
 
     /// The first line of each connection's first request.
     pub(super) fn asked(&self) -> Vec<String> {
-        self.asked.lock().expect("nobody panics with it").clone()
+        self.asked.lock().expect("no task panics with it").clone()
     }
 }
 
@@ -48,7 +48,7 @@ async fn pass_on(mut stream: TcpStream, behind: u16, asked: Arc<Mutex<Vec<String
     let mut head = vec![0; 16 * 1024];
     let length = stream.read(&mut head).await?;
     let line = String::from_utf8_lossy(&head[..length]).lines().next().unwrap_or_default().to_owned();
-    asked.lock().expect("nobody panics with it").push(line);
+    asked.lock().expect("no task panics with it").push(line);
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, behind)).await?;
     server.write_all(&head[..length]).await?;
     copy_bidirectional(&mut stream, &mut server).await?;

@@ -133,36 +133,41 @@ impl Choice {
         }
     }
 
-    /// The transport for its token requests. The identity endpoint is part of the host that the app runs on.
-    fn transport(&self, http: &Http) -> Transport {
-        let client = match self {
+    fn application(&self) -> Option<&Application> {
+        match self {
             Self::ClientSecret { application, .. }
             | Self::ClientCertificate { application, .. }
-            | Self::WorkloadIdentity { application, .. } => http.to(&application.authority),
-            Self::ManagedIdentity { .. } | Self::DeveloperTools => http.direct(),
-        };
+            | Self::WorkloadIdentity { application, .. } => Some(application),
+            Self::ManagedIdentity { .. } | Self::DeveloperTools => None,
+        }
+    }
+
+    /// The transport for token requests. The identity endpoint belongs to the machine and is not asked through a proxy.
+    fn transport(&self, http: &Http) -> Transport {
+        let client = self.application().map_or(http.direct(), |application| http.to(&application.authority));
         Transport::new(Arc::new(SdkTransport { client: client.clone(), body_cap: MAX_TOKEN_BYTES }))
     }
 
     fn open(&self, transport: Transport) -> azure_core::Result<Arc<dyn TokenCredential>> {
-        // Retries belong to the Functions host.
-        let mut client_options =
-            ClientOptions { retry: RetryOptions::none(), transport: Some(transport), ..ClientOptions::default() };
+        let client_options = ClientOptions {
+            // Retries belong to the Functions host.
+            retry: RetryOptions::none(),
+            transport: Some(transport),
+            cloud: self.application().map(Application::cloud),
+            ..ClientOptions::default()
+        };
         Ok(match self.clone() {
             Self::ClientSecret { application, secret } => {
-                client_options.cloud = Some(application.cloud());
                 let Application { tenant, client, .. } = application;
                 let options = ClientSecretCredentialOptions { client_options };
                 ClientSecretCredential::new(&tenant, client, secret, Some(options))?
             }
             Self::ClientCertificate { application, certificate } => {
-                client_options.cloud = Some(application.cloud());
                 let assertion = certificate::Assertion::new(&application, certificate);
                 let options = ClientAssertionCredentialOptions { client_options };
                 ClientAssertionCredential::new(application.tenant, application.client, assertion, Some(options))?
             }
             Self::WorkloadIdentity { application, token_file } => {
-                client_options.cloud = Some(application.cloud());
                 WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
                     credential_options: ClientAssertionCredentialOptions { client_options },
                     client_id: Some(application.client),
@@ -184,15 +189,17 @@ impl Choice {
 impl Application {
     /// The application of a credential that the variable `because` asks for.
     fn from_settings(because: &str, lookup: &Lookup) -> Result<Self, Vec<Problem>> {
-        let missing = |name: &str| Problem::new(name, format!("is not set, and {because} needs it"));
-        match (lookup("AZURE_TENANT_ID"), lookup("AZURE_CLIENT_ID")) {
-            (Some(tenant), Some(client)) => {
+        let names = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID"];
+        match names.map(lookup) {
+            [Some(tenant), Some(client)] => {
                 let authority = lookup("AZURE_AUTHORITY_HOST").unwrap_or_else(|| PUBLIC_AUTHORITY.to_owned());
                 Ok(Self { tenant, client, authority })
             }
-            (tenant, client) => {
-                let found = [("AZURE_TENANT_ID", tenant), ("AZURE_CLIENT_ID", client)];
-                Err(found.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| missing(name)).collect())
+            values => {
+                let missing = names.iter().zip(values).filter(|(_, value)| value.is_none());
+                Err(missing
+                    .map(|(name, _)| Problem::new(name, format!("is not set, and {because} needs it")))
+                    .collect())
             }
         }
     }

@@ -161,16 +161,16 @@ impl Client {
     }
 
     /// A read of `url` that also says which table a lookup points to.
-    async fn get(&self, mut url: Url, query: Option<&str>) -> Result<Answer, Error> {
+    async fn read_rows(&self, mut url: Url, query: Option<&str>) -> Result<Answer, Error> {
         url.set_query(query);
         self.send(&RequestSpec::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await
     }
 
     /// The row that a filter by key finds.
     async fn find(&self, table: &str, key: &RecordKey, select: Option<&str>) -> Result<Option<Row>, Error> {
-        let query = [Some(address::filter(key).as_str()), select, Some("$top=2")];
-        let query = query.into_iter().flatten().collect::<Vec<_>>().join("&");
-        let answer = self.get(address::set(&self.root, table), Some(&query)).await?;
+        let filter = address::filter(key);
+        let query = [Some(filter.as_str()), select, Some("$top=2")].into_iter().flatten().collect::<Vec<_>>().join("&");
+        let answer = self.read_rows(address::set(&self.root, table), Some(&query)).await?;
         let mut rows = answer::rows(answer).await?;
         if rows.len() > 1 { Err(Error::Ambiguous) } else { Ok(rows.pop()) }
     }
@@ -193,7 +193,7 @@ impl Store for Client {
         let Some(row) = address::row(&self.root, table, key, None) else {
             return self.find(table, key, select.as_deref()).await;
         };
-        match self.get(row, select.as_deref()).await {
+        match self.read_rows(row, select.as_deref()).await {
             Ok(answer) => answer::row(answer).await.map(Some),
             Err(error) if answer::is_missing_row(&error) => Ok(None),
             Err(error) => Err(error),

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::queue::{Error, Fate, Look, Queue, Received};
 use super::receipts::{Holds, Ticket};
+use crate::storage;
 
 /// How long letters are hidden at least.
 pub const HIDDEN: Duration = Duration::from_mins(5);
@@ -157,7 +158,7 @@ impl Sweep {
             each();
             match fate {
                 Ok(Fate::Ours(_) | Fate::NotOurs) => {}
-                Err(Error::Service { .. }) => failed += 1,
+                Err(Error::Storage(storage::Error::Service { .. })) => failed += 1,
                 // Nobody there: the others would fare no better, and each would take its time.
                 Err(_) => return failed + 1 + u64::try_from(left).expect("usize fits u64"),
             }

@@ -1,4 +1,4 @@
-//! The Dataverse client against a server that breaks the rules: what came back becomes a fact, and nothing is sent twice.
+//! The Dataverse client against a server that breaks the rules: every answer becomes a fact, and nothing is sent twice.
 //!
 //! Tokens come from the sandbox's Entra tenant. The HTTP client is the process's own.
 
@@ -109,13 +109,13 @@ fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// A refusal in the standard shape.
+/// An error answer in the standard shape.
 fn refusal(status: &str, headers: &str, code: &str, message: &str) -> Vec<u8> {
     let body = serde_json::json!({ "error": { "code": code, "message": message } }).to_string();
     answer(status, &format!("{headers}Content-Type: application/json\r\n"), &body)
 }
 
-/// The facts of an answer that is no success.
+/// The facts of an error answer.
 #[derive(Debug, PartialEq, Eq)]
 struct Answered {
     status: u16,
@@ -131,7 +131,7 @@ impl Answered {
         Self { status, code, message, request_id: None, retry_after: None }
     }
 
-    /// Of a result that has to be one.
+    /// The facts of a result that must be an error answer.
     fn of<T>(result: Result<T, Error>) -> Self {
         match result {
             Err(Error::Answered { status, code, message, request_id, retry_after }) => {
@@ -143,7 +143,7 @@ impl Answered {
     }
 }
 
-/// Whether a request without an answer may have arrived, and what is said about it.
+/// Whether an unanswered request may have arrived, and the problem.
 fn unanswered<T>(result: Result<T, Error>) -> (bool, &'static str) {
     match result {
         Err(Error::NoAnswer { sent, problem }) => (sent, problem),

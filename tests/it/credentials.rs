@@ -1,11 +1,11 @@
 //! The real handler with every credential that its settings can name, against the sandbox's Entra tenant and managed identity.
 //!
-//! One that is refused, or whose authority is away, costs no message. `openssl` makes the certificates.
+//! A credential that is refused, or whose authority is down, costs no message. `openssl` makes the certificates.
 
 mod certificates;
+mod failures;
 mod secrets;
 mod tenant;
-mod trouble;
 
 use sandbox::identity::{App, Credential, Options};
 use tenant::{CLIENT, SECRET, Tenant, federated_token};
@@ -39,7 +39,7 @@ async fn a_federated_token_opens_dataverse() {
 }
 
 #[tokio::test]
-async fn a_federated_token_of_somebody_else_is_refused() {
+async fn a_federated_token_of_another_subject_is_refused() {
     let trust = Credential::Federated { issuer: "https://cluster.example".to_owned(), subject: "handler".to_owned() };
     let tenant = Tenant::start(vec![trust]).await;
     let folder = Folder::new();
@@ -75,7 +75,7 @@ async fn a_user_assigned_identity_opens_dataverse_and_one_that_the_app_does_not_
 }
 
 #[tokio::test]
-async fn without_any_credential_the_developers_login_is_tried_and_its_absence_is_no_fault_of_the_message() {
+async fn without_a_credential_the_developer_login_is_tried_and_its_absence_costs_no_message() {
     let mut world = crate::world().await;
     world.settings.remove("IDENTITY_ENDPOINT");
     world.settings.remove("IDENTITY_HEADER");
@@ -89,7 +89,7 @@ async fn without_any_credential_the_developers_login_is_tried_and_its_absence_is
     assert_eq!(world.dataverse.requests().total(), 0, "without a token nothing is sent");
 }
 
-/// The application of these tests, with these ways to prove itself.
+/// The application of these tests, with these credentials.
 fn app(credentials: Vec<Credential>) -> App {
     App { client_id: CLIENT.to_owned(), credentials }
 }

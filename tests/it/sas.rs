@@ -10,7 +10,7 @@ use url::form_urlencoded;
 /// The version whose string to sign this is.
 const VERSION: &str = "2022-11-02";
 
-/// An expiry that none of us will see.
+/// An expiry in the far future.
 pub(crate) const LATER: &str = "2999-01-01T00:00:00Z";
 
 /// A signature for blobs, queues and their listing, with all permissions that blobs know.

@@ -1,4 +1,4 @@
-//! The real handler with every way into its lock storage: account key, shared access signature, Entra token; plain and
+//! The real handler with every kind of access to its lock storage: account key, shared access signature, Entra token; plain and
 //! behind TLS; the embedded store and Azurite. What storage refuses costs no message.
 //!
 //! `UseDevelopmentStorage=true` names fixed ports, so it is tested in `storage`.
@@ -18,7 +18,7 @@ use super::waiting::wait_until;
 
 const STORAGE_UNAVAILABLE: (u16, &str, &str) = (503, "retry", "storage_unavailable");
 
-/// A record is applied under a lease of `place`, opened with `settings`; the log tells how it was opened.
+/// A record is applied under a lease of `place`, accessed with `settings`; the log names the kind of access.
 async fn opens(place: &Place, settings: &[(&str, &str)], access: &str) {
     let container = access.replace('_', "-");
     let host = place.host(&container, settings).await;
@@ -109,7 +109,7 @@ async fn an_account_key_opens_the_embedded_store_behind_tls() {
 #[tokio::test]
 async fn a_shared_access_signature_opens_the_embedded_store_behind_tls() {
     let place = Place::embedded_behind_tls().await;
-    // Leases need no more than to create and to write.
+    // Leases need the permissions to create and to write only.
     opens(&place, &[(NAME, &place.with_signature("wc", sas::LATER))], "sas").await;
 }
 
@@ -120,7 +120,7 @@ async fn an_entra_token_opens_the_embedded_store() {
 }
 
 #[tokio::test]
-async fn every_way_opens_azurite_behind_tls() {
+async fn every_kind_of_access_opens_azurite_behind_tls() {
     let place = Place::azurite().await;
     let (key, signature) = (place.with_key(), place.with_signature("rwdlac", sas::LATER));
     opens(&place, &[(NAME, &key)], "shared_key").await;
@@ -168,5 +168,5 @@ async fn a_store_whose_authority_is_not_trusted_is_unavailable() {
     let stranger = storage::Storage::start(stranger).await.expect("loopback has free ports");
     let place = Place::embedded_behind_tls().await;
     refuses(&place, &[(NAME, &stranger.connection_string())]).await;
-    assert_eq!(stranger.counts(), storage::Counts::default(), "nothing was said to it");
+    assert_eq!(stranger.counts(), storage::Counts::default(), "no request reached it");
 }

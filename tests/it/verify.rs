@@ -79,7 +79,7 @@ fn key(pair: usize) -> String {
 
 /// Outcome and reason of both, in order of their names.
 fn told(answers: &[Answer]) -> Vec<(u16, &str, &str)> {
-    let mut told: Vec<_> = answers.iter().map(Answer::told).collect();
+    let mut told: Vec<_> = answers.iter().map(Answer::verdict).collect();
     told.sort_unstable();
     told
 }

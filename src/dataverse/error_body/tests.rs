@@ -5,19 +5,19 @@ use super::*;
 
 const DUPLICATE: Option<u32> = Some(0x8004_0237);
 
-fn said(body: &str) -> (Option<u32>, Option<String>) {
+fn parsed(body: &str) -> (Option<u32>, Option<String>) {
     let ServiceError { code, message } = read(body.as_bytes());
     (code, message)
 }
 
 fn check(cases: &[(&str, Option<u32>, Option<&str>)]) {
     for (body, code, message) in cases {
-        assert_eq!(said(body), (*code, message.map(str::to_owned)), "{body}");
+        assert_eq!(parsed(body), (*code, message.map(str::to_owned)), "{body}");
     }
 }
 
 #[test]
-fn both_shapes_and_every_notation_of_a_code_are_read() {
+fn reads_both_shapes_and_every_notation_of_a_code() {
     check(&[
         (r#"{"error":{"code":"0x80040237","message":"m"}}"#, DUPLICATE, Some("m")),
         (r#"{"error":{"code":"0X80040237","message":"m","innererror":{"code":7}}}"#, DUPLICATE, Some("m")),
@@ -29,7 +29,7 @@ fn both_shapes_and_every_notation_of_a_code_are_read() {
 }
 
 #[test]
-fn an_empty_code_and_zero_are_no_codes_and_leave_the_text_to_speak() {
+fn an_empty_code_and_zero_are_absent() {
     for code in
         [r#""""#, r#""  ""#, r#""0x0""#, r#""0x00000000""#, r#""0""#, "0", "null", r#""Forbidden""#, "[]", "1.5"]
     {
@@ -42,14 +42,14 @@ fn an_empty_code_and_zero_are_no_codes_and_leave_the_text_to_speak() {
 }
 
 #[test]
-fn a_number_that_fits_no_code_is_none() {
+fn a_number_out_of_range_is_not_a_code() {
     for code in ["4294967296", "-2147483649", r#""0x180040237""#, r#""99999999999999999999""#, "8e9"] {
         check(&[(&format!(r#"{{"error":{{"code":{code},"message":"m"}}}}"#), None, Some("m"))]);
     }
 }
 
 #[test]
-fn a_text_of_another_kind_costs_only_the_text() {
+fn a_message_that_is_not_text_is_ignored() {
     check(&[
         (r#"{"error":{"code":"0x80040237","message":{"lang":"en","value":"m"}}}"#, DUPLICATE, None),
         (r#"{"error":{"code":"0x80040237","message":null}}"#, DUPLICATE, None),
@@ -58,7 +58,7 @@ fn a_text_of_another_kind_costs_only_the_text() {
 }
 
 #[test]
-fn what_is_none_of_dataverses_says_nothing() {
+fn a_body_that_is_not_from_dataverse_has_neither_code_nor_message() {
     for body in
         ["", " ", "<html><body>Bad gateway 0x80040237</body></html>", "[]", "null", "7", r#""0x80040237""#, "{}"]
     {
@@ -69,7 +69,7 @@ fn what_is_none_of_dataverses_says_nothing() {
 }
 
 #[test]
-fn a_body_that_breaks_off_gives_what_it_held_to_its_end() {
+fn a_truncated_body_gives_its_complete_members() {
     check(&[
         (r#"{"error":{"code":"0x80040237","message":"m"}"#, DUPLICATE, Some("m")),
         (r#"{"error":{"code":"0x80040237","message":"a record wi"#, DUPLICATE, None),
@@ -88,7 +88,7 @@ fn a_body_that_breaks_off_gives_what_it_held_to_its_end() {
 }
 
 #[test]
-fn a_member_that_stands_there_twice_is_none() {
+fn a_duplicate_member_is_ignored() {
     check(&[
         (r#"{"error":{"code":"0x80040237","code":"0x80040333","message":"m"}}"#, None, None),
         (r#"{"error":{"code":"0x80040237"},"ErrorCode":"0x80040333"}"#, None, None),
@@ -97,9 +97,9 @@ fn a_member_that_stands_there_twice_is_none() {
 }
 
 #[test]
-fn a_text_is_kept_up_to_its_cap() {
+fn a_message_is_cut_at_its_cap() {
     let body = format!(r#"{{"error":{{"code":"0x80040237","message":"{}"}}}}"#, "ä".repeat(MESSAGE_CAP + 1));
-    assert_eq!(said(&body), (DUPLICATE, Some("ä".repeat(MESSAGE_CAP))));
+    assert_eq!(parsed(&body), (DUPLICATE, Some("ä".repeat(MESSAGE_CAP))));
 }
 
 /// Bodies that hold a code and a text, whole.
@@ -123,13 +123,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
 
     #[test]
-    fn any_bytes_say_something_within_bounds(body in vec(any::<u8>(), 0..300)) {
+    fn any_bytes_give_a_bounded_message(body in vec(any::<u8>(), 0..300)) {
         let ServiceError { code, message } = read(&body);
         prop_assert!(code != Some(0) && message.is_none_or(|text| !text.is_empty()));
     }
 
     #[test]
-    fn no_start_of_a_body_says_anything_that_the_whole_does_not(body in bodies()) {
+    fn no_prefix_of_a_body_gives_what_the_whole_does_not(body in bodies()) {
         let whole = read(body.as_bytes());
         for end in 0..body.len() {
             let ServiceError { code, message } = read(&body.as_bytes()[..end]);

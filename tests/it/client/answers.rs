@@ -1,4 +1,4 @@
-//! Answers that came, however oddly: each becomes the facts that it holds, and costs one request.
+//! Every answer, however malformed, becomes the facts that it contains, and costs one request.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{Act, Answered, Bench, answer, refusal, unanswered};
 const DUPLICATE: Option<u32> = Some(0x8004_0237);
 
 #[tokio::test]
-async fn the_facts_of_a_refusal_are_those_that_were_sent() {
+async fn an_error_has_the_facts_that_were_sent() {
     let duplicate = r#"{"error":{"code":"0x80040237","message":"taken"}}"#;
     let other_shape = r#"{"Message":"outer","ExceptionMessage":"taken","ErrorCode":"0x80040237"}"#;
     let page = "<html>Bad gateway</html>";
@@ -31,7 +31,7 @@ async fn the_facts_of_a_refusal_are_those_that_were_sent() {
 }
 
 #[tokio::test]
-async fn ids_and_delays_are_taken_from_the_headers() {
+async fn request_ids_and_delays_come_from_the_headers() {
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     for (headers, id, delay) in [
         ("x-ms-service-request-id: a1\r\nREQ_ID: b2\r\nRetry-After: 17\r\n", Some("a1"), seconds(17)),
@@ -50,7 +50,7 @@ async fn ids_and_delays_are_taken_from_the_headers() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_told_by_request_and_status() {
+async fn request_and_status_determine_what_was_written() {
     for (kind, status, method, condition, expected) in [
         (WriteKind::Upsert, "204 No Content", "PATCH", "", Written::Upserted),
         (WriteKind::Upsert, "201 Created", "PATCH", "", Written::Created),
@@ -72,22 +72,22 @@ async fn what_was_written_is_told_by_request_and_status() {
 }
 
 #[tokio::test]
-async fn a_success_whose_body_breaks_off_is_a_success() {
+async fn a_write_with_a_truncated_success_body_succeeds() {
     let half = b"HTTP/1.1 201 Created\r\nContent-Length: 500\r\n\r\n{\"contactid\"".to_vec();
     let bench = Bench::with(Act::SendAndClose(half)).await;
     assert_eq!(bench.upsert().await.expect("the status says so"), Written::Created);
 }
 
 #[tokio::test]
-async fn a_refusal_whose_body_breaks_off_is_still_that_refusal() {
+async fn an_error_with_a_truncated_body_keeps_its_status_and_code() {
     let whole = refusal("412 Precondition Failed", "x-ms-service-request-id: a1\r\n", "0x80040237", "taken");
     let bench = Bench::with(Act::SendAndClose(whole[..whole.len() - 5].to_vec())).await;
     let expected = Answered { request_id: Some("a1".to_owned()), ..Answered::new(412, DUPLICATE, None) };
-    assert_eq!(Answered::of(bench.upsert().await), expected, "the code came whole, the text did not");
+    assert_eq!(Answered::of(bench.upsert().await), expected, "the code is complete, the text is not");
 }
 
 #[tokio::test]
-async fn chunks_and_trickles_are_read_to_their_end() {
+async fn reads_chunked_and_slow_bodies_completely() {
     let pieces = [r#"{"error":{"code":"0x"#, r#"80040237","message":"taken"}}"#, ""];
     let chunks: Vec<_> = pieces.iter().map(|piece| format!("{:X};odd=extension\r\n{piece}\r\n", piece.len())).collect();
     let chunked = format!("HTTP/1.1 412 Precondition Failed\r\nTransfer-Encoding: chunked\r\n\r\n{}", chunks.concat());
@@ -99,7 +99,7 @@ async fn chunks_and_trickles_are_read_to_their_end() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_answer_and_is_not_followed() {
+async fn does_not_follow_redirects() {
     for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let bench = Bench::with(Act::Send(answer(status, "Location: /login\r\n", ""))).await;
         let expected: u16 = status[..3].parse().expect("a status");
@@ -109,7 +109,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 }
 
 #[tokio::test]
-async fn cookies_are_not_sent_back() {
+async fn does_not_send_cookies() {
     let cookie = "Set-Cookie: ARRAffinity=server-7; Path=/\r\n";
     let bench = Bench::start(vec![Act::Send(answer("204 No Content", cookie, "")); 2]).await;
     for _ in 0..2 {
@@ -121,7 +121,7 @@ async fn cookies_are_not_sent_back() {
 }
 
 #[tokio::test]
-async fn a_401_is_answered_with_one_fresh_token() {
+async fn refreshes_the_token_once_after_a_401() {
     let denied = || Act::Send(refusal("401 Unauthorized", "", "0x80040277", "no"));
     let bench = Bench::start(vec![denied(), Act::Send(answer("204 No Content", "", ""))]).await;
     assert_eq!(bench.upsert().await.expect("the second token is good"), Written::Upserted);
@@ -139,7 +139,7 @@ async fn without_a_token_nothing_is_sent() {
     let outage = |status| Some(identity::Fault::Status(status));
     for (secret, fault, expected) in [
         ("wrong", None, true),
-        // Plain text is none of Entra's answers, so it is no refusal either.
+        // Entra does not answer with plain text, so this is not a refusal.
         ("secret", outage(StatusCode::SERVICE_UNAVAILABLE), false),
         ("secret", outage(StatusCode::FORBIDDEN), false),
     ] {
@@ -157,7 +157,7 @@ async fn without_a_token_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn bodies_and_messages_are_capped() {
+async fn caps_bodies_and_messages() {
     let long = "x".repeat(5_000);
     let bench = Bench::with(Act::Send(refusal("400 Bad Request", "", "0x80048d19", &long))).await;
     assert_eq!(Answered::of(bench.upsert().await).message.map(|text| text.len()), Some(1_000));
@@ -165,7 +165,7 @@ async fn bodies_and_messages_are_capped() {
     let endless = "x".repeat(1024 * 1024);
     let bench = Bench::with(Act::Send(refusal("400 Bad Request", "", "0x80048d19", &endless))).await;
     let expected = Answered::new(400, Some(0x8004_8d19), None);
-    assert_eq!(Answered::of(bench.upsert().await), expected, "its text is not worth the memory");
+    assert_eq!(Answered::of(bench.upsert().await), expected, "the text is incomplete");
 
     let row = serde_json::json!({ "firstname": "x".repeat(17 * 1024 * 1024) }).to_string();
     let bench = Bench::with(Act::Send(answer("200 OK", "", &row))).await;
@@ -173,7 +173,7 @@ async fn bodies_and_messages_are_capped() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_not_there_is_no_error_and_anything_else_is() {
+async fn a_missing_row_is_not_an_error_and_every_other_404_is() {
     let missing = |code, text| Act::Send(refusal("404 Not Found", "", code, text));
     for act in [missing("0x80060891", "gone"), missing("0x80040217", "gone"), missing("", "Contact Does Not Exist")] {
         assert!(Bench::with(act).await.read().await.expect("no error").is_none());
@@ -189,13 +189,13 @@ async fn a_row_that_is_not_there_is_no_error_and_anything_else_is() {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_has_not_changed_anything() {
+async fn an_unreadable_row_is_an_error_of_a_request_that_changed_nothing() {
     let whole = answer("200 OK", "", r#"{"firstname":"Ada"}"#);
     for (act, problem) in [
         (Act::SendAndClose(whole[..whole.len() - 3].to_vec()), "the answer broke off"),
-        (Act::Send(answer("200 OK", "", "<html>")), "the row that came back is no JSON object"),
-        (Act::Send(answer("200 OK", "", "[]")), "the row that came back is no JSON object"),
-        (Act::Send(answer("204 No Content", "", "")), "the row that came back is no JSON object"),
+        (Act::Send(answer("200 OK", "", "<html>")), "the row that came back is not a JSON object"),
+        (Act::Send(answer("200 OK", "", "[]")), "the row that came back is not a JSON object"),
+        (Act::Send(answer("204 No Content", "", "")), "the row that came back is not a JSON object"),
     ] {
         let bench = Bench::with(act).await;
         assert_eq!(unanswered(bench.read().await), (false, problem));

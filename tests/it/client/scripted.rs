@@ -1,5 +1,5 @@
-//! A TCP server that answers requests with what a test has written down, first come first served: bytes as they are, or
-//! trouble. It knows no HTTP beyond where a request ends, so it can break every rule of it.
+//! A TCP server that answers each request with the next act of a script: raw bytes, or a failure. It knows nothing about HTTP except
+//! where a request ends, so that it can break every other rule.
 
 use std::collections::VecDeque;
 use std::io;
@@ -46,29 +46,29 @@ pub(super) struct Seen {
 }
 
 #[derive(Debug)]
-struct Desk {
-    script: Mutex<VecDeque<Act>>,
+struct Script {
+    acts: Mutex<VecDeque<Act>>,
     seen: watch::Sender<Seen>,
 }
 
 impl Scripted {
-    /// Starts a server that follows `script`, and closes the connection of every request beyond it.
-    pub(super) async fn start(script: Vec<Act>) -> Self {
+    /// Starts a server that follows the script of `acts`, and closes the connection of every request beyond it.
+    pub(super) async fn start(acts: Vec<Act>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let (sender, seen) = watch::channel(Seen::default());
-        let desk = Arc::new(Desk { script: Mutex::new(script.into()), seen: sender });
+        let script = Arc::new(Script { acts: Mutex::new(acts.into()), seen: sender });
         let mut task = JoinSet::new();
         task.spawn(async move {
             let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                desk.seen.send_modify(|seen| seen.connections += 1);
-                if desk.refuses() {
+                script.seen.send_modify(|seen| seen.connections += 1);
+                if script.refuses() {
                     continue;
                 }
-                let desk = desk.clone();
-                // A client that leaves is none of the server's business.
-                open.spawn(async move { desk.serve(stream).await.unwrap_or_default() });
+                let script = script.clone();
+                // A client may close its connection.
+                open.spawn(async move { script.serve(stream).await.unwrap_or_default() });
             }
         });
         Self { port, seen, _listener: task }
@@ -90,23 +90,23 @@ impl Scripted {
     }
 }
 
-impl Desk {
-    fn script(&self) -> std::sync::MutexGuard<'_, VecDeque<Act>> {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+impl Script {
+    fn acts(&self) -> std::sync::MutexGuard<'_, VecDeque<Act>> {
+        self.acts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refuses(&self) -> bool {
-        let mut script = self.script();
-        let refuses = matches!(script.front(), Some(Act::Refuse));
+        let mut acts = self.acts();
+        let refuses = matches!(acts.front(), Some(Act::Refuse));
         if refuses {
-            script.pop_front();
+            acts.pop_front();
         }
         refuses
     }
 
     async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
         while let Some(request) = read_request(&mut stream).await? {
-            let act = self.script().pop_front();
+            let act = self.acts().pop_front();
             self.seen.send_modify(|seen| seen.requests.push(request));
             match act {
                 Some(Act::Send(bytes)) => stream.write_all(&bytes).await?,

@@ -1,4 +1,4 @@
-//! Requests without an answer: whether they may have arrived is a fact too, and no request is repeated to find out.
+//! Requests without an answer: the error says whether they may have arrived, and none is repeated.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, pause};
 use super::{Act, Answered, Bench, answer, client, unanswered};
 
 #[tokio::test]
-async fn a_request_that_was_read_and_not_answered_may_have_arrived() {
+async fn an_unanswered_request_may_have_arrived() {
     let half_a_head = b"HTTP/1.1 204 No Con".to_vec();
     let garbage = b"SSH-2.0-OpenSSH_9.6\r\n\r\n".to_vec();
     let no_status = b"HTTP/1.1 abc\r\n\r\n".to_vec();
@@ -28,18 +28,18 @@ async fn a_request_that_was_read_and_not_answered_may_have_arrived() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_breaks_under_a_request_is_not_tried_again() {
-    for trouble in [Act::Reset, Act::SendAndClose(Vec::new())] {
-        let bench = Bench::start(vec![Act::Send(answer("204 No Content", "", "")), trouble.clone()]).await;
+async fn a_pooled_connection_that_breaks_is_not_retried() {
+    for act in [Act::Reset, Act::SendAndClose(Vec::new())] {
+        let bench = Bench::start(vec![Act::Send(answer("204 No Content", "", "")), act.clone()]).await;
         bench.upsert().await.expect("a success");
-        assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"), "{trouble:?}");
+        assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"), "{act:?}");
         let seen = bench.seen();
-        assert_eq!((seen.connections, seen.requests.len()), (1, 2), "{trouble:?}");
+        assert_eq!((seen.connections, seen.requests.len()), (1, 2), "{act:?}");
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_is_closed_at_once_is_not_opened_again() {
+async fn a_connection_that_is_closed_at_once_is_not_retried() {
     let bench = Bench::with(Act::Refuse).await;
     // The request may have been in that connection when it broke.
     assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"));
@@ -56,7 +56,7 @@ async fn a_request_that_finds_no_server_was_not_sent() {
 }
 
 #[tokio::test]
-async fn no_status_leads_to_a_second_request() {
+async fn no_status_is_retried() {
     for status in ["408 Request Timeout", "425 Too Early", "429 Too Many Requests", "500 X", "502 X", "503 X", "504 X"]
     {
         let bench = Bench::with(Act::Send(answer(status, "Retry-After: 0\r\n", ""))).await;
@@ -66,7 +66,7 @@ async fn no_status_leads_to_a_second_request() {
     }
 }
 
-/// Lets the hours of this test's clock pass as soon as the request is with the server.
+/// Runs `request`, and advances the test's clock as soon as the server has received it.
 async fn after_hours<T>(
     bench: &Bench,
     request: impl Future<Output = Result<T, Error>>,
@@ -81,7 +81,7 @@ async fn after_hours<T>(
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_given_up_on_within_the_longest_plug_in() {
+async fn a_write_times_out_after_the_longest_plug_in() {
     let bench = Bench::with(Act::SendAndHang(Vec::new())).await;
     let (result, waited) = after_hours(&bench, bench.upsert()).await;
     assert_eq!(unanswered(result), (true, "no answer in time"));
@@ -90,7 +90,7 @@ async fn a_server_that_says_nothing_is_given_up_on_within_the_longest_plug_in() 
 }
 
 #[tokio::test]
-async fn a_read_is_given_up_on_sooner() {
+async fn a_read_times_out_sooner() {
     let bench = Bench::with(Act::SendAndHang(b"HTTP/1.1 200 O".to_vec())).await;
     let (result, waited) = after_hours(&bench, bench.read()).await;
     assert_eq!(unanswered(result), (true, "no answer in time"));
@@ -98,7 +98,7 @@ async fn a_read_is_given_up_on_sooner() {
 }
 
 #[tokio::test]
-async fn a_refusal_whose_body_never_comes_is_still_that_refusal() {
+async fn an_error_whose_body_never_arrives_keeps_its_status() {
     let head = b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 500\r\n\r\n{".to_vec();
     let bench = Bench::with(Act::SendAndHang(head)).await;
     let (result, waited) = after_hours(&bench, bench.upsert()).await;

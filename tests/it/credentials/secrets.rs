@@ -1,4 +1,4 @@
-//! What proves who we are is in nothing that the handler prints, with all that can be logged being logged, whether it is good or not.
+//! Credentials, valid or not, are in nothing that the handler prints, at the most verbose log level.
 
 use std::fs;
 

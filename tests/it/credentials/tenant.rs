@@ -25,7 +25,7 @@ pub(super) struct Tenant {
 }
 
 impl Tenant {
-    /// A tenant in which the application may prove itself in these ways.
+    /// A tenant in which the application has these credentials.
     pub(super) async fn start(credentials: Vec<Credential>) -> Self {
         let tls = trust::authority();
         let identity = Options { tls: Some(tls.clone()), apps: vec![app(credentials)], ..Options::default() };
@@ -38,7 +38,7 @@ impl Tenant {
         Self { world, id, trusted, _folder: folder }
     }
 
-    /// A host whose handler is this tenant's application; `proof` says how it proves that.
+    /// A host whose handler is this tenant's application; `proof` has the settings of its credential.
     pub(super) async fn host(&self, proof: &[(&str, &str)]) -> Host {
         Host::start(self.options(proof)).await.expect("the handler starts")
     }

@@ -1,4 +1,4 @@
-//! What reaches Dataverse of a call, and what must not.
+//! The requests that a call leads to, and what they must not contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ fn sent(world: &World) -> Vec<BTreeMap<String, String>> {
 }
 
 #[tokio::test]
-async fn every_write_carries_the_headers_that_odata_wants_and_those_of_the_settings() {
+async fn every_write_has_the_headers_of_odata_and_of_the_settings() {
     let extra = r#"{"MSCRM.SuppressDuplicateDetection":"false","CallerObjectId":"0e7"}"#;
     let (world, _host, caller) = scene(&[("SYNC_HEADERS", extra)]).await;
     for operation in ["upsert", "create", "update", "delete"] {
@@ -49,7 +49,7 @@ async fn a_user_agent_in_the_settings_replaces_ours() {
 }
 
 #[tokio::test]
-async fn every_request_has_an_id_of_its_own_also_when_it_is_sent_again() {
+async fn every_request_has_its_own_id_even_when_it_is_sent_again() {
     let (world, _host, caller) = scene(&[]).await;
     world.dataverse.fault(Fault::new(Effect::Deadlock).method("PATCH"));
     assert_eq!(caller.post(&contact("C1", &json!({ "firstname": "Ada" }))).await.status, 200);
@@ -60,7 +60,7 @@ async fn every_request_has_an_id_of_its_own_also_when_it_is_sent_again() {
 }
 
 #[tokio::test]
-async fn cookies_are_not_sent_back_for_they_would_pin_the_client_to_one_server() {
+async fn cookies_which_would_pin_the_client_to_one_server_are_not_sent() {
     let (world, _host, caller) = scene(&[]).await;
     for key in ["C1", "C2"] {
         assert_eq!(caller.post(&contact(key, &json!({ "firstname": "Ada" }))).await.status, 200);
@@ -71,7 +71,7 @@ async fn cookies_are_not_sent_back_for_they_would_pin_the_client_to_one_server()
 }
 
 #[tokio::test]
-async fn nothing_of_the_callers_own_headers_reaches_dataverse() {
+async fn no_header_of_the_caller_reaches_dataverse() {
     let (world, host, caller) = scene(&[]).await;
     let request = caller.request().header("content-type", "application/json").header("x-canary", "1");
     let request = request.header("cookie", "a=b").header("if-match", "*").header("referer", "http://localhost/");
@@ -86,7 +86,7 @@ async fn nothing_of_the_callers_own_headers_reaches_dataverse() {
 }
 
 #[tokio::test]
-async fn columns_arrive_as_they_were_sent_without_those_of_the_key() {
+async fn columns_arrive_as_sent_without_the_key_columns() {
     let (world, _host, caller) = scene(&[]).await;
     let columns =
         json!({ "employeeid": "C1", "firstname": "\u{e4}\u{1f600}\"\\", "creditlimit": 1.5, "jobtitle": null });

@@ -1,4 +1,4 @@
-//! Credentials that are refused, tokens that are no longer good, and authorities that are away: every message survives.
+//! Refused credentials, expired tokens and authorities that are down cost no message.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ const UNAUTHORIZED: (u16, &str, &str) = (503, "retry", "unauthorized");
 const UNAVAILABLE: (u16, &str, &str) = (503, "retry", "unavailable");
 
 /// Until the next probe asks for a token anew.
-async fn works_again(host: &Host, key: &str) {
-    wait_until("it works again", async || send(host, key).await.verdict() == UPSERTED).await;
+async fn recovers(host: &Host, key: &str) {
+    wait_until("the handler has recovered", async || send(host, key).await.verdict() == UPSERTED).await;
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_revoked_token_is_replaced_once_and_the_write_goes_through() {
 }
 
 #[tokio::test]
-async fn a_token_for_another_audience_is_asked_for_twice_and_costs_no_message() {
+async fn a_token_for_another_audience_is_requested_twice_and_costs_no_message() {
     let world = crate::world().await;
     let host = world.host("one", &[AT_ONCE]).await.expect("the handler starts");
     world.identity.fault(Fault::WrongAudience);
@@ -86,7 +86,7 @@ async fn a_token_that_ends_soon_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn a_managed_identity_that_fails_is_an_outage_until_it_works_again() {
+async fn a_managed_identity_that_fails_is_an_outage_until_it_recovers() {
     let world = crate::world().await;
     let host = world.host("one", &[AT_ONCE]).await.expect("the handler starts");
     for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS] {
@@ -95,11 +95,11 @@ async fn a_managed_identity_that_fails_is_an_outage_until_it_works_again() {
         assert_eq!(answer.verdict(), UNAVAILABLE, "{status}: {answer:?}");
         world.identity.clear_faults();
     }
-    works_again(&host, "T-8").await;
+    recovers(&host, "T-8").await;
 }
 
 #[tokio::test]
-async fn an_entra_authority_that_fails_is_an_outage_even_when_a_proxy_words_it() {
+async fn an_entra_authority_that_fails_is_an_outage_even_when_a_proxy_answers() {
     let tenant = Tenant::start(vec![Credential::Secret(SECRET.to_owned())]).await;
     let host = tenant.host(&[("AZURE_CLIENT_SECRET", SECRET), AT_ONCE]).await;
     // The body is plain text: no answer that Entra itself would give.
@@ -107,18 +107,18 @@ async fn an_entra_authority_that_fails_is_an_outage_even_when_a_proxy_words_it()
     let answer = send(&host, "T-9").await;
     assert_eq!(answer.verdict(), UNAVAILABLE, "{answer:?}");
     tenant.world.identity.clear_faults();
-    works_again(&host, "T-9").await;
+    recovers(&host, "T-9").await;
 }
 
 #[tokio::test]
-async fn an_identity_endpoint_that_hangs_is_given_up_on_in_time() {
+async fn a_token_request_to_an_identity_endpoint_that_hangs_times_out() {
     let world = crate::world().await;
     let host = world.host("one", &[AT_ONCE]).await.expect("the handler starts");
     world.identity.fault(Fault::Hang);
     let answer = send(&host, "T-10").await;
     assert_eq!(answer.verdict(), UNAVAILABLE, "{answer:?}");
     world.identity.clear_faults();
-    works_again(&host, "T-10").await;
+    recovers(&host, "T-10").await;
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
-//! What a refusal means: the only place that says skip, retry or reject. Pure and total, no I/O.
+//! What a failed request means: the only place that decides between skip, retry and reject. Pure and total, no I/O.
 //!
 //! The laws, each with a test below:
 //! 1. the service's code beats the HTTP status;
 //! 2. a final verdict beats a retry, and a delay never causes one;
 //! 3. unknown 5xx and transport failures are retried, unknown 4xx are rejected;
-//! 4. what an operator can mend (credentials, permissions, the environment) never costs a message.
+//! 4. what an operator can fix (credentials, permissions, the environment) never costs a message.
 //!
 //! The codes are data in `classify/codes.rs`.
 
@@ -18,39 +18,39 @@ use crate::record::OnConflict;
 use codes::{Meaning, meaning_of_code, meaning_of_status, meaning_of_text};
 
 /// How often one change is sent again in place after a deadlock.
-pub const MOST_DEADLOCKS: u32 = 3;
+pub const MAX_DEADLOCK_RETRIES: u32 = 3;
 
-/// How often one change is sent again in place after a lost create race under the policy `retry`. The others look at the row
-/// and send again once: see [`race_again`].
-pub const MOST_RESENDS: u32 = 3;
+/// How often one change is sent again in place after a lost create race under the policy `retry`. The other policies read the
+/// row and send again once: see [`race_again`].
+pub const MAX_RESENDS: u32 = 3;
 
-/// What was asked, as far as it matters for what the answer means.
+/// The facts about a request that decide what its failure means.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt {
     /// The request.
     pub kind: WriteKind,
     /// Whether it binds a lookup.
     pub binds: bool,
-    /// How often it was sent again in place, for whatever reason but a lost race.
+    /// How often it was sent again in place, lost races not counted.
     pub again: u32,
 }
 
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The message ends here, with this reason.
+    /// The attempt ends with this reason.
     Settle(Reason),
-    /// Somebody else may have created the row first: [`race`] decides by what the row looks like.
+    /// Another writer may have created the row first: [`race`] decides by what the row holds.
     LostRace,
-    /// The row changed after it was read: read it again.
+    /// The row changed since it was read: read it again.
     Moved,
-    /// The row or a row that it refers to is missing: a read tells.
+    /// The row or a row that a lookup names is missing: a read tells which.
     RowOrParent,
-    /// Send the same again, after a moment.
+    /// Send the same request again after a short pause.
     Again,
 }
 
-/// Whether the table has this service code. One that it has not says nothing: the status decides.
+/// Whether the table contains this service code. For an unknown code the status decides.
 pub fn is_known(code: u32) -> bool {
     meaning_of_code(code, "").is_some()
 }
@@ -94,23 +94,23 @@ fn judge_meaning(meaning: Meaning, status: u16, attempt: Attempt) -> Verdict {
         Meaning::Unclear | Meaning::Vague => judge_meaning(meaning_of_status(status, attempt.kind), status, attempt),
         Meaning::InvalidData => Verdict::Settle(Reason::InvalidData),
         Meaning::TooLarge => Verdict::Settle(Reason::TooLarge),
-        Meaning::Deadlock if attempt.again < MOST_DEADLOCKS => Verdict::Again,
+        Meaning::Deadlock if attempt.again < MAX_DEADLOCK_RETRIES => Verdict::Again,
         Meaning::Deadlock | Meaning::Busy => Verdict::Settle(Reason::Unavailable),
         Meaning::Throttled => Verdict::Settle(Reason::Throttled),
         Meaning::Unauthorized => Verdict::Settle(Reason::Unauthorized),
     }
 }
 
-/// A row that is missing is ours, or one that a lookup is bound to.
+/// The missing row is the record's own, or one that a lookup names.
 fn row_missing(attempt: Attempt) -> Verdict {
     match attempt.kind {
         WriteKind::Delete => Verdict::Settle(Reason::AlreadyAbsent),
-        // These create what is missing, so it must be another row.
+        // These create a missing row, so the missing one is another.
         WriteKind::Upsert | WriteKind::Create if attempt.binds => Verdict::Settle(Reason::ParentMissing),
         WriteKind::Update | WriteKind::UpdateFound | WriteKind::UpdateUnchanged if attempt.binds => {
             Verdict::RowOrParent
         }
-        // It was there a moment ago.
+        // A read has just found it.
         WriteKind::UpdateFound | WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged => Verdict::Moved,
         WriteKind::Upsert | WriteKind::Create | WriteKind::Update | WriteKind::Read => {
             Verdict::Settle(Reason::NotFound)
@@ -121,13 +121,13 @@ fn row_missing(attempt: Attempt) -> Verdict {
 /// What to do after a lost create race.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterRace {
-    /// The message ends here.
+    /// The attempt ends with this reason.
     Settle(Reason),
-    /// Send it again.
+    /// Send the same request again.
     Resend,
 }
 
-/// Judges the first lost create race of an upsert by what a read found.
+/// Judges the first lost create race of an upsert by how the row compares.
 pub fn race(policy: OnConflict, found: RowMatch) -> AfterRace {
     match (policy, found) {
         (OnConflict::Verify, RowMatch::Same) => AfterRace::Settle(Reason::AlreadyWritten),
@@ -138,29 +138,29 @@ pub fn race(policy: OnConflict, found: RowMatch) -> AfterRace {
 
 /// Judges a 412 on an upsert that was sent again, `resends` times so far. A `create` is judged as under `verify`.
 ///
-/// Under `verify` and `skip` the row was looked at before. Where it was there, the last request was an update; where it was
-/// not, nobody had our key: either way it is not our key that is taken, and sending again fails for ever. The service names
-/// the loser of a race only when the winner has committed, so a row that is not seen after a 412 was rolled back or never was.
+/// Under `verify` and `skip` the row was read before. If it existed, the last request was an update; if not, the key was free.
+/// Either way another unique key collides, and sending again would fail for ever. The service answers the loser of a race only
+/// after the winner has committed, so a row that is missing after a 412 was rolled back or never existed.
 pub fn race_again(policy: OnConflict, resends: u32) -> AfterRace {
     match policy {
         OnConflict::Verify | OnConflict::Skip => AfterRace::Settle(Reason::KeyCollision),
-        OnConflict::Retry if resends < MOST_RESENDS => AfterRace::Resend,
+        OnConflict::Retry if resends < MAX_RESENDS => AfterRace::Resend,
         OnConflict::Retry => AfterRace::Settle(Reason::Conflict),
     }
 }
 
-/// Judges the first 412 on a `create` by what a read found. `delivered_before` says that an earlier delivery of this message
-/// may have made the row.
+/// Judges the first 412 on a `create` by how the row compares. `delivered_before` says that an earlier delivery of this
+/// message may have created the row.
 pub fn create_refused(found: RowMatch, delivered_before: bool) -> AfterRace {
     match found {
         RowMatch::Same if delivered_before => AfterRace::Settle(Reason::AlreadyWritten),
         RowMatch::Same | RowMatch::NotProven => AfterRace::Settle(Reason::Exists),
-        // Whoever won has rolled back, or it is another key.
+        // The winner was rolled back, or another key collides.
         RowMatch::Missing => AfterRace::Resend,
     }
 }
 
-/// Judges lock storage that gave no usable answer: an operator can mend it, and nothing was written yet.
+/// Judges a failure of the lock storage: an operator can fix it, and nothing was written yet.
 pub fn judge_locks(error: &lock::Error) -> Reason {
     match error {
         lock::Error::Refused { .. }
@@ -214,12 +214,12 @@ pub fn failure_scope(fault: &Error) -> FailureScope {
     }
 }
 
-/// Whether a write whose connection dropped may simply be sent again: none that a second time means something else.
+/// Whether a write whose connection dropped may be sent again: only if it means the same the second time.
 pub fn may_repeat(fault: &Error, kind: WriteKind) -> bool {
     let dropped = matches!(fault, Error::NoAnswer { sent: true, .. });
     match kind {
         WriteKind::Upsert | WriteKind::Update | WriteKind::UpdateFound | WriteKind::Delete => dropped,
-        // After the first of two, a condition on the row tells the second something else.
+        // The first request may have changed what the condition of the second is checked against.
         WriteKind::Create | WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged | WriteKind::Read => false,
     }
 }

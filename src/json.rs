@@ -153,22 +153,6 @@ impl Number {
         Self { negative, digits: kept.to_owned(), exponent }
     }
 
-    /// How many decimal places it has.
-    pub fn places(&self) -> u32 {
-        self.exponent.checked_neg().and_then(|places| u32::try_from(places).ok()).unwrap_or(0)
-    }
-
-    /// So many units of 10 to the power of minus `places`, or `None` when it is no whole number of them, or one of more than 38
-    /// digits.
-    pub fn units(&self, places: u32) -> Option<i128> {
-        if self.digits.is_empty() {
-            return Some(0);
-        }
-        let zeros = u32::try_from(self.exponent.checked_add(places.into())?).ok()?;
-        let units = self.digits.parse::<i128>().ok()?.checked_mul(10_i128.checked_pow(zeros)?)?;
-        Some(if self.negative { -units } else { units })
-    }
-
     /// The plain decimal literal, without an exponent, or `None` when it would be longer than 64 characters.
     pub fn literal(&self) -> Option<String> {
         if self.digits.is_empty() {
@@ -217,18 +201,6 @@ mod tests {
         }
         assert_eq!(Number::of("1e400").literal(), None);
         assert_eq!(Number::of("1e99999999999999999999").literal(), None);
-    }
-
-    #[test]
-    fn a_number_is_counted_in_units_of_its_places() {
-        for (text, places, units) in [("1.50", 1, 15), ("-0.05", 3, -50), ("12e3", 0, 12_000), ("0", 9, 0)] {
-            let number = Number::of(text);
-            assert!(number.places() <= places);
-            assert_eq!(number.units(places), Some(units), "{text}");
-        }
-        assert_eq!((Number::of("0.125").places(), Number::of("0.125").units(2)), (3, None));
-        assert_eq!((Number::of("1e400").places(), Number::of("1e400").units(2)), (0, None));
-        assert_eq!(Number::of("1e-99999999999999999999").units(2), None);
     }
 
     #[test]

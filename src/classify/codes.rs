@@ -1,6 +1,6 @@
-//! Every code and status that the service is known to refuse with, as data: what it is called, what it means, who says so.
+//! Every known error code and status as data: its name, its meaning and the source of both.
 //!
-//! A code that is not here says nothing: then the status speaks. The texts stand in for codes that the service leaves empty.
+//! For a code that is not listed the status decides. The texts replace codes that the service leaves empty.
 
 use crate::dataverse::WriteKind;
 use crate::dataverse::error_body::MISSING_ROW_TEXT;
@@ -10,18 +10,18 @@ use Meaning::{
 };
 use Source::{Codes, Limits, Reports, Rfc, Statuses, Troubleshooting};
 
-/// What a refusal says, whatever was asked.
+/// What an error says, independent of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Meaning {
     /// A unique key is taken: ours or another.
     DuplicateKey,
-    /// A deleted row that can still be restored has the key.
+    /// A deleted row in the recycle bin has the key.
     InRecycleBin,
     /// The row is not as it was read.
     VersionMismatch,
     /// A duplicate-detection rule.
     DuplicateDetected,
-    /// A row is missing: ours, or one that a lookup is bound to.
+    /// A row is missing: the record's own, or one that a lookup names.
     RowMissing,
     /// No such entity set.
     UnknownTable,
@@ -29,7 +29,7 @@ pub(super) enum Meaning {
     InvalidData,
     /// The Web API failed, as the status says.
     Vague,
-    /// The catch-all code, which says nothing.
+    /// The catch-all code, which carries no information.
     Unclear,
     /// The payload.
     TooLarge,
@@ -39,7 +39,7 @@ pub(super) enum Meaning {
     Busy,
     /// Service protection.
     Throttled,
-    /// Our identity; an operator can mend it.
+    /// Our identity or its permissions; an operator can fix it.
     Unauthorized,
 }
 
@@ -57,14 +57,14 @@ pub(super) enum Source {
     Troubleshooting,
     /// <https://www.rfc-editor.org/rfc/rfc9110#name-status-codes>
     Rfc,
-    /// No list of Microsoft's that we know, but answers that people met, and clients that wait for them to pass.
+    /// Not in Microsoft's lists, but in reported answers and in clients that retry on them.
     Reports,
 }
 
-/// Code, Microsoft's name for it (`""` where it has none that we know), meaning, source.
+/// Code, Microsoft's name for it (`""` if unknown), meaning, source.
 pub(super) type Row = (u32, &'static str, Meaning, Source);
 
-#[rustfmt::skip] // The columns stand under each other.
+#[rustfmt::skip] // Aligned as a table.
 pub(super) const CODES: [Row; 81] = [
     // A unique key is taken.
     (0x8004_0237, "DuplicateRecord",                                DuplicateKey,      Statuses),
@@ -93,10 +93,10 @@ pub(super) const CODES: [Row; 81] = [
     (0x8004_0227, "CannotDeleteDueToAssociation",                   InvalidData,       Statuses),
     (0x8004_023B, "InvalidOperation",                               InvalidData,       Statuses),
     (0x8004_0315, "NotSupported",                                   InvalidData,       Statuses),
-    // It says no more than the status; to the catch-all one more try is fair first.
+    // Neither says more than the status; the catch-all gets one more try first.
     (0x8006_088A, "CrmHttpError",                                   Vague,             Troubleshooting),
     (0x8004_0216, "UnExpected",                                     Unclear,           Codes),
-    // It may work in a moment. A deadlock is told from other SQL errors by the text.
+    // Transient. The text distinguishes a deadlock from other SQL errors.
     (0x8004_4150, "unManagedidssqlerror",                           Busy,              Codes),
     (0x8004_4151, "unManagedidssqltimeouterror",                    Busy,              Codes),
     (0x8004_0255, "TransactionAborted",                             Busy,              Codes),
@@ -111,7 +111,7 @@ pub(super) const CODES: [Row; 81] = [
     (0x8004_8562, "",                                               Busy,              Reports),
     (0x8004_8563, "",                                               Busy,              Reports),
     (0x8005_0544, "",                                               Busy,              Reports),
-    // It may work later: an upgrade, a solution import, the administration mode.
+    // Longer outages: an upgrade, a solution import, the administration mode.
     (0x8004_8543, "SolutionImportCauseTimeout",                     Busy,              Codes),
     (0x8007_1151, "SolutionConcurrencyFailure",                     Busy,              Codes),
     (0x8007_1154, "ConcurrentOperationFailure",                     Busy,              Codes),
@@ -165,7 +165,7 @@ pub(super) const STATUSES: [(u16, Meaning, Source); 13] = [
     (403, Unauthorized, Statuses),
     (404, UnknownTable, Statuses),
     (405, InvalidData, Statuses),
-    // A proxy on our side wants credentials of its own.
+    // A proxy on our side requires credentials.
     (407, Unauthorized, Rfc),
     (408, Busy, Rfc),
     (413, TooLarge, Statuses),
@@ -176,11 +176,11 @@ pub(super) const STATUSES: [(u16, Meaning, Source); 13] = [
     (504, Busy, Rfc),
 ];
 
-/// SQL errors share a code; the number of a deadlock's victim is in the text.
+/// SQL errors share a code; the text holds the SQL number, 1205 for a deadlock's victim.
 const SQL_ERROR: u32 = 0x8004_4150;
 const DEADLOCK: &str = "sql number: 1205";
 
-/// Texts that stand for a code where the code is empty.
+/// Texts that identify an error whose code is empty.
 pub(super) const TEXTS: [(&str, Meaning); 5] = [
     ("a record with matching key values already exists", DuplicateKey),
     ("a record with the same value for", DuplicateKey),
@@ -189,7 +189,7 @@ pub(super) const TEXTS: [(&str, Meaning); 5] = [
     (DEADLOCK, Deadlock),
 ];
 
-/// What a code says, if it is known.
+/// The meaning of a known code.
 pub(super) fn meaning_of_code(code: u32, message: &str) -> Option<Meaning> {
     if code == SQL_ERROR && message.to_ascii_lowercase().contains(DEADLOCK) {
         return Some(Deadlock);
@@ -197,21 +197,21 @@ pub(super) fn meaning_of_code(code: u32, message: &str) -> Option<Meaning> {
     CODES.iter().find(|(known, ..)| *known == code).map(|(_, _, meaning, _)| *meaning)
 }
 
-/// What a text says when there is no code.
+/// The meaning of a text without a code.
 pub(super) fn meaning_of_text(status: u16, message: &str) -> Option<Meaning> {
-    // These are about our identity or our pace, whatever they quote.
+    // These concern our identity or request rate, whatever text they quote.
     if matches!(meaning_of_status(status, WriteKind::Upsert), Unauthorized | Throttled) {
         return None;
     }
     let message = message.to_ascii_lowercase();
-    // Under a 400 it is a property that does not exist.
+    // Under a 400 the text is about a property.
     if status == 404 && message.contains(MISSING_ROW_TEXT) {
         return Some(RowMissing);
     }
     TEXTS.iter().find(|(text, _)| message.contains(text)).map(|(_, meaning)| *meaning)
 }
 
-/// What a status says on its own; never [`Vague`] or [`Unclear`].
+/// The meaning of a status alone; never [`Vague`] or [`Unclear`].
 pub(super) fn meaning_of_status(status: u16, kind: WriteKind) -> Meaning {
     match (status, kind) {
         // No condition of ours can have failed, so a key was taken.
@@ -224,7 +224,7 @@ pub(super) fn meaning_of_status(status: u16, kind: WriteKind) -> Meaning {
     match STATUSES.iter().find(|(known, ..)| *known == status) {
         Some((_, meaning, _)) => *meaning,
         None if (400..=499).contains(&status) => InvalidData,
-        // Other 5xx, and answers that are none of Dataverse's: a redirect to a login page.
+        // Other 5xx, and answers that do not come from Dataverse, such as a redirect to a login page.
         None => Busy,
     }
 }

@@ -60,7 +60,7 @@ fn a_delay_never_causes_a_retry() {
 }
 
 #[test]
-fn what_there_was_too_much_of_is_said_by_the_code_and_is_the_pace_otherwise() {
+fn the_code_names_the_limit_and_without_one_it_is_the_rate() {
     for (code, wanted) in [
         (Some(0x8007_2326), LimitKind::Concurrency),
         (Some(0x8007_2322), LimitKind::Rate),
@@ -93,7 +93,7 @@ fn unknown_4xx_are_rejected() {
 }
 
 #[test]
-fn what_an_operator_can_mend_never_costs_a_message() {
+fn what_an_operator_can_fix_never_costs_a_message() {
     for (refused, reason) in [(true, Reason::Unauthorized), (false, Reason::Unavailable)] {
         let fault = Error::NoToken { refused, problem: "AADSTS7000222".to_owned() };
         assert_eq!(judge(&fault, first(Upsert)), Settle(reason));
@@ -102,7 +102,7 @@ fn what_an_operator_can_mend_never_costs_a_message() {
 }
 
 #[test]
-fn a_key_that_no_address_can_hold_is_rejected() {
+fn a_key_that_no_url_can_hold_is_rejected() {
     let fault = Error::NotAddressable { column: "name".to_owned() };
     assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::InvalidData));
 }
@@ -113,7 +113,7 @@ fn a_key_that_several_rows_have_is_rejected() {
 }
 
 #[test]
-fn without_a_code_or_a_text_the_status_speaks() {
+fn without_a_code_or_a_text_the_status_decides() {
     let unauthorized = [Settle(Reason::Unauthorized); 8];
     let (invalid, unavailable) = (Settle(Reason::InvalidData), Settle(Reason::Unavailable));
     let collision = Settle(Reason::KeyCollision);
@@ -143,7 +143,7 @@ fn without_a_code_or_a_text_the_status_speaks() {
 }
 
 #[test]
-fn a_missing_row_is_ours_or_a_parent_by_what_was_asked() {
+fn a_missing_row_is_the_records_own_or_a_parent_depending_on_the_request() {
     let (gone, parent) = (Settle(Reason::NotFound), Settle(Reason::ParentMissing));
     for (kind, alone, binding) in [
         (Upsert, gone, parent),
@@ -163,11 +163,11 @@ fn a_missing_row_is_ours_or_a_parent_by_what_was_asked() {
 }
 
 #[test]
-fn what_is_sent_again_in_place_is_bounded() {
+fn retries_in_place_are_bounded() {
     for (status, code, text, most, then) in [
-        (500, 0x8004_4150, DEADLOCK, MOST_DEADLOCKS, Reason::Unavailable),
-        (400, 0x8004_4150, DEADLOCK, MOST_DEADLOCKS, Reason::Unavailable),
-        // What says nothing twice leaves the word to the status.
+        (500, 0x8004_4150, DEADLOCK, MAX_DEADLOCK_RETRIES, Reason::Unavailable),
+        (400, 0x8004_4150, DEADLOCK, MAX_DEADLOCK_RETRIES, Reason::Unavailable),
+        // After two catch-all codes the status decides.
         (400, 0x8004_0216, "An unexpected error occurred.", 1, Reason::InvalidData),
         (500, 0x8004_0216, "An unexpected error occurred.", 1, Reason::Unavailable),
         (403, 0x8004_0216, "An unexpected error occurred.", 1, Reason::Unauthorized),
@@ -196,7 +196,7 @@ fn every_answer_gets_a_verdict_and_the_laws_hold_for_each() {
 }
 
 #[test]
-fn a_code_is_known_once_and_has_the_name_that_its_source_gives_it() {
+fn each_code_is_listed_once_with_the_name_from_its_source() {
     let codes: HashSet<_> = codes::CODES.iter().map(|(code, ..)| code).collect();
     assert_eq!(codes.len(), codes::CODES.len());
     let named: Vec<_> = codes::CODES.iter().filter(|(_, name, ..)| !name.is_empty()).collect();
@@ -213,7 +213,7 @@ fn a_code_is_known_once_and_has_the_name_that_its_source_gives_it() {
 }
 
 #[test]
-fn a_lost_race_is_settled_by_policy_and_by_what_the_read_found() {
+fn a_lost_race_is_settled_by_policy_and_by_the_row() {
     use AfterRace::{Resend, Settle};
     use OnConflict::{Retry, Skip, Verify};
     use RowMatch::{Missing, NotProven, Same};
@@ -233,17 +233,17 @@ fn a_lost_race_is_settled_by_policy_and_by_what_the_read_found() {
 }
 
 #[test]
-fn a_second_412_is_a_collision_where_the_row_was_looked_at_and_else_is_left_to_the_host() {
+fn a_second_412_is_a_collision_if_the_row_was_read_and_is_retried_by_the_host_otherwise() {
     use AfterRace::{Resend, Settle};
     for policy in [OnConflict::Verify, OnConflict::Skip] {
         assert_eq!(race_again(policy, 1), Settle(Reason::KeyCollision), "{policy:?}");
     }
-    let judged: Vec<_> = (1..=MOST_RESENDS).map(|resends| race_again(OnConflict::Retry, resends)).collect();
+    let judged: Vec<_> = (1..=MAX_RESENDS).map(|resends| race_again(OnConflict::Retry, resends)).collect();
     assert_eq!(judged, [Resend, Resend, Settle(Reason::Conflict)]);
 }
 
 #[test]
-fn a_refused_create_is_settled_by_what_the_read_found() {
+fn a_refused_create_is_settled_by_the_row() {
     use AfterRace::{Resend, Settle};
     for (found, delivered_before, after) in [
         (RowMatch::Same, false, Settle(Reason::Exists)),
@@ -258,7 +258,7 @@ fn a_refused_create_is_settled_by_what_the_read_found() {
 }
 
 #[test]
-fn lock_storage_that_fails_costs_no_message() {
+fn a_lock_storage_failure_costs_no_message() {
     let (status, code, problem) = (500, "InternalError".to_owned(), "no connection");
     for error in [
         lock::Error::Refused { status: 403, code: code.clone() },
@@ -272,7 +272,7 @@ fn lock_storage_that_fails_costs_no_message() {
 }
 
 #[test]
-fn a_failure_reaches_as_far_as_it_tells() {
+fn a_failure_has_the_scope_that_it_is_evidence_for() {
     let no_token = |refused| Error::NoToken { refused, problem: String::new() };
     for (fault, reach_of_it) in [
         (no_token(true), FailureScope::Environment),
@@ -288,11 +288,11 @@ fn a_failure_reaches_as_far_as_it_tells() {
 }
 
 #[test]
-fn only_a_dropped_write_that_means_the_same_twice_is_repeated() {
+fn only_a_dropped_write_that_means_the_same_twice_may_be_repeated() {
     for kind in KINDS {
         let means_the_same_twice = matches!(kind, Upsert | Update | UpdateFound | Delete);
         assert_eq!(may_repeat(&Error::NoAnswer { sent: true, problem: "" }, kind), means_the_same_twice, "{kind:?}");
         assert!(!may_repeat(&Error::NoAnswer { sent: false, problem: "" }, kind), "{kind:?}");
-        assert!(!may_repeat(&answered(504, None, ""), kind), "{kind:?}: a gateway's word is an answer");
+        assert!(!may_repeat(&answered(504, None, ""), kind), "{kind:?}: a gateway's answer is an answer");
     }
 }

@@ -274,7 +274,7 @@ pub(super) fn unidentified() -> Settlement {
 
 /// A failed read changes nothing, so the settlement is not ambiguous.
 fn read_failed(fault: Error) -> Settlement {
-    let attempt = Attempt { kind: WriteKind::Read, binds: false, again: classify::MOST_DEADLOCKS };
+    let attempt = Attempt { kind: WriteKind::Read, binds: false, again: classify::MAX_DEADLOCK_RETRIES };
     let reason = match judge(&fault, attempt) {
         Verdict::Settle(reason) => reason,
         Verdict::LostRace | Verdict::Moved | Verdict::RowOrParent | Verdict::Again => Reason::Unavailable,

@@ -1,4 +1,4 @@
-//! From the bytes of a body to the verdict: both shapes, every way to have no code, pages, nothing, half of it.
+//! From the bytes of a body to the verdict: both shapes, every notation of a code, HTML pages, empty and truncated bodies.
 
 use super::super::*;
 use super::refusals::{NO_CODE, REFUSALS};
@@ -46,7 +46,7 @@ fn both_shapes_and_every_notation_of_a_code_lead_to_the_verdict_of_the_table() {
 }
 
 #[test]
-fn a_page_and_no_body_leave_the_word_to_the_status() {
+fn a_page_and_an_empty_body_leave_the_decision_to_the_status() {
     let page = "<!DOCTYPE html><html><head><title>502</title></head><body>0x80040333 Does Not Exist</body></html>";
     for status in 100..=599 {
         for kind in KINDS {
@@ -59,7 +59,7 @@ fn a_page_and_no_body_leave_the_word_to_the_status() {
 }
 
 #[test]
-fn a_body_cut_short_leads_to_the_verdict_of_what_came_whole_and_to_no_other() {
+fn a_truncated_body_leads_to_the_verdict_of_its_complete_members() {
     for (status, code, text, kind, verdict) in REFUSALS {
         let known = (code != NO_CODE).then_some(code);
         let parts = [(known, ""), (None, text), (None, "")];
@@ -75,7 +75,7 @@ fn a_body_cut_short_leads_to_the_verdict_of_what_came_whole_and_to_no_other() {
 }
 
 #[test]
-fn a_code_that_came_whole_counts_although_the_rest_was_lost() {
+fn a_complete_code_counts_although_the_rest_was_lost() {
     // Taken for their statuses, the first would be lost, and the second would come back in vain.
     for (status, code, verdict) in [
         (400, "0x80040255", Verdict::Settle(Reason::Unavailable)),
@@ -88,7 +88,7 @@ fn a_code_that_came_whole_counts_although_the_rest_was_lost() {
 }
 
 #[test]
-fn the_codes_of_a_missing_row_are_those_that_the_client_reads_as_no_row() {
+fn the_client_reads_exactly_the_codes_of_a_missing_row_as_no_row() {
     let missing = codes::CODES.iter().filter(|(_, _, meaning, _)| *meaning == codes::Meaning::RowMissing);
     assert_eq!(missing.map(|(code, ..)| *code).collect::<Vec<_>>(), error_body::MISSING_ROW);
 }

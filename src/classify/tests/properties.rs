@@ -39,7 +39,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn any_answer_gets_a_verdict_that_no_delay_changes_and_that_is_no_success(
+    fn any_answer_gets_a_verdict_that_no_delay_changes_and_never_a_success(
         status in prop_oneof![any::<u16>(), statuses()],
         code in prop_oneof![Just(None), unknown_codes().prop_map(Some), known_codes().prop_map(Some)],
         text in texts(),
@@ -54,13 +54,13 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_sent_again_in_place_without_end(
+    fn retries_in_place_end(
         status in statuses(),
         code in prop_oneof![Just(None), known_codes().prop_map(Some)],
         text in texts(),
         attempt in attempts(),
     ) {
-        let late = Attempt { again: attempt.again.max(MOST_DEADLOCKS), ..attempt };
+        let late = Attempt { again: attempt.again.max(MAX_DEADLOCK_RETRIES), ..attempt };
         prop_assert_ne!(judge(&answered(status, code, &text), late), Verdict::Again);
     }
 
@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn unknown_4xx_are_rejected_whatever_is_asked(
+    fn unknown_4xx_are_rejected_for_every_request(
         status in (400..500_u16).prop_filter("it has a meaning of its own", |status| {
             !matches!(status, 401 | 403 | 407 | 408 | 412 | 429)
         }),
@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn unknown_5xx_and_what_is_no_refusal_at_all_are_retried(
+    fn unknown_5xx_and_statuses_that_are_not_errors_are_retried(
         status in prop_oneof![500..=u16::MAX, 0..400_u16],
         code in unknown_codes(),
         text in texts(),

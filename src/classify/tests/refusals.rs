@@ -33,7 +33,7 @@ const TRUNCATED: &str = "Generic SQL error. Sql Number: 8152";
 pub(super) const DEADLOCK: &str =
     "Sql error: 'Transaction was deadlocked on lock resources' CRM ErrorCode: -2147204784 Sql Number: 1205";
 
-#[rustfmt::skip] // The columns stand under each other.
+#[rustfmt::skip] // Aligned as a table.
 pub(super) const REFUSALS: [Refusal; 172] = [
     // A unique key is taken. Only a request that may create can have lost a race for our own key.
     (412, 0x8004_0237, DUPLICATE,     Upsert,          LostRace),
@@ -55,7 +55,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (412, 0x8004_3239, "",            Upsert,          Settle(KeyCollision)),
     (412, 0x8004_3239, "",            Create,          Settle(KeyCollision)),
 
-    // The same without a code: the text speaks, else the status with what was asked.
+    // The same without a code: the text decides, else the status and the request.
     (412, NO_CODE,     DUPLICATE,     Upsert,          LostRace),
     (412, NO_CODE,     DUPLICATE_KEY, Create,          LostRace),
     (412, NO_CODE,     DUPLICATE,     Update,          Settle(KeyCollision)),
@@ -142,7 +142,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (500, 0x8004_4150, TRUNCATED,     Upsert,          Settle(Unavailable)),
     (500, 0x8004_4150, "",            Upsert,          Settle(Unavailable)),
 
-    // It may work in a moment, whatever the status says.
+    // Transient under any status.
     (500, 0x8004_4151, "",            Upsert,          Settle(Unavailable)),
     (400, 0x8004_0255, "",            Upsert,          Settle(Unavailable)),
     (412, 0x8004_0255, "",            UpdateUnchanged, Settle(Unavailable)),
@@ -158,7 +158,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (400, 0x8004_8563, "",            Upsert,          Settle(Unavailable)),
     (400, 0x8005_0544, "",            Upsert,          Settle(Unavailable)),
 
-    // It may work later: an upgrade, a solution import, the administration mode.
+    // Longer outages: an upgrade, a solution import, the administration mode.
     (400, 0x8004_8543, "",            Upsert,          Settle(Unavailable)),
     (400, 0x8004_8553, "",            Upsert,          Settle(Unavailable)),
     (400, 0x8007_1151, "",            Upsert,          Settle(Unavailable)),
@@ -172,7 +172,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (400, 0x8004_F067, "",            Upsert,          Settle(Unavailable)),
     (403, 0x8004_A113, "",            Upsert,          Settle(Unavailable)),
 
-    // Neither code nor text: a gateway, a proxy, a page for people.
+    // Neither code nor text: a gateway, a proxy, an HTML page.
     (408, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
     (500, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
     (500, NO_CODE,     "",            Create,          Settle(Unavailable)),
@@ -191,7 +191,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (429, NO_CODE,     "",            Delete,          Settle(Throttled)),
     (429, NO_CODE,     DUPLICATE,     Update,          Settle(Throttled)),
 
-    // What an operator can mend: the token.
+    // What an operator can fix: the token.
     (401, 0x8004_A100, "",            Upsert,          Settle(Unauthorized)),
     (401, 0x8004_A101, "",            Upsert,          Settle(Unauthorized)),
     (401, 0x8004_A102, "",            Upsert,          Settle(Unauthorized)),
@@ -207,7 +207,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (401, NO_CODE,     NO_ROW,        Delete,          Settle(Unauthorized)),
     (407, NO_CODE,     "",            Upsert,          Settle(Unauthorized)),
 
-    // What an operator can mend: the application user, its roles and its rights. A code says so under any status.
+    // What an operator can fix: the application user, its roles and its rights. A code says so under any status.
     (403, 0x8007_2560, "",            Upsert,          Settle(Unauthorized)),
     (400, 0x8004_A112, "",            Upsert,          Settle(Unauthorized)),
     (403, 0x8004_2F09, "",            Create,          Settle(Unauthorized)),
@@ -228,7 +228,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (403, NO_CODE,     DUPLICATE,     Upsert,          Settle(Unauthorized)),
     (403, NO_CODE,     "",            DeleteUnchanged, Settle(Unauthorized)),
 
-    // A code that the table does not know says no more than the status, and its text is not asked.
+    // For an unknown code the status decides; its text is ignored.
     (400, 0x8123_4567, DUPLICATE,     Upsert,          Settle(InvalidData)),
     (403, 0x8123_4567, "",            Upsert,          Settle(Unauthorized)),
     (404, 0x8123_4567, NO_ROW,        Update,          Settle(NotFound)),
@@ -251,14 +251,14 @@ fn every_refusal_means_what_the_table_says() {
         if found != verdict {
             wrong.push(format!("{row}: {found:?} instead of {verdict:?}"));
         }
-        assert!(judged.insert(row.clone()), "it stands there twice: {row}");
+        assert!(judged.insert(row.clone()), "duplicate row: {row}");
     }
     assert_eq!(judged.len(), REFUSALS.len(), "a row was left out");
     assert!(wrong.is_empty(), "{} of {} rows are wrong:\n{}", wrong.len(), REFUSALS.len(), wrong.join("\n"));
 }
 
 #[test]
-fn every_known_code_and_status_stands_in_the_table() {
+fn the_table_covers_every_known_code_and_status() {
     let codes: HashSet<_> = REFUSALS.iter().map(|(_, code, ..)| *code).collect();
     let missing: Vec<_> = codes::CODES.iter().filter(|(code, ..)| !codes.contains(code)).collect();
     assert!(missing.is_empty(), "{missing:x?}");
@@ -269,7 +269,7 @@ fn every_known_code_and_status_stands_in_the_table() {
 }
 
 #[test]
-fn every_meaning_of_a_code_and_every_kind_of_request_stands_in_the_table() {
+fn the_table_covers_every_meaning_and_every_kind_of_request() {
     let kinds: HashSet<_> = REFUSALS.iter().map(|(.., kind, _)| *kind).collect();
     assert_eq!(kinds.len(), super::KINDS.len());
     let known: HashSet<_> = codes::CODES.iter().map(|(_, _, meaning, _)| *meaning).collect();

@@ -28,10 +28,14 @@ enum Proof<'a> {
     NullIn(&'a str),
 }
 
-/// Whether a value can be compared at all: not a nested body, a bare annotation, or a name that cannot be selected.
+/// Whether a value can be proven at all: not a nested body, a bind by alternate key, a bare annotation.
 pub(super) fn is_comparable(column: &Column<'_>) -> bool {
-    let name = column.name.strip_suffix(BIND).unwrap_or(&column.name);
-    is_set_name(name) && Value::of(column.value) != Value::Nested
+    match (column.name.ends_with(BIND), Value::of(column.value)) {
+        (true, Value::Text(address)) => bound_id(&address).is_some(),
+        (true, value) => value == Value::Null,
+        // Only such a name can be selected.
+        (false, value) => is_set_name(&column.name) && value != Value::Nested,
+    }
 }
 
 /// The columns in which null was sent and null was read, where every other value is proven; else `None`.

@@ -136,9 +136,8 @@ proptest! {
         let sent = json!(sent).to_string();
         let sent = columns(&sent);
         unproven_nulls(&sent, &Row::from_json(json!(stored).to_string()).expect("an object"));
-        for column in sent.iter().filter(|column| is_comparable(column)) {
-            let name = column.name.strip_suffix(BIND).unwrap_or(&column.name);
-            prop_assert!(is_set_name(name), "{} cannot be selected", name);
+        for column in sent.iter().filter(|column| is_comparable(column) && !column.name.ends_with(BIND)) {
+            prop_assert!(is_set_name(&column.name), "{} cannot be selected", column.name);
         }
     }
 }

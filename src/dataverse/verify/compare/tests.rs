@@ -146,7 +146,7 @@ fn a_lookup_into_several_tables_is_proven_by_its_guid_and_its_table() {
 }
 
 #[test]
-fn nested_bodies_annotations_and_unusual_names_cannot_be_compared() {
+fn nested_bodies_binds_by_alternate_key_annotations_and_unusual_names_cannot_be_compared() {
     let is_comparable = |sent: &str| columns(sent).iter().all(is_comparable);
     for sent in [
         r#"{"a":{"b":1}}"#,
@@ -155,9 +155,11 @@ fn nested_bodies_annotations_and_unusual_names_cannot_be_compared() {
         r#"{"a@odata.type":"x"}"#,
         r#"{"a,b":1}"#,
         r#"{"a&$expand=x":1}"#,
+        r#"{"a@odata.bind":"/x(a='1')"}"#,
         r#"{"a@odata.bind":["/x(a='1')"]}"#,
+        r#"{"a@odata.bind":"$1"}"#,
     ] {
         assert!(!is_comparable(sent), "{sent}");
     }
-    assert!(is_comparable(r#"{"a":"x","parentcustomerid_account@odata.bind":"$1","b":null}"#));
+    assert!(is_comparable(&format!(r#"{{"a":"x","b":null,"c@odata.bind":null,"d@odata.bind":"/x({ID})"}}"#)));
 }

@@ -87,7 +87,7 @@ fn told(answers: &[Answer]) -> Vec<(u16, &str, &str)> {
 /// Values that come back in another form and are proven without metadata, each with another value.
 fn provable(scene: &Scene) -> Vec<[Value; 2]> {
     let [one, other] = scene.accounts.each_ref().map(|id| {
-        let address = format!("/accounts({{{}}})", id.to_uppercase());
+        let address = format!("/accounts({})", id.to_uppercase());
         json!({ "parentcustomerid_account@odata.bind": address })
     });
     vec![

@@ -18,11 +18,11 @@ use crate::record::OnConflict;
 use codes::{Meaning, meaning_of_code, meaning_of_status, meaning_of_text};
 
 /// How often one change is sent again in place after a deadlock.
-pub const MAX_DEADLOCK_RETRIES: u32 = 3;
+pub(crate) const MAX_DEADLOCK_RETRIES: u32 = 3;
 
 /// How often one change is sent again in place after a lost create race under the policy `retry`. The other policies read the
 /// row and send again once: see [`race_again`].
-pub const MAX_RESENDS: u32 = 3;
+pub(crate) const MAX_RESENDS: u32 = 3;
 
 /// The facts about a request that decide what its failure means.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ pub struct Attempt {
 pub enum Verdict {
     /// The attempt ends with this reason.
     Settle(Reason),
-    /// Another writer may have created the row first: [`race`] decides by what the row holds.
+    /// Another writer may have created the row first: `race` decides by what the row holds.
     LostRace,
     /// The row changed since it was read: read it again.
     Moved,
@@ -120,7 +120,7 @@ fn row_missing(attempt: Attempt) -> Verdict {
 
 /// What to do after a lost create race.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterRace {
+pub(crate) enum AfterRace {
     /// The attempt ends with this reason.
     Settle(Reason),
     /// Send the same request again.
@@ -128,7 +128,7 @@ pub enum AfterRace {
 }
 
 /// Judges the first lost create race of an upsert by how the row compares.
-pub fn race(policy: OnConflict, found: RowMatch) -> AfterRace {
+pub(crate) fn race(policy: OnConflict, found: RowMatch) -> AfterRace {
     match (policy, found) {
         (OnConflict::Verify, RowMatch::Same) => AfterRace::Settle(Reason::AlreadyWritten),
         (OnConflict::Skip, RowMatch::Same | RowMatch::NotProven) => AfterRace::Settle(Reason::WrittenElsewhere),
@@ -141,7 +141,7 @@ pub fn race(policy: OnConflict, found: RowMatch) -> AfterRace {
 /// Under `verify` and `skip` the row was read before. If it existed, the last request was an update; if not, the key was free.
 /// Either way another unique key collides, and sending again would fail for ever. The service answers the loser of a race only
 /// after the winner has committed, so a row that is missing after a 412 was rolled back or never existed.
-pub fn race_again(policy: OnConflict, resends: u32) -> AfterRace {
+pub(crate) fn race_again(policy: OnConflict, resends: u32) -> AfterRace {
     match policy {
         OnConflict::Verify | OnConflict::Skip => AfterRace::Settle(Reason::KeyCollision),
         OnConflict::Retry if resends < MAX_RESENDS => AfterRace::Resend,
@@ -151,7 +151,7 @@ pub fn race_again(policy: OnConflict, resends: u32) -> AfterRace {
 
 /// Judges the first 412 on a `create` by how the row compares. `delivered_before` says that an earlier delivery of this
 /// message may have created the row.
-pub fn create_refused(found: RowMatch, delivered_before: bool) -> AfterRace {
+pub(crate) fn create_refused(found: RowMatch, delivered_before: bool) -> AfterRace {
     match found {
         RowMatch::Same if delivered_before => AfterRace::Settle(Reason::AlreadyWritten),
         RowMatch::Same | RowMatch::NotProven => AfterRace::Settle(Reason::Exists),
@@ -161,7 +161,7 @@ pub fn create_refused(found: RowMatch, delivered_before: bool) -> AfterRace {
 }
 
 /// Judges a failure of the lock storage: an operator can fix it, and nothing was written yet.
-pub fn judge_locks(error: &lock::Error) -> Reason {
+pub(crate) fn judge_locks(error: &lock::Error) -> Reason {
     match error {
         lock::Error::Refused { .. }
         | lock::Error::Service { .. }
@@ -173,7 +173,7 @@ pub fn judge_locks(error: &lock::Error) -> Reason {
 
 /// Which of the service protection limits throttled a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitKind {
+pub(crate) enum LimitKind {
     /// Requests or execution time within a time window, or not named: a lower rate would have been enough.
     Rate,
     /// Requests in flight: fewer at once would have been enough, at any rate.
@@ -185,7 +185,7 @@ pub enum LimitKind {
 const CONCURRENCY_LIMIT_EXCEEDED: u32 = 0x8007_2326;
 
 /// Which limit a throttled request met, by its service code.
-pub fn limit_kind(fault: Option<&Error>) -> LimitKind {
+pub(crate) fn limit_kind(fault: Option<&Error>) -> LimitKind {
     match fault {
         Some(Error::Answered { code: Some(CONCURRENCY_LIMIT_EXCEEDED), .. }) => LimitKind::Concurrency,
         _ => LimitKind::Rate,
@@ -194,7 +194,7 @@ pub fn limit_kind(fault: Option<&Error>) -> LimitKind {
 
 /// What one failure is evidence about: at least this much does not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureScope {
+pub(crate) enum FailureScope {
     /// Every write: without a token no request can be sent.
     Environment,
     /// The record's table: privileges are granted by table.
@@ -204,7 +204,7 @@ pub enum FailureScope {
 }
 
 /// The scope of a failed request.
-pub fn failure_scope(fault: &Error) -> FailureScope {
+pub(crate) fn failure_scope(fault: &Error) -> FailureScope {
     match fault {
         Error::NoToken { .. } => FailureScope::Environment,
         Error::Answered { status: 403, .. } => FailureScope::Table,
@@ -215,7 +215,7 @@ pub fn failure_scope(fault: &Error) -> FailureScope {
 }
 
 /// Whether a write whose connection dropped may be sent again: only if it means the same the second time.
-pub fn may_repeat(fault: &Error, kind: WriteKind) -> bool {
+pub(crate) fn may_repeat(fault: &Error, kind: WriteKind) -> bool {
     let dropped = matches!(fault, Error::NoAnswer { sent: true, .. });
     match kind {
         WriteKind::Upsert | WriteKind::Update | WriteKind::UpdateFound | WriteKind::Delete => dropped,

@@ -7,7 +7,7 @@
 mod address;
 mod answer;
 mod exchange;
-pub mod metadata;
+pub(crate) mod metadata;
 mod metadata_cache;
 mod request_spec;
 

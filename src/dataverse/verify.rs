@@ -16,7 +16,7 @@ const MAX_SELECT: usize = 16 * 1024;
 
 /// How the row by a record's key compares with the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowMatch {
+pub(crate) enum RowMatch {
     /// There is no row.
     Missing,
     /// The row holds every value that was sent.

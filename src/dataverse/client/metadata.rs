@@ -26,48 +26,48 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 /// The user behind our token.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Caller {
+pub(crate) struct Caller {
     /// The application user's row.
-    pub user_id: String,
+    pub(crate) user_id: String,
     /// The environment's organisation.
-    pub organization_id: String,
+    pub(crate) organization_id: String,
 }
 
 /// A table.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Table {
+pub(crate) struct Table {
     /// Its name in the singular, such as `contact`.
-    pub logical_name: String,
+    pub(crate) logical_name: String,
     /// The column of its primary key.
-    pub primary_id_attribute: String,
+    pub(crate) primary_id_attribute: String,
     /// Whether `If-Match` with an ETag is supported.
     #[serde(default)]
-    pub is_optimistic_concurrency_enabled: bool,
+    pub(crate) is_optimistic_concurrency_enabled: bool,
     /// `Standard`, `Elastic`, `Virtual` and others.
-    pub table_type: Option<String>,
+    pub(crate) table_type: Option<String>,
 }
 
 /// An alternate key.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Key {
+pub(crate) struct Key {
     /// Its columns, by logical name: a lookup without `_…_value`.
-    pub key_attributes: Vec<String>,
+    pub(crate) key_attributes: Vec<String>,
     /// `Pending`, `InProgress`, `Active` or `Failed`.
-    pub entity_key_index_status: Option<String>,
+    pub(crate) entity_key_index_status: Option<String>,
 }
 
 /// A column.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Column {
+pub(crate) struct Column {
     /// Its logical name.
-    pub logical_name: String,
+    pub(crate) logical_name: String,
     /// Such as `BigInt` or `DateTime`.
-    pub attribute_type: Option<String>,
+    pub(crate) attribute_type: Option<String>,
     /// Whether column security applies to it.
-    pub is_secured: Option<bool>,
+    pub(crate) is_secured: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -97,18 +97,12 @@ impl Client {
     }
 
     /// Who we are.
-    ///
-    /// # Errors
-    /// Why Dataverse does not say.
-    pub async fn who_am_i(&self) -> Result<Caller, Error> {
+    pub(crate) async fn who_am_i(&self) -> Result<Caller, Error> {
         self.get("WhoAmI", None).await
     }
 
     /// The table with this entity set name; `None` when there is none.
-    ///
-    /// # Errors
-    /// Why it cannot be read.
-    pub async fn table(&self, set: &str) -> Result<Option<Table>, Error> {
+    pub(crate) async fn table(&self, set: &str) -> Result<Option<Table>, Error> {
         let select = "$select=LogicalName,PrimaryIdAttribute,IsOptimisticConcurrencyEnabled,TableType";
         let query = format!("{select}&$filter=EntitySetName eq '{set}'");
         let table = self.list::<Table>("EntityDefinitions", &query).await?.pop();
@@ -117,28 +111,19 @@ impl Client {
     }
 
     /// Its alternate keys.
-    ///
-    /// # Errors
-    /// Why they cannot be read.
-    pub async fn keys(&self, table: &Table) -> Result<Vec<Key>, Error> {
+    pub(crate) async fn keys(&self, table: &Table) -> Result<Vec<Key>, Error> {
         let path = format!("EntityDefinitions(LogicalName='{}')/Keys", table.logical_name);
         self.list(&path, "$select=KeyAttributes,EntityKeyIndexStatus").await
     }
 
     /// Its columns.
-    ///
-    /// # Errors
-    /// Why they cannot be read.
-    pub async fn columns(&self, table: &Table) -> Result<Vec<Column>, Error> {
+    pub(crate) async fn columns(&self, table: &Table) -> Result<Vec<Column>, Error> {
         let path = format!("EntityDefinitions(LogicalName='{}')/Attributes", table.logical_name);
         self.list(&path, "$select=LogicalName,AttributeType,IsSecured").await
     }
 
     /// Reads the primary key of one row, if there is one, to learn whether rows of the table may be read.
-    ///
-    /// # Errors
-    /// Why they may not.
-    pub async fn can_read(&self, set: &str, table: &Table) -> Result<(), Error> {
+    pub(crate) async fn can_read(&self, set: &str, table: &Table) -> Result<(), Error> {
         let query = format!("$select={}&$top=1", table.primary_id_attribute);
         self.get::<serde::de::IgnoredAny>(set, Some(&query)).await.map(drop)
     }

@@ -1,25 +1,25 @@
-//! Waiting for what shows itself in its own time.
+//! Polling for a condition.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// Far beyond what anything here takes, also on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Far longer than any condition takes, also on a busy machine.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Looks again and again until there is something to see, and gives it.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+/// Polls until there is a value, and returns it.
+pub(crate) async fn eventually<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
-        if let Some(seen) = look().await {
-            return seen;
+        if let Some(value) = poll().await {
+            return value;
         }
-        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        assert!(begun.elapsed() < TIMEOUT, "never: {what}");
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Looks again and again until it is so.
+/// Polls until the condition holds.
 pub(crate) async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     eventually(what, async || holds().await.then_some(())).await;
 }

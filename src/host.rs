@@ -1,37 +1,36 @@
-//! The custom-handler envelope: [`Invocation`] in, [`Answer`] out.
+//! The custom-handler protocol: [`Invocation`] in, [`Answer`] out.
 //!
-//! A queue message arrives JSON-encoded once more, as a string, or as an object; all three mean the same record, and its
-//! text is kept as it was for the dead letter. The host merges the message's own properties into `Metadata`, where they win
-//! over the host's: nothing in there is trusted that the message could have set.
+//! A queue message arrives as a string that is JSON-encoded twice or once, or as an object; its text is kept unchanged for the
+//! dead letter. The host merges the message's own properties into `Metadata`, so nothing there is trusted that the message
+//! could have set.
 //!
 //! A 2xx always carries a JSON object: with an empty body or `null` the host never completes the invocation. Of a failed
-//! invocation only the reason phrase survives, so it carries the reason; a settled one carries its lines of the log.
+//! invocation the host logs only the reason phrase, so that carries the reason; the answer to any other carries its log lines.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 
-mod delivered;
-mod encoded;
-mod runs;
+mod dead_letter;
+mod dequeue_count;
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::json::{Members, Value};
-use crate::outcome::{Disposition, Outcome, Reason, ServiceAnswer};
+use crate::outcome::{Disposition, Outcome, Reason};
+pub use dead_letter::DeadLetter;
+use dequeue_count::dequeue_count;
 
-/// The function that reads the queue; its folder, and the path that the host calls.
+/// The queue-triggered function: its folder, and the path that the host calls.
 pub const QUEUE_FUNCTION: &str = "SyncQueue";
 
-/// The function that takes HTTP calls.
+/// The HTTP-triggered function.
 pub const HTTP_FUNCTION: &str = "SyncHttp";
 
-/// The path of a forwarded HTTP call: the route prefix of host.json and the route of function.json.
+/// The path of a forwarded HTTP call: the route prefix from host.json and the route from function.json.
 pub const HTTP_ROUTE: &str = "/api/records";
 
 /// The binding that holds the queue message, as in `functions/SyncQueue/function.json`.
@@ -45,21 +44,21 @@ pub const DEAD_LETTER_BINDING: &str = "deadLetter";
 pub struct Invocation {
     /// The message as text, unchanged.
     pub message: String,
-    /// How often it was delivered, this time included; `None` where the message itself could have said so.
+    /// How often the message was delivered, this delivery included; `None` where the message itself could have set it.
     pub dequeue_count: Option<u32>,
 }
 
-/// What the host sent is not an invocation of this function: function.json and the code do not fit each other.
+/// The request is not an invocation of the queue function: function.json does not match this version.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not the JSON that a custom handler gets.
-    #[error("the request is no invocation: {problem}")]
+    /// The body is not the JSON that the host sends to a custom handler.
+    #[error("the request is not an invocation: {problem}")]
     NotAnInvocation {
-        /// What is wrong, and where; none of the data.
+        /// What is wrong and where; quotes no data.
         problem: String,
     },
-    /// The trigger has another name.
-    #[error("the invocation has no `{RECORD_BINDING}` in its `Data`; is the binding in function.json named otherwise?")]
+    /// The binding has another name.
+    #[error("the invocation has no `{RECORD_BINDING}` in `Data`; check the name of the binding in function.json")]
     NoRecord,
 }
 
@@ -72,65 +71,33 @@ struct Envelope<'a> {
 }
 
 impl Invocation {
-    /// Reads the host's request.
+    /// Parses the host's request.
     ///
     /// # Errors
-    /// When it is no invocation of the queue function.
-    pub fn read(body: &[u8]) -> Result<Self, Error> {
-        // As text from the begin, or each string's encoding would be checked again.
-        let text = str::from_utf8(body).map_err(|error| Error::NotAnInvocation {
-            problem: format!("no UTF-8 beyond byte {}", error.valid_up_to()),
-        })?;
-        match Self::usual(text) {
-            Some(invocation) => Ok(invocation),
-            None => Self::any(text),
-        }
-    }
-
-    /// The request in whatever form of JSON.
-    fn any(request: &str) -> Result<Self, Error> {
+    /// The body is not an invocation of the queue function.
+    pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let envelope: Envelope<'_> =
-            serde_json::from_str(request).map_err(|error| Error::NotAnInvocation { problem: place(&error) })?;
-        let Members(data) = envelope.data;
-        let (_, item) = data.into_iter().find(|(name, _)| name == RECORD_BINDING).ok_or(Error::NoRecord)?;
-        let message = message(item);
-        let dequeue_count = envelope.metadata.and_then(|metadata| delivered::count(metadata.get(), &message));
+            serde_json::from_slice(body).map_err(|error| Error::NotAnInvocation { problem: place(&error) })?;
+        let message = message(envelope.data.get(RECORD_BINDING).ok_or(Error::NoRecord)?);
+        let dequeue_count = envelope.metadata.and_then(|metadata| dequeue_count(metadata, &message));
         Ok(Self { message, dequeue_count })
     }
-
-    /// The request as the host writes it: the message first, encoded twice, and then the host's properties with the count. What
-    /// stands behind that, the message's own once more, is left unread; whatever is unusual before is a matter for a JSON reader.
-    fn usual(request: &str) -> Option<Self> {
-        let item = request.strip_prefix(r#"{"Data":{""#)?.strip_prefix(RECORD_BINDING)?.strip_prefix(r#"":"#)?;
-        let (message, rest) = encoded::twice_encoded(item)?;
-        // In JSON's strings they are forbidden. The least of all bytes is found many at a time, the first such one is not.
-        if item.bytes().fold(u8::MAX, u8::min) < b' ' {
-            return None;
-        }
-        let metadata = rest.strip_prefix(r#"},"Metadata":"#).filter(|metadata| metadata.ends_with("}}"))?;
-        let dequeue_count = delivered::count(metadata, &message)?;
-        Some(Self { message, dequeue_count: Some(dequeue_count) })
-    }
 }
 
-/// The parser's own text quotes what it met, and this one ends up in the log.
+/// The kind of error and its place. The parser's own text may quote data, and this text is logged.
 fn place(error: &serde_json::Error) -> String {
-    let met = match error.classify() {
-        Category::Data => "JSON of another shape",
-        Category::Syntax | Category::Eof | Category::Io => "no JSON",
+    let kind = match error.classify() {
+        Category::Data => "unexpected JSON",
+        Category::Syntax | Category::Eof | Category::Io => "invalid JSON",
     };
-    format!("{met}, line {} column {}", error.line(), error.column())
+    format!("{kind}, line {} column {}", error.line(), error.column())
 }
 
-/// The message's own text: an object as it stands, a string without one or two layers of encoding.
+/// The message's own text: an object as sent, or a string without its one or two layers of encoding.
 fn message(item: &RawValue) -> String {
-    if let Some((message, "")) = encoded::twice_encoded(item.get()) {
-        return message;
-    }
-    let Value::Text(outer) = Value::of(item) else { return item.get().to_owned() };
-    match serde_json::from_str::<String>(&outer) {
-        Ok(inner) => inner,
-        Err(_) => outer.into_owned(),
+    match Value::of(item) {
+        Value::Text(outer) => serde_json::from_str(&outer).unwrap_or_else(|_| outer.into_owned()),
+        _ => item.get().to_owned(),
     }
 }
 
@@ -147,22 +114,22 @@ pub fn most_deliveries(host_json: &str) -> Option<u32> {
     set.map_or(Some(DEFAULT_DELIVERIES), |count| u32::try_from(count).ok())
 }
 
-/// What the host is told.
+/// The answer to the host.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The message is done with; this JSON object says so, and holds the dead letter if there is one.
+    /// The message is finished. The JSON object to answer with, which contains the dead letter if there is one.
     Done(String),
-    /// The message shall come back; the host logs this reason phrase.
+    /// The host should deliver the message again.
     Failed {
-        /// Letters, digits and a few marks: safe in a status line.
-        phrase: String,
+        /// What the host logs: printable ASCII, safe in a status line.
+        reason_phrase: String,
     },
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct Body {
     #[serde(rename = "Outputs")]
-    outputs: Outputs<'a>,
+    outputs: Outputs,
     #[serde(rename = "Logs")]
     logs: Vec<String>,
     #[serde(rename = "ReturnValue")]
@@ -170,30 +137,13 @@ struct Body<'a> {
 }
 
 #[derive(Serialize)]
-struct Outputs<'a> {
+struct Outputs {
     #[serde(rename = "deadLetter", skip_serializing_if = "Option::is_none")]
-    dead_letter: Option<DeadLetter<'a>>,
-}
-
-/// A message that trying again cannot help, with what is known about why.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DeadLetter<'a> {
-    message: Cow<'a, str>,
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dataverse: Option<&'a ServiceAnswer>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempts: Option<u32>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    invocation_id: &'a str,
-    at: String,
+    dead_letter: Option<DeadLetter>,
 }
 
 impl Answer {
-    /// The answer to a delivery of `message`, a text, that ended in `outcome`. Only one that the host reads asks for its `lines`.
+    /// The answer to a delivery of `message` that ended in `outcome`. `lines` is called only where the host reads `Logs`.
     pub fn new(
         outcome: &Outcome,
         message: &(impl AsRef<[u8]> + ?Sized),
@@ -201,34 +151,26 @@ impl Answer {
         now: OffsetDateTime,
         lines: impl FnOnce() -> Vec<String>,
     ) -> Self {
-        let letter = || DeadLetter {
-            message: String::from_utf8_lossy(message.as_ref()),
-            reason: outcome.reason.code(),
-            detail: outcome.detail.as_deref(),
-            dataverse: outcome.dataverse.as_ref(),
-            attempts: outcome.attempts,
-            invocation_id,
-            at: now.format(&Rfc3339).expect("the clock is within years that have four digits"),
-        };
+        let letter = || DeadLetter::new(outcome, message.as_ref(), invocation_id, now);
         match outcome.disposition {
-            // The host would move it to the poison queue as it is. This way the message there says what it lacks.
+            // The host would move the message to the poison queue as it is; a dead letter names the missing parent.
             Disposition::Retry if outcome.last_attempt && outcome.reason == Reason::ParentMissing => {
                 Self::done(Some(letter()), lines())
             }
-            Disposition::Retry => Self::Failed { phrase: phrase(outcome) },
+            Disposition::Retry => Self::Failed { reason_phrase: reason_phrase(outcome) },
             Disposition::Applied | Disposition::Skipped => Self::done(None, lines()),
             Disposition::Rejected => Self::done(Some(letter()), lines()),
         }
     }
 
-    fn done(dead_letter: Option<DeadLetter<'_>>, logs: Vec<String>) -> Self {
+    fn done(dead_letter: Option<DeadLetter>, logs: Vec<String>) -> Self {
         let body = Body { outputs: Outputs { dead_letter }, logs, return_value: None };
         Self::Done(serde_json::to_string(&body).expect("the answer is plain data"))
     }
 }
 
-/// `retry/lock_busy key=1f2e3d4c5b6a`, and ` last attempt` where the host will not deliver again.
-fn phrase(outcome: &Outcome) -> String {
+/// `retry/lock_busy key=1f2e3d4c5b6a`, with ` last attempt` where the host will not deliver the message again.
+fn reason_phrase(outcome: &Outcome) -> String {
     let mut phrase = format!("{}/{}", outcome.disposition.code(), outcome.reason.code());
     if let Some(hash) = &outcome.key_hash {
         write!(phrase, " key={hash}").expect("writing to a string cannot fail");

@@ -1,21 +1,26 @@
-//! JSON read without being taken apart: an object's members in order, each still the text that was sent.
+//! JSON that passes through unchanged: an object's members in order, each value still the text that was sent.
 //!
-//! Values pass through this program as they are, so nothing here rounds a number or re-orders a member. Numbers compare by
-//! value, exactly, whatever their notation; duplicate members are an error, because two readers could pick different ones.
+//! Nothing here rounds a number or reorders a member. Numbers compare by value, exactly, in any notation; duplicate members
+//! are an error, because two parsers could pick different ones.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
-use foldhash::fast::RandomState;
-use memchr::memchr_iter;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of one object, in the order sent: each name, and the text of its value or what else is read of it.
+/// The members of one object, in the order sent: each name, and its value as text or as a `V`.
 #[derive(Debug)]
 pub struct Members<'a, V = &'a RawValue>(pub Vec<(Cow<'a, str>, V)>);
+
+impl<V: Copy> Members<'_, V> {
+    /// The value of the member with this name.
+    pub(crate) fn get(&self, name: &str) -> Option<V> {
+        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| *value)
+    }
+}
 
 impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Members<'a, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -33,35 +38,32 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members: Vec<(Cow<'de, str>, V)> = Vec::with_capacity(map.size_hint().unwrap_or(8));
-        while let Some(Name(name)) = map.next_key()? {
-            members.push((name, map.next_value()?));
+        let mut members = Vec::new();
+        while let Some((Unescaped(name), value)) = map.next_entry()? {
+            members.push((name, value));
         }
-        match twice(members.iter().map(|(name, _)| name.as_ref())) {
-            Some(name) => Err(A::Error::custom(format_args!("the member `{name}` stands there twice"))),
+        match first_duplicate(members.iter().map(|(name, _)| name.as_ref())) {
+            Some(name) => Err(A::Error::custom(format_args!("duplicate member `{name}`"))),
             None => Ok(Members(members)),
         }
     }
 }
 
-/// A name that stands there twice. Who sends the names never sees their hashes, and each process has others.
-fn twice<'a>(mut names: impl ExactSizeIterator<Item = &'a str>) -> Option<&'a str> {
-    let mut seen = HashSet::with_capacity_and_hasher(names.len(), RandomState::default());
+/// The first name that occurs a second time. The standard library's hash set is keyed at random (SipHash), so a sender cannot
+/// craft names that collide.
+fn first_duplicate<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = HashSet::new();
     names.find(|name| !seen.insert(*name))
 }
 
-/// A string without its escapes.
+/// A string without its escapes; borrowed where it has none.
 #[derive(serde::Deserialize)]
-pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+struct Unescaped<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Whether objects and arrays stand in one another deeper than `most`. Of text that is no JSON it says anything, but it says it.
-pub(crate) fn is_deeper_than(most: usize, text: &str) -> bool {
-    let opened = |bracket| memchr_iter(bracket, text.as_bytes()).count();
-    if opened(b'{') + opened(b'[') <= most {
-        return false;
-    }
+/// Whether objects and arrays are nested deeper than `max_depth`. The text need not be valid JSON.
+pub(crate) fn is_deeper_than(max_depth: usize, text: &str) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
+    text.bytes().any(|byte| {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
@@ -70,16 +72,13 @@ pub(crate) fn is_deeper_than(most: usize, text: &str) -> bool {
             b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > most {
-            return true;
-        }
-    }
-    false
+        depth > max_depth
+    })
 }
 
-/// A value, looked at just closely enough to know its kind.
+/// A value, parsed just far enough to know its kind.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// `null`
     Null,
     /// `true`, `false`
@@ -88,37 +87,37 @@ pub enum Value<'a> {
     Number(Number),
     /// A string without its escapes.
     Text(Cow<'a, str>),
-    /// A string that is no text, with its escapes: half of a surrogate pair, as JavaScript and .NET can write it.
-    NoText(&'a str),
+    /// A string as sent that is not valid Unicode: JavaScript and .NET can write half of a surrogate pair.
+    InvalidString(&'a str),
     /// An object or an array.
     Nested,
 }
 
 impl<'a> Value<'a> {
-    /// Looks at a value.
-    pub fn of(raw: &'a RawValue) -> Self {
+    /// Parses a value.
+    pub(crate) fn of(raw: &'a RawValue) -> Self {
         let text = raw.get();
         match text.as_bytes().first() {
             Some(b'"') => match serde_json::from_str(text) {
-                Ok(Name(text)) => Self::Text(text),
-                Err(_) => Self::NoText(text),
+                Ok(Unescaped(text)) => Self::Text(text),
+                Err(_) => Self::InvalidString(text),
             },
             Some(b't') => Self::Bool(true),
             Some(b'f') => Self::Bool(false),
             Some(b'n') => Self::Null,
             Some(b'{' | b'[') => Self::Nested,
-            _ => Self::Number(Number::of(text)),
+            _ => Self::Number(Number::parse(text)),
         }
     }
 
-    /// The kind, as a person would say it.
-    pub fn kind(&self) -> &'static str {
+    /// The kind, for error texts.
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
             Self::Number(_) => "a number",
             Self::Text(_) => "a string",
-            Self::NoText(_) => "a string with half of a surrogate pair",
+            Self::InvalidString(_) => "a string with half of a surrogate pair",
             Self::Nested => "an object or array",
         }
     }
@@ -135,26 +134,26 @@ pub struct Number {
 }
 
 impl Number {
-    /// Reads a JSON number's text.
-    pub fn of(text: &str) -> Self {
+    /// Parses a JSON number's text.
+    pub(crate) fn parse(text: &str) -> Self {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        // JSON sets no bound on exponents. Beyond i64 all numbers of the same digits count as one; no column holds them.
+        // JSON does not limit exponents. Beyond i64, numbers with the same digits are equal; no column can hold them.
         let mut exponent: i64 = exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN } else { i64::MAX });
         exponent = exponent.saturating_sub(i64::try_from(fraction.len()).unwrap_or(i64::MAX));
         let digits = format!("{whole}{fraction}");
         let digits = digits.trim_start_matches('0');
-        let kept = digits.trim_end_matches('0');
-        exponent = exponent.saturating_add(i64::try_from(digits.len() - kept.len()).unwrap_or(i64::MAX));
-        if kept.is_empty() {
+        let significant = digits.trim_end_matches('0');
+        exponent = exponent.saturating_add(i64::try_from(digits.len() - significant.len()).unwrap_or(i64::MAX));
+        if significant.is_empty() {
             return Self { negative: false, digits: String::new(), exponent: 0 };
         }
-        Self { negative, digits: kept.to_owned(), exponent }
+        Self { negative, digits: significant.to_owned(), exponent }
     }
 
-    /// The plain decimal literal, without an exponent, or `None` when it would be longer than 64 characters.
-    pub fn literal(&self) -> Option<String> {
+    /// The decimal literal without an exponent; `None` when it would be longer than 64 characters.
+    pub(crate) fn literal(&self) -> Option<String> {
         if self.digits.is_empty() {
             return Some("0".to_owned());
         }
@@ -183,12 +182,12 @@ mod tests {
     #[test]
     fn numbers_are_equal_by_value_and_only_by_value() {
         for (a, b) in [("1", "1.0"), ("1", "10e-1"), ("0", "-0.0e7"), ("1200", "1.2E3"), ("-0.05", "-5e-2")] {
-            assert_eq!(Number::of(a), Number::of(b), "{a} and {b}");
+            assert_eq!(Number::parse(a), Number::parse(b), "{a} and {b}");
         }
         for (a, b) in
             [("1", "-1"), ("1", "10"), ("9007199254740993", "9007199254740992"), ("0.1", "0.10000000000000000001")]
         {
-            assert_ne!(Number::of(a), Number::of(b), "{a} and {b}");
+            assert_ne!(Number::parse(a), Number::parse(b), "{a} and {b}");
         }
     }
 
@@ -197,14 +196,14 @@ mod tests {
         for (text, literal) in
             [("1.20e3", "1200"), ("5e-2", "0.05"), ("-12.50", "-12.5"), ("0e9", "0"), ("123.456e1", "1234.56")]
         {
-            assert_eq!(Number::of(text).literal().as_deref(), Some(literal));
+            assert_eq!(Number::parse(text).literal().as_deref(), Some(literal));
         }
-        assert_eq!(Number::of("1e400").literal(), None);
-        assert_eq!(Number::of("1e99999999999999999999").literal(), None);
+        assert_eq!(Number::parse("1e400").literal(), None);
+        assert_eq!(Number::parse("1e99999999999999999999").literal(), None);
     }
 
     #[test]
-    fn depth_is_what_stands_open_at_once_outside_of_text() {
+    fn depth_counts_open_brackets_outside_of_strings() {
         for (text, depth) in [
             ("7", 0),
             ("[[],[]]", 2),
@@ -220,13 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_stands_twice_is_an_error_that_names_it() {
-        let error = serde_json::from_str::<Members<'_>>(r#"{"a":1,"\u0061":2}"#).expect_err("twice").to_string();
+    fn a_duplicate_member_is_an_error_that_names_it() {
+        let error = serde_json::from_str::<Members<'_>>(r#"{"a":1,"\u0061":2}"#).expect_err("a duplicate").to_string();
         assert!(error.contains("`a`"), "{error}");
     }
 
     #[test]
-    fn members_that_stand_once_are_kept_in_the_order_sent_however_many() {
+    fn many_members_are_kept_in_the_order_sent() {
         let names: Vec<String> = (0..500).map(|n| format!("m{}", n * 7 % 500)).collect();
         let text = |names: &[String]| {
             let members: Vec<_> = names.iter().map(|name| format!("\"{name}\":0")).collect();
@@ -236,16 +235,19 @@ mod tests {
         let members: Members<'_> = serde_json::from_str(&once).expect("an object");
         assert!(members.0.iter().map(|(name, _)| name.as_ref()).eq(names.iter().map(String::as_str)));
         let again = text(&[names.as_slice(), &["m77".to_owned()]].concat());
-        let error = serde_json::from_str::<Members<'_>>(&again).expect_err("twice").to_string();
+        let error = serde_json::from_str::<Members<'_>>(&again).expect_err("a duplicate").to_string();
         assert!(error.contains("`m77`"), "{error}");
     }
 
     #[test]
-    fn a_string_that_is_no_text_is_told_apart_and_never_a_panic() {
+    fn a_string_with_half_of_a_surrogate_pair_is_an_invalid_string() {
         let members: Members<'_> =
             serde_json::from_str(r#"{"a":"\ud800","b":"\uD83D\uDE00","c":"\udc00x"}"#).expect("JSON");
         let values: Vec<_> = members.0.iter().map(|(_, raw)| Value::of(raw)).collect();
-        assert_eq!(values, [Value::NoText(r#""\ud800""#), Value::Text("😀".into()), Value::NoText(r#""\udc00x""#)]);
+        assert_eq!(
+            values,
+            [Value::InvalidString(r#""\ud800""#), Value::Text("😀".into()), Value::InvalidString(r#""\udc00x""#)]
+        );
     }
 
     #[test]

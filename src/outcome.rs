@@ -1,24 +1,24 @@
-//! What became of a message: one [`Outcome`], with a [`Reason`] whose code is stable.
+//! The result of one message: an [`Outcome`], with a [`Reason`] whose code is stable.
 //!
-//! The codes are the public contract: log field, metric label, dead-letter text and HTTP member alike. This module decides
-//! nothing; it only knows what each reason means to the two callers, the queue and HTTP.
+//! The codes are part of the public contract: log field, metric label, dead-letter text and HTTP member. This module decides
+//! nothing; it lists what each reason means to the two callers, the queue and HTTP.
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The four ways in which a message can end its visit.
+/// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disposition {
-    /// Dataverse holds what the message said.
+    /// Dataverse holds what the message asked for.
     Applied,
-    /// There was nothing left to do.
+    /// There was nothing to do.
     Skipped,
-    /// The host shall deliver the message again.
+    /// The host should deliver the message again.
     Retry,
-    /// Trying again cannot help: a dead letter.
+    /// Another attempt cannot help: the message becomes a dead letter.
     Rejected,
 }
 
@@ -34,36 +34,36 @@ impl Disposition {
     }
 }
 
-/// Why a message ended as it did.
+/// Why a message has this disposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The row was missing and is there now.
+    /// The row did not exist and was created.
     Created,
-    /// The row was there and has changed.
+    /// The row existed and was updated.
     Updated,
     /// Created or updated; Dataverse does not say which.
     Upserted,
-    /// The row was there and is gone.
+    /// The row existed and was deleted.
     Deleted,
     /// A 412, and the row holds every value that was sent.
     AlreadyWritten,
-    /// A 412 under the policy `skip`, and the row exists.
+    /// A 412 under the policy `skip`, and another instance has written the row.
     WrittenElsewhere,
     /// The row has this version or a newer one.
     Superseded,
     /// There was no row to delete.
     AlreadyAbsent,
-    /// Somebody else held the lock for the whole wait.
+    /// Another writer held the lock for the whole wait.
     LockBusy,
-    /// The lease ended under the work.
+    /// The lease ended before the write did.
     LockLost,
     /// Other writers kept winning.
     Conflict,
-    /// A lookup points at a row that is not there yet.
+    /// A lookup points at a row that does not exist yet.
     ParentMissing,
-    /// Service protection limits.
+    /// Dataverse's service protection limits.
     Throttled,
-    /// Dataverse or Entra ID did not answer, or not in a usable way.
+    /// Dataverse or Entra ID did not answer, or the answer was not usable.
     Unavailable,
     /// Dataverse or Entra ID refuses our identity.
     Unauthorized,
@@ -73,11 +73,11 @@ pub enum Reason {
     Internal,
     /// The message is not a record.
     InvalidMessage,
-    /// No such row or entity set.
+    /// The row or entity set does not exist.
     NotFound,
-    /// `create` on a present row.
+    /// `create` of a row that exists.
     Exists,
-    /// Another unique key, or a row in the recycle bin, stands in the way.
+    /// Another row, possibly in the recycle bin, has the same unique key.
     KeyCollision,
     /// A duplicate-detection rule fired.
     DuplicateDetected,
@@ -118,129 +118,89 @@ impl Reason {
 
     /// The stable snake_case code.
     pub fn code(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Upserted => "upserted",
-            Self::Deleted => "deleted",
-            Self::AlreadyWritten => "already_written",
-            Self::WrittenElsewhere => "written_elsewhere",
-            Self::Superseded => "superseded",
-            Self::AlreadyAbsent => "already_absent",
-            Self::LockBusy => "lock_busy",
-            Self::LockLost => "lock_lost",
-            Self::Conflict => "conflict",
-            Self::ParentMissing => "parent_missing",
-            Self::Throttled => "throttled",
-            Self::Unavailable => "unavailable",
-            Self::Unauthorized => "unauthorized",
-            Self::StorageUnavailable => "storage_unavailable",
-            Self::Internal => "internal",
-            Self::InvalidMessage => "invalid_message",
-            Self::NotFound => "not_found",
-            Self::Exists => "exists",
-            Self::KeyCollision => "key_collision",
-            Self::DuplicateDetected => "duplicate_detected",
-            Self::InvalidData => "invalid_data",
-            Self::TooLarge => "too_large",
-        }
+        self.properties().code
     }
 
     /// What the reason means for the message.
     pub fn disposition(self) -> Disposition {
-        match self {
-            Self::Created | Self::Updated | Self::Upserted | Self::Deleted => Disposition::Applied,
-            Self::AlreadyWritten | Self::WrittenElsewhere | Self::Superseded | Self::AlreadyAbsent => {
-                Disposition::Skipped
-            }
-            Self::LockBusy
-            | Self::LockLost
-            | Self::Conflict
-            | Self::ParentMissing
-            | Self::Throttled
-            | Self::Unavailable
-            | Self::Unauthorized
-            | Self::StorageUnavailable
-            | Self::Internal => Disposition::Retry,
-            Self::InvalidMessage
-            | Self::NotFound
-            | Self::Exists
-            | Self::KeyCollision
-            | Self::DuplicateDetected
-            | Self::InvalidData
-            | Self::TooLarge => Disposition::Rejected,
-        }
+        self.properties().disposition
     }
 
-    /// The status that an HTTP caller sees.
+    /// The status that an HTTP caller gets.
     pub fn http_status(self) -> u16 {
-        match self {
-            Self::Created => 201,
-            Self::Updated
-            | Self::Upserted
-            | Self::Deleted
-            | Self::AlreadyWritten
-            | Self::WrittenElsewhere
-            | Self::Superseded
-            | Self::AlreadyAbsent => 200,
-            Self::Throttled => 429,
-            Self::LockBusy
-            | Self::LockLost
-            | Self::Conflict
-            | Self::ParentMissing
-            | Self::Unavailable
-            | Self::Unauthorized
-            | Self::StorageUnavailable
-            | Self::Internal => 503,
-            Self::InvalidMessage => 400,
-            Self::NotFound => 404,
-            Self::Exists | Self::KeyCollision | Self::DuplicateDetected => 409,
-            Self::InvalidData => 422,
-            Self::TooLarge => 413,
-        }
+        self.properties().http_status
     }
 
-    /// One sentence for people, used as the title of a problem document.
+    /// One sentence for people, the title of a problem document.
     pub fn title(self) -> &'static str {
-        match self {
-            Self::Created => "The row was created.",
-            Self::Updated => "The row was updated.",
-            Self::Upserted => "The row was created or updated.",
-            Self::Deleted => "The row was deleted.",
-            Self::AlreadyWritten => "The row already holds these values.",
-            Self::WrittenElsewhere => "Another instance has written this row.",
-            Self::Superseded => "The row has this version or a newer one.",
-            Self::AlreadyAbsent => "There was no row to delete.",
-            Self::LockBusy => "Another writer holds the lock on this record.",
-            Self::LockLost => "The lock ended before the write did.",
-            Self::Conflict => "Other writers kept winning.",
-            Self::ParentMissing => "A row that this record refers to does not exist yet.",
-            Self::Throttled => "Dataverse limits the rate of requests.",
-            Self::Unavailable => "Dataverse or Entra ID is not available.",
-            Self::Unauthorized => "Dataverse or Entra ID refuses this application's identity.",
-            Self::StorageUnavailable => "The lock storage is not available.",
-            Self::Internal => "The handler failed.",
-            Self::InvalidMessage => "The message is not a valid record.",
-            Self::NotFound => "The row or the table does not exist.",
-            Self::Exists => "The row exists already.",
-            Self::KeyCollision => "Another unique key stands in the way.",
-            Self::DuplicateDetected => "A duplicate-detection rule refused the row.",
-            Self::InvalidData => "Dataverse refuses the data.",
-            Self::TooLarge => "The message is too large.",
-        }
+        self.properties().title
     }
 
-    /// How long an HTTP caller should wait when no service named a delay.
-    pub fn default_retry_after(self) -> Option<Duration> {
-        match self.disposition() {
-            Disposition::Applied | Disposition::Skipped | Disposition::Rejected => None,
-            Disposition::Retry => Some(match self {
-                Self::LockBusy | Self::LockLost | Self::Conflict => Duration::from_secs(1),
-                Self::ParentMissing => Duration::from_secs(30),
-                _ => Duration::from_secs(10),
-            }),
+    /// How long an HTTP caller should wait when no service named a delay; `None` unless it is a retry.
+    pub(crate) fn default_retry_after(self) -> Option<Duration> {
+        self.properties().retry_after
+    }
+
+    fn properties(self) -> Properties {
+        match self {
+            Self::Created => applied("created", 201, "The row was created."),
+            Self::Updated => applied("updated", 200, "The row was updated."),
+            Self::Upserted => applied("upserted", 200, "The row was created or updated."),
+            Self::Deleted => applied("deleted", 200, "The row was deleted."),
+            Self::AlreadyWritten => skipped("already_written", "The row already holds these values."),
+            Self::WrittenElsewhere => skipped("written_elsewhere", "Another instance has written this row."),
+            Self::Superseded => skipped("superseded", "The row has this version or a newer one."),
+            Self::AlreadyAbsent => skipped("already_absent", "There was no row to delete."),
+            Self::LockBusy => retry("lock_busy", 1, "Another writer holds the lock on this record."),
+            Self::LockLost => retry("lock_lost", 1, "The lock was lost before the write ended."),
+            Self::Conflict => retry("conflict", 1, "Other writers kept winning."),
+            Self::ParentMissing => retry("parent_missing", 30, "A row that this record refers to does not exist yet."),
+            Self::Throttled => {
+                Properties { http_status: 429, ..retry("throttled", 10, "Dataverse limits the rate of requests.") }
+            }
+            Self::Unavailable => retry("unavailable", 10, "Dataverse or Entra ID is not available."),
+            Self::Unauthorized => {
+                retry("unauthorized", 10, "Dataverse or Entra ID refuses this application's identity.")
+            }
+            Self::StorageUnavailable => retry("storage_unavailable", 10, "The lock storage is not available."),
+            Self::Internal => retry("internal", 10, "The handler failed."),
+            Self::InvalidMessage => rejected("invalid_message", 400, "The message is not a valid record."),
+            Self::NotFound => rejected("not_found", 404, "The row or the table does not exist."),
+            Self::Exists => rejected("exists", 409, "The row exists already."),
+            Self::KeyCollision => rejected("key_collision", 409, "Another row has the same unique key."),
+            Self::DuplicateDetected => {
+                rejected("duplicate_detected", 409, "A duplicate-detection rule refused the row.")
+            }
+            Self::InvalidData => rejected("invalid_data", 422, "Dataverse refuses the data."),
+            Self::TooLarge => rejected("too_large", 413, "The message is too large."),
         }
     }
+}
+
+/// What is fixed for a reason.
+struct Properties {
+    disposition: Disposition,
+    code: &'static str,
+    http_status: u16,
+    retry_after: Option<Duration>,
+    title: &'static str,
+}
+
+fn applied(code: &'static str, http_status: u16, title: &'static str) -> Properties {
+    Properties { disposition: Disposition::Applied, code, http_status, retry_after: None, title }
+}
+
+fn skipped(code: &'static str, title: &'static str) -> Properties {
+    Properties { disposition: Disposition::Skipped, code, http_status: 200, retry_after: None, title }
+}
+
+fn retry(code: &'static str, seconds: u64, title: &'static str) -> Properties {
+    let retry_after = Some(Duration::from_secs(seconds));
+    Properties { disposition: Disposition::Retry, code, http_status: 503, retry_after, title }
+}
+
+fn rejected(code: &'static str, http_status: u16, title: &'static str) -> Properties {
+    Properties { disposition: Disposition::Rejected, code, http_status, retry_after: None, title }
 }
 
 impl Serialize for Reason {
@@ -249,9 +209,9 @@ impl Serialize for Reason {
     }
 }
 
-/// What Dataverse said, for people and for its support.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// How Dataverse answered, for people and for Microsoft's support.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ServiceAnswer {
     /// The HTTP status.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -259,7 +219,7 @@ pub struct ServiceAnswer {
     /// The service's own code, `0x…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// The service's text. It can hold data of the row: for answers and dead letters, never for logs.
+    /// The service's text. It may contain column values: for answers and dead letters, never for logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// `x-ms-service-request-id`, which Microsoft's support asks for.
@@ -267,7 +227,7 @@ pub struct ServiceAnswer {
     pub request_id: Option<String>,
 }
 
-/// The result of one message, as HTTP callers and dead letters show it.
+/// The result of one message. Serialised, it is the contract's result object.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
@@ -288,40 +248,40 @@ pub struct Outcome {
     /// The sender's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// How often the message was delivered so far, this time included.
+    /// How often the message was delivered, this delivery included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
-    /// What Dataverse said, when it refused.
+    /// How Dataverse answered, when it refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataverse: Option<ServiceAnswer>,
-    /// A delay that a service named, or that this program thinks fair.
+    /// The delay that a service named, or the reason's default.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
     /// Whether the host will not deliver the message again.
     #[serde(skip)]
     pub last_attempt: bool,
-    /// The key for logs, where its data must not be.
+    /// The key's hash, for logs, which must not contain the key.
     #[serde(skip)]
     pub key_hash: Option<String>,
     /// The name of the sending system.
     #[serde(skip)]
     pub source: Option<String>,
-    /// Where the time went, once it was a record.
+    /// How long its parts took; `None` unless the message was a record.
     #[serde(skip)]
-    pub spent: Option<Spent>,
+    pub timings: Option<Timings>,
 }
 
-/// Where the time of one record went, over all its tries in place.
+/// How long the parts of one record took, summed over all attempts in place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct Timings {
     /// Waiting for its lock.
     pub lock: Duration,
-    /// Writing it, with the reads that this took.
+    /// Writing it, including the reads this needed.
     pub write: Duration,
 }
 
 impl Outcome {
-    /// An outcome that knows its reason and nothing else yet.
+    /// An outcome with this reason and nothing else.
     pub fn new(reason: Reason) -> Self {
         Self {
             disposition: reason.disposition(),
@@ -336,23 +296,23 @@ impl Outcome {
             last_attempt: false,
             key_hash: None,
             source: None,
-            spent: None,
+            timings: None,
         }
     }
 
-    /// The same, where the host will not deliver the message again. A retry that is none says so.
+    /// Marks a retry that cannot happen, because the host will not deliver the message again.
     #[must_use]
-    pub fn for_the_last_time(mut self) -> Self {
+    pub fn on_last_attempt(mut self) -> Self {
         if self.disposition == Disposition::Retry {
-            let said = self.detail.take().map(|detail| format!("{detail}; ")).unwrap_or_default();
+            let prefix = self.detail.take().map(|detail| format!("{detail}; ")).unwrap_or_default();
             let count = self.attempts.map(|attempts| format!(", number {attempts}")).unwrap_or_default();
-            self.detail = Some(format!("{said}this was the last attempt{count}"));
+            self.detail = Some(format!("{prefix}this was the last attempt{count}"));
             self.last_attempt = true;
         }
         self
     }
 
-    /// The same with a sentence for people.
+    /// Adds a sentence for people.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());

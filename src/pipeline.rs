@@ -27,7 +27,7 @@ use crate::classify::{self, FailureScope};
 use crate::dataverse::{Error, Store};
 use crate::lock::local_queue::{Acquired, HeldLock, LocalQueue};
 use crate::lock::{self, LeaseLost, LockName};
-use crate::outcome::{Outcome, Reason, Spent};
+use crate::outcome::{Outcome, Reason, Timings};
 use crate::record::{OnConflict, Record};
 use crate::telemetry::metrics::{self, Stopwatch};
 use crate::telemetry::trace;
@@ -89,7 +89,7 @@ impl Pipeline {
         outcome.key = Some(record.key_sent.clone());
         outcome.message_id.clone_from(&record.message_id);
         outcome.source.clone_from(&record.source);
-        outcome.spent = Some(spent);
+        outcome.timings = Some(spent);
         outcome.attempts = delivery.attempts;
         outcome.dataverse = settlement.fault.as_deref().and_then(Error::answer);
         outcome.key_hash = key_hash.map(str::to_owned);
@@ -104,8 +104,8 @@ impl Pipeline {
         }
     }
 
-    async fn run_with_retries(&self, record: &Record, name: &LockName, delivery: Delivery) -> (Settlement, Spent) {
-        let mut spent = Spent::default();
+    async fn run_with_retries(&self, record: &Record, name: &LockName, delivery: Delivery) -> (Settlement, Timings) {
+        let mut spent = Timings::default();
         let now = Instant::now();
         let (until, queue_until) = (now + delivery.wait_budget, now + delivery.queue_budget);
         let mut entry = self.admission.entry(WaitBudget { until, queue_until, fail_fast: delivery.fail_fast });
@@ -136,7 +136,7 @@ impl Pipeline {
         name: &LockName,
         permit: &mut Permit<'_>,
         writer: Writer<'_>,
-        spent: &mut Spent,
+        spent: &mut Timings,
     ) -> Option<Settlement> {
         let Some((locks, wait)) = &self.locks else { return Some(timed(&mut spent.write, writer.run()).await) };
         match timed(&mut spent.lock, acquire(locks, name, *wait, permit)).await {

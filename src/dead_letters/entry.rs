@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::letter::{Letter, Why};
-use crate::sanitize::visible;
+use crate::sanitize::sanitize;
 
 /// What stands for the reason of a message that the host moved.
 pub const BY_THE_HOST: &str = "(by the host, no reason)";
@@ -67,7 +67,7 @@ impl Found {
             message_base64: text.is_err().then(|| STANDARD.encode(&self.letter.original)),
         };
         let json = serde_json::to_string(&line).expect("a line is plain data");
-        visible(&json).into_owned()
+        sanitize(&json).into_owned()
     }
 }
 
@@ -125,7 +125,7 @@ impl fmt::Display for Found {
     /// A block of lines, the last one without its line break.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subject = &self.letter.subject;
-        writeln!(f, "letter {}", visible(&self.id))?;
+        writeln!(f, "letter {}", sanitize(&self.id))?;
         match &self.letter.why {
             Some(why) => reasons(f, why)?,
             None => field(f, "reason", Some(BY_THE_HOST))?,
@@ -158,7 +158,7 @@ fn reasons(f: &mut fmt::Formatter<'_>, why: &Why) -> fmt::Result {
 
 fn field(f: &mut fmt::Formatter<'_>, name: &str, value: Option<&str>) -> fmt::Result {
     match value {
-        Some(value) => writeln!(f, "  {name:<10}  {}", visible(value)),
+        Some(value) => writeln!(f, "  {name:<10}  {}", sanitize(value)),
         None => Ok(()),
     }
 }
@@ -170,8 +170,8 @@ fn original(f: &mut fmt::Formatter<'_>, message: &[u8]) -> fmt::Result {
         return write!(f, "  {:<10}  (no text: {bytes} bytes, in base64) {}", "message", STANDARD.encode(message));
     };
     let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    write!(f, "  {:<10}  {}", "message", visible(lines.next().unwrap_or_default()))?;
-    lines.try_for_each(|line| write!(f, "\n  {:<10}  {}", "", visible(line)))
+    write!(f, "  {:<10}  {}", "message", sanitize(lines.next().unwrap_or_default()))?;
+    lines.try_for_each(|line| write!(f, "\n  {:<10}  {}", "", sanitize(line)))
 }
 
 #[cfg(test)]

@@ -38,9 +38,9 @@ impl Subject {
                 key: Some(record.key),
                 message_id: record.message_id,
             },
-            Err((_, trace)) => {
+            Err((_, partial)) => {
                 let told = Self::told_by(message).unwrap_or_default();
-                Self { table: trace.table.or(told.table), message_id: trace.message_id.or(told.message_id), ..told }
+                Self { table: partial.table.or(told.table), message_id: partial.message_id.or(told.message_id), ..told }
             }
         }
     }
@@ -118,7 +118,7 @@ fn is_value(value: &record::KeyValue, wanted: &str) -> bool {
         record::KeyValue::Guid(id) => guid(wanted) == Some(*id),
         record::KeyValue::Number(number) => {
             let is_number = serde_json::from_str::<serde_json::Number>(wanted).is_ok();
-            is_number && *number == Number::of(wanted)
+            is_number && *number == Number::parse(wanted)
         }
     }
 }

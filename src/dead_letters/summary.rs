@@ -10,7 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::entry::{BY_THE_HOST, Found, moment};
-use crate::sanitize::shortened;
+use crate::sanitize::sanitize_short;
 
 /// Nobody reads a longer table.
 const MOST_GROUPS: usize = 1_000;
@@ -99,7 +99,7 @@ impl<'a> GroupLine<'a> {
     }
 
     fn cells(&self) -> [String; 6] {
-        let cell = |text: Option<&str>| shortened(text.unwrap_or(NOTHING), WIDEST).into_owned();
+        let cell = |text: Option<&str>| sanitize_short(text.unwrap_or(NOTHING), WIDEST).into_owned();
         let without = if self.others { "(others)" } else { BY_THE_HOST };
         let reason = self.reason.unwrap_or(without).to_owned();
         [self.letters.to_string(), reason, cell(self.code), cell(self.table), self.first.clone(), self.last.clone()]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::record::{is_logical_name, is_set_name};
+use crate::record::{is_entity_set_name, is_logical_name};
 
 /// Checks that everything fits together, and says how to mend what does not.
 ///
@@ -50,7 +50,11 @@ write shows itself with the first record, as retry/unauthorized.
 Exit codes: 0 all is well; 1 something is wrong; 2 wrong arguments.";
 
 fn set(text: &str) -> Result<String, &'static str> {
-    if is_set_name(text) { Ok(text.to_owned()) } else { Err("an entity set is a word such as contacts or new_orders") }
+    if is_entity_set_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("an entity set is a word such as contacts or new_orders")
+    }
 }
 
 fn column(text: &str) -> Result<String, &'static str> {

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::finding::{Finding, Verdict};
-use crate::sanitize::visible;
+use crate::sanitize::sanitize;
 
 /// Where what was found begins: behind the mark and the longest name.
 const INDENT: usize = 19;
@@ -39,8 +39,8 @@ impl Report {
 
     /// A finding for people: one line, and another one where there is a remedy.
     pub fn line(finding: &Finding) -> String {
-        let (mark, name, found) = (finding.verdict.mark(), finding.check.code(), visible(&finding.found));
-        let remedy = finding.remedy.as_deref().map(visible);
+        let (mark, name, found) = (finding.verdict.mark(), finding.check.code(), sanitize(&finding.found));
+        let remedy = finding.remedy.as_deref().map(sanitize);
         let remedy = remedy.map(|remedy| format!("{:INDENT$}→ {remedy}\n", "")).unwrap_or_default();
         format!("{mark} {name:<width$}{found}\n{remedy}", width = INDENT - 2)
     }
@@ -54,7 +54,7 @@ impl Report {
     /// One JSON object on one line.
     pub fn to_json(&self) -> String {
         let json = serde_json::to_string(&self.told()).expect("a report is plain data");
-        visible(&json).into_owned() + "\n"
+        sanitize(&json).into_owned() + "\n"
     }
 
     fn told(&self) -> Told<'_> {

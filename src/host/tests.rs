@@ -13,7 +13,7 @@ fn envelope(item: &Json, metadata: &Json) -> Vec<u8> {
 }
 
 fn read(item: &Json, metadata: &Json) -> Invocation {
-    Invocation::read(&envelope(item, metadata)).expect("an invocation")
+    Invocation::parse(&envelope(item, metadata)).expect("an invocation")
 }
 
 #[test]
@@ -28,42 +28,16 @@ fn the_three_encodings_of_an_item_give_one_message() {
 }
 
 #[test]
-fn the_hosts_own_bytes_need_no_json_reader() {
-    let own = r#"{"Data":{"record":"\"{\\\"table\\\":\\\"contacts\\\"}\""},"Metadata":{"DequeueCount":"2","Id":"\"1\"","table":"\"contacts\""}}"#;
-    let read = Invocation { message: r#"{"table":"contacts"}"#.to_owned(), dequeue_count: Some(2) };
-    assert_eq!(Invocation::usual(own), Some(read));
-}
-
-#[test]
-fn what_is_unusual_is_left_to_the_json_reader() {
-    for (unusual, message) in [
-        (r#"{"Data":{"record":"\"a\""}}"#, Some("a")),
-        (r#"{"Data":{"record":"\"a\""},"Metadata":null}"#, Some("a")),
-        (r#"{"Data":{"record":"\"a\""},"Metadata":{"sys":{}}}"#, Some("a")),
-        (r#"{"Data":{"record":"\"a\""},"Metadata":nonsense}}"#, None),
-        (r#"{"Data":{"record":"\"a\""},"Metadata":{"Id":,"DequeueCount":"1","sys":{}}}"#, None),
-        (r#"{"Data":{"record":"\"a\"","other":1},"Metadata":{"DequeueCount":"1"}}"#, Some("a")),
-        (r#" {"Data":{"record":"\"a\""},"Metadata":{"DequeueCount":"1"}}"#, Some("a")),
-        (r#"{"Data":{"record":"{\"a\":1}"},"Metadata":{"DequeueCount":"1"}}"#, Some(r#"{"a":1}"#)),
-        ("{\"Data\":{\"record\":\"\\\"a\nb\\\"\"},\"Metadata\":{\"DequeueCount\":\"1\"}}", None),
-        (r#"{"Data":{"record":"\"a\""},"Metadata":{"DequeueCount":"1"}"#, None),
-    ] {
-        assert_eq!(Invocation::usual(unusual), None, "{unusual}");
-        assert_eq!(Invocation::any(unusual).ok().map(|read| read.message).as_deref(), message, "{unusual}");
-    }
-}
-
-#[test]
 fn an_object_is_kept_byte_for_byte() {
     let body = r#"{"Data":{"record": { "table" : "contacts", "n":1.50 } }}"#;
     assert_eq!(
-        Invocation::read(body.as_bytes()).expect("an invocation").message,
+        Invocation::parse(body.as_bytes()).expect("an invocation").message,
         r#"{ "table" : "contacts", "n":1.50 }"#
     );
 }
 
 #[test]
-fn the_most_deliveries_stand_in_host_json() {
+fn reads_max_dequeue_count_from_host_json() {
     for (text, most) in [
         (r#"{"version":"2.0","extensions":{"queues":{"maxDequeueCount":10}}}"#, Some(10)),
         (r#"{"version":"2.0"}"#, Some(5)),
@@ -75,23 +49,23 @@ fn the_most_deliveries_stand_in_host_json() {
 }
 
 #[test]
-fn the_last_attempt_says_so_and_a_missing_parent_is_named_in_a_letter() {
-    let last = |reason| Outcome { attempts: Some(10), ..Outcome::new(reason) }.for_the_last_time();
+fn the_last_attempt_is_marked_and_a_missing_parent_becomes_a_dead_letter() {
+    let last = |reason| Outcome { attempts: Some(10), ..Outcome::new(reason) }.on_last_attempt();
     let answer = |outcome| Answer::new(&outcome, RECORD, "id", datetime!(2026-11-23 10:00 UTC), Vec::new);
-    let Answer::Failed { phrase } = answer(last(Reason::Unavailable)) else { panic!("the host moves it") };
-    assert_eq!(phrase, "retry/unavailable last attempt");
-    let Answer::Done(body) = answer(last(Reason::ParentMissing)) else { panic!("it is a letter") };
+    let Answer::Failed { reason_phrase } = answer(last(Reason::Unavailable)) else { panic!("not a failure") };
+    assert_eq!(reason_phrase, "retry/unavailable last attempt");
+    let Answer::Done(body) = answer(last(Reason::ParentMissing)) else { panic!("not a dead letter") };
     let body: Json = serde_json::from_str(&body).expect("JSON");
     let letter = &body["Outputs"]["deadLetter"];
     assert_eq!((&letter["reason"], &letter["message"]), (&json!("parent_missing"), &json!(RECORD)));
     assert_eq!(letter["detail"], "this was the last attempt, number 10");
     let again = Outcome { attempts: Some(9), ..Outcome::new(Reason::ParentMissing) };
-    assert_eq!(answer(again), Answer::Failed { phrase: "retry/parent_missing".to_owned() });
+    assert_eq!(answer(again), Answer::Failed { reason_phrase: "retry/parent_missing".to_owned() });
     assert_eq!(last(Reason::Upserted).detail, None, "a record that is settled needs no more attempts");
 }
 
 #[test]
-fn messages_that_are_no_json_are_kept_too() {
+fn keeps_messages_that_are_not_json() {
     for message in ["hello", "", "{broken", "\"quoted\"", "\u{fffd}\u{0}\u{1}", "[1,2]", "7"] {
         let twice = json!(json!(message).to_string());
         assert_eq!(read(&twice, &json!({})).message, message);
@@ -99,9 +73,9 @@ fn messages_that_are_no_json_are_kept_too() {
 }
 
 #[test]
-fn an_item_that_is_no_text_is_kept_as_it_was_written() {
+fn keeps_an_item_with_half_of_a_surrogate_pair_as_written() {
     let body = r#"{"Data":{"record":"\ud83d{\"table\":1}"},"Metadata":{"DequeueCount":"\udc00"}}"#;
-    let invocation = Invocation::read(body.as_bytes()).expect("an invocation");
+    let invocation = Invocation::parse(body.as_bytes()).expect("an invocation");
     assert_eq!(invocation.message, r#""\ud83d{\"table\":1}""#);
     assert_eq!(invocation.dequeue_count, None);
 }
@@ -130,10 +104,10 @@ fn a_message_cannot_set_its_dequeue_count() {
 }
 
 #[test]
-fn what_is_no_invocation_is_an_error_that_says_why() {
-    assert!(matches!(Invocation::read(b"nonsense"), Err(Error::NotAnInvocation { .. })));
-    assert!(matches!(Invocation::read(b"{}"), Err(Error::NotAnInvocation { .. })));
-    assert!(matches!(Invocation::read(br#"{"Data":{"item":"x"}}"#), Err(Error::NoRecord)));
+fn rejects_a_body_that_is_not_an_invocation() {
+    assert!(matches!(Invocation::parse(b"nonsense"), Err(Error::NotAnInvocation { .. })));
+    assert!(matches!(Invocation::parse(b"{}"), Err(Error::NotAnInvocation { .. })));
+    assert!(matches!(Invocation::parse(br#"{"Data":{"item":"x"}}"#), Err(Error::NoRecord)));
 }
 
 fn answer(reason: Reason) -> Answer {
@@ -145,24 +119,27 @@ fn answer(reason: Reason) -> Answer {
 }
 
 #[test]
-fn whatever_the_reason_the_phrase_of_a_failure_is_short_and_plain() {
+fn every_reason_phrase_is_short_and_printable() {
     for reason in Reason::ALL.into_iter().filter(|reason| reason.disposition() == Disposition::Retry) {
-        let mut outcome = Outcome::new(reason).detail("canary\r\n\u{1b}").for_the_last_time();
+        let mut outcome = Outcome::new(reason).detail("canary\r\n\u{1b}").on_last_attempt();
         (outcome.key_hash, outcome.table) = (Some("0123456789ab".to_owned()), Some("canary".to_owned()));
         outcome.disposition = Disposition::Retry;
-        let said = phrase(&outcome);
-        assert_eq!(said, format!("retry/{} key=0123456789ab last attempt", reason.code()));
-        assert!(said.len() <= 64 && said.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{said}");
+        let text = reason_phrase(&outcome);
+        assert_eq!(text, format!("retry/{} key=0123456789ab last attempt", reason.code()));
+        assert!(text.len() <= 64 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{text}");
     }
 }
 
 #[test]
-fn a_retry_fails_with_its_reason_in_the_phrase() {
-    assert_eq!(answer(Reason::LockBusy), Answer::Failed { phrase: "retry/lock_busy key=0123456789ab".to_owned() });
+fn a_retry_fails_with_its_reason_in_the_reason_phrase() {
+    assert_eq!(
+        answer(Reason::LockBusy),
+        Answer::Failed { reason_phrase: "retry/lock_busy key=0123456789ab".to_owned() }
+    );
 }
 
 #[test]
-fn a_settled_message_answers_with_the_object_that_the_host_needs() {
+fn a_settled_message_is_answered_with_the_object_that_the_host_requires() {
     let Answer::Done(body) = answer(Reason::Upserted) else { panic!("settled") };
     let body: Json = serde_json::from_str(&body).expect("JSON");
     assert_eq!(body, json!({ "Outputs": {}, "Logs": ["record settled outcome=applied"], "ReturnValue": null }));

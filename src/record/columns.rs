@@ -1,50 +1,28 @@
 //! The columns of a record, as the one JSON object that was sent.
 //!
-//! On its way a record's columns are hardly looked at: their names are read once, and then the whole object goes out as it came
-//! in. So it stays one text, and is taken apart only where single columns are asked for.
+//! The names are read once; then the whole object is sent on unchanged. So it stays one text, and is parsed again only where
+//! single columns are needed.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::{Error, RecordKey, clause};
+use super::error::parser_problem;
+use super::{Error, RecordKey};
 use crate::json::{Members, Value};
 
-/// How OData names a lookup that is set by address.
+/// The suffix of a property that sets a lookup by a row's URL.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/associate-disassociate-entities-using-web-api>
 pub(crate) const BIND: &str = "@odata.bind";
 
 /// Column values without the key's columns, in the order sent.
 #[derive(Debug, Clone)]
 pub struct Columns {
-    /// An object in which no name stands twice.
+    /// A JSON object without duplicate names.
     object: Bytes,
     is_empty: bool,
     binds: bool,
-}
-
-/// An object's text, and the names in it, of which none stands there twice.
-#[derive(Debug)]
-pub(super) struct Named<'a> {
-    pub(super) text: &'a str,
-    pub(super) names: Vec<Cow<'a, str>>,
-}
-
-impl<'a> Named<'a> {
-    /// Reads whatever stands in the `columns` field.
-    ///
-    /// # Errors
-    /// When it is no object, or has a name twice.
-    pub(super) fn read(raw: &'a RawValue) -> Result<Self, Error> {
-        let text = raw.get();
-        if !text.starts_with('{') {
-            let found = Value::of(raw).kind();
-            return Err(Error::Kind { field: "columns".into(), wanted: "an object of column values", found });
-        }
-        let names = members(text.as_bytes())?.into_iter().map(|(name, _)| name).collect();
-        Ok(Self { text, names })
-    }
 }
 
 /// One column and the value that was sent for it.
@@ -56,7 +34,6 @@ pub struct Column<'a> {
     pub value: &'a RawValue,
 }
 
-/// No columns.
 impl Default for Columns {
     fn default() -> Self {
         Self { object: Bytes::from_static(b"{}"), is_empty: true, binds: false }
@@ -64,49 +41,63 @@ impl Default for Columns {
 }
 
 impl Columns {
-    /// The `columns` field of a record with this key. It is a part of `message`, and stays one where nothing of it is dropped.
+    /// Reads the `columns` field of a record with this key. The value is a part of `message` and is copied only where a key
+    /// column is dropped.
     ///
     /// # Errors
-    /// When it contradicts the key.
-    pub(super) fn of(sent: &Named<'_>, message: &Bytes, key: &RecordKey) -> Result<Self, Error> {
-        let Named { text, names } = sent;
-        let is_sent = |name: &str| names.iter().any(|sent| sent == name);
-        let repeated = key.columns().iter().filter(|column| is_sent(&column.name)).count();
-        let object = if repeated == 0 { message.slice_ref(text.as_bytes()) } else { without(key, text)?.into() };
-        let (is_empty, binds) = (names.len() == repeated, names.iter().any(|name| name.ends_with(BIND)));
-        Ok(Self { object, is_empty, binds })
+    /// The value is not an object, has a duplicate name or contradicts the key.
+    pub(super) fn read(sent: &RawValue, message: &Bytes, key: &RecordKey) -> Result<Self, Error> {
+        if !sent.get().starts_with('{') {
+            let found = Value::of(sent).kind();
+            return Err(Error::Kind { field: "columns".into(), expected: "an object of column values", found });
+        }
+        let problem = |error| Error::Object { field: "columns", problem: parser_problem(&error) };
+        let Members::<&RawValue>(mut members) = serde_json::from_str(sent.get()).map_err(problem)?;
+        let sent_count = members.len();
+        for column in key.columns() {
+            if members.iter().any(|(name, value)| *name == column.name && !column.agrees_with(value)) {
+                return Err(Error::Contradiction { column: column.name.clone() });
+            }
+            members.retain(|(name, _)| *name != column.name);
+        }
+        let object = if members.len() == sent_count {
+            message.slice_ref(sent.get().as_bytes())
+        } else {
+            object_of(&members).into()
+        };
+        let binds = members.iter().any(|(name, _)| name.ends_with(BIND));
+        Ok(Self { object, is_empty: members.is_empty(), binds })
     }
 
-    /// Whether there are none.
+    /// Whether there are no columns.
     pub fn is_empty(&self) -> bool {
         self.is_empty
     }
 
-    /// Whether one of them sets a lookup by address.
-    pub fn binds(&self) -> bool {
+    /// Whether a column sets a lookup by a row's URL.
+    pub(crate) fn binds(&self) -> bool {
         self.binds
     }
 
-    /// Each of them.
+    /// The columns, each with its value.
     pub fn list(&self) -> Vec<Column<'_>> {
-        let members = members(&self.object).expect("it was read before");
+        let Members(members) = serde_json::from_slice(&self.object).expect("parsed by `read`");
         members.into_iter().map(|(name, value)| Column { name, value }).collect()
     }
 
-    /// The value of one of them.
-    pub fn value(&self, name: &str) -> Option<&RawValue> {
+    /// The value of one column.
+    pub(crate) fn value(&self, name: &str) -> Option<&RawValue> {
         self.list().into_iter().find(|column| column.name == name).map(|column| column.value)
     }
 
-    /// The object.
-    pub fn object(&self) -> Bytes {
+    /// The columns as a JSON object.
+    pub(crate) fn object(&self) -> Bytes {
         self.object.clone()
     }
 
-    /// The object with more members, each a name and a value in JSON: some before all columns, and one behind.
-    pub fn object_with(&self, before: &[(&str, String)], behind: Option<(&str, &str)>) -> Vec<u8> {
-        let own = self.object.trim_ascii();
-        let own = own.strip_prefix(b"{").and_then(|own| own.strip_suffix(b"}")).expect("it is an object");
+    /// The JSON object with more members, each a name and a JSON value: some before the columns, and one after them.
+    pub(crate) fn object_with(&self, before: &[(&str, String)], after: Option<(&str, &str)>) -> Vec<u8> {
+        let own = self.object.strip_prefix(b"{").and_then(|own| own.strip_suffix(b"}")).expect("it is an object");
         let mut object = Vec::with_capacity(self.object.len() + 64 * (before.len() + 1));
         object.push(b'{');
         for (name, value) in before {
@@ -116,7 +107,7 @@ impl Columns {
             separate(&mut object);
             object.extend_from_slice(own);
         }
-        if let Some((name, value)) = behind {
+        if let Some((name, value)) = after {
             member(&mut object, name, value);
         }
         object.push(b'}');
@@ -124,24 +115,13 @@ impl Columns {
     }
 }
 
-fn members(object: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, Error> {
-    let read = serde_json::from_slice(object);
-    read.map(|Members(members)| members).map_err(|error| Error::Columns { problem: clause(&error) })
-}
-
-/// The object without the columns of the key, which have to say the same.
-fn without(key: &RecordKey, object: &str) -> Result<String, Error> {
-    let members = members(object.as_bytes())?;
+fn object_of(members: &[(Cow<'_, str>, &RawValue)]) -> Vec<u8> {
     let mut object = vec![b'{'];
     for (name, value) in members {
-        match key.columns().iter().find(|column| column.name == name) {
-            Some(column) if column.agrees_with(value) => {}
-            Some(_) => return Err(Error::Contradiction { column: name.into_owned() }),
-            None => member(&mut object, &name, value.get()),
-        }
+        member(&mut object, name, value.get());
     }
     object.push(b'}');
-    Ok(String::from_utf8(object).expect("made of text"))
+    object
 }
 
 fn separate(object: &mut Vec<u8>) {
@@ -165,7 +145,7 @@ mod tests {
         let key = RecordKey::read(&raw(r#"{"a":"x","n":7}"#)).expect("a key");
         let message = Bytes::copy_from_slice(sent.as_bytes());
         let sent = serde_json::from_slice(&message).expect("JSON");
-        Columns::of(&Named::read(sent).expect("an object"), &message, &key).expect("columns")
+        Columns::read(sent, &message, &key).expect("columns")
     }
 
     fn raw(json: &str) -> Box<RawValue> {
@@ -173,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn the_object_is_the_text_that_was_sent_where_nothing_of_it_is_dropped() {
+    fn the_object_is_the_text_that_was_sent_unless_a_column_is_dropped() {
         for sent in [r#"{ "m" : 1.50, "\u0062":null }"#, "{}", "{ }", r#"{"m":{"a":"y"}}"#] {
             assert_eq!(columns(sent).object(), sent);
         }
     }
 
     #[test]
-    fn columns_of_the_key_are_dropped_and_the_rest_is_as_it_was_sent() {
+    fn key_columns_are_dropped_and_the_rest_is_as_sent() {
         assert_eq!(
             columns(r#"{"n": 7.0, "m" : [ 1.50 ], "a":"x","\u0062":null}"#).object(),
             r#"{"m":[ 1.50 ],"b":null}"#
@@ -191,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn further_members_stand_before_and_behind() {
+    fn further_members_are_written_before_and_after_the_columns() {
         let (before, behind) = ([("k\"", "1".to_owned())], Some(("v", "\"2\"")));
         for (sent, all, last) in [
             ("{ }", r#"{"k\"":1,"v":"2"}"#, r#"{"v":"2"}"#),
@@ -205,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_that_is_set_by_address_is_noticed_however_its_name_is_written() {
+    fn a_bound_lookup_is_recognised_however_its_name_is_escaped() {
         for (sent, binds) in [
             (r#"{"m":"x@odata.bind"}"#, false),
             (r#"{"m":1,"p@odata.bind":"/as(1)"}"#, true),
@@ -218,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn no_columns_are_an_empty_object() {
+    fn the_default_is_an_empty_object() {
         let none = Columns::default();
         assert!(none.is_empty() && none.list().is_empty() && !none.binds());
         assert_eq!(none.object(), "{}");

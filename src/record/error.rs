@@ -1,87 +1,83 @@
-//! What can be wrong with a message, each with the field's name and none of its data.
+//! What can be wrong with a message. Every text names the field and quotes no value.
 
-use super::{DEEPEST, FIELDS, LONGEST_LABEL, LONGEST_NAME, MOST_BYTES};
+use super::{FIELDS, MAX_BYTES, MAX_DEPTH, MAX_LABEL_LENGTH, MAX_NAME_LENGTH};
 
-/// Why a message is no record. Every text names the field.
+/// Why a message is not a record.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not UTF-8.
-    #[error("the message is not text: byte {position} is not UTF-8")]
-    NotText {
-        /// Offset of the first bad byte.
-        position: usize,
-    },
-    /// Not JSON, or not an object.
-    #[error("the message is not a JSON object: {problem}")]
-    NotAnObject {
-        /// What the parser met.
-        problem: String,
-    },
-    /// Objects and arrays in one another beyond the limit.
-    #[error("objects and arrays stand in one another more than {DEEPEST} deep")]
-    TooDeep,
-    /// Larger than [`MOST_BYTES`].
-    #[error("the message has {bytes} bytes; a record has at most {MOST_BYTES}")]
+    /// The message is larger than [`MAX_BYTES`].
+    #[error("the message has {bytes} bytes; a record has at most {MAX_BYTES}")]
     TooLarge {
-        /// The size found.
+        /// Its size.
         bytes: usize,
     },
-    /// A field that the format does not have.
-    #[error("unknown field `{field}`; a record has {FIELDS}")]
+    /// The message is not UTF-8.
+    #[error("the message is not UTF-8 text: byte {position} is invalid")]
+    NotUtf8 {
+        /// Offset of the first invalid byte.
+        position: usize,
+    },
+    /// The message is not JSON, or not an object.
+    #[error("the message is not a JSON object: {problem}")]
+    NotAnObject {
+        /// The parser's error.
+        problem: String,
+    },
+    /// Objects and arrays are nested too deep.
+    #[error("objects and arrays are nested more than {MAX_DEPTH} deep")]
+    TooDeep,
+    /// The CloudEvent around the record is invalid.
+    #[error("invalid CloudEvent: {problem}")]
+    Event {
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The format has no such field.
+    #[error("unknown field `{field}`; a record has {}", FIELDS.join(", "))]
     UnknownField {
         /// Its name.
         field: String,
     },
-    /// A required field is absent.
+    /// A required field is missing.
     #[error("the field `{field}` is missing")]
     Missing {
         /// Its name.
         field: &'static str,
     },
-    /// A value of the wrong kind.
-    #[error("`{field}` is {found}; it must be {wanted}")]
+    /// A value has the wrong kind.
+    #[error("`{field}` is {found}; it must be {expected}")]
     Kind {
-        /// Its name.
+        /// Its path.
         field: String,
         /// What it should be.
-        wanted: &'static str,
+        expected: &'static str,
         /// What it is.
         found: &'static str,
     },
-    /// `table` is a set of definitions.
-    #[error("`table` names definitions of tables and columns, which are no records")]
-    Schema,
-    /// `table` is no entity set name.
-    #[error("`table` must be an entity set name such as contacts: letters, digits and `_`, at most {LONGEST_NAME}")]
+    /// A value is not one that this field can have.
+    #[error("`{field}` {problem}")]
+    Invalid {
+        /// Its path.
+        field: String,
+        /// What is wrong, as a clause that follows the path.
+        problem: &'static str,
+    },
+    /// `key` or `columns` is not an object that can be used.
+    #[error("`{field}` is not a valid object: {problem}")]
+    Object {
+        /// Its name.
+        field: &'static str,
+        /// The parser's error.
+        problem: String,
+    },
+    /// `table` is not an entity set name.
+    #[error("`table` must be an entity set name such as contacts: letters, digits and `_`, at most {MAX_NAME_LENGTH}")]
     Table,
-    /// `source` or `messageId` is too long or holds control characters.
-    #[error("`{field}` must have at most {LONGEST_LABEL} characters and no control characters")]
+    /// A label, such as `source`, is too long or contains control characters.
+    #[error("`{field}` must have at most {MAX_LABEL_LENGTH} characters and no control characters")]
     Label {
         /// Its name.
         field: &'static str,
-    },
-    /// A word that is not in the list.
-    #[error("`{field}` must be one of {allowed}")]
-    Choice {
-        /// Its name.
-        field: &'static str,
-        /// The words that are.
-        allowed: &'static str,
-    },
-    /// `version` is neither form.
-    #[error("`version` must be a whole number (64 bits) or an RFC 3339 time such as 2026-01-31T08:00:00Z")]
-    Version,
-    /// `versionColumn` without a version to hold.
-    #[error("`versionColumn` stands there without a `version`")]
-    ColumnWithoutVersion,
-    /// `key` is a string but no GUID.
-    #[error("`key` is a string but no GUID; alternate keys are written as an object")]
-    KeyText,
-    /// `key` is a broken object.
-    #[error("`key` is not usable: {problem}")]
-    KeyObject {
-        /// What the parser met.
-        problem: String,
     },
     /// `key` has no columns, or too many.
     #[error("`key` has {found} columns; an alternate key has 1 to 16")]
@@ -89,46 +85,30 @@ pub enum Error {
         /// How many.
         found: usize,
     },
-    /// A key column's value is empty.
-    #[error("`{field}` is empty; a row cannot be addressed by an empty key")]
-    EmptyKey {
-        /// Its path.
-        field: String,
-    },
-    /// `_x_value` without a GUID.
-    #[error("`{field}` addresses a lookup and must be a GUID")]
-    LookupKey {
-        /// Its path.
-        field: String,
-    },
-    /// A number that no column holds.
-    #[error("`{field}` is out of every column's range")]
-    NumberRange {
-        /// Its path.
-        field: String,
-    },
-    /// A name that is no column name.
-    #[error("`{field}` is no column name: logical names are lower-case letters, digits and `_`")]
-    ColumnName {
-        /// Its path.
-        field: String,
-    },
-    /// `columns` is a broken object.
-    #[error("`columns` is not usable: {problem}")]
-    Columns {
-        /// What the parser met.
-        problem: String,
-    },
-    /// A key column stands in `columns` with another value.
+    /// A key column occurs in `columns` with another value.
     #[error("`columns.{column}` contradicts `key.{column}`")]
     Contradiction {
         /// The column.
         column: String,
     },
-    /// An event that is not understood.
-    #[error("the CloudEvent is not usable: {problem}")]
-    Event {
-        /// What is wrong.
-        problem: &'static str,
-    },
+}
+
+impl Error {
+    pub(super) fn invalid(field: impl Into<String>, problem: &'static str) -> Self {
+        Self::Invalid { field: field.into(), problem }
+    }
+
+    pub(super) fn column_name(field: impl Into<String>) -> Self {
+        Self::invalid(field, "is not a column name: logical names are lower-case letters, digits and `_`")
+    }
+}
+
+/// The parser's text, which may name a member but must not quote a value.
+pub(super) fn parser_problem(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // For a value of the wrong type serde quotes the string, which may be data.
+    if text.starts_with("invalid type: string") {
+        return format!("a string at line {} column {}", error.line(), error.column());
+    }
+    text
 }

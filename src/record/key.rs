@@ -1,27 +1,26 @@
-//! The key of a record: what addresses the row, and what names its lock.
+//! The key of a record: it addresses the row and names its lock.
 //!
-//! Two keys are equal when they mean the same row to the sender: GUIDs ignoring case and braces, numbers by value, columns
-//! in any order. Text is compared as written; whether Dataverse ignores case in it is not documented, and two locks for one
-//! row cost a 412, never a wrong row.
+//! Two keys are equal when they address the same row: GUIDs ignoring case and braces, numbers by value, columns in any order.
+//! Text is compared as written; whether Dataverse ignores its case is not documented, and two locks for one row cost a 412,
+//! never a wrong row.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::error::parser_problem;
 use super::{Error, is_logical_name};
 use crate::json::{Members, Number, Value};
 
 /// Dataverse allows 16 columns in an alternate key.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>
-const MOST_KEY_COLUMNS: usize = 16;
+const MAX_KEY_COLUMNS: usize = 16;
 
-/// Characters with which an alternate key cannot be addressed in a URL, encoded or not.
+/// Characters that an alternate key must not contain to be addressed in a URL, encoded or not.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>
 const NOT_ADDRESSABLE: [char; 11] = ['/', '<', '>', '*', '%', '&', ':', '\\', '?', '+', '#'];
-
-const HEX: [u8; 16] = *b"0123456789abcdef";
 
 /// What identifies a row of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,7 +47,7 @@ pub enum KeyValue {
     Text(String),
     /// A whole or decimal number, by value.
     Number(Number),
-    /// The row that a lookup points at.
+    /// The id of the row that a lookup points at.
     Guid(Uuid),
 }
 
@@ -56,21 +55,23 @@ impl RecordKey {
     /// Reads the `key` field.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// It is neither a GUID nor an object of 1 to 16 valid key columns.
     pub fn read(raw: &RawValue) -> Result<Self, Error> {
         match Value::of(raw) {
-            Value::Text(text) => guid(&text).map(Self::Id).ok_or(Error::KeyText),
+            Value::Text(text) => guid(&text)
+                .map(Self::Id)
+                .ok_or(Error::invalid("key", "is a string but not a GUID; write an alternate key as an object")),
             Value::Nested if raw.get().starts_with('{') => Self::read_columns(raw),
             other => {
-                Err(Error::Kind { field: "key".into(), wanted: "a GUID string or an object", found: other.kind() })
+                Err(Error::Kind { field: "key".into(), expected: "a GUID string or an object", found: other.kind() })
             }
         }
     }
 
     fn read_columns(raw: &RawValue) -> Result<Self, Error> {
-        let Members(members) =
-            serde_json::from_str(raw.get()).map_err(|error| Error::KeyObject { problem: super::clause(&error) })?;
-        if members.is_empty() || members.len() > MOST_KEY_COLUMNS {
+        let problem = |error| Error::Object { field: "key", problem: parser_problem(&error) };
+        let Members::<&RawValue>(members) = serde_json::from_str(raw.get()).map_err(problem)?;
+        if members.is_empty() || members.len() > MAX_KEY_COLUMNS {
             return Err(Error::KeyColumns { found: members.len() });
         }
         let mut columns = members
@@ -89,28 +90,27 @@ impl RecordKey {
         }
     }
 
-    /// The first key column whose data Dataverse cannot find in a URL.
-    pub fn not_addressable(&self) -> Option<&str> {
-        let hidden = |column: &&KeyColumn| match &column.value {
+    /// The first key column whose value is not allowed in a Dataverse key URL.
+    pub(crate) fn not_addressable(&self) -> Option<&str> {
+        let has_forbidden_character = |column: &&KeyColumn| match &column.value {
             KeyValue::Text(text) => text.contains(NOT_ADDRESSABLE),
             KeyValue::Number(_) | KeyValue::Guid(_) => false,
         };
-        self.columns().iter().find(hidden).map(|column| column.name.as_str())
+        self.columns().iter().find(has_forbidden_character).map(|column| column.name.as_str())
     }
 
-    /// The name of the lock on this row: `<table>-<SHA-256 of the canonical key>`. Equal keys have equal names, different
-    /// keys have different ones, and nothing of the data can be read from it.
+    /// The name of the lock on this row: `<table>-<SHA-256 of the canonical key>`. Two keys have the same name only when they
+    /// are equal, and the name does not reveal the key.
     pub fn lock_name(&self, table: &str) -> String {
         let hash = digest(&SHA256, &self.canonical(table));
-        let mut name = String::with_capacity(table.len() + 1 + 2 * hash.as_ref().len());
-        name.extend([table, "-"]);
-        name.extend(
-            hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(HEX[usize::from(half)])),
-        );
+        let mut name = format!("{table}-");
+        for byte in hash.as_ref() {
+            write!(name, "{byte:02x}").expect("writing to a string cannot fail");
+        }
         name
     }
 
-    /// Tagged and length-prefixed, so that no two keys share their bytes.
+    /// Tagged and length-prefixed, so that different keys have different bytes.
     fn canonical(&self, table: &str) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(96);
         let mut put = |tag: u8, part: &[u8]| {
@@ -140,24 +140,28 @@ impl KeyColumn {
     fn read(name: &str, raw: &RawValue) -> Result<Self, Error> {
         let field = format!("key.{name}");
         if !is_logical_name(name) {
-            return Err(Error::ColumnName { field });
+            return Err(Error::column_name(field));
         }
         let lookup = name.starts_with('_') && name.ends_with("_value");
         let value = match Value::of(raw) {
-            Value::Text(text) if lookup => KeyValue::Guid(guid(&text).ok_or(Error::LookupKey { field })?),
-            Value::Text(text) if text.is_empty() => return Err(Error::EmptyKey { field }),
+            Value::Text(text) if lookup => {
+                KeyValue::Guid(guid(&text).ok_or(Error::invalid(field, "addresses a lookup and must be a GUID"))?)
+            }
+            Value::Text(text) if text.is_empty() => {
+                return Err(Error::invalid(field, "is empty; an empty key cannot address a row"));
+            }
             Value::Text(text) => KeyValue::Text(text.into_owned()),
             Value::Number(number) if !lookup && number.literal().is_some() => KeyValue::Number(number),
-            Value::Number(_) if !lookup => return Err(Error::NumberRange { field }),
+            Value::Number(_) if !lookup => return Err(Error::invalid(field, "is out of the range of every column")),
             other => {
-                let wanted = if lookup { "a GUID string" } else { "a string or a number" };
-                return Err(Error::Kind { field, wanted, found: other.kind() });
+                let expected = if lookup { "a GUID string" } else { "a string or a number" };
+                return Err(Error::Kind { field, expected, found: other.kind() });
             }
         };
         Ok(Self { name: name.to_owned(), value })
     }
 
-    /// Whether a value in `columns` says the same as the key does.
+    /// Whether a value in `columns` equals the key's.
     pub(super) fn agrees_with(&self, raw: &RawValue) -> bool {
         match (&self.value, Value::of(raw)) {
             (KeyValue::Text(key), Value::Text(sent)) => *key == sent,
@@ -179,8 +183,8 @@ impl fmt::Display for KeyValue {
     }
 }
 
-/// A GUID as Dataverse writes it, in braces or not.
-pub fn guid(text: &str) -> Option<Uuid> {
+/// Parses a GUID as Dataverse writes it, with or without braces.
+pub(crate) fn guid(text: &str) -> Option<Uuid> {
     let bare = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
     if bare.len() != 36 {
         return None;
@@ -219,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn different_keys_do_not() {
+    fn different_keys_have_different_locks() {
         let keys = [
             r#"{"a":1}"#,
             r#"{"a":"1"}"#,
@@ -240,7 +244,7 @@ mod tests {
 
     #[test]
     fn problems_name_the_column() {
-        assert_eq!(problem(r#""abc""#), "`key` is a string but no GUID; alternate keys are written as an object");
+        assert_eq!(problem(r#""abc""#), "`key` is a string but not a GUID; write an alternate key as an object");
         assert!(problem("{}").contains("1 to 16"));
         assert!(problem(r#"{"Name":"x"}"#).contains("key.Name"));
         assert!(problem(r#"{"name":null}"#).contains("key.name"));
@@ -262,11 +266,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_dataverse_cannot_address_are_known() {
-        for hidden in NOT_ADDRESSABLE {
+    fn finds_a_key_column_that_a_url_cannot_address() {
+        for forbidden in NOT_ADDRESSABLE {
             let key = RecordKey::Alternate(vec![KeyColumn {
                 name: "a".into(),
-                value: KeyValue::Text(format!("x{hidden}y")),
+                value: KeyValue::Text(format!("x{forbidden}y")),
             }]);
             assert_eq!(key.not_addressable(), Some("a"));
         }

@@ -1,5 +1,8 @@
 mod properties;
 
+use bytes::Bytes;
+use time::macros::datetime;
+
 use super::*;
 
 const ID: &str = "9b2e0c3a-1111-4222-8333-444455556666";
@@ -24,7 +27,7 @@ fn the_whole_format_is_read() {
     assert_eq!(record.columns.list()[1].value.get(), "1.50");
     assert_eq!(record.operation, Operation::Update);
     assert_eq!(record.source.as_deref(), Some("hr"));
-    assert_eq!(record.version, Some(Version::Time(time::macros::datetime!(2026-01-31 07:00 UTC))));
+    assert_eq!(record.version, Some(Version::Time(datetime!(2026-01-31 07:00 UTC))));
     assert_eq!(record.on_conflict, Some(OnConflict::Skip));
     assert_eq!(record.message_id.as_deref(), Some("m-1"));
     assert_eq!(record.key_sent.get(), r#"{"employeeid":"E1"}"#);
@@ -44,8 +47,8 @@ fn a_record_may_name_the_column_of_its_version() {
     assert_eq!(named.version_column.as_deref(), Some("new_v"));
     assert_eq!(record(&with(r#""version":7,"versionColumn":null"#)).version_column, None);
     for (fields, named) in [
-        (r#""versionColumn":"new_v""#, "without a `version`"),
-        (r#""version":7,"versionColumn":"New V""#, "`versionColumn` is no column name"),
+        (r#""versionColumn":"new_v""#, "`versionColumn` requires `version`"),
+        (r#""version":7,"versionColumn":"New V""#, "`versionColumn` is not a column name"),
         (r#""version":7,"versionColumn":7"#, "`versionColumn` is a number"),
     ] {
         assert!(problem(&with(fields)).contains(named), "{fields}: {}", problem(&with(fields)));
@@ -68,7 +71,7 @@ fn a_key_column_repeated_in_columns_is_dropped_when_equal_and_an_error_when_not(
 }
 
 #[test]
-fn a_cloud_event_gives_its_data_and_lends_its_source_and_id() {
+fn a_cloud_event_supplies_the_record_and_where_missing_its_source_and_id() {
     let event = |data: &str| {
         format!(
             r#"{{"specversion":"1.0","type":"x","source":"shop","id":"ev-7","datacontenttype":"application/json","data":{data}}}"#
@@ -118,18 +121,18 @@ fn every_problem_names_its_field() {
 }
 
 #[test]
-fn what_is_no_object_is_said_without_quoting_it() {
+fn the_error_for_a_message_that_is_not_an_object_does_not_quote_it() {
     for message in ["", "nonsense", "[1]", "7", r#""secret-value""#, r#"{"table":"#, "\u{0}"] {
         let text = problem(message);
         assert!(text.starts_with("the message is not a JSON object"), "{text}");
         assert!(!text.contains("secret-value"), "{text}");
     }
     let (error, _) = decode(&Bytes::from_static(b"{\"table\":\"\xff\"}")).expect_err("not UTF-8");
-    assert_eq!(error.to_string(), "the message is not text: byte 10 is not UTF-8");
+    assert_eq!(error.to_string(), "the message is not UTF-8 text: byte 10 is invalid");
 }
 
 #[test]
-fn half_of_a_surrogate_pair_is_passed_on_in_a_column_and_refused_elsewhere() {
+fn half_of_a_surrogate_pair_is_allowed_in_a_column_and_nowhere_else() {
     let value = r#""\ud83d""#;
     let record = record(&format!(r#"{{"table":"contacts","key":"{ID}","columns":{{"firstname":{value}}}}}"#));
     assert_eq!(record.columns.list()[0].value.get(), value);
@@ -147,20 +150,20 @@ fn half_of_a_surrogate_pair_is_passed_on_in_a_column_and_refused_elsewhere() {
 }
 
 #[test]
-fn an_oversized_message_is_told_apart() {
-    let (error, _) = decode(&vec![b' '; MOST_BYTES + 1].into()).expect_err("too large");
-    assert!(matches!(error, Error::TooLarge { bytes } if bytes == MOST_BYTES + 1));
+fn a_message_that_is_too_large_is_an_error_of_its_own() {
+    let (error, _) = decode(&vec![b' '; MAX_BYTES + 1].into()).expect_err("too large");
+    assert!(matches!(error, Error::TooLarge { bytes } if bytes == MAX_BYTES + 1));
 }
 
 #[test]
-fn a_broken_message_still_tells_whose_it_is() {
+fn an_invalid_message_still_gives_its_message_id() {
     let message = format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"messageId":"m-9","oops":1}}"#);
-    let (_, trace) = decode(&Bytes::copy_from_slice(message.as_bytes())).expect_err("unknown field");
-    assert_eq!(trace.message_id.as_deref(), Some("m-9"));
+    let (_, partial) = decode(&Bytes::copy_from_slice(message.as_bytes())).expect_err("unknown field");
+    assert_eq!(partial.message_id.as_deref(), Some("m-9"));
 }
 
 #[test]
-fn columns_are_a_part_of_the_message_and_no_copy_unless_some_are_dropped() {
+fn columns_are_not_copied_unless_a_key_column_is_dropped() {
     let places = |text: &'static str| {
         let message = Bytes::from_static(text.as_bytes());
         let columns = decode(&message).expect("a record").columns.object();

@@ -52,7 +52,7 @@ impl AppState {
                 attempts: delivery.attempts,
                 ..Outcome::new(Reason::Internal).detail("the handler panicked")
             });
-            let outcome = if delivery.last { outcome.for_the_last_time() } else { outcome };
+            let outcome = if delivery.last { outcome.on_last_attempt() } else { outcome };
             report(&outcome, begun.elapsed());
             trace::settled(&trace_span, &outcome);
             metrics::settled(function, &outcome, begun.elapsed());
@@ -89,18 +89,18 @@ pub(super) fn span(function: &'static str, invocation_id: &str, attempt: Option<
 async fn settle(sync: &Pipeline, message: &Bytes, delivery: Delivery) -> Outcome {
     let record = match decode(message) {
         Ok(record) => record,
-        Err((error, trace)) => return rejected(&error, trace, delivery),
+        Err((error, partial)) => return rejected(&error, partial, delivery),
     };
     Span::current().record("table", &*record.table);
     sync.settle(&record, delivery).await
 }
 
-fn rejected(error: &record::Error, trace: record::Trace, delivery: Delivery) -> Outcome {
+fn rejected(error: &record::Error, partial: record::PartialRecord, delivery: Delivery) -> Outcome {
     let reason = match error {
         record::Error::TooLarge { .. } => Reason::TooLarge,
         _ => Reason::InvalidMessage,
     };
-    let record::Trace { table, message_id } = trace;
+    let record::PartialRecord { table, message_id } = partial;
     Span::current().record("table", table.as_deref());
     Outcome { table, message_id, attempts: delivery.attempts, ..Outcome::new(reason).detail(error.to_string()) }
 }
@@ -115,8 +115,8 @@ fn report(outcome: &Outcome, duration: Duration) {
     span.record("last_attempt", outcome.last_attempt.then_some(true));
     span.record("source", outcome.source.as_deref());
     span.record("duration_ms", millis(duration));
-    span.record("lock_wait_ms", outcome.spent.map(|spent| millis(spent.lock)));
-    span.record("write_ms", outcome.spent.map(|spent| millis(spent.write)));
+    span.record("lock_wait_ms", outcome.timings.map(|spent| millis(spent.lock)));
+    span.record("write_ms", outcome.timings.map(|spent| millis(spent.write)));
     if let Some(answer) = &outcome.dataverse {
         span.record("status", answer.status);
         span.record("code", answer.code.as_deref());

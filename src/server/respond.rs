@@ -48,9 +48,9 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 pub(super) fn queue(answer: Answer) -> Response {
     match answer {
         Answer::Done(body) => with(StatusCode::OK, JSON, body),
-        Answer::Failed { phrase } => {
-            let mut response = with(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{phrase}\n"));
-            let phrase = ReasonPhrase::try_from(phrase.into_bytes()).expect("codes and hashes are plain ASCII");
+        Answer::Failed { reason_phrase } => {
+            let mut response = with(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{reason_phrase}\n"));
+            let phrase = ReasonPhrase::try_from(reason_phrase.into_bytes()).expect("codes and hashes are plain ASCII");
             response.extensions_mut().insert(phrase);
             response
         }

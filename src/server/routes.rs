@@ -44,7 +44,7 @@ async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Resul
     let trace_span = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&headers));
     let invocation = body
         .map_err(|rejection| rejection.body_text())
-        .and_then(|body| Invocation::read(&body).map_err(|error| error.to_string()));
+        .and_then(|body| Invocation::parse(&body).map_err(|error| error.to_string()));
     let invocation = match invocation {
         Ok(invocation) => invocation,
         Err(problem) => {
@@ -53,7 +53,7 @@ async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Resul
                 invocation_id = id,
                 problem, "invalid invocation request; check that function.json matches this version"
             );
-            return respond::queue(Answer::Failed { phrase: "retry/internal not an invocation".to_owned() });
+            return respond::queue(Answer::Failed { reason_phrase: "retry/internal not an invocation".to_owned() });
         }
     };
     let delivery = app.queue_delivery(invocation.dequeue_count);
@@ -97,12 +97,12 @@ async fn read_body(body: Body) -> Result<Bytes, Outcome> {
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Outcome::new(Reason::InvalidMessage).detail("the body is incomplete"))?;
         length += chunk.len();
-        if length <= record::MOST_BYTES {
+        if length <= record::MAX_BYTES {
             bytes.extend_from_slice(&chunk);
         }
     }
-    if length > record::MOST_BYTES {
-        let detail = format!("a body has at most {} bytes", record::MOST_BYTES);
+    if length > record::MAX_BYTES {
+        let detail = format!("a body has at most {} bytes", record::MAX_BYTES);
         return Err(Outcome::new(Reason::TooLarge).detail(detail));
     }
     if length == 0 {

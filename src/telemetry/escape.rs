@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::sanitize::is_command;
+use crate::sanitize::needs_escape;
 
 /// Where a text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub(super) fn is_of_a_name(c: char) -> bool {
 
 fn must_be_escaped(c: char, place: Place) -> bool {
     match place {
-        Place::Plain => c == '\\' || is_command(c),
-        Place::Quoted => matches!(c, '\\' | '"') || is_command(c),
+        Place::Plain => c == '\\' || needs_escape(c),
+        Place::Quoted => matches!(c, '\\' | '"') || needs_escape(c),
         Place::Name => !is_of_a_name(c),
     }
 }

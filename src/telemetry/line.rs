@@ -18,7 +18,7 @@ use tracing::Level;
 
 use super::Format;
 use super::escape::{Place, is_of_a_name, push};
-use crate::sanitize::is_command;
+use crate::sanitize::needs_escape;
 
 /// Most bytes of a line in an answer.
 pub(super) const MOST_SHORTENED: usize = 1024;
@@ -169,7 +169,7 @@ impl Line {
 /// Whether a message could be taken for a quoted one, or a word of it for a field.
 fn is_ambiguous(message: &str) -> bool {
     // An escape consists of what may stand in a name.
-    let looks_like_a_name = |c: char| is_of_a_name(c) || c == '\\' || is_command(c);
+    let looks_like_a_name = |c: char| is_of_a_name(c) || c == '\\' || needs_escape(c);
     let is_name = |text: &str| !text.is_empty() && text.chars().all(looks_like_a_name);
     let is_field = |word: &str| word.split_once('=').is_some_and(|(name, _)| is_name(name));
     message.starts_with('"') || message.split(' ').any(is_field)
@@ -177,7 +177,7 @@ fn is_ambiguous(message: &str) -> bool {
 
 /// Whether a value needs quotation marks.
 fn is_no_word(value: &str) -> bool {
-    value.is_empty() || value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '=' | '\\') || is_command(c))
+    value.is_empty() || value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '=' | '\\') || needs_escape(c))
 }
 
 /// <https://en.wikipedia.org/wiki/ANSI_escape_code#Colors>

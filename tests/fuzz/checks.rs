@@ -1,7 +1,7 @@
-//! What must hold for any bytes at the three doors: the host's request, a message, the body of a refusal.
+//! What must hold for any bytes at the three inputs: the host's request, a message, the body of an error response.
 //!
-//! The fuzz targets beside this file call these functions with what the fuzzer makes up; `tests/it/fuzz.rs` calls the same ones
-//! with what it kept in `corpus/`. What must not be is a panic; what they give says how far the bytes came.
+//! The fuzz targets beside this file call these functions with generated input; `tests/it/fuzz.rs` calls them with the files in
+//! `corpus/`. A violation panics; the returned flag says whether the input was valid.
 
 use dataverse_sync::classify::{Attempt, Verdict, is_known, judge};
 use dataverse_sync::dataverse::error_body::{self, MESSAGE_CAP};
@@ -12,15 +12,15 @@ use dataverse_sync::record::{Record, decode};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-/// The host's request is no invocation, or its message comes back unchanged in the dead letter and can be put again.
-/// Gives whether it was one.
+/// The host's request is not an invocation, or its message is unchanged in the dead letter and can be put again.
+/// Returns whether it was an invocation.
 pub fn envelope(body: &[u8]) -> bool {
-    let Ok(Invocation { message, .. }) = Invocation::read(body) else { return false };
-    assert_eq!(in_dead_letter(&message), message, "the dead letter holds another message");
-    // As the host sends a message of a queue: a string, encoded once more.
+    let Ok(Invocation { message, .. }) = Invocation::parse(body) else { return false };
+    assert_eq!(in_dead_letter(&message), message, "the dead letter has another message");
+    // As the host sends a queue message: a string, encoded once more.
     let envelope = json!({ "Data": { "record": json!(message).to_string() } }).to_string();
-    let again = Invocation::read(envelope.as_bytes()).expect("an invocation");
-    assert_eq!(again.message, message, "the message did not survive being put again");
+    let again = Invocation::parse(envelope.as_bytes()).expect("an invocation");
+    assert_eq!(again.message, message, "the message changed when it was put again");
     record(message.as_bytes());
     true
 }
@@ -28,14 +28,14 @@ pub fn envelope(body: &[u8]) -> bool {
 fn in_dead_letter(message: &str) -> String {
     let rejected = Outcome::new(Reason::InvalidMessage).detail("because");
     let Answer::Done(answer) = Answer::new(&rejected, message, "id", OffsetDateTime::UNIX_EPOCH, Vec::new) else {
-        panic!("a rejected message is done with");
+        panic!("a rejected message is finished");
     };
     let answer: Value = serde_json::from_str(&answer).expect("the host needs JSON");
     let kept = answer["Outputs"]["deadLetter"]["message"].as_str();
-    kept.expect("a dead letter holds its message as text").to_owned()
+    kept.expect("a dead letter contains its message as text").to_owned()
 }
 
-/// A message is a record whose key and columns are as promised, or an error with a text. Gives whether it was a record.
+/// A message is a record that keeps its invariants, or an error with a text. Returns whether it was a record.
 pub fn record(message: &[u8]) -> bool {
     let record = match decode(&message.to_vec().into()) {
         Ok(record) => record,
@@ -45,21 +45,21 @@ pub fn record(message: &[u8]) -> bool {
         }
     };
     let columns = record.key.columns();
-    assert!(columns.is_sorted_by(|a, b| a.name < b.name), "key columns are sorted, and each stands there once");
+    assert!(columns.is_sorted_by(|a, b| a.name < b.name), "key columns are sorted and unique");
     assert!(
         record.columns.list().iter().all(|column| columns.iter().all(|key| key.name != column.name)),
         "a key column is left"
     );
     let name = record.key.lock_name(&record.table);
     let (table, hash) = name.rsplit_once('-').expect("a table and a hash");
-    assert!(table == record.table && hash.len() == 64, "{name} is no lock's name");
-    let again = decode(&written_again(&record).into()).unwrap_or_else(|(error, _)| panic!("what was read: {error}"));
-    assert_eq!(again.key, record.key, "the same key was read otherwise");
+    assert!(table == record.table && hash.len() == 64, "{name} is not a lock's name");
+    let again = decode(&written_again(&record).into()).unwrap_or_else(|(error, _)| panic!("not read again: {error}"));
+    assert_eq!(again.key, record.key, "the key has changed");
     assert_eq!(again.key.lock_name(&again.table), name, "equal keys have different locks");
     true
 }
 
-/// The least message with the same table, key and columns.
+/// The smallest message with the same table, key and columns.
 fn written_again(record: &Record) -> String {
     let columns = record.columns.list();
     let columns = columns.iter().map(|column| format!("{}:{}", json!(column.name), column.value.get()));
@@ -67,7 +67,7 @@ fn written_again(record: &Record) -> String {
     format!(r#"{{"table":{},"key":{},"columns":{{{}}}}}"#, json!(record.table), record.key_sent, columns.join(","))
 }
 
-/// The statuses that a refusal is judged with: those that the documentation names, and some that it does not.
+/// The statuses that an error response is classified with: documented ones, and some others.
 const STATUSES: [u16; 20] =
     [302, 400, 401, 403, 404, 405, 407, 408, 409, 412, 413, 418, 425, 429, 500, 501, 502, 503, 504, 599];
 
@@ -81,16 +81,16 @@ const KINDS: [WriteKind; 7] = [
     WriteKind::Read,
 ];
 
-/// The body of a refusal gives a code and a text within their bounds, no start of it gives another code, and there is a
-/// verdict for whatever was asked, within the laws of [`dataverse_sync::classify`]. Gives whether there was a code.
+/// The body of an error response gives a code and a text within their bounds, no prefix of it gives another code, and the
+/// verdict on it keeps the laws of [`dataverse_sync::classify`]. Returns whether there was a code.
 pub fn error_body(body: &[u8]) -> bool {
     let error_body::ServiceError { code, message } = error_body::read(body);
-    assert_ne!(code, Some(0), "zero is no code");
+    assert_ne!(code, Some(0), "zero is not a code");
     let length = message.as_ref().map(|text| text.chars().count());
     assert!(length.is_none_or(|length| (1..=MESSAGE_CAP).contains(&length)), "a text of {length:?} characters");
     for end in (0..body.len()).step_by(1 + body.len() / 64) {
         let early = error_body::read(&body[..end]).code;
-        assert!(early.is_none() || code.is_none() || early == code, "half a body says {early:x?}, all of it {code:x?}");
+        assert!(early.is_none() || code.is_none() || early == code, "a prefix has {early:x?}, all of it {code:x?}");
     }
     for status in STATUSES {
         let fault = Error::Answered { status, code, message: message.clone(), request_id: None, retry_after: None };
@@ -106,9 +106,9 @@ fn judged(fault: &Error, status: u16, code: Option<u32>, kind: WriteKind) {
         let verdict = judge(fault, Attempt { kind, binds, again });
         let Verdict::Settle(reason) = verdict else { continue };
         let disposition = reason.disposition();
-        assert_ne!(disposition, Disposition::Applied, "a refusal is no success: {fault:?} {kind:?}");
+        assert_ne!(disposition, Disposition::Applied, "an error response is not a success: {fault:?} {kind:?}");
         let mendable = matches!(status, 401 | 403 | 407 | 429) && !code.is_some_and(is_known);
-        assert!(!mendable || disposition == Disposition::Retry, "it costs the message: {fault:?} {kind:?}");
+        assert!(!mendable || disposition == Disposition::Retry, "the message is lost: {fault:?} {kind:?}");
     }
     let ends = judge(fault, Attempt { kind, binds: true, again: u32::MAX });
     assert_ne!(ends, Verdict::Again, "it is sent again without end: {fault:?} {kind:?}");

@@ -1,4 +1,4 @@
-//! The host's request, and what is answered to it.
+//! The host's request, and the answer to it.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! The body of a refusal, and the verdict on it.
+//! The body of an error response, and the verdict on it.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -26,7 +26,7 @@ pub(crate) async fn send(host: &Host, key: &str) -> Answer {
     Caller::of(host).post(&contact(key)).await
 }
 
-/// Whether a line that the handler printed holds `text`.
+/// Whether the handler printed a line that contains `text`.
 pub(crate) fn printed(host: &Host, text: &str) -> bool {
     host.logs().iter().any(|line| line.text.contains(text))
 }

@@ -1,7 +1,7 @@
-//! The contract's table of outcomes, row by row: what an HTTP caller gets, through the host, from the real handler.
+//! The contract's table of outcomes, row by row: what the real handler answers an HTTP caller, through the host.
 //!
-//! Each answer is compared whole. Where Dataverse can be brought to refuse by what is in its rows it is; what it says only at
-//! bad times is a fault of the stand-in.
+//! Each answer is compared as a whole. Where the rows can make Dataverse refuse, they do; other refusals are faults of the
+//! stand-in.
 
 mod applied;
 mod internal;
@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 
 use crate::caller::{Answer, Caller, contact};
 
-/// What Dataverse says when a key is taken.
+/// Dataverse's text for a key that is in use.
 const DUPLICATE: &str = "A record with matching key values already exists.";
 
-/// One host, and a caller of it.
+/// One host and its caller.
 struct Scene {
     world: World,
     caller: Caller,
@@ -33,7 +33,7 @@ impl Scene {
         Self::with(&[]).await
     }
 
-    /// Where what fails goes back at once.
+    /// A handler that does not hold failing records in place.
     async fn at_once() -> Self {
         Self::with(&[crate::AT_ONCE]).await
     }
@@ -53,7 +53,7 @@ impl Scene {
         self.post(&contact(key, columns)).await
     }
 
-    /// Posts what is done to one contact.
+    /// Posts an operation on one contact.
     async fn operate(&self, operation: &str, key: &str, columns: &Value) -> Answer {
         let mut record = contact(key, columns);
         record["operation"] = json!(operation);
@@ -65,7 +65,7 @@ impl Scene {
         self.world.dataverse.fault(Fault::new(Effect::Status(status)).method("PATCH").key(key).times(times));
     }
 
-    /// What one contact's row holds in a column.
+    /// The value of one column of a contact's row.
     fn stored(&self, key: &str, column: &str) -> Option<Value> {
         self.world.dataverse.row("contacts", &[("employeeid", key)])?.get(column).cloned()
     }
@@ -97,7 +97,7 @@ fn about(key: &str, outcome: &str, reason: &str) -> Value {
     })
 }
 
-/// The same with what Dataverse said.
+/// The same with Dataverse's answer.
 fn about_refusal(key: &str, outcome: &str, reason: &str, said: Value) -> Value {
     let mut members = about(key, outcome, reason);
     members["dataverse"] = said;

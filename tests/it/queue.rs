@@ -1,7 +1,7 @@
-//! The queue function: what the host makes of the handler's answers, message by message.
+//! The queue function: what the host does with the handler's answer to each message.
 //!
-//! Messages that can never work end in `sync-records-poison` in one of two forms: as our letter, or raw, when the host moves
-//! them itself.
+//! Messages that cannot be applied end in `sync-records-poison` in one of two forms: as our dead letter, or raw, when the host
+//! moves them itself.
 
 mod broken;
 mod envelope;
@@ -19,9 +19,9 @@ use crate::caller::contact;
 use crate::waiting::eventually;
 
 /// host.json's `maxDequeueCount`.
-const MOST_DELIVERIES: u32 = 10;
+const MAX_DELIVERIES: u32 = 10;
 
-/// A world with one host that shows failed messages again at once.
+/// A world with one host that makes failed messages visible again at once.
 async fn scene(settings: &[(&str, &str)]) -> (World, Host) {
     let world = crate::world().await;
     let options = world.host_options("instance-1", settings);
@@ -34,8 +34,8 @@ async fn put(world: &World, message: &str) {
     world.put(message).await.expect("the queue takes it");
 }
 
-/// The text of the oldest message in the poison queue, as it lies there, once there is one.
-async fn raw_letter(world: &World) -> String {
+/// The raw text of the oldest message in the poison queue, once there is one.
+async fn raw_poison(world: &World) -> String {
     eventually("a message in the poison queue", async || {
         let letters = world.poison.peek(1).await.expect("the queue answers");
         letters.into_iter().next().map(|letter| letter.text)
@@ -43,13 +43,13 @@ async fn raw_letter(world: &World) -> String {
     .await
 }
 
-/// Our own letter, once there is one.
-async fn letter(world: &World) -> Value {
-    let text = STANDARD.decode(raw_letter(world).await).expect("the host wraps in base64");
-    serde_json::from_slice(&text).expect("our letters are JSON")
+/// Our dead letter, once there is one.
+async fn dead_letter(world: &World) -> Value {
+    let text = STANDARD.decode(raw_poison(world).await).expect("the host wraps in base64");
+    serde_json::from_slice(&text).expect("our dead letters are JSON")
 }
 
-/// The first `count` invocations, once so many have ended.
+/// All ended invocations, once there are at least `count`.
 async fn invocations(host: &Host, count: usize) -> Vec<InvocationRecord> {
     eventually("the invocations", async || {
         let ended = host.invocations();
@@ -58,7 +58,7 @@ async fn invocations(host: &Host, count: usize) -> Vec<InvocationRecord> {
     .await
 }
 
-/// Until no message is left, hidden ones included.
+/// Waits until no message is left, hidden ones included.
 async fn emptied(world: &World) {
     eventually("an empty queue", async || (world.waiting().await.expect("the queue answers") == 0).then_some(())).await;
 }
@@ -73,7 +73,7 @@ fn failed_with(record: &InvocationRecord, reason: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_message_is_applied_and_its_line_stands_in_the_invocations_own_log() {
+async fn a_message_is_applied_and_its_line_is_in_the_invocations_own_log() {
     let (world, host) = scene(&[]).await;
     put(&world, &contact("C1", &json!({ "firstname": "Ada" })).to_string()).await;
     let ended = invocations(&host, 1).await;
@@ -91,7 +91,7 @@ async fn a_message_is_applied_and_its_line_stands_in_the_invocations_own_log() {
 }
 
 #[tokio::test]
-async fn a_retry_fails_with_its_reason_in_the_phrase_and_comes_back_and_is_applied() {
+async fn a_retry_fails_with_its_reason_in_the_reason_phrase_and_is_applied_when_redelivered() {
     let world = crate::world().await;
     let host = world.host("instance-1", &[]).await.expect("the host starts");
     let columns = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='A1')" });
@@ -102,7 +102,7 @@ async fn a_retry_fails_with_its_reason_in_the_phrase_and_comes_back_and_is_appli
     put(&world, &json!({ "table": "accounts", "key": { "accountnumber": "A1" }, "columns": {} }).to_string()).await;
     emptied(&world).await;
     let ended = host.invocations();
-    let last = ended.iter().rfind(|ended| ended.message_id == first.message_id).expect("it came back");
+    let last = ended.iter().rfind(|ended| ended.message_id == first.message_id).expect("it was redelivered");
     assert_eq!(last.result, InvocationResult::Succeeded);
     assert!(last.dequeue_count > 1);
     assert_eq!(world.dataverse.rows("contacts").len(), 1);
@@ -110,16 +110,16 @@ async fn a_retry_fails_with_its_reason_in_the_phrase_and_comes_back_and_is_appli
 }
 
 #[tokio::test]
-async fn a_message_that_is_retried_for_ever_ends_raw_in_the_poison_queue_after_its_last_delivery() {
+async fn a_message_that_every_delivery_retries_ends_raw_in_the_poison_queue() {
     let (world, host) = scene(&[crate::AT_ONCE]).await;
     let refused = Status::new(403, "0x80040220", "Principal user is missing prvWriteContact privilege.");
     world.dataverse.fault(Fault::new(Effect::Status(refused)).until_cleared());
     let message = contact("C1", &json!({ "firstname": "Ada" })).to_string();
     put(&world, &message).await;
-    assert_eq!(raw_letter(&world).await, STANDARD.encode(&message));
+    assert_eq!(raw_poison(&world).await, STANDARD.encode(&message));
     let ended = host.invocations();
     let deliveries: Vec<u32> = ended.iter().map(|ended| ended.dequeue_count).collect();
-    assert!(deliveries.into_iter().eq(1..=MOST_DELIVERIES), "{ended:?}");
+    assert!(deliveries.into_iter().eq(1..=MAX_DELIVERIES), "{ended:?}");
     assert!(ended.iter().all(|ended| failed_with(ended, "unauthorized key=")), "{ended:?}");
     let says_last = |ended: &&InvocationRecord| format!("{:?}", ended.result).contains(" last attempt)");
     assert_eq!(ended.iter().filter(says_last).count(), 1);
@@ -128,14 +128,14 @@ async fn a_message_that_is_retried_for_ever_ends_raw_in_the_poison_queue_after_i
 }
 
 #[tokio::test]
-async fn a_parent_that_never_comes_ends_as_a_letter_that_names_it() {
+async fn a_parent_that_never_arrives_ends_as_a_dead_letter_that_names_it() {
     let (world, host) = scene(&[]).await;
     let columns = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='A1')" });
     let message = contact("C1", &columns).to_string();
     put(&world, &message).await;
-    let letter = letter(&world).await;
+    let letter = dead_letter(&world).await;
     assert_eq!((&letter["reason"], &letter["message"]), (&json!("parent_missing"), &json!(message)));
-    assert_eq!(letter["attempts"], json!(MOST_DELIVERIES));
+    assert_eq!(letter["attempts"], json!(MAX_DELIVERIES));
     assert!(letter["detail"].as_str().is_some_and(|detail| detail.contains("last attempt")), "{letter}");
     assert_eq!(letter["dataverse"]["code"], "0x80060891");
     emptied(&world).await;
@@ -143,7 +143,7 @@ async fn a_parent_that_never_comes_ends_as_a_letter_that_names_it() {
 }
 
 #[tokio::test]
-async fn the_same_message_twice_is_applied_twice_one_after_the_other() {
+async fn the_same_message_twice_is_applied_twice_in_sequence() {
     let (world, host) = scene(&[]).await;
     let message = contact("C1", &json!({ "firstname": "Ada" })).to_string();
     put(&world, &message).await;
@@ -157,8 +157,8 @@ async fn the_same_message_twice_is_applied_twice_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_create_that_was_delivered_twice_is_written_once_and_only_its_own_redelivery_is_skipped() {
-    // With leases the second delivery would meet the first one's, which lapses because its fate is unknown.
+async fn a_redelivered_create_is_skipped_and_another_message_with_the_same_create_is_rejected() {
+    // With leases the second delivery would wait for the first one's lease, which is left to lapse: the outcome is unknown.
     let (world, host) = scene(&[("LOCK_MODE", "off"), crate::AT_ONCE]).await;
     world.dataverse.fault(Fault::new(Effect::DropAfterCommit).method("PATCH"));
     let mut record = contact("C1", &json!({ "firstname": "Ada" }));
@@ -176,13 +176,13 @@ async fn a_create_that_was_delivered_twice_is_written_once_and_only_its_own_rede
     assert_eq!(world.dataverse.rows("contacts").len(), 1);
 
     put(&world, &record.to_string()).await;
-    let letter = letter(&world).await;
+    let letter = dead_letter(&world).await;
     assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("exists"), &json!(1)));
 }
 
-/// The host merges a message's own properties over its own metadata, so the true count is lost; an event may have any.
+/// The host merges a message's own properties over its metadata, so the true count is lost; an event may have any property.
 #[tokio::test]
-async fn a_message_cannot_pose_as_a_redelivery_by_a_property_of_its_own() {
+async fn a_message_cannot_pass_as_a_redelivery_by_a_property_of_its_own() {
     let (world, _host) = scene(&[]).await;
     world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "firstname": "Ada" }));
     for name in ["DequeueCount", "dequeuecount"] {
@@ -191,7 +191,7 @@ async fn a_message_cannot_pose_as_a_redelivery_by_a_property_of_its_own() {
         let mut event = json!({ "specversion": "1.0", "type": "t", "source": "/hr", "id": "1", "data": record });
         event[name] = json!(7);
         put(&world, &event.to_string()).await;
-        let letter = letter(&world).await;
+        let letter = dead_letter(&world).await;
         assert_eq!(letter["reason"], "exists", "a redelivery would have been skipped: {letter}");
         assert_eq!(letter.get("attempts"), None, "neither the host's count, which is lost, nor the message's");
         world.poison.clear().await.expect("the queue answers");

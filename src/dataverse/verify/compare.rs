@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::dataverse::Row;
 use crate::json::{Members, Value};
-use crate::record::{BIND, Column, guid, is_set_name};
+use crate::record::{BIND, Column, guid, is_entity_set_name};
 
 /// The annotation that names the table of the row that a lookup points at.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/overview#lookup-property-data>
@@ -34,7 +34,7 @@ pub(super) fn is_comparable(column: &Column<'_>) -> bool {
         (true, Value::Text(address)) => bound_id(&address).is_some(),
         (true, value) => value == Value::Null,
         // Only such a name can be selected.
-        (false, value) => is_set_name(&column.name) && value != Value::Nested,
+        (false, value) => is_entity_set_name(&column.name) && value != Value::Nested,
     }
 }
 

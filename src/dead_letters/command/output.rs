@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::dead_letters::scan::End;
-use crate::sanitize::visible;
+use crate::sanitize::sanitize;
 
 /// Lines, written one by one.
 pub(super) struct Lines {
@@ -55,7 +55,7 @@ pub(super) fn print_either(json: bool, value: &impl Serialize, words: &str) -> i
     let mut out = stdout().lock();
     if json {
         let json = serde_json::to_string(value).expect("a report is plain data");
-        writeln!(out, "{}", visible(&json))?;
+        writeln!(out, "{}", sanitize(&json))?;
     } else {
         out.write_all(words.as_bytes())?;
     }

@@ -51,8 +51,8 @@ async fn an_outcome_tells_how_long_the_lock_was_waited_for_and_how_long_the_writ
     let world = World::new([const { Answer::Slow(Duration::from_secs(2), Written::Upserted) }; 2]);
     let record = contact(&json!({ "source": "hr" }));
     let (first, second) = tokio::join!(world.settle(&record), world.settle(&record));
-    let spent = |lock, write| Some(Spent { lock: lock * SECOND, write: write * SECOND });
-    assert_eq!((first.spent, second.spent), (spent(0, 2), spent(2, 2)));
+    let spent = |lock, write| Some(Timings { lock: lock * SECOND, write: write * SECOND });
+    assert_eq!((first.timings, second.timings), (spent(0, 2), spent(2, 2)));
     assert_eq!(first.source.as_deref(), Some("hr"));
 }
 
@@ -65,7 +65,7 @@ async fn a_lock_that_stays_held_is_busy_after_the_wait() {
     let outcome = world.settle(&record).await;
     assert_eq!((outcome.reason, begun.elapsed()), (Reason::LockBusy, 10 * SECOND));
     assert_eq!(outcome.detail.as_deref(), Some("the lock was held by another writer for 10 s"));
-    assert_eq!(outcome.spent, Some(Spent { lock: 10 * SECOND, write: Duration::ZERO }));
+    assert_eq!(outcome.timings, Some(Timings { lock: 10 * SECOND, write: Duration::ZERO }));
     drop(rival);
 }
 

@@ -1,4 +1,4 @@
-//! What a key means against how it is written, for keys of any make.
+//! Keys are equal, and share a lock, exactly when they address the same row, in whatever notation they are written.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,15 +11,15 @@ use serde_json::json;
 
 use super::*;
 
-/// What a sender means.
+/// A key by its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Key {
     Id(u128),
-    Columns(BTreeMap<String, Meant>),
+    Columns(BTreeMap<String, KeyPart>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Meant {
+enum KeyPart {
     Text(String),
     Guid(u128),
     /// `digits` times ten to the power of `exponent`.
@@ -30,7 +30,7 @@ enum Meant {
     },
 }
 
-/// How it is written down.
+/// The notation in which a key is written.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 struct Spelling {
@@ -38,7 +38,7 @@ struct Spelling {
     upper: bool,
     braces: bool,
     escapes: bool,
-    /// A number has an exponent although it is 0.
+    /// A number has an exponent even where it is 0.
     exponent: bool,
     /// Zeros at the end of a number, before its point is moved.
     zeros: usize,
@@ -72,7 +72,7 @@ impl Key {
     }
 }
 
-impl Meant {
+impl KeyPart {
     /// Equal values, and only these, are equal in this form.
     fn plain(&self) -> Self {
         let Self::Number { negative, mut digits, mut exponent } = *self else { return self.clone() };
@@ -87,11 +87,11 @@ impl Meant {
 }
 
 impl Spelling {
-    fn value(&self, value: &Meant) -> String {
+    fn value(&self, value: &KeyPart) -> String {
         match value {
-            Meant::Text(text) => self.text(text),
-            Meant::Guid(id) => self.guid(*id),
-            Meant::Number { negative, digits, exponent } => self.number(*negative, *digits, *exponent),
+            KeyPart::Text(text) => self.text(text),
+            KeyPart::Guid(id) => self.guid(*id),
+            KeyPart::Number { negative, digits, exponent } => self.number(*negative, *digits, *exponent),
         }
     }
 
@@ -137,24 +137,24 @@ fn spellings() -> impl Strategy<Value = Spelling> {
     })
 }
 
-fn numbers(digits: impl Strategy<Value = u32>, exponents: Range<i32>) -> impl Strategy<Value = Meant> {
+fn numbers(digits: impl Strategy<Value = u32>, exponents: Range<i32>) -> impl Strategy<Value = KeyPart> {
     let number = (any::<bool>(), digits, exponents);
-    number.prop_map(|(negative, digits, exponent)| Meant::Number { negative, digits, exponent })
+    number.prop_map(|(negative, digits, exponent)| KeyPart::Number { negative, digits, exponent })
 }
 
-/// Keys of every make.
+/// Keys of every form.
 fn keys() -> impl Strategy<Value = Key> {
-    let text = any::<String>().prop_filter("empty", |text| !text.is_empty()).prop_map(Meant::Text);
+    let text = any::<String>().prop_filter("empty", |text| !text.is_empty()).prop_map(KeyPart::Text);
     let plain = ("[a-z][a-z0-9_]{0,9}", prop_oneof![text, numbers(any::<u32>(), -20..20)]);
-    let lookup = ("_[a-z]{1,8}_value", any::<u128>().prop_map(Meant::Guid));
+    let lookup = ("_[a-z]{1,8}_value", any::<u128>().prop_map(KeyPart::Guid));
     let columns = vec(prop_oneof![3 => plain, 1 => lookup], 1..=16);
     let columns = columns.prop_map(|columns| Key::Columns(columns.into_iter().collect()));
     prop_oneof![1 => any::<u128>().prop_map(Key::Id), 4 => columns]
 }
 
-/// Keys so small that two of them are often one, and more often nearly one.
+/// Keys so small that two of them are often equal or nearly equal.
 fn small_keys() -> impl Strategy<Value = Key> {
-    let text = select(vec!["1", "0", "-1", "x", "xy", "X", "a"]).prop_map(|text| Meant::Text(text.to_owned()));
+    let text = select(vec!["1", "0", "-1", "x", "xy", "X", "a"]).prop_map(|text| KeyPart::Text(text.to_owned()));
     let value = prop_oneof![text, numbers(select(vec![0, 1, 10, 12, 2]), -1..2)];
     let columns = btree_map(select(vec!["a", "b", "ab"]).prop_map(str::to_owned), value, 1..3);
     prop_oneof![1 => (0..3_u128).prop_map(Key::Id), 9 => columns.prop_map(Key::Columns)]
@@ -164,7 +164,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
 
     #[test]
-    fn a_key_is_one_key_with_one_lock_however_it_is_written(key in keys(), one in spellings(), other in spellings()) {
+    fn every_notation_of_a_key_is_the_same_key_with_the_same_lock(key in keys(), one in spellings(), other in spellings()) {
         let (one, other) = (key.read(&one), key.read(&other));
         prop_assert_eq!(&one, &other);
         prop_assert_eq!(one.lock_name("contacts"), other.lock_name("contacts"));
@@ -172,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn two_keys_share_a_lock_when_they_mean_one_row_and_only_then(
+    fn two_keys_share_a_lock_only_when_they_address_the_same_row(
         one in small_keys(),
         other in small_keys(),
         spelling in spellings(),

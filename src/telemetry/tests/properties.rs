@@ -6,7 +6,7 @@ use proptest::sample::select;
 use tracing::{Level, trace};
 
 use super::*;
-use crate::sanitize::is_command;
+use crate::sanitize::needs_escape;
 
 const LEVELS: [Level; 5] = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
 
@@ -79,7 +79,7 @@ proptest! {
         });
         let [(stream, line)] = &lines[..] else { panic!("one event is one line: {lines:?}") };
         let ended = line.strip_suffix('\n').expect("a line ends");
-        prop_assert!(!ended.contains(is_command), "{}", ended);
+        prop_assert!(!ended.contains(needs_escape), "{}", ended);
         prop_assert_eq!(filed(*stream, ended), if level > Level::INFO { Level::INFO } else { level });
         let told = told(format, line);
         let fields = [

@@ -33,7 +33,7 @@ fn with_key(key: &str) -> String {
 #[tokio::test]
 async fn a_body_nested_too_deeply_is_refused_before_it_is_parsed_recursively() {
     let (world, _host, caller) = scene(&[]).await;
-    let deep = "objects and arrays stand in one another more than 100 deep";
+    let deep = "objects and arrays are nested more than 100 deep";
     let nested = |open: &str, depth: usize, close: &str| open.repeat(depth) + "1" + &close.repeat(depth);
     is_refused(&caller, r#"{"a":"#.repeat(MAX / 5), deep).await;
     is_refused(&caller, "[".repeat(MAX), "not a JSON array").await;
@@ -60,9 +60,9 @@ async fn invalid_utf8_and_ambiguous_json_are_refused_with_their_reason() {
     is_refused(&caller, format!("{}{}", with_columns("{}"), with_columns("{}")), "trailing characters").await;
     is_refused(&caller, with_columns("{\"a\":\"\n\"}"), "control character").await;
     for (body, named) in [
-        (r#"{"table":"contacts","t\u0061ble":"accounts","key":{"a":"x"},"columns":{}}"#, "`table` stands there twice"),
-        (r#"{"table":"contacts","key":{"a":"x","\u0061":"y"},"columns":{}}"#, "`a` stands there twice"),
-        (r#"{"table":"contacts","key":{"a":"x"},"columns":{"b":1,"b":1}}"#, "`b` stands there twice"),
+        (r#"{"table":"contacts","t\u0061ble":"accounts","key":{"a":"x"},"columns":{}}"#, "duplicate member `table`"),
+        (r#"{"table":"contacts","key":{"a":"x","\u0061":"y"},"columns":{}}"#, "duplicate member `a`"),
+        (r#"{"table":"contacts","key":{"a":"x"},"columns":{"b":1,"b":1}}"#, "duplicate member `b`"),
         (r#"{"table":"\ud800","key":{"a":"x"},"columns":{}}"#, "`table`"),
         (r#"{"table":"contacts","key":{"a":"\ud800"},"columns":{}}"#, "half of a surrogate pair"),
         (r#"{"table":"contacts","key":{"a":"x"},"columns":{},"messageId":"\udc00"}"#, "half of a surrogate pair"),

@@ -1,4 +1,4 @@
-//! Trying again cannot help: the caller is told why.
+//! Another attempt cannot help: the answer says why.
 
 use sandbox::dataverse::Status;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ impl Answer {
 }
 
 #[tokio::test]
-async fn what_is_no_record_is_invalid_and_the_field_is_named() {
+async fn a_message_that_is_not_a_record_is_invalid_and_the_field_is_named() {
     let scene = Scene::start().await;
     let invalid = |members: Value| {
         let mut all = json!({ "outcome": "rejected", "reason": "invalid_message", "attempts": 1 });
@@ -134,7 +134,7 @@ async fn data_that_dataverse_refuses_is_invalid_in_its_own_words() {
         (json!({ "firstname": "A".repeat(51) }), Some("0x80044331"), "firstname"),
         (json!({ "numberofchildren": -1 }), Some("0x80044330"), "numberofchildren"),
         (json!({ "familystatuscode": 99 }), Some("0x8004431a"), "familystatuscode"),
-        (json!({ "nobody@odata.bind": "/accounts(accountnumber='A1')" }), Some("0x80048d19"), "nobody"),
+        (json!({ "unknown@odata.bind": "/accounts(accountnumber='A1')" }), Some("0x80048d19"), "unknown"),
     ] {
         let answer = scene.upsert("C1", &columns).await;
         let text = answer.body["detail"].as_str().unwrap_or_default().to_owned();

@@ -84,7 +84,7 @@ async fn throttling_is_429_with_the_delay_that_dataverse_named() {
     let said = scene.said(429, "0x80072322", text);
     assert_eq!(answer.is_retry(429, 37, &about_refusal("C1", "retry", "throttled", said)), text);
 
-    // The pause is longer than an HTTP caller waits in place, so the next one is told at once and nothing is sent.
+    // The pause is longer than an HTTP caller waits in place, so the next one is answered at once and nothing is sent.
     let answer = scene.upsert("C2", &json!({ "firstname": "Ada" })).await;
     let rest = answer.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok()).expect("seconds");
     assert!((21..=46).contains(&rest), "{rest}");
@@ -101,7 +101,7 @@ async fn a_short_throttling_is_waited_out_in_place() {
     let gap = journal[1].start.saturating_sub(journal[0].end);
     assert!(gap >= Duration::from_millis(900), "sent after {gap:?}, though a second was asked for");
     for line in ["Dataverse asks for a pause", "the pause is over"] {
-        eventually(line, async || scene.host.logs().iter().any(|told| told.text.contains(line)).then_some(())).await;
+        eventually(line, async || scene.host.logs().iter().any(|log| log.text.contains(line)).then_some(())).await;
     }
 }
 

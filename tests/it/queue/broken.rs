@@ -1,20 +1,20 @@
-//! Messages that are no records, each kind of them: what becomes of the message, and what the operator is told.
+//! Messages that are not records: each becomes a dead letter that names the problem, or ends raw in the poison queue.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sandbox::host::InvocationResult;
 use serde_json::json;
 
-use super::{MOST_DELIVERIES, emptied, invocations, letter, put, raw_letter, scene};
+use super::{MAX_DELIVERIES, dead_letter, emptied, invocations, put, raw_poison, scene};
 
-/// A queue message holds 64 KiB, which is this much before base64.
-const MOST_TEXT: usize = 48 * 1024;
+/// The most text of a queue message, in bytes: 64 KiB less what base64 adds.
+const MAX_TEXT: usize = 48 * 1024;
 
-/// Puts one message and asserts that our letter says what is wrong with it and holds it byte for byte.
-async fn becomes_a_letter(message: &str, named: &str) {
+/// Puts one message and asserts that our dead letter contains it byte for byte, with a detail that contains `named`.
+async fn becomes_a_dead_letter(message: &str, named: &str) {
     let (world, host) = scene(&[]).await;
     put(&world, message).await;
-    let letter = letter(&world).await;
+    let letter = dead_letter(&world).await;
     assert_eq!(letter["message"], message);
     assert_eq!(letter["reason"], "invalid_message", "{letter}");
     assert!(letter["detail"].as_str().is_some_and(|detail| detail.contains(named)), "{letter}");
@@ -31,67 +31,68 @@ async fn becomes_a_letter(message: &str, named: &str) {
 }
 
 #[tokio::test]
-async fn text_that_is_no_json() {
-    becomes_a_letter("Dear Dataverse,\r\nplease add Ada.\t\u{e4}\u{1f600}", "not a JSON object").await;
+async fn text_that_is_not_json() {
+    becomes_a_dead_letter("Dear Dataverse,\r\nplease add Ada.\t\u{e4}\u{1f600}", "not a JSON object").await;
 }
 
 #[tokio::test]
-async fn json_that_is_no_object() {
-    becomes_a_letter(r#"[{"table":"contacts","key":{"employeeid":"C1"},"columns":{}}]"#, "not a JSON object").await;
+async fn json_that_is_not_an_object() {
+    becomes_a_dead_letter(r#"[{"table":"contacts","key":{"employeeid":"C1"},"columns":{}}]"#, "not a JSON object")
+        .await;
 }
 
 #[tokio::test]
-async fn json_that_breaks_off() {
-    becomes_a_letter(r#"{"table":"contacts","key":{"employeeid":"C1"},"columns":{"#, "line 1 column").await;
+async fn truncated_json() {
+    becomes_a_dead_letter(r#"{"table":"contacts","key":{"employeeid":"C1"},"columns":{"#, "line 1 column").await;
 }
 
 #[tokio::test]
 async fn an_unknown_field() {
-    becomes_a_letter(r#"{ "table":"contacts", "key":{"employeeid":"C1"}, "colums":{} }"#, "`colums`").await;
+    becomes_a_dead_letter(r#"{ "table":"contacts", "key":{"employeeid":"C1"}, "colums":{} }"#, "`colums`").await;
 }
 
 #[tokio::test]
 async fn a_missing_table() {
-    becomes_a_letter(r#"{"key":{"employeeid":"C1"},"columns":{}}"#, "`table`").await;
+    becomes_a_dead_letter(r#"{"key":{"employeeid":"C1"},"columns":{}}"#, "`table`").await;
 }
 
 #[tokio::test]
-async fn a_key_that_is_a_string_but_no_guid() {
-    becomes_a_letter(r#"{"table":"contacts","key":"C1","columns":{}}"#, "no GUID").await;
+async fn a_key_that_is_a_string_but_not_a_guid() {
+    becomes_a_dead_letter(r#"{"table":"contacts","key":"C1","columns":{}}"#, "not a GUID").await;
 }
 
 #[tokio::test]
-async fn a_key_that_is_an_object_of_nothing() {
-    becomes_a_letter(r#"{"table":"contacts","key":{},"columns":{}}"#, "`key`").await;
+async fn a_key_that_is_an_empty_object() {
+    becomes_a_dead_letter(r#"{"table":"contacts","key":{},"columns":{}}"#, "`key`").await;
 }
 
 #[tokio::test]
-async fn a_key_column_with_a_value_that_no_key_has() {
-    becomes_a_letter(r#"{"table":"contacts","key":{"employeeid":null},"columns":{}}"#, "`key.employeeid`").await;
+async fn a_key_column_that_is_null() {
+    becomes_a_dead_letter(r#"{"table":"contacts","key":{"employeeid":null},"columns":{}}"#, "`key.employeeid`").await;
 }
 
 #[tokio::test]
-async fn nothing_at_all() {
-    becomes_a_letter("", "not a JSON object").await;
+async fn an_empty_message() {
+    becomes_a_dead_letter("", "not a JSON object").await;
 }
 
 #[tokio::test]
 async fn control_characters_quotes_and_line_ends() {
-    becomes_a_letter("\u{0}\u{1}\u{7f}\u{85}\u{2028}\u{feff}\u{fffd}\\\"\r\n", "not a JSON object").await;
+    becomes_a_dead_letter("\u{0}\u{1}\u{7f}\u{85}\u{2028}\u{feff}\u{fffd}\\\"\r\n", "not a JSON object").await;
 }
 
 #[tokio::test]
-async fn a_message_that_looks_like_a_letter_or_like_base64_stays_what_it_is() {
-    becomes_a_letter("eyJ0YWJsZSI6ImNvbnRhY3RzIn0=", "not a JSON object").await;
+async fn a_message_that_looks_like_base64_is_not_decoded() {
+    becomes_a_dead_letter("eyJ0YWJsZSI6ImNvbnRhY3RzIn0=", "not a JSON object").await;
 }
 
-/// What Dataverse refuses is in the letter in its own words.
+/// The dead letter contains Dataverse's own text.
 #[tokio::test]
 async fn data_that_dataverse_refuses() {
     let (world, host) = scene(&[]).await;
     let message = r#"{ "table":"contacts","key":{"employeeid":"C1"},"columns":{"shoesize":42},"messageId":"m-1"}"#;
     put(&world, message).await;
-    let letter = letter(&world).await;
+    let letter = dead_letter(&world).await;
     let entry = world.dataverse.journal().swap_remove(0);
     assert_eq!((&letter["message"], &letter["reason"]), (&json!(message), &json!("invalid_data")));
     assert_eq!(
@@ -103,34 +104,34 @@ async fn data_that_dataverse_refuses() {
     assert_eq!(letter["invocationId"], invocations(&host, 1).await[0].id.to_string());
 }
 
-/// The letter holds the message and more, so a message near the limit has a letter beyond it, which the host cannot write.
+/// The dead letter contains the message and more, so for a message near the limit it exceeds it and the host cannot write it.
 #[tokio::test]
-async fn a_message_too_large_for_a_letter_ends_raw_in_the_poison_queue() {
+async fn a_message_too_large_for_a_dead_letter_ends_raw_in_the_poison_queue() {
     let (world, host) = scene(&[]).await;
-    let message = "x".repeat(MOST_TEXT);
+    let message = "x".repeat(MAX_TEXT);
     put(&world, &message).await;
-    assert_eq!(raw_letter(&world).await, STANDARD.encode(&message));
+    assert_eq!(raw_poison(&world).await, STANDARD.encode(&message));
     let ended = host.invocations();
-    assert_eq!(ended.len(), usize::try_from(MOST_DELIVERIES).expect("a small number"));
+    assert_eq!(ended.len(), usize::try_from(MAX_DELIVERIES).expect("a small number"));
     for delivery in ended {
-        let InvocationResult::Failed(text) = delivery.result else { panic!("the letter was written") };
+        let InvocationResult::Failed(text) = delivery.result else { panic!("the dead letter was written") };
         assert!(text.contains("too large"), "{text}");
     }
     emptied(&world).await;
 }
 
 #[tokio::test]
-async fn a_large_message_whose_letter_just_fits_is_a_letter() {
-    becomes_a_letter(&"x".repeat(MOST_TEXT - 512), "not a JSON object").await;
+async fn a_large_message_whose_dead_letter_just_fits_is_one() {
+    becomes_a_dead_letter(&"x".repeat(MAX_TEXT - 512), "not a JSON object").await;
 }
 
-/// Bytes that are no text never reach the handler: the host itself moves them, as they are.
+/// Bytes that are not text never reach the handler: the host moves them itself, unchanged.
 #[tokio::test]
-async fn bytes_that_are_no_text() {
+async fn bytes_that_are_not_text() {
     let (world, host) = scene(&[]).await;
     let raw = STANDARD.encode([0xff, 0xfe, 0x00, 0x80]);
     world.queue.put(&raw).await.expect("the queue takes it");
-    assert_eq!(raw_letter(&world).await, raw);
+    assert_eq!(raw_poison(&world).await, raw);
     emptied(&world).await;
     assert_eq!((host.invocations().len(), host.stats().poisoned), (0, 1));
 }
@@ -140,7 +141,7 @@ async fn text_that_was_never_base64() {
     let (world, host) = scene(&[]).await;
     let raw = r#"{"table":"contacts","key":{"employeeid":"C1"},"columns":{}}"#;
     world.queue.put(raw).await.expect("the queue takes it");
-    assert_eq!(raw_letter(&world).await, raw);
+    assert_eq!(raw_poison(&world).await, raw);
     emptied(&world).await;
     assert_eq!((host.invocations().len(), host.stats().poisoned), (0, 1));
 }

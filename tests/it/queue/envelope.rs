@@ -1,4 +1,4 @@
-//! The envelope itself, posted to the handler as other versions of the host write it.
+//! The envelope, posted to the handler in the forms that different versions of the host write.
 
 use sandbox::host::Host;
 use sandbox::net::http_client;
@@ -37,7 +37,7 @@ async fn all_three_encodings_of_the_item_are_one_record() {
 }
 
 #[tokio::test]
-async fn a_rejected_item_comes_back_in_the_letter_as_it_was_before_the_host_encoded_it() {
+async fn a_rejected_item_is_in_the_dead_letter_as_it_was_before_the_host_encoded_it() {
     let (_world, host) = scene(&[]).await;
     let message = "{ \"table\" : \"contacts\",\n\"colums\":1.50}";
     let raw_object = format!(r#"{{"Data":{{"record":{message}}},"Metadata":{{"DequeueCount":3}}}}"#);
@@ -54,7 +54,7 @@ async fn a_rejected_item_comes_back_in_the_letter_as_it_was_before_the_host_enco
 }
 
 #[tokio::test]
-async fn without_metadata_nothing_is_missing_but_the_count() {
+async fn without_metadata_only_the_count_is_missing() {
     let (_world, host) = scene(&[]).await;
     let item = contact("C1", &json!({ "firstname": "Ada" })).to_string();
     let answer = invoke(&host, json!({ "Data": { "record": item } }).to_string()).await;
@@ -64,7 +64,7 @@ async fn without_metadata_nothing_is_missing_but_the_count() {
 }
 
 #[tokio::test]
-async fn what_is_no_invocation_fails_so_that_nothing_is_lost() {
+async fn a_request_that_is_not_an_invocation_fails_so_that_no_message_is_lost() {
     let (world, host) = scene(&[]).await;
     for body in ["", "null", "{}", "[]", r#"{"Data":{"item":"x"}}"#, r#"{"Data":"record"}"#] {
         let answer = invoke(&host, body.to_owned()).await;

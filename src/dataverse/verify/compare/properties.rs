@@ -137,7 +137,7 @@ proptest! {
         let sent = columns(&sent);
         unproven_nulls(&sent, &Row::from_json(json!(stored).to_string()).expect("an object"));
         for column in sent.iter().filter(|column| is_comparable(column) && !column.name.ends_with(BIND)) {
-            prop_assert!(is_set_name(&column.name), "{} cannot be selected", column.name);
+            prop_assert!(is_entity_set_name(&column.name), "{} cannot be selected", column.name);
         }
     }
 }

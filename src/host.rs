@@ -51,7 +51,7 @@ pub struct Invocation {
 /// The request is not an invocation of the queue function: function.json does not match this version.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The body is not the JSON that the host sends to a custom handler.
+    /// The body is not JSON, or not of the shape that the host sends to a custom handler.
     #[error("the request is not an invocation: {problem}")]
     NotAnInvocation {
         /// What is wrong and where; quotes no data.

@@ -78,7 +78,8 @@ fn read_record(members: &Members<'_>, message: &Bytes, partial: &mut PartialReco
     partial.table = Some(table.clone());
     let key_sent = required("key")?;
     let key = RecordKey::read(key_sent)?;
-    let operation = optional(members, "operation", operation)?.unwrap_or_default();
+    let operations = "must be one of upsert, create, update, delete";
+    let operation = choice(members, "operation", Operation::parse, operations)?.unwrap_or_default();
     let columns = match required("columns") {
         Ok(sent) => Columns::read(sent, message, &key)?,
         Err(_) if operation == Operation::Delete => Columns::default(),
@@ -98,7 +99,7 @@ fn read_record(members: &Members<'_>, message: &Bytes, partial: &mut PartialReco
         source: label(members, "source")?,
         version,
         version_column,
-        on_conflict: optional(members, "onConflict", on_conflict)?,
+        on_conflict: choice(members, "onConflict", OnConflict::parse, "must be one of verify, skip, retry")?,
         message_id,
     })
 }
@@ -135,20 +136,17 @@ fn table(value: &Value<'_>) -> Result<String, Error> {
     }
 }
 
-fn operation(value: Value<'_>) -> Result<Operation, Error> {
-    let operation = match value {
-        Value::Text(name) => Operation::parse(&name),
-        _ => None,
-    };
-    operation.ok_or(Error::invalid("operation", "must be one of upsert, create, update, delete"))
-}
-
-fn on_conflict(value: Value<'_>) -> Result<OnConflict, Error> {
-    let policy = match value {
-        Value::Text(name) => OnConflict::parse(&name),
-        _ => None,
-    };
-    policy.ok_or(Error::invalid("onConflict", "must be one of verify, skip, retry"))
+/// An optional field that is one of a few words.
+fn choice<T>(
+    members: &Members<'_>,
+    field: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+    problem: &'static str,
+) -> Result<Option<T>, Error> {
+    optional(members, field, |value| {
+        let Value::Text(name) = value else { return Err(Error::invalid(field, problem)) };
+        parse(&name).ok_or_else(|| Error::invalid(field, problem))
+    })
 }
 
 fn version(value: Value<'_>) -> Result<Version, Error> {
@@ -158,7 +156,7 @@ fn version(value: Value<'_>) -> Result<Version, Error> {
         _ => None,
     };
     let problem = "must be an integer (64 bits) or an RFC 3339 time such as 2026-01-31T08:00:00Z";
-    version.ok_or(Error::invalid("version", problem))
+    version.ok_or_else(|| Error::invalid("version", problem))
 }
 
 /// The same instant in UTC, unless its year there does not have four digits: RFC 3339 could not express it.

@@ -58,9 +58,9 @@ impl RecordKey {
     /// It is neither a GUID nor an object of 1 to 16 valid key columns.
     pub fn read(raw: &RawValue) -> Result<Self, Error> {
         match Value::of(raw) {
-            Value::Text(text) => guid(&text)
-                .map(Self::Id)
-                .ok_or(Error::invalid("key", "is a string but not a GUID; write an alternate key as an object")),
+            Value::Text(text) => guid(&text).map(Self::Id).ok_or_else(|| {
+                Error::invalid("key", "is a string but not a GUID; write an alternate key as an object")
+            }),
             Value::Nested if raw.get().starts_with('{') => Self::read_columns(raw),
             other => {
                 Err(Error::Kind { field: "key".into(), expected: "a GUID string or an object", found: other.kind() })
@@ -144,9 +144,9 @@ impl KeyColumn {
         }
         let lookup = name.starts_with('_') && name.ends_with("_value");
         let value = match Value::of(raw) {
-            Value::Text(text) if lookup => {
-                KeyValue::Guid(guid(&text).ok_or(Error::invalid(field, "addresses a lookup and must be a GUID"))?)
-            }
+            Value::Text(text) if lookup => KeyValue::Guid(
+                guid(&text).ok_or_else(|| Error::invalid(field, "addresses a lookup and must be a GUID"))?,
+            ),
             Value::Text(text) if text.is_empty() => {
                 return Err(Error::invalid(field, "is empty; an empty key cannot address a row"));
             }

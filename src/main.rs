@@ -235,11 +235,11 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
         "handler started"
     );
     let queue = QueuePolicy { hold: config.hold, max_deliveries: max_deliveries() };
-    let sync = build(config)?;
+    let pipeline = build(config)?;
     if let Some(export) = export {
-        export.watch(&sync.admission);
+        export.watch(&pipeline.admission);
     }
-    server::run(listener, sync, queue, shutdown).await;
+    server::run(listener, pipeline, queue, shutdown).await;
     Ok(())
 }
 

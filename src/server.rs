@@ -37,7 +37,7 @@ const MAX_CONNECTIONS: usize = 512;
 /// What the routes share.
 #[derive(Clone)]
 struct AppState {
-    sync: Arc<Pipeline>,
+    pipeline: Arc<Pipeline>,
     tasks: TaskTracker,
     queue: QueuePolicy,
 }
@@ -55,17 +55,17 @@ pub struct QueuePolicy {
 /// at work finish, for at most 25 s.
 pub async fn run(
     listener: TcpListener,
-    sync: Pipeline,
+    pipeline: Pipeline,
     queue: QueuePolicy,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let (sync, tasks, stop) = (Arc::new(sync), TaskTracker::new(), CancellationToken::new());
-    let router = routes::router(AppState { sync: sync.clone(), tasks: tasks.clone(), queue });
+    let (pipeline, tasks, stop) = (Arc::new(pipeline), TaskTracker::new(), CancellationToken::new());
+    let router = routes::router(AppState { pipeline: pipeline.clone(), tasks: tasks.clone(), queue });
     let server = axum::serve(Listener::new(listener, MAX_CONNECTIONS), router)
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
     shutdown.await;
-    sync.admission.stop();
+    pipeline.admission.stop();
     stop.cancel();
     tasks.close();
     let closed = async {
@@ -78,7 +78,7 @@ pub async fn run(
             () = closed => {}
             () = drained(&tasks) => {}
         }
-        sync.finished().await;
+        pipeline.finished().await;
     };
     if timeout(DRAIN_TIMEOUT, drain).await.is_err() {
         warn!(unfinished = tasks.len(), "shutdown timed out with work in progress; its leases will expire");

@@ -43,11 +43,11 @@ impl AppState {
     /// Processes one message in a task of its own, which finishes even if this future is dropped. The task's log lines belong to
     /// `span`; its trace continues the current span.
     pub(super) async fn settle(&self, span: Span, message: Bytes, delivery: Delivery) -> Outcome {
-        let (sync, trace_span) = (self.sync.clone(), Span::current());
+        let (pipeline, trace_span) = (self.pipeline.clone(), Span::current());
         let function = if delivery.fail_fast { HTTP_FUNCTION } else { QUEUE_FUNCTION };
         let task = async move {
             let begun = Instant::now();
-            let work = AssertUnwindSafe(settle(&sync, &message, delivery));
+            let work = AssertUnwindSafe(settle(&pipeline, &message, delivery));
             let outcome = work.catch_unwind().await.unwrap_or_else(|_| Outcome {
                 attempts: delivery.attempts,
                 ..Outcome::new(Reason::Internal).detail("the handler panicked")
@@ -86,13 +86,13 @@ pub(super) fn span(function: &'static str, invocation_id: &str, attempt: Option<
     )
 }
 
-async fn settle(sync: &Pipeline, message: &Bytes, delivery: Delivery) -> Outcome {
+async fn settle(pipeline: &Pipeline, message: &Bytes, delivery: Delivery) -> Outcome {
     let record = match decode(message) {
         Ok(record) => record,
         Err((error, partial)) => return rejected(&error, partial, delivery),
     };
     Span::current().record("table", &*record.table);
-    sync.settle(&record, delivery).await
+    pipeline.settle(&record, delivery).await
 }
 
 fn rejected(error: &record::Error, partial: record::PartialRecord, delivery: Delivery) -> Outcome {

@@ -54,7 +54,7 @@ async fn a_defect_is_internal_and_takes_nothing_else_with_it() {
         let answer = answer(request.body(contact("C1", &json!({})).to_string())).await;
         let detail = answer.is_problem(503, &json!({ "outcome": "retry", "reason": "internal", "attempts": 1 }));
         assert_eq!(detail, "the handler panicked");
-        assert_eq!(answer.header("retry-after"), Some("10"), "and the gate's one place is free again");
+        assert_eq!(answer.header("retry-after"), Some("10"), "and the only slot is free again");
     }
 }
 

@@ -26,7 +26,6 @@ use dataverse_sync::server::QueuePolicy;
 use dataverse_sync::settings::Problem;
 use dataverse_sync::storage::Connection;
 use dataverse_sync::telemetry::otlp::Export;
-use dataverse_sync::telemetry::otlp_settings::{ENDPOINT, ExportSettings};
 use dataverse_sync::{host, server, telemetry};
 #[cfg(feature = "mimalloc")]
 use mimalloc::MiMalloc;
@@ -117,19 +116,15 @@ fn setting(name: &str) -> Option<String> {
 
 async fn run_handler() -> ExitCode {
     let (config, settings) = (Config::from_settings(&setting), telemetry::Settings::read(&setting));
-    let (config, settings, export) = match (config, settings, ExportSettings::read(&setting)) {
-        (Ok(config), Ok(settings), Ok(export)) => (config, settings, export),
-        (config, settings, export) => {
-            let problems = config.err().into_iter().chain(settings.err()).chain(export.err()).flatten();
+    let (config, settings) = match (config, settings) {
+        (Ok(config), Ok(settings)) => (config, settings),
+        (config, settings) => {
+            let problems = config.err().into_iter().chain(settings.err()).flatten();
             return report_problems(&problems.collect::<Vec<_>>());
         }
     };
     install_tls();
-    let export = match export.as_ref().map(Export::start).transpose() {
-        Ok(export) => export,
-        Err(error) => return report_problems(&[Problem::new(ENDPOINT, format!("cannot be used: {error}"))]),
-    };
-    telemetry::start(settings, export.as_ref());
+    let export = telemetry::start(settings);
     let served = serve(config, export.as_ref()).await;
     if let Some(export) = export {
         export.finish().await;
@@ -195,9 +190,9 @@ fn stop_token() -> io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Logs the problems: the host takes each line as one error.
+/// Each line is an error of its own to the host.
 fn report_problems(problems: &[Problem]) -> ExitCode {
-    telemetry::start(telemetry::Settings::of_a_complaint(&setting), None);
+    telemetry::start(telemetry::Settings::errors_only(&setting));
     error!("{} of the settings cannot be used", problems.len());
     for problem in problems {
         error!("{problem}");
@@ -237,7 +232,8 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
     let queue = QueuePolicy { hold: config.hold, max_deliveries: max_deliveries() };
     let pipeline = build(config)?;
     if let Some(export) = export {
-        export.watch(&pipeline.admission);
+        let admission = pipeline.admission.clone();
+        export.observe_admission(move || admission.figures());
     }
     server::run(listener, pipeline, queue, shutdown).await;
     Ok(())

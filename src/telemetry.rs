@@ -1,48 +1,48 @@
-//! Logs, in the way that survives the Functions host; traces and metrics, to a collector ([`otlp`]).
+//! Logs, written so that the Functions host files them under the right level; traces and metrics, sent to a collector ([`otlp`]).
 //!
-//! The host takes each line of stdout for information, and of stderr for a warning if it contains "warn" in any letter case
-//! anywhere, else for an error. So information goes to stdout; warnings, which say WARN, and errors go to stderr; one event is
-//! one line; and the line of an error never holds that word: where a text has it, the second letter is escaped (`w\u0061rn`),
-//! as in JSON, and nothing is lost.
-//!
-//! The spans of [`crate::telemetry::trace`] go to the collector and never into the log, everything else goes into the log alone: `RUST_LOG` has
-//! no say in what is traced.
+//! One event is one line: information goes to stdout, warnings and errors to stderr ([`output`]). The spans of [`trace`] are exported
+//! and never logged; all other spans and events are logged and never exported, so `RUST_LOG` does not affect traces.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 
 mod captured;
-mod escape;
 mod fields;
-mod layer;
+mod format;
 mod line;
-pub mod metrics;
+pub(crate) mod metrics;
 pub mod otlp;
 mod otlp_client;
-pub mod otlp_settings;
+mod otlp_settings;
+mod output;
 mod panic;
-pub mod trace;
+pub(crate) mod trace;
 
 use std::io::{IsTerminal as _, stderr, stdout};
-use std::sync::Arc;
 
-use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use self::layer::{Lines, Stream, print};
+use self::fields::SpanFields;
+use self::format::EventFormat;
 use self::otlp::Export;
+use self::otlp_settings::OtlpSettings;
+use self::output::{Sink, Stream, print};
 use crate::settings::{Lookup, Problem, non_empty};
 
-pub use captured::CapturedLogs;
+pub(crate) use captured::CapturedLogs;
 
-/// Chatter of the libraries below this program stays out by default.
+/// Libraries below this program log warnings and errors only.
 const DEFAULT: &str = "info,azure_core=warn,azure_identity=warn,typespec_client_core=warn,hyper=warn,reqwest=warn";
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
+enum Format {
     /// A sentence and `name=value`.
     #[default]
     Text,
@@ -50,32 +50,34 @@ pub enum Format {
     Json,
 }
 
-/// What is logged, and how.
+/// What is logged and exported, and how.
 #[derive(Debug)]
 pub struct Settings {
     filter: EnvFilter,
     format: Format,
+    otlp: OtlpSettings,
 }
 
 impl Settings {
-    /// Reads the settings `RUST_LOG` and `SYNC_LOG_FORMAT`; an empty value counts as not set.
+    /// Reads `RUST_LOG`, `SYNC_LOG_FORMAT` and what is checked of OpenTelemetry's variables; an empty value counts as not set.
     ///
     /// # Errors
-    /// Every problem.
+    /// Every problem with the log. Problems with the export are logged by [`start`].
     pub fn read(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
-        match (format(lookup), filter(lookup)) {
-            (Ok(format), Ok(filter)) => Ok(Self { filter, format }),
+        match (read_format(lookup), read_filter(lookup)) {
+            (Ok(format), Ok(filter)) => Ok(Self { filter, format, otlp: OtlpSettings::read(lookup) }),
             (format, filter) => Err(format.err().into_iter().chain(filter.err()).collect()),
         }
     }
 
-    /// For a process that only says what is wrong with its settings: errors, in the format that is set if it is one.
-    pub fn of_a_complaint(lookup: &Lookup) -> Self {
-        Self { filter: EnvFilter::new("error"), format: format(lookup).unwrap_or_default() }
+    /// For a process that only logs what is wrong with its settings: errors, in the format that is set if it is valid.
+    pub fn errors_only(lookup: &Lookup) -> Self {
+        let format = read_format(lookup).unwrap_or_default();
+        Self { filter: EnvFilter::new("error"), format, otlp: OtlpSettings::default() }
     }
 }
 
-fn format(lookup: &Lookup) -> Result<Format, Problem> {
+fn read_format(lookup: &Lookup) -> Result<Format, Problem> {
     const NAME: &str = "SYNC_LOG_FORMAT";
     match non_empty(lookup, NAME).as_deref() {
         None | Some("text") => Ok(Format::Text),
@@ -84,43 +86,72 @@ fn format(lookup: &Lookup) -> Result<Format, Problem> {
     }
 }
 
-fn filter(lookup: &Lookup) -> Result<EnvFilter, Problem> {
+fn read_filter(lookup: &Lookup) -> Result<EnvFilter, Problem> {
     const NAME: &str = "RUST_LOG";
-    match non_empty(lookup, NAME).as_deref() {
-        None | Some("info") => Ok(EnvFilter::new(DEFAULT)),
-        Some(text) => EnvFilter::try_new(text).map_err(|_| {
-            Problem::new(NAME, "must be a level such as info, or a filter such as info,dataverse_sync=debug")
-        }),
-    }
+    let text = non_empty(lookup, NAME).filter(|text| text != "info").unwrap_or_else(|| DEFAULT.to_owned());
+    let filter = EnvFilter::try_new(&text).ok().filter(|_| text.split(',').all(is_level_or_directive));
+    filter.ok_or_else(|| {
+        Problem::new(NAME, "must be a level such as info, or a filter such as info,dataverse_sync=debug")
+    })
 }
 
-/// Starts logging to stderr alone, as text: what an operator's command prints on stdout is its result.
+/// `EnvFilter` takes a bare word that is not a level, such as `inof`, for a target.
+fn is_level_or_directive(part: &str) -> bool {
+    part.contains(['=', '[', ']', '}']) || part.trim().parse::<LevelFilter>().is_ok()
+}
+
+/// Starts logging to stderr only, as text: on stdout an operator's command prints its result.
 pub fn start_on_stderr(settings: Settings) {
-    let out = Arc::new(|_, line: &str| print(Stream::Err, line));
-    let lines = Lines { format: Format::Text, colours: stderr().is_terminal(), out };
-    tracing_subscriber::registry().with(lines.with_filter(settings.filter)).init();
+    let format = EventFormat { format: Format::Text, ansi: stderr().is_terminal() };
+    tracing_subscriber::registry()
+        .with(log(format, Sink::new(|_, line| print(Stream::Stderr, line))).with_filter(settings.filter))
+        .init();
 }
 
-/// Starts logging to stdout and stderr, by level, panics as well, and tracing to `export` where there is one.
-pub fn start(settings: Settings, export: Option<&Export>) {
+/// Starts logging to stdout and stderr, panics included, and the export if it is set up, in the runtime that this is called in.
+pub fn start(settings: Settings) -> Option<Export> {
     panic::install();
-    let colours = stdout().is_terminal() && stderr().is_terminal();
-    let lines = Lines { format: settings.format, colours, out: Arc::new(print) };
-    let filter = settings.filter.add_directive(trace::TARGET_IS_OFF.parse().expect("it is a directive"));
-    let log = tracing_subscriber::registry().with(lines.with_filter(filter));
-    let Some(export) = export else {
-        // Without a second layer, and not with one that is `None`: that would have every call site ask each time.
-        return log.init();
-    };
-    let spans = tracing_opentelemetry::layer()
-        .with_tracer(export.tracer())
-        .with_context_activation(false)
-        .with_location(false)
-        .with_target(false)
-        .with_threads(false)
-        .with_tracked_inactivity(false)
-        .with_filter(Targets::new().with_target(trace::TARGET, Level::INFO));
-    log.with(spans).init();
+    let Settings { filter, format, mut otlp } = settings;
+    let export = Export::start(&otlp).unwrap_or_else(|problem| {
+        otlp.problems.push(problem);
+        None
+    });
+    let format = EventFormat { format, ansi: stdout().is_terminal() && stderr().is_terminal() };
+    let filter = filter.add_directive(trace::TARGET_IS_OFF.parse().expect("it is a directive"));
+    let log = tracing_subscriber::registry().with(log(format, Sink::new(print)).with_filter(filter));
+    match export.as_ref().and_then(Export::tracer) {
+        // Without a second layer: a layer that is `None` would make every disabled call site ask each time.
+        None => log.init(),
+        Some(tracer) => {
+            let spans = tracing_opentelemetry::layer()
+                .with_tracer(tracer)
+                .with_context_activation(false)
+                .with_location(false)
+                .with_target(false)
+                .with_threads(false)
+                .with_tracked_inactivity(false)
+                .with_filter(Targets::new().with_target(trace::TARGET, Level::INFO));
+            log.with(spans).init();
+        }
+    }
+    if !otlp.problems.is_empty() {
+        let problems = otlp.problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
+        tracing::warn!(problems, "some OpenTelemetry settings cannot be used; messages are not affected");
+    }
+    export
+}
+
+fn log<S>(format: EventFormat, sink: Sink) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let events = fmt::layer()
+        .event_format(format)
+        // `SpanFields` keeps them.
+        .fmt_fields(debug_fn(|_, _, _| Ok(())))
+        .with_writer(sink)
+        .log_internal_errors(false);
+    SpanFields.and_then(events)
 }
 
 #[cfg(test)]

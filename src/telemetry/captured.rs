@@ -1,13 +1,11 @@
-//! The lines of one invocation, for its answer: there the host writes them under the invocation's own operation.
+//! The lines of one invocation that travel in its answer: the host files them under the invocation's own operation.
 //!
-//! Warnings and errors are on stderr already, for a line of an answer is information to the host whatever it says; DEBUG and
-//! TRACE are on stdout already, for whoever looks at work that hangs. INFO lines wait for the answer, so that Application
-//! Insights has them once. Those that no answer takes are printed after all: the caller left, the invocation failed, there
-//! were too many, or one was too long. Only a process that is killed takes some along, and with it went its stdout.
+//! To the host every line of an answer is information. So warnings and errors are also written to stderr at once, and DEBUG and TRACE
+//! to stdout, for those who look at work that hangs. INFO lines wait for the answer, so that Application Insights has them once. The
+//! ones that no answer takes are written to stdout after all: the caller left, the invocation failed, there were too many, or one was
+//! too long. Only a process that is killed loses some.
 //!
-//! At most [`MOST_LINES`] lines of [`MOST_SHORTENED`] bytes are kept; the newest is always among them.
-//!
-//! [`MOST_SHORTENED`]: super::line::MOST_SHORTENED
+//! At most [`MAX_LINES`] lines of [`MAX_LINE_BYTES`] each; the newest is always among them.
 
 use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,59 +14,58 @@ use tracing::{Level, Span};
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan as _;
 
-use super::layer::{Out, Stream};
 use super::line::Line;
+use super::output::Sink;
 
-/// Most lines that an answer takes.
-pub(super) const MOST_LINES: usize = 32;
+/// Most lines in one answer.
+pub(super) const MAX_LINES: usize = 32;
 
-/// The lines of the events in one span, from now on. Dropping it prints those that still wait.
-#[derive(Debug, Default)]
-pub struct CapturedLogs(Shared);
+/// Most bytes of a line in an answer.
+pub(super) const MAX_LINE_BYTES: usize = 1024;
 
-/// What the span knows of it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Shared(Arc<Mutex<State>>);
+/// The lines of the events in one span from now on. Dropping it writes those that still wait to the log.
+pub(crate) struct CapturedLogs(Option<Buffer>);
+
+/// The lines, shared with the span's extensions.
+#[derive(Clone)]
+pub(super) struct Buffer {
+    state: Arc<Mutex<State>>,
+    sink: Sink,
+}
 
 #[derive(Default)]
 struct State {
-    lines: Vec<Told>,
+    entries: Vec<LogEntry>,
     left_out: usize,
-    over: bool,
-    out: Option<Out>,
+    is_closed: bool,
 }
 
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("lines", &self.lines.len()).finish_non_exhaustive()
-    }
-}
-
-struct Told {
+struct LogEntry {
     text: String,
-    /// Nobody has printed it.
-    waits: bool,
+    /// It has not been written to the log.
+    is_pending: bool,
 }
 
 impl CapturedLogs {
-    /// Keeps the lines of `span`. Without a log there are none.
-    pub fn of(span: &Span) -> Self {
-        let kept = Self::default();
-        span.with_subscriber(|(id, dispatch)| {
-            if let Some(span) = dispatch.downcast_ref::<Registry>().and_then(|registry| registry.span(id)) {
-                span.extensions_mut().replace(kept.0.clone());
-            }
+    /// Captures the lines of `span`; without a log there are none.
+    pub(crate) fn of(span: &Span) -> Self {
+        let buffer = span.with_subscriber(|(id, dispatch)| {
+            let sink = dispatch.downcast_ref::<Sink>()?.clone();
+            let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
+            let buffer = Buffer { state: Arc::default(), sink };
+            span.extensions_mut().replace(buffer.clone());
+            Some(buffer)
         });
-        kept
+        Self(buffer.flatten())
     }
 
-    /// The lines, oldest first, for an answer that is on its way.
-    pub fn take(self) -> Vec<String> {
-        let mut state = self.0.state();
-        state.over = true;
-        let mut lines: Vec<String> = take(&mut state.lines).into_iter().map(|line| line.text).collect();
-        if let (Some(last), 1..) = (lines.len().checked_sub(1), state.left_out) {
-            lines.insert(last, format!("… {} lines were left out here …", state.left_out));
+    /// The lines, oldest first, for an answer that is about to be sent.
+    pub(crate) fn take(self) -> Vec<String> {
+        let Some(buffer) = &self.0 else { return Vec::new() };
+        let (entries, left_out) = buffer.close();
+        let mut lines: Vec<String> = entries.into_iter().map(|entry| entry.text).collect();
+        if left_out > 0 {
+            lines.insert(lines.len() - 1, format!("… {left_out} lines were left out here …"));
         }
         lines
     }
@@ -76,48 +73,47 @@ impl CapturedLogs {
 
 impl Drop for CapturedLogs {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.over = true;
-        let (lines, out) = (take(&mut state.lines), state.out.take());
-        drop(state);
-        for line in lines {
-            print(&line, out.as_ref());
+        let Some(buffer) = &self.0 else { return };
+        for entry in buffer.close().0 {
+            buffer.write(&entry);
         }
     }
 }
 
-impl Shared {
-    /// Takes a line; gives whether it waits for the answer, and need not be printed now.
-    pub(super) fn offer(&self, line: &Line, level: Level, out: &Out) -> bool {
-        let text = line.shortened();
-        let waits = level == Level::INFO && text.len() + 1 == line.whole().len();
-        let mut state = self.state();
-        if state.over {
+impl Buffer {
+    /// Adds a line; returns whether it waits for the answer and must not be written now.
+    pub(super) fn push(&self, line: &Line, level: Level) -> bool {
+        let shortened = line.shortened(MAX_LINE_BYTES);
+        let is_pending = level == Level::INFO && shortened.is_none();
+        let entry = LogEntry { text: shortened.unwrap_or_else(|| line.whole()), is_pending };
+        let mut state = self.lock();
+        if state.is_closed {
             return false;
         }
-        state.out.get_or_insert_with(|| out.clone());
-        let told = Told { text: text.into_owned(), waits };
-        if state.lines.len() < MOST_LINES {
-            state.lines.push(told);
-            return waits;
+        if state.entries.len() == MAX_LINES {
+            state.left_out += 1;
+            if let Some(before) = state.entries.pop() {
+                self.write(&before);
+            }
         }
-        state.left_out += 1;
-        let before = state.lines.pop();
-        state.lines.push(told);
-        drop(state);
-        if let Some(before) = before {
-            print(&before, Some(out));
-        }
-        waits
+        state.entries.push(entry);
+        is_pending
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes the lines and how many were left out; lines that come later are not captured.
+    fn close(&self) -> (Vec<LogEntry>, usize) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        (take(&mut state.entries), take(&mut state.left_out))
     }
-}
 
-fn print(line: &Told, out: Option<&Out>) {
-    if let (true, Some(out)) = (line.waits, out) {
-        out(Stream::Out, &format!("{}\n", line.text));
+    fn write(&self, entry: &LogEntry) {
+        if entry.is_pending {
+            self.sink.info(&entry.text);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,178 +5,105 @@
 //! {"time":"2026-11-24T10:00:00.123456Z","level":"INFO","message":"record settled","outcome":"applied",…}
 //! ```
 //!
-//! In text the message and every value stand as they are, or between quotation marks where they could be taken for something
-//! else: a value with a blank, a message with a word that looks like a field. Between quotation marks or not, a backslash
-//! begins a JSON escape. In JSON a field that is named like one of the three first members has `_` after its name. Of fields
-//! with one name the first one counts. Pure.
+//! In text, a message or value that could be mistaken for something else (a value with a blank, a message with a word that looks like
+//! a field) is a JSON string. In JSON, a field named like one of the first three members has `_` after its name. Of several fields
+//! with one name the first counts. Pure.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-
+use serde_json::Value;
 use time::OffsetDateTime;
 use tracing::Level;
 
 use super::Format;
-use super::escape::{Place, is_of_a_name, push};
-use crate::sanitize::needs_escape;
+use crate::sanitize::{needs_escape, sanitize};
 
-/// Most bytes of a line in an answer.
-pub(super) const MOST_SHORTENED: usize = 1024;
-
-/// The members of a JSON line that are no fields.
-const MEMBERS: [&str; 3] = ["time", "level", "message"];
-
-/// How a value is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Text, whatever it holds.
-    Text,
-    /// A number, `true` or `false`: the same in both formats.
-    Bare,
-}
-
-/// A line that is being written; to begin anew keeps its memory.
-#[derive(Debug)]
+/// A line, in parts after which it may be cut.
 pub(super) struct Line {
     format: Format,
-    hides_warn: bool,
     names: Vec<&'static str>,
-    text: String,
-    /// Where the last field ends that would stand in a shortened line.
-    short: usize,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self { format: Format::Text, hides_warn: false, names: Vec::new(), text: String::new(), short: 0 }
-    }
+    parts: Vec<String>,
 }
 
 impl Line {
-    /// Begins anew, with `colours` for a terminal.
-    pub(super) fn begin(&mut self, format: Format, level: Level, now: OffsetDateTime, colours: bool) {
-        self.format = format;
-        self.hides_warn = level == Level::ERROR;
-        self.names.clear();
-        self.text.clear();
-        let time = now.time();
-        let (hour, minute, second, micros) = (time.hour(), time.minute(), time.second(), time.microsecond());
-        let time = format_args!("{}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z", now.date());
-        let told = match (format, colours) {
-            (Format::Text, false) => write!(self.text, "{time} {level}"),
-            (Format::Text, true) => write!(self.text, "{time} \u{1b}[{}m{level}\u{1b}[0m", colour(level)),
-            (Format::Json, _) => write!(self.text, r#"{{"time":"{time}","level":"{level}""#),
+    /// A line with time and level, the level coloured for a terminal if `ansi`.
+    pub(super) fn new(format: Format, level: Level, now: OffsetDateTime, ansi: bool) -> Self {
+        let (date, (hour, minute, second, micros)) = (now.date(), now.time().as_hms_micro());
+        let time = format!("{date}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z");
+        let head = match (format, ansi) {
+            (Format::Text, false) => format!("{time} {level}"),
+            (Format::Text, true) => format!("{time} \u{1b}[{}m{level}\u{1b}[0m", colour(level)),
+            (Format::Json, _) => format!(r#"{{"time":"{time}","level":"{level}""#),
         };
-        told.expect("writing to a string cannot fail");
-        self.mark();
+        Self { format, names: Vec::new(), parts: vec![head] }
     }
 
-    /// Adds the message; an empty one is left out.
+    /// Adds the message, unless it is empty.
     pub(super) fn message(&mut self, message: &str) {
-        if message.is_empty() {
-            return;
-        }
-        match self.format {
-            Format::Json => {
-                self.text.push_str(r#","message":"#);
-                self.quoted(message);
-            }
-            Format::Text => {
-                self.text.push(' ');
-                self.plain_or_quoted(message, is_ambiguous);
-            }
-        }
-        self.mark();
+        let backslashes_doubled = message.replace('\\', "\\\\");
+        let plain = sanitize(&backslashes_doubled);
+        self.parts.push(match self.format {
+            _ if message.is_empty() => String::new(),
+            Format::Json => format!(r#","message":{}"#, json(&message.into())),
+            Format::Text if is_ambiguous(&plain) => format!(" {}", json(&message.into())),
+            Format::Text => format!(" {plain}"),
+        });
     }
 
-    /// Adds a field, unless there is one of that name.
-    pub(super) fn field(&mut self, name: &'static str, value: &str, kind: Kind) {
+    /// Adds a field, unless the line has one of that name.
+    pub(super) fn field(&mut self, name: &'static str, value: &Value) {
         if self.names.contains(&name) {
             return;
         }
         self.names.push(name);
         let name = name.strip_prefix("r#").unwrap_or(name);
-        match self.format {
-            Format::Json => {
-                self.text.push_str(",\"");
-                push(&mut self.text, name, Place::Quoted, self.hides_warn);
-                self.text.push_str(if MEMBERS.contains(&name) { "_\":" } else { "\":" });
+        self.parts.push(match (self.format, value.as_str()) {
+            (Format::Json, _) if matches!(name, "time" | "level" | "message") => {
+                format!(",\"{name}_\":{}", json(value))
             }
-            Format::Text => {
-                self.text.push(' ');
-                push(&mut self.text, name, Place::Name, self.hides_warn);
-                self.text.push('=');
-            }
-        }
-        match (kind, self.format) {
-            (Kind::Bare, _) => self.text.push_str(value),
-            (Kind::Text, Format::Json) => self.quoted(value),
-            (Kind::Text, Format::Text) => self.plain_or_quoted(value, is_no_word),
-        }
-        self.mark();
-    }
-
-    /// Ends the line with its line break.
-    pub(super) fn end(&mut self) {
-        self.text.push_str(match self.format {
-            Format::Text => "\n",
-            Format::Json => "}\n",
+            (Format::Json, _) => format!(",{}:{}", json(&name.into()), json(value)),
+            (Format::Text, Some(text)) if !needs_quotes(text) => format!(" {}={text}", escaped(name)),
+            (Format::Text, _) => format!(" {}={}", escaped(name), json(value)),
         });
     }
 
-    /// The line that has ended, with its line break.
-    pub(super) fn whole(&self) -> &str {
-        &self.text
+    /// The line, without a line break.
+    pub(super) fn whole(&self) -> String {
+        self.parts.concat() + if self.format == Format::Json { "}" } else { "" }
     }
 
-    /// The line without its line break; of a long one as many fields as fit, and a mark that says so.
-    pub(super) fn shortened(&self) -> Cow<'_, str> {
-        let line = self.text.trim_end_matches('\n');
-        if line.len() <= MOST_SHORTENED {
-            return Cow::Borrowed(line);
+    /// As many parts as fit into `most` bytes, and a mark that says so; `None` if all of them fit.
+    pub(super) fn shortened(&self, most: usize) -> Option<String> {
+        if self.whole().len() <= most {
+            return None;
         }
-        Cow::Owned(format!("{}{}", &line[..self.short], self.cut()))
-    }
-
-    fn cut(&self) -> &'static str {
-        match self.format {
-            Format::Text => " …",
-            Format::Json => r#","cut":true}"#,
-        }
-    }
-
-    fn mark(&mut self) {
-        if self.text.len() + self.cut().len() <= MOST_SHORTENED {
-            self.short = self.text.len();
-        }
-    }
-
-    fn plain_or_quoted(&mut self, text: &str, needs_quotes: fn(&str) -> bool) {
-        if needs_quotes(text) {
-            self.quoted(text);
-        } else {
-            push(&mut self.text, text, Place::Plain, self.hides_warn);
-        }
-    }
-
-    fn quoted(&mut self, text: &str) {
-        self.text.push('"');
-        push(&mut self.text, text, Place::Quoted, self.hides_warn);
-        self.text.push('"');
+        let mark = if self.format == Format::Json { r#","cut":true}"# } else { " …" };
+        let fits = |end: &usize| self.parts[..*end].iter().map(String::len).sum::<usize>() + mark.len() <= most;
+        let end = (1..self.parts.len()).take_while(fits).last().unwrap_or(1);
+        Some(self.parts[..end].concat() + mark)
     }
 }
 
-/// Whether a message could be taken for a quoted one, or a word of it for a field.
+/// A value as JSON, without any character that a terminal could obey.
+fn json(value: &Value) -> String {
+    sanitize(&value.to_string()).into_owned()
+}
+
+/// A name in a text line.
+fn escaped(name: &str) -> String {
+    name.chars().map(|c| if is_of_a_name(c) { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) }).collect()
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
+}
+
+/// Whether a message, its characters escaped, could be mistaken for a quoted one, or one of its words for a field.
 fn is_ambiguous(message: &str) -> bool {
-    // An escape consists of what may stand in a name.
-    let looks_like_a_name = |c: char| is_of_a_name(c) || c == '\\' || needs_escape(c);
-    let is_name = |text: &str| !text.is_empty() && text.chars().all(looks_like_a_name);
+    let is_name = |text: &str| !text.is_empty() && text.chars().all(|c| is_of_a_name(c) || c == '\\');
     let is_field = |word: &str| word.split_once('=').is_some_and(|(name, _)| is_name(name));
     message.starts_with('"') || message.split(' ').any(is_field)
 }
 
-/// Whether a value needs quotation marks.
-fn is_no_word(value: &str) -> bool {
+fn needs_quotes(value: &str) -> bool {
     value.is_empty() || value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '=' | '\\') || needs_escape(c))
 }
 
@@ -186,7 +113,6 @@ fn colour(level: Level) -> u8 {
         Level::ERROR => 31,
         Level::WARN => 33,
         Level::INFO => 32,
-        Level::DEBUG => 34,
-        Level::TRACE => 35,
+        _ => 34,
     }
 }

@@ -1,8 +1,7 @@
-//! What is counted and measured, for OpenTelemetry; nothing where nobody collects it.
+//! The OpenTelemetry metrics; without an export every function in here returns at once.
 //!
-//! The instruments are the process's, like the log: [`install`] makes them once, and until then every function in here returns at
-//! once, a [`Stopwatch`] does not even look at the clock. Labels have few values: codes, methods, statuses; never a key, never a
-//! table. The README names all of them.
+//! The instruments are process-wide, like the log: [`install`] creates them once. Labels have few values (codes, methods, statuses);
+//! never a key, never a table. The README lists all metrics.
 //!
 //! <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>
 
@@ -15,31 +14,10 @@ use tokio::time::Instant;
 
 use crate::outcome::Outcome;
 
-/// Records by what became of them.
-pub const RECORDS: &str = "dataverse_sync.records";
-/// From a record's arrival to its end.
-pub const RECORD_DURATION: &str = "dataverse_sync.record.duration";
-/// The waiting for a lock.
-pub const LOCK_WAIT: &str = "dataverse_sync.lock.wait";
-/// From a lock's grant to its release.
-pub const LOCK_HOLD: &str = "dataverse_sync.lock.hold";
-/// From a request to Dataverse to the head of its answer.
-pub const REQUEST_DURATION: &str = "http.client.request.duration";
-/// How many may be inside the gate.
-pub const GATE_WIDTH: &str = "dataverse_sync.gate.width";
-/// How many are inside the gate.
-pub const GATE_IN_FLIGHT: &str = "dataverse_sync.gate.in_flight";
-/// How many wait before the gate.
-pub const GATE_WAITING: &str = "dataverse_sync.gate.waiting";
-/// Pauses and holds that have begun.
-pub const GATE_CLOSINGS: &str = "dataverse_sync.gate.closings";
-/// How long pauses and holds that are over have lasted.
-pub const GATE_CLOSED_DURATION: &str = "dataverse_sync.gate.closed.duration";
-
-/// Bounds in seconds: from a cached answer to the longest plug-in.
+/// Bucket bounds in seconds: from a cached answer to the longest plug-in.
 const REQUEST_BOUNDS: [f64; 15] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
-/// Bounds in seconds: from a free lock to the longest hold.
+/// Bucket bounds in seconds: from a free lock to the longest hold.
 const WAIT_BOUNDS: [f64; 15] =
     [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
 
@@ -56,48 +34,46 @@ struct Meters {
     gate_closed_duration: Histogram<f64>,
 }
 
-/// Begins to count and measure. A second call changes nothing.
-pub fn install(meter: &Meter) {
-    let seconds = |name: &'static str, bounds: &[f64], text: &'static str| {
+/// Creates the instruments. A second call changes nothing.
+pub(super) fn install(meter: &Meter) {
+    let seconds = |name, bounds: [f64; 15], text| {
         meter.f64_histogram(name).with_unit("s").with_boundaries(bounds.to_vec()).with_description(text).build()
     };
-    let count = |name: &'static str, unit: &'static str, text: &'static str| {
-        meter.u64_counter(name).with_unit(unit).with_description(text).build()
-    };
+    let count = |name, unit, text| meter.u64_counter(name).with_unit(unit).with_description(text).build();
     METERS.get_or_init(|| Meters {
-        records: count(RECORDS, "{record}", "Records by what became of them"),
-        record_duration: seconds(RECORD_DURATION, &WAIT_BOUNDS, "From a record's arrival to its end"),
-        lock_wait: seconds(LOCK_WAIT, &WAIT_BOUNDS, "The waiting for a record's lock"),
-        lock_hold: seconds(LOCK_HOLD, &WAIT_BOUNDS, "From a lock's grant to its release"),
-        request_duration: seconds(REQUEST_DURATION, &REQUEST_BOUNDS, "Duration of requests to Dataverse"),
-        gate_closings: count(GATE_CLOSINGS, "{closing}", "Pauses and holds that have begun"),
-        gate_closed_duration: seconds(GATE_CLOSED_DURATION, &WAIT_BOUNDS, "How long pauses and holds have lasted"),
+        records: count("dataverse_sync.records", "{record}", "Records by outcome"),
+        record_duration: seconds("dataverse_sync.record.duration", WAIT_BOUNDS, "From a record's arrival to its end"),
+        lock_wait: seconds("dataverse_sync.lock.wait", WAIT_BOUNDS, "Waiting for a record's lock"),
+        lock_hold: seconds("dataverse_sync.lock.hold", WAIT_BOUNDS, "From a lock's grant to its release"),
+        request_duration: seconds("http.client.request.duration", REQUEST_BOUNDS, "Duration of requests to Dataverse"),
+        gate_closings: count("dataverse_sync.gate.closings", "{closing}", "Pauses and outages that have begun"),
+        gate_closed_duration: seconds("dataverse_sync.gate.closed.duration", WAIT_BOUNDS, "Length of ended pauses"),
     });
 }
 
-/// Asks `figures` for width, in flight and waiting whenever these are collected.
-pub fn observe_admission(meter: &Meter, figures: impl Fn() -> [u64; 3] + Clone + Send + Sync + 'static) {
+/// Calls `figures` for limit, in flight and waiting whenever these are collected.
+pub(super) fn observe_admission(meter: &Meter, figures: impl Fn() -> [u64; 3] + Clone + Send + Sync + 'static) {
     let gauges = [
-        (GATE_WIDTH, "How many requests may be in flight to Dataverse"),
-        (GATE_IN_FLIGHT, "How many messages are inside the gate"),
-        (GATE_WAITING, "How many messages wait before the gate"),
+        ("dataverse_sync.gate.width", "How many messages may be admitted at once"),
+        ("dataverse_sync.gate.in_flight", "How many messages are admitted"),
+        ("dataverse_sync.gate.waiting", "How many messages wait for admission"),
     ];
     for (place, (name, text)) in gauges.into_iter().enumerate() {
         let figures = figures.clone();
         let gauge = meter.u64_observable_gauge(name).with_unit("{message}").with_description(text);
-        // The meter keeps it.
+        // The meter keeps the gauge.
         let _ = gauge.with_callback(move |observer| observer.observe(figures()[place], &[])).build();
     }
 }
 
-/// The time since its start, where anybody wants to know.
+/// The time since its start; without an export it does not read the clock.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
-pub struct Stopwatch(Option<Instant>);
+pub(crate) struct Stopwatch(Option<Instant>);
 
 impl Stopwatch {
     /// Starts one.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(METERS.get().map(|_| Instant::now()))
     }
 
@@ -108,7 +84,7 @@ impl Stopwatch {
 }
 
 /// A record of `function` has come to its end after `took`.
-pub fn settled(function: &'static str, outcome: &Outcome, took: Duration) {
+pub(crate) fn settled(function: &'static str, outcome: &Outcome, took: Duration) {
     let Some(meters) = METERS.get() else { return };
     let labels = [
         KeyValue::new("faas.name", function),
@@ -119,47 +95,47 @@ pub fn settled(function: &'static str, outcome: &Outcome, took: Duration) {
     meters.record_duration.record(took.as_secs_f64(), &labels[..2]);
 }
 
-/// The waiting for a lock has ended with `result`.
-pub fn lock_waited(since: Stopwatch, result: &'static str) {
+/// The wait for a lock has ended with `result`.
+pub(crate) fn lock_waited(since: Stopwatch, result: &'static str) {
     if let Some((meters, seconds)) = since.read() {
         meters.lock_wait.record(seconds, &[KeyValue::new("dataverse_sync.lock.result", result)]);
     }
 }
 
-/// A lock is not ours any more.
-pub fn lock_held(since: Stopwatch) {
+/// A lock that was granted at `since` has been released.
+pub(crate) fn lock_held(since: Stopwatch) {
     if let Some((meters, seconds)) = since.read() {
         meters.lock_hold.record(seconds, &[]);
     }
 }
 
-/// A request to Dataverse has an answer with this status, or failed with this kind of error.
-pub fn exchanged(since: Stopwatch, method: &'static str, server: (&str, u16), ended: Result<u16, &'static str>) {
+/// A request to Dataverse has been answered with this status, or has failed with this kind of error.
+pub(crate) fn exchanged(since: Stopwatch, method: &'static str, server: (&str, u16), ended: Result<u16, &'static str>) {
     let Some((meters, seconds)) = since.read() else { return };
-    let (host, port) = server;
-    let mut labels = Vec::with_capacity(5);
-    labels.push(KeyValue::new("http.request.method", method));
-    labels.push(KeyValue::new("server.address", host.to_owned()));
-    labels.push(KeyValue::new("server.port", i64::from(port)));
+    let mut labels = vec![
+        KeyValue::new("http.request.method", method),
+        KeyValue::new("server.address", server.0.to_owned()),
+        KeyValue::new("server.port", i64::from(server.1)),
+    ];
     match ended {
-        Ok(status) => labels.push(KeyValue::new("http.response.status_code", i64::from(status))),
+        Ok(status) => {
+            labels.push(KeyValue::new("http.response.status_code", i64::from(status)));
+            labels.extend((status >= 400).then(|| KeyValue::new("error.type", status.to_string())));
+        }
         Err(kind) => labels.push(KeyValue::new("error.type", kind)),
-    }
-    if let Ok(status @ 400..) = ended {
-        labels.push(KeyValue::new("error.type", status.to_string()));
     }
     meters.request_duration.record(seconds, &labels);
 }
 
-/// The gate has closed: a `pause` or a `hold`, and why.
-pub fn admission_paused(by: &'static str, reason: &'static str) {
+/// A `pause` or a `hold` of admission has begun, for this reason.
+pub(crate) fn admission_paused(by: &'static str, reason: &'static str) {
     if let Some(meters) = METERS.get() {
         meters.gate_closings.add(1, &closing(by, reason));
     }
 }
 
-/// What [`admission_paused`] told of is over.
-pub fn admission_resumed(by: &'static str, reason: &'static str, lasted: Duration) {
+/// The pause or hold has ended.
+pub(crate) fn admission_resumed(by: &'static str, reason: &'static str, lasted: Duration) {
     if let Some(meters) = METERS.get() {
         meters.gate_closed_duration.record(lasted.as_secs_f64(), &closing(by, reason));
     }

@@ -1,14 +1,14 @@
 //! A panic as one line of the log.
 //!
-//! Rust's own message spans several lines, each an entry of its own to the host, and quotes what the panic was about, which
-//! may be data. Here the place is named, and the words if they stand like that in the source.
+//! Rust's own message spans several lines, each a separate entry to the host, and may quote data. This one has the source location,
+//! and the message only if it is a literal in the source.
 
 use std::any::Any;
 use std::panic::{PanicHookInfo, set_hook};
 
 use tracing::error;
 
-/// From now on a panic of any thread is logged.
+/// Logs the panics of all threads from now on.
 pub(super) fn install() {
     set_hook(Box::new(log));
 }
@@ -18,7 +18,7 @@ fn log(info: &PanicHookInfo<'_>) {
     error!(place, said = literal(info.payload()), "the handler panicked, which is a defect");
 }
 
-/// The words, unless they were put together at run time.
+/// The message, unless it was formatted at run time.
 fn literal(payload: &dyn Any) -> Option<&'static str> {
     payload.downcast_ref::<&'static str>().copied()
 }
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_the_source_are_told_and_words_with_data_are_not() {
+    fn quotes_a_literal_message_and_no_formatted_one() {
         let payload = catch_unwind(|| panic!("a lock was poisoned")).expect_err("it panics");
         assert_eq!(literal(&*payload), Some("a lock was poisoned"));
         let data = "canary".to_owned();

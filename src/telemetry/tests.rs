@@ -5,24 +5,25 @@ mod reader;
 use std::fmt;
 use std::panic::{catch_unwind, set_hook, take_hook};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::with_default;
 use tracing::{debug, error, error_span, info, warn};
 
 use super::*;
-use reader::{Told, told};
+use reader::{Parsed, parsed};
 
-/// Where a test's lines go.
+/// Collects a test's lines.
 #[derive(Clone, Default)]
 struct Printed(Arc<Mutex<Vec<(Stream, String)>>>);
 
 impl Printed {
-    fn out(&self) -> layer::Out {
+    fn sink(&self) -> Sink {
         let printed = self.0.clone();
-        Arc::new(move |stream, line| {
-            printed.lock().unwrap_or_else(PoisonError::into_inner).push((stream, line.to_owned()));
+        Sink::new(move |stream, line| {
+            let line = String::from_utf8(line.to_owned()).expect("UTF-8");
+            printed.lock().unwrap_or_else(PoisonError::into_inner).push((stream, line));
         })
     }
 
@@ -34,49 +35,51 @@ impl Printed {
 /// What is printed while `work` runs.
 fn logged(format: Format, filter: LevelFilter, work: impl FnOnce(&Printed)) -> Vec<(Stream, String)> {
     let printed = Printed::default();
-    let lines = Lines { format, colours: false, out: printed.out() };
-    with_default(tracing_subscriber::registry().with(lines.with_filter(filter)), || work(&printed));
+    let layer = log(EventFormat { format, ansi: false }, printed.sink()).with_filter(filter);
+    with_default(tracing_subscriber::registry().with(layer), || work(&printed));
     printed.lines()
 }
 
-fn one(format: Format, work: impl FnOnce()) -> Told {
+fn one(format: Format, work: impl FnOnce()) -> Parsed {
     let lines = logged(format, LevelFilter::TRACE, |_| work());
     let [(_, line)] = &lines[..] else { panic!("one event is one line: {lines:?}") };
-    told(format, line)
+    parsed(format, line)
 }
 
 #[test]
-fn a_line_has_a_time_a_level_a_sentence_and_fields_and_the_fields_of_its_spans_once() {
+fn a_line_has_time_level_message_fields_and_the_fields_of_its_spans_once() {
     let expected = [("code", "0x1 2"), ("table", "accounts"), ("attempt", "2"), ("function", "SyncQueue")];
     for format in [Format::Text, Format::Json] {
-        let told = one(format, || {
+        let line = one(format, || {
             let outer = error_span!("outer", function = "SyncQueue", table = "contacts", late = tracing::field::Empty);
             let inner = error_span!(parent: &outer, "inner", attempt = 2);
             inner.in_scope(|| warn!(code = %"0x1 2", table = "accounts", none = None::<u8>, "it is {}", "so"));
         });
-        assert_eq!((&*told.level, &*told.message), ("WARN", "it is so"));
-        assert_eq!(told.fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!((&*line.level, &*line.message), ("WARN", "it is so"));
+        assert_eq!(line.fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 }
 
 #[test]
-fn the_text_is_readable_and_quotes_only_where_it_must() {
+fn text_is_quoted_only_where_it_is_ambiguous() {
     let lines = logged(Format::Text, LevelFilter::TRACE, |_| {
         info!(outcome = "applied", n = 1, ok = true, blank = "", path = "/a/b", said = "a b", "record settled");
         error!(table = "warnings", "set a,b=debug");
-        info!("x=1 is no field");
+        info!("x=1 is not a field");
+        info!("a\\b\nc \u{202e}");
     });
-    let told: Vec<_> = lines.iter().map(|(_, line)| line.split_once("Z ").map_or("", |(_, rest)| rest)).collect();
+    let texts: Vec<_> = lines.iter().map(|(_, line)| line.split_once("Z ").map_or("", |(_, rest)| rest)).collect();
     let expected = [
         "INFO record settled outcome=applied n=1 ok=true blank=\"\" path=/a/b said=\"a b\"\n",
         "ERROR set a,b=debug table=w\\u0061rnings\n",
-        "INFO \"x=1 is no field\"\n",
+        "INFO \"x=1 is not a field\"\n",
+        "INFO a\\\\b\\nc \\u202e\n",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(texts, expected);
 }
 
 #[test]
-fn what_a_span_is_told_later_is_said_from_then_on_in_the_order_of_its_declaration() {
+fn fields_recorded_later_appear_in_the_order_of_their_declaration() {
     let lines = logged(Format::Text, LevelFilter::TRACE, |_| {
         let span = error_span!("record", outcome = tracing::field::Empty, table = tracing::field::Empty, attempt = 1);
         span.record("table", "contacts");
@@ -103,11 +106,11 @@ fn a_json_line_keeps_numbers_and_its_own_members() {
 
 #[test]
 fn events_of_other_crates_name_their_target_and_ours_do_not() {
-    let told = |work: fn()| one(Format::Text, work).fields;
+    let fields = |work: fn()| one(Format::Text, work).fields;
     let target = [("target".to_owned(), "hyper::client".to_owned())];
-    assert_eq!(told(|| debug!(target: "hyper::client", "connected")), target);
-    assert_eq!(told(|| debug!(target: "handler", "started")), []);
-    assert_eq!(told(|| debug!("settled")), []);
+    assert_eq!(fields(|| debug!(target: "hyper::client", "connected")), target);
+    assert_eq!(fields(|| debug!(target: "handler", "started")), []);
+    assert_eq!(fields(|| debug!("settled")), []);
 }
 
 struct Counted<'a>(&'a AtomicUsize);
@@ -120,18 +123,18 @@ impl fmt::Debug for Counted<'_> {
 }
 
 #[test]
-fn what_is_filtered_out_is_not_formatted_and_what_is_not_is_formatted_once() {
+fn a_filtered_event_is_not_formatted_and_any_other_is_formatted_once() {
     let times = AtomicUsize::new(0);
-    let work = |_: &Printed| info!(value = ?Counted(&times), "heard");
+    let work = |_: &Printed| info!(value = ?Counted(&times), "logged");
     assert_eq!(logged(Format::Text, LevelFilter::WARN, work), []);
     assert_eq!(times.load(Ordering::Relaxed), 0);
     let lines = logged(Format::Text, LevelFilter::INFO, work);
     assert_eq!((times.load(Ordering::Relaxed), lines.len()), (1, 1), "{lines:?}");
-    assert!(lines[0].1.ends_with(" INFO heard value=counted\n"), "{lines:?}");
+    assert!(lines[0].1.ends_with(" INFO logged value=counted\n"), "{lines:?}");
 }
 
 #[test]
-fn a_panic_is_one_line_that_names_the_place_and_no_data() {
+fn a_panic_is_one_line_with_its_location_and_without_data() {
     let lines = logged(Format::Text, LevelFilter::INFO, |_| {
         let before = take_hook();
         panic::install();
@@ -142,15 +145,15 @@ fn a_panic_is_one_line_that_names_the_place_and_no_data() {
         assert!(panicked.is_err());
     });
     // Other tests panic as well, and their threads have no log.
-    let [(Stream::Err, line)] = &lines[..] else { panic!("one line on stderr: {lines:?}") };
-    let told = told(Format::Text, line);
-    assert!(told.fields[0].1.contains("telemetry/tests.rs:"), "{line}");
-    assert_eq!(told.fields[1], ("attempt".to_owned(), "2".to_owned()));
+    let [(Stream::Stderr, line)] = &lines[..] else { panic!("one line on stderr: {lines:?}") };
+    let fields = parsed(Format::Text, line).fields;
+    assert!(fields[0].1.contains("telemetry/tests.rs:"), "{line}");
+    assert_eq!(fields[1], ("attempt".to_owned(), "2".to_owned()));
     assert!(!line.contains("canary"), "{line}");
 }
 
 #[test]
-fn wrong_settings_are_all_named() {
+fn names_all_wrong_settings() {
     let read = |settings: &'static [(&str, &str)]| {
         let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
         Settings::read(&lookup).map(|settings| settings.format)
@@ -160,4 +163,24 @@ fn wrong_settings_are_all_named() {
     let problems = read(&[("SYNC_LOG_FORMAT", "JSON"), ("RUST_LOG", "[{")]).expect_err("both are wrong");
     let names: Vec<_> = problems.iter().map(|problem| problem.variable.as_str()).collect();
     assert_eq!(names, ["SYNC_LOG_FORMAT", "RUST_LOG"]);
+}
+
+#[test]
+fn a_filter_word_that_is_not_a_level_is_a_problem() {
+    let read = |filter: &str| read_filter(&|name| (name == "RUST_LOG").then(|| filter.to_owned())).map(drop);
+    for filter in ["inof", "info,hyper", "dataverse_sync"] {
+        assert_eq!(read(filter).expect_err(filter).variable, "RUST_LOG");
+    }
+    for filter in [
+        "",
+        "WARN",
+        "off",
+        "0",
+        "info,",
+        "info,dataverse_sync=debug",
+        "dataverse_sync=debug",
+        "hyper[span{name=1}]=trace",
+    ] {
+        assert_eq!(read(filter), Ok(()), "{filter}");
+    }
 }

@@ -18,15 +18,15 @@ use crate::caller::{Answer, answer};
 use crate::process::running::Running;
 use crate::waiting::eventually;
 
-/// Soon enough for a test; the tests that are about the end say otherwise.
+/// Soon enough for a test.
 const SOON: [(&str, &str); 2] = [("OTEL_BSP_SCHEDULE_DELAY", "50"), ("OTEL_METRIC_EXPORT_INTERVAL", "100")];
 
-/// A moment that no test lives to see: what comes, comes at the end.
+/// Later than any test takes: everything is exported at the end.
 const NEVER: [(&str, &str); 2] = [("OTEL_BSP_SCHEDULE_DELAY", "3000000"), ("OTEL_METRIC_EXPORT_INTERVAL", "3000000")];
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// A handler by itself, and the collector that it is told of.
+/// A handler and the collector that it exports to.
 struct Scene {
     world: World,
     collector: Collector,
@@ -62,7 +62,7 @@ impl Scene {
         self.world.dataverse.fault(Fault::new(Effect::Status(status)).method("PATCH"));
     }
 
-    /// Stops the handler, and gives what it printed.
+    /// Stops the handler; returns its exit code.
     async fn stop(self) -> (World, Collector, i32) {
         self.handler.signal("TERM").await;
         let status = self.handler.ended().await;
@@ -70,10 +70,10 @@ impl Scene {
     }
 }
 
-/// What is said of a lock that was taken, and has to go back.
+/// The results of a lock that was acquired, and has to be released.
 const HAD: [&str; 2] = ["storage", "handed_on"];
 
-/// The spans of a trace, once the one is among them that ends with the answer, and each lock has gone back behind it.
+/// The spans of a trace, once the one that ends with the answer is among them and each lock has been released after it.
 async fn whole_trace(collector: &Collector, id: &str, last: &str) -> Vec<Span> {
     eventually("a whole trace", async || {
         let spans = collector.trace(id);

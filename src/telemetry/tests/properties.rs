@@ -1,4 +1,4 @@
-//! Whatever is logged: one line, which the host gives the level that it has, and from which everything can be read again.
+//! Any event is one line, which the host files under the event's level and from which everything can be parsed again.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use crate::sanitize::needs_escape;
 
 const LEVELS: [Level; 5] = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
 
-/// Any text, and texts made of what is awkward here.
+/// Any text, and texts made of awkward parts.
 fn texts() -> impl Strategy<Value = String> {
     let awkward = vec![
         "warn",
@@ -41,12 +41,12 @@ fn texts() -> impl Strategy<Value = String> {
     prop_oneof![awkward.clone(), any::<String>(), (any::<String>(), awkward).prop_map(|(a, b)| a + &b)]
 }
 
-/// As facts about the host have it.
+/// The level that the host gives a line; see the facts about the host.
 fn filed(stream: Stream, line: &str) -> Level {
     match stream {
-        Stream::Out => Level::INFO,
-        Stream::Err if line.to_lowercase().contains("warn") => Level::WARN,
-        Stream::Err => Level::ERROR,
+        Stream::Stdout => Level::INFO,
+        Stream::Stderr if line.to_lowercase().contains("warn") => Level::WARN,
+        Stream::Stderr => Level::ERROR,
     }
 }
 
@@ -65,7 +65,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
-    fn a_line_is_one_line_with_the_hosts_own_level_and_nothing_is_lost(
+    fn an_event_is_one_line_with_the_right_level_for_the_host_and_nothing_is_lost(
         level in select(LEVELS.to_vec()),
         format in select(vec![Format::Text, Format::Json]),
         message in texts(),
@@ -81,14 +81,14 @@ proptest! {
         let ended = line.strip_suffix('\n').expect("a line ends");
         prop_assert!(!ended.contains(needs_escape), "{}", ended);
         prop_assert_eq!(filed(*stream, ended), if level > Level::INFO { Level::INFO } else { level });
-        let told = told(format, line);
+        let parsed = parsed(format, line);
         let fields = [
             ("detail", detail.clone()), ("shown", detail), ("warning", number.to_string()),
             ("table", table), ("odd = \"name\" \u{1b}", "true".to_owned()),
         ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value));
-        prop_assert_eq!((told.level, told.message), (level.to_string(), message));
+        prop_assert_eq!((parsed.level, parsed.message), (level.to_string(), message));
         let sorted = |mut fields: Vec<_>| { fields.sort(); fields };
-        prop_assert_eq!(sorted(told.fields), sorted(fields.to_vec()));
+        prop_assert_eq!(sorted(parsed.fields), sorted(fields.to_vec()));
     }
 }

@@ -1,19 +1,19 @@
-//! Reads a line as its documentation says that it can be read: the inverse of what writes it.
+//! Parses a line as the documentation describes it: the inverse of what writes it.
 
 use serde_json::{Deserializer, Map, Value};
 
 use super::Format;
 
-/// What a line says; every value as text.
+/// The contents of a line; every value as text.
 #[derive(Debug, PartialEq)]
-pub(super) struct Told {
+pub(super) struct Parsed {
     pub(super) level: String,
     pub(super) message: String,
     pub(super) fields: Vec<(String, String)>,
 }
 
-/// Reads a line with its line break.
-pub(super) fn told(format: Format, line: &str) -> Told {
+/// Parses a line with its line break.
+pub(super) fn parsed(format: Format, line: &str) -> Parsed {
     let line = line.strip_suffix('\n').expect("a line ends");
     match format {
         Format::Text => read_text(line),
@@ -21,7 +21,7 @@ pub(super) fn told(format: Format, line: &str) -> Told {
     }
 }
 
-fn read_json(line: &str) -> Told {
+fn read_json(line: &str) -> Parsed {
     // The map of `serde_json` sorts; the order is read from the line.
     let members: Map<String, Value> = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -30,10 +30,10 @@ fn read_json(line: &str) -> Told {
         members.iter().filter(|(name, _)| !["time", "level", "message"].contains(&name.as_str())).collect();
     fields.sort_by_key(|(name, _)| line.find(&format!("{}:", Value::from(name.as_str()))));
     let fields = fields.into_iter().map(|(name, value)| (name.clone(), text(value))).collect();
-    Told { level: member("level"), message: member("message"), fields }
+    Parsed { level: member("level"), message: member("message"), fields }
 }
 
-fn read_text(line: &str) -> Told {
+fn read_text(line: &str) -> Parsed {
     let (_time, rest) = line.split_once(' ').expect("after the time");
     let (level, mut rest) = rest.split_once(' ').unwrap_or((rest, ""));
     let message;
@@ -55,10 +55,10 @@ fn read_text(line: &str) -> Told {
         fields.push((plain(name), value));
         rest = after;
     }
-    Told { level: level.to_owned(), message, fields }
+    Parsed { level: level.to_owned(), message, fields }
 }
 
-/// Where the first word begins that is a field.
+/// The position of the first word that is a field.
 fn first_field(text: &str) -> usize {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "_.-\\".contains(c);
     let mut at = 0;
@@ -73,7 +73,7 @@ fn first_field(text: &str) -> usize {
 
 fn quoted(text: &str) -> (String, &str) {
     let mut values = Deserializer::from_str(text).into_iter::<String>();
-    let value = values.next().and_then(Result::ok).unwrap_or_else(|| panic!("no string: {text}"));
+    let value = values.next().and_then(Result::ok).unwrap_or_else(|| panic!("not a string: {text}"));
     (value, &text[values.byte_offset()..])
 }
 

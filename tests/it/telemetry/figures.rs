@@ -1,4 +1,4 @@
-//! Metrics: those that the README names, and what they say.
+//! Metrics: the ones that the README lists, and their values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::caller::contact;
 use crate::contract::readme;
 use crate::waiting::eventually;
 
-/// A world in which something of every kind has happened: a record applied, one refused, a pause begun and ended.
+/// A scene after one event of every kind: a record applied, one rejected, a pause begun and ended.
 async fn eventful() -> Scene {
     let scene = Scene::start(&SOON).await;
     let contact = |key: &str| contact(key, &json!({ "firstname": "Ada" }));
@@ -23,7 +23,7 @@ async fn eventful() -> Scene {
     scene
 }
 
-/// The figures, once they are those of the whole story.
+/// The figures, once they cover all three records.
 async fn figures(scene: &Scene) -> Vec<Point> {
     eventually("the figures of three records", async || {
         let points = scene.collector.points();
@@ -40,7 +40,7 @@ fn one<'a>(points: &'a [Point], name: &str, labels: &[(&str, &str)]) -> &'a Poin
 }
 
 #[tokio::test]
-async fn the_metrics_are_those_that_the_readme_names_with_their_units_and_labels() {
+async fn the_metrics_are_those_of_the_readme_with_their_units_and_labels() {
     let points = figures(&eventful().await).await;
     let mut sent: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
     for point in &points {
@@ -51,7 +51,7 @@ async fn the_metrics_are_those_that_the_readme_names_with_their_units_and_labels
     let mut promised = BTreeMap::new();
     for row in &table {
         let [name, unit, labels, _] = &row[..] else { panic!("{row:?} has other columns") };
-        let [name] = readme::quoted(name)[..] else { panic!("{name} is no name") };
+        let [name] = readme::quoted(name)[..] else { panic!("{name} is not a name") };
         let labels: BTreeSet<_> = readme::quoted(labels).into_iter().collect();
         promised.insert(name, (unit.trim_matches('`'), labels));
     }
@@ -59,7 +59,7 @@ async fn the_metrics_are_those_that_the_readme_names_with_their_units_and_labels
 }
 
 #[tokio::test]
-async fn the_figures_say_what_has_happened() {
+async fn the_values_match_what_has_happened() {
     let scene = eventful().await;
     let points = figures(&scene).await;
     let record = |outcome, reason| {
@@ -100,7 +100,7 @@ async fn the_figures_say_what_has_happened() {
 }
 
 #[tokio::test]
-async fn a_hold_is_counted_when_it_begins_and_measured_when_it_is_over() {
+async fn a_hold_is_counted_when_it_begins_and_measured_when_it_ends() {
     let scene = Scene::start(&SOON).await;
     scene.world.identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::SERVICE_UNAVAILABLE));
     let held = [("dataverse_sync.gate.closed_by", "hold"), ("dataverse_sync.reason", "unavailable")];

@@ -1,4 +1,4 @@
-//! Nothing secret and no data of a record is in anything that a collector gets.
+//! A collector gets no secret and no data of a record.
 
 use sandbox::dataverse::{Effect, Fault, Status};
 use sandbox::storage;
@@ -20,7 +20,7 @@ impl Scene {
         self.post(&record).await.body["reason"].take()
     }
 
-    /// One record after the other, each ending in another way.
+    /// One record after the other, each with another outcome.
     async fn everything_goes_wrong(&self) {
         assert_eq!(self.reason("upsert", KEY).await, "upserted");
         assert_eq!(self.reason("create", KEY).await, "exists");
@@ -55,7 +55,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn no_delivery_holds_a_secret_a_key_or_a_value_whatever_goes_wrong() {
+async fn exports_contain_no_secret_key_or_value_whatever_goes_wrong() {
     let headers = json!({ "CallerObjectId": HEADER }).to_string();
     let collectors = format!("api-key={COLLECTORS}");
     let settings: Vec<_> = [
@@ -80,10 +80,11 @@ async fn no_delivery_holds_a_secret_a_key_or_a_value_whatever_goes_wrong() {
     assert!(deliveries.iter().all(|delivery| delivery.headers["api-key"] == COLLECTORS));
     let sent: Vec<u8> = deliveries.into_iter().flat_map(|delivery| delivery.body).collect();
     let sent = String::from_utf8_lossy(&sent);
-    for told in ["contacts", "storage_unavailable", "key_collision", "invalid_message", "lock_busy", "unauthorized"] {
-        assert!(sent.contains(told), "{told} is not even told");
+    for expected in ["contacts", "storage_unavailable", "key_collision", "invalid_message", "lock_busy", "unauthorized"]
+    {
+        assert!(sent.contains(expected), "{expected} is missing");
     }
     for secret in ["canary", account, &identity, "Bearer", "eyJ", "employeeid", "emailaddress1"] {
-        assert!(!sent.contains(secret), "{secret} is told");
+        assert!(!sent.contains(secret), "{secret} was exported");
     }
 }

@@ -1,4 +1,4 @@
-//! Off unless it is turned on; on, it has a filter of its own, and all is sent before the end.
+//! The settings: off by default, per signal, never a reason not to start; what is left is exported before the end.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::process::running::Running;
 use crate::waiting::eventually;
 
 #[tokio::test]
-async fn without_the_endpoint_nothing_is_sent_whatever_else_is_set() {
+async fn without_the_endpoint_nothing_is_exported() {
     let world = crate::world().await;
     let collector = Collector::start().await.expect("the collector starts");
     let (traces, metrics) =
@@ -32,7 +32,7 @@ async fn without_the_endpoint_nothing_is_sent_whatever_else_is_set() {
 }
 
 #[tokio::test]
-async fn what_is_not_sent_yet_is_sent_when_the_handler_is_told_to_stop() {
+async fn what_is_left_is_exported_when_the_handler_stops() {
     let scene = Scene::start(&NEVER).await;
     assert_eq!(scene.post(&contact("C1", &json!({}))).await.status, 200);
     assert_eq!(scene.collector.deliveries().len(), 0);
@@ -43,7 +43,7 @@ async fn what_is_not_sent_yet_is_sent_when_the_handler_is_told_to_stop() {
 }
 
 #[tokio::test]
-async fn the_logs_filter_has_no_say_in_what_is_traced_and_no_span_gets_into_the_log() {
+async fn the_log_filter_does_not_affect_traces_and_no_trace_span_is_logged() {
     for filter in ["error,handler=info", "trace,hyper=off,h2=off"] {
         let scene = Scene::start(&[SOON[0], SOON[1], ("RUST_LOG", filter)]).await;
         assert_eq!(scene.post(&contact("C1", &json!({}))).await.status, 200);
@@ -60,13 +60,13 @@ async fn the_logs_filter_has_no_say_in_what_is_traced_and_no_span_gets_into_the_
 }
 
 #[tokio::test]
-async fn the_standard_variables_mean_what_they_mean_elsewhere() {
+async fn standard_variables_have_their_specified_meaning() {
     let scene = Scene::start(&[
         SOON[0],
         SOON[1],
         ("OTEL_SERVICE_NAME", "crm-sync"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
-        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=k%20y,x-team=integration"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=k%20y,,x-team=integration"),
         ("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
     ])
     .await;
@@ -83,4 +83,33 @@ async fn the_standard_variables_mean_what_they_mean_elsewhere() {
     assert_eq!(service["deployment.environment.name"], "test");
     let headers = scene.collector.deliveries().swap_remove(0).headers;
     assert_eq!((&headers["api-key"] == "k y", &headers["x-team"] == "integration"), (true, true));
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_used_are_one_warning_and_messages_are_processed() {
+    for (unusable, named) in [
+        (&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem")][..], "PROTOCOL"),
+        (&[(ENDPOINT, "http://canary:canary@localhost:4318")], ENDPOINT),
+        // Only the SDK rejects it.
+        (&[(ENDPOINT, "http://localhost:4318/canary ")], ENDPOINT),
+    ] {
+        let settings: Vec<_> = SOON.into_iter().chain(unusable.iter().copied()).collect();
+        let scene = Scene::start(&settings).await;
+        assert_eq!(scene.post(&contact("C1", &json!({}))).await.status, 200);
+        let printed = scene.handler.printed();
+        let warnings: Vec<_> = printed.lines().filter(|line| line.contains("OpenTelemetry settings")).collect();
+        let [warning] = warnings[..] else { panic!("one warning: {printed}") };
+        assert!(warning.contains(" WARN ") && warning.contains(named), "{warning}");
+        assert!(!printed.contains("canary"), "{printed}");
+        assert_eq!(scene.stop().await.1.deliveries().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn exporter_none_turns_one_signal_off() {
+    let scene = Scene::start(&[SOON[0], SOON[1], ("OTEL_TRACES_EXPORTER", "none")]).await;
+    assert_eq!(scene.post(&contact("C1", &json!({}))).await.status, 200);
+    let (_world, collector, code) = scene.stop().await;
+    assert_eq!((code, collector.spans()), (0, vec![]));
+    assert!(collector.points().iter().any(|point| point.name == "dataverse_sync.records"));
 }

@@ -1,4 +1,4 @@
-//! A collector that is down, slow or unwilling costs no message anything, and the log one line.
+//! A collector that is down, slow or refusing does not affect messages, and costs one log line.
 
 use futures::future::join_all;
 use reqwest::StatusCode;
@@ -10,7 +10,7 @@ use crate::caller::contact;
 use crate::process::running::Running;
 use crate::waiting::eventually;
 
-const COMPLAINT: &str = "takes no traces or metrics";
+const WARNING: &str = "does not accept traces or metrics";
 
 impl Scene {
     async fn work(&self, records: u32) {
@@ -21,9 +21,9 @@ impl Scene {
         assert!(settled.await.iter().all(|status| *status == 200));
     }
 
-    /// How often the handler has complained of the collector.
-    fn complaints(&self) -> usize {
-        self.handler.printed().lines().filter(|line| line.contains("WARN") && line.contains(COMPLAINT)).count()
+    /// How often the handler has warned about the collector.
+    fn warnings(&self) -> usize {
+        self.handler.printed().lines().filter(|line| line.contains("WARN") && line.contains(WARNING)).count()
     }
 
     async fn deliveries(&self, count: usize) {
@@ -32,25 +32,27 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_collector_that_refuses_is_told_of_once_and_its_return_as_well() {
+async fn a_collector_that_refuses_is_logged_once_and_so_is_its_recovery() {
     let scene = Scene::start(&SOON).await;
     scene.collector.behaviour(Behaviour::Refuses(StatusCode::INTERNAL_SERVER_ERROR));
     scene.work(10).await;
     scene.deliveries(20).await;
     scene.work(10).await;
-    assert_eq!(scene.complaints(), 1, "{}", scene.handler.printed());
+    assert_eq!(scene.warnings(), 1, "{}", scene.handler.printed());
     scene.collector.behaviour(Behaviour::Takes);
-    eventually("its return", async || scene.handler.printed().contains("takes traces and metrics again").then_some(()))
-        .await;
+    eventually("its recovery", async || {
+        scene.handler.printed().contains("accepts traces and metrics again").then_some(())
+    })
+    .await;
     scene.collector.behaviour(Behaviour::Refuses(StatusCode::SERVICE_UNAVAILABLE));
     let so_far = scene.collector.deliveries().len();
     scene.deliveries(so_far + 10).await;
-    assert_eq!(scene.complaints(), 1, "a collector that comes and goes does not fill the log");
+    assert_eq!(scene.warnings(), 1, "a collector that comes and goes does not fill the log");
     assert_eq!(scene.stop().await.2, 0);
 }
 
 #[tokio::test]
-async fn while_a_collector_never_answers_messages_are_answered_and_the_handler_ends() {
+async fn messages_are_answered_and_the_handler_ends_while_a_collector_hangs() {
     let scene = Scene::start(&SOON).await;
     scene.collector.behaviour(Behaviour::Hangs);
     scene.work(1).await;
@@ -63,7 +65,7 @@ async fn while_a_collector_never_answers_messages_are_answered_and_the_handler_e
 }
 
 #[tokio::test]
-async fn a_queue_of_spans_that_is_full_loses_spans_and_no_message() {
+async fn a_full_queue_of_spans_loses_spans_and_no_message() {
     let small = [("OTEL_BSP_MAX_QUEUE_SIZE", "8"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "8")];
     let settings: Vec<_> = SOON.into_iter().chain(small).collect();
     let scene = Scene::start(&settings).await;
@@ -75,24 +77,24 @@ async fn a_queue_of_spans_that_is_full_loses_spans_and_no_message() {
 }
 
 #[tokio::test]
-async fn where_there_is_no_collector_at_all_the_log_says_so_once() {
+async fn a_missing_collector_is_logged_once() {
     let gone = Collector::start().await.expect("the collector starts").endpoint();
     let world = crate::world().await;
     let settings: Vec<_> = [(ENDPOINT, gone.as_str())].into_iter().chain(SOON).collect();
     let handler = Running::in_world(&world, &settings).await;
     let scene = Scene { world, collector: Collector::start().await.expect("the collector starts"), handler };
     scene.work(10).await;
-    eventually("the complaint", async || (scene.complaints() == 1).then_some(())).await;
+    eventually("the warning", async || (scene.warnings() == 1).then_some(())).await;
     let printed = scene.handler.printed();
-    let line = printed.lines().find(|line| line.contains(COMPLAINT)).expect("it is there");
+    let line = printed.lines().find(|line| line.contains(WARNING)).expect("it is there");
     assert!(line.contains("no connection") && !line.contains(&gone), "{line}");
     scene.work(10).await;
-    assert_eq!(scene.complaints(), 1);
+    assert_eq!(scene.warnings(), 1);
     assert_eq!(scene.stop().await.2, 0);
 }
 
 #[tokio::test]
-async fn a_handler_that_cannot_send_the_rest_ends_all_the_same_and_says_so() {
+async fn a_handler_that_cannot_export_the_rest_logs_that_and_ends() {
     let scene = Scene::start(&NEVER).await;
     scene.collector.behaviour(Behaviour::Hangs);
     scene.work(3).await;

@@ -60,7 +60,7 @@ pub struct Change<'a> {
     /// The ETag that the row must have, for [`WriteKind::UpdateUnchanged`] and [`WriteKind::DeleteUnchanged`].
     pub etag: Option<&'a str>,
     /// A column beyond the record's, with its JSON value: the version.
-    pub stamp: Option<(&'a str, &'a str)>,
+    pub version: Option<(&'a str, &'a str)>,
 }
 
 /// What a request does with a row, and on which condition.

@@ -1,7 +1,7 @@
 //! Admission from outside, with paused time: which messages are admitted, and when.
 
+mod cancelled;
 mod concurrency_limit;
-mod leaving;
 mod outage;
 mod protection;
 

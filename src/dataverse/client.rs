@@ -231,8 +231,8 @@ fn not_addressable(record: &Record) -> Error {
 /// The columns as they were sent, with `key` and the version added.
 fn body(change: &Change<'_>, key: &[(&str, String)]) -> Bytes {
     let columns = &change.record.columns;
-    match change.stamp {
+    match change.version {
         None if key.is_empty() => columns.object(),
-        stamp => columns.object_with(key, stamp).into(),
+        version => columns.object_with(key, version).into(),
     }
 }

@@ -17,7 +17,7 @@ use crate::record::Version;
 #[derive(Clone)]
 pub(super) struct RecordVersion<'a> {
     pub(super) column: &'a str,
-    pub(super) version: Version,
+    pub(super) value: Version,
     /// The version as a JSON value for its column.
     pub(super) json: String,
 }
@@ -28,7 +28,7 @@ impl<'a> RecordVersion<'a> {
             Version::Number(number) => number.to_string(),
             Version::Time(_) => format!("\"{}\"", text(version)),
         };
-        Self { column, version, json }
+        Self { column, value: version, json }
     }
 }
 

@@ -1,10 +1,10 @@
 mod deleted;
-mod hidden;
 mod leases;
 mod order;
 mod outages;
 mod races;
 mod store;
+mod unaddressable;
 mod versions;
 
 use futures::FutureExt as _;
@@ -18,7 +18,7 @@ use crate::record::decode;
 use store::{Answer, ScriptedStore};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// A delivery that waits for nothing in place: one try, unless the gate is closed.
+/// A delivery that does not wait in place: one attempt, unless admission is closed.
 const FIRST: Delivery = Delivery {
     attempts: Some(1),
     last: false,
@@ -95,7 +95,7 @@ fn deadlock() -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_written_is_what_the_outcome_says() {
+async fn the_outcome_says_what_was_written() {
     for (operation, written, request, reason) in [
         ("upsert", Written::Upserted, "upsert", Reason::Upserted),
         ("upsert", Written::Created, "upsert", Reason::Created),
@@ -111,7 +111,7 @@ async fn what_was_written_is_what_the_outcome_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_ends_the_record_as_its_verdict_says() {
+async fn a_refusal_is_settled_by_its_verdict() {
     for (operation, answer, reason) in [
         ("upsert", Answer::wait(503, None), Reason::Unavailable),
         ("create", Answer::lost(true), Reason::Unavailable),
@@ -135,7 +135,7 @@ async fn a_refusal_ends_the_record_as_its_verdict_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_tells_whose_it_is_and_what_dataverse_said() {
+async fn an_outcome_has_the_record_and_the_answer_of_dataverse() {
     let fault = Error::Answered {
         status: 400,
         code: Some(0x8004_4331),
@@ -156,7 +156,7 @@ async fn an_outcome_tells_whose_it_is_and_what_dataverse_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_key_is_shown_to_logs_as_the_start_of_its_hash() {
+async fn logs_show_the_start_of_the_hash_of_a_key() {
     let world = World::new([Answer::Wrote(Written::Upserted)]);
     let record = contact(&json!({}));
     let shown = world.settle(&record).await.key_hash.expect("every record has a key");
@@ -165,7 +165,7 @@ async fn the_key_is_shown_to_logs_as_the_start_of_its_hash() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_404_on_a_record_that_refers_to_another_row_is_told_apart_by_a_read() {
+async fn a_read_distinguishes_a_missing_row_from_a_missing_parent() {
     let missing = || Answer::refused(404, MISSING);
     for (operation, answers, reason) in [
         ("upsert", vec![missing()], Reason::ParentMissing),
@@ -204,7 +204,7 @@ async fn a_create_on_a_present_row_is_ours_only_when_delivered_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_that_lost_to_nobody_is_sent_again_before_it_is_rejected() {
+async fn a_create_that_is_refused_without_a_row_is_sent_again_before_it_is_rejected() {
     let refused = || [Answer::refused(412, DUPLICATE), Answer::NoRow];
     let create = contact(&json!({ "operation": "create" }));
     let world = World::new(refused().into_iter().chain([Answer::Wrote(Written::Created)]));
@@ -231,9 +231,9 @@ async fn the_catch_all_code_gets_one_more_try() {
 #[tokio::test(start_paused = true)]
 async fn a_delay_that_dataverse_names_is_passed_on() {
     for (status, reason) in [(429, Reason::Throttled), (503, Reason::Unavailable)] {
-        for (named, told) in [(Some(42 * SECOND), Some(42 * SECOND)), (None, reason.default_retry_after())] {
+        for (named, expected) in [(Some(42 * SECOND), Some(42 * SECOND)), (None, reason.default_retry_after())] {
             let outcome = World::new([Answer::wait(status, named)]).settle(&contact(&json!({}))).await;
-            assert_eq!((outcome.reason, outcome.retry_after), (reason, told));
+            assert_eq!((outcome.reason, outcome.retry_after), (reason, expected));
         }
     }
     let outcome = World::new([Answer::wait(400, Some(SECOND))]).settle(&contact(&json!({}))).await;

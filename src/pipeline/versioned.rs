@@ -36,10 +36,10 @@ struct Past {
 
 impl Writer<'_> {
     /// With a version: never overwrites a newer one.
-    pub(super) async fn in_order(&self, stamp: &RecordVersion<'_>) -> Settlement {
+    pub(super) async fn in_order(&self, version: &RecordVersion<'_>) -> Settlement {
         let mut past = Past::default();
         for reads in 1..=MOST_READS {
-            match self.one_round(stamp, &mut past, reads == MOST_READS).await {
+            match self.one_round(version, &mut past, reads == MOST_READS).await {
                 Break(end) => return end,
                 Continue(()) => pause(reads).await,
             }
@@ -47,14 +47,14 @@ impl Writer<'_> {
         Settlement::new(Reason::Conflict).detail("the row kept changing while it was read and written")
     }
 
-    async fn one_round(&self, stamp: &RecordVersion<'_>, past: &mut Past, last: bool) -> ControlFlow<Settlement> {
-        let step = match self.next_step(stamp, past).await {
+    async fn one_round(&self, version: &RecordVersion<'_>, past: &mut Past, last: bool) -> ControlFlow<Settlement> {
+        let step = match self.next_step(version, past).await {
             Ok(step) => step,
             Err(end) => return Break(end),
         };
         let fault = match self.send(step.kind, step.etag.as_deref(), step.id).await {
             Ok(reason) => return Break(Settlement::new(reason)),
-            Err(fault) if fault.is_ambiguous() => return Break(self.resolve_conditional_write(stamp, fault).await),
+            Err(fault) if fault.is_ambiguous() => return Break(self.resolve_conditional_write(version, fault).await),
             Err(fault) => fault,
         };
         match judge(&fault, Attempt { kind: step.kind, binds: self.binds, again: past.again }) {
@@ -81,30 +81,30 @@ impl Writer<'_> {
     }
 
     /// What to send for the row as it is, or the settlement without sending.
-    async fn next_step(&self, stamp: &RecordVersion<'_>, past: &mut Past) -> Result<Step, Settlement> {
-        let columns = [stamp.column.to_owned()];
+    async fn next_step(&self, version: &RecordVersion<'_>, past: &mut Past) -> Result<Step, Settlement> {
+        let columns = [version.column.to_owned()];
         let row = self.read(&columns).await?;
         past.seen |= row.is_some();
         let delete = self.record.operation == Operation::Delete;
         let Some(row) = row else {
             return Err(match self.record.operation {
-                Operation::Delete => self.delete_missing(stamp).await,
-                Operation::Update => match self.check_tombstone(stamp).await {
+                Operation::Delete => self.delete_missing(version).await,
+                Operation::Update => match self.check_tombstone(version).await {
                     Ok(()) => Settlement::new(Reason::NotFound).detail("there is no row to update"),
                     Err(end) => end,
                 },
                 Operation::Upsert | Operation::Create => {
-                    self.check_tombstone(stamp).await?;
+                    self.check_tombstone(version).await?;
                     return Ok(Step { kind: WriteKind::Create, etag: None, id: None });
                 }
             });
         };
-        if !is_newer(stamp, &row)? {
+        if !is_newer(version, &row)? {
             return Err(Settlement::new(Reason::Superseded));
         }
         if let Some(tombstones) = self.tombstones.as_ref().filter(|_| delete) {
             // First the tombstone: from then on an older message cannot create the row again.
-            tombstones.put(stamp.version).await?;
+            tombstones.put(version.value).await?;
         }
         let id = if self.is_unaddressable() { Some(row.id(&columns).ok_or_else(unidentified)?) } else { None };
         Ok(Step {
@@ -115,9 +115,9 @@ impl Writer<'_> {
     }
 
     /// A missing row may be written unless it was deleted with this version or a newer one.
-    pub(super) async fn check_tombstone(&self, stamp: &RecordVersion<'_>) -> Result<(), Settlement> {
+    pub(super) async fn check_tombstone(&self, version: &RecordVersion<'_>) -> Result<(), Settlement> {
         let Some(tombstones) = &self.tombstones else { return Ok(()) };
-        if tombstones.covers(stamp.version).await? {
+        if tombstones.covers(version.value).await? {
             let detail = "the row was deleted with this version or a newer one";
             return Err(Settlement::new(Reason::Superseded).detail(detail));
         }
@@ -125,45 +125,45 @@ impl Writer<'_> {
     }
 
     /// A delete of a missing row: its version is remembered, as the row's creation may arrive later.
-    async fn delete_missing(&self, stamp: &RecordVersion<'_>) -> Settlement {
+    async fn delete_missing(&self, version: &RecordVersion<'_>) -> Settlement {
         match &self.tombstones {
             None => Settlement::new(Reason::AlreadyAbsent),
             Some(tombstones) => {
-                tombstones.put(stamp.version).await.err().unwrap_or_else(|| Settlement::new(Reason::AlreadyAbsent))
+                tombstones.put(version.value).await.err().unwrap_or_else(|| Settlement::new(Reason::AlreadyAbsent))
             }
         }
     }
 
     /// An ambiguous conditional write must not be repeated before a read: the row's version shows whether it was made.
-    async fn resolve_conditional_write(&self, stamp: &RecordVersion<'_>, fault: Error) -> Settlement {
-        let read = timeout(READ_BACK_TIMEOUT, self.read(&[stamp.column.to_owned()])).await;
+    async fn resolve_conditional_write(&self, version: &RecordVersion<'_>, fault: Error) -> Settlement {
+        let read = timeout(READ_BACK_TIMEOUT, self.read(&[version.column.to_owned()])).await;
         let delete = self.record.operation == Operation::Delete;
         match read {
             Ok(Ok(None)) if delete => as_sent(Reason::Deleted, fault),
-            Ok(Ok(Some(row))) if !delete && is_equal(stamp, &row) => as_sent(Reason::Upserted, fault),
+            Ok(Ok(Some(row))) if !delete && is_equal(version, &row) => as_sent(Reason::Upserted, fault),
             _ => Settlement::refused(Reason::Unavailable, fault),
         }
     }
 }
 
-fn is_newer(stamp: &RecordVersion<'_>, row: &Row) -> Result<bool, Settlement> {
-    let order = match order::stored(row, stamp.column) {
+fn is_newer(version: &RecordVersion<'_>, row: &Row) -> Result<bool, Settlement> {
+    let order = match order::stored(row, version.column) {
         Stored::Nothing => return Ok(true),
-        Stored::Version(stored) => order::compare(stamp.version, stored),
+        Stored::Version(stored) => order::compare(version.value, stored),
         Stored::Unreadable => None,
     };
-    order.map(|order| order == Ordering::Greater).ok_or_else(|| incomparable(stamp))
+    order.map(|order| order == Ordering::Greater).ok_or_else(|| incomparable(version))
 }
 
-fn is_equal(stamp: &RecordVersion<'_>, row: &Row) -> bool {
-    match order::stored(row, stamp.column) {
-        Stored::Version(stored) => order::compare(stamp.version, stored) == Some(Ordering::Equal),
+fn is_equal(version: &RecordVersion<'_>, row: &Row) -> bool {
+    match order::stored(row, version.column) {
+        Stored::Version(stored) => order::compare(version.value, stored) == Some(Ordering::Equal),
         Stored::Nothing | Stored::Unreadable => false,
     }
 }
 
-fn incomparable(stamp: &RecordVersion<'_>) -> Settlement {
+fn incomparable(version: &RecordVersion<'_>) -> Settlement {
     let text =
-        format!("the row's {} cannot be compared with `version`: one is a number, the other is not", stamp.column);
+        format!("the row's {} cannot be compared with `version`: one is a number, the other is not", version.column);
     Settlement::new(Reason::InvalidData).detail(text)
 }

@@ -45,7 +45,7 @@ pub(super) struct Writer<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) record: &'a Record,
     pub(super) policy: OnConflict,
-    pub(super) stamp: Option<RecordVersion<'a>>,
+    pub(super) version: Option<RecordVersion<'a>>,
     /// What the sender itself set the version column to.
     version_sent: Option<&'a RawValue>,
     pub(super) binds: bool,
@@ -71,13 +71,13 @@ impl<'a> Writer<'a> {
     /// A writer of `record`; `delivered_before` if an earlier attempt may have created the row.
     pub(super) fn new(pipeline: &'a Pipeline, record: &'a Record, delivered_before: bool) -> Self {
         let column = record.version_column.as_deref().or(pipeline.version_column.as_deref());
-        let stamp = column.zip(record.version).map(|(column, version)| RecordVersion::new(column, version));
+        let version = column.zip(record.version).map(|(column, version)| RecordVersion::new(column, version));
         Self {
             store: pipeline.store.as_ref(),
             record,
             policy: record.on_conflict.unwrap_or(pipeline.on_conflict),
-            version_sent: stamp.as_ref().and_then(|stamp| record.columns.value(stamp.column)),
-            stamp,
+            version_sent: version.as_ref().and_then(|version| record.columns.value(version.column)),
+            version,
             binds: binds(record),
             tombstones: None,
             delivered_before,
@@ -99,13 +99,13 @@ impl<'a> Writer<'a> {
         if let Some(end) = self.contradiction() {
             return end;
         }
-        match (self.record.operation, &self.stamp) {
+        match (self.record.operation, &self.version) {
             (Operation::Create, None) => self.plain(WriteKind::Create).await,
-            (Operation::Create, Some(stamp)) => match self.check_tombstone(stamp).await {
+            (Operation::Create, Some(version)) => match self.check_tombstone(version).await {
                 Err(end) => end,
                 Ok(()) => self.plain(WriteKind::Create).await,
             },
-            (_, Some(stamp)) => self.in_order(stamp).await,
+            (_, Some(version)) => self.in_order(version).await,
             (Operation::Upsert, None) => self.plain(WriteKind::Upsert).await,
             (Operation::Update, None) => self.plain(WriteKind::Update).await,
             (Operation::Delete, None) => self.plain(WriteKind::Delete).await,
@@ -114,15 +114,15 @@ impl<'a> Writer<'a> {
 
     /// The sender may set the version column itself, but only to the version.
     fn contradiction(&self) -> Option<Settlement> {
-        let (stamp, sent) = self.stamp.as_ref().zip(self.version_sent)?;
-        let text = format!("`columns.{}` contradicts `version`", stamp.column);
-        (!order::agrees(sent, stamp.version)).then(|| Settlement::new(Reason::InvalidMessage).detail(text))
+        let (version, sent) = self.version.as_ref().zip(self.version_sent)?;
+        let text = format!("`columns.{}` contradicts `version`", version.column);
+        (!order::agrees(sent, version.value)).then(|| Settlement::new(Reason::InvalidMessage).detail(text))
     }
 
     pub(super) async fn send(&self, kind: WriteKind, etag: Option<&str>, id: Option<Uuid>) -> Result<Reason, Error> {
-        let stamp = self.stamp.as_ref().filter(|_| self.version_sent.is_none());
-        let stamp = stamp.map(|stamp| (stamp.column, stamp.json.as_str()));
-        let change = Change { record: self.record, id, kind, etag, stamp };
+        let version = self.version.as_ref().filter(|_| self.version_sent.is_none());
+        let version = version.map(|version| (version.column, version.json.as_str()));
+        let change = Change { record: self.record, id, kind, etag, version };
         let begun = Instant::now();
         let mut written = self.store.write(&change).await;
         if written.as_ref().is_err_and(|error| classify::may_repeat(error, kind))

@@ -49,7 +49,7 @@ impl Bench {
         let etag = Some("W/\"7\"");
         let deletes = matches!(kind, WriteKind::Delete | WriteKind::DeleteUnchanged);
         let record = record(if deletes { "delete" } else { "upsert" });
-        let change = Change { record: &record, id: None, kind, etag, stamp: None };
+        let change = Change { record: &record, id: None, kind, etag, version: None };
         self.client.write(&change).await
     }
 

@@ -67,12 +67,12 @@ async fn embedded() -> (Storage, Arc<dyn Locks>) {
     (storage, locks)
 }
 
-/// A name that nobody used before.
+/// A new name.
 fn fresh() -> LockName {
     LockName::new(format!("contacts-{}", Uuid::new_v4().simple()))
 }
 
-/// Asks for the lock until it is there or `wait` is over, with nobody else in line: what the storage says decides.
+/// Waits for the lock without other waiters in this process: the storage decides.
 async fn acquire(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
     LocalQueue::new(locks.clone()).acquire(name, wait).await
 }
@@ -85,7 +85,7 @@ async fn held(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Lease 
     }
 }
 
-/// Whether somebody else holds the lock at this moment.
+/// Whether another holder has the lock now.
 async fn is_busy(locks: &Arc<dyn Locks>, name: &LockName) -> bool {
     match acquire(locks, name, Duration::ZERO).await {
         Ok(Acquired::Busy) => true,

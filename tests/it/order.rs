@@ -13,7 +13,7 @@ use crate::caller::{Answer, Caller, contact};
 /// How many records are written twice.
 const RECORDS: usize = 1_000;
 
-/// So many in one call: a slow machine settles them before an HTTP caller's patience ends.
+/// So many in one call: a slow machine settles them before an HTTP caller's wait budget ends.
 const AT_ONCE: usize = 100;
 
 const VERSIONED: (&str, &str) = ("SYNC_VERSION_COLUMN", "new_sourceversion");
@@ -114,7 +114,7 @@ async fn without_a_version_the_last_writer_wins_and_both_are_settled() {
 }
 
 #[tokio::test]
-async fn what_was_deleted_with_a_version_is_not_brought_back_by_an_older_message() {
+async fn an_older_message_does_not_create_a_row_again_that_was_deleted_with_a_version() {
     let (world, _hosts, callers) = two(&[VERSIONED]).await;
     let delete = |version: i64| {
         let mut record = contact("C1", &Value::Null);

@@ -29,7 +29,7 @@ const TURNS: usize = 2;
 const LIFE: Duration = Duration::from_secs(15);
 
 /// The worst storm is over long before; who still waits then starves.
-const PATIENCE: Duration = Duration::from_hours(1);
+const TIMEOUT: Duration = Duration::from_hours(1);
 
 #[test]
 fn no_seed_breaks_the_lock() {
@@ -78,7 +78,7 @@ async fn storm(service: &Arc<Service>) -> Result<(), String> {
     let work = async { while workers.join_next().await.is_some() {} };
     tokio::select! {
         () = pauses => unreachable!("pauses never end"),
-        finished = timeout(PATIENCE, work) => finished.map_err(|_| "a waiter starves".to_owned())?,
+        finished = timeout(TIMEOUT, work) => finished.map_err(|_| "a waiter starves".to_owned())?,
     }
     all_is_free(service, &processes).await
 }
@@ -102,9 +102,9 @@ async fn turns(service: Arc<Service>, process: Arc<Process>, local: LocalQueue, 
     for turn in 0..TURNS {
         let name = LockName::new(format!("key-{}", fastrand::usize(..KEYS)));
         let holder = (worker, turn);
-        let mut tries = 0;
-        while !turn_once(&service, &process, &local, &name, (holder, tries)).await {
-            tries += 1;
+        let mut attempts = 0;
+        while !turn_once(&service, &process, &local, &name, (holder, attempts)).await {
+            attempts += 1;
             sleep(Duration::from_millis(fastrand::u64(10..2_000))).await;
         }
     }
@@ -147,7 +147,7 @@ fn slow() -> Duration {
 
 async fn all_is_free(service: &Arc<Service>, processes: &[(Arc<Process>, LocalQueue)]) -> Result<(), String> {
     service.calm_down();
-    // Requests that are still under way, and leases that nobody gives back, have come to their end by then.
+    // Requests in flight have ended by then, and abandoned leases have expired.
     sleep(4 * LIFE).await;
     let visitor = Remote::new(service.clone(), Process::new(PROCESSES), LIFE);
     for key in 0..KEYS {
@@ -158,7 +158,7 @@ async fn all_is_free(service: &Arc<Service>, processes: &[(Arc<Process>, LocalQu
         }
     }
     let kept: usize = processes.iter().map(|(_, local)| local.keys()).sum();
-    if kept > 0 { Err(format!("{kept} keys are remembered although nobody works")) } else { Ok(()) }
+    if kept > 0 { Err(format!("{kept} keys are remembered without work")) } else { Ok(()) }
 }
 
 /// The simulation can fail: a lock that believes in its lease for longer than the service does is caught.
@@ -175,7 +175,7 @@ fn a_lock_that_counts_its_lease_from_the_answer_is_caught() {
 }
 
 #[test]
-fn one_seed_tells_one_story() {
+fn one_seed_gives_one_history() {
     let story = |seed| {
         fastrand::seed(seed);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();

@@ -1,4 +1,4 @@
-mod leaving;
+mod cancelled;
 
 use std::pin::Pin;
 

@@ -13,7 +13,7 @@ fn versioned(operation: &str, version: impl Into<Json>) -> Record {
 }
 
 /// A world in which the row was deleted with this version.
-async fn buried(version: impl Into<Json>, answers: impl IntoIterator<Item = Answer>) -> World {
+async fn deleted_at(version: impl Into<Json>, answers: impl IntoIterator<Item = Answer>) -> World {
     let world = World::new([Answer::NoRow].into_iter().chain(answers));
     let outcome = world.settle(&versioned("delete", version)).await;
     assert_eq!(outcome.reason, Reason::AlreadyAbsent);
@@ -26,7 +26,7 @@ async fn tombstone(world: &World) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_message_does_not_bring_a_deleted_row_back() {
+async fn an_older_message_does_not_create_a_deleted_row_again() {
     for operation in ["upsert", "create", "update"] {
         for version in [6, 8] {
             let reads = (operation != "create").then_some(Answer::NoRow);
@@ -39,31 +39,31 @@ async fn an_older_message_does_not_bring_a_deleted_row_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newer_message_does() {
-    let world = buried(8, [Answer::NoRow, CREATED]).await;
+async fn a_newer_message_creates_a_deleted_row_again() {
+    let world = deleted_at(8, [Answer::NoRow, CREATED]).await;
     assert_eq!(world.reason(&versioned("upsert", 9), FIRST).await, Reason::Created);
-    let world = buried(8, [CREATED]).await;
+    let world = deleted_at(8, [CREATED]).await;
     assert_eq!(world.reason(&versioned("create", 9), FIRST).await, Reason::Created);
-    let world = buried(8, [Answer::NoRow]).await;
+    let world = deleted_at(8, [Answer::NoRow]).await;
     assert_eq!(world.reason(&versioned("update", 9), FIRST).await, Reason::NotFound);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tombstone_stands_before_the_row_goes_and_is_never_lowered() {
+async fn the_tombstone_is_stored_before_the_delete_and_never_lowered() {
     let world = World::new([SEVEN, Answer::wait(503, None)]);
     assert_eq!(world.reason(&versioned("delete", 8), FIRST).await, Reason::Unavailable);
     assert_eq!(tombstone(&world).await.as_deref(), Some("8"), "whatever became of the deletion");
-    let world = buried(8, [Answer::NoRow]).await;
+    let world = deleted_at(8, [Answer::NoRow]).await;
     assert_eq!(world.reason(&versioned("delete", 5), FIRST).await, Reason::AlreadyAbsent);
     assert_eq!(tombstone(&world).await.as_deref(), Some("8"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_are_versions_too_and_what_cannot_be_compared_holds_nobody_up() {
-    let world = buried("2026-01-31T08:00:00+01:00", [Answer::NoRow]).await;
+async fn times_are_versions_too_and_an_incomparable_tombstone_is_ignored() {
+    let world = deleted_at("2026-01-31T08:00:00+01:00", [Answer::NoRow]).await;
     assert_eq!(tombstone(&world).await.as_deref(), Some("2026-01-31T07:00:00Z"));
     assert_eq!(world.reason(&versioned("upsert", "2026-01-31T06:59:59Z"), FIRST).await, Reason::Superseded);
-    let world = buried("2026-01-31T08:00:00Z", [Answer::NoRow, CREATED]).await;
+    let world = deleted_at("2026-01-31T08:00:00Z", [Answer::NoRow, CREATED]).await;
     assert_eq!(world.reason(&versioned("upsert", 1), FIRST).await, Reason::Created);
 }
 
@@ -85,7 +85,7 @@ async fn without_an_answer_about_the_tombstone_nothing_is_written_or_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_was_lost_buries_nothing_and_deletes_nothing() {
+async fn a_lost_lease_stores_no_tombstone_and_deletes_nothing() {
     let record = versioned("delete", 8);
     let name = LockName::new(record.key.lock_name("contacts"));
     let world = World::new([Answer::SlowRow(SECOND, r#"{"@odata.etag":"1","new_version":7}"#)]);
@@ -109,7 +109,7 @@ async fn without_locks_or_without_a_version_there_is_no_tombstone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conditional_write_without_an_answer_is_settled_by_the_rows_version() {
+async fn an_ambiguous_conditional_write_is_settled_by_the_rows_version() {
     let lost = || Answer::lost(true);
     for (operation, row, reason) in [
         ("upsert", Answer::Row(r#"{"new_version":8}"#), Reason::Upserted),

@@ -47,7 +47,7 @@ async fn one_key_is_written_by_one_message_at_a_time_and_other_keys_meanwhile() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_tells_how_long_the_lock_was_waited_for_and_how_long_the_write_took() {
+async fn an_outcome_has_the_durations_of_the_lock_wait_and_of_the_write() {
     let world = World::new([const { Answer::Slow(Duration::from_secs(2), Written::Upserted) }; 2]);
     let record = contact(&json!({ "source": "hr" }));
     let (first, second) = tokio::join!(world.settle(&record), world.settle(&record));
@@ -103,7 +103,7 @@ async fn a_write_stops_before_a_lease_ends_that_cannot_be_renewed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_of_unknown_fate_keeps_its_lease_until_that_lapses() {
+async fn an_ambiguous_write_keeps_its_lease_until_it_expires() {
     let world = World::new([Answer::wait(504, None), Answer::NoRow, UPSERTED]);
     let record = contact(&json!({}));
     let begun = Instant::now();
@@ -115,7 +115,7 @@ async fn a_write_of_unknown_fate_keeps_its_lease_until_that_lapses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_without_an_answer_is_settled_by_a_row_that_holds_it_and_still_keeps_its_lease() {
+async fn an_ambiguous_write_is_settled_by_the_row_and_still_keeps_its_lease() {
     for (operation, row, reason) in [
         ("upsert", Answer::Row(r#"{"firstname":"Ada"}"#), Reason::Upserted),
         ("update", Answer::Row(r#"{"firstname":"Ada"}"#), Reason::Updated),
@@ -136,13 +136,13 @@ async fn a_write_without_an_answer_is_settled_by_a_row_that_holds_it_and_still_k
 }
 
 #[tokio::test(start_paused = true)]
-async fn whether_a_create_without_an_answer_was_ours_no_read_can_tell() {
+async fn an_ambiguous_create_is_not_settled_by_a_read() {
     let world = World::new([Answer::lost(true)]);
     assert_eq!(world.reason(&contact(&json!({ "operation": "create" })), FIRST).await, Reason::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_of_known_fate_releases_its_lease() {
+async fn a_write_with_a_known_outcome_releases_its_lease() {
     let no_token = Error::NoToken { refused: false, problem: "no answer in time".to_owned() };
     for answers in [
         vec![UPSERTED],
@@ -173,7 +173,7 @@ async fn the_answer_does_not_wait_for_the_release_and_the_end_of_the_process_doe
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_during_the_release_waits_for_the_rest_of_it_and_no_longer() {
+async fn a_message_that_arrives_during_a_release_waits_until_it_is_done() {
     let world = World::new([UPSERTED, UPSERTED]);
     world.locks.fail(Request::Release, [StorageFault::Late(SECOND)]);
     let (record, begun) = (contact(&json!({})), Instant::now());
@@ -184,7 +184,7 @@ async fn who_comes_during_the_release_waits_for_the_rest_of_it_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_already_is_handed_the_lease_and_knows_of_no_release() {
+async fn a_waiting_message_is_handed_the_lease_without_a_release() {
     let world = World::new([const { Answer::Slow(SECOND, Written::Upserted) }; 2]);
     world.locks.fail(Request::Release, [StorageFault::Late(SECOND)]);
     let (record, begun) = (contact(&json!({})), Instant::now());
@@ -193,14 +193,14 @@ async fn who_waits_already_is_handed_the_lease_and_knows_of_no_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repeated_write_of_unknown_fate_keeps_its_lease_too() {
+async fn a_repeated_ambiguous_write_keeps_its_lease_too() {
     let world = World::new([deadlock(), Answer::lost(true), Answer::lost(true), Answer::NoRow]);
     world.settle(&contact(&json!({}))).await;
     assert_eq!(world.locks.count(Request::Release), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_locks_the_record_is_written_all_the_same() {
+async fn without_locks_the_record_is_written() {
     let mut world = World::new([UPSERTED]);
     world.pipeline.locks = None;
     assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Upserted);

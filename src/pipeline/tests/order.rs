@@ -24,7 +24,7 @@ const SEEDS: u64 = 3_000;
 enum Locking {
     /// Leases that live as long as they should.
     Leases,
-    /// Leases that somebody breaks under their holders.
+    /// Leases that are broken while they are held.
     Broken,
     /// None at all.
     Off,
@@ -201,7 +201,7 @@ fn without_versions_the_order_is_broken() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let mut storm = Storm::new(Locking::Off);
         for instance in &mut storm.instances {
-            Arc::get_mut(instance).expect("nobody else has it yet").version_column = None;
+            Arc::get_mut(instance).expect("not shared yet").version_column = None;
         }
         let settled = runtime.expect("a runtime without I/O").block_on(storm.run(Locking::Off, false));
         settled.iter().any(|message| !storm.table.commits(&message.key).is_sorted())

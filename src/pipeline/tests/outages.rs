@@ -15,7 +15,7 @@ const PATIENT: Delivery = Delivery { wait_budget: Duration::from_mins(8), ..FIRS
 const CALL: Delivery = Delivery { wait_budget: Duration::from_secs(20), fail_fast: true, ..FIRST };
 
 fn no_token(refused: bool) -> Answer {
-    Answer::Fails(Error::NoToken { refused, problem: "nobody answered".to_owned() })
+    Answer::Fails(Error::NoToken { refused, problem: "no answer".to_owned() })
 }
 
 fn row(number: u32) -> Record {
@@ -23,7 +23,7 @@ fn row(number: u32) -> Record {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_will_pass_is_waited_out_in_place_and_the_record_goes_again() {
+async fn transient_failures_are_retried_in_place() {
     for answer in [
         Answer::wait(503, None),
         Answer::wait(429, Some(SECOND)),
@@ -41,14 +41,14 @@ async fn a_refusal_that_will_pass_is_waited_out_in_place_and_the_record_goes_aga
 }
 
 #[tokio::test(start_paused = true)]
-async fn lock_storage_that_fails_is_waited_out_too() {
+async fn failures_of_the_lock_storage_are_retried_in_place() {
     let world = World::new([UPSERTED]);
     world.locks.fail(Request::Acquire, [StorageFault::Refused, StorageFault::Unreachable]);
     assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waiting_does_not_mend_ends_at_once() {
+async fn final_verdicts_are_not_retried_in_place() {
     let missing_parent = Answer::refused(404, MISSING);
     for (answers, reason) in [
         (vec![missing_parent], Reason::ParentMissing),
@@ -66,7 +66,7 @@ async fn what_waiting_does_not_mend_ends_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_patience_counts_from_when_the_message_came_over_all_its_tries() {
+async fn the_wait_budget_covers_all_attempts() {
     let world = World::new((0..100).map(|_| Answer::wait(503, None)));
     let begun = Instant::now();
     let outcome = world.pipeline.settle(&contact(&json!({})), PATIENT).await;
@@ -77,21 +77,21 @@ async fn the_patience_counts_from_when_the_message_came_over_all_its_tries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_goes_when_waiting_will_not_do_and_is_told_when_to_come_back() {
+async fn fail_fast_ends_before_a_pause_that_exceeds_the_budget_and_names_its_end() {
     let world = World::new([Answer::wait(429, Some(42 * SECOND))]);
     let begun = Instant::now();
     let outcome = world.pipeline.settle(&contact(&json!({})), CALL).await;
     assert_eq!((outcome.reason, outcome.retry_after), (Reason::Throttled, Some(42 * SECOND)));
     sleep(SECOND).await;
     let next = world.pipeline.settle(&contact(&json!({})), CALL).await;
-    let rest = next.retry_after.expect("the gate knows");
+    let rest = next.retry_after.expect("the delay is known");
     assert_eq!((next.reason, begun.elapsed()), (Reason::Throttled, SECOND), "at once");
     assert!((41 * SECOND..51 * SECOND).contains(&rest), "{rest:?}");
     assert_eq!(next.detail.as_deref(), Some("Dataverse asked for a pause that is not over"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_closes_the_gate_for_all_and_nobody_asks_for_a_lock_meanwhile() {
+async fn during_a_pause_no_message_requests_a_lock() {
     let throttled_write = vec![Answer::wait(429, Some(30 * SECOND))];
     let throttled_read = vec![Answer::refused(412, DUPLICATE), Answer::wait(429, Some(30 * SECOND))];
     for answers in [throttled_write, throttled_read] {
@@ -99,7 +99,7 @@ async fn throttling_closes_the_gate_for_all_and_nobody_asks_for_a_lock_meanwhile
         assert_eq!(world.settle(&contact(&json!({}))).await.reason, Reason::Throttled);
         let locked = world.locks.count_all();
         assert_eq!(world.pipeline.settle(&contact(&json!({})), CALL).await.reason, Reason::Throttled);
-        assert_eq!((world.store.answers_left(), world.locks.count_all()), (1, locked), "nobody was asked");
+        assert_eq!((world.store.answers_left(), world.locks.count_all()), (1, locked), "no request was sent");
         let begun = Instant::now();
         assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted);
         assert!((30 * SECOND..37 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
@@ -107,29 +107,29 @@ async fn throttling_closes_the_gate_for_all_and_nobody_asks_for_a_lock_meanwhile
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_token_nobody_else_tries_and_all_are_told_why() {
+async fn without_a_token_other_messages_are_not_tried_and_return_the_cause() {
     let world = World::new([no_token(true)]);
     let first = world.settle(&row(1)).await;
     let second = world.pipeline.settle(&row(2), FIRST).await;
     assert_eq!((first.reason, second.reason), (Reason::Unauthorized, Reason::Unauthorized));
-    let detail = "not tried, because others fail: there is no Entra ID token: nobody answered";
+    let detail = "not tried, because others fail: there is no Entra ID token: no answer";
     assert_eq!(second.detail.as_deref(), Some(detail));
     assert!(second.retry_after.is_some_and(|rest| rest <= SECOND), "when the next probe is due");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_in_an_outage_goes_when_the_next_probe_is_due_too_late_and_is_told_when_that_is() {
+async fn fail_fast_ends_in_an_outage_when_the_next_probe_is_due_too_late() {
     let world = World::new((0..20).map(|_| no_token(false)));
     let begun = Instant::now();
     let outcome = world.pipeline.settle(&row(1), CALL).await;
-    let (waited, rest) = (begun.elapsed(), outcome.retry_after.expect("the gate knows"));
+    let (waited, rest) = (begun.elapsed(), outcome.retry_after.expect("the delay is known"));
     assert_eq!(outcome.reason, Reason::Unavailable);
     assert!(waited <= CALL.wait_budget && waited + rest >= CALL.wait_budget, "{waited:?} {rest:?}");
     assert!(rest <= 30 * SECOND, "{rest:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_without_a_privilege_does_not_hold_the_others_up() {
+async fn a_table_without_a_privilege_does_not_stop_the_others() {
     let refused = || Answer::refused(403, 0x8004_0220);
     let world = World::new([refused(), refused(), refused(), refused(), UPSERTED]);
     for number in 1..=4 {
@@ -139,7 +139,7 @@ async fn a_table_without_a_privilege_does_not_hold_the_others_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_lets_one_message_at_a_time_try_and_all_end_well() {
+async fn in_an_outage_one_message_at_a_time_is_tried_and_all_are_applied_afterwards() {
     let down = (0..7).map(|_| Answer::wait(503, None));
     let world = World::new(down.chain((0..10).map(|_| UPSERTED)));
     let records: Vec<_> = (0..10).map(row).collect();
@@ -149,7 +149,7 @@ async fn an_outage_lets_one_message_at_a_time_try_and_all_end_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_of_unknown_fate_goes_again_when_its_lease_has_lapsed_and_not_before() {
+async fn an_ambiguous_write_is_retried_after_its_lease_has_expired() {
     let world = World::new([Answer::wait(504, None), Answer::NoRow, UPSERTED]);
     let begun = Instant::now();
     assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted);
@@ -159,7 +159,7 @@ async fn a_write_of_unknown_fate_goes_again_when_its_lease_has_lapsed_and_not_be
 
 /// A slow write that ends without an answer: the lease was renewed, and lapses from its last renewal on.
 #[tokio::test(start_paused = true)]
-async fn the_lease_lapses_from_its_last_renewal_on() {
+async fn the_lease_expires_after_its_last_renewal() {
     let silence = Error::NoAnswer { sent: true, problem: "no answer in time" };
     let world = World::new([Answer::SlowlyFails(20 * SECOND, silence), Answer::NoRow, UPSERTED]);
     let begun = Instant::now();
@@ -168,7 +168,7 @@ async fn the_lease_lapses_from_its_last_renewal_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_does_not_wait_for_a_lease_that_lapses_after_its_patience() {
+async fn fail_fast_does_not_wait_for_a_lease_that_expires_after_the_budget() {
     let world = World::new([Answer::wait(504, None), Answer::NoRow]);
     let begun = Instant::now();
     let hurried = Delivery { wait_budget: 10 * SECOND, ..CALL };
@@ -177,7 +177,7 @@ async fn a_caller_does_not_wait_for_a_lease_that_lapses_after_its_patience() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_that_may_have_been_made_by_its_own_first_try_is_ours_when_it_meets_its_row() {
+async fn a_retried_create_accepts_the_row_of_its_own_first_attempt() {
     let create = contact(&json!({ "operation": "create" }));
     let meets_its_row = || [Answer::refused(412, DUPLICATE), Answer::Row(r#"{"firstname":"Ada"}"#)];
     let unknown = [Answer::lost(true)].into_iter().chain(meets_its_row());
@@ -187,7 +187,7 @@ async fn a_create_that_may_have_been_made_by_its_own_first_try_is_ours_when_it_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_whose_connection_drops_is_sent_again_once_under_the_same_lease_which_then_lapses() {
+async fn a_write_whose_connection_drops_is_sent_again_once_and_its_lease_expires() {
     for (operation, answer, reason) in [
         ("upsert", UPSERTED, Reason::Upserted),
         ("update", Answer::Wrote(Written::Updated), Reason::Updated),
@@ -213,7 +213,7 @@ async fn a_connection_that_drops_late_is_not_tried_again_in_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_gate_is_told_apart_from_a_closed_one() {
+async fn a_full_queue_and_a_pause_have_different_details() {
     let mut world = World::new([Answer::Hangs]);
     world.pipeline.admission = Admission::new(1);
     world.pipeline.locks = None;
@@ -227,12 +227,12 @@ async fn a_full_gate_is_told_apart_from_a_closed_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_long_for_a_lock_lends_its_place_to_others() {
+async fn a_long_wait_for_a_lock_releases_the_slot() {
     let mut world = World::new([UPSERTED, UPSERTED]);
     world.pipeline.admission = Admission::new(1);
     let (contested, free) = (row(1), row(2));
     let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
-    let crate::lock::TryAcquire::Granted(rival) = rival else { panic!("nobody else is here") };
+    let crate::lock::TryAcquire::Granted(rival) = rival else { panic!("the lock is free") };
     let begun = Instant::now();
     let others = async {
         sleep(SECOND / 10).await;
@@ -245,11 +245,11 @@ async fn who_waits_long_for_a_lock_lends_its_place_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_comes_while_the_gate_is_closed_is_given_back_and_asked_for_again() {
+async fn a_lock_that_is_granted_during_a_pause_is_released_and_requested_again() {
     let world = World::new([Answer::wait(429, Some(10 * SECOND)), UPSERTED]);
     let (contested, throttled) = (row(1), row(2));
     let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
-    let crate::lock::TryAcquire::Granted(rival) = rival else { panic!("nobody else is here") };
+    let crate::lock::TryAcquire::Granted(rival) = rival else { panic!("the lock is free") };
     let begun = Instant::now();
     let others = async {
         sleep(SECOND / 10).await;

@@ -40,7 +40,7 @@ async fn verify_rejects_a_412_on_a_row_that_was_already_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_more_requests_tell_a_collision_from_a_race() {
+async fn two_more_requests_distinguish_a_collision_from_a_race() {
     for policy in ["verify", "skip"] {
         let world = World::new([lost(), Answer::NoRow, lost()]);
         let outcome = world.settle(&contact(&json!({ "onConflict": policy }))).await;
@@ -57,10 +57,11 @@ async fn verify_writes_the_row_whose_winner_rolled_back() {
 
 #[tokio::test(start_paused = true)]
 async fn verify_sends_again_what_it_cannot_compare() {
-    for columns in [json!({ "a": [1] }), json!({ "p@odata.bind": "/accounts(accountnumber='7')" })] {
+    let binding = json!({ "p@odata.bind": "/accounts(accountnumber='7')" });
+    for (columns, read) in [(json!({ "a": [1] }), "read employeeid"), (binding, "read")] {
         let world = World::new([lost(), Answer::Row("{}"), UPSERTED]);
         assert_eq!(world.reason(&contact(&json!({ "columns": columns })), FIRST).await, Reason::Upserted);
-        assert_eq!(world.store.requests(), ["upsert", "read employeeid", "upsert"]);
+        assert_eq!(world.store.requests(), ["upsert", read, "upsert"]);
     }
 }
 
@@ -73,14 +74,14 @@ async fn verify_reads_all_columns_when_one_cannot_be_selected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn verify_is_content_with_the_row_when_nothing_but_the_key_was_sent() {
+async fn verify_accepts_the_row_when_only_the_key_was_sent() {
     let world = World::new([lost(), Answer::Row("{}")]);
     assert_eq!(world.reason(&contact(&json!({ "columns": {} })), FIRST).await, Reason::AlreadyWritten);
     assert_eq!(world.store.requests(), ["upsert", "read employeeid"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn skip_is_content_with_any_row() {
+async fn skip_accepts_any_row() {
     for row in [SAME, OTHER] {
         let settled = settle("skip", [lost(), row]).await;
         assert_eq!(settled, (Reason::WrittenElsewhere, requests(&["upsert", "read employeeid"])));
@@ -94,13 +95,13 @@ async fn skip_never_skips_without_a_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_sends_again_without_looking() {
+async fn retry_sends_again_without_a_read() {
     let settled = settle("retry", [lost(), lost(), UPSERTED]).await;
     assert_eq!(settled, (Reason::Upserted, requests(&["upsert", "upsert", "upsert"])));
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_leaves_the_rest_to_the_host_after_three_more_tries() {
+async fn retry_goes_back_to_the_host_after_three_more_attempts() {
     let settled = settle("retry", (0..4).map(|_| lost())).await;
     assert_eq!(settled, (Reason::Conflict, requests(&["upsert"; 4])));
 }
@@ -116,7 +117,7 @@ async fn the_setting_decides_for_records_that_do_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_fails_ends_the_race_with_what_it_met() {
+async fn a_failed_read_settles_the_race_with_its_error() {
     for (answer, reason) in [
         (Answer::wait(503, None), Reason::Unavailable),
         (Answer::wait(429, None), Reason::Throttled),
@@ -138,7 +139,7 @@ async fn rivals_pause_longer_each_time_and_not_in_step() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadlocks_do_not_use_up_the_tries_of_a_race() {
+async fn deadlocks_do_not_count_as_resends() {
     let answers = [deadlock(), lost(), deadlock(), lost(), deadlock(), lost(), UPSERTED];
     let (reason, _) = settle("retry", answers).await;
     assert_eq!(reason, Reason::Upserted);

@@ -64,7 +64,7 @@ impl ScriptedStore {
     }
 
     /// What was asked so far: `upsert`, `create`, `update`, `delete` with the primary key and the ETag if there are any, and the
-    /// stamp as `column=json`; `read` with the columns wanted.
+    /// version as `column=json`; `read` with the columns wanted.
     pub(super) fn requests(&self) -> Vec<String> {
         lock(&self.requests).clone()
     }
@@ -102,9 +102,9 @@ impl Store for ScriptedStore {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
         let conditional = matches!(change.kind, WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged);
         assert_eq!(conditional, change.etag.is_some(), "a condition and its ETag go together");
-        let stamp = change.stamp.map(|(column, json)| format!("{column}={json}"));
+        let version = change.version.map(|(column, json)| format!("{column}={json}"));
         let id = change.id.map(|id| id.to_string());
-        let parts = [Some(verb(change.kind)), id.as_deref(), change.etag, stamp.as_deref()];
+        let parts = [Some(verb(change.kind)), id.as_deref(), change.etag, version.as_deref()];
         let request = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         match self.next(request) {
             Answer::Wrote(written) => Ok(written),

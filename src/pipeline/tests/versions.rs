@@ -78,7 +78,7 @@ async fn an_older_row_is_deleted_if_it_is_still_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_moved_is_read_again_and_judged_anew() {
+async fn a_row_that_changed_is_read_again_and_judged_anew() {
     let settled = settle(&versioned("upsert", 9), [SEVEN, stale(), EIGHT, UPDATED]).await;
     let expected =
         ["read new_version", "update W/\"1\" new_version=9", "read new_version", "update W/\"2\" new_version=9"];
@@ -88,7 +88,7 @@ async fn a_row_that_moved_is_read_again_and_judged_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_somebody_created_meanwhile_is_read_again() {
+async fn a_row_that_was_created_meanwhile_is_read_again() {
     let (reason, _) = settle(&versioned("upsert", 8), [Answer::NoRow, duplicate(), SEVEN, UPDATED]).await;
     assert_eq!(reason, Reason::Updated);
     let (reason, _) = settle(&versioned("upsert", 7), [Answer::NoRow, duplicate(), EIGHT]).await;
@@ -96,7 +96,7 @@ async fn a_row_that_somebody_created_meanwhile_is_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_somebody_deleted_meanwhile_is_created_anew() {
+async fn a_row_that_was_deleted_meanwhile_is_created_anew() {
     let gone = || Answer::refused(404, MISSING);
     let (reason, _) = settle(&versioned("upsert", 8), [SEVEN, gone(), Answer::NoRow, CREATED]).await;
     assert_eq!(reason, Reason::Created);
@@ -107,7 +107,7 @@ async fn a_row_that_somebody_deleted_meanwhile_is_created_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_row_and_a_missing_parent_are_told_apart_by_a_read() {
+async fn a_read_distinguishes_a_deleted_row_from_a_missing_parent() {
     let record = |operation: &str| Record { version: versioned("upsert", 8).version, ..bound_contact(operation) };
     let gone = || Answer::refused(404, MISSING);
     let (reason, _) = settle(&record("upsert"), [SEVEN, gone(), Answer::NoRow, Answer::NoRow, CREATED]).await;
@@ -123,19 +123,19 @@ async fn a_deleted_row_and_a_missing_parent_are_told_apart_by_a_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_keeps_moving_goes_back_to_the_host() {
+async fn a_row_that_keeps_changing_goes_back_to_the_host() {
     let (reason, _) = settle(&versioned("upsert", 9), (0..5).flat_map(|_| [SEVEN, stale()])).await;
     assert_eq!(reason, Reason::Conflict);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_never_shows_itself_is_a_collision() {
+async fn a_duplicate_key_without_a_row_is_a_collision() {
     let (reason, requests) = settle(&versioned("upsert", 9), (0..2).flat_map(|_| [Answer::NoRow, duplicate()])).await;
     assert_eq!((reason, requests.len()), (Reason::KeyCollision, 4), "two more after the first refusal");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_was_seen_once_is_no_collision() {
+async fn a_row_that_was_read_once_is_not_a_collision() {
     let answers = [SEVEN, stale()].into_iter().chain((0..4).flat_map(|_| [Answer::NoRow, duplicate()]));
     let (reason, _) = settle(&versioned("upsert", 9), answers).await;
     assert_eq!(reason, Reason::Conflict);
@@ -181,7 +181,7 @@ async fn a_number_and_a_time_cannot_be_compared() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_that_sets_the_version_column_itself_must_not_contradict_itself() {
+async fn the_version_column_must_not_contradict_the_version() {
     for column in [json!(9), json!(null), json!("2026-01-31T07:00:00Z"), json!([8])] {
         let record = contact(&json!({ "version": 8, "columns": { "new_version": column } }));
         let world = World::new([]);

@@ -58,7 +58,7 @@ async fn a_waiter_polls_seldom() {
 }
 
 #[tokio::test]
-async fn a_lease_that_lapsed_and_was_taken_is_lost() {
+async fn an_expired_lease_that_was_taken_is_lost() {
     let (storage, locks) = embedded().await;
     let (rival, name) = (Account(storage.connection_string()).locks("sync-locks"), fresh());
     let mut lapsed = held(&locks, &name, LONG).await;
@@ -69,11 +69,11 @@ async fn a_lease_that_lapsed_and_was_taken_is_lost() {
     assert_eq!(lapsed.deadline(), deadline, "what is lost has no more time than before");
     assert_eq!(rival.renew(&mut taken).await.expect("the storage answers"), Renewed::Extended);
     locks.release(lapsed).await;
-    assert!(is_busy(&locks, &name).await, "the release of a lost lease frees nobody else's");
+    assert!(is_busy(&locks, &name).await, "the release of a lost lease does not free another holder's");
 }
 
 #[tokio::test]
-async fn a_lease_that_lapsed_and_was_not_taken_is_renewed() {
+async fn an_expired_lease_that_was_not_taken_is_renewed() {
     let (storage, locks) = embedded().await;
     let name = fresh();
     let mut lease = held(&locks, &name, LONG).await;

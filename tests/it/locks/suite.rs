@@ -1,4 +1,4 @@
-//! What every lock storage has to do, whoever serves it. Each claim is a function, named as the sentence that it proves.
+//! The conformance suite of lock storages. Each claim is a function, named as the sentence that it proves.
 //!
 //! A lost lease is not among them: Azurite renews an expired lease with a wrong id, so it proves nothing there.
 
@@ -23,22 +23,22 @@ const CONTAINER: &str = "sync-locks";
 /// Every claim, side by side: one of them waits for a real lease to end.
 pub(super) async fn run(place: &dyn Place) {
     tokio::join!(
-        one_of_many_gets_the_lock_and_the_others_are_told_that_it_is_busy(place),
+        one_of_many_gets_the_lock_and_the_others_get_busy(place),
         a_waiter_gets_the_lock_when_it_is_released(place),
         a_lock_is_free_as_soon_as_it_is_released(place),
         busy_comes_when_the_wait_is_over(place),
         rivals_take_turns_in_a_container_that_did_not_exist(place),
         every_acquire_has_an_id_of_its_own(place),
-        a_second_release_frees_nobody_elses_lock(place),
+        a_second_release_does_not_free_another_holders_lock(place),
         a_lease_of_a_crashed_holder_ends_after_its_life_counted_from_the_last_renewal(place),
-        the_waiters_of_one_process_are_served_in_the_order_in_which_they_came(place),
-        a_process_with_work_without_end_lets_another_have_its_turn(place),
-        a_waiter_that_leaves_at_whatever_point_leaves_no_lease_behind(place),
-        a_tombstone_is_left_by_the_holder_alone_and_outlives_the_lease(place),
+        the_waiters_of_one_process_are_served_in_order_of_arrival(place),
+        a_process_with_endless_work_yields_to_another(place),
+        a_cancelled_waiter_leaves_no_lease_behind(place),
+        only_the_holder_stores_a_tombstone_and_it_outlives_the_lease(place),
     );
 }
 
-async fn one_of_many_gets_the_lock_and_the_others_are_told_that_it_is_busy(place: &dyn Place) {
+async fn one_of_many_gets_the_lock_and_the_others_get_busy(place: &dyn Place) {
     let (locks, name) = (place.locks(CONTAINER), fresh());
     // Known beforehand, so that all of them meet at the lease and not at the creation of the blob.
     locks.release(held(&locks, &name, LONG).await).await;
@@ -108,7 +108,7 @@ async fn every_acquire_has_an_id_of_its_own(place: &dyn Place) {
     assert_eq!(ids.len(), 3);
 }
 
-async fn a_second_release_frees_nobody_elses_lock(place: &dyn Place) {
+async fn a_second_release_does_not_free_another_holders_lock(place: &dyn Place) {
     let (first, second, name) = (place.locks(CONTAINER), place.locks(CONTAINER), fresh());
     let lease = held(&first, &name, LONG).await;
     let again = Lease::new(name.clone(), lease.id().to_owned(), Instant::now(), LIFE);
@@ -138,19 +138,19 @@ async fn a_lease_of_a_crashed_holder_ends_after_its_life_counted_from_the_last_r
     heir.release(inherited).await;
 }
 
-async fn the_waiters_of_one_process_are_served_in_the_order_in_which_they_came(place: &dyn Place) {
+async fn the_waiters_of_one_process_are_served_in_order_of_arrival(place: &dyn Place) {
     let (local, name, served) = (LocalQueue::new(place.locks(CONTAINER)), fresh(), Mutex::new(Vec::new()));
     let serve = async |number: usize| {
         let Ok(Acquired::Held(lease)) = local.acquire(&name, LONG).await else { panic!("not held in time") };
-        served.lock().expect("nobody panics with it").push(number);
+        served.lock().expect("no panic").push(number);
         local.release(lease).await;
     };
     join_all((0..10).map(serve)).await;
-    assert!(served.into_inner().expect("nobody panics with it").is_sorted());
+    assert!(served.into_inner().expect("no panic").is_sorted());
     assert_eq!(local.keys(), 0);
 }
 
-async fn a_process_with_work_without_end_lets_another_have_its_turn(place: &dyn Place) {
+async fn a_process_with_endless_work_yields_to_another(place: &dyn Place) {
     let (ours, theirs, name) =
         (LocalQueue::new(place.locks(CONTAINER)), LocalQueue::new(place.locks(CONTAINER)), fresh());
     let without_end = async || {
@@ -170,7 +170,7 @@ async fn a_process_with_work_without_end_lets_another_have_its_turn(place: &dyn 
     }
 }
 
-async fn a_waiter_that_leaves_at_whatever_point_leaves_no_lease_behind(place: &dyn Place) {
+async fn a_cancelled_waiter_leaves_no_lease_behind(place: &dyn Place) {
     let (local, heir) = (LocalQueue::new(place.locks(CONTAINER)), place.locks(CONTAINER));
     for milliseconds in [0, 1, 2, 3, 5, 8, 13, 21] {
         let name = fresh();
@@ -184,15 +184,15 @@ async fn a_waiter_that_leaves_at_whatever_point_leaves_no_lease_behind(place: &d
     }
 }
 
-async fn a_tombstone_is_left_by_the_holder_alone_and_outlives_the_lease(place: &dyn Place) {
+async fn only_the_holder_stores_a_tombstone_and_it_outlives_the_lease(place: &dyn Place) {
     let (first, second, name) = (place.locks(CONTAINER), place.locks(CONTAINER), fresh());
     let read = async |name: &LockName| second.tombstone(name).await.expect("the storage answers");
     assert_eq!(read(&name).await, None, "there is not even a lock");
     let lease = held(&first, &name, LONG).await;
     assert_eq!(read(&name).await, None);
     for tombstone in ["7", "2026-01-31T08:00:00Z"] {
-        let buried = first.put_tombstone(&name, lease.id(), tombstone).await.expect("the storage answers");
-        assert_eq!((buried, read(&name).await.as_deref()), (TombstoneWrite::Done, Some(tombstone)));
+        let deleted_at = first.put_tombstone(&name, lease.id(), tombstone).await.expect("the storage answers");
+        assert_eq!((deleted_at, read(&name).await.as_deref()), (TombstoneWrite::Done, Some(tombstone)));
     }
     let (foreign, ours) = (Uuid::new_v4().to_string(), lease.id().to_owned());
     let lost = first.put_tombstone(&name, &foreign, "8").await.expect("the storage answers");

@@ -18,7 +18,7 @@ fn status(code: u16, error_code: &'static str) -> Effect {
 }
 
 #[tokio::test]
-async fn trouble_is_an_error_and_never_busy() {
+async fn faults_are_errors_and_never_busy() {
     let (storage, locks) = embedded().await;
     let hang = Effect::Hang(Duration::from_mins(1));
     for (effect, expected) in [
@@ -32,7 +32,7 @@ async fn trouble_is_an_error_and_never_busy() {
         (Effect::DropBefore, "the storage cannot be reached: the connection broke"),
     ] {
         storage.fault(Fault::until_cleared(Op::AnyBlob, effect.clone()));
-        let error = acquire(&locks, &fresh(), SHORT).await.expect_err("trouble");
+        let error = acquire(&locks, &fresh(), SHORT).await.expect_err("a fault");
         assert_eq!(error.to_string(), expected, "{effect:?}");
         storage.clear_faults();
     }
@@ -40,18 +40,19 @@ async fn trouble_is_an_error_and_never_busy() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_an_error() {
+async fn an_unreachable_storage_is_an_error() {
     let account = "AccountName=acc;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:1/acc";
-    let error = acquire(&Account(account.to_owned()).locks("sync-locks"), &fresh(), SHORT).await.expect_err("nobody");
+    let error =
+        acquire(&Account(account.to_owned()).locks("sync-locks"), &fresh(), SHORT).await.expect_err("no listener");
     assert_eq!(error.to_string(), "the storage cannot be reached: no connection");
 }
 
 #[tokio::test]
-async fn trouble_in_the_creation_of_a_blob_is_an_error_too() {
+async fn faults_while_creating_a_blob_are_errors_too() {
     let (storage, locks) = embedded().await;
     for op in [Op::CreateContainer, Op::PutBlob] {
         storage.fault(Fault::until_cleared(op, status(503, "ServerBusy")));
-        let error = acquire(&locks, &fresh(), SHORT).await.expect_err("trouble");
+        let error = acquire(&locks, &fresh(), SHORT).await.expect_err("a fault");
         assert!(matches!(error, Error::Service { status: 503, .. }), "{op:?}: {error}");
         storage.clear_faults();
         held(&locks, &fresh(), LONG).await;
@@ -59,7 +60,7 @@ async fn trouble_in_the_creation_of_a_blob_is_an_error_too() {
 }
 
 #[tokio::test]
-async fn a_short_trouble_is_lived_through() {
+async fn short_faults_are_retried() {
     let (storage, locks) = embedded().await;
     for effect in [status(503, "ServerBusy"), status(500, "OperationTimedOut"), Effect::DropBefore, Effect::DropAfter] {
         storage.fault(Fault::times(2, Op::AnyBlob, effect));
@@ -68,7 +69,7 @@ async fn a_short_trouble_is_lived_through() {
 }
 
 #[tokio::test]
-async fn trouble_while_waiting_for_a_held_lock_is_an_error() {
+async fn a_fault_while_waiting_for_a_lock_is_an_error() {
     let (storage, locks) = embedded().await;
     let name = fresh();
     let _lease = held(&locks, &name, LONG).await;
@@ -83,20 +84,20 @@ async fn trouble_while_waiting_for_a_held_lock_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_renewal_in_trouble_is_an_error_and_not_a_lost_lease() {
+async fn a_failed_renewal_is_an_error_and_not_a_lost_lease() {
     let (storage, locks) = embedded().await;
     let mut lease = held(&locks, &fresh(), LONG).await;
     for effect in [status(503, "ServerBusy"), status(403, "AuthorizationFailure"), Effect::DropBefore] {
         let deadline = lease.deadline();
         storage.fault(Fault::once(Op::Renew, effect.clone()));
-        locks.renew(&mut lease).await.expect_err("trouble");
+        locks.renew(&mut lease).await.expect_err("a fault");
         assert_eq!(lease.deadline(), deadline, "{effect:?}: it may not have been renewed");
     }
     assert_eq!(locks.renew(&mut lease).await.expect("the trouble is over"), Renewed::Extended);
 }
 
 #[tokio::test]
-async fn a_blob_that_is_deleted_under_its_holder_takes_the_lease_along() {
+async fn deleting_the_blob_of_a_held_lock_ends_its_lease() {
     let (storage, locks) = embedded().await;
     let name = fresh();
     let mut lease = held(&locks, &name, LONG).await;

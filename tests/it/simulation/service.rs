@@ -80,7 +80,7 @@ impl Service {
         self.state().calm
     }
 
-    /// A holder does something that nobody else may do at the same time. Once another has acted, its time is over.
+    /// A holder acts exclusively. Once another has acted, it may not act again.
     pub(crate) fn act(&self, name: &LockName, holder: Holder) {
         let mut state = self.state();
         let before = state.acting.insert(name.clone(), holder);
@@ -102,7 +102,7 @@ impl Service {
         !taken
     }
 
-    /// An expired lease can be renewed while nobody else took it.
+    /// An expired lease can be renewed while no other holder has taken it.
     fn renew(&self, name: &LockName, id: u64, life: Duration) -> bool {
         let mut state = self.state();
         match state.leases.get_mut(name) {

@@ -67,7 +67,7 @@ impl Table {
         let (etag, present) = (state.etags, change.record.operation != Operation::Delete);
         state.commits.entry(key.clone()).or_default().push((version, present));
         if present {
-            state.rows.insert(key, Kept { version: change.stamp.and(Some(version)), etag });
+            state.rows.insert(key, Kept { version: change.version.and(Some(version)), etag });
             return Ok(if found { Written::Updated } else { Written::Created });
         }
         state.rows.remove(&key);

@@ -10,7 +10,7 @@ const OTHER: Answer = Answer::Row(r#"{"contactid":"9b2e0c3a-1111-4222-8333-44445
 const CREATED: Answer = Answer::Wrote(Written::Created);
 const UPDATED: Answer = Answer::Wrote(Written::Updated);
 
-fn hidden(fields: &Json) -> Record {
+fn unaddressable(fields: &Json) -> Record {
     let mut all = json!({ "key": { "employeeid": "R&D/1" } });
     for (name, value) in fields.as_object().expect("fields are an object") {
         all[name] = value.clone();
@@ -20,7 +20,7 @@ fn hidden(fields: &Json) -> Record {
 
 async fn settle(fields: &Json, answers: impl IntoIterator<Item = Answer>) -> (Reason, Vec<String>) {
     let world = World::new(answers);
-    let reason = world.reason(&hidden(fields), FIRST).await;
+    let reason = world.reason(&unaddressable(fields), FIRST).await;
     (reason, world.store.requests())
 }
 
@@ -29,7 +29,7 @@ fn gone() -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_row_is_looked_for_first_and_written_by_its_primary_key() {
+async fn the_row_is_read_first_and_written_by_its_primary_key() {
     let found = |verb: &str| vec!["read employeeid".to_owned(), format!("{verb} {ID}")];
     let missing = |verb: &str| vec!["read employeeid".to_owned(), verb.to_owned()];
     for (operation, row, written, reason, requests) in [
@@ -63,20 +63,20 @@ async fn a_lost_race_is_settled_as_for_every_other_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_finds_the_row_by_itself() {
+async fn a_create_reads_the_row_first() {
     for (row, delivery, reason) in [
         (SAME, FIRST, Reason::Exists),
         (SAME, SECOND_TIME, Reason::AlreadyWritten),
         (OTHER, SECOND_TIME, Reason::Exists),
     ] {
         let world = World::new([ROW, row.clone()]);
-        let found = world.reason(&hidden(&json!({ "operation": "create" })), delivery).await;
+        let found = world.reason(&unaddressable(&json!({ "operation": "create" })), delivery).await;
         assert_eq!(found, reason, "{row:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_went_away_meanwhile_is_looked_for_again_a_bounded_number_of_times() {
+async fn a_row_that_was_deleted_meanwhile_is_read_again_a_bounded_number_of_times() {
     let (reason, _) = settle(&json!({}), [ROW, gone(), Answer::NoRow, CREATED]).await;
     assert_eq!(reason, Reason::Created);
     let (reason, _) = settle(&json!({}), (0..5).flat_map(|_| [ROW, gone()])).await;
@@ -89,15 +89,15 @@ async fn a_row_that_went_away_meanwhile_is_looked_for_again_a_bounded_number_of_
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_rows_with_one_key_are_refused_in_the_open() {
+async fn two_rows_with_one_key_are_a_collision() {
     let world = World::new([Answer::Fails(Error::Ambiguous)]);
-    let outcome = world.settle(&hidden(&json!({}))).await;
+    let outcome = world.settle(&unaddressable(&json!({}))).await;
     assert_eq!(outcome.reason, Reason::KeyCollision);
     assert!(outcome.detail.is_some_and(|detail| detail.contains("more than one row")));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_without_its_primary_key_is_not_guessed_at() {
+async fn a_row_without_its_primary_key_is_retried() {
     for row in [
         r#"{"employeeid":"R&D/1"}"#,
         r#"{"a":"9b2e0c3a-1111-4222-8333-444455556666","b":"9b2e0c3a-1111-4222-8333-444455556667"}"#,
@@ -108,7 +108,7 @@ async fn a_row_without_its_primary_key_is_not_guessed_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn versions_and_tombstones_hold_for_them_too() {
+async fn versions_and_tombstones_hold_for_unaddressable_rows_too() {
     let seven = || {
         Answer::Row(r#"{"@odata.etag":"W/\"1\"","new_version":7,"contactid":"9b2e0c3a-1111-4222-8333-444455556666"}"#)
     };
@@ -118,12 +118,15 @@ async fn versions_and_tombstones_hold_for_them_too() {
     let (reason, _) = settle(&json!({ "version": 7 }), [seven()]).await;
     assert_eq!(reason, Reason::Superseded);
     let world = World::new([seven(), Answer::Wrote(Written::Deleted), Answer::NoRow]);
-    assert_eq!(world.settle(&hidden(&json!({ "version": 8, "operation": "delete" }))).await.reason, Reason::Deleted);
-    assert_eq!(world.reason(&hidden(&json!({ "version": 7 })), FIRST).await, Reason::Superseded);
+    assert_eq!(
+        world.settle(&unaddressable(&json!({ "version": 8, "operation": "delete" }))).await.reason,
+        Reason::Deleted
+    );
+    assert_eq!(world.reason(&unaddressable(&json!({ "version": 7 })), FIRST).await, Reason::Superseded);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_creation_without_an_answer_is_settled_by_what_the_row_holds() {
+async fn an_ambiguous_create_is_settled_by_the_row() {
     let (reason, _) = settle(&json!({}), [Answer::NoRow, Answer::lost(true), SAME]).await;
     assert_eq!(reason, Reason::Upserted);
     let (reason, _) = settle(&json!({}), [Answer::NoRow, Answer::lost(true), Answer::NoRow]).await;

@@ -166,6 +166,7 @@ async fn a_key_leaves_nothing_behind_however_its_message_ended() {
     assert!(matches!(process.local.acquire(&process.name, SECOND).await, Ok(Acquired::Busy)));
     assert_eq!(process.local.keys(), 0, "busy");
     drop(process.enqueue(WAIT));
+    settle().await;
     assert_eq!(process.local.keys(), 0, "cancelled");
 }
 

@@ -1,38 +1,33 @@
-//! `handler dead-letters`: for the operator who finds the poison queue full.
+//! `handler dead-letters`: lists, shows, exports, replays and drops the messages of the poison queue.
 //!
-//! It shows what is there and why, puts messages back once their cause is mended, or drops them. It loses none: a letter is
-//! deleted only after its copy is on the queue, and whoever interrupts it at any moment finds each message in one of the two
-//! queues, or, where that cannot be helped, in both. It needs no setting but the connection that the queues are in.
+//! No message is lost: one is deleted only after its copy is on the other queue, so an interruption at any moment leaves it in
+//! one of the two queues or, where that cannot be avoided, in both. The only setting needed is the queues' connection.
 //!
-//! What strangers wrote is printed so that no terminal obeys it. Progress goes to stderr, results to stdout.
+//! The queue holds dead letters written by this program ([`crate::host::DeadLetter`]) and messages that the host moved:
+//! <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#poison-messages>
 //!
-//! # The map
-//! - [`letter`], [`subject`], [`found`]: a message of the poison queue, read and shown. Pure.
-//! - [`encoding`]: text in and out of a queue. Pure.
-//! - [`filter`], [`tally`], [`report`]: which letters, how many of what, what is said in the end. Pure.
-//! - [`holds`]: what is kept hidden from other readers, and until when. Pure.
+//! - [`entry`], [`record_summary`], [`encoding`]: a message of the poison queue, read and shown. Pure.
+//! - [`filter`], [`summary`], [`report`]: which messages, how many of which kind, what a command prints. Pure.
+//! - [`receipts`]: the messages that are hidden from other readers, and until when. Pure.
 //! - [`queue`]: the client; the only user of `azure_storage_queue`.
-//! - [`sweep`], [`pass`]: one way through a queue.
-//! - [`replay`], [`discard`]: what changes something.
-//! - [`arguments`], [`desk`], [`command`], [`progress`]: the command line.
-//!
-//! The letters are those of [`crate::host::Answer`]; the queue's own are messages that the host moved, see
-//! <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#poison-messages>.
+//! - [`queue_scan`], [`scan`]: reading through a queue.
+//! - [`replay`]: returning messages to the other queue.
+//! - [`arguments`], [`account`], [`command`], [`progress`]: the command line. Progress goes to stderr, results to stdout.
 
-pub mod account;
 pub mod arguments;
 pub mod command;
-pub mod delete;
-pub mod encoding;
-pub mod entry;
-pub mod filter;
-pub mod letter;
-pub mod progress;
-pub mod queue;
-pub mod queue_scan;
-pub mod receipts;
-pub mod record_summary;
-pub mod replay;
-pub mod report;
-pub mod scan;
-pub mod summary;
+
+pub(crate) mod account;
+pub(crate) mod queue;
+
+mod encoding;
+mod entry;
+mod filter;
+mod progress;
+mod queue_scan;
+mod receipts;
+mod record_summary;
+mod replay;
+mod report;
+mod scan;
+mod summary;

@@ -11,6 +11,7 @@
 
 mod dead_letter;
 mod dequeue_count;
+mod host_json;
 
 use std::fmt::Write as _;
 
@@ -23,6 +24,8 @@ use crate::json::{Members, Value};
 use crate::outcome::{Disposition, Outcome, Reason};
 pub use dead_letter::DeadLetter;
 use dequeue_count::dequeue_count;
+pub(crate) use host_json::{FunctionTimeout, HostJson, HostJsonError, MessageEncoding, json_object};
+pub use host_json::{OVERRIDE_PREFIX, max_dequeue_count};
 
 /// The queue-triggered function: its folder, and the path that the host calls.
 pub const QUEUE_FUNCTION: &str = "SyncQueue";
@@ -99,19 +102,6 @@ fn message(item: &RawValue) -> String {
         Value::Text(outer) => serde_json::from_str(&outer).unwrap_or_else(|_| outer.into_owned()),
         _ => item.get().to_owned(),
     }
-}
-
-/// The host's default of `maxDequeueCount`.
-const DEFAULT_DELIVERIES: u32 = 5;
-
-/// The deliveries after which the host moves a message to the poison queue by itself: `maxDequeueCount` of a host.json, or
-/// the host's own default. `None` when it is no host.json.
-/// <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue#hostjson-settings>
-pub fn most_deliveries(host_json: &str) -> Option<u32> {
-    let file: serde_json::Value = serde_json::from_str(host_json).ok()?;
-    file.get("version")?;
-    let set = file.pointer("/extensions/queues/maxDequeueCount").and_then(serde_json::Value::as_u64);
-    set.map_or(Some(DEFAULT_DELIVERIES), |count| u32::try_from(count).ok())
 }
 
 /// The answer to the host.

@@ -111,7 +111,12 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
 }
 
 fn setting(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    if !name.starts_with(host::OVERRIDE_PREFIX) {
+        return std::env::var(name).ok();
+    }
+    // The host compares these names without case.
+    let (_, value) = std::env::vars_os().find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+    value.into_string().ok()
 }
 
 async fn run_handler() -> ExitCode {
@@ -147,12 +152,12 @@ async fn run_dead_letters(arguments: dead_letters::arguments::Arguments) -> anyh
     let stop = stop_token().context("cannot listen for the shutdown signal")?;
     match dead_letters::command::run(arguments, &setting, stop).await {
         Ok(is_complete) => Ok(exit_code(is_complete)),
-        Err(Failure::Settings { problems }) => Ok(print_problems(&problems)),
-        Err(failure @ Failure::Usage { .. }) => {
+        Err(Failure::Settings(problems)) => Ok(print_problems(&problems)),
+        Err(failure @ Failure::Usage(_)) => {
             eprintln!("error: {failure}");
             Ok(ExitCode::from(EXIT_SETTINGS))
         }
-        Err(failure @ (Failure::Queue { .. } | Failure::Output(_))) => Err(failure.into()),
+        Err(failure @ (Failure::Queue(_) | Failure::Output(_))) => Err(failure.into()),
     }
 }
 
@@ -229,7 +234,7 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
         listening = %listener.local_addr().context("cannot read the port")?,
         "handler started"
     );
-    let queue = QueuePolicy { hold: config.hold, max_deliveries: max_deliveries() };
+    let queue = QueuePolicy { hold: config.hold, max_deliveries: host::max_dequeue_count(&setting) };
     let pipeline = build(config)?;
     if let Some(export) = export {
         let admission = pipeline.admission.clone();
@@ -237,14 +242,6 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
     }
     server::run(listener, pipeline, queue, shutdown).await;
     Ok(())
-}
-
-/// From host.json in the working directory, which is the app's folder, unless an app setting overrides it.
-/// <https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values>
-fn max_deliveries() -> Option<u32> {
-    let set = std::env::var("AzureFunctionsJobHost__extensions__queues__maxDequeueCount").ok();
-    set.and_then(|count| count.trim().parse().ok())
-        .or_else(|| std::fs::read_to_string("host.json").ok().as_deref().and_then(host::most_deliveries))
 }
 
 /// Completes on SIGTERM or Ctrl-C. The Functions host in Azure sends neither: it kills the process.

@@ -1,85 +1,71 @@
-//! How a message's content becomes the text that a queue holds, and back.
+//! The content of a message as the text that a queue holds, and back.
 //!
-//! The host reads and writes in one of two ways, `messageEncoding` in host.json: base64, its default, or none. Senders get
-//! this wrong often enough that reading copes with both; writing follows the host. Content is bytes: what is no text
-//! survives, byte for byte. Pure.
+//! The host uses one of two encodings, `messageEncoding` in host.json: base64, its default, or none. Senders often use the other
+//! one, so reading accepts both; writing follows the host. Content is bytes, and content that is not text is kept byte for byte.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue#host-json>
+
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// The host's `messageEncoding`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Encoding {
-    /// A message's text is its content in base64.
-    #[default]
-    Base64,
-    /// A message's text is its content.
-    None,
-}
+use crate::host::{HostJson, HostJsonError, MessageEncoding};
+use crate::settings::{Lookup, Problem};
 
-/// Content that cannot be the text of a message as it is.
+/// Content that cannot be the text of a message without base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("its content holds what a message cannot hold without base64")]
-pub struct NotWritable;
+#[error("the content has characters that a message cannot hold without base64")]
+pub(super) struct NotWritable;
 
-impl Encoding {
-    /// Reads the text of a host.json; one that does not say means base64.
-    ///
-    /// # Errors
-    /// What is wrong with it, as a clause that follows the file's name.
-    pub fn from_host_json(text: &str) -> Result<Self, &'static str> {
-        let file: Value = serde_json::from_str(text).map_err(|_| "is no JSON")?;
-        match file["extensions"]["queues"].get("messageEncoding").map(Value::as_str) {
-            None => Ok(Self::Base64),
-            Some(Some(word)) if word.eq_ignore_ascii_case("base64") => Ok(Self::Base64),
-            Some(Some(word)) if word.eq_ignore_ascii_case("none") => Ok(Self::None),
-            Some(_) => Err("has a messageEncoding that is neither base64 nor none"),
-        }
+/// The `chosen` encoding, else the one of the host.json in this folder, else the host's default.
+pub(super) fn resolve(chosen: Option<MessageEncoding>, lookup: &Lookup<'_>) -> Result<MessageEncoding, Problem> {
+    let problem = |error: &dyn std::error::Error| {
+        Problem::new("host.json", format!("in this folder cannot be used ({error}); --encoding overrides it"))
+    };
+    if let Some(encoding) = chosen {
+        return Ok(encoding);
     }
-
-    /// The content of a message with this text, whichever way it was written.
-    pub fn decode(self, text: &str) -> Vec<u8> {
-        let decoded = from_base64(text);
-        match (self, decoded) {
-            (Self::Base64, Some(content)) => content,
-            // Words may happen to be base64; what they would mean tells.
-            (Self::None, Some(content)) if is_object(&content) => content,
-            (Self::None, Some(_)) | (_, None) => text.as_bytes().to_owned(),
-        }
+    match HostJson::load(Path::new("."), lookup) {
+        Ok(host) => host.message_encoding.map_err(|error| problem(&error)),
+        Err(HostJsonError::Missing) => Ok(MessageEncoding::default()),
+        Err(error) => Err(problem(&error)),
     }
+}
 
-    /// The text of a message with this content.
-    ///
-    /// # Errors
-    /// When only base64 could carry it.
-    pub fn encode(self, content: &[u8]) -> Result<String, NotWritable> {
-        match self {
-            Self::Base64 => Ok(STANDARD.encode(content)),
-            Self::None => {
-                let text = std::str::from_utf8(content).map_err(|_| NotWritable)?;
-                if text.chars().all(is_xml) { Ok(text.to_owned()) } else { Err(NotWritable) }
-            }
+/// The content of a message with this text, in either encoding.
+pub(super) fn decode(encoding: MessageEncoding, text: &str) -> Vec<u8> {
+    match (encoding, from_base64(text)) {
+        (MessageEncoding::Base64, Some(content)) => content,
+        // A plain word can be valid base64; a JSON object cannot appear by accident.
+        (MessageEncoding::None, Some(content)) if is_object(&content) => content,
+        (MessageEncoding::None, Some(_)) | (_, None) => text.as_bytes().to_owned(),
+    }
+}
+
+/// The text of a message with this content.
+pub(super) fn encode(encoding: MessageEncoding, content: &[u8]) -> Result<String, NotWritable> {
+    match encoding {
+        MessageEncoding::Base64 => Ok(STANDARD.encode(content)),
+        MessageEncoding::None => {
+            let text = str::from_utf8(content).map_err(|_| NotWritable)?;
+            if text.chars().all(is_xml) { Ok(text.to_owned()) } else { Err(NotWritable) }
         }
     }
 }
 
-/// The host ignores blanks and line breaks within base64, and insists on its padding.
+/// The host ignores whitespace within base64, and requires its padding.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
-    if text.contains(char::is_whitespace) {
-        let bare: String = text.split_whitespace().collect();
-        return STANDARD.decode(bare).ok();
-    }
-    STANDARD.decode(text).ok()
+    let bare: String = text.split_whitespace().collect();
+    STANDARD.decode(bare).ok()
 }
 
 fn is_object(content: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Map<String, Value>>(content).is_ok()
 }
 
-/// The queue service speaks XML 1.0. <https://www.w3.org/TR/xml/#charsets>
+/// The queue service uses XML 1.0. <https://www.w3.org/TR/xml/#charsets>
 fn is_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
@@ -91,44 +77,32 @@ mod tests {
     const RECORD: &str = r#"{"table":"contacts"}"#;
 
     #[test]
-    fn host_json_names_the_encoding_and_its_silence_means_base64() {
-        let with = |queues: &str| Encoding::from_host_json(&format!(r#"{{"extensions":{{"queues":{queues}}}}}"#));
-        assert_eq!(with(r#"{"messageEncoding":"none"}"#), Ok(Encoding::None));
-        assert_eq!(with(r#"{"messageEncoding":"Base64"}"#), Ok(Encoding::Base64));
-        assert_eq!(with("{}"), Ok(Encoding::Base64));
-        assert_eq!(Encoding::from_host_json(r#"{"version":"2.0"}"#), Ok(Encoding::Base64));
-        assert!(with(r#"{"messageEncoding":"utf8"}"#).is_err());
-        assert!(with(r#"{"messageEncoding":7}"#).is_err());
-        assert!(Encoding::from_host_json("{").is_err());
-    }
-
-    #[test]
-    fn content_survives_the_way_through_a_queue_byte_for_byte() {
+    fn content_is_read_back_as_it_was_written() {
         for content in [RECORD.as_bytes(), b"", b"\x00\xff\xfe", b" \r\n\t ", "ä\u{1b}[31m".as_bytes(), b"dGVzdA=="] {
-            let text = Encoding::Base64.encode(content).expect("base64 carries all");
-            assert_eq!(Encoding::Base64.decode(&text), content);
+            let text = encode(MessageEncoding::Base64, content).expect("base64 encodes everything");
+            assert_eq!(decode(MessageEncoding::Base64, &text), content);
         }
         for content in [RECORD, "", " \r\n\t ", "ä", "test", "dGVzdA=="] {
-            let text = Encoding::None.encode(content.as_bytes()).expect("text");
-            assert_eq!(Encoding::None.decode(&text), content.as_bytes(), "{content}");
+            let text = encode(MessageEncoding::None, content.as_bytes()).expect("text");
+            assert_eq!(decode(MessageEncoding::None, &text), content.as_bytes(), "{content}");
         }
     }
 
     #[test]
-    fn reading_copes_with_both_ways_of_writing() {
+    fn reading_accepts_both_encodings() {
         let encoded = STANDARD.encode(RECORD);
-        for encoding in [Encoding::Base64, Encoding::None] {
-            assert_eq!(encoding.decode(RECORD), RECORD.as_bytes());
-            assert_eq!(encoding.decode(&encoded), RECORD.as_bytes());
+        for encoding in [MessageEncoding::Base64, MessageEncoding::None] {
+            assert_eq!(decode(encoding, RECORD), RECORD.as_bytes());
+            assert_eq!(decode(encoding, &encoded), RECORD.as_bytes());
         }
         let broken = format!("{}\n {}", &encoded[..8], &encoded[8..]);
-        assert_eq!(Encoding::Base64.decode(&broken), RECORD.as_bytes());
+        assert_eq!(decode(MessageEncoding::Base64, &broken), RECORD.as_bytes());
     }
 
     #[test]
-    fn what_only_base64_can_carry_is_not_written_as_text() {
+    fn content_that_needs_base64_is_not_written_as_text() {
         for content in [&b"\xff"[..], b"\x00", b"\x1b", "\u{ffff}".as_bytes()] {
-            assert_eq!(Encoding::None.encode(content), Err(NotWritable));
+            assert_eq!(encode(MessageEncoding::None, content), Err(NotWritable));
         }
     }
 }

@@ -1,58 +1,56 @@
-//! Which letters a command is about. Pure.
+//! Which messages a command selects. Pure.
 
 use std::time::Duration;
 
 use clap::Args;
 use time::OffsetDateTime;
 
-use super::entry::Found;
+use super::entry::Entry;
 use super::record_summary::KeyFilter;
 
-/// What `--reason` calls the letters that have none.
+/// The value of `--reason` for messages that have none.
 const NO_REASON: &str = "none";
 
-/// A choice of letters; all that is given must hold.
+/// A selection of messages; all given conditions must hold.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Which letters")]
-pub struct Filter {
-    /// Only letters with this reason, such as key_collision; `none` for messages that the host moved.
+#[command(next_help_heading = "Which messages")]
+pub(super) struct Filter {
+    /// Only dead letters with this reason, such as key_collision; `none` for messages that the host moved.
     #[arg(long, value_name = "CODE")]
-    pub reason: Option<String>,
-    /// Only letters with this code of Dataverse, such as 0x80060892.
+    reason: Option<String>,
+    /// Only dead letters with this code of Dataverse, such as 0x80060892.
     #[arg(long, value_name = "0x…")]
-    pub code: Option<String>,
+    code: Option<String>,
     /// Only messages for this table.
     #[arg(long)]
-    pub table: Option<String>,
+    table: Option<String>,
     /// Only messages of this source.
     #[arg(long)]
-    pub source: Option<String>,
-    /// Only letters older than this: 90s, 15m, 2h, 3d or 1w.
+    source: Option<String>,
+    /// Only messages older than this: 90s, 15m, 2h, 3d or 1w.
     #[arg(long, value_name = "TIME", value_parser = span)]
-    pub older_than: Option<Duration>,
-    /// Only letters newer than this.
+    older_than: Option<Duration>,
+    /// Only messages newer than this.
     #[arg(long, value_name = "TIME", value_parser = span)]
-    pub newer_than: Option<Duration>,
+    newer_than: Option<Duration>,
     /// Only messages for this record: a key as in the record, '{"employeeid":"E-1"}', or one value of it, E-1 or a GUID.
     #[arg(long, value_parser = KeyFilter::parse)]
-    pub key: Option<KeyFilter>,
+    key: Option<KeyFilter>,
 }
 
 impl Filter {
-    /// Whether `found` is meant, at this moment.
-    pub fn matches(&self, found: &Found, now: OffsetDateTime) -> bool {
-        let (letter, subject) = (&found.letter, &found.letter.subject);
-        let same = |wanted: &Option<String>, told: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| told.is_some_and(|told| told == wanted))
-        };
+    /// Whether `entry` matches at the time `now`.
+    pub(super) fn matches(&self, entry: &Entry, now: OffsetDateTime) -> bool {
+        let record = &entry.record;
+        let same = |wanted: &Option<String>, actual: Option<&str>| wanted.is_none() || wanted.as_deref() == actual;
         let code = self.code.as_deref();
-        same(&self.reason, Some(letter.reason().unwrap_or(NO_REASON)))
-            && code.is_none_or(|wanted| letter.code().is_some_and(|code| code.eq_ignore_ascii_case(wanted)))
-            && same(&self.table, subject.table.as_deref())
-            && same(&self.source, subject.source.as_deref())
-            && self.older_than.is_none_or(|age| found.time() < now - age)
-            && self.newer_than.is_none_or(|age| found.time() > now - age)
-            && self.key.as_ref().is_none_or(|wanted| subject.key.as_ref().is_some_and(|key| wanted.matches(key)))
+        same(&self.reason, Some(entry.reason().unwrap_or(NO_REASON)))
+            && code.is_none_or(|wanted| entry.code().is_some_and(|code| code.eq_ignore_ascii_case(wanted)))
+            && same(&self.table, record.table.as_deref())
+            && same(&self.source, record.source.as_deref())
+            && self.older_than.is_none_or(|age| entry.time() < now - age)
+            && self.newer_than.is_none_or(|age| entry.time() > now - age)
+            && self.key.as_ref().is_none_or(|wanted| record.key.as_ref().is_some_and(|key| wanted.matches(key)))
     }
 }
 
@@ -70,7 +68,7 @@ fn span(text: &str) -> Result<Duration, String> {
     };
     let number: u32 = number.parse().map_err(|_| WRONG)?;
     let all = u64::from(number) * seconds;
-    // Far beyond what a queue remembers, and far within what a clock can subtract.
+    // Far more than a queue keeps, and far less than a clock can subtract.
     if all > 100 * 365 * 24 * 60 * 60 {
         Err("that is longer than a century".to_owned())
     } else {
@@ -86,11 +84,11 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
-    fn found(content: &str) -> Found {
-        Found::example(content.as_bytes())
+    fn found(content: &str) -> Entry {
+        Entry::example(content.as_bytes())
     }
 
-    fn ours() -> Found {
+    fn ours() -> Entry {
         let message = r#"{"table":"contacts","key":{"employeeid":"E-1"},"columns":{},"source":"hr"}"#;
         let letter = serde_json::json!({
             "message": message, "reason": "key_collision", "at": "2026-11-23T12:00:00Z",
@@ -109,12 +107,12 @@ mod tests {
         <Line as clap::Parser>::try_parse_from(line).map(|line| line.filter).map_err(|error| error.to_string())
     }
 
-    fn matches(arguments: &[&str], found: &Found) -> bool {
+    fn matches(arguments: &[&str], found: &Entry) -> bool {
         filter(arguments).expect("arguments").matches(found, NOW)
     }
 
     #[test]
-    fn each_filter_keeps_what_it_names() {
+    fn each_filter_selects_by_its_value() {
         let ours = ours();
         for (option, right, wrong) in [
             ("--reason", "key_collision", "exists"),
@@ -140,7 +138,7 @@ mod tests {
         assert!(matches(&["--older-than", "1h"], &raw) && !matches(&["--older-than", "3h"], &raw));
         assert!(!matches(&["--code", "0x80060892"], &raw) && !matches(&["--source", "hr"], &raw));
         assert!(matches(&["--table", "contacts", "--key", "E-1"], &raw));
-        assert!(!matches(&["--key", "E-1"], &found("no record")));
+        assert!(!matches(&["--key", "E-1"], &found("not a record")));
     }
 
     #[test]
@@ -151,7 +149,7 @@ mod tests {
         for text in ["", "2", "h", "-2h", "2 h", "2H", "1.5h", "2h30m", "9999999w", "2ä"] {
             assert!(span(text).is_err(), "{text}");
         }
-        let problem = filter(&["--older-than", "soon"]).expect_err("no time");
+        let problem = filter(&["--older-than", "soon"]).expect_err("not a time");
         assert!(problem.contains("--older-than") && problem.contains("2h"), "{problem}");
     }
 }

@@ -1,77 +1,50 @@
-//! How far a long command is: a bar on a terminal, a line now and then where there is none. On stderr, always.
+//! The progress of a long command, on stderr: a bar on a terminal, else a line now and then.
 //!
-//! That nobody reads it any more is no reason to stop in the middle.
+//! A stderr that is closed is ignored: that is not a reason to stop halfway.
 
-use std::io::{IsTerminal as _, Write as _, stderr};
+use std::io::{Write as _, stderr};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-/// Without a terminal there is a line for every so many letters.
+/// Without a terminal a line is printed for each of this many messages.
 const LINE_EVERY: u64 = 1_000;
 
-/// A count that grows.
+/// A count that grows. Dropping it removes the bar.
 #[derive(Debug)]
-pub struct Progress {
-    doing: &'static str,
-    total: u64,
-    done: u64,
-    shown: Shown,
-}
-
-#[derive(Debug)]
-enum Shown {
-    Bar(ProgressBar),
-    Lines,
-    Nothing,
-}
+pub(super) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// Begins to show how `doing` goes on, up to about `total`.
-    pub fn begin(doing: &'static str, total: u64) -> Self {
-        let shown = if stderr().is_terminal() { Shown::Bar(bar(doing, total)) } else { Shown::Lines };
-        Self { doing, total, done: 0, shown }
+    /// Shows how many of about `total` messages are `done`, a participle.
+    pub(super) fn new(done: &'static str, total: usize) -> Self {
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos} of about {len}, {elapsed}");
+        let style = style.expect("the template is well-formed");
+        let bar = ProgressBar::new(count(total)).with_style(style).with_message(done);
+        Self(Some(bar.with_finish(ProgressFinish::AndClear)))
     }
 
-    /// Shows nothing: the letters themselves are being printed to the same terminal.
-    pub fn nothing() -> Self {
-        Self { doing: "", total: 0, done: 0, shown: Shown::Nothing }
+    /// Shows nothing, because the messages themselves are printed to the same terminal.
+    pub(super) fn hidden() -> Self {
+        Self(None)
     }
 
-    /// So many more are done.
-    pub fn add(&mut self, letters: usize) {
-        let before = self.done / LINE_EVERY;
-        self.done += u64::try_from(letters).expect("usize fits u64");
-        match &self.shown {
-            Shown::Bar(bar) => bar.set_position(self.done),
-            Shown::Lines if self.done / LINE_EVERY > before => {
-                say(&format!("{}: {} of about {}\n", self.doing, self.done, self.total));
-            }
-            Shown::Lines | Shown::Nothing => {}
-        }
-    }
-
-    /// Takes the bar away.
-    pub fn end(&self) {
-        if let Shown::Bar(bar) = &self.shown {
-            bar.finish_and_clear();
+    /// Counts `messages` more.
+    pub(super) fn add(&self, messages: usize) {
+        let Some(bar) = &self.0 else { return };
+        let before = bar.position();
+        bar.inc(count(messages));
+        let done = bar.position();
+        if bar.is_hidden() && done / LINE_EVERY > before / LINE_EVERY {
+            say(&format!("{}: {done} of about {}\n", bar.message(), bar.length().unwrap_or_default()));
         }
     }
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.end();
-    }
+fn count(messages: usize) -> u64 {
+    u64::try_from(messages).expect("usize fits u64")
 }
 
-/// Words for the operator, to stderr; a stderr that is gone is passed over.
-pub fn say(words: &str) {
+/// Prints to stderr.
+pub(super) fn say(text: &str) {
     let mut out = stderr().lock();
-    let _ = out.write_all(words.as_bytes()).and_then(|()| out.flush());
-}
-
-fn bar(doing: &'static str, total: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos} of about {len}, {elapsed}");
-    let style = style.expect("the template is well-formed");
-    ProgressBar::new(total).with_style(style).with_message(doing)
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -1,80 +1,69 @@
-//! The letters that this process keeps hidden from other readers, and until when. Pure.
+//! The receipts of the messages that this process hides from other readers, and until when. Pure.
 //!
-//! A letter that shows itself again, because its time ran out, is known and not counted twice. Of each letter only its id
-//! and its ticket are kept, about 200 bytes; a hundred thousand of them are 20 MB.
+//! A message that reappears because its time ran out is recognised and not counted twice. Only its id and receipt are kept, about
+//! 200 bytes; a hundred thousand of them are 20 MB.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-/// The right to update or delete a message that was received.
+/// Permits to update or delete a message that was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ticket {
-    /// The queue's id of the message.
-    pub id: Arc<str>,
-    /// The proof that it was given to us; each update replaces it.
-    pub receipt: Arc<str>,
+pub(super) struct Receipt {
+    pub(super) message_id: Arc<str>,
+    /// Each update replaces it.
+    pub(super) pop_receipt: Arc<str>,
 }
 
 #[derive(Debug)]
-struct Held {
-    receipt: Arc<str>,
+struct Hidden {
+    pop_receipt: Arc<str>,
     until: Instant,
 }
 
-/// What is held.
 #[derive(Debug, Default)]
-pub struct Holds {
-    held: HashMap<Arc<str>, Held>,
-    /// In the order of their ends, because everything is hidden for the same time. An entry whose end is not that of the
-    /// letter is out of date.
+pub(super) struct Receipts {
+    hidden: HashMap<Arc<str>, Hidden>,
+    /// In the order of their ends, because every message is hidden for the same time. An entry whose end is not that of the
+    /// message is out of date.
     ends: VecDeque<(Instant, Arc<str>)>,
 }
 
-impl Holds {
-    /// Holds a letter until then, also one that is held already; says whether it is new.
-    pub fn hold(&mut self, ticket: Ticket, until: Instant) -> bool {
-        let Ticket { id, receipt } = ticket;
-        self.ends.push_back((until, id.clone()));
-        self.held.insert(id, Held { receipt, until }).is_none()
+impl Receipts {
+    /// Keeps a receipt, or replaces the one of that message; returns whether the message is new.
+    pub(super) fn insert(&mut self, receipt: Receipt, until: Instant) -> bool {
+        let Receipt { message_id, pop_receipt } = receipt;
+        self.ends.push_back((until, message_id.clone()));
+        self.hidden.insert(message_id, Hidden { pop_receipt, until }).is_none()
     }
 
-    /// Lets go of a letter.
-    pub fn release(&mut self, id: &str) {
-        self.held.remove(id);
+    pub(super) fn len(&self) -> usize {
+        self.hidden.len()
     }
 
-    /// How many are held.
-    pub fn len(&self) -> usize {
-        self.held.len()
-    }
-
-    /// Whether nothing is held.
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
-    }
-
-    /// Takes the tickets of all that would show themselves before `moment`. Whoever renews them holds them anew.
-    pub fn ending_before(&mut self, moment: Instant) -> Vec<Ticket> {
-        let mut tickets = Vec::new();
-        while let Some((until, id)) = self.ends.pop_front_if(|(until, _)| *until < moment) {
-            if let Some(held) = self.held.get(&id).filter(|held| held.until == until) {
-                tickets.push(Ticket { id, receipt: held.receipt.clone() });
+    /// The receipts of all messages that would reappear before `moment`, each once: the caller renews and inserts them again.
+    pub(super) fn ending_before(&mut self, moment: Instant) -> Vec<Receipt> {
+        let mut receipts = Vec::new();
+        while let Some((until, message_id)) = self.ends.pop_front_if(|(until, _)| *until < moment) {
+            if let Some(hidden) = self.hidden.get(&message_id).filter(|hidden| hidden.until == until) {
+                receipts.push(Receipt { message_id, pop_receipt: hidden.pop_receipt.clone() });
             }
         }
-        tickets
+        receipts
     }
 
-    /// Takes the ticket of one.
-    pub fn take(&mut self, id: &Arc<str>) -> Option<Ticket> {
-        self.held.remove(id).map(|held| Ticket { id: id.clone(), receipt: held.receipt })
+    pub(super) fn remove(&mut self, message_id: &Arc<str>) -> Option<Receipt> {
+        let Hidden { pop_receipt, .. } = self.hidden.remove(message_id)?;
+        Some(Receipt { message_id: message_id.clone(), pop_receipt })
     }
 
-    /// Takes the tickets of all.
-    pub fn take_all(&mut self) -> Vec<Ticket> {
+    pub(super) fn take_all(&mut self) -> Vec<Receipt> {
         self.ends.clear();
-        self.held.drain().map(|(id, held)| Ticket { id, receipt: held.receipt }).collect()
+        self.hidden
+            .drain()
+            .map(|(message_id, Hidden { pop_receipt, .. })| Receipt { message_id, pop_receipt })
+            .collect()
     }
 }
 
@@ -84,44 +73,44 @@ mod tests {
 
     use super::*;
 
-    fn ticket(id: &str, receipt: &str) -> Ticket {
-        Ticket { id: id.into(), receipt: receipt.into() }
+    fn receipt(message_id: &str, pop_receipt: &str) -> Receipt {
+        Receipt { message_id: message_id.into(), pop_receipt: pop_receipt.into() }
     }
 
     #[test]
-    fn a_letter_that_shows_itself_again_is_known_and_its_newer_ticket_counts() {
-        let (mut holds, now) = (Holds::default(), Instant::now());
-        assert!(holds.hold(ticket("a", "1"), now));
-        assert!(!holds.hold(ticket("a", "2"), now));
-        assert_eq!(holds.len(), 1);
-        assert_eq!(holds.take_all(), [ticket("a", "2")]);
-        assert!(holds.is_empty());
+    fn a_message_that_reappears_is_known_and_its_newer_receipt_counts() {
+        let (mut receipts, now) = (Receipts::default(), Instant::now());
+        assert!(receipts.insert(receipt("a", "1"), now));
+        assert!(!receipts.insert(receipt("a", "2"), now));
+        assert_eq!(receipts.len(), 1);
+        assert_eq!(receipts.take_all(), [receipt("a", "2")]);
+        assert_eq!(receipts.len(), 0);
     }
 
     #[test]
-    fn what_ends_soon_is_given_once_and_in_order() {
-        let (mut holds, now) = (Holds::default(), Instant::now());
+    fn receipts_that_end_soon_are_given_once_and_in_order() {
+        let (mut receipts, now) = (Receipts::default(), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
         for (id, end) in [("a", 10), ("b", 20), ("c", 30)] {
-            holds.hold(ticket(id, "1"), at(end));
+            receipts.insert(receipt(id, "1"), at(end));
         }
-        assert_eq!(holds.ending_before(at(25)), [ticket("a", "1"), ticket("b", "1")]);
-        assert_eq!(holds.ending_before(at(25)), [], "they are being renewed");
-        holds.hold(ticket("a", "2"), at(40));
-        assert_eq!(holds.ending_before(at(35)), [ticket("c", "1")]);
-        assert_eq!(holds.ending_before(at(50)), [ticket("a", "2")]);
-        assert_eq!(holds.len(), 3, "what was not renewed is still to be given back");
+        assert_eq!(receipts.ending_before(at(25)), [receipt("a", "1"), receipt("b", "1")]);
+        assert_eq!(receipts.ending_before(at(25)), [], "they are being renewed");
+        receipts.insert(receipt("a", "2"), at(40));
+        assert_eq!(receipts.ending_before(at(35)), [receipt("c", "1")]);
+        assert_eq!(receipts.ending_before(at(50)), [receipt("a", "2")]);
+        assert_eq!(receipts.len(), 3, "those that were not renewed are still to be given back");
     }
 
     #[test]
-    fn what_was_renewed_or_released_does_not_end_at_its_old_time() {
-        let (mut holds, now) = (Holds::default(), Instant::now());
+    fn a_renewed_or_removed_receipt_does_not_end_at_its_old_time() {
+        let (mut receipts, now) = (Receipts::default(), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
-        holds.hold(ticket("a", "1"), at(10));
-        holds.hold(ticket("b", "1"), at(10));
-        holds.hold(ticket("a", "2"), at(40));
-        holds.release("b");
-        assert_eq!(holds.ending_before(at(20)), []);
-        assert_eq!(holds.take_all(), [ticket("a", "2")]);
+        receipts.insert(receipt("a", "1"), at(10));
+        receipts.insert(receipt("b", "1"), at(10));
+        receipts.insert(receipt("a", "2"), at(40));
+        receipts.remove(&"b".into());
+        assert_eq!(receipts.ending_before(at(20)), []);
+        assert_eq!(receipts.take_all(), [receipt("a", "2")]);
     }
 }

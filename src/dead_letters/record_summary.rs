@@ -1,55 +1,38 @@
-//! What an original message is about: table, key and source, as far as they can be told.
+//! The table, key and source of an original message, as far as they can be read.
 //!
-//! A message that is a record says it. One that is not, which is why it was rejected, is looked at leniently, so that a
-//! filter finds it by what its sender meant. Nothing is promised about it: a value found this way may be anything. Pure.
+//! The message may be invalid, which is why it was rejected, so it is read leniently: a filter finds it all the same, but a value
+//! may be anything. Pure.
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::json::{Members, Number, Value};
-use crate::record::{self, RecordKey, guid};
+use crate::record::{KeyValue, RecordKey, guid};
 
-/// No table and no source that is meant as one is longer.
-const LONGEST: usize = 256;
+/// A longer table or source is cut.
+const MAX_LENGTH: usize = 256;
 
-/// What could be told of a message.
+/// What could be read from a message.
 #[derive(Debug, Default)]
-pub struct Subject {
-    /// The entity set.
-    pub table: Option<String>,
-    /// The sending system.
-    pub source: Option<String>,
+pub(super) struct RecordSummary {
+    pub(super) table: Option<String>,
+    pub(super) source: Option<String>,
+    pub(super) message_id: Option<String>,
     /// The key as sent, JSON.
-    pub key_sent: Option<String>,
-    /// The key, when it is one.
-    pub key: Option<RecordKey>,
-    /// The sender's id of the message.
-    pub message_id: Option<String>,
+    pub(super) key_sent: Option<String>,
+    /// The key, if it is valid.
+    pub(super) key: Option<RecordKey>,
 }
 
-impl Subject {
-    /// Looks at a message.
-    pub fn of(message: &[u8]) -> Self {
-        match record::decode(&Bytes::copy_from_slice(message)) {
-            Ok(record) => Self {
-                table: Some(record.table),
-                source: record.source,
-                key_sent: Some(record.key_sent.get().to_owned()),
-                key: Some(record.key),
-                message_id: record.message_id,
-            },
-            Err((_, partial)) => {
-                let told = Self::told_by(message).unwrap_or_default();
-                Self { table: partial.table.or(told.table), message_id: partial.message_id.or(told.message_id), ..told }
-            }
-        }
+impl RecordSummary {
+    pub(super) fn of(message: &[u8]) -> Self {
+        Self::read(message).unwrap_or_default()
     }
 
-    fn told_by(message: &[u8]) -> Option<Self> {
-        let Members(members): Members<'_> = serde_json::from_slice(message).ok()?;
-        let member = |name: &str| members.iter().find(|(found, _)| found == name).map(|(_, raw)| *raw);
+    fn read(message: &[u8]) -> Option<Self> {
+        let members: Members<'_> = serde_json::from_slice(message).ok()?;
+        let member = |name: &str| members.get(name);
         if let (Some(_), Some(data)) = (member("specversion"), member("data")) {
-            let inner = Self::told_by(data.get().as_bytes()).unwrap_or_default();
+            let inner = Self::of(data.get().as_bytes());
             return Some(Self {
                 source: inner.source.or_else(|| text(member("source")?)),
                 message_id: inner.message_id.or_else(|| text(member("id")?)),
@@ -68,14 +51,14 @@ impl Subject {
 
 fn text(raw: &RawValue) -> Option<String> {
     match Value::of(raw) {
-        Value::Text(text) => Some(text.chars().take(LONGEST).collect()),
+        Value::Text(text) => Some(text.chars().take(MAX_LENGTH).collect()),
         _ => None,
     }
 }
 
-/// Which keys are meant.
+/// The keys that `--key` selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyFilter {
+pub(super) enum KeyFilter {
     /// This alternate key and no other.
     Exactly(RecordKey),
     /// Any key with this value: the primary key, or one of the columns.
@@ -83,11 +66,11 @@ pub enum KeyFilter {
 }
 
 impl KeyFilter {
-    /// Reads what an operator wrote: a JSON object as in a record, or a value.
+    /// Parses a JSON object as in a record, or a value.
     ///
     /// # Errors
-    /// Says what is wrong with the object.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// What is wrong with the object.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let raw = serde_json::from_str::<&RawValue>(text);
         if text.starts_with('{') && guid(text).is_none() {
@@ -100,8 +83,7 @@ impl KeyFilter {
         }))
     }
 
-    /// Whether `key` is meant.
-    pub fn matches(&self, key: &RecordKey) -> bool {
+    pub(super) fn matches(&self, key: &RecordKey) -> bool {
         match self {
             Self::Exactly(wanted) => wanted == key,
             Self::Value(wanted) => match key {
@@ -112,11 +94,11 @@ impl KeyFilter {
     }
 }
 
-fn is_value(value: &record::KeyValue, wanted: &str) -> bool {
+fn is_value(value: &KeyValue, wanted: &str) -> bool {
     match value {
-        record::KeyValue::Text(text) => text == wanted,
-        record::KeyValue::Guid(id) => guid(wanted) == Some(*id),
-        record::KeyValue::Number(number) => {
+        KeyValue::Text(text) => text == wanted,
+        KeyValue::Guid(id) => guid(wanted) == Some(*id),
+        KeyValue::Number(number) => {
             let is_number = serde_json::from_str::<serde_json::Number>(wanted).is_ok();
             is_number && *number == Number::parse(wanted)
         }
@@ -138,39 +120,39 @@ mod tests {
     }
 
     #[test]
-    fn a_record_tells_what_it_is_about() {
-        let subject = Subject::of(
+    fn reads_a_record() {
+        let summary = RecordSummary::of(
             br#"{"table":"contacts","key":{"employeeid":"E-1"},"columns":{},"source":"hr","messageId":"m-1"}"#,
         );
-        assert_eq!((subject.table.as_deref(), subject.source.as_deref()), (Some("contacts"), Some("hr")));
-        assert_eq!(subject.key, Some(key(r#"{"employeeid":"E-1"}"#)));
-        assert_eq!(subject.key_sent.as_deref(), Some(r#"{"employeeid":"E-1"}"#));
-        assert_eq!(subject.message_id.as_deref(), Some("m-1"));
+        assert_eq!((summary.table.as_deref(), summary.source.as_deref()), (Some("contacts"), Some("hr")));
+        assert_eq!(summary.key, Some(key(r#"{"employeeid":"E-1"}"#)));
+        assert_eq!(summary.key_sent.as_deref(), Some(r#"{"employeeid":"E-1"}"#));
+        assert_eq!(summary.message_id.as_deref(), Some("m-1"));
     }
 
     #[test]
-    fn what_is_no_record_still_tells_what_it_meant() {
+    fn reads_what_it_can_of_an_invalid_record() {
         let typo = br#"{"table":"contacts","key":{"employeeid":"E-1"},"colums":{},"source":"hr"}"#;
         let event = br#"{"specversion":"1.0","type":"t","source":"/hr","id":"7","data":{"table":"x y","key":1}}"#;
-        let subject = Subject::of(typo);
-        assert_eq!((subject.table.as_deref(), subject.source.as_deref()), (Some("contacts"), Some("hr")));
-        assert_eq!(subject.key, Some(key(r#"{"employeeid":"E-1"}"#)));
-        let subject = Subject::of(event);
-        assert_eq!((subject.table.as_deref(), subject.source.as_deref()), (Some("x y"), Some("/hr")));
-        assert_eq!((subject.key, subject.key_sent.as_deref()), (None, Some("1")));
-        assert_eq!(subject.message_id.as_deref(), Some("7"));
+        let summary = RecordSummary::of(typo);
+        assert_eq!((summary.table.as_deref(), summary.source.as_deref()), (Some("contacts"), Some("hr")));
+        assert_eq!(summary.key, Some(key(r#"{"employeeid":"E-1"}"#)));
+        let summary = RecordSummary::of(event);
+        assert_eq!((summary.table.as_deref(), summary.source.as_deref()), (Some("x y"), Some("/hr")));
+        assert_eq!((summary.key, summary.key_sent.as_deref()), (None, Some("1")));
+        assert_eq!(summary.message_id.as_deref(), Some("7"));
     }
 
     #[test]
-    fn of_what_is_no_object_nothing_is_told() {
+    fn reads_nothing_of_what_is_not_an_object() {
         for message in [&b"hello"[..], b"", b"\xff", b"[1]", br#"{"table":1,"table":2}"#] {
-            let subject = Subject::of(message);
-            assert!(subject.table.is_none() && subject.key.is_none() && subject.key_sent.is_none(), "{message:?}");
+            let summary = RecordSummary::of(message);
+            assert!(summary.table.is_none() && summary.key.is_none() && summary.key_sent.is_none(), "{message:?}");
         }
     }
 
     #[test]
-    fn a_key_is_found_however_it_is_written() {
+    fn finds_a_key_in_any_notation() {
         let braces = format!("{{{}}}", ID.to_uppercase());
         for (text, json) in [
             (r#"{"b":"x","a":1.0}"#, r#"{"a":1,"b":"x"}"#),
@@ -196,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_no_key_is_refused_with_its_column() {
+    fn rejects_an_object_that_is_not_a_key_and_names_its_column() {
         let problem = KeyFilter::parse(r#"{"Employee":"E-1"}"#).expect_err("upper case");
         assert!(problem.contains("key.Employee"), "{problem}");
         let problem = KeyFilter::parse(r#"{"employeeid":"E-1""#).expect_err("cut off");

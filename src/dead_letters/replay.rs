@@ -1,47 +1,52 @@
-//! Letters put back on the queue that the handler reads.
+//! Returns messages to the queue that the handler reads.
 //!
-//! The order of things is the whole of it: a letter is deleted only after the service has taken its copy. So whenever this
-//! ends, each message is on the queue, or its letter is in the poison queue, or both, and never neither. Both happens when the
-//! process is killed between the two requests, or when an answer was lost; it is counted, and a replay after that puts such a
-//! message there a second time.
+//! A message is deleted only after the service has taken its copy. So whenever this ends, each message is on that queue, in the
+//! poison queue, or in both, never in neither. It is in both when the process is killed between the two requests, or when an
+//! answer is lost; that is counted, and the next replay sends such a message a second time.
 //!
-//! A letter that comes while this runs is left alone: the handler may have rejected the same message again, and the two would
-//! play ball for ever.
+//! A message that arrives while this runs is left alone: the handler may have rejected the same message again, and a replay would
+//! never end.
 
+use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use futures::StreamExt as _;
+use futures::stream;
+use serde::Serialize;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::encoding::{Encoding, NotWritable};
-use super::entry::Found;
+use super::encoding::{NotWritable, encode};
+use super::entry::Entry;
 use super::progress::Progress;
-use super::queue::{Error, Fate, MOST_AT_ONCE, Put, Queue, Received};
-use super::queue_scan::Sweep;
-use super::receipts::Ticket;
-use super::scan::{End, Selection};
+use super::queue::{Error, MAX_RECEIVE, Queue, ReceiptStatus, Received};
+use super::queue_scan::QueueScan;
+use super::receipts::Receipt;
+use super::scan::{Selection, StopReason};
+use crate::host::MessageEncoding;
 
-/// So many letters are under way at the same time; as many can be there twice after a kill.
-pub const UNDER_WAY: usize = 8;
+/// Messages in flight; after a kill as many can be in both queues.
+const MAX_IN_FLIGHT: usize = 8;
 
-/// A copy is put only while its letter stays hidden for at least this long: long enough for the put and all its repetitions,
-/// so that nobody else can have received the letter before it is deleted.
+/// A copy is sent only while its message stays hidden for at least this long: enough for all repetitions of the request, so that
+/// no other reader can receive the message before it is deleted.
 const MARGIN: Duration = Duration::from_mins(2);
 
-/// How many letters are put back in a time.
+/// How many messages are sent per second or minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
+pub(super) struct Rate {
     every: Duration,
 }
 
 impl Rate {
-    /// Reads `50/s` or `30/m`.
+    /// Parses `50/s` or `30/m`.
     ///
     /// # Errors
-    /// How it is to be written.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// How it is written.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         const WRONG: &str = "a rate is a whole number from 1 to 1000 and a unit, such as 50/s or 30/m";
         let (number, unit) = text.split_once('/').ok_or(WRONG)?;
         let number: u32 = number.parse().ok().filter(|number| (1..=1000).contains(number)).ok_or(WRONG)?;
@@ -53,10 +58,10 @@ impl Rate {
         Ok(Self { every: unit / number })
     }
 
-    /// How many letters can be taken at once, so that each has its turn within `time`.
+    /// How many messages can be received at once, so that each is sent within `time`.
     fn batch(self, time: Duration) -> usize {
-        let letters = time.as_micros() / self.every.as_micros().max(1);
-        usize::try_from(letters).unwrap_or(MOST_AT_ONCE).clamp(1, MOST_AT_ONCE)
+        let messages = time.as_micros() / self.every.as_micros().max(1);
+        usize::try_from(messages).unwrap_or(MAX_RECEIVE).clamp(1, MAX_RECEIVE)
     }
 
     fn ticks(self) -> Interval {
@@ -66,195 +71,200 @@ impl Rate {
     }
 }
 
-/// What became of the letters that were meant.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Replayed {
-    /// Letters that were meant.
-    pub matching: u64,
-    /// On the queue, and no letter any more.
-    pub replayed: u64,
+/// The result of a replay.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Replayed {
+    /// The queue that messages were returned to.
+    pub(super) to: String,
+    pub(super) replayed: usize,
     /// Messages that may be on the queue twice, now or after the next replay.
-    pub maybe_twice: u64,
-    /// Letters that are still there because something went wrong.
-    pub failed: u64,
-    /// Letters that were left because they came after the start.
-    pub newer: u64,
-    /// The first thing that went wrong with a letter.
-    pub problem: Option<String>,
+    pub(super) maybe_twice: usize,
+    /// Messages that are still in the poison queue because of an error.
+    pub(super) failed: usize,
+    /// Messages that arrived after the start and were left.
+    pub(super) newer: usize,
+    #[serde(skip)]
+    pub(super) matching: usize,
+    /// The first error of a message.
+    #[serde(skip)]
+    pub(super) problem: Option<String>,
 }
 
-/// A replay under way.
-#[derive(Debug)]
-pub struct Replay {
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to, replayed, maybe_twice, failed, newer, .. } = self;
+        writeln!(f, "{replayed} messages returned to {to}; {maybe_twice} may be there twice.")?;
+        if *failed > 0 {
+            writeln!(f, "{failed} messages are still here because of an error.")?;
+        }
+        if *newer > 0 {
+            writeln!(f, "{newer} messages arrived after the start and were left.")?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) struct Replay<'a> {
     to: Arc<Queue>,
     rate: Option<Rate>,
-    stop: CancellationToken,
+    /// Locked by the one message that waits for its turn.
+    ticks: Option<Mutex<Interval>>,
+    stop: &'a CancellationToken,
     progress: Progress,
-    tasks: JoinSet<(Arc<str>, Outcome)>,
-    result: Replayed,
-    fault: Option<Error>,
 }
 
-/// What became of one letter.
-#[derive(Debug, PartialEq, Eq)]
-enum Outcome {
-    /// The copy is there and the letter is gone.
-    Replayed { twice: bool },
-    /// The copy is there, and so is the letter, as far as we know.
-    NotDeleted { error: Error },
-    /// The letter is there; `twice` when the copy may be there too.
-    NotPut { error: Error, twice: bool },
-}
-
-impl Replay {
-    /// To `to`; nothing is put yet.
-    pub fn new(to: Arc<Queue>, rate: Option<Rate>, stop: CancellationToken, progress: Progress) -> Self {
-        Self { to, rate, stop, progress, tasks: JoinSet::new(), result: Replayed::default(), fault: None }
-    }
-
-    /// Puts all letters back that are meant, until the end, the bound, a signal, or a fault that would meet every letter.
-    /// What is under way is finished in any case.
-    pub async fn run(mut self, sweep: &mut Sweep, selection: &Selection) -> (Replayed, End) {
-        let size = self.rate.map_or(MOST_AT_ONCE, |rate| rate.batch(sweep.hidden() / 4));
-        let mut ticks = self.rate.map(Rate::ticks);
-        let end = loop {
-            if let Some(error) = self.fault.take() {
-                break End::Queue(error);
-            }
-            if selection.is_full(self.result.matching) {
-                break End::Enough;
-            }
-            if self.stop.is_cancelled() {
-                break End::Stopped;
-            }
-            let last_start = Instant::now() + sweep.hidden().saturating_sub(MARGIN);
-            let letters = match sweep.next(size).await {
-                Ok(letters) if letters.is_empty() => break End::All,
-                Ok(letters) => letters,
-                Err(error) => break End::Queue(error),
-            };
-            let chosen = self.choose(letters, sweep, selection);
-            self.send(chosen, sweep, ticks.as_mut(), last_start).await;
-        };
-        (self.result, end)
-    }
-
-    fn choose(&mut self, letters: Vec<Received>, sweep: &Sweep, selection: &Selection) -> Vec<Copying> {
-        let (now, all) = (sweep.start().now, letters.len());
-        let mut chosen = Vec::with_capacity(all);
-        for letter in letters {
-            let Some(found) = selection.find(&letter, now) else { continue };
-            if letter.inserted > now {
-                self.result.newer += 1;
-            } else if !selection.is_full(self.result.matching) {
-                self.result.matching += 1;
-                chosen.push(Copying { text: text(selection.encoding, &letter, &found), ticket: letter.ticket });
-            }
-        }
-        self.progress.add(all - chosen.len());
-        chosen
-    }
-
-    /// Sends one batch and waits until all of it that was begun is done with.
-    async fn send(
-        &mut self,
-        chosen: Vec<Copying>,
-        sweep: &mut Sweep,
-        ticks: Option<&mut Interval>,
-        last_start: Instant,
-    ) {
-        let mut ticks = ticks;
-        for Copying { ticket, text } in chosen {
-            while self.tasks.len() >= UNDER_WAY {
-                self.settle(sweep).await;
-            }
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => break,
-                () = tick(ticks.as_deref_mut()) => {}
-            }
-            if self.fault.is_some() {
-                break;
-            }
-            match text {
-                Err(problem) => self.fail(problem.to_string()),
-                Ok(_) if Instant::now() > last_start => self.fail("its turn came too late".to_owned()),
-                Ok(text) => {
-                    let id = ticket.id.clone();
-                    let forwarded = forward(sweep.queue().clone(), self.to.clone(), ticket, text);
-                    self.tasks.spawn(async move { (id, forwarded.await) });
-                }
-            }
-        }
-        while !self.tasks.is_empty() {
-            self.settle(sweep).await;
-        }
-    }
-
-    /// Waits for one that is under way.
-    async fn settle(&mut self, sweep: &mut Sweep) {
-        let Some(settled) = self.tasks.join_next().await else { return };
-        let (id, outcome) = settled.expect("it is not cancelled and does not panic");
-        match outcome {
-            Outcome::Replayed { twice } => {
-                sweep.release(&id);
-                self.progress.add(1);
-                self.result.replayed += 1;
-                self.result.maybe_twice += u64::from(twice);
-            }
-            Outcome::NotDeleted { error } => {
-                self.result.maybe_twice += 1;
-                self.fail(error.to_string());
-                self.fault.get_or_insert(error);
-            }
-            Outcome::NotPut { error, twice } => {
-                self.result.maybe_twice += u64::from(twice);
-                self.fail(error.to_string());
-                if !error.is_about_the_message() {
-                    self.fault.get_or_insert(error);
-                }
-            }
-        }
-    }
-
-    fn fail(&mut self, problem: String) {
-        self.progress.add(1);
-        self.result.failed += 1;
-        self.result.problem.get_or_insert(problem);
-    }
-}
-
-/// A letter that is to be put back, or why it cannot be.
-struct Copying {
-    ticket: Ticket,
+/// A message to be returned, and the text of its copy.
+struct Outgoing {
+    receipt: Receipt,
     text: Result<String, NotWritable>,
 }
 
-/// What is put. A message that the host moved and that cannot be written as the host would is put as it lies there.
-fn text(encoding: Encoding, received: &Received, found: &Found) -> Result<String, NotWritable> {
-    match encoding.encode(&found.letter.original) {
-        Err(NotWritable) if found.letter.why.is_none() => Ok(received.text.clone()),
-        written => written,
+/// What happened to one message.
+struct Forwarded {
+    message_id: Arc<str>,
+    /// Why it is still in the poison queue.
+    problem: Option<String>,
+    maybe_twice: bool,
+    /// An error that other messages would meet too.
+    stop: Option<Error>,
+}
+
+impl<'a> Replay<'a> {
+    pub(super) fn new(to: Arc<Queue>, rate: Option<Rate>, stop: &'a CancellationToken, progress: Progress) -> Self {
+        Self { to, rate, ticks: rate.map(|rate| Mutex::new(rate.ticks())), stop, progress }
+    }
+
+    /// Returns all matching messages, until the end, the limit, a signal, or an error that other messages would meet too. What is
+    /// in flight is finished in any case.
+    pub(super) async fn run(self, scan: &mut QueueScan, selection: &Selection) -> (Replayed, StopReason) {
+        let mut result = Replayed { to: self.to.name().to_owned(), ..Replayed::default() };
+        let size = self.rate.map_or(MAX_RECEIVE, |rate| rate.batch(scan.hidden / 4));
+        let reason = loop {
+            if selection.is_full(result.matching) {
+                break StopReason::LimitReached;
+            }
+            if self.stop.is_cancelled() {
+                break StopReason::Interrupted;
+            }
+            let last_start = Instant::now() + scan.hidden.saturating_sub(MARGIN);
+            let messages = match scan.next(size).await {
+                Ok(messages) if messages.is_empty() => break StopReason::EndOfQueue,
+                Ok(messages) => messages,
+                Err(error) => break StopReason::Queue(error),
+            };
+            let copies = self.choose(messages, scan, selection, &mut result);
+            if let Err(error) = self.send(copies, scan, last_start, &mut result).await {
+                break StopReason::Queue(error);
+            }
+        };
+        (result, reason)
+    }
+
+    fn choose(
+        &self,
+        messages: Vec<Received>,
+        scan: &QueueScan,
+        selection: &Selection,
+        result: &mut Replayed,
+    ) -> Vec<Outgoing> {
+        let (now, all) = (scan.start.now, messages.len());
+        let mut copies = Vec::with_capacity(all);
+        for message in messages {
+            let Some(entry) = selection.find(&message, now) else { continue };
+            if message.inserted > now {
+                result.newer += 1;
+            } else if !selection.is_full(result.matching) {
+                result.matching += 1;
+                copies.push(Outgoing { text: text(selection.encoding, &message, &entry), receipt: message.receipt });
+            }
+        }
+        self.progress.add(all - copies.len());
+        copies
+    }
+
+    /// Sends a batch and waits for all of it that was begun.
+    async fn send(
+        &self,
+        copies: Vec<Outgoing>,
+        scan: &mut QueueScan,
+        last_start: Instant,
+        result: &mut Replayed,
+    ) -> Result<(), Error> {
+        let (halt, poison, mut first_error) = (self.stop.child_token(), scan.queue.clone(), Ok(()));
+        let forwarded = stream::iter(copies)
+            .then(async |copy| {
+                self.turn().await;
+                copy
+            })
+            .take_until(halt.cancelled())
+            .map(|copy| self.forward(&poison, copy, last_start))
+            .buffer_unordered(MAX_IN_FLIGHT);
+        let mut forwarded = pin!(forwarded);
+        while let Some(Forwarded { message_id, problem, maybe_twice, stop }) = forwarded.next().await {
+            self.progress.add(1);
+            result.maybe_twice += usize::from(maybe_twice);
+            match problem {
+                None => {
+                    scan.receipts.remove(&message_id);
+                    result.replayed += 1;
+                }
+                Some(problem) => {
+                    result.failed += 1;
+                    result.problem.get_or_insert(problem);
+                }
+            }
+            if let Some(error) = stop {
+                halt.cancel();
+                first_error = first_error.and(Err(error));
+            }
+        }
+        first_error
+    }
+
+    async fn turn(&self) {
+        if let Some(ticks) = &self.ticks {
+            ticks.lock().await.tick().await;
+        }
+    }
+
+    /// Sends the copy, then deletes the message; never in the other order.
+    async fn forward(&self, poison: &Queue, copy: Outgoing, last_start: Instant) -> Forwarded {
+        let message_id = copy.receipt.message_id.clone();
+        let failed = |problem: String, maybe_twice, stop| Forwarded {
+            message_id: message_id.clone(),
+            problem: Some(problem),
+            maybe_twice,
+            stop,
+        };
+        let text = match copy.text {
+            Ok(text) => text,
+            Err(error) => return failed(error.to_string(), false, None),
+        };
+        if Instant::now() > last_start {
+            return failed("its turn came too late".to_owned(), false, None);
+        }
+        let (sent, is_ambiguous) = self.to.send(&text).await;
+        if let Err(error) = sent {
+            let stop = (!error.is_about_the_message()).then(|| error.clone());
+            return failed(error.to_string(), is_ambiguous, stop);
+        }
+        match poison.delete(&copy.receipt).await {
+            Err(error) => failed(error.to_string(), true, Some(error)),
+            // With an invalid receipt another reader has the message, and may send a copy of its own.
+            Ok(status) => {
+                let maybe_twice = is_ambiguous || status == ReceiptStatus::Invalid;
+                Forwarded { message_id, problem: None, maybe_twice, stop: None }
+            }
+        }
     }
 }
 
-async fn tick(ticks: Option<&mut Interval>) {
-    if let Some(ticks) = ticks {
-        ticks.tick().await;
-    }
-}
-
-/// Copy, then delete; never the other way round.
-async fn forward(poison: Arc<Queue>, to: Arc<Queue>, letter: Ticket, text: String) -> Outcome {
-    let Put { result, in_doubt } = to.put(&text).await;
-    if let Err(error) = result {
-        return Outcome::NotPut { error, twice: in_doubt };
-    }
-    match poison.delete(&letter).await {
-        Ok(Fate::Ours(())) => Outcome::Replayed { twice: in_doubt },
-        // Whoever has the letter now may put a copy of their own.
-        Ok(Fate::NotOurs) => Outcome::Replayed { twice: true },
-        Err(error) => Outcome::NotDeleted { error },
+/// The text of the copy. A message that the host moved and that cannot be encoded is copied as it is.
+fn text(encoding: MessageEncoding, received: &Received, entry: &Entry) -> Result<String, NotWritable> {
+    match encode(encoding, &entry.original) {
+        Err(NotWritable) if entry.dead_letter.is_none() => Ok(received.text.clone()),
+        encoded => encoded,
     }
 }
 
@@ -263,10 +273,9 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::dead_letters::letter::Letter;
 
     #[test]
-    fn a_rate_is_a_number_in_a_time() {
+    fn a_rate_is_a_number_and_a_unit() {
         assert_eq!(Rate::parse("50/s"), Ok(Rate { every: Duration::from_millis(20) }));
         assert_eq!(Rate::parse("30/m"), Ok(Rate { every: Duration::from_secs(2) }));
         for text in ["", "50", "0/s", "1001/s", "-1/s", "1.5/s", "5/h", "/s", "5 /s"] {
@@ -275,41 +284,46 @@ mod tests {
     }
 
     #[test]
-    fn no_more_letters_are_taken_than_have_their_turn_in_time() {
+    fn a_batch_is_not_larger_than_can_be_sent_in_time() {
         let time = Duration::from_secs(75);
-        for (rate, letters) in [("1000/s", 32), ("1/s", 32), ("20/m", 25), ("1/m", 1)] {
-            assert_eq!(Rate::parse(rate).expect("a rate").batch(time), letters, "{rate}");
+        for (rate, messages) in [("1000/s", 32), ("1/s", 32), ("20/m", 25), ("1/m", 1)] {
+            assert_eq!(Rate::parse(rate).expect("a rate").batch(time), messages, "{rate}");
         }
     }
 
-    fn put_back(encoding: Encoding, lying: &str) -> Result<String, NotWritable> {
-        let (inserted, expires) = (datetime!(2026-11-24 10:00 UTC), datetime!(2026-12-01 10:00 UTC));
-        let ticket = Ticket { id: "1".into(), receipt: "r".into() };
-        let letter = Letter::read(encoding.decode(lying));
-        let found = Found { id: "1".into(), inserted, expires, dequeued: 1, letter };
-        text(encoding, &Received { ticket, text: lying.to_owned(), inserted, expires, dequeued: 1 }, &found)
+    fn copied(encoding: MessageEncoding, stored: &str) -> Result<String, NotWritable> {
+        let received = Received {
+            receipt: Receipt { message_id: "1".into(), pop_receipt: "r".into() },
+            text: stored.to_owned(),
+            inserted: datetime!(2026-11-24 10:00 UTC),
+            expires: datetime!(2026-12-01 10:00 UTC),
+            dequeued: 1,
+        };
+        text(encoding, &received, &Entry::read(&received, encoding))
     }
 
     #[test]
-    fn what_is_put_back_is_the_original_as_the_host_reads_it() {
+    fn the_copy_is_the_original_as_the_host_reads_it() {
         let record = r#"{"table":"contacts"}"#;
         let letter = serde_json::json!({ "message": record, "reason": "exists", "at": "2026-11-24T09:00:00Z" });
-        let in_base64 = |text: &str| Encoding::Base64.encode(text.as_bytes()).expect("base64 carries all");
-        for lying in [letter.to_string(), in_base64(&letter.to_string()), record.to_owned(), in_base64(record)] {
-            assert_eq!(put_back(Encoding::Base64, &lying), Ok(in_base64(record)), "{lying}");
-            assert_eq!(put_back(Encoding::None, &lying).as_deref(), Ok(record), "{lying}");
+        let in_base64 =
+            |text: &str| encode(MessageEncoding::Base64, text.as_bytes()).expect("base64 encodes everything");
+        for stored in [letter.to_string(), in_base64(&letter.to_string()), record.to_owned(), in_base64(record)] {
+            assert_eq!(copied(MessageEncoding::Base64, &stored), Ok(in_base64(record)), "{stored}");
+            assert_eq!(copied(MessageEncoding::None, &stored).as_deref(), Ok(record), "{stored}");
         }
     }
 
     #[test]
-    fn what_is_no_text_is_put_back_byte_for_byte() {
-        let lying = Encoding::Base64.encode(b"\xff\x00\x01").expect("base64 carries all");
-        for encoding in [Encoding::Base64, Encoding::None] {
-            assert_eq!(put_back(encoding, &lying).as_ref(), Ok(&lying), "{encoding:?}");
+    fn content_that_is_not_text_is_copied_byte_for_byte() {
+        let stored = encode(MessageEncoding::Base64, b"\xff\x00\x01").expect("base64 encodes everything");
+        for encoding in [MessageEncoding::Base64, MessageEncoding::None] {
+            assert_eq!(copied(encoding, &stored).as_ref(), Ok(&stored), "{encoding:?}");
         }
         let letter = serde_json::json!({ "message": "\u{0}", "reason": "exists", "at": "2026-11-24T09:00:00Z" });
-        let wrapped = Encoding::Base64.encode(letter.to_string().as_bytes()).expect("base64 carries all");
-        assert_eq!(put_back(Encoding::None, &wrapped), Err(NotWritable), "the wrapping must not go along");
-        assert_eq!(put_back(Encoding::Base64, &wrapped).as_deref(), Ok("AA=="));
+        let wrapped =
+            encode(MessageEncoding::Base64, letter.to_string().as_bytes()).expect("base64 encodes everything");
+        assert_eq!(copied(MessageEncoding::None, &wrapped), Err(NotWritable), "the wrapping must not be copied");
+        assert_eq!(copied(MessageEncoding::Base64, &wrapped).as_deref(), Ok("AA=="));
     }
 }

@@ -1,173 +1,105 @@
-//! What a command says at its end: to people, and as one JSON object to programs. Pure.
+//! The result of a command: sentences for people, one JSON object for programs. Pure.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::queue_scan::Deleted;
 use super::replay::Replayed;
-use super::scan::End;
-use super::summary::{GroupLine, Tally};
+use super::scan::StopReason;
+use super::summary::Summary;
 
-/// What every command says.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub(super) struct Report {
     /// The queue that was read.
-    pub queue: String,
-    /// What the service counted at the beginning, about; hidden letters are among them.
-    pub counted: u64,
-    /// Letters that came.
-    pub seen: u64,
-    /// Letters that were meant.
-    pub matching: u64,
-    /// Whether every letter that could be had was read.
-    pub complete: bool,
-    /// Whether a signal ended it.
-    pub interrupted: bool,
-    /// Letters that could not be given back.
-    pub still_hidden: u64,
-    /// What ended it, where that is a fault.
+    pub(super) queue: String,
+    /// About how many messages the service counted at the beginning, hidden ones included.
+    pub(super) counted: usize,
+    pub(super) seen: usize,
+    pub(super) matching: usize,
+    /// Whether every available message was read.
+    pub(super) complete: bool,
+    /// Whether a signal ended the command.
+    pub(super) interrupted: bool,
+    /// Messages that could not be given back.
+    pub(super) still_hidden: usize,
+    /// The error that ended the command.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// For how long the letters were hidden.
+    pub(super) problem: Option<String>,
+    /// How long messages stay hidden.
     #[serde(skip)]
-    pub hidden: Duration,
+    pub(super) hidden: Duration,
+    #[serde(flatten)]
+    pub(super) details: Option<Details>,
+}
+
+/// The results of one command.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Details {
+    Listed(Summary),
+    Replayed(Replayed),
+    Dropped(Deleted),
 }
 
 impl Report {
-    /// Notes how it ended.
-    pub fn ended(&mut self, end: &End) {
-        self.complete = matches!(end, End::All);
-        self.interrupted = matches!(end, End::Stopped);
-        self.problem = match end {
-            End::All | End::Enough | End::Stopped => None,
-            End::Queue(error) => Some(error.to_string()),
-            End::Output(error) => Some(format!("the output cannot be written: {error}")),
+    /// Sets why the command ended.
+    pub(super) fn end(&mut self, reason: &StopReason) {
+        self.complete = matches!(reason, StopReason::EndOfQueue);
+        self.interrupted = matches!(reason, StopReason::Interrupted);
+        self.problem = match reason {
+            StopReason::EndOfQueue | StopReason::LimitReached | StopReason::Interrupted => None,
+            StopReason::Queue(error) => Some(error.to_string()),
+            StopReason::Output(error) => Some(format!("the output cannot be written: {error}")),
         };
     }
 
-    /// Whether all went well.
-    pub fn is_good(&self) -> bool {
-        self.problem.is_none() && !self.interrupted && self.still_hidden == 0
+    /// Whether the command succeeded.
+    pub(super) fn is_good(&self) -> bool {
+        let details = match &self.details {
+            None | Some(Details::Listed(_)) => true,
+            Some(Details::Replayed(replayed)) => replayed.failed == 0,
+            Some(Details::Dropped(deleted)) => deleted.not_ours == 0,
+        };
+        details && self.problem.is_none() && !self.interrupted && self.still_hidden == 0
     }
+}
 
-    /// Sentences for people, one a line, each line ended.
-    pub fn in_words(&self) -> String {
-        lines(&self.sentences())
-    }
-
-    fn sentences(&self) -> Vec<String> {
-        let Self { queue, counted, seen, matching, .. } = self;
-        let mut sentences = vec![format!(
-            "{queue}: {seen} letters seen, {matching} of them meant; the service counts about {counted}."
-        )];
+impl fmt::Display for Report {
+    /// Sentences, one a line, each line ended.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { queue, counted, seen, matching, still_hidden, .. } = self;
+        if let Some(Details::Listed(summary)) = &self.details {
+            write!(f, "{summary}{}", if *matching > 0 { "\n" } else { "" })?;
+        }
+        writeln!(f, "{queue}: {matching} of {seen} messages match; the service counts about {counted}.")?;
         if self.complete && counted > seen {
-            sentences.push("The others are hidden by another reader, or came or went meanwhile.".to_owned());
+            writeln!(f, "The others are hidden by another reader, or arrived or left meanwhile.")?;
         }
         if self.interrupted {
-            sentences.push("Interrupted: what was not reached is as it was.".to_owned());
+            writeln!(f, "Interrupted: messages not yet processed are unchanged.")?;
         }
-        if self.still_hidden > 0 {
-            let (hidden, minutes) = (self.still_hidden, self.hidden.as_secs().div_ceil(60));
-            sentences.push(format!(
-                "{hidden} letters could not be given back; within {minutes} minutes they show themselves again."
-            ));
+        if *still_hidden > 0 {
+            let minutes = self.hidden.as_secs().div_ceil(60);
+            writeln!(f, "{still_hidden} messages could not be given back; they reappear within {minutes} minutes.")?;
         }
-        sentences
-    }
-}
-
-fn lines(sentences: &[String]) -> String {
-    sentences.join("\n") + "\n"
-}
-
-/// What `list`, and a replay or drop that was not carried out, say in JSON.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Listed<'a> {
-    #[serde(flatten)]
-    report: &'a Report,
-    groups: Vec<GroupLine<'a>>,
-    next_to_expire: Option<String>,
-}
-
-impl<'a> Listed<'a> {
-    /// The report and its groups.
-    pub fn new(report: &'a Report, tally: &'a Tally) -> Self {
-        let next_to_expire = tally.next_to_expire().map(super::entry::moment);
-        Self { report, groups: tally.groups(), next_to_expire }
-    }
-}
-
-/// What `replay` says in JSON.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReplayLine<'a> {
-    /// As every command says it.
-    #[serde(flatten)]
-    pub report: &'a Report,
-    /// The queue that letters were put back on.
-    pub to: &'a str,
-    /// Messages that are there again.
-    pub replayed: u64,
-    /// Messages that may be there twice, now or after the next replay.
-    pub maybe_twice: u64,
-    /// Letters that are still there because something went wrong.
-    pub failed: u64,
-    /// Letters that came after the start and were left.
-    pub newer: u64,
-}
-
-impl<'a> ReplayLine<'a> {
-    /// The report and what was replayed.
-    pub fn new(report: &'a Report, to: &'a str, result: &Replayed) -> Self {
-        let Replayed { replayed, maybe_twice, failed, newer, .. } = *result;
-        Self { report, to, replayed, maybe_twice, failed, newer }
-    }
-
-    /// Sentences for people, one a line, each line ended.
-    pub fn in_words(&self) -> String {
-        let Self { to, replayed, maybe_twice, failed, newer, .. } = self;
-        let mut sentences = self.report.sentences();
-        sentences.push(format!("{replayed} messages are back on {to}; {maybe_twice} of all may be there twice."));
-        if *failed > 0 {
-            sentences.push(format!("{failed} letters are still there, because something went wrong."));
+        match &self.details {
+            None => Ok(()),
+            Some(Details::Listed(summary)) => match summary.next_to_expire() {
+                Some(time) => writeln!(f, "The queue deletes the first of them at {time}."),
+                None => Ok(()),
+            },
+            Some(Details::Replayed(replayed)) => write!(f, "{replayed}"),
+            Some(Details::Dropped(deleted)) => {
+                writeln!(f, "{} messages dropped.", deleted.deleted)?;
+                match deleted.not_ours {
+                    0 => Ok(()),
+                    count => writeln!(f, "{count} were received or deleted by another reader meanwhile, or expired."),
+                }
+            }
         }
-        if *newer > 0 {
-            sentences.push(format!("{newer} letters came after the start and were left."));
-        }
-        lines(&sentences)
-    }
-}
-
-/// What `drop` says in JSON.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DropLine<'a> {
-    /// As every command says it.
-    #[serde(flatten)]
-    pub report: &'a Report,
-    /// Letters that are gone.
-    pub dropped: u64,
-    /// Letters that somebody else took meanwhile.
-    pub not_ours: u64,
-}
-
-impl<'a> DropLine<'a> {
-    /// The report and what was deleted.
-    pub fn new(report: &'a Report, deleted: Deleted) -> Self {
-        Self { report, dropped: deleted.deleted, not_ours: deleted.not_ours }
-    }
-
-    /// Sentences for people, one a line, each line ended.
-    pub fn in_words(&self) -> String {
-        let mut sentences = self.report.sentences();
-        sentences.push(format!("{} letters dropped.", self.dropped));
-        if self.not_ours > 0 {
-            sentences.push(format!("{} were taken by somebody else meanwhile, or expired.", self.not_ours));
-        }
-        lines(&sentences)
     }
 }
 
@@ -176,7 +108,7 @@ mod tests {
     use super::*;
     use crate::dead_letters::queue::Error;
 
-    fn report(end: &End) -> Report {
+    fn report(reason: &StopReason) -> Report {
         let mut report = Report {
             queue: "poison".to_owned(),
             counted: 12,
@@ -187,41 +119,46 @@ mod tests {
             still_hidden: 0,
             problem: None,
             hidden: Duration::from_secs(301),
+            details: None,
         };
-        report.ended(end);
+        report.end(reason);
         report
     }
 
     #[test]
-    fn what_was_not_seen_is_explained_only_when_all_was_read() {
-        let all = report(&End::All);
-        assert!(all.in_words().starts_with("poison: 10 letters seen, 4 of them meant; the service counts about 12.\n"));
-        assert!(all.in_words().contains("hidden by another reader") && all.is_good());
-        let enough = report(&End::Enough);
-        assert!(!enough.in_words().contains("another reader") && enough.is_good() && !enough.complete);
+    fn missing_messages_are_explained_only_when_the_whole_queue_was_read() {
+        let all = report(&StopReason::EndOfQueue);
+        let text = all.to_string();
+        assert!(text.starts_with("poison: 4 of 10 messages match; the service counts about 12.\n"), "{text}");
+        assert!(text.contains("hidden by another reader") && all.is_good());
+        let limited = report(&StopReason::LimitReached);
+        assert!(!limited.to_string().contains("another reader") && limited.is_good() && !limited.complete);
     }
 
     #[test]
-    fn an_interruption_a_fault_and_what_stays_hidden_are_no_good_ends() {
-        let stopped = report(&End::Stopped);
-        assert!(stopped.in_words().contains("Interrupted") && !stopped.is_good());
-        let failed = report(&End::Queue(Error::NoQueue));
+    fn an_interruption_an_error_and_messages_that_stay_hidden_are_failures() {
+        let stopped = report(&StopReason::Interrupted);
+        assert!(stopped.to_string().contains("Interrupted") && !stopped.is_good());
+        let failed = report(&StopReason::Queue(Error::NoQueue));
         assert!(failed.problem.as_deref().is_some_and(|text| text.contains("no such queue")) && !failed.is_good());
-        let hidden = Report { still_hidden: 3, ..report(&End::All) };
-        assert!(hidden.in_words().contains("3 letters") && hidden.in_words().contains("within 6 minutes"));
+        let hidden = Report { still_hidden: 3, ..report(&StopReason::EndOfQueue) };
+        assert!(hidden.to_string().contains("3 messages") && hidden.to_string().contains("within 6 minutes"));
         assert!(!hidden.is_good());
     }
 
     #[test]
-    fn a_replay_tells_what_may_be_there_twice() {
-        let (report, end) = (report(&End::Stopped), Replayed { replayed: 3, maybe_twice: 1, ..Replayed::default() });
-        let line = ReplayLine::new(&report, "sync-records", &end);
-        assert!(line.in_words().contains("3 messages are back on sync-records; 1 of all may be there twice.\n"));
-        let json = serde_json::to_value(&line).expect("plain data");
+    fn a_replay_reports_possible_duplicates() {
+        let replayed = Replayed { to: "sync-records".to_owned(), replayed: 3, maybe_twice: 1, ..Replayed::default() };
+        let report = Report { details: Some(Details::Replayed(replayed)), ..report(&StopReason::Interrupted) };
+        let text = report.to_string();
+        assert!(text.contains("3 messages returned to sync-records; 1 may be there twice.\n"), "{text}");
+        let json = serde_json::to_value(&report).expect("plain data");
         assert_eq!(
             (&json["replayed"], &json["maybeTwice"], &json["interrupted"]),
             (&3.into(), &1.into(), &true.into())
         );
         assert_eq!((&json["seen"], &json["to"]), (&10.into(), &"sync-records".into()));
+        let nothing = serde_json::to_value(super::Report { details: None, ..report }).expect("plain data");
+        assert!(nothing.get("to").is_none());
     }
 }

@@ -1,92 +1,77 @@
-//! Reading through a queue, letter by letter, until the end, the bound, a signal or a fault.
+//! Reads through a queue, message by message, until its end, the limit, a signal or an error.
 
 use std::io;
 
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::encoding::Encoding;
-use super::entry::Found;
+use super::entry::Entry;
 use super::filter::Filter;
-use super::letter::Letter;
 use super::progress::Progress;
-use super::queue::{Error, MOST_AT_ONCE, Received};
-use super::queue_scan::Sweep;
+use super::queue::{Error, MAX_RECEIVE, Received};
+use super::queue_scan::QueueScan;
+use crate::host::MessageEncoding;
 
-/// Which letters, and how many at most.
+/// Which messages, and how many at most.
 #[derive(Debug)]
-pub struct Selection {
-    /// Which.
-    pub filter: Filter,
-    /// How many at most.
-    pub max: Option<u64>,
-    /// How the host writes messages.
-    pub encoding: Encoding,
+pub(super) struct Selection {
+    pub(super) filter: Filter,
+    pub(super) max: Option<usize>,
+    pub(super) encoding: MessageEncoding,
 }
 
 impl Selection {
-    /// The letter, if it is meant, at this moment.
-    pub fn find(&self, received: &Received, now: OffsetDateTime) -> Option<Found> {
-        let found = Found {
-            id: received.ticket.id.clone(),
-            inserted: received.inserted,
-            expires: received.expires,
-            dequeued: received.dequeued,
-            letter: Letter::read(self.encoding.decode(&received.text)),
-        };
-        self.filter.matches(&found, now).then_some(found)
+    /// The entry of a message that matches, at this moment.
+    pub(super) fn find(&self, received: &Received, now: OffsetDateTime) -> Option<Entry> {
+        let entry = Entry::read(received, self.encoding);
+        self.filter.matches(&entry, now).then_some(entry)
     }
 
-    /// Whether `matching` letters are as many as there may be.
-    pub fn is_full(&self, matching: u64) -> bool {
+    /// Whether `matching` messages are as many as there may be.
+    pub(super) fn is_full(&self, matching: usize) -> bool {
         self.max.is_some_and(|max| matching >= max)
     }
 }
 
-/// Why a pass ended.
+/// Why reading stopped.
 #[derive(Debug)]
-pub enum End {
-    /// There were no more letters.
-    All,
-    /// There were as many as were asked for.
-    Enough,
-    /// Somebody asked us to stop.
-    Stopped,
-    /// The queue.
+pub(super) enum StopReason {
+    EndOfQueue,
+    LimitReached,
+    Interrupted,
     Queue(Error),
-    /// What we write to.
     Output(io::Error),
 }
 
-/// Reads until there is a reason to end, and hands each letter that is meant to `take`; tells how many those were.
-pub async fn read(
-    sweep: &mut Sweep,
+/// Passes each matching message to `take`; returns their number.
+pub(super) async fn read(
+    scan: &mut QueueScan,
     selection: &Selection,
     stop: &CancellationToken,
-    progress: &mut Progress,
-    mut take: impl FnMut(&Found) -> io::Result<()>,
-) -> (u64, End) {
-    let now = sweep.start().now;
+    progress: &Progress,
+    mut take: impl FnMut(&Entry) -> io::Result<()>,
+) -> (usize, StopReason) {
+    let now = scan.start.now;
     let mut matching = 0;
     loop {
         if selection.is_full(matching) {
-            return (matching, End::Enough);
+            return (matching, StopReason::LimitReached);
         }
         if stop.is_cancelled() {
-            return (matching, End::Stopped);
+            return (matching, StopReason::Interrupted);
         }
-        let letters = match sweep.next(MOST_AT_ONCE).await {
-            Ok(letters) if letters.is_empty() => return (matching, End::All),
-            Ok(letters) => letters,
-            Err(error) => return (matching, End::Queue(error)),
+        let messages = match scan.next(MAX_RECEIVE).await {
+            Ok(messages) if messages.is_empty() => return (matching, StopReason::EndOfQueue),
+            Ok(messages) => messages,
+            Err(error) => return (matching, StopReason::Queue(error)),
         };
-        progress.add(letters.len());
-        for found in letters.iter().filter_map(|letter| selection.find(letter, now)) {
+        progress.add(messages.len());
+        for entry in messages.iter().filter_map(|message| selection.find(message, now)) {
             if selection.is_full(matching) {
                 break;
             }
-            if let Err(error) = take(&found) {
-                return (matching, End::Output(error));
+            if let Err(error) = take(&entry) {
+                return (matching, StopReason::Output(error));
             }
             matching += 1;
         }

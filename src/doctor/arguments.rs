@@ -6,17 +6,17 @@ use clap::Args;
 
 use crate::record::{is_entity_set_name, is_logical_name};
 
-/// Checks that everything fits together, and says how to mend what does not.
+/// Checks settings, files, identity, Dataverse and storage, and says how to correct what is wrong.
 ///
-/// It reads the same environment variables as the handler that serves, and the files of the app in the current folder. So it
-/// works on your machine and in the console of a deployed app (there the folder is /home/site/wwwroot).
+/// It reads the environment variables that the serving handler reads, and the app's files in the current folder. It works on
+/// your machine and in the console of a deployed app (there the folder is /home/site/wwwroot).
 ///
-/// It changes nothing but what serving would: it creates the lock container where that is missing, and takes and gives back a
-/// lock of its own there, doctor-probe. It writes no row, takes no message off a queue, and prints no secret.
+/// It changes only what serving changes: it creates the lock container if that is missing, and takes and gives back a lock of
+/// its own there, doctor-probe. It writes no row, receives no message, and prints no secret.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The entity set that records go to, such as contacts: looks at the table, and at the column of SYNC_VERSION_COLUMN.
+    /// The entity set that records are written to, such as contacts: checks the table and its SYNC_VERSION_COLUMN.
     #[arg(long, value_name = "SET", value_parser = set)]
     pub table: Option<String>,
     /// The columns of the alternate key that records use, such as employeeid or new_number,new_region.
@@ -34,20 +34,20 @@ const EXAMPLES: &str = "\
 Examples:
   In the console of a deployed app:
     cd /home/site/wwwroot && ./handler doctor
-  The table, its alternate key and its version column as well:
+  Also the table, its alternate key and its version column:
     handler doctor --table contacts --key employeeid
-  What `cargo stage` laid out, before it is published, whatever machine it is for:
+  What `cargo stage` laid out, before it is published:
     cargo doctor
-  In a pipeline, what is wrong and nothing else:
+  In a pipeline, only what is wrong:
     handler doctor --json | jq '.findings[] | select(.verdict != \"good\")'
 
-What it prints: ✓ as it should be; ✗ wrong, and in the next line how to mend it; – not tried, because another check failed.
-(?) marks what Microsoft's documentation does not settle.
+It prints: ✓ good; ✗ wrong, with the remedy on the next line; – not tried, because another check failed.
+(?) marks what Microsoft's documentation leaves open.
 
-What it cannot tell: whether rows may be written, for it writes none. A role that may read the table but not create or
-write shows itself with the first record, as retry/unauthorized.
+It cannot check whether rows may be written, because it writes none. A role that may read the table but not create or
+write appears with the first record, as retry/unauthorized.
 
-Exit codes: 0 all is well; 1 something is wrong; 2 wrong arguments.";
+Exit codes: 0 all checks are good; 1 something is wrong; 2 wrong arguments.";
 
 fn set(text: &str) -> Result<String, &'static str> {
     if is_entity_set_name(text) {
@@ -58,8 +58,11 @@ fn set(text: &str) -> Result<String, &'static str> {
 }
 
 fn column(text: &str) -> Result<String, &'static str> {
-    let valid = is_logical_name(text);
-    if valid { Ok(text.to_owned()) } else { Err("a column's logical name has lower-case letters, digits and _") }
+    if is_logical_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a column's logical name has lower-case letters, digits and _")
+    }
 }
 
 #[cfg(test)]

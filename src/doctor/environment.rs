@@ -1,50 +1,48 @@
-//! The identity and Dataverse, asked: a token, `WhoAmI`, and a table with its key and its version column.
+//! The identity and Dataverse: a token, `WhoAmI`, and a table with its key and its version column.
 //!
 //! <https://learn.microsoft.com/power-platform/admin/manage-application-users>
 
 use azure_core::credentials::TokenCredential as _;
 use tokio::time::timeout;
 
-use super::finding::{Check, Finding};
-use super::token::Claims;
+use super::arguments::Arguments;
+use super::finding::{Check, CheckResult, wrong};
+use super::report::Report;
+use super::token;
 use crate::dataverse::Error;
 use crate::dataverse::client::metadata::{Column, Key, Table};
 use crate::dataverse::client::{Client, Environment, TOKEN_TIMEOUT};
 use crate::identity::{self, Identity};
 
-/// The caller is no user of the organisation.
+/// The caller is not a user of the organisation.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>
 const NOT_A_MEMBER: u32 = 0x8007_2560;
 
-/// The types of columns that keep a version: a whole number, or a time.
-const VERSIONS: [&str; 4] = ["BigInt", "Integer", "Decimal", "DateTime"];
+/// The types of columns that can hold a version: a whole number, or a time.
+const VERSION_TYPES: [&str; 4] = ["BigInt", "Integer", "Decimal", "DateTime"];
 
 const APPLICATION_USER: &str = "in the Power Platform admin center, under the environment's Settings, Application users: add the \
                                 app by its client id, and give it a security role for your tables";
 
-/// Asks for a token for Dataverse, and tells for whom it is.
-pub(super) async fn token(identity: &Identity, credential: &str, environment: &Environment) -> Finding {
+/// Requests a token for Dataverse, and reads from it whom it is for.
+pub(super) async fn token(identity: &Identity, credential: &str, environment: &Environment) -> CheckResult {
     let scope = environment.scope();
     let scopes = [scope.as_str()];
     let (refused, problem) = match timeout(TOKEN_TIMEOUT, identity.get_token(&scopes, None)).await {
-        Ok(Ok(token)) => {
-            let claims = Claims::of(token.token.secret());
-            return Finding::good(Check::Token, format!("{credential}: {claims}"));
-        }
+        Ok(Ok(token)) => return Ok(format!("{credential}: {}", token::identity(token.token.secret()))),
         Ok(Err(error)) => (identity::is_refusal(&error), identity::problem(&error)),
         Err(_) => (false, "no answer in time".to_owned()),
     };
+    let remedy = if refused { remedy_of(credential) } else { "check that Entra ID can be reached from here" };
     // The SDK's list of what it tried begins on the next line.
-    let found = format!("{credential}: {}", problem.trim_end_matches(':'));
-    let remedy = if refused { remedy_of(credential) } else { "see whether Entra ID can be reached from here" };
-    Finding::wrong(Check::Token, found, remedy)
+    wrong(format!("{credential}: {}", problem.trim_end_matches(':')), remedy)
 }
 
-/// What mends a credential that is refused, by its name in the log.
+/// The remedy for a credential that is refused, by its name in the log.
 fn remedy_of(credential: &str) -> &'static str {
     match credential {
         "client_secret" => {
-            "see whether AZURE_CLIENT_SECRET is the value (not the id) of a secret that has not expired, and \
+            "check that AZURE_CLIENT_SECRET is the value (not the id) of a secret that has not expired, and \
                             AZURE_TENANT_ID and AZURE_CLIENT_ID are the application's"
         }
         "client_certificate" => {
@@ -63,99 +61,106 @@ fn remedy_of(credential: &str) -> &'static str {
     }
 }
 
-/// Whether Dataverse knows us.
-pub(super) async fn who_am_i(client: &Client, environment: &Environment) -> Finding {
-    match client.who_am_i().await {
-        Ok(caller) => Finding::good(
-            Check::WhoAmI,
-            format!(
-                "user {} of the organisation {}, Web API {}",
-                caller.user_id, caller.organization_id, environment.api_version
-            ),
-        ),
-        Err(error) => failed(Check::WhoAmI, &error, APPLICATION_USER),
+/// What is checked in Dataverse: the caller and, if one is named, a table with what records need of it.
+pub(super) struct Target<'a> {
+    set: Option<&'a str>,
+    key: &'a [String],
+    version_column: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn new(arguments: &'a Arguments, version_column: Option<&'a str>) -> Self {
+        Self { set: arguments.table.as_deref(), key: &arguments.key, version_column }
+    }
+
+    /// The checks, in their order.
+    pub(super) fn checks(&self) -> Vec<Check> {
+        let mut checks = vec![Check::WHO_AM_I];
+        if self.set.is_some() {
+            checks.push(Check::TABLE);
+            checks.extend((!self.key.is_empty()).then_some(Check::ALTERNATE_KEY));
+            checks.extend(self.version_column.map(|_| Check::VERSION_COLUMN));
+            checks.push(Check::READ);
+        }
+        checks
+    }
+
+    /// Makes the checks. Those that depend on one that failed are not tried.
+    pub(super) async fn check(&self, client: &Client, environment: &Environment, report: &mut Report) {
+        if !report.add(Check::WHO_AM_I, who_am_i(client, environment).await) {
+            return report.not_tried(&self.checks()[1..], Check::WHO_AM_I);
+        }
+        let Some(set) = self.set else { return };
+        let table = match table(client, set).await {
+            Ok(table) => table,
+            Err(problem) => {
+                report.add(Check::TABLE, Err(problem));
+                return report.not_tried(&self.checks()[2..], Check::TABLE);
+            }
+        };
+        report.add(Check::TABLE, Ok(format!("{set} is the table {}", table.logical_name)));
+        if !self.key.is_empty() {
+            let keys = client.keys(&table).await.map_err(|error| failed(&error, APPLICATION_USER));
+            report.add(Check::ALTERNATE_KEY, keys.and_then(|keys| judge_key(&keys, self.key)));
+        }
+        if let Some(column) = self.version_column {
+            let columns = client.columns(&table).await.map_err(|error| failed(&error, APPLICATION_USER));
+            let result = columns.and_then(|columns| judge_version(&table, &columns, column));
+            report.add(Check::VERSION_COLUMN, result);
+        }
+        report.add(Check::READ, read(client, set, &table).await);
     }
 }
 
-/// The table, and what records need of it. `set` is its entity set name, `key` the columns of the alternate key, if one is used.
-pub(super) async fn table(client: &Client, set: &str, key: &[String], version_column: Option<&str>) -> Vec<Finding> {
-    let wanted = wanted(key, version_column);
-    let table = match client.table(set).await {
-        Ok(Some(table)) => table,
-        Ok(None) => {
-            let found = format!("there is no entity set {set}");
-            let remedy = "take its name in the plural, in lower case as in the Web API's addresses, such as contacts";
-            return without(Check::Table, Finding::wrong(Check::Table, found, remedy), &wanted);
-        }
-        Err(error) => {
-            let first = failed(Check::Table, &error, APPLICATION_USER);
-            return without(Check::Table, first, &wanted);
-        }
-    };
-    let mut findings = vec![Finding::good(Check::Table, format!("{set} is the table {}", table.logical_name))];
-    if !key.is_empty() {
-        findings.push(match client.keys(&table).await {
-            Ok(keys) => Finding::of(Check::AlternateKey, judge_key(&keys, key)),
-            Err(error) => failed(Check::AlternateKey, &error, APPLICATION_USER),
-        });
+async fn who_am_i(client: &Client, environment: &Environment) -> CheckResult {
+    let caller = client.who_am_i().await.map_err(|error| failed(&error, APPLICATION_USER))?;
+    let (user, organisation, version) = (caller.user_id, caller.organization_id, &environment.api_version);
+    Ok(format!("user {user} of the organisation {organisation}, Web API {version}"))
+}
+
+async fn table(client: &Client, set: &str) -> Result<Table, (String, String)> {
+    let remedy = "use the entity set name: plural, lower case, as in the Web API's addresses, such as contacts";
+    match client.table(set).await {
+        Ok(Some(table)) => Ok(table),
+        Ok(None) => wrong(format!("there is no entity set {set}"), remedy),
+        Err(error) => Err(failed(&error, APPLICATION_USER)),
     }
-    if let Some(column) = version_column {
-        findings.push(match client.columns(&table).await {
-            Ok(columns) => Finding::of(Check::VersionColumn, judge_version(&table, &columns, column)),
-            Err(error) => failed(Check::VersionColumn, &error, APPLICATION_USER),
-        });
-    }
+}
+
+async fn read(client: &Client, set: &str, table: &Table) -> CheckResult {
     let role = format!(
         "give the application user a security role that may read {} (and create, write, append)",
         table.logical_name
     );
-    findings.push(match client.can_read(set, &table).await {
-        Ok(()) => Finding::good(Check::Read, format!("rows of {set} may be read")),
-        Err(error) => failed(Check::Read, &error, &role),
-    });
-    findings
+    client.can_read(set, table).await.map_err(|error| failed(&error, &role))?;
+    Ok(format!("rows of {set} may be read"))
 }
 
-/// The checks of a table, where they are not tried because of `earlier`.
-pub(super) fn table_not_tried(earlier: Check, key: &[String], version_column: Option<&str>) -> Vec<Finding> {
-    without(earlier, Finding::not_tried(Check::Table, earlier), &wanted(key, version_column))
-}
-
-fn without(earlier: Check, first: Finding, rest: &[Check]) -> Vec<Finding> {
-    let rest = rest.iter().map(|check| Finding::not_tried(*check, earlier));
-    [first].into_iter().chain(rest).collect()
-}
-
-/// The checks that rest on the table.
-fn wanted(key: &[String], version_column: Option<&str>) -> Vec<Check> {
-    let key = (!key.is_empty()).then_some(Check::AlternateKey);
-    let version = version_column.map(|_| Check::VersionColumn);
-    key.into_iter().chain(version).chain([Check::Read]).collect()
-}
-
-fn judge_key(keys: &[Key], columns: &[String]) -> Result<String, (String, String)> {
+fn judge_key(keys: &[Key], columns: &[String]) -> CheckResult {
     let sorted = |columns: &[String]| {
         let mut names: Vec<String> = columns.iter().map(|name| logical_name(name).to_owned()).collect();
         names.sort();
         names
     };
-    let told = columns.join(", ");
+    let wanted = columns.join(", ");
     let Some(key) = keys.iter().find(|key| sorted(&key.key_attributes) == sorted(columns)) else {
         let others: Vec<_> = keys.iter().map(|key| key.key_attributes.join(", ")).collect();
         let others =
             if others.is_empty() { "it has none".to_owned() } else { format!("it has ({})", others.join("), (")) };
-        return Err((
-            format!("the table has no alternate key of {told}; {others}"),
-            "in Power Apps, under the table's Keys: add it, and wait until its index is Active".to_owned(),
-        ));
+        return wrong(
+            format!("the table has no alternate key of {wanted}; {others}"),
+            "in Power Apps, under the table's Keys: add it, and wait until its index is Active",
+        );
     };
     match key.entity_key_index_status.as_deref() {
-        Some("Active") => Ok(format!("{told}, its index is Active")),
-        status => Err((
-            format!("{told} is a key whose index is {}, so rows are not found by it", status.unwrap_or("of unknown state")),
-            "wait until its index is Active; where it Failed, two rows have the same values: mend these, then activate the key again"
-                .to_owned(),
-        )),
+        Some("Active") => Ok(format!("{wanted}, its index is Active")),
+        status => wrong(
+            format!(
+                "{wanted} is a key whose index is {}, so rows are not found by it",
+                status.unwrap_or("in an unknown state")
+            ),
+            "wait until its index is Active; if it Failed, two rows have the same values: correct them, then activate the key again",
+        ),
     }
 }
 
@@ -164,49 +169,47 @@ fn logical_name(column: &str) -> &str {
     column.strip_prefix('_').and_then(|name| name.strip_suffix("_value")).unwrap_or(column)
 }
 
-fn judge_version(table: &Table, columns: &[Column], name: &str) -> Result<String, (String, String)> {
+fn judge_version(table: &Table, columns: &[Column], name: &str) -> CheckResult {
     let remedy = || {
         format!("add a column of whole numbers (big) to {}, or name another in SYNC_VERSION_COLUMN", table.logical_name)
     };
     let Some(column) = columns.iter().find(|column| column.logical_name == name) else {
-        return Err((format!("{} has no column {name} (SYNC_VERSION_COLUMN)", table.logical_name), remedy()));
+        return wrong(format!("{} has no column {name} (SYNC_VERSION_COLUMN)", table.logical_name), remedy());
     };
     let kind = column.attribute_type.as_deref().unwrap_or("of unknown type");
-    if !VERSIONS.contains(&kind) {
-        return Err((format!("{name} is {kind}, which keeps neither a whole number nor a time"), remedy()));
+    if !VERSION_TYPES.contains(&kind) {
+        return wrong(format!("{name} is {kind}, which holds neither a whole number nor a time"), remedy());
     }
     if !table.is_optimistic_concurrency_enabled {
-        return Err((
-            format!("{} has no optimistic concurrency, so a version cannot be kept safely", table.logical_name),
-            "enable it for the table, or send records without a version".to_owned(),
-        ));
+        return wrong(
+            format!("{} has no optimistic concurrency, so versions cannot be compared safely", table.logical_name),
+            "enable it for the table, or send records without a version",
+        );
     }
     Ok(format!("{name} is {kind}"))
 }
 
-/// A request that failed; `permission` mends it where we may not.
-fn failed(check: Check, error: &Error, permission: &str) -> Finding {
+/// The finding about a request that failed; `permission` is the remedy for 403.
+fn failed(error: &Error, permission: &str) -> (String, String) {
     let message = match error {
         Error::Answered { message: Some(message), .. } => format!(": {message}"),
         _ => String::new(),
     };
     let remedy = match error {
         Error::Answered { code: Some(NOT_A_MEMBER), .. } => APPLICATION_USER,
-        Error::Answered { status: 401, .. } => "see whether DATAVERSE_URL is an environment of the identity's tenant",
+        Error::Answered { status: 401, .. } => "check that DATAVERSE_URL is an environment of the identity's tenant",
         Error::Answered { status: 403, .. } => permission,
         Error::Answered { status: 404, .. } => {
-            "see whether DATAVERSE_URL is an environment's address, and DATAVERSE_API_VERSION v9.2"
+            "check that DATAVERSE_URL is an environment's address, and DATAVERSE_API_VERSION v9.2"
         }
         Error::Answered { .. } => {
-            "try again later; if it stays so, ask Microsoft's support, with the time of this request"
+            "try again later; if it persists, contact Microsoft support with the time of this request"
         }
-        Error::NoAnswer { .. } => {
-            "see whether the name in DATAVERSE_URL is right, and no firewall or proxy stands between"
-        }
-        Error::NoToken { .. } => "see the check of the token, which was good a moment ago",
-        Error::NotAddressable { .. } | Error::Ambiguous => "report this: no such request was made",
+        Error::NoAnswer { .. } => "check the name in DATAVERSE_URL, and that no firewall or proxy blocks it",
+        Error::NoToken { .. } => "run this again: the token was good a moment ago",
+        Error::NotAddressable { .. } | Error::Ambiguous => "report this as a bug",
     };
-    Finding::wrong(check, format!("{error}{message}"), remedy)
+    (format!("{error}{message}"), remedy.to_owned())
 }
 
 #[cfg(test)]
@@ -237,17 +240,17 @@ mod tests {
             (&["emailaddress1"], Some("unknown")),
             (&["new_number"], Some("no alternate key of new_number; it has (employeeid), (new_number, new_region)")),
         ] {
-            let judged = judge_key(&keys, &columns(names));
-            let wrong = judged.as_ref().err().map(|(found, _)| found.as_str());
-            assert_eq!(judged.is_ok(), word.is_none(), "{names:?}: {judged:?}");
-            assert!(wrong.unwrap_or_default().contains(word.unwrap_or_default()), "{names:?}: {judged:?}");
+            let result = judge_key(&keys, &columns(names));
+            let wrong = result.as_ref().err().map(|(found, _)| found.as_str());
+            assert_eq!(result.is_ok(), word.is_none(), "{names:?}: {result:?}");
+            assert!(wrong.unwrap_or_default().contains(word.unwrap_or_default()), "{names:?}: {result:?}");
         }
         let (found, _) = judge_key(&[], &columns(&["a"])).expect_err("there is none");
         assert!(found.contains("it has none"), "{found}");
     }
 
     #[test]
-    fn a_version_column_is_there_keeps_versions_and_its_table_heeds_etags() {
+    fn a_version_column_exists_holds_versions_and_its_table_has_optimistic_concurrency() {
         let table = |optimistic| Table {
             logical_name: "contact".to_owned(),
             primary_id_attribute: "contactid".to_owned(),
@@ -271,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_told_with_what_mends_it() {
+    fn a_request_that_failed_has_a_remedy_by_its_cause() {
         let answered = |status, code| Error::Answered {
             status,
             code,
@@ -279,7 +282,7 @@ mod tests {
             request_id: None,
             retry_after: None,
         };
-        for (fault, found, remedy) in [
+        for (error, found, remedy) in [
             (answered(403, Some(NOT_A_MEMBER)), "403 0x80072560: The user is not", "Application users"),
             (answered(403, None), "403", "PERMISSION"),
             (answered(401, None), "401", "tenant"),
@@ -287,9 +290,8 @@ mod tests {
             (answered(503, None), "503", "later"),
             (Error::NoAnswer { sent: false, problem: "no connection" }, "no connection", "firewall"),
         ] {
-            let finding = failed(Check::WhoAmI, &fault, "PERMISSION");
-            let mended = finding.remedy.as_deref().unwrap_or_default();
-            assert!(finding.found.contains(found) && mended.contains(remedy), "{finding:?}");
+            let finding = failed(&error, "PERMISSION");
+            assert!(finding.0.contains(found) && finding.1.contains(remedy), "{finding:?}");
         }
     }
 }

@@ -1,163 +1,73 @@
-//! What a check says: how it ended, what was found, and how to mend it.
+//! The finding of a check: its verdict, what was found, and the remedy.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-/// What is checked, in the order in which it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// Every setting of this program.
-    Settings,
-    /// host.json is there and can be read.
-    HostJson,
-    /// Nothing relies on a retry policy that these triggers do not have.
-    RetryBlock,
-    /// How often and when a message comes back.
-    Redelivery,
-    /// How messages are written in the queue.
-    MessageEncoding,
-    /// HTTP calls arrive as they are.
-    Forwarding,
-    /// How many messages the host fetches against how many may enter.
-    Concurrency,
-    /// An invocation may last as long as the longest wait.
-    TimeLimit,
-    /// The function that reads the queue.
-    QueueFunction,
-    /// The function that takes HTTP calls.
-    HttpFunction,
-    /// Functions lie where the host looks.
-    FunctionFolders,
-    /// The file that the host starts.
-    Executable,
-    /// The processor that it is for.
-    Architecture,
-    /// The C library that it needs.
-    Glibc,
-    /// A token from Entra ID, and for whom.
-    Token,
-    /// Dataverse knows us.
-    WhoAmI,
-    /// The table is there.
-    Table,
-    /// The alternate key is there and works.
-    AlternateKey,
-    /// The column that keeps a record's version.
-    VersionColumn,
-    /// Rows of the table may be read.
-    Read,
-    /// A lock can be taken and given back.
-    LockStorage,
-    /// The queue of records.
-    Queue,
-    /// The queue of dead letters.
-    PoisonQueue,
-}
+pub(super) use super::elf::{CheckResult, wrong};
+
+/// A check, by its stable code. They are made in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Check(pub(crate) &'static str);
 
 impl Check {
-    /// Its stable name.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Settings => "settings",
-            Self::HostJson => "host_json",
-            Self::RetryBlock => "retry_block",
-            Self::Redelivery => "redelivery",
-            Self::MessageEncoding => "message_encoding",
-            Self::Forwarding => "forwarding",
-            Self::Concurrency => "concurrency",
-            Self::TimeLimit => "time_limit",
-            Self::QueueFunction => "queue_function",
-            Self::HttpFunction => "http_function",
-            Self::FunctionFolders => "function_folders",
-            Self::Executable => "executable",
-            Self::Architecture => "architecture",
-            Self::Glibc => "glibc",
-            Self::Token => "token",
-            Self::WhoAmI => "who_am_i",
-            Self::Table => "table",
-            Self::AlternateKey => "alternate_key",
-            Self::VersionColumn => "version_column",
-            Self::Read => "read",
-            Self::LockStorage => "lock_storage",
-            Self::Queue => "queue",
-            Self::PoisonQueue => "poison_queue",
-        }
-    }
+    pub(crate) const SETTINGS: Self = Self("settings");
+    pub(crate) const HOST_JSON: Self = Self("host_json");
+    pub(crate) const RETRY_BLOCK: Self = Self("retry_block");
+    pub(crate) const REDELIVERY: Self = Self("redelivery");
+    pub(crate) const MESSAGE_ENCODING: Self = Self("message_encoding");
+    pub(crate) const FORWARDING: Self = Self("forwarding");
+    pub(crate) const CONCURRENCY: Self = Self("concurrency");
+    pub(crate) const TIME_LIMIT: Self = Self("time_limit");
+    pub(crate) const QUEUE_FUNCTION: Self = Self("queue_function");
+    pub(crate) const HTTP_FUNCTION: Self = Self("http_function");
+    pub(crate) const FUNCTION_FOLDERS: Self = Self("function_folders");
+    pub(crate) const EXECUTABLE: Self = Self("executable");
+    pub(crate) const ARCHITECTURE: Self = Self("architecture");
+    pub(crate) const GLIBC: Self = Self("glibc");
+    pub(crate) const TOKEN: Self = Self("token");
+    pub(crate) const WHO_AM_I: Self = Self("who_am_i");
+    pub(crate) const TABLE: Self = Self("table");
+    pub(crate) const ALTERNATE_KEY: Self = Self("alternate_key");
+    pub(crate) const VERSION_COLUMN: Self = Self("version_column");
+    pub(crate) const READ: Self = Self("read");
+    pub(crate) const LOCK_STORAGE: Self = Self("lock_storage");
+    pub(crate) const QUEUE: Self = Self("queue");
+    pub(crate) const POISON_QUEUE: Self = Self("poison_queue");
 }
 
-impl Serialize for Check {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.code())
-    }
-}
-
-/// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It is as it should be.
+pub(crate) enum Verdict {
     Good,
-    /// Something has to be mended.
     Wrong,
-    /// It could not be made, because an earlier one failed.
+    /// The check was not made, because an earlier one failed.
     NotTried,
 }
 
-impl Verdict {
-    /// Its mark on a terminal.
-    pub const fn mark(self) -> char {
-        match self {
-            Self::Good => '✓',
-            Self::Wrong => '✗',
-            Self::NotTried => '–',
-        }
-    }
-}
-
-/// One thing that a check found.
+/// One finding of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What was checked.
-    pub check: Check,
-    /// How it ended.
-    pub verdict: Verdict,
+pub(crate) struct Finding {
+    pub(crate) check: Check,
+    pub(crate) verdict: Verdict,
     /// What was found, as one clause.
-    pub found: String,
-    /// How to mend it, where it is wrong.
+    pub(crate) found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
+    pub(crate) remedy: Option<String>,
 }
 
 impl Finding {
-    /// All is well.
-    pub fn good(check: Check, found: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Good, found: found.into(), remedy: None }
-    }
-
-    /// Something is wrong, and this mends it.
-    pub fn wrong(check: Check, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Wrong, found: found.into(), remedy: Some(remedy.into()) }
-    }
-
-    /// It rests on `earlier`, which failed.
-    pub fn not_tried(check: Check, earlier: Check) -> Self {
-        Self {
-            check,
-            verdict: Verdict::NotTried,
-            found: format!("not tried, because of {}", earlier.code()),
-            remedy: None,
-        }
-    }
-
-    /// The same check, as it ended for one of several things.
-    pub fn of(check: Check, result: Result<impl Into<String>, (String, String)>) -> Self {
+    pub(crate) fn new(check: Check, result: CheckResult) -> Self {
         match result {
-            Ok(found) => Self::good(check, found),
-            Err((found, remedy)) => Self::wrong(check, found, remedy),
+            Ok(found) => Self { check, verdict: Verdict::Good, found, remedy: None },
+            Err((found, remedy)) => Self { check, verdict: Verdict::Wrong, found, remedy: Some(remedy) },
         }
     }
 
-    /// Whether it is as it should be.
-    pub fn is_good(&self) -> bool {
+    pub(crate) fn not_tried(check: Check, failed: Check) -> Self {
+        Self { check, verdict: Verdict::NotTried, found: format!("not tried, because of {}", failed.0), remedy: None }
+    }
+
+    pub(crate) fn is_good(&self) -> bool {
         self.verdict == Verdict::Good
     }
 }

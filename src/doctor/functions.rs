@@ -4,22 +4,21 @@
 
 use serde_json::Value;
 
-use super::host_json::{Judged, mend, no_retry};
+use super::finding::{CheckResult, wrong};
+use super::host_json::no_retry;
 use crate::host::{DEAD_LETTER_BINDING, HTTP_FUNCTION, HTTP_ROUTE, QUEUE_FUNCTION, RECORD_BINDING};
 use crate::settings::{Lookup, non_empty};
 
-/// What the host adds to a queue's name for what it gives up on.
+/// The host appends this to a queue's name for the messages that it gives up.
 const POISON: &str = "-poison";
 
 /// The queues that the app works with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queues {
+pub(super) struct Queues {
     /// The name of their connection.
-    pub connection: String,
-    /// What is read.
-    pub records: String,
-    /// Where letters go.
-    pub poison: String,
+    pub(super) connection: String,
+    pub(super) records: String,
+    pub(super) poison: String,
 }
 
 impl Default for Queues {
@@ -29,7 +28,7 @@ impl Default for Queues {
     }
 }
 
-/// The only binding of that kind.
+/// The only binding of that type and direction.
 fn binding<'a>(function: &'a Value, kind: &str, direction: &str) -> Option<&'a Value> {
     let mut found = function["bindings"].as_array()?.iter().filter(|binding| {
         let is = |property: &str, value: &str| {
@@ -40,32 +39,32 @@ fn binding<'a>(function: &'a Value, kind: &str, direction: &str) -> Option<&'a V
     found.next().filter(|_| found.next().is_none())
 }
 
-fn mended(function: &str) -> String {
-    format!("take {function}/function.json as it is in the repository (`cargo stage` lays it out)")
+fn with_remedy(result: Result<String, String>, function: &str) -> CheckResult {
+    let remedy = format!("take {function}/function.json as it is in the repository (`cargo stage` lays it out)");
+    result.map_err(|found| (found, remedy))
 }
 
-/// The queue function: its names, and the queues that it names.
-pub fn queue(function: &Value) -> (Judged, Queues) {
+/// Checks the queue function: the names of its bindings, and the queues that they name.
+pub(super) fn queue(function: &Value) -> (CheckResult, Queues) {
     let file = format!("{QUEUE_FUNCTION}/function.json");
-    let remedy = || mended(QUEUE_FUNCTION);
-    let (trigger, letters) = (binding(function, "queueTrigger", "in"), binding(function, "queue", "out"));
-    let (Some(trigger), Some(letters)) = (trigger, letters) else {
+    let (trigger, output) = (binding(function, "queueTrigger", "in"), binding(function, "queue", "out"));
+    let (Some(trigger), Some(output)) = (trigger, output) else {
         let found = format!("{file} has not exactly one queueTrigger in and one queue out");
-        return (Err((found, remedy())), Queues::default());
+        return (with_remedy(Err(found), QUEUE_FUNCTION), Queues::default());
     };
     let text = |binding: &Value, name: &str| binding[name].as_str().unwrap_or_default().to_owned();
     let queues = Queues {
         connection: text(trigger, "connection"),
         records: text(trigger, "queueName"),
-        poison: text(letters, "queueName"),
+        poison: text(output, "queueName"),
     };
-    let told = queue_names(&file, trigger, letters, &queues).map_err(|found| (found, remedy()));
-    (no_retry(&file, function).and(told), queues)
+    let names = with_remedy(queue_names(&file, trigger, output, &queues), QUEUE_FUNCTION);
+    (no_retry(&file, function.get("retry").is_some()).and(names), queues)
 }
 
-fn queue_names(file: &str, trigger: &Value, letters: &Value, queues: &Queues) -> Result<String, String> {
+fn queue_names(file: &str, trigger: &Value, output: &Value, queues: &Queues) -> Result<String, String> {
     let Queues { connection, records, poison } = queues;
-    for (binding, kind, name) in [(trigger, "queueTrigger", RECORD_BINDING), (letters, "queue", DEAD_LETTER_BINDING)] {
+    for (binding, kind, name) in [(trigger, "queueTrigger", RECORD_BINDING), (output, "queue", DEAD_LETTER_BINDING)] {
         if binding["name"] != name {
             return Err(format!("in {file} the {kind} is named {}, and the code knows it as {name}", binding["name"]));
         }
@@ -73,56 +72,50 @@ fn queue_names(file: &str, trigger: &Value, letters: &Value, queues: &Queues) ->
     if records.is_empty() || connection.is_empty() {
         return Err(format!("in {file} the queueTrigger lacks its queueName or connection"));
     }
-    if *poison != format!("{records}{POISON}") || letters["connection"] != **connection {
-        return Err(format!(
-            "{file} sends letters to {poison}, and what the host gives up on goes to {records}{POISON}"
-        ));
+    if *poison != format!("{records}{POISON}") || output["connection"] != **connection {
+        return Err(format!("{file} sends dead letters to {poison}, and the host moves messages to {records}{POISON}"));
     }
-    Ok(format!("reads {records}, letters go to {poison}, by the connection {connection}"))
+    Ok(format!("reads {records}, dead letters go to {poison}, by the connection {connection}"))
 }
 
-/// The HTTP function: the host forwards it as it is only when these are its two bindings.
-pub fn http(function: &Value, route_prefix: &str) -> Judged {
+/// Checks the HTTP function: the host forwards calls unchanged only when these are its two bindings.
+pub(super) fn http(function: &Value, route_prefix: &str) -> CheckResult {
     let file = format!("{HTTP_FUNCTION}/function.json");
-    let remedy = || mended(HTTP_FUNCTION);
-    let (trigger, answer) = (binding(function, "httpTrigger", "in"), binding(function, "http", "out"));
+    let level = with_remedy(http_bindings(&file, function, route_prefix), HTTP_FUNCTION)?;
+    no_retry(&file, function.get("retry").is_some())?;
+    Ok(format!("POST {HTTP_ROUTE}, authLevel {level}"))
+}
+
+/// Returns the trigger's authLevel.
+fn http_bindings(file: &str, function: &Value, route_prefix: &str) -> Result<String, String> {
+    let (trigger, output) = (binding(function, "httpTrigger", "in"), binding(function, "http", "out"));
     let others = function["bindings"].as_array().is_none_or(|bindings| bindings.len() != 2);
-    let Some(trigger) = trigger.filter(|_| answer.is_some() && !others) else {
-        return Err((format!("{file} has not one httpTrigger in and one http out, and nothing else"), remedy()));
+    let Some(trigger) = trigger.filter(|_| output.is_some() && !others) else {
+        return Err(format!("{file} must have one httpTrigger in and one http out, and nothing else"));
     };
-    let methods = trigger["methods"].as_array();
-    if methods.is_some_and(|methods| !methods.iter().any(|method| method.as_str().is_some_and(is_post))) {
-        return Err((format!("{file} does not take POST"), remedy()));
+    let is_post = |method: &Value| method.as_str().is_some_and(|method| method.eq_ignore_ascii_case("post"));
+    if trigger["methods"].as_array().is_some_and(|methods| !methods.iter().any(is_post)) {
+        return Err(format!("{file} does not take POST"));
     }
     let route = trigger["route"].as_str().unwrap_or(HTTP_FUNCTION).trim_matches('/');
     let path = format!("{}/{route}", route_prefix.trim_matches('/'));
     if path.trim_start_matches('/') != HTTP_ROUTE.trim_start_matches('/') {
-        return Err((
-            format!("its route is /{}, and the code answers {HTTP_ROUTE}", path.trim_start_matches('/')),
-            remedy(),
-        ));
+        return Err(format!("its route is /{}, and the code answers {HTTP_ROUTE}", path.trim_start_matches('/')));
     }
-    no_retry(&file, function)?;
-    let level = trigger["authLevel"].as_str().unwrap_or("function");
-    Ok(format!("POST {HTTP_ROUTE}, authLevel {level}"))
+    Ok(trigger["authLevel"].as_str().unwrap_or("function").to_owned())
 }
 
-fn is_post(method: &str) -> bool {
-    method.eq_ignore_ascii_case("post")
-}
-
-/// Whether the host would run the function `name`, which a setting or its file can forbid. Linux shows the dots of a setting's name
-/// as underscores.
+/// Fails when a setting or its file disables the function `name`. Linux shows the dots of a setting's name as underscores.
 /// <https://learn.microsoft.com/azure/azure-functions/disable-function>
-pub fn enabled(name: &str, function: &Value, lookup: &Lookup) -> Result<(), (String, String)> {
+pub(super) fn enabled(name: &str, function: &Value, lookup: &Lookup<'_>) -> Result<(), (String, String)> {
     let is_set =
         |variable: &String| non_empty(lookup, variable).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let mut settings = [".", "_", "__"].map(|mark| format!("AzureWebJobs{mark}{name}{mark}Disabled")).into_iter();
     if let Some(setting) = settings.find(is_set) {
-        return Err(mend(format!("{name} is disabled by the setting {setting}"), "enable it, when it is meant to run"));
+        return wrong(format!("{name} is disabled by the setting {setting}"), "remove the setting, if it should run");
     }
     if function["disabled"] == true {
-        return Err(mend(format!("{name}/function.json disables it"), "remove \"disabled\", when it is meant to run"));
+        return wrong(format!("{name}/function.json disables it"), "remove \"disabled\", if it should run");
     }
     Ok(())
 }
@@ -153,24 +146,25 @@ mod tests {
     }
 
     #[test]
-    fn ours_are_as_they_should_be() {
-        let (judged, queues) = queue(&queue_function());
-        let told = "reads sync-records, letters go to sync-records-poison, by the connection AzureWebJobsStorage";
-        assert_eq!((judged, queues), (Ok(told.to_owned()), Queues::default()));
+    fn our_own_files_are_good() {
+        let (result, queues) = queue(&queue_function());
+        let expected =
+            "reads sync-records, dead letters go to sync-records-poison, by the connection AzureWebJobsStorage";
+        assert_eq!((result, queues), (Ok(expected.to_owned()), Queues::default()));
         assert_eq!(http(&http_function(), "api"), Ok("POST /api/records, authLevel function".to_owned()));
     }
 
     #[test]
-    fn other_queues_are_fine_as_long_as_letters_and_what_the_host_gives_up_on_meet() {
+    fn other_queues_are_good_if_dead_letters_go_to_the_poison_queue_of_the_host() {
         let other = with(queue_function(), "/bindings/0/queueName", "hr".into());
         let other = with(other, "/bindings/1/queueName", "hr-poison".into());
-        let (judged, queues) = queue(&other);
-        assert!(judged.is_ok_and(|told| told.contains("reads hr,")));
+        let (result, queues) = queue(&other);
+        assert!(result.is_ok_and(|found| found.contains("reads hr,")));
         assert_eq!((queues.records.as_str(), queues.poison.as_str()), ("hr", "hr-poison"));
     }
 
     #[test]
-    fn each_thing_that_is_wrong_with_the_queue_function_is_named() {
+    fn finds_each_fault_of_the_queue_function() {
         for (path, value, word) in [
             ("/bindings/0/name", json!("message"), "named \"message\", and the code knows it as record"),
             ("/bindings/1/name", json!("letter"), "deadLetter"),
@@ -182,15 +176,15 @@ mod tests {
             ("/bindings/1/connection", json!("Other"), "poison"),
             ("/retry", json!({}), "retry block"),
         ] {
-            let (judged, _) = queue(&with(queue_function(), path, value));
-            let (found, remedy) = judged.expect_err(path);
+            let (result, _) = queue(&with(queue_function(), path, value));
+            let (found, remedy) = result.expect_err(path);
             assert!(found.contains(word) && !remedy.is_empty(), "{path}: {found}");
         }
         assert!(queue(&json!({})).0.is_err());
     }
 
     #[test]
-    fn a_function_that_is_disabled_is_named_whichever_way() {
+    fn finds_a_disabled_function() {
         let with_setting = |name: &str, value: &str| {
             let lookup = |asked: &str| (asked == name).then(|| value.to_owned());
             enabled("SyncQueue", &queue_function(), &lookup)
@@ -206,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_is_wrong_with_the_http_function_is_named() {
+    fn finds_each_fault_of_the_http_function() {
         for (path, value, word) in [
             ("/bindings/0/route", json!("record"), "/api/record,"),
             ("/bindings/0/route", json!(null), "/api/SyncHttp"),

@@ -1,100 +1,134 @@
-//! All findings: for people, a line or two each, and for programs, one JSON object. Pure.
+//! All findings: for people a line or two each, printed at once; for programs one JSON object at the end.
 //!
-//! What others said is in there, so nothing that a terminal could obey is printed.
+//! Findings quote other services, so control characters are escaped.
 
-use serde::Serialize;
+use std::io::{self, Write as _, stdout};
 
-use super::finding::{Finding, Verdict};
+use serde_json::json;
+
+use super::finding::{Check, CheckResult, Finding, Verdict};
 use crate::sanitize::sanitize;
 
-/// Where what was found begins: behind the mark and the longest name.
+/// The column at which the finding's text begins, behind the mark and the longest name.
 const INDENT: usize = 19;
 
-/// What the doctor says.
-#[derive(Debug, Default)]
-pub struct Report {
+/// The findings so far.
+#[derive(Debug)]
+pub(crate) struct Report {
+    json: bool,
     findings: Vec<Finding>,
-}
-
-/// The same as a JSON object.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Told<'a> {
-    good: usize,
-    wrong: usize,
-    not_tried: usize,
-    findings: &'a [Finding],
+    output: io::Result<()>,
 }
 
 impl Report {
-    /// One more.
-    pub fn add(&mut self, finding: Finding) {
+    /// With `json` nothing is printed before the end.
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, findings: Vec::new(), output: Ok(()) }
+    }
+
+    /// Adds what `check` found; returns whether it is good.
+    pub(crate) fn add(&mut self, check: Check, result: CheckResult) -> bool {
+        let is_good = result.is_ok();
+        self.push(Finding::new(check, result));
+        is_good
+    }
+
+    /// Adds `checks` as not tried, because the check `failed` did.
+    pub(crate) fn not_tried(&mut self, checks: &[Check], failed: Check) {
+        for check in checks {
+            self.push(Finding::not_tried(*check, failed));
+        }
+    }
+
+    fn push(&mut self, finding: Finding) {
+        if !self.json && self.output.is_ok() {
+            self.output = print(&line(&finding));
+        }
         self.findings.push(finding);
     }
 
-    /// Whether there is nothing to mend.
-    pub fn is_good(&self) -> bool {
-        self.findings.iter().all(Finding::is_good)
+    pub(crate) fn findings(&self) -> &[Finding] {
+        &self.findings
     }
 
-    /// A finding for people: one line, and another one where there is a remedy.
-    pub fn line(finding: &Finding) -> String {
-        let (mark, name, found) = (finding.verdict.mark(), finding.check.code(), sanitize(&finding.found));
-        let remedy = finding.remedy.as_deref().map(sanitize);
-        let remedy = remedy.map(|remedy| format!("{:INDENT$}→ {remedy}\n", "")).unwrap_or_default();
-        format!("{mark} {name:<width$}{found}\n{remedy}", width = INDENT - 2)
+    /// Prints the totals, or everything as JSON; returns whether all findings are good.
+    ///
+    /// # Errors
+    /// When stdout could not be written, now or before.
+    pub(crate) fn finish(self) -> io::Result<bool> {
+        let is_good = self.findings.iter().all(Finding::is_good);
+        let end = if self.json { self.to_json() } else { self.last_line() };
+        self.output.and_then(|()| print(&end))?;
+        Ok(is_good)
     }
 
-    /// How many of each there are, for people.
-    pub fn last_line(&self) -> String {
-        let Told { good, wrong, not_tried, .. } = self.told();
+    fn last_line(&self) -> String {
+        let [good, wrong, not_tried] = self.totals();
         format!("\n{good} good, {wrong} wrong, {not_tried} not tried\n")
     }
 
-    /// One JSON object on one line.
-    pub fn to_json(&self) -> String {
-        let json = serde_json::to_string(&self.told()).expect("a report is plain data");
-        sanitize(&json).into_owned() + "\n"
+    fn to_json(&self) -> String {
+        let [good, wrong, not_tried] = self.totals();
+        let json = json!({ "good": good, "wrong": wrong, "notTried": not_tried, "findings": self.findings });
+        sanitize(&json.to_string()).into_owned() + "\n"
     }
 
-    fn told(&self) -> Told<'_> {
-        let count = |verdict| self.findings.iter().filter(|finding| finding.verdict == verdict).count();
-        let (good, wrong, not_tried) = (count(Verdict::Good), count(Verdict::Wrong), count(Verdict::NotTried));
-        Told { good, wrong, not_tried, findings: &self.findings }
+    fn totals(&self) -> [usize; 3] {
+        [Verdict::Good, Verdict::Wrong, Verdict::NotTried]
+            .map(|verdict| self.findings.iter().filter(|finding| finding.verdict == verdict).count())
     }
+}
+
+fn line(finding: &Finding) -> String {
+    let mark = match finding.verdict {
+        Verdict::Good => '✓',
+        Verdict::Wrong => '✗',
+        Verdict::NotTried => '–',
+    };
+    let (name, found) = (finding.check.0, sanitize(&finding.found));
+    let remedy = finding.remedy.as_deref().map(sanitize);
+    let remedy = remedy.map(|remedy| format!("{:INDENT$}→ {remedy}\n", "")).unwrap_or_default();
+    format!("{mark} {name:<width$}{found}\n{remedy}", width = INDENT - 2)
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
-    use crate::doctor::finding::Check;
+    use crate::doctor::finding::wrong;
 
     fn report() -> Report {
-        let findings = vec![
-            Finding::good(Check::HostJson, "as it should be"),
-            Finding::wrong(Check::Token, "Entra ID said \u{1b}[2J no", "ask again"),
-            Finding::not_tried(Check::WhoAmI, Check::Token),
-        ];
-        Report { findings }
+        let mut report = Report::new(true);
+        assert!(report.add(Check::HOST_JSON, Ok("as it should be".to_owned())));
+        assert!(!report.add(Check::TOKEN, wrong("Entra ID said \u{1b}[2J no", "ask again")));
+        report.not_tried(&[Check::WHO_AM_I], Check::TOKEN);
+        report
     }
 
     #[test]
-    fn every_finding_has_its_mark_and_what_is_wrong_its_remedy_and_no_terminal_obeys_it() {
+    fn every_finding_has_its_mark_and_a_wrong_one_its_remedy_without_control_characters() {
         let expected = "✓ host_json        as it should be\n\
                         ✗ token            Entra ID said \\u001b[2J no\n                   → ask again\n\
                         – who_am_i         not tried, because of token\n\n1 good, 1 wrong, 1 not tried\n";
         let report = report();
-        let words: String = report.findings.iter().map(Report::line).chain([report.last_line()]).collect();
+        let words: String = report.findings.iter().map(line).chain([report.last_line()]).collect();
         assert_eq!(words, expected);
     }
 
     #[test]
-    fn what_was_not_tried_is_not_well() {
-        let one = |finding| Report { findings: vec![finding] };
-        assert!(one(Finding::good(Check::Glibc, "")).is_good());
-        assert!(!one(Finding::not_tried(Check::Glibc, Check::Executable)).is_good() && !report().is_good());
+    fn a_check_that_was_not_tried_is_not_good() {
+        let mut report = Report::new(true);
+        report.add(Check::GLIBC, Ok(String::new()));
+        assert!(report.findings().iter().all(Finding::is_good));
+        report.not_tried(&[Check::GLIBC], Check::EXECUTABLE);
+        assert!(!report.findings().iter().all(Finding::is_good));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The settings, as the handler that serves would read them. Pure.
 
-use super::finding::{Check, Finding};
+use super::finding::{Check, wrong};
+use super::report::Report;
 use crate::config::Config;
 use crate::settings::{Lookup, Problem, non_empty};
 use crate::telemetry;
 
-/// The host sets it for the process that it starts; nobody else has one.
+/// Only the host sets it, for the process that it starts.
 const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
 
 const RUNTIME: &str = "FUNCTIONS_WORKER_RUNTIME";
@@ -13,30 +14,31 @@ const RUNTIME: &str = "FUNCTIONS_WORKER_RUNTIME";
 const REMEDY: &str = "set it among the app's settings in Azure, or in this shell's environment (local.settings.json is read by \
                       func alone); the README has the table";
 
-/// The settings if they can be used, and what is found about them: every problem at once.
-pub fn check(lookup: &Lookup) -> (Option<Config>, Vec<Finding>) {
+/// Reports every problem at once; returns the settings if they can be used.
+pub(super) fn check(lookup: &Lookup<'_>, report: &mut Report) -> Option<Config> {
     let with_port = |name: &str| lookup(name).or_else(|| (name == PORT).then(|| "0".to_owned()));
-    let config = Config::from_settings(&with_port);
-    let others = telemetry::Settings::read(lookup).err().into_iter().flatten().chain(runtime(lookup));
-    let (config, problems) = match config {
-        Ok(config) => (Some(config), others.collect::<Vec<_>>()),
-        Err(problems) => (None, problems.into_iter().chain(others).collect()),
+    let (config, mut problems) = match Config::from_settings(&with_port) {
+        Ok(config) => (Some(config), Vec::new()),
+        Err(problems) => (None, problems),
     };
-    let mut findings: Vec<_> =
-        problems.iter().map(|problem| Finding::wrong(Check::Settings, problem.to_string(), REMEDY)).collect();
-    if let Some(config) = config.as_ref().filter(|_| findings.is_empty()) {
-        findings.push(Finding::good(Check::Settings, told(config)));
+    problems.extend(telemetry::Settings::read(lookup).err().into_iter().flatten());
+    problems.extend(runtime(lookup));
+    if let Some(config) = config.as_ref().filter(|_| problems.is_empty()) {
+        report.add(Check::SETTINGS, Ok(summary(config)));
     }
-    (config, findings)
+    for problem in problems {
+        report.add(Check::SETTINGS, wrong(problem.to_string(), REMEDY));
+    }
+    config
 }
 
-/// Another language's worker would be started instead of this program.
-fn runtime(lookup: &Lookup) -> Option<Problem> {
+/// With another value the host would start another language's worker.
+fn runtime(lookup: &Lookup<'_>) -> Option<Problem> {
     let set = non_empty(lookup, RUNTIME)?;
     (set != "custom").then(|| Problem::new(RUNTIME, "must be custom, or the host does not start this program"))
 }
 
-fn told(config: &Config) -> String {
+fn summary(config: &Config) -> String {
     let locks = match &config.locks {
         None => "no locks".to_owned(),
         Some(locks) => format!("locks in {} ({})", locks.address.host(), locks.address.access()),
@@ -48,6 +50,7 @@ fn told(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::finding::Finding;
 
     const FINE: [(&str, &str); 4] = [
         ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
@@ -57,21 +60,25 @@ mod tests {
     ];
 
     fn found(settings: &[(&str, &str)]) -> (Option<Config>, Vec<Finding>) {
+        let mut report = Report::new(true);
         // Of two of a kind the later one counts.
-        check(&|name| settings.iter().rev().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned()))
+        let lookup =
+            |name: &str| settings.iter().rev().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+        let config = check(&lookup, &mut report);
+        (config, report.findings().to_vec())
     }
 
     #[test]
-    fn nobody_but_the_host_has_a_port_so_it_is_not_missed() {
+    fn does_not_require_the_port_that_only_the_host_sets() {
         let (config, findings) = found(&FINE);
         assert!(config.is_some());
-        let told =
+        let expected =
             "Dataverse contoso.crm.dynamics.com as system_assigned_managed_identity, locks in 127.0.0.1 (shared_key)";
-        assert_eq!(findings, [Finding::good(Check::Settings, told)]);
+        assert_eq!(findings, [Finding::new(Check::SETTINGS, Ok(expected.to_owned()))]);
     }
 
     #[test]
-    fn every_problem_is_a_finding_and_the_log_filter_and_the_runtime_are_looked_at_too() {
+    fn every_problem_is_a_finding_those_of_the_log_filter_and_the_runtime_too() {
         let wrong = [
             ("DATAVERSE_URL", ""),
             ("AZURE_CLIENT_SECRET", "canary"),
@@ -89,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_filter_alone_leaves_the_rest_usable() {
+    fn a_wrong_log_filter_leaves_the_other_settings_usable() {
         let (config, findings) = found(&[&FINE[..], &[("RUST_LOG", "[{")]].concat());
         assert!(config.is_some() && findings.len() == 1 && findings[0].found.starts_with("RUST_LOG"), "{findings:?}");
     }

@@ -37,18 +37,6 @@ fn an_object_is_kept_byte_for_byte() {
 }
 
 #[test]
-fn reads_max_dequeue_count_from_host_json() {
-    for (text, most) in [
-        (r#"{"version":"2.0","extensions":{"queues":{"maxDequeueCount":10}}}"#, Some(10)),
-        (r#"{"version":"2.0"}"#, Some(5)),
-        ("{}", None),
-        ("", None),
-    ] {
-        assert_eq!(most_deliveries(text), most, "{text}");
-    }
-}
-
-#[test]
 fn the_last_attempt_is_marked_and_a_missing_parent_becomes_a_dead_letter() {
     let last = |reason| Outcome { attempts: Some(10), ..Outcome::new(reason) }.on_last_attempt();
     let answer = |outcome| Answer::new(&outcome, RECORD, "id", datetime!(2026-11-23 10:00 UTC), Vec::new);

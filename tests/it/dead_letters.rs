@@ -15,7 +15,7 @@ use sandbox::storage::{Effect, Fault, Op};
 use serde_json::json;
 use tokio::time::timeout;
 
-pub(crate) use scene::Told;
+pub(crate) use scene::CommandOutput;
 use scene::{Scene, encoded, ours, record};
 
 /// Three kinds of ours, one of the host's, one that is no text.
@@ -39,9 +39,9 @@ async fn list_counts_by_reason_code_and_table_and_gives_everything_back() {
     let scene = mixed().await;
     let list = scene.run(&["list", "--json"]).await;
     assert_eq!(list.code, Some(0), "{list:?}");
-    let told = list.json();
-    assert_eq!((&told["counted"], &told["seen"], &told["matching"]), (&json!(6), &json!(6), &json!(6)));
-    let counts: BTreeMap<String, u64> = told["groups"]
+    let output = list.json();
+    assert_eq!((&output["counted"], &output["seen"], &output["matching"]), (&json!(6), &json!(6), &json!(6)));
+    let counts: BTreeMap<String, u64> = output["groups"]
         .as_array()
         .expect("groups")
         .iter()
@@ -60,13 +60,13 @@ async fn list_counts_by_reason_code_and_table_and_gives_everything_back() {
 
     let words = scene.run(&["list"]).await;
     assert_eq!(words.code, Some(0));
-    assert!(words.stdout.contains("      2  key_collision             0x80060892  contacts"), "{}", words.stdout);
+    assert!(words.stdout.contains("       2  key_collision             0x80060892  contacts"), "{}", words.stdout);
     assert!(words.stdout.contains("(by the host, no reason)"), "{}", words.stdout);
-    assert!(words.stdout.contains("6 letters seen, 6 of them meant; the service counts about 6."), "{}", words.stdout);
+    assert!(words.stdout.contains("6 of 6 messages match; the service counts about 6."), "{}", words.stdout);
 }
 
 #[tokio::test]
-async fn every_command_keeps_to_its_filters() {
+async fn every_command_applies_its_filters() {
     let scene = mixed().await;
     for (filter, letters) in [
         (&["--reason", "key_collision"][..], 3),
@@ -82,8 +82,12 @@ async fn every_command_keeps_to_its_filters() {
         (&["--newer-than", "1h"], 2),
     ] {
         for command in [&["list", "--json"][..], &["replay", "--dry-run", "--json"]] {
-            let told = scene.run(&[command, filter].concat()).await;
-            assert_eq!((told.code, told.json()["matching"].as_u64()), (Some(0), Some(letters)), "{filter:?}: {told:?}");
+            let output = scene.run(&[command, filter].concat()).await;
+            assert_eq!(
+                (output.code, output.json()["matching"].as_u64()),
+                (Some(0), Some(letters)),
+                "{filter:?}: {output:?}"
+            );
         }
         let shown = scene.run(&[&["show", "--json"], filter].concat()).await;
         assert_eq!(shown.stdout.lines().count() as u64, letters, "{filter:?}: {shown:?}");
@@ -93,20 +97,20 @@ async fn every_command_keeps_to_its_filters() {
 }
 
 #[tokio::test]
-async fn replay_puts_the_originals_back_byte_for_byte_and_leaves_the_others() {
+async fn replay_returns_the_originals_byte_for_byte_and_leaves_the_others() {
     let scene = mixed().await;
-    let told = scene.run(&["replay", "--reason", "none", "--json"]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    let line = told.json();
+    let output = scene.run(&["replay", "--reason", "none", "--json"]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let line = output.json();
     assert_eq!((&line["replayed"], &line["maybeTwice"], &line["failed"]), (&json!(2), &json!(0), &json!(0)));
     let mut messages = scene.messages().await;
     messages.sort();
     assert_eq!(messages, [encoded(b"\xff\x00\xfe"), encoded(record("contacts", "E-4").as_bytes())]);
     assert_eq!(scene.visible().await.len(), 4);
 
-    let told = scene.run(&["replay", "--max", "3"]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(told.stdout.contains("3 messages are back on sync-records; 0 of all may be there twice."), "{told:?}");
+    let output = scene.run(&["replay", "--max", "3"]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stdout.contains("3 messages returned to sync-records; 0 may be there twice."), "{output:?}");
     let keys = [("contacts", "E-1"), ("contacts", "E-2"), ("accounts", "A-1")];
     let mut expected = keys.map(|(table, key)| encoded(record(table, key).as_bytes()));
     let mut messages = scene.messages().await;
@@ -117,22 +121,22 @@ async fn replay_puts_the_originals_back_byte_for_byte_and_leaves_the_others() {
 }
 
 #[tokio::test]
-async fn the_encoding_is_that_of_the_host_json_in_this_folder_unless_it_is_named() {
+async fn the_encoding_is_that_of_the_host_json_in_this_folder_unless_it_is_given() {
     let scene = Scene::new().await;
     let text = record("contacts", "Zoë\r\n <&>");
     for letter in [&encoded(text.as_bytes()), &text, &encoded(ours(&text, "exists", "0x1").as_bytes())] {
         scene.poison.put(letter).await.expect("the queue takes it");
     }
-    let told = scene.run(&["replay", "--max", "3"]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
+    let output = scene.run(&["replay", "--max", "3"]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
     assert_eq!(scene.messages().await, [(); 3].map(|()| encoded(text.as_bytes())));
 
     scene.host_json(r#"{"version":"2.0","extensions":{"queues":{"messageEncoding":"none"}}}"#);
     scene.letter(&ours(&text, "exists", "0x1")).await;
     scene.poison.put(&text).await.expect("the queue takes it");
     scene.poison.put(&encoded(b"\xff")).await.expect("the queue takes it");
-    let told = scene.run(&["replay"]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
+    let output = scene.run(&["replay"]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
     let mut messages = scene.messages().await;
     messages.sort();
     assert_eq!(messages, [encoded(b"\xff"), text.clone(), text.clone()], "what is no text stays as it lies there");
@@ -143,19 +147,19 @@ async fn the_encoding_is_that_of_the_host_json_in_this_folder_unless_it_is_named
 }
 
 #[tokio::test]
-async fn drop_deletes_what_was_counted_and_nothing_else() {
+async fn drop_deletes_only_what_was_counted() {
     let scene = mixed().await;
     let refused = scene.run(&["drop"]).await;
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("--yes") && refused.stderr.contains("terminal"), "{refused:?}");
-    assert_eq!(scene.storage.counts().get_messages, 0, "not a letter was touched");
+    assert_eq!(scene.storage.counts().get_messages, 0, "no message was received");
 
-    let told = scene.run(&["drop", "--reason", "key_collision", "--yes", "--json"]).await;
-    assert_eq!((told.code, &told.json()["dropped"]), (Some(0), &json!(3)), "{told:?}");
-    assert!(told.stderr.contains("key_collision"), "what was dropped is told by group: {told:?}");
+    let output = scene.run(&["drop", "--reason", "key_collision", "--yes", "--json"]).await;
+    assert_eq!((output.code, &output.json()["dropped"]), (Some(0), &json!(3)), "{output:?}");
+    assert!(output.stderr.contains("key_collision"), "what was dropped is printed by group: {output:?}");
     assert_eq!(scene.visible().await.len(), 3);
-    let told = scene.run(&["drop", "--yes"]).await;
-    assert!(told.stdout.contains("3 letters dropped."), "{told:?}");
+    let output = scene.run(&["drop", "--yes"]).await;
+    assert!(output.stdout.contains("3 messages dropped."), "{output:?}");
     assert_eq!(scene.poison.approximate_count().await.expect("the queue answers"), 0);
     assert_eq!(scene.messages().await, [""; 0]);
     let nothing = scene.run(&["drop", "--yes"]).await;
@@ -171,14 +175,14 @@ async fn drop_deletes_nothing_when_reading_was_cut_short() {
     scene.storage.fault(Fault::once(Op::GetMessages, Effect::Slow(Duration::ZERO)));
     let broken = Effect::Status { code: 409, error_code: "Broken", retry_after: None };
     scene.storage.fault(Fault::once(Op::GetMessages, broken));
-    let told = scene.run(&["drop", "--yes", "--json"]).await;
-    assert_eq!((told.code, &told.json()["dropped"]), (Some(1), &json!(0)), "{told:?}");
-    assert!(told.stderr.contains("409 Broken"), "{told:?}");
+    let output = scene.run(&["drop", "--yes", "--json"]).await;
+    assert_eq!((output.code, &output.json()["dropped"]), (Some(1), &json!(0)), "{output:?}");
+    assert!(output.stderr.contains("409 Broken"), "{output:?}");
     assert_eq!(scene.visible().await.len(), 40);
 }
 
 #[tokio::test]
-async fn a_letter_that_comes_during_a_replay_is_not_replayed_so_that_no_message_goes_round_for_ever() {
+async fn a_message_that_arrives_during_a_replay_is_not_replayed() {
     const LETTERS: u64 = 40;
     let scene = Scene::new().await;
     for number in 0..LETTERS {
@@ -196,11 +200,14 @@ async fn a_letter_that_comes_during_a_replay_is_not_replayed_so_that_no_message_
         }
     });
     let replay = scene.run(&["replay", "--rate", "20/s", "--json"]);
-    let told = timeout(Duration::from_mins(1), replay).await.expect("it comes to an end");
+    let output = timeout(Duration::from_mins(1), replay).await.expect("it comes to an end");
     handler.abort();
-    let (replayed, newer) = (told.json()["replayed"].as_u64(), told.json()["newer"].as_u64());
-    assert_eq!((told.code, &told.json()["failed"]), (Some(0), &json!(0)), "{told:?}");
-    // A queue tells times in whole seconds: what comes back within the first one cannot be told from what was there.
-    assert!(replayed.is_some_and(|replayed| (LETTERS..=LETTERS + 21).contains(&replayed)), "{told:?}");
-    assert!(newer.is_some_and(|newer| newer > 0), "some came back while it ran, or this test shows nothing: {told:?}");
+    let (replayed, newer) = (output.json()["replayed"].as_u64(), output.json()["newer"].as_u64());
+    assert_eq!((output.code, &output.json()["failed"]), (Some(0), &json!(0)), "{output:?}");
+    // A queue tells times in whole seconds: what comes back within the first one cannot be distinguished from what was there.
+    assert!(replayed.is_some_and(|replayed| (LETTERS..=LETTERS + 21).contains(&replayed)), "{output:?}");
+    assert!(
+        newer.is_some_and(|newer| newer > 0),
+        "some came back while it ran, or this test shows nothing: {output:?}"
+    );
 }

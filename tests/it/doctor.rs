@@ -56,9 +56,9 @@ async fn healthy() -> (World, Patient) {
 #[tokio::test]
 async fn in_a_world_where_all_is_well_it_says_so_and_exits_with_0() {
     let (world, patient) = healthy().await;
-    let told = patient.run(&["--json"], &[]).await;
-    let report = told.json();
-    assert_eq!((told.code, &report["wrong"], &report["notTried"]), (Some(0), &0.into(), &0.into()), "{told:?}");
+    let output = patient.run(&["--json"], &[]).await;
+    let report = output.json();
+    assert_eq!((output.code, &report["wrong"], &report["notTried"]), (Some(0), &0.into(), &0.into()), "{output:?}");
     assert_eq!(checks(&report), [&WITHOUT_A_TABLE[..], &["poison_queue"]].concat());
     assert_eq!(report["good"], 19);
     let token = found(&report, "token");
@@ -78,26 +78,26 @@ async fn in_a_world_where_all_is_well_it_says_so_and_exits_with_0() {
 #[tokio::test]
 async fn with_a_table_it_looks_at_its_key_its_version_column_and_its_rows() {
     let (_world, patient) = healthy().await;
-    let told = patient.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    let report = told.json();
+    let output = patient.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let report = output.json();
     let table = ["table", "alternate_key", "version_column", "read"];
     assert_eq!(checks(&report)[16..20], table);
     assert_eq!(found(&report, "alternate_key"), "employeeid, its index is Active");
     assert_eq!(found(&report, "version_column"), "new_sourceversion is BigInt");
     let orders = ["--json", "--table", "new_orders", "--key", "new_reference,_new_accountid_value"];
-    let told = patient.run(&orders, &[]).await;
-    assert_eq!(told.code, Some(0), "a lookup in a key, in any order: {told:?}");
-    assert!(!checks(&told.json()).contains(&"version_column".to_owned()), "none is set");
+    let output = patient.run(&orders, &[]).await;
+    assert_eq!(output.code, Some(0), "a lookup in a key, in any order: {output:?}");
+    assert!(!checks(&output.json()).contains(&"version_column".to_owned()), "none is set");
 }
 
 #[tokio::test]
 async fn it_changes_nothing_but_a_lock_of_its_own_which_it_gives_back() {
     let (world, patient) = healthy().await;
     world.put("a message").await.expect("the queue takes it");
-    let told = patient.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(found(&told.json(), "queue").ends_with(": about 1 messages"), "{told:?}");
+    let output = patient.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(found(&output.json(), "queue").ends_with(": about 1 messages"), "{output:?}");
     assert_eq!(world.dataverse.journal().len(), 0, "nothing is written");
     let storage = world.storage.embedded().expect("this world is on the embedded storage");
     assert!(storage.messages(QUEUE).iter().all(|message| message.dequeued == 0), "no message was received");
@@ -110,15 +110,15 @@ async fn another_folder_can_be_named_and_wrong_arguments_exit_with_2() {
     let (world, patient) = healthy().await;
     let folder = crate::trust::Folder::new();
     let app = world.app().to_str().expect("its name is text");
-    let told = patient.run_in(&folder.path(""), &["--app", app], &[]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    let told = patient.run_in(&folder.path(""), &["--json"], &[]).await;
-    assert_eq!(told.code, Some(1));
-    let report = told.json();
-    assert!(found(&report, "host_json").starts_with("host.json is not in"), "{told:?}");
+    let output = patient.run_in(&folder.path(""), &["--app", app], &[]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let output = patient.run_in(&folder.path(""), &["--json"], &[]).await;
+    assert_eq!(output.code, Some(1));
+    let report = output.json();
+    assert!(found(&report, "host_json").starts_with("host.json does not exist"), "{output:?}");
     assert_eq!(found(&report, "executable"), "not tried, because of host_json");
     for arguments in [&["--key", "employeeid"][..], &["--table", "a b"], &["now"]] {
-        let told = patient.run(arguments, &[]).await;
-        assert_eq!((told.code, told.stdout.as_str()), (Some(2), ""), "{told:?}");
+        let output = patient.run(arguments, &[]).await;
+        assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""), "{output:?}");
     }
 }

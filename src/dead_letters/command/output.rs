@@ -1,63 +1,40 @@
-//! Where results go: stdout, or a file of the operator's own.
+//! Where results are written: stdout, or a file of the operator's own.
 //!
-//! A reader that leaves early, such as `head`, ends a command like any other fault of the output: what is held is given back.
+//! A reader that closes its end early, such as `head`, ends a command like any other output error: held messages are given back.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write, stdout};
+use std::io::{self, Write, stdout};
 use std::path::Path;
 
-use serde::Serialize;
-
-use crate::dead_letters::scan::End;
+use crate::dead_letters::report::Report;
+use crate::dead_letters::scan::StopReason;
 use crate::sanitize::sanitize;
 
-/// Lines, written one by one.
-pub(super) struct Lines {
-    out: BufWriter<Box<dyn Write + Send>>,
+/// Creates a file that must not exist; on Unix only its owner can read it.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
-impl Lines {
-    pub(super) fn stdout() -> Self {
-        Self { out: BufWriter::new(Box::new(stdout())) }
-    }
-
-    /// A file that must not exist, for its owner's eyes only where the system knows owners.
-    pub(super) fn new_file(path: &Path) -> io::Result<Self> {
-        Ok(Self { out: BufWriter::new(Box::new(new_file(path)?)) })
-    }
-
-    pub(super) fn write(&mut self, line: &str) -> io::Result<()> {
-        writeln!(self.out, "{line}")
-    }
-
-    /// Writes what is left; the end that it gives tells when that failed.
-    pub(super) fn finish(&mut self, end: End) -> End {
-        match self.out.flush() {
-            Err(error) if !matches!(end, End::Output(_)) => End::Output(error),
-            _ => end,
-        }
+/// Writes what is buffered; returns `reason`, or the error.
+pub(super) fn flush(mut out: impl Write, reason: StopReason) -> StopReason {
+    match out.flush() {
+        Err(error) if !matches!(reason, StopReason::Output(_)) => StopReason::Output(error),
+        _ => reason,
     }
 }
 
-#[cfg(unix)]
-fn new_file(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-#[cfg(windows)]
-fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
-}
-
-/// A result as one JSON object on one line, or in words whose lines are ended.
-pub(super) fn print_either(json: bool, value: &impl Serialize, words: &str) -> io::Result<()> {
+/// Prints the report as one JSON object on one line, or as sentences.
+pub(super) fn print(json: bool, report: &Report) -> io::Result<()> {
     let mut out = stdout().lock();
     if json {
-        let json = serde_json::to_string(value).expect("a report is plain data");
+        let json = serde_json::to_string(report).expect("a report is plain data");
         writeln!(out, "{}", sanitize(&json))?;
     } else {
-        out.write_all(words.as_bytes())?;
+        write!(out, "{report}")?;
     }
     out.flush()
 }

@@ -1,7 +1,9 @@
-//! The host.json of this repository is as it should be, and each thing that is wrong with it is named, alone.
+//! The host.json of this repository is as it should be, and each fault in it is found, alone.
 
-use super::super::finding::Verdict;
+use serde_json::Value;
+
 use super::*;
+use crate::doctor::finding::{Finding, Verdict};
 
 const OURS: &str = include_str!("../../../host.json");
 
@@ -21,9 +23,9 @@ fn config(settings: &[(&str, &str)]) -> Config {
 fn findings(file: &Value, settings: &[(&str, &str)]) -> Vec<Finding> {
     let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
     let host = HostJson::read(&file.to_string(), &lookup).expect("a host.json");
-    let mut findings = host.check();
-    findings.extend(host.check_against(&config(settings)));
-    findings
+    let mut report = Report::new(true);
+    check(&host, Some(&config(settings)), &mut report);
+    report.findings().to_vec()
 }
 
 fn ours() -> Value {
@@ -41,39 +43,39 @@ fn wrong(path: &str, value: Value, settings: &[(&str, &str)]) -> Vec<(Check, Str
 }
 
 #[test]
-fn our_own_is_as_it_should_be() {
+fn our_own_file_is_good() {
     let findings = findings(&ours(), &[]);
     assert_eq!(findings.len(), 7);
     assert!(findings.iter().all(Finding::is_good), "{findings:#?}");
-    let told = |check| findings.iter().find(|finding| finding.check == check).map(|finding| finding.found.as_str());
+    let found = |check| findings.iter().find(|finding| finding.check == check).map(|finding| finding.found.as_str());
     let concurrency = "48 messages at once (batchSize 16 + newBatchThreshold 32), 52 may be in flight";
-    assert_eq!(told(Check::Concurrency), Some(concurrency));
-    assert_eq!(told(Check::Redelivery), Some("10 deliveries, 30 s apart"));
-    assert_eq!(told(Check::TimeLimit), Some("600 s, at least 110 of them for the last write"));
+    assert_eq!(found(Check::CONCURRENCY), Some(concurrency));
+    assert_eq!(found(Check::REDELIVERY), Some("10 deliveries, 30 s apart"));
+    assert_eq!(found(Check::TIME_LIMIT), Some("600 s, at least 110 of them for the last write"));
 }
 
 #[test]
-fn each_thing_that_is_wrong_is_named_alone() {
+fn finds_each_fault_alone() {
     let queues = "extensions/queues";
     for (path, value, check, word) in [
-        ("retry", serde_json::json!({ "strategy": "fixedDelay" }), Check::RetryBlock, "host.json"),
-        ("extensionBundle", Value::Null, Check::HostJson, "bundle"),
-        (&format!("{queues}/batchSize"), 33.into(), Check::Concurrency, "batchSize"),
-        (&format!("{queues}/batchSize"), 0.into(), Check::Concurrency, "batchSize"),
-        (&format!("{queues}/batchSize"), 21.into(), Check::Concurrency, "53 messages"),
-        (&format!("{queues}/newBatchThreshold"), Value::Null, Check::Concurrency, "processor"),
-        (&format!("{queues}/newBatchThreshold"), u64::MAX.into(), Check::Concurrency, "52"),
-        (&format!("{queues}/maxDequeueCount"), 1.into(), Check::Redelivery, "maxDequeueCount"),
-        (&format!("{queues}/maxDequeueCount"), "many".into(), Check::Redelivery, "maxDequeueCount"),
-        (&format!("{queues}/visibilityTimeout"), "00:00:00".into(), Check::Redelivery, "visibilityTimeout is 0"),
-        (&format!("{queues}/visibilityTimeout"), Value::Null, Check::Redelivery, "visibilityTimeout is 0"),
-        (&format!("{queues}/visibilityTimeout"), "30 s".into(), Check::Redelivery, "no time"),
-        (&format!("{queues}/messageEncoding"), "utf8".into(), Check::MessageEncoding, "messageEncoding"),
-        ("customHandler/enableForwardingHttpRequest", false.into(), Check::Forwarding, "enableForwardingHttpRequest"),
-        ("customHandler/enableForwardingHttpRequest", Value::Null, Check::Forwarding, "enableForwardingHttpRequest"),
-        ("functionTimeout", "00:08:24".into(), Check::TimeLimit, "504 s"),
-        ("functionTimeout", Value::Null, Check::TimeLimit, "not set"),
-        ("functionTimeout", "ten minutes".into(), Check::TimeLimit, "no time"),
+        ("retry", serde_json::json!({ "strategy": "fixedDelay" }), Check::RETRY_BLOCK, "host.json"),
+        ("extensionBundle", Value::Null, Check::HOST_JSON, "bundle"),
+        (&format!("{queues}/batchSize"), 33.into(), Check::CONCURRENCY, "batchSize"),
+        (&format!("{queues}/batchSize"), 0.into(), Check::CONCURRENCY, "batchSize"),
+        (&format!("{queues}/batchSize"), 21.into(), Check::CONCURRENCY, "53 messages"),
+        (&format!("{queues}/newBatchThreshold"), Value::Null, Check::CONCURRENCY, "processor"),
+        (&format!("{queues}/newBatchThreshold"), u32::MAX.into(), Check::CONCURRENCY, "52"),
+        (&format!("{queues}/maxDequeueCount"), 1.into(), Check::REDELIVERY, "maxDequeueCount"),
+        (&format!("{queues}/maxDequeueCount"), "many".into(), Check::REDELIVERY, "maxDequeueCount"),
+        (&format!("{queues}/visibilityTimeout"), "00:00:00".into(), Check::REDELIVERY, "visibilityTimeout is 0"),
+        (&format!("{queues}/visibilityTimeout"), Value::Null, Check::REDELIVERY, "visibilityTimeout is 0"),
+        (&format!("{queues}/visibilityTimeout"), "30 s".into(), Check::REDELIVERY, "must be a time"),
+        (&format!("{queues}/messageEncoding"), "utf8".into(), Check::MESSAGE_ENCODING, "messageEncoding"),
+        ("customHandler/enableForwardingHttpRequest", false.into(), Check::FORWARDING, "enableForwardingHttpRequest"),
+        ("customHandler/enableForwardingHttpRequest", Value::Null, Check::FORWARDING, "enableForwardingHttpRequest"),
+        ("functionTimeout", "00:08:24".into(), Check::TIME_LIMIT, "504 s"),
+        ("functionTimeout", Value::Null, Check::TIME_LIMIT, "not set"),
+        ("functionTimeout", "ten minutes".into(), Check::TIME_LIMIT, "must be a time"),
     ] {
         let found = wrong(path, value.clone(), &[]);
         assert!(found.len() == 1 && found[0].0 == check && found[0].1.contains(word), "{path} {value}: {found:?}");
@@ -89,14 +91,14 @@ fn each_thing_that_is_wrong_is_named_alone() {
 }
 
 #[test]
-fn settings_count_against_the_file_and_override_it() {
+fn checks_the_file_against_settings_and_their_overrides() {
     for (setting, value, check) in [
-        ("SYNC_HOLD_SECONDS", "576", Check::TimeLimit),
-        ("SYNC_MAX_CONCURRENCY", "47", Check::Concurrency),
-        ("AzureFunctionsJobHost__extensions__queues__batchSize", "32", Check::Concurrency),
-        ("AzureFunctionsJobHost__extensions__queues__visibilityTimeout", "00:00:00", Check::Redelivery),
-        ("AzureFunctionsJobHost__functionTimeout", "00:05:00", Check::TimeLimit),
-        ("AzureFunctionsJobHost__customHandler__enableForwardingHttpRequest", "False", Check::Forwarding),
+        ("SYNC_HOLD_SECONDS", "576", Check::TIME_LIMIT),
+        ("SYNC_MAX_CONCURRENCY", "47", Check::CONCURRENCY),
+        ("AzureFunctionsJobHost__extensions__queues__batchSize", "32", Check::CONCURRENCY),
+        ("AzureFunctionsJobHost__extensions__queues__visibilityTimeout", "00:00:00", Check::REDELIVERY),
+        ("AzureFunctionsJobHost__functionTimeout", "00:05:00", Check::TIME_LIMIT),
+        ("AzureFunctionsJobHost__customHandler__enableForwardingHttpRequest", "False", Check::FORWARDING),
     ] {
         let found = wrong("version", "2.0".into(), &[(setting, value)]);
         assert!(found.len() == 1 && found[0].0 == check, "{setting}={value}: {found:?}");
@@ -104,25 +106,4 @@ fn settings_count_against_the_file_and_override_it() {
     assert_eq!(wrong("version", "2.0".into(), &[("SYNC_HOLD_SECONDS", "575")]), []);
     let without_locks = [("LOCK_MODE", "off"), ("SYNC_HOLD_SECONDS", "600")];
     assert_eq!(wrong("version", "2.0".into(), &without_locks), []);
-}
-
-#[test]
-fn what_is_no_host_json_is_refused_and_a_byte_order_mark_is_not() {
-    let read = |text: &str| HostJson::read(text, &|_| None).map(|host| host.executable());
-    assert_eq!(read(&format!("\u{feff}{OURS}")), Ok(Some("handler".to_owned())));
-    for (text, word) in [("{\n\"version\": 2.0 \"", "line 2"), ("[]", "object"), ("{}", "version")] {
-        assert!(read(text).expect_err(text).contains(word), "{text}");
-    }
-}
-
-#[test]
-fn time_spans_are_read_as_the_host_reads_them() {
-    for (text, seconds) in
-        [("00:00:30", Some(30.0)), ("00:10", Some(600.0)), ("1.02:03:04.5", Some(93_784.5)), ("2", Some(172_800.0))]
-    {
-        assert_eq!(span(text).map(|span| span.as_secs_f64()), seconds, "{text}");
-    }
-    for text in ["", "30 s", "00:60:00", "24:00:00", "00:00:60", "00:00:-1", "00:00:1e1", "-00:00:01"] {
-        assert_eq!(span(text), None, "{text}");
-    }
 }

@@ -10,11 +10,11 @@ use tokio::process::Command;
 
 use super::scene::Scene;
 use super::{COLUMN, KEY, SAID};
-use crate::dead_letters::Told;
+use crate::dead_letters::CommandOutput;
 
 impl Scene {
     /// Runs the handler with the settings of this scene, and these over them.
-    async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Told {
+    async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
         let mut command = Command::new(crate::handler());
         command.args(arguments).current_dir(self.world.app()).env_clear().envs(&self.world.settings);
         command.envs(settings.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);

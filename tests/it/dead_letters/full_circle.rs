@@ -1,4 +1,4 @@
-//! The whole way: a message is rejected or given up, the operator mends its cause and replays it, and it is applied.
+//! A message is rejected or moved by the host, the operator corrects the cause and replays it, and it is applied.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use sandbox::host::{self, Host};
 use sandbox::world::World;
 use serde_json::json;
 
-use super::scene::{Told, dead_letters};
+use super::scene::{CommandOutput, dead_letters};
 use crate::caller::contact;
 use crate::waiting::wait_until;
 
-async fn operator(world: &World, arguments: &[&str]) -> Told {
+async fn operator(world: &World, arguments: &[&str]) -> CommandOutput {
     let settings = [("AzureWebJobsStorage", world.settings["AzureWebJobsStorage"].as_str())];
     let mut command = dead_letters(arguments, &settings);
     command.current_dir(world.app()).output().await.expect("the handler can be started").into()
@@ -22,7 +22,7 @@ async fn letters(world: &World) -> u64 {
 }
 
 #[tokio::test]
-async fn what_was_rejected_and_what_the_host_gave_up_is_replayed_and_applied() {
+async fn rejected_messages_and_those_moved_by_the_host_are_replayed_and_applied() {
     let world = crate::world().await;
     // Nothing waits in place, so that the host gives up soon.
     let settings = [("SYNC_HOLD_SECONDS", "0")];
@@ -32,12 +32,12 @@ async fn what_was_rejected_and_what_the_host_gave_up_is_replayed_and_applied() {
     let mut update = contact("C1", &json!({ "firstname": "Ada" }));
     update["operation"] = json!("update");
     world.put(&update.to_string()).await.expect("the queue takes it");
-    wait_until("our letter", async || letters(&world).await == 1).await;
+    wait_until("our dead letter", async || letters(&world).await == 1).await;
     // Given up: our identity may not write.
     let refused = Status::new(403, "0x80040220", "Principal user is missing prvWriteContact privilege.");
     world.dataverse.fault(Fault::new(Effect::Status(refused)).until_cleared());
     world.put(&contact("C2", &json!({ "firstname": "Bob" })).to_string()).await.expect("the queue takes it");
-    wait_until("the host's letter", async || letters(&world).await == 2).await;
+    wait_until("the message that the host moved", async || letters(&world).await == 2).await;
 
     let list = operator(&world, &["list"]).await;
     assert!(list.stdout.contains("not_found") && list.stdout.contains("(by the host, no reason)"), "{list:?}");

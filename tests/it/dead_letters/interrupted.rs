@@ -1,4 +1,4 @@
-//! Commands that are interrupted, at moments that requests decide and no clock: nothing is lost, and little is done twice.
+//! Commands that are interrupted at the moment of a certain request: nothing is lost, and few messages are duplicated.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use sandbox::storage::{Effect, Fault, Op};
 use sandbox::world::POISON_QUEUE;
 use serde_json::json;
 
-use super::scene::{Scene, Told, encoded, ours, record, signal};
+use super::scene::{CommandOutput, Scene, encoded, ours, record, signal};
 use crate::waiting::wait_until;
 
 const LETTERS: usize = 1_000;
@@ -48,7 +48,7 @@ async fn a_replay_of_a_thousand_letters_interrupted_twice_loses_none_and_puts_at
     let first = scene.start(&["replay", "--json"]);
     wait_until("300 are back", async || scene.storage.counts().put_message - begun > 300).await;
     signal(&first, "TERM").await;
-    let first: Told = first.wait_with_output().await.expect("it ends").into();
+    let first: CommandOutput = first.wait_with_output().await.expect("it ends").into();
     scene.storage.clear_faults();
     assert_eq!((first.code, &first.json()["interrupted"]), (Some(1), &json!(true)), "{first:?}");
     assert_eq!((&first.json()["maybeTwice"], &first.json()["stillHidden"]), (&json!(0), &json!(0)), "{first:?}");
@@ -68,7 +68,7 @@ async fn a_replay_of_a_thousand_letters_interrupted_twice_loses_none_and_puts_at
     let [left, back] = counted(&scene).await;
     assert!(left + back >= LETTERS as u64, "{left} letters and {back} messages: none is lost");
     assert!(left >= UNDER_WAY, "the kill came in the middle");
-    // Nobody gave them back; their time is over.
+    // They were not given back; their time ends now.
     let hidden = scene.storage.redeliver(POISON_QUEUE, usize::MAX);
     assert!(hidden > 0);
 
@@ -124,7 +124,7 @@ async fn a_replay_that_is_killed_while_no_copy_is_answered_loses_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_ends_is_a_signal_too_and_nobody_reading_the_progress_is_no_fault() {
+async fn the_end_of_the_session_is_a_signal_and_a_closed_stderr_is_not_an_error() {
     let scene = Scene::new().await;
     for number in 0..40 {
         scene.letter(&record("contacts", &number.to_string())).await;
@@ -134,7 +134,7 @@ async fn a_session_that_ends_is_a_signal_too_and_nobody_reading_the_progress_is_
     drop(replay.stderr.take());
     wait_until("some are back", async || scene.storage.counts().delete_message > 0).await;
     signal(&replay, "HUP").await;
-    let replay: Told = replay.wait_with_output().await.expect("it ends").into();
+    let replay: CommandOutput = replay.wait_with_output().await.expect("it ends").into();
     scene.storage.clear_faults();
     let line = replay.json();
     assert_eq!(
@@ -156,7 +156,7 @@ async fn a_list_that_is_interrupted_gives_back_what_it_read() {
     let list = scene.start(&["list", "--json"]);
     wait_until("the third batch is read", async || scene.storage.counts().get_messages - begun > 3).await;
     signal(&list, "INT").await;
-    let list: Told = list.wait_with_output().await.expect("it ends").into();
+    let list: CommandOutput = list.wait_with_output().await.expect("it ends").into();
     assert_eq!((list.code, &list.json()["interrupted"]), (Some(1), &json!(true)), "{list:?}");
     let seen = list.json()["seen"].as_u64().expect("a number");
     assert!((96..=160).contains(&seen), "part of them: {seen}");
@@ -165,7 +165,7 @@ async fn a_list_that_is_interrupted_gives_back_what_it_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_it_where_it_stands() {
+async fn a_second_signal_ends_the_process_at_once() {
     let scene = Scene::new().await;
     for number in 0..40 {
         scene.letter(&record("contacts", &number.to_string())).await;
@@ -185,13 +185,13 @@ async fn a_second_signal_ends_it_where_it_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_leaves_early_ends_an_export_and_everything_is_given_back() {
+async fn a_closed_stdout_ends_an_export_and_everything_is_given_back() {
     let (scene, _) = thousand().await;
     let handler = crate::handler();
     let line = format!("'{}' dead-letters export | head -n 1", handler.display());
     let mut shell = tokio::process::Command::new("/bin/sh");
     shell.args(["-c", &line]).env("AzureWebJobsStorage", scene.storage.connection_string());
-    let output: Told = shell.output().await.expect("there is a shell").into();
+    let output: CommandOutput = shell.output().await.expect("there is a shell").into();
     assert_eq!(output.stdout.lines().count(), 1, "{output:?}");
     assert!(output.stderr.contains("the output cannot be written"), "{output:?}");
     assert!(!output.stderr.contains("panicked"), "{output:?}");

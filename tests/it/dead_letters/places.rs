@@ -1,4 +1,4 @@
-//! Every way into a storage account, and Azurite besides the embedded store.
+//! Every kind of access to a storage account, and Azurite besides the embedded store.
 
 use sandbox::azurite::{Azurite, AzuriteOptions};
 use sandbox::identity::Identity;
@@ -7,7 +7,7 @@ use sandbox::storage::{Options, Storage};
 use sandbox::world::{POISON_QUEUE, QUEUE};
 use serde_json::json;
 
-use super::scene::{Told, dead_letters, drained, encoded, ours, queues, record};
+use super::scene::{CommandOutput, dead_letters, drained, encoded, ours, queues, record};
 use crate::sas;
 use crate::trust::{self, Folder};
 
@@ -22,7 +22,7 @@ fn signed(endpoint: &str) -> String {
     format!("QueueEndpoint={endpoint};SharedAccessSignature={signature}")
 }
 
-async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Told {
+async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
     dead_letters(arguments, settings).output().await.expect("the handler can be started").into()
 }
 
@@ -39,9 +39,9 @@ async fn all_commands_work_on_azurite() {
     let settings = [("AzureWebJobsStorage", connection.as_str())];
     for _ in 0..2 {
         let list = run(&["list", "--json"], &settings).await;
-        let told = list.json();
-        assert_eq!((list.code, &told["counted"], &told["seen"]), (Some(0), &json!(70), &json!(70)), "{list:?}");
-        assert_eq!((&told["groups"][0]["letters"], &told["groups"][1]["letters"]), (&json!(50), &json!(20)));
+        let output = list.json();
+        assert_eq!((list.code, &output["counted"], &output["seen"]), (Some(0), &json!(70), &json!(70)), "{list:?}");
+        assert_eq!((&output["groups"][0]["letters"], &output["groups"][1]["letters"]), (&json!(50), &json!(20)));
     }
     let shown = run(&["show", "--json", "--reason", "none"], &settings).await;
     assert_eq!((shown.code, shown.stdout.lines().count()), (Some(0), 20), "{shown:?}");
@@ -50,7 +50,7 @@ async fn all_commands_work_on_azurite() {
     let dropped = run(&["drop", "--yes", "--json", "--reason", "none"], &settings).await;
     assert_eq!((dropped.code, &dropped.json()["dropped"]), (Some(0), &json!(20)), "{dropped:?}");
 
-    // By another way in, and as plain text.
+    // With a signature, and as plain text.
     let with_signature = signed(&azurite.queue_endpoint());
     let settings = [("Letters", with_signature.as_str())];
     let replayed = run(&["replay", "--json", "--connection", "Letters", "--encoding", "none"], &settings).await;
@@ -64,7 +64,7 @@ async fn all_commands_work_on_azurite() {
 }
 
 #[tokio::test]
-async fn a_signature_opens_the_queues_and_one_that_does_not_suffice_is_refused() {
+async fn a_signature_gives_access_to_the_queues_and_a_read_only_one_is_refused() {
     let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
     let [poison, records] = queues(&storage.connection_string()).await;
     poison.put(&encoded(record("contacts", "E-1").as_bytes())).await.expect("the queue takes it");
@@ -85,7 +85,7 @@ async fn a_signature_opens_the_queues_and_one_that_does_not_suffice_is_refused()
 }
 
 #[tokio::test]
-async fn an_entra_token_opens_the_queues_behind_tls() {
+async fn an_entra_token_gives_access_to_the_queues_over_tls() {
     let tls = trust::authority();
     let options = Options { tls: Some(tls.clone()), ..Options::default() };
     let storage = Storage::start(options).await.expect("loopback has free ports");

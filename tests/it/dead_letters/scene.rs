@@ -23,20 +23,20 @@ pub(super) struct Scene {
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl From<Output> for Told {
+impl From<Output> for CommandOutput {
     fn from(output: Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 }
 
-impl Told {
+impl CommandOutput {
     /// The one object on stdout.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -73,7 +73,7 @@ impl Scene {
     }
 
     /// Runs it to its end.
-    pub(super) async fn run(&self, arguments: &[&str]) -> Told {
+    pub(super) async fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.command(arguments).output().await.expect("the handler can be started").into()
     }
 

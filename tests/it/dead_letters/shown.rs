@@ -1,4 +1,4 @@
-//! `show` and `export`: letters in full, for people and for programs.
+//! `show` and `export`: messages in full, for people and for programs.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::scene::{Scene, encoded, ours, record};
 
 #[tokio::test]
-async fn show_tells_all_about_a_letter_and_stops_at_its_bound() {
+async fn show_prints_every_field_and_stops_at_the_limit() {
     let scene = Scene::new().await;
     scene.letter(&ours(&record("contacts", "E-1"), "key_collision", "0x80060892")).await;
     for number in 2..50 {
         scene.letter(&record("contacts", &format!("E-{number}"))).await;
     }
-    let told = scene.run(&["show", "--key", "E-1"]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
+    let output = scene.run(&["show", "--key", "E-1"]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
     for part in [
         "  reason      key_collision",
         "  detail      it was refused",
@@ -28,25 +28,25 @@ async fn show_tells_all_about_a_letter_and_stops_at_its_bound() {
         "  rejected    2026-01-02T03:04:05Z",
         r#"  message     {"columns":{"firstname":"Ada"},"#,
     ] {
-        assert!(told.stdout.contains(part), "{part} in:\n{}", told.stdout);
+        assert!(output.stdout.contains(part), "{part} in:\n{}", output.stdout);
     }
     let many = scene.run(&["show"]).await;
-    assert_eq!(many.stdout.matches("letter ").count(), 20, "by default");
+    assert_eq!(many.stdout.matches("dead letter ").count(), 20, "by default");
     let few = scene.run(&["show", "--max", "3", "--reason", "none", "--json"]).await;
     assert_eq!(few.stdout.lines().count(), 3, "{few:?}");
     assert_eq!(scene.visible().await.len(), 49);
 }
 
 #[tokio::test]
-async fn an_export_holds_every_letter_and_its_original_exactly() {
+async fn an_export_contains_every_message_and_its_original_unchanged() {
     let scene = Scene::new().await;
     let text = record("contacts", "E-1 \u{1b}[31m");
     scene.letter(&ours(&text, "exists", "0x1")).await;
     scene.letter("no JSON\r\n").await;
     scene.poison.put(&encoded(b"\xff\x00")).await.expect("the queue takes it");
     let path = scene.path("letters.jsonl");
-    let told = scene.run(&["export", "--output", &path, "--json"]).await;
-    assert_eq!((told.code, &told.json()["matching"]), (Some(0), &json!(3)), "{told:?}");
+    let output = scene.run(&["export", "--output", &path, "--json"]).await;
+    assert_eq!((output.code, &output.json()["matching"]), (Some(0), &json!(3)), "{output:?}");
     let file = fs::read_to_string(&path).expect("it was written");
     let lines: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!((&lines[0]["message"], &lines[0]["reason"]), (&json!(text), &json!("exists")));
@@ -65,12 +65,12 @@ async fn an_export_holds_every_letter_and_its_original_exactly() {
     }
     let again = scene.run(&["export"]).await;
     assert_eq!(again.stdout.lines().count(), 3, "without a file it goes to stdout, and nothing else does");
-    assert!(again.stderr.contains("3 letters seen"), "{again:?}");
+    assert!(again.stderr.contains("3 of 3 messages match"), "{again:?}");
     assert_eq!(scene.visible().await.len(), 3);
 }
 
 #[tokio::test]
-async fn help_teaches_with_examples_and_the_main_help_mentions_it() {
+async fn the_help_has_examples_and_the_main_help_mentions_the_command() {
     let scene = Scene::new().await;
     let help = scene.run(&["--help"]).await;
     assert_eq!(help.code, Some(0));

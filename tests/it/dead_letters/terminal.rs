@@ -1,4 +1,4 @@
-//! On a terminal of its own: what strangers wrote is not obeyed, progress is a bar, `drop` asks.
+//! On a terminal: control characters of messages are escaped, progress is a bar, `drop` asks.
 
 use pty_process::{Command, Pty};
 use serde_json::json;
@@ -30,7 +30,7 @@ async fn on_terminal(scene: &Scene, arguments: &[&str], typed: &str) -> (String,
         .expect("the handler can be started");
     let (mut sent, mut typed) = (Vec::new(), Some(typed));
     while some_more(&mut terminal, &mut sent).await {
-        // Before that nobody may listen to the keyboard.
+        // Before the question the handler does not read the keyboard.
         if String::from_utf8_lossy(&sent).contains(QUESTION) {
             let typed = typed.take().unwrap_or_default();
             terminal.write_all(typed.as_bytes()).await.expect("it listens");
@@ -64,7 +64,7 @@ async fn hostile() -> Scene {
 }
 
 #[tokio::test]
-async fn nothing_that_a_letter_says_reaches_a_terminal_raw() {
+async fn control_characters_of_a_message_do_not_reach_a_terminal() {
     let scene = hostile().await;
     for arguments in [&["list"][..], &["show"], &["show", "--json"], &["export"], &["list", "--json"]] {
         let (sent, code) = on_terminal(&scene, arguments, "").await;
@@ -95,7 +95,7 @@ async fn progress_is_a_bar_on_a_terminal_and_lines_without_one() {
 }
 
 #[tokio::test]
-async fn drop_asks_with_the_count_by_group_and_takes_nothing_but_a_yes() {
+async fn drop_asks_with_the_count_by_group_and_accepts_only_yes() {
     let scene = Scene::new().await;
     for key in ["E-1", "E-2"] {
         scene.letter(&ours(&record("contacts", key), "exists", "0x1")).await;
@@ -103,16 +103,16 @@ async fn drop_asks_with_the_count_by_group_and_takes_nothing_but_a_yes() {
     for no in ["no\r", "\r", "y\r", "\u{4}"] {
         let (sent, code) = on_terminal(&scene, &["drop"], no).await;
         assert_eq!(code, Some(0), "{no:?}: {sent:?}");
-        assert!(sent.contains("      2  exists  0x1        contacts"), "{sent:?}");
+        assert!(sent.contains("       2  exists  0x1        contacts"), "{sent:?}");
         assert!(
-            sent.contains("Drop these 2 letters for good?") && sent.contains("nothing is dropped"),
+            sent.contains("Drop these 2 messages for good?") && sent.contains("nothing is dropped"),
             "{no:?}: {sent:?}"
         );
         assert_eq!(scene.visible().await.len(), 2, "{no:?}");
     }
     let (sent, code) = on_terminal(&scene, &["drop"], "yes\r").await;
     assert_eq!(code, Some(0), "{sent:?}");
-    assert!(sent.contains("2 letters dropped."), "{sent:?}");
+    assert!(sent.contains("2 messages dropped."), "{sent:?}");
     assert_eq!(scene.poison.approximate_count().await.expect("the queue answers"), 0);
 }
 
@@ -122,6 +122,6 @@ async fn ctrl_c_at_the_question_drops_nothing_and_gives_everything_back() {
     scene.letter(&record("contacts", "E-1")).await;
     let (sent, code) = on_terminal(&scene, &["drop"], "\u{3}").await;
     assert_eq!(code, Some(1), "{sent:?}");
-    assert!(sent.contains("Interrupted") && sent.contains("0 letters dropped."), "{sent:?}");
+    assert!(sent.contains("Interrupted") && sent.contains("0 messages dropped."), "{sent:?}");
     assert_eq!(scene.visible().await.len(), 1);
 }

@@ -1,27 +1,21 @@
-//! Settings, queues and services that are not as they should be: what is said, with which exit code, and that nothing is lost.
+//! Wrong settings, missing queues and failing services: the error, the exit code, and that nothing is lost.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use dataverse_sync::dead_letters::account::Desk;
-use dataverse_sync::dead_letters::arguments::Place;
-use dataverse_sync::dead_letters::encoding::Encoding;
-use dataverse_sync::dead_letters::queue_scan::Sweep;
 use sandbox::storage::{Effect, Fault, Op};
 use sandbox::world::POISON_QUEUE;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 
-use super::scene::{Scene, Told, dead_letters, encoded, ours, record};
+use super::scene::{CommandOutput, Scene, dead_letters, ours, record};
 
-async fn with(settings: &[(&str, &str)], arguments: &[&str]) -> Told {
+async fn with(settings: &[(&str, &str)], arguments: &[&str]) -> CommandOutput {
     dead_letters(arguments, settings).output().await.expect("the handler can be started").into()
 }
 
 #[tokio::test]
-async fn wrong_settings_are_named_and_only_those_that_are_needed_are_asked_for() {
+async fn errors_name_wrong_settings_and_only_needed_settings_are_read() {
     for (settings, arguments, names) in [
         (&[][..], &["list"][..], &["AzureWebJobsStorage"][..]),
         (&[("AzureWebJobsStorage", "canary")], &["list"], &["AzureWebJobsStorage"]),
@@ -38,11 +32,11 @@ async fn wrong_settings_are_named_and_only_those_that_are_needed_are_asked_for()
             &["AZURE_TENANT_ID", "AZURE_CLIENT_ID"],
         ),
     ] {
-        let told = with(settings, arguments).await;
-        assert_eq!((told.code, told.stdout.as_str()), (Some(2), ""), "{told:?}");
-        let lines: Vec<_> = told.stderr.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
-        assert_eq!(lines, names, "{told:?}");
-        assert!(!told.stderr.contains("canary") && !told.stderr.contains("DATAVERSE_URL"), "{told:?}");
+        let output = with(settings, arguments).await;
+        assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""), "{output:?}");
+        let lines: Vec<_> = output.stderr.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(lines, names, "{output:?}");
+        assert!(!output.stderr.contains("canary") && !output.stderr.contains("DATAVERSE_URL"), "{output:?}");
     }
 }
 
@@ -59,69 +53,69 @@ async fn wrong_arguments_end_with_code_2_before_anything_is_sent() {
         (&["list"], "host.json"),
         (&[], "Usage"),
     ] {
-        let told = scene.run(arguments).await;
-        assert_eq!(told.code, Some(2), "{arguments:?}: {told:?}");
-        assert!(told.stderr.contains(text), "{arguments:?}: {told:?}");
+        let output = scene.run(arguments).await;
+        assert_eq!(output.code, Some(2), "{arguments:?}: {output:?}");
+        assert!(output.stderr.contains(text), "{arguments:?}: {output:?}");
     }
     assert_eq!(scene.storage.counts(), begun);
-    let told = scene.run(&["export", "--encoding", "none", "--output", &existing]).await;
-    assert_eq!(told.code, Some(2), "{told:?}");
-    assert!(told.stderr.contains("--output") && told.stderr.contains("never written over"), "{told:?}");
+    let output = scene.run(&["export", "--encoding", "none", "--output", &existing]).await;
+    assert_eq!(output.code, Some(2), "{output:?}");
+    assert!(output.stderr.contains("--output") && output.stderr.contains("never overwritten"), "{output:?}");
     assert_eq!(scene.storage.counts().get_messages, 0);
 }
 
 #[tokio::test]
-async fn a_queue_that_is_not_there_is_said_before_a_letter_is_touched() {
+async fn a_missing_queue_is_reported_before_a_message_is_received() {
     let scene = Scene::new().await;
     scene.letter(&record("contacts", "E-1")).await;
     for (arguments, queue) in
         [(&["list", "--queue", "no-such"][..], "no-such"), (&["replay", "--to", "nowhere"], "nowhere")]
     {
-        let told = scene.run(arguments).await;
-        assert_eq!((told.code, told.stdout.as_str()), (Some(1), ""), "{told:?}");
-        assert!(told.stderr.contains("AzureWebJobsStorage") && told.stderr.contains(queue), "{told:?}");
-        assert!(told.stderr.contains("there is no such queue"), "{told:?}");
+        let output = scene.run(arguments).await;
+        assert_eq!((output.code, output.stdout.as_str()), (Some(1), ""), "{output:?}");
+        assert!(output.stderr.contains("AzureWebJobsStorage") && output.stderr.contains(queue), "{output:?}");
+        assert!(output.stderr.contains("there is no such queue"), "{output:?}");
     }
     assert_eq!(scene.storage.counts().get_messages, 0);
 }
 
 #[tokio::test]
-async fn nobody_there_and_access_refused_are_told_apart() {
+async fn no_connection_and_refused_access_have_different_errors() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     drop(listener);
-    let nobody = format!("AccountName=a;AccountKey=a2V5;QueueEndpoint=http://{address}/a");
-    let told = with(&[("AzureWebJobsStorage", &nobody)], &["list"]).await;
-    assert_eq!(told.code, Some(1), "{told:?}");
-    assert!(told.stderr.contains("AzureWebJobsStorage (127.0.0.1)"), "{told:?}");
-    assert!(told.stderr.contains("cannot be reached: no connection"), "{told:?}");
+    let closed = format!("AccountName=a;AccountKey=a2V5;QueueEndpoint=http://{address}/a");
+    let output = with(&[("AzureWebJobsStorage", &closed)], &["list"]).await;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("AzureWebJobsStorage (127.0.0.1)"), "{output:?}");
+    assert!(output.stderr.contains("cannot be reached: no connection"), "{output:?}");
 
     let scene = Scene::new().await;
     let wrong = scene.storage.connection_string().replace("AccountKey=Eby8", "AccountKey=AAAA");
-    let told = with(&[("AzureWebJobsStorage", &wrong)], &["list"]).await;
-    assert_eq!(told.code, Some(1), "{told:?}");
-    assert!(told.stderr.contains("refuses this access (403 AuthenticationFailed)"), "{told:?}");
-    assert!(told.stderr.contains("Storage Queue Data Contributor"), "{told:?}");
-    assert!(!told.stderr.contains("AAAA"), "{told:?}");
+    let output = with(&[("AzureWebJobsStorage", &wrong)], &["list"]).await;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("refuses this access (403 AuthenticationFailed)"), "{output:?}");
+    assert!(output.stderr.contains("Storage Queue Data Contributor"), "{output:?}");
+    assert!(!output.stderr.contains("AAAA"), "{output:?}");
 }
 
 #[tokio::test]
-async fn letters_that_another_reader_holds_are_missed_and_said_to_be() {
+async fn messages_hidden_by_another_reader_are_reported_as_missing() {
     let scene = Scene::new().await;
     for number in 0..5 {
         scene.letter(&record("contacts", &number.to_string())).await;
     }
     scene.poison.receive(3, Duration::from_mins(5)).await.expect("the queue answers");
-    let told = scene.run(&["list"]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(told.stdout.contains("2 letters seen, 2 of them meant; the service counts about 5."), "{told:?}");
-    assert!(told.stdout.contains("hidden by another reader"), "{told:?}");
-    let told = scene.run(&["list", "--json"]).await;
-    assert_eq!((&told.json()["counted"], &told.json()["seen"]), (&json!(5), &json!(2)));
+    let output = scene.run(&["list"]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stdout.contains("2 of 2 messages match; the service counts about 5."), "{output:?}");
+    assert!(output.stdout.contains("hidden by another reader"), "{output:?}");
+    let output = scene.run(&["list", "--json"]).await;
+    assert_eq!((&output.json()["counted"], &output.json()["seen"]), (&json!(5), &json!(2)));
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_is_repeated_and_counted_only_where_it_can_make_two() {
+async fn a_lost_answer_is_repeated_and_counted_only_if_it_can_duplicate() {
     let busy = Effect::Status { code: 503, error_code: "ServerBusy", retry_after: None };
     for (op, effect, copies, maybe_twice) in [
         (Op::PutMessage, Effect::DropAfter, 2, 1),
@@ -133,9 +127,9 @@ async fn an_answer_that_is_lost_is_repeated_and_counted_only_where_it_can_make_t
         let scene = Scene::new().await;
         scene.letter(&ours(&record("contacts", "E-1"), "exists", "0x1")).await;
         scene.storage.fault(Fault::once(op, effect.clone()));
-        let told = scene.run(&["replay", "--json"]).await;
-        let line = told.json();
-        assert_eq!((told.code, &line["replayed"]), (Some(0), &json!(1)), "{op:?} {effect:?}: {told:?}");
+        let output = scene.run(&["replay", "--json"]).await;
+        let line = output.json();
+        assert_eq!((output.code, &line["replayed"]), (Some(0), &json!(1)), "{op:?} {effect:?}: {output:?}");
         assert_eq!(line["maybeTwice"], maybe_twice, "{op:?} {effect:?}");
         assert_eq!(scene.messages().await.len(), copies, "{op:?} {effect:?}");
         assert_eq!(scene.visible().await.len(), 0);
@@ -143,107 +137,70 @@ async fn an_answer_that_is_lost_is_repeated_and_counted_only_where_it_can_make_t
 }
 
 #[tokio::test]
-async fn letters_whose_answer_was_lost_are_missed_and_said_to_be() {
+async fn messages_whose_answer_was_lost_are_reported_as_missing() {
     let scene = Scene::new().await;
     for number in 0..40 {
         scene.letter(&record("contacts", &number.to_string())).await;
     }
     scene.storage.fault(Fault::once(Op::GetMessages, Effect::DropAfter));
-    let told = scene.run(&["list"]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
-    assert!(told.stdout.contains("8 letters seen, 8 of them meant; the service counts about 40."), "{told:?}");
+    let output = scene.run(&["list"]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stdout.contains("8 of 8 messages match; the service counts about 40."), "{output:?}");
     assert_eq!(scene.storage.redeliver(POISON_QUEUE, usize::MAX), 32, "they come back by themselves");
 }
 
 #[tokio::test]
-async fn a_queue_that_takes_nothing_ends_a_replay_and_every_letter_stays() {
+async fn a_queue_that_accepts_nothing_ends_a_replay_and_every_message_stays() {
     let scene = Scene::new().await;
     for number in 0..40 {
         scene.letter(&record("contacts", &number.to_string())).await;
     }
     let full = Effect::Status { code: 403, error_code: "AccountIsDisabled", retry_after: None };
     scene.storage.fault(Fault::until_cleared(Op::PutMessage, full));
-    let told = scene.run(&["replay", "--json"]).await;
-    let line = told.json();
-    assert_eq!((told.code, &line["replayed"], &line["maybeTwice"]), (Some(1), &json!(0), &json!(0)), "{told:?}");
-    assert!(line["problem"].as_str().is_some_and(|text| text.contains("AccountIsDisabled")), "{told:?}");
-    assert!(line["failed"].as_u64().is_some_and(|failed| (1..=8).contains(&failed)), "it does not go on: {told:?}");
+    let output = scene.run(&["replay", "--json"]).await;
+    let line = output.json();
+    assert_eq!((output.code, &line["replayed"], &line["maybeTwice"]), (Some(1), &json!(0), &json!(0)), "{output:?}");
+    assert!(line["problem"].as_str().is_some_and(|text| text.contains("AccountIsDisabled")), "{output:?}");
+    assert!(line["failed"].as_u64().is_some_and(|failed| (1..=8).contains(&failed)), "it does not go on: {output:?}");
     assert_eq!(scene.visible().await.len(), 40);
 }
 
 #[tokio::test]
-async fn one_message_that_the_queue_does_not_take_stays_and_the_others_are_replayed() {
+async fn one_message_that_the_queue_rejects_stays_and_the_others_are_replayed() {
     let scene = Scene::new().await;
     for number in 0..3 {
         scene.letter(&record("contacts", &number.to_string())).await;
     }
     let refused = Effect::Status { code: 413, error_code: "RequestBodyTooLarge", retry_after: None };
     scene.storage.fault(Fault::once(Op::PutMessage, refused));
-    let told = scene.run(&["replay", "--json"]).await;
-    let line = told.json();
-    assert_eq!((told.code, &line["replayed"], &line["failed"]), (Some(1), &json!(2), &json!(1)), "{told:?}");
-    assert!(told.stderr.contains("413 RequestBodyTooLarge"), "{told:?}");
+    let output = scene.run(&["replay", "--json"]).await;
+    let line = output.json();
+    assert_eq!((output.code, &line["replayed"], &line["failed"]), (Some(1), &json!(2), &json!(1)), "{output:?}");
+    assert!(output.stderr.contains("413 RequestBodyTooLarge"), "{output:?}");
     assert_eq!(scene.visible().await.len(), 1);
 }
 
 #[tokio::test]
-async fn a_letter_whose_deletion_fails_is_there_still_and_counted_as_maybe_twice() {
+async fn a_message_whose_deletion_fails_stays_and_is_counted_as_maybe_twice() {
     let scene = Scene::new().await;
     scene.letter(&record("contacts", "E-1")).await;
     let broken = Effect::Status { code: 409, error_code: "Broken", retry_after: None };
     scene.storage.fault(Fault::once(Op::DeleteMessage, broken));
-    let told = scene.run(&["replay", "--json"]).await;
-    let line = told.json();
-    assert_eq!((told.code, &line["failed"], &line["maybeTwice"]), (Some(1), &json!(1), &json!(1)), "{told:?}");
+    let output = scene.run(&["replay", "--json"]).await;
+    let line = output.json();
+    assert_eq!((output.code, &line["failed"], &line["maybeTwice"]), (Some(1), &json!(1), &json!(1)), "{output:?}");
     assert_eq!((scene.visible().await.len(), scene.messages().await.len()), (1, 1));
 }
 
 #[tokio::test]
-async fn letters_that_cannot_be_given_back_are_told() {
+async fn messages_that_cannot_be_given_back_are_reported() {
     let scene = Scene::new().await;
     for number in 0..3 {
         scene.letter(&record("contacts", &number.to_string())).await;
     }
     let broken = Effect::Status { code: 409, error_code: "Broken", retry_after: None };
     scene.storage.fault(Fault::times(2, Op::UpdateMessage, broken));
-    let told = scene.run(&["list"]).await;
-    assert_eq!(told.code, Some(1), "{told:?}");
-    assert!(told.stdout.contains("2 letters could not be given back; within 5 minutes"), "{told:?}");
-}
-
-#[tokio::test]
-async fn what_is_held_for_long_is_extended_and_can_still_be_given_back_and_deleted() {
-    // Another test of this process may have installed the same provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let scene = Scene::new().await;
-    for number in 0..50 {
-        scene.poison.put(&encoded(number.to_string().as_bytes())).await.expect("the queue takes it");
-    }
-    let connection = scene.storage.connection_string();
-    let place = Place {
-        queue: "sync-records-poison".to_owned(),
-        connection: "AzureWebJobsStorage".to_owned(),
-        encoding: Some(Encoding::Base64),
-        json: false,
-    };
-    let desk =
-        Desk::open(&place, &|name| (name == "AzureWebJobsStorage").then(|| connection.clone())).expect("settings");
-    let mut sweep = Sweep::begin(desk.queue(&place.queue).expect("an address")).await.expect("the queue answers");
-    let mut ids: Vec<Arc<str>> = Vec::new();
-    loop {
-        let letters = sweep.next(32).await.expect("the queue answers");
-        if letters.is_empty() {
-            break;
-        }
-        ids.extend(letters.into_iter().map(|letter| letter.ticket.id));
-    }
-    assert_eq!((ids.len(), scene.storage.counts().update_message), (50, 0), "nothing was due yet");
-    sweep.extend(Instant::now() + sweep.hidden() / 2).await;
-    assert_eq!(scene.storage.counts().update_message, 0, "nor is it in the first half of its time");
-    sweep.extend(Instant::now() + sweep.hidden() * 2).await;
-    assert_eq!(scene.storage.counts().update_message, 50, "each once");
-    let (deleted, fault) = sweep.delete(&ids[..20], || {}).await;
-    assert_eq!((deleted.deleted, deleted.not_ours, fault), (20, 0, Ok(())), "the new receipts are good");
-    assert_eq!(sweep.give_back(|| {}).await, 0);
-    assert_eq!(scene.visible().await.len(), 30);
+    let output = scene.run(&["list"]).await;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stdout.contains("2 messages could not be given back; they reappear within 5 minutes"), "{output:?}");
 }

@@ -21,8 +21,8 @@ fn only(wrong: &[(String, String)], check: &str, word: &str) {
 async fn a_setting_that_is_missing_or_wrong() {
     let (_world, patient) = healthy().await;
     only(&patient.wrong(&TABLE, &[("DATAVERSE_URL", "")]).await, "settings", "DATAVERSE_URL is not set");
-    let told = patient.wrong(&[], &[("AzureWebJobsStorage", "")]).await;
-    only(&told, "settings", "AzureWebJobsStorage is not set");
+    let output = patient.wrong(&[], &[("AzureWebJobsStorage", "")]).await;
+    only(&output, "settings", "AzureWebJobsStorage is not set");
     only(&patient.wrong(&[], &[("RUST_LOG", "[{")]).await, "settings", "RUST_LOG");
     only(&patient.wrong(&[], &[("FUNCTIONS_WORKER_RUNTIME", "node")]).await, "settings", "FUNCTIONS_WORKER_RUNTIME");
     let both = patient.wrong(&[], &[("DATAVERSE_URL", ""), ("LOCK_LEASE_SECONDS", "5")]).await;
@@ -63,14 +63,14 @@ async fn functions_that_the_code_does_not_know_or_the_host_does_not_find() {
     only(&patient.wrong(&[], &off).await, "http_function", "disabled by the setting AzureWebJobs.SyncHttp.Disabled");
     fs::create_dir_all(patient.path("functions/SyncQueue")).expect("writable");
     fs::copy(patient.path(queue), patient.path("functions").join(queue)).expect("writable");
-    only(&patient.wrong(&[], &[]).await, "function_folders", "functions/SyncQueue lies two levels deep");
+    only(&patient.wrong(&[], &[]).await, "function_folders", "functions/SyncQueue is two levels deep");
     fs::remove_dir_all(patient.path("functions")).expect("ours");
     fs::create_dir(patient.path("syncqueue")).expect("writable");
     fs::copy(patient.path(queue), patient.path("syncqueue/function.json")).expect("writable");
     only(&patient.wrong(&[], &[]).await, "function_folders", "no such function");
     fs::remove_dir_all(patient.path("syncqueue")).expect("ours");
     fs::remove_file(patient.path("SyncHttp/function.json")).expect("ours");
-    only(&patient.wrong(&[], &[]).await, "http_function", "SyncHttp/function.json is not in");
+    only(&patient.wrong(&[], &[]).await, "http_function", "SyncHttp/function.json does not exist");
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn an_executable_that_the_host_cannot_start() {
     fs::remove_file(&executable).expect("ours");
     fs::write(&executable, "#!/bin/sh\n").expect("writable");
     permit(&executable, 0o755);
-    only(&patient.wrong(&[], &[]).await, "architecture", "no ELF");
+    only(&patient.wrong(&[], &[]).await, "architecture", "not an ELF");
 }
 
 #[tokio::test]
@@ -160,10 +160,10 @@ async fn a_storage_that_cannot_be_reached() {
     let (_world, patient) = healthy().await;
     let nobody = unused_url().await;
     let storage = format!("AccountName=a;AccountKey=a2V5;BlobEndpoint={nobody}/a;QueueEndpoint={nobody}/a");
-    let told = patient.wrong(&[], &[("AzureWebJobsStorage", &storage)]).await;
-    let names: Vec<_> = told.iter().map(|(name, _)| name.as_str()).collect();
+    let output = patient.wrong(&[], &[("AzureWebJobsStorage", &storage)]).await;
+    let names: Vec<_> = output.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["lock_storage", "queue", "poison_queue"]);
-    assert!(told.iter().all(|(_, found)| found.contains("no connection")), "{told:?}");
+    assert!(output.iter().all(|(_, found)| found.contains("no connection")), "{output:?}");
 }
 
 #[tokio::test]
@@ -178,6 +178,6 @@ async fn queues_that_are_not_there_or_not_for_us() {
     let service = sandbox::queue::QueueService::from_connection_string(&empty.connection_string());
     let queue = service.expect("it is a connection string").queue(world::QUEUE);
     queue.create_if_missing().await.expect("the storage answers");
-    let told = patient.wrong(&[], &[("AzureWebJobsStorage", &empty.connection_string())]).await;
-    only(&told, "poison_queue", "sync-records-poison in AzureWebJobsStorage (127.0.0.1): there is no such queue");
+    let output = patient.wrong(&[], &[("AzureWebJobsStorage", &empty.connection_string())]).await;
+    only(&output, "poison_queue", "sync-records-poison in AzureWebJobsStorage (127.0.0.1): there is no such queue");
 }

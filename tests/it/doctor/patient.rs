@@ -9,7 +9,7 @@ use sandbox::world::World;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::dead_letters::Told;
+use crate::dead_letters::CommandOutput;
 
 /// What is needed to run the doctor.
 pub(super) struct Patient {
@@ -23,12 +23,12 @@ impl Patient {
     }
 
     /// Runs it in the app's folder, with the world's settings and these over them; an empty one counts as not set.
-    pub(super) async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Told {
+    pub(super) async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
         let app = self.app.to_str().expect("the temporary folder's name is text").to_owned();
         self.run_in(&app, arguments, settings).await
     }
 
-    pub(super) async fn run_in(&self, folder: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Told {
+    pub(super) async fn run_in(&self, folder: &str, arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
         let mut command = Command::new(crate::handler());
         command.arg("doctor").args(arguments).current_dir(folder);
         command.env_clear().envs(&self.settings).envs(settings.iter().copied());
@@ -38,9 +38,9 @@ impl Patient {
 
     /// The checks that are wrong, each with what was found, when it is run so. It exits with 1.
     pub(super) async fn wrong(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Vec<(String, String)> {
-        let told = self.run(&[&["--json"], arguments].concat(), settings).await;
-        assert_eq!(told.code, Some(1), "{told:?}");
-        let report = told.json();
+        let output = self.run(&[&["--json"], arguments].concat(), settings).await;
+        assert_eq!(output.code, Some(1), "{output:?}");
+        let report = output.json();
         let findings = report["findings"].as_array().expect("findings");
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let wrong = findings.iter().filter(|finding| finding["verdict"] == "wrong");

@@ -4,24 +4,24 @@ use sandbox::dataverse::{Effect, Fault, Status};
 
 use super::patient::Patient;
 use super::{TABLE, healthy};
-use crate::dead_letters::Told;
+use crate::dead_letters::CommandOutput;
 
 const CANARY: &str = "canary";
 
 /// How every JWT begins: `{"` in base64.
 const TOKEN: &str = "eyJ";
 
-async fn run(patient: &Patient, settings: &[(&str, &str)]) -> Told {
-    let told = patient.run(&TABLE, &[settings, &[("RUST_LOG", "trace")]].concat()).await;
-    assert!(!told.stdout.is_empty());
-    told
+async fn run(patient: &Patient, settings: &[(&str, &str)]) -> CommandOutput {
+    let output = patient.run(&TABLE, &[settings, &[("RUST_LOG", "trace")]].concat()).await;
+    assert!(!output.stdout.is_empty());
+    output
 }
 
-fn none_of(told: &Told, secrets: &[&str]) {
+fn none_of(output: &CommandOutput, secrets: &[&str]) {
     for secret in secrets {
         assert!(
-            !secret.is_empty() && !told.stdout.contains(secret) && !told.stderr.contains(secret),
-            "{secret}: {told:?}"
+            !secret.is_empty() && !output.stdout.contains(secret) && !output.stderr.contains(secret),
+            "{secret}: {output:?}"
         );
     }
 }
@@ -31,11 +31,11 @@ async fn when_all_is_well_neither_token_nor_key_is_printed() {
     let (world, patient) = healthy().await;
     let key = world.settings["AzureWebJobsStorage"].split("AccountKey=").nth(1).and_then(|rest| rest.split(';').next());
     let key = key.expect("the connection string has a key");
-    let told = run(&patient, &[]).await;
-    assert_eq!(told.code, Some(0), "{told:?}");
+    let output = run(&patient, &[]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
     assert!(world.identity.tokens_issued() > 0);
-    assert!(told.stderr.contains("TRACE"), "or the log hides nothing: {told:?}");
-    none_of(&told, &[TOKEN, key, world.identity.header()]);
+    assert!(output.stderr.contains("TRACE"), "or the log hides nothing: {output:?}");
+    none_of(&output, &[TOKEN, key, world.identity.header()]);
 }
 
 #[tokio::test]
@@ -53,9 +53,9 @@ async fn when_something_is_refused_it_is_not_printed_either() {
         &[("DATAVERSE_URL", "http://me:canary@127.0.0.1:1")],
         &[("IDENTITY_HEADER", CANARY)],
     ] {
-        let told = run(&patient, settings).await;
-        assert_eq!(told.code, Some(1), "{told:?}");
-        none_of(&told, &[CANARY, "Y2FuYXJ5", TOKEN, world.identity.header()]);
+        let output = run(&patient, settings).await;
+        assert_eq!(output.code, Some(1), "{output:?}");
+        none_of(&output, &[CANARY, "Y2FuYXJ5", TOKEN, world.identity.header()]);
     }
 }
 
@@ -64,6 +64,6 @@ async fn what_others_say_is_printed_so_that_no_terminal_obeys_it() {
     let (world, patient) = healthy().await;
     let status = Status::new(500, "", "\u{1b}[2Jgone");
     world.dataverse.fault(Fault::new(Effect::Status(status)).set("WhoAmI").until_cleared());
-    let told = patient.run(&[], &[]).await;
-    assert!(told.stdout.contains("\\u001b[2Jgone") && !told.stdout.contains('\u{1b}'), "{told:?}");
+    let output = patient.run(&[], &[]).await;
+    assert!(output.stdout.contains("\\u001b[2Jgone") && !output.stdout.contains('\u{1b}'), "{output:?}");
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::caller::{Caller, contact};
-use crate::dead_letters::Told;
+use crate::dead_letters::CommandOutput;
 use crate::waiting::eventually;
 
 /// Dataverse's message for a duplicate key.
@@ -29,7 +29,7 @@ pub(super) async fn printed(words: &[String]) -> String {
         "cannot listen" => a_port_that_is_taken().await,
         "no root certificates" => without_root_certificates().await,
         "has no executable bit" => examined(not_executable, &[]).await,
-        "handler is no ELF" => examined(built_elsewhere, &[]).await,
+        "handler is not an ELF" => examined(built_elsewhere, &[]).await,
         "visibilityTimeout is 0" => examined(at_once, &[]).await,
         "the host fetches" => examined(whole, &[("SYNC_MAX_CONCURRENCY", "8")]).await,
         "has no column" => examined(whole, &[("SYNC_VERSION_COLUMN", "new_nothing")]).await,
@@ -133,7 +133,7 @@ async fn alone(settings: &[(&str, &str)]) -> String {
 }
 
 async fn ended(mut command: Command, code: i32) -> String {
-    let output: Told = command.output().await.expect("the handler can be started").into();
+    let output: CommandOutput = command.output().await.expect("the handler can be started").into();
     assert_eq!(output.code, Some(code), "{output:?}");
     output.stdout + &output.stderr
 }

@@ -130,8 +130,8 @@ mod tests {
         let (app, executable) = (scratch.path("app"), scratch.path("built"));
         fs::write(&executable, "MZ").expect("writable");
         let target = "x86_64-unknown-linux-musl".parse::<Target>().expect("sensible");
-        let message = place(&app, &executable, Some(&target)).expect_err("it is no ELF").to_string();
-        assert!(message.contains("is no ELF executable") && message.ends_with("is not there"), "{message}");
+        let message = place(&app, &executable, Some(&target)).expect_err("it is not ELF").to_string();
+        assert!(message.contains("is not an ELF executable") && message.ends_with("is not there"), "{message}");
         assert!(!app.exists() && !scratch.path("app.new").exists());
         fs::create_dir_all(&app).expect("writable");
         fs::write(app.join("handler"), "good").expect("writable");

@@ -1,0 +1,285 @@
+//! host.json as the host reads it. Pure, except for [`HostJson::load`].
+//!
+//! The host puts the file and the environment variables named `AzureFunctionsJobHost__…` into one .NET configuration: a variable
+//! overrides the value at its path, names are compared without case, and every value is a text, so that `"16"` is a number and
+//! `"True"` a flag. A value that cannot be used is an error of its own field; the other fields can still be read.
+//!
+//! <https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values>
+//! <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue#hostjson-settings>
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde_json::{Map, Value};
+
+use crate::settings::{Lookup, non_empty};
+
+const FILE: &str = "host.json";
+
+/// How every variable begins that overrides a value of host.json.
+pub const OVERRIDE_PREFIX: &str = "AzureFunctionsJobHost__";
+
+/// Why host.json cannot be read; each text follows the name of the file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostJsonError {
+    #[error("does not exist")]
+    Missing,
+    #[error("cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+    #[error("is not a JSON object: {0}")]
+    NotAnObject(#[source] serde_json::Error),
+    /// The host reads version 2.0 only.
+    #[error("has no \"version\": \"2.0\"")]
+    Version,
+}
+
+/// A value that the host cannot use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} must be {expected}")]
+pub(crate) struct InvalidValue {
+    name: &'static str,
+    expected: &'static str,
+}
+
+/// How the host writes queue messages (`messageEncoding`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum MessageEncoding {
+    /// A message's text is its content in base64.
+    #[default]
+    Base64,
+    /// A message's text is its content.
+    None,
+}
+
+/// The longest time of one invocation (`functionTimeout`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FunctionTimeout {
+    /// Not set: the default depends on the hosting plan.
+    PlanDefault,
+    Unlimited,
+    Limit(Duration),
+}
+
+/// Deliveries after which the host moves a message to the poison queue; `None` where host.json, in this folder, cannot tell.
+pub fn max_dequeue_count(lookup: &Lookup<'_>) -> Option<u32> {
+    HostJson::load(Path::new("."), lookup).ok()?.max_dequeue_count.ok()
+}
+
+/// The values of host.json that this program depends on, with the host's defaults where they are not set.
+#[derive(Debug)]
+pub(crate) struct HostJson {
+    pub(crate) max_dequeue_count: Result<u32, InvalidValue>,
+    /// The pause before a message is delivered again.
+    pub(crate) visibility_timeout: Result<Duration, InvalidValue>,
+    pub(crate) batch_size: Result<u32, InvalidValue>,
+    /// `None`: half of the batch size for each processor.
+    pub(crate) new_batch_threshold: Result<Option<u32>, InvalidValue>,
+    pub(crate) message_encoding: Result<MessageEncoding, InvalidValue>,
+    pub(crate) function_timeout: Result<FunctionTimeout, InvalidValue>,
+    pub(crate) route_prefix: String,
+    pub(crate) executable: Option<String>,
+    pub(crate) forwards_http_requests: bool,
+    pub(crate) extension_bundle: Option<String>,
+    pub(crate) extension_bundle_version: Option<String>,
+    pub(crate) has_retry_policy: bool,
+}
+
+impl HostJson {
+    /// Reads the host.json in `folder`, and the overrides that `lookup` gives.
+    pub(crate) fn load(folder: &Path, lookup: &Lookup<'_>) -> Result<Self, HostJsonError> {
+        let text = fs::read_to_string(folder.join(FILE)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => HostJsonError::Missing,
+            _ => HostJsonError::Unreadable(error),
+        })?;
+        Self::read(&text, lookup)
+    }
+
+    /// Reads the text of a host.json, and the overrides that `lookup` gives.
+    pub(crate) fn read(text: &str, lookup: &Lookup<'_>) -> Result<Self, HostJsonError> {
+        let source = Source { file: json_object(text)?.into(), lookup };
+        if source.file["version"] != "2.0" {
+            return Err(HostJsonError::Version);
+        }
+        Ok(Self {
+            max_dequeue_count: source.number("maxDequeueCount").map(|count| count.unwrap_or(5)),
+            visibility_timeout: source.visibility_timeout(),
+            batch_size: source.number("batchSize").map(|size| size.unwrap_or(16)),
+            new_batch_threshold: source.number("newBatchThreshold"),
+            message_encoding: source.message_encoding(),
+            function_timeout: source.function_timeout(),
+            route_prefix: source.get("extensions/http/routePrefix").unwrap_or_else(|| "api".to_owned()),
+            executable: source.get("customHandler/description/defaultExecutablePath"),
+            forwards_http_requests: source.flag("customHandler/enableForwardingHttpRequest"),
+            extension_bundle: source.get("extensionBundle/id"),
+            extension_bundle_version: source.get("extensionBundle/version"),
+            has_retry_policy: source.member("retry").is_some() || source.get("retry/strategy").is_some(),
+        })
+    }
+}
+
+/// Parses a JSON object that may begin with a byte order mark.
+pub(crate) fn json_object(text: &str) -> Result<Map<String, Value>, HostJsonError> {
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(HostJsonError::NotAnObject)
+}
+
+struct Source<'a> {
+    file: Value,
+    lookup: &'a Lookup<'a>,
+}
+
+impl Source<'_> {
+    /// The value at a path such as `extensions/queues/batchSize`, as text.
+    fn get(&self, path: &str) -> Option<String> {
+        let variable = format!("{OVERRIDE_PREFIX}{}", path.replace('/', "__"));
+        non_empty(self.lookup, &variable).or_else(|| match self.member(path)? {
+            Value::String(text) => Some(text.clone()),
+            value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        })
+    }
+
+    fn member(&self, path: &str) -> Option<&Value> {
+        path.split('/').try_fold(&self.file, |value, name| {
+            let (_, member) = value.as_object()?.iter().find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+            Some(member)
+        })
+    }
+
+    fn queues(&self, name: &str) -> Option<String> {
+        self.get(&format!("extensions/queues/{name}"))
+    }
+
+    fn number(&self, name: &'static str) -> Result<Option<u32>, InvalidValue> {
+        let invalid = |_| InvalidValue { name, expected: "a whole number" };
+        self.queues(name).map(|text| text.trim().parse()).transpose().map_err(invalid)
+    }
+
+    fn flag(&self, path: &str) -> bool {
+        self.get(path).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    fn visibility_timeout(&self) -> Result<Duration, InvalidValue> {
+        let Some(text) = self.queues("visibilityTimeout") else { return Ok(Duration::ZERO) };
+        time_span(&text).ok_or(InvalidValue { name: "visibilityTimeout", expected: "a time such as 00:00:30" })
+    }
+
+    fn message_encoding(&self) -> Result<MessageEncoding, InvalidValue> {
+        let Some(text) = self.queues("messageEncoding") else { return Ok(MessageEncoding::default()) };
+        let invalid = |_| InvalidValue { name: "messageEncoding", expected: "base64 or none" };
+        MessageEncoding::from_str(&text, true).map_err(invalid)
+    }
+
+    fn function_timeout(&self) -> Result<FunctionTimeout, InvalidValue> {
+        match self.get("functionTimeout").as_deref() {
+            None => Ok(FunctionTimeout::PlanDefault),
+            Some("-1") => Ok(FunctionTimeout::Unlimited),
+            Some(text) => time_span(text)
+                .map(FunctionTimeout::Limit)
+                .ok_or(InvalidValue { name: "functionTimeout", expected: "a time such as 00:10:00" }),
+        }
+    }
+}
+
+/// A .NET TimeSpan: `[days.]hours:minutes[:seconds[.fraction]]`, or days alone.
+/// <https://learn.microsoft.com/dotnet/api/system.timespan.parse>
+fn time_span(text: &str) -> Option<Duration> {
+    let number = |text: &str| text.parse::<u32>().ok().map(f64::from);
+    let Some((first, rest)) = text.split_once(':') else {
+        return Duration::try_from_secs_f64(number(text)? * 86_400.0).ok();
+    };
+    let (days, hours) = first.split_once('.').unwrap_or(("0", first));
+    let (minutes, seconds) = rest.split_once(':').unwrap_or((rest, "0"));
+    let plain = seconds.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let seconds = seconds.parse::<f64>().ok().filter(|seconds| plain && *seconds < 60.0)?;
+    let minutes = number(minutes).filter(|minutes| *minutes < 60.0)?;
+    let hours = number(hours).filter(|hours| *hours < 24.0)?;
+    Duration::try_from_secs_f64(((number(days)? * 24.0 + hours) * 60.0 + minutes) * 60.0 + seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, settings: &[(&str, &str)]) -> Result<HostJson, String> {
+        let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+        HostJson::read(text, &lookup).map_err(|error| error.to_string())
+    }
+
+    fn queues(queues: &str, settings: &[(&str, &str)]) -> HostJson {
+        read(&format!(r#"{{"version":"2.0","extensions":{{"queues":{queues}}}}}"#), settings).expect("a host.json")
+    }
+
+    #[test]
+    fn reads_our_own_file_also_after_a_byte_order_mark() {
+        let host = read(&format!("\u{feff}{}", include_str!("../../host.json")), &[]).expect("our own");
+        assert_eq!((host.max_dequeue_count, host.batch_size, host.new_batch_threshold), (Ok(10), Ok(16), Ok(Some(32))));
+        assert_eq!(host.visibility_timeout, Ok(Duration::from_secs(30)));
+        assert_eq!(host.message_encoding, Ok(MessageEncoding::Base64));
+        assert_eq!(host.function_timeout, Ok(FunctionTimeout::Limit(Duration::from_mins(10))));
+        assert_eq!((host.executable.as_deref(), host.route_prefix.as_str()), (Some("handler"), "api"));
+        assert!(host.forwards_http_requests && !host.has_retry_policy);
+    }
+
+    #[test]
+    fn uses_the_defaults_of_the_host() {
+        let host = queues("{}", &[]);
+        assert_eq!((host.max_dequeue_count, host.batch_size, host.new_batch_threshold), (Ok(5), Ok(16), Ok(None)));
+        assert_eq!((host.visibility_timeout, host.message_encoding), (Ok(Duration::ZERO), Ok(MessageEncoding::Base64)));
+        assert_eq!(host.function_timeout, Ok(FunctionTimeout::PlanDefault));
+    }
+
+    #[test]
+    fn compares_names_without_case_and_takes_numbers_and_flags_as_text() {
+        let text = r#"{"version":"2.0","Extensions":{"Queues":{"MaxDequeueCount":"7","messageencoding":"None"}},
+            "customHandler":{"enableForwardingHttpRequest":"True"}}"#;
+        let host = read(text, &[]).expect("a host.json");
+        assert_eq!((host.max_dequeue_count, host.message_encoding), (Ok(7), Ok(MessageEncoding::None)));
+        assert!(host.forwards_http_requests);
+    }
+
+    #[test]
+    fn a_variable_overrides_the_value_at_its_path() {
+        let settings = [
+            ("AzureFunctionsJobHost__extensions__queues__maxDequeueCount", " 20 "),
+            ("AzureFunctionsJobHost__extensions__queues__messageEncoding", "none"),
+            ("AzureFunctionsJobHost__functionTimeout", "-1"),
+            ("AzureFunctionsJobHost__retry__strategy", "fixedDelay"),
+        ];
+        let host = queues(r#"{"maxDequeueCount":10}"#, &settings);
+        assert_eq!((host.max_dequeue_count, host.message_encoding), (Ok(20), Ok(MessageEncoding::None)));
+        assert_eq!(host.function_timeout, Ok(FunctionTimeout::Unlimited));
+        assert!(host.has_retry_policy);
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_leaves_the_others_readable() {
+        let host = queues(r#"{"maxDequeueCount":"many","messageEncoding":"utf8","visibilityTimeout":"30 s"}"#, &[]);
+        let problem = host.max_dequeue_count.expect_err("not a number").to_string();
+        assert_eq!(problem, "maxDequeueCount must be a whole number");
+        assert!(host.message_encoding.is_err() && host.visibility_timeout.is_err());
+        assert_eq!(host.batch_size, Ok(16));
+        assert!(queues(r#"{"messageEncoding":7,"batchSize":-1}"#, &[]).batch_size.is_err());
+    }
+
+    #[test]
+    fn rejects_what_is_not_a_host_json() {
+        for (text, word) in [("{\n\"version\": 2.0 \"", "line 2"), ("[]", "object"), ("{}", "version")] {
+            assert!(read(text, &[]).expect_err(text).contains(word), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_time_spans_as_the_host_does() {
+        for (text, seconds) in
+            [("00:00:30", Some(30.0)), ("00:10", Some(600.0)), ("1.02:03:04.5", Some(93_784.5)), ("2", Some(172_800.0))]
+        {
+            assert_eq!(time_span(text).map(|span| span.as_secs_f64()), seconds, "{text}");
+        }
+        for text in ["", "30 s", "00:60:00", "24:00:00", "00:00:60", "00:00:-1", "00:00:1e1", "-00:00:01"] {
+            assert_eq!(time_span(text), None, "{text}");
+        }
+    }
+}

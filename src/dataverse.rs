@@ -59,7 +59,7 @@ pub struct Change<'a> {
     pub kind: WriteKind,
     /// The ETag that the row must have, for [`WriteKind::UpdateUnchanged`] and [`WriteKind::DeleteUnchanged`].
     pub etag: Option<&'a str>,
-    /// A column beyond the record's, with its JSON value: the version.
+    /// The version column and its JSON value, written in addition to the record's columns.
     pub version: Option<(&'a str, &'a str)>,
 }
 
@@ -105,22 +105,21 @@ pub struct Row {
 
 impl Row {
     /// A row from its JSON object, or `None` if the text is not one.
-    pub fn from_json(text: String) -> Option<Self> {
+    pub(crate) fn from_json(text: String) -> Option<Self> {
         let _: Members<'_> = serde_json::from_str(&text).ok()?;
         Some(Self { text })
     }
 
     /// Its properties, annotations included.
-    pub fn members(&self) -> Members<'_> {
+    pub(crate) fn members(&self) -> Members<'_> {
         serde_json::from_str(&self.text).expect("checked when it was made")
     }
 
     /// Its primary key, which the service adds to the columns that were `selected`: the one GUID that was not.
-    pub fn id(&self, selected: &[String]) -> Option<Uuid> {
+    pub(crate) fn id(&self, selected: &[String]) -> Option<Uuid> {
         let Members(members) = self.members();
-        let unasked =
-            members.into_iter().filter(|(name, _)| !name.contains('@') && !selected.iter().any(|s| s == name));
-        let mut ids = unasked.filter_map(|(_, raw)| match Value::of(raw) {
+        let added = members.into_iter().filter(|(name, _)| !name.contains('@') && !selected.iter().any(|s| s == name));
+        let mut ids = added.filter_map(|(_, raw)| match Value::of(raw) {
             Value::Text(text) => guid(&text),
             _ => None,
         });
@@ -183,7 +182,7 @@ impl Error {
     pub(crate) const NOT_SENDABLE: Self = Self::NoAnswer { sent: false, problem: "the request could not be built" };
 
     /// The service's answer, for results and dead letters.
-    pub fn answer(&self) -> Option<ServiceAnswer> {
+    pub(crate) fn answer(&self) -> Option<ServiceAnswer> {
         match self {
             Self::Answered { status, code, message, request_id, .. } => Some(ServiceAnswer {
                 status: Some(*status),
@@ -196,7 +195,7 @@ impl Error {
     }
 
     /// The delay that the service asked for.
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answered { retry_after, .. } => *retry_after,
             Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } | Self::Ambiguous => None,
@@ -204,7 +203,7 @@ impl Error {
     }
 
     /// Whether the change may have been made: there was no answer, or a gateway answered that it received none.
-    pub fn is_ambiguous(&self) -> bool {
+    pub(crate) fn is_ambiguous(&self) -> bool {
         matches!(self, Self::NoAnswer { sent: true, .. } | Self::Answered { status: 502 | 504, code: None, .. })
     }
 }

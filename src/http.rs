@@ -1,8 +1,8 @@
 //! The HTTP client of the process: `reqwest` for Dataverse, tokens, storage, telemetry and the commands.
 //!
 //! It follows no redirects, keeps no cookies and repeats no request. A peer that is gone is noticed: an HTTP/2 connection ends by its
-//! pings within 25 s, and an HTTP/1.1 connection is closed when the request on it is dropped. Bodies are read up to a cap
-//! ([`response`]), and no error text holds an address.
+//! pings within 25 s, and an HTTP/1.1 connection is closed when the request on it is dropped. Bodies are read up to a cap,
+//! and no error text holds an address.
 
 pub(crate) mod response;
 pub(crate) mod sdk;

@@ -108,16 +108,14 @@ impl Choice {
         let application = Application::from_settings("AZURE_CLIENT_CERTIFICATE_PATH", lookup);
         let password = lookup("AZURE_CLIENT_CERTIFICATE_PASSWORD");
         let certificate = Certificate::read(path.as_ref(), password.as_deref())
-            .map_err(|error| Problem::new("AZURE_CLIENT_CERTIFICATE_PATH", error.to_string()));
+            .map_err(|error| vec![Problem::new("AZURE_CLIENT_CERTIFICATE_PATH", error.to_string())]);
         match (application, certificate) {
             (Ok(application), Ok(certificate)) => {
                 Ok(Self::ClientCertificate { application, certificate: Arc::new(certificate) })
             }
-            (Err(mut problems), certificate) => {
-                problems.extend(certificate.err());
-                Err(problems)
+            (application, certificate) => {
+                Err([application.err(), certificate.err()].into_iter().flatten().flatten().collect())
             }
-            (Ok(_), Err(problem)) => Err(vec![problem]),
         }
     }
 
@@ -241,7 +239,7 @@ impl Identity {
     }
 
     /// Forgets every cached token. The caches of `azure_identity` cannot be emptied, so this opens a new credential.
-    pub fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         match self.choice.open(self.transport.clone()) {
             Ok(fresh) => *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh,
             Err(error) => tracing::warn!(problem = problem(&error), "the credential could not be opened again"),
@@ -261,7 +259,7 @@ impl TokenCredential for Identity {
 }
 
 /// Whether a token request failed because our identity is refused, as opposed to no answer from the authority.
-pub fn is_refusal(error: &azure_core::Error) -> bool {
+pub(crate) fn is_refusal(error: &azure_core::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
         match error.downcast_ref::<azure_core::Error>().map(azure_core::Error::kind) {
@@ -279,7 +277,7 @@ pub fn is_refusal(error: &azure_core::Error) -> bool {
 }
 
 /// Why there is no token, in one line: the first line of Entra's message.
-pub fn problem(error: &azure_core::Error) -> String {
+pub(crate) fn problem(error: &azure_core::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -40,34 +40,11 @@ pub enum Service {
 }
 
 impl Service {
-    /// The service in host names and in `<name>__blobServiceUri`.
-    fn label(self) -> &'static str {
+    /// The service in host names and in `<name>__blobServiceUri`, its member of a connection string, and the port of an emulator.
+    fn names(self) -> (&'static str, &'static str, u16) {
         match self {
-            Self::Blob => "blob",
-            Self::Queue => "queue",
-        }
-    }
-
-    /// Its member of a connection string.
-    fn endpoint(self) -> &'static str {
-        match self {
-            Self::Blob => "BlobEndpoint",
-            Self::Queue => "QueueEndpoint",
-        }
-    }
-
-    /// The port of an emulator.
-    fn development_port(self) -> u16 {
-        match self {
-            Self::Blob => 10_000,
-            Self::Queue => 10_001,
-        }
-    }
-
-    fn purpose(self) -> &'static str {
-        match self {
-            Self::Blob => "the locks need a storage account",
-            Self::Queue => "the queues are in a storage account",
+            Self::Blob => ("blob", "BlobEndpoint", 10_000),
+            Self::Queue => ("queue", "QueueEndpoint", 10_001),
         }
     }
 }
@@ -103,7 +80,7 @@ impl Address {
         if let Some(text) = lookup(name) {
             return from_connection_string(service, &text).map_err(|text| Problem::new(name, text));
         }
-        let label = service.label();
+        let (label, ..) = service.names();
         let (uri, account) = (format!("{name}__{label}ServiceUri"), format!("{name}__accountName"));
         let entra = |service| Self { service, access: Access::Entra };
         if let Some(text) = lookup(&uri) {
@@ -115,12 +92,14 @@ impl Address {
                 Problem::new(&account, "is not a storage account name (3 to 24 lower-case letters and digits)")
             });
         }
-        let missing = format!("is not set, nor is {uri} or {account}; {}", service.purpose());
-        Err(Problem::new(name, missing))
+        Err(Problem::new(
+            name,
+            format!("is not set, nor is {uri} or {account}; one of them must name a storage account"),
+        ))
     }
 
     /// Whether access needs an Entra ID token.
-    pub fn needs_identity(&self) -> bool {
+    pub(crate) fn needs_identity(&self) -> bool {
         matches!(self.access, Access::Entra)
     }
 
@@ -184,7 +163,7 @@ fn account_url(scheme: &str, account: &str, service: Service, suffix: &str) -> O
     if !valid {
         return None;
     }
-    Url::parse(&format!("{scheme}://{account}.{}.{suffix}", service.label())).ok()
+    Url::parse(&format!("{scheme}://{account}.{}.{suffix}", service.names().0)).ok()
 }
 
 fn from_connection_string(service: Service, text: &str) -> Result<Address, String> {
@@ -195,7 +174,7 @@ fn from_connection_string(service: Service, text: &str) -> Result<Address, Strin
     if part("UseDevelopmentStorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return development(service, part("DevelopmentStorageProxyUri"));
     }
-    let (account, endpoint) = (part("AccountName"), service.endpoint());
+    let (account, (_, endpoint, _)) = (part("AccountName"), service.names());
     let address = match (part(endpoint), account) {
         (Some(text), _) => Url::parse(text).ok().filter(|url| url.has_host() && !url.cannot_be_a_base()),
         (None, Some(account)) => {
@@ -224,7 +203,7 @@ fn access<'a>(account: Option<&str>, part: &dyn Fn(&str) -> Option<&'a str>) -> 
 
 fn development(service: Service, proxy: Option<&str>) -> Result<Address, String> {
     let host = proxy.unwrap_or("http://127.0.0.1").trim_end_matches('/');
-    let address = Url::parse(&format!("{host}:{}/{DEVELOPMENT_ACCOUNT}", service.development_port()))
+    let address = Url::parse(&format!("{host}:{}/{DEVELOPMENT_ACCOUNT}", service.names().2))
         .map_err(|_| "has a DevelopmentStorageProxyUri that is not a URL")?;
     let key = SharedKey::new(DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY).expect("the well-known key is base64");
     Ok(Address { service: address, access: Access::SharedKey(key) })

@@ -38,7 +38,7 @@ use request_spec::RequestSpec;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(130);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait for a token.
-pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
@@ -60,7 +60,7 @@ pub struct Environment {
 
 impl Environment {
     /// The OAuth scope of a token for this environment.
-    pub fn scope(&self) -> String {
+    pub(crate) fn scope(&self) -> String {
         format!("{}/.default", self.url.origin().ascii_serialization())
     }
 

@@ -18,10 +18,10 @@ use serde_json::Value;
 pub const MESSAGE_CAP: usize = 1_000;
 
 /// The codes for a missing row, by primary key and by alternate key.
-pub const MISSING_ROW: [u32; 2] = [0x8004_0217, 0x8006_0891];
+pub(crate) const MISSING_ROW: [u32; 2] = [0x8004_0217, 0x8006_0891];
 
 /// What a 404 without a code says about a missing row, in lower case.
-pub const MISSING_ROW_TEXT: &str = "does not exist";
+pub(crate) const MISSING_ROW_TEXT: &str = "does not exist";
 
 /// What an error body says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

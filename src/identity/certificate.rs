@@ -27,7 +27,7 @@ const LIFETIME_SECONDS: i64 = 300;
 
 /// Why a certificate file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The file cannot be read.
     #[error("names a file that cannot be read: {problem}")]
     File {
@@ -65,7 +65,7 @@ impl Certificate {
     ///
     /// # Errors
     /// Why it cannot be used; contains nothing of the file.
-    pub fn read(path: &Path, password: Option<&str>) -> Result<Self, Error> {
+    pub(crate) fn read(path: &Path, password: Option<&str>) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(|problem| Error::File { problem })?;
         if bytes.windows(11).any(|window| window == b"-----BEGIN ") {
             from_pem(&bytes)

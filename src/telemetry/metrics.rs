@@ -110,10 +110,10 @@ pub(crate) fn lock_held(since: Stopwatch) {
 }
 
 /// A request to Dataverse has been answered with this status, or has failed with this kind of error.
-pub(crate) fn exchanged(since: Stopwatch, method: &'static str, server: (&str, u16), ended: Result<u16, &'static str>) {
+pub(crate) fn exchanged(since: Stopwatch, method: &str, server: (&str, u16), ended: Result<u16, &'static str>) {
     let Some((meters, seconds)) = since.read() else { return };
     let mut labels = vec![
-        KeyValue::new("http.request.method", method),
+        KeyValue::new("http.request.method", method.to_owned()),
         KeyValue::new("server.address", server.0.to_owned()),
         KeyValue::new("server.port", i64::from(server.1)),
     ];

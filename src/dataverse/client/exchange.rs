@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, Request, Response};
+use reqwest::{Client, Request, Response};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, Span};
@@ -57,14 +57,14 @@ pub(super) async fn exchange(
     timeout: Duration,
     root: &Url,
 ) -> Result<Answer, Error> {
-    let (method, deadline) = (method(request.method()), Instant::now() + timeout);
+    let (method, deadline) = (request.method().clone(), Instant::now() + timeout);
     let server = (root.host_str().unwrap_or_default(), root.port_or_known_default().unwrap_or_default());
     let id = || request.headers().get(CLIENT_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let (span, since) = (trace::request(method, server.0, server.1, id), Stopwatch::start());
+    let (span, since) = (trace::request(method.as_str(), server.0, server.1, id), Stopwatch::start());
     let sent = timeout_at(deadline, client.execute(request)).instrument(span.clone()).await;
     let answered = sent.map_err(|_| TIMEOUT).and_then(|sent| sent.map_err(|error| failure(&error.into())));
     let ended = answered.as_ref().map(|response| response.status().as_u16()).map_err(|failure| failure.kind);
-    metrics::exchanged(since, method, server, ended);
+    metrics::exchanged(since, method.as_str(), server, ended);
     match ended {
         Ok(status) => trace::exchanged(&span, status),
         Err(kind) => trace::failed(&span, kind, "no answer came"),
@@ -103,15 +103,4 @@ pub(super) fn record_token_failure<T>(span: &Span, token: &Result<azure_core::Re
         Err(_) => "timeout",
     };
     trace::failed(span, kind, "there is no token");
-}
-
-/// The methods that this program sends.
-fn method(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "PATCH" => "PATCH",
-        "POST" => "POST",
-        "DELETE" => "DELETE",
-        _ => "_OTHER",
-    }
 }

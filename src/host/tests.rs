@@ -85,9 +85,22 @@ fn a_message_cannot_set_its_dequeue_count() {
         r#"{"\u0044equeueCount":"1"}"#,
         r#"{"DequeueCount":1,"DequeueCount":2}"#,
         r#"{"\u0044equeueCount":1,"a":1,"a":2}"#,
+        r#"/* a comment */{"DequeueCount":1}"#,
+        r#"{"DEQUEUECOUNT":1,"#,
+        r#"{"\u0044equeueCount":1,"#,
     ] {
         let twice = json!(json!(message).to_string());
         assert_eq!(read(&twice, &json!({ "DequeueCount": "1" })).dequeue_count, None, "{message}");
+    }
+}
+
+#[test]
+fn a_message_that_cannot_have_set_the_count_keeps_it() {
+    for message in
+        [r#"{"table":"contacts","columns":{"DequeueCount":1}}"#, r#"{"table":"#, "hello", "[1]", r#"{"a":1,"a":2}"#]
+    {
+        let twice = json!(json!(message).to_string());
+        assert_eq!(read(&twice, &json!({ "DequeueCount": "2" })).dequeue_count, Some(2), "{message}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Dataverse holds what the message said.
+//! Applied: Dataverse holds what the message asked for.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ async fn an_update_of_a_present_row_is_updated() {
 }
 
 #[tokio::test]
-async fn an_upsert_does_not_know_which_of_the_two_it_was() {
+async fn an_upsert_without_a_version_is_upserted_whether_it_creates_or_updates() {
     let scene = Scene::start().await;
     for name in ["Ada", "Grace"] {
         let answer = scene.upsert("C1", &json!({ "firstname": name })).await;
@@ -34,7 +34,7 @@ async fn an_upsert_does_not_know_which_of_the_two_it_was() {
 }
 
 #[tokio::test]
-async fn with_a_version_an_upsert_knows_which_of_the_two_it_was() {
+async fn an_upsert_with_a_version_is_created_or_updated() {
     let scene = Scene::with(&[("SYNC_VERSION_COLUMN", "new_sourceversion")]).await;
     for (version, status, reason) in [(7, 201, "created"), (8, 200, "updated")] {
         let mut record = contact("C1", &json!({ "firstname": "Ada" }));
@@ -45,7 +45,7 @@ async fn with_a_version_an_upsert_knows_which_of_the_two_it_was() {
 }
 
 #[tokio::test]
-async fn a_row_that_was_there_and_is_gone_is_deleted() {
+async fn a_delete_of_a_present_row_is_deleted() {
     let scene = Scene::start().await;
     scene.world.dataverse.insert("contacts", &json!({ "employeeid": "C1" }));
     scene.operate("delete", "C1", &Value::Null).await.is_result(200, &about("C1", "applied", "deleted"));
@@ -53,7 +53,7 @@ async fn a_row_that_was_there_and_is_gone_is_deleted() {
 }
 
 #[tokio::test]
-async fn the_key_comes_back_as_it_was_sent_and_what_was_not_sent_is_left_out() {
+async fn the_answer_repeats_the_key_as_sent_and_leaves_out_fields_without_a_value() {
     let scene = Scene::start().await;
     let key = r#"{ "new_region":"N", "new_number":1.0 }"#;
     let body = format!(r#"{{"table":"new_orders","key":{key},"columns":{{"new_name":"first"}}}}"#);

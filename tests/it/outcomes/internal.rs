@@ -1,4 +1,4 @@
-//! `retry/internal`: only a defect of this program gives it, and none is known, so here the edge stands on a store that panics.
+//! `retry/internal`: only a defect of this program causes it, and none is known, so here the server uses a store that panics.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,8 +29,8 @@ impl Store for Defect {
     }
 }
 
-/// The address of an edge in front of a store that panics; it lives as long as the test's runtime.
-async fn edge() -> String {
+/// The address of a server whose store panics; it lives as long as the test's runtime.
+async fn server_url() -> String {
     let sync = Pipeline {
         store: Arc::new(Defect),
         locks: None,
@@ -47,8 +47,8 @@ async fn edge() -> String {
 }
 
 #[tokio::test]
-async fn a_defect_is_internal_and_takes_nothing_else_with_it() {
-    let url = format!("{}/api/records", edge().await);
+async fn a_defect_is_internal_and_affects_no_other_call() {
+    let url = format!("{}/api/records", server_url().await);
     for _ in 0..2 {
         let request = http_client().post(&url).header("content-type", "application/json");
         let answer = answer(request.body(contact("C1", &json!({})).to_string())).await;
@@ -59,8 +59,8 @@ async fn a_defect_is_internal_and_takes_nothing_else_with_it() {
 }
 
 #[tokio::test]
-async fn on_the_queue_a_defect_and_a_foreign_envelope_come_back_as_internal() {
-    let url = format!("{}/SyncQueue", edge().await);
+async fn on_the_queue_a_defect_and_an_invalid_envelope_are_internal() {
+    let url = format!("{}/SyncQueue", server_url().await);
     let record = contact("C1", &json!({}));
     for (body, phrase) in [
         (json!({ "Data": { "record": record }, "Metadata": {} }), "retry/internal"),

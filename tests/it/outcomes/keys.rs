@@ -1,4 +1,4 @@
-//! Keys that Dataverse cannot address, and keys that are taken.
+//! Keys that Dataverse cannot address, and keys that are in use.
 
 use sandbox::dataverse::Operation;
 use serde_json::{Value, json};
@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::Scene;
 use crate::caller::contact;
 
-/// Every character that no address can hold.
+/// Every character that is not allowed in a Dataverse key URL.
 const HIDDEN: &str = r"R&D/<1>*50%:\?+#";
 
 #[tokio::test]
-async fn a_row_that_no_address_can_name_is_created_updated_and_deleted_all_the_same() {
+async fn a_row_whose_key_a_url_cannot_address_is_created_updated_and_deleted() {
     let scene = Scene::start().await;
     for (operation, columns, reason) in [
         ("update", json!({ "firstname": "Ada" }), "not_found"),
@@ -41,7 +41,7 @@ async fn a_row_that_no_address_can_name_is_created_updated_and_deleted_all_the_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn first_writes_of_such_a_row_take_turns_under_its_lock() {
+async fn concurrent_first_writes_of_such_a_row_are_serialised_by_its_lock() {
     let scene = Scene::start().await;
     let record = contact(HIDDEN, &json!({ "firstname": "Ada" }));
     let answers = futures::future::join_all((0..10).map(|_| scene.post(&record))).await;
@@ -52,7 +52,7 @@ async fn first_writes_of_such_a_row_take_turns_under_its_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_locks_their_races_are_settled_as_all_others_are() {
+async fn without_locks_concurrent_first_writes_of_such_a_row_make_one_row() {
     let scene = Scene::with(&[("LOCK_MODE", "off")]).await;
     let record = contact(HIDDEN, &json!({ "firstname": "Ada" }));
     let answers = futures::future::join_all((0..10).map(|_| scene.post(&record))).await;
@@ -61,7 +61,7 @@ async fn without_locks_their_races_are_settled_as_all_others_are() {
 }
 
 #[tokio::test]
-async fn two_rows_with_such_a_key_are_refused_in_the_open() {
+async fn two_rows_with_such_a_key_are_a_key_collision() {
     let scene = Scene::start().await;
     for id in ["C1", "C2"] {
         scene.world.dataverse.insert("contacts", &json!({ "employeeid": id, "lastname": "O'Neil & Sons" }));
@@ -79,7 +79,7 @@ async fn two_rows_with_such_a_key_are_refused_in_the_open() {
 }
 
 #[tokio::test]
-async fn a_new_row_cannot_be_made_from_such_a_key_with_a_lookup() {
+async fn a_row_cannot_be_created_from_such_a_key_with_a_lookup() {
     let scene = Scene::start().await;
     let account = scene.world.dataverse.insert("accounts", &json!({ "accountnumber": "A1" }));
     let record = json!({
@@ -91,9 +91,9 @@ async fn a_new_row_cannot_be_made_from_such_a_key_with_a_lookup() {
     assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains("new_reference")), "{}", answer.text);
 }
 
-/// Two requests more than a write costs, whatever the form, with locks or without, whether the row is there or not.
+/// Two requests beyond the write, for both operations, with or without locks, whether or not the row exists.
 #[tokio::test]
-async fn a_key_that_is_taken_costs_two_more_requests() {
+async fn a_key_that_is_in_use_costs_two_more_requests() {
     for (settings, row_is_there) in [(vec![], false), (vec![], true), (vec![("LOCK_MODE", "off")], false)] {
         let scene = Scene::with(&settings).await;
         scene.world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "emailaddress1": "ada@example.com" }));

@@ -7,7 +7,7 @@ use super::{DUPLICATE, Scene, about_refusal};
 use crate::caller::{Answer, contact};
 
 impl Answer {
-    /// Asserts a rejection: a problem document without `Retry-After`. Gives its detail.
+    /// Asserts a rejection: a problem document without `Retry-After`. Returns its detail.
     fn is_rejection(&self, status: u16, members: &Value) -> &str {
         assert_eq!(self.header("retry-after"), None, "{}", self.text);
         self.is_problem(status, members)
@@ -127,7 +127,7 @@ async fn a_duplicate_detection_rule_refuses_with_412_or_500_alike() {
 }
 
 #[tokio::test]
-async fn data_that_dataverse_refuses_is_invalid_in_its_own_words() {
+async fn data_that_dataverse_refuses_is_invalid_with_dataverses_text() {
     let scene = Scene::start().await;
     for (columns, code, word) in [
         (json!({ "shoesize": 42 }), None, "shoesize"),
@@ -161,12 +161,12 @@ async fn a_request_that_dataverse_finds_too_large_is_413() {
 
 #[tokio::test]
 async fn a_body_over_8_mib_is_413_and_one_of_8_mib_is_read() {
-    const MOST: usize = 8 * 1024 * 1024;
+    const MAX: usize = 8 * 1024 * 1024;
     let scene = Scene::start().await;
-    let answer = scene.caller.post_text(vec![b' '; MOST + 1]).await;
+    let answer = scene.caller.post_text(vec![b' '; MAX + 1]).await;
     let detail = answer.is_rejection(413, &json!({ "outcome": "rejected", "reason": "too_large" }));
     assert!(detail.contains("8388608"), "{detail}");
-    let answer = scene.caller.post_text(vec![b' '; MOST]).await;
+    let answer = scene.caller.post_text(vec![b' '; MAX]).await;
     assert_eq!((answer.status, &answer.body["reason"]), (400, &json!("invalid_message")));
 }
 

@@ -1,4 +1,4 @@
-//! The caller shall come back: 503, or 429 for throttling, and always a `Retry-After`.
+//! Retry: 503, or 429 for throttling, and always a `Retry-After`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::caller::{Answer, Caller, contact};
 use crate::waiting::eventually;
 
 impl Answer {
-    /// Asserts a retry: a problem document with this status, reason and delay. Gives its detail.
+    /// Asserts a retry: a problem document with this status, reason and delay. Returns its detail.
     fn is_retry(&self, status: u16, seconds: u64, members: &Value) -> &str {
         let detail = self.is_problem(status, members);
         assert_eq!(self.header("retry-after"), Some(&*seconds.to_string()), "{}", self.text);
@@ -21,7 +21,7 @@ impl Answer {
 }
 
 #[tokio::test]
-async fn a_lock_that_stays_held_here_or_elsewhere_is_busy() {
+async fn a_lock_held_in_this_or_another_process_is_busy() {
     let scene = Scene::with(&[("LOCK_WAIT_SECONDS", "1")]).await;
     let elsewhere = scene.world.host("instance-2", &[("LOCK_WAIT_SECONDS", "1")]).await.expect("the host starts");
     scene.world.dataverse.fault(Fault::new(Effect::Hang).key("C1"));
@@ -41,7 +41,7 @@ async fn a_lock_that_stays_held_here_or_elsewhere_is_busy() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_broken_under_the_work_is_lost() {
+async fn a_lease_that_is_broken_during_the_write_is_lost() {
     let scene = Scene::start().await;
     scene.world.dataverse.fault(Fault::new(Effect::Hang).key("C1"));
     let record = contact("C1", &json!({ "firstname": "Ada" }));
@@ -52,7 +52,7 @@ async fn a_lease_that_is_broken_under_the_work_is_lost() {
 }
 
 #[tokio::test]
-async fn a_race_that_is_lost_again_and_again_under_the_policy_retry_is_a_conflict() {
+async fn a_race_that_is_lost_repeatedly_under_the_policy_retry_is_a_conflict() {
     let scene = Scene::with(&[("SYNC_ON_CONFLICT", "retry")]).await;
     scene.refuse(4, "C1", Status::new(412, "0x80040237", DUPLICATE));
     let answer = scene.upsert("C1", &json!({ "firstname": "Ada" })).await;
@@ -63,7 +63,7 @@ async fn a_race_that_is_lost_again_and_again_under_the_policy_retry_is_a_conflic
 }
 
 #[tokio::test]
-async fn a_lookup_to_a_row_that_is_not_there_yet_misses_its_parent_until_it_arrives() {
+async fn a_lookup_to_a_row_that_does_not_exist_yet_is_parent_missing_until_it_does() {
     let scene = Scene::start().await;
     let columns = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='A1')" });
     let answer = scene.upsert("C1", &columns).await;
@@ -106,7 +106,7 @@ async fn a_short_throttling_is_waited_out_in_place() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_down_in_whatever_form_is_unavailable() {
+async fn a_service_that_is_down_is_unavailable_in_every_form_of_answer() {
     let scene = Scene::at_once().await;
     let text = "The server is busy.";
     let busy = Status { retry_after: Some(6), ..Status::new(503, "0x8004a001", text) };
@@ -115,8 +115,8 @@ async fn a_service_that_is_down_in_whatever_form_is_unavailable() {
     let said = scene.said(503, "0x8004a001", text);
     answer.is_retry(503, 6, &about_refusal("C1", "retry", "unavailable", said));
 
-    // A gateway's word leaves the write's fate open, and its lease: another key each time. Half of Dataverse's own word still
-    // has its code.
+    // A gateway's answer leaves the write's outcome unknown and its lease held: another key each time. A truncated answer of
+    // Dataverse still has its code.
     for (key, form, kept) in [
         ("C2", BodyForm::Html, &["status", "requestId"][..]),
         ("C3", BodyForm::Empty, &["status", "requestId"]),
@@ -127,13 +127,13 @@ async fn a_service_that_is_down_in_whatever_form_is_unavailable() {
         let mut said = scene.said(502, "0x8004a001", "");
         said.as_object_mut().expect("an object").retain(|name, _| kept.contains(&name.as_str()));
         answer.is_retry(503, 10, &about_refusal(key, "retry", "unavailable", said));
-        // One that succeeds in between: several that do not would be everybody's trouble.
+        // A success in between: several failures in a row would open the circuit breaker.
         assert_eq!(scene.upsert("C0", &json!({ "firstname": "Ada" })).await.status, 200);
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_twice_is_unavailable_unless_the_row_shows_that_the_write_was_made() {
+async fn a_connection_that_breaks_twice_is_unavailable_unless_the_row_proves_the_write() {
     let scene = Scene::at_once().await;
     scene.world.dataverse.fault(Fault::new(Effect::DropBefore).method("PATCH").key("C0"));
     scene.upsert("C0", &json!({ "firstname": "Ada" })).await.is_result(200, &about("C0", "applied", "upserted"));
@@ -166,7 +166,7 @@ async fn three_deadlocks_are_sent_again_in_place_and_a_fourth_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_missing_privilege_is_unauthorized_and_costs_no_message() {
+async fn a_missing_privilege_is_unauthorized_and_loses_no_message() {
     let scene = Scene::at_once().await;
     let text = "Principal user is missing prvCreateContact privilege.";
     scene.refuse(1, "C1", Status::new(403, "0x80040220", text));

@@ -1,4 +1,4 @@
-//! There was nothing left to do.
+//! Skipped: there was nothing to do.
 
 use sandbox::dataverse::{BodyForm, Status};
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ async fn under_the_policy_skip_a_lost_race_is_written_elsewhere_whatever_the_row
 }
 
 #[tokio::test]
-async fn the_record_may_choose_the_policy_and_a_412_is_known_by_its_text_alone() {
+async fn a_record_may_choose_the_policy_and_a_412_is_recognised_by_its_text_alone() {
     let scene = Scene::start().await;
     scene.world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "firstname": "Grace" }));
     for form in [BodyForm::Standard, BodyForm::Legacy] {
@@ -54,7 +54,7 @@ async fn the_record_may_choose_the_policy_and_a_412_is_known_by_its_text_alone()
 }
 
 #[tokio::test]
-async fn a_version_that_the_row_has_already_or_has_passed_is_superseded() {
+async fn a_version_that_is_not_newer_than_the_rows_is_superseded() {
     let scene = Scene::with(&[("SYNC_VERSION_COLUMN", "new_sourceversion")]).await;
     scene
         .world
@@ -70,7 +70,7 @@ async fn a_version_that_the_row_has_already_or_has_passed_is_superseded() {
 }
 
 #[tokio::test]
-async fn deleting_what_is_not_there_is_already_absent() {
+async fn a_delete_of_a_missing_row_is_already_absent() {
     let scene = Scene::start().await;
     let answer = scene.operate("delete", "C1", &Value::Null).await;
     let text = "A record with the specified key values does not exist in the table.";

@@ -12,7 +12,7 @@ pub enum Error {
         bytes: usize,
     },
     /// The message is not UTF-8.
-    #[error("the message is not UTF-8 text: byte {position} is invalid")]
+    #[error("the message is not text: byte {position} is not UTF-8")]
     NotUtf8 {
         /// Offset of the first invalid byte.
         position: usize,

@@ -128,7 +128,7 @@ fn the_error_for_a_message_that_is_not_an_object_does_not_quote_it() {
         assert!(!text.contains("secret-value"), "{text}");
     }
     let (error, _) = decode(&Bytes::from_static(b"{\"table\":\"\xff\"}")).expect_err("not UTF-8");
-    assert_eq!(error.to_string(), "the message is not UTF-8 text: byte 10 is invalid");
+    assert_eq!(error.to_string(), "the message is not text: byte 10 is not UTF-8");
 }
 
 #[test]

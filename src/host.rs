@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 
 use crate::json::{Members, Value};
 use crate::outcome::{Disposition, Outcome, Reason};
-pub use dead_letter::DeadLetter;
+pub(crate) use dead_letter::DeadLetter;
 use dequeue_count::dequeue_count;
 pub(crate) use host_json::{FunctionTimeout, HostJson, HostJsonError, MessageEncoding, json_object};
 pub use host_json::{OVERRIDE_PREFIX, max_dequeue_count};

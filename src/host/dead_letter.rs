@@ -15,26 +15,26 @@ const MAX_CODE_LENGTH: usize = 64;
 /// A message that another attempt cannot help, and what is known about why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DeadLetter {
+pub(crate) struct DeadLetter {
     /// The message's text, unchanged.
-    pub message: String,
+    pub(crate) message: String,
     /// The reason's code, such as `key_collision`. Another version may know other codes.
-    pub reason: String,
+    pub(crate) reason: String,
     /// What a person should know beyond the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    pub(crate) detail: Option<String>,
     /// What Dataverse answered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dataverse: Option<ServiceAnswer>,
+    pub(crate) dataverse: Option<ServiceAnswer>,
     /// How often the message had been delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempts: Option<u64>,
+    pub(crate) attempts: Option<u64>,
     /// The host's id of the invocation that rejected the message.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub invocation_id: Option<String>,
+    pub(crate) invocation_id: Option<String>,
     /// When the message was rejected.
     #[serde(with = "time::serde::rfc3339")]
-    pub at: OffsetDateTime,
+    pub(crate) at: OffsetDateTime,
 }
 
 impl DeadLetter {

@@ -136,7 +136,7 @@ impl Locks for BlobLocks {
             // 409: released before (the answer was lost), or expired and taken. 404: the blob was deleted.
             Ok(_) | Err(Error::Service { status: 404 | 409 | 412, .. }) => {}
             Err(error) => {
-                tracing::warn!(%error, lock = %lease.name(), "a lease was not released; it expires by itself")
+                tracing::warn!(%error, lock = %lease.name(), "a lease was not released; it expires by itself");
             }
         }
     }

@@ -248,9 +248,9 @@ async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired
         }
         match try_acquire(head).await? {
             Wakeup::Lease(handoff) => {
-                let held = handoff.take();
-                held.session.head.with_queue(|queue| queue.schedule.learn(&wait, begun.elapsed()));
-                return Ok(Acquired::Held(held));
+                let lock = handoff.take();
+                lock.session.head.with_queue(|queue| queue.schedule.learn(&wait, begun.elapsed()));
+                return Ok(Acquired::Held(lock));
             }
             Wakeup::Poll(_) if Instant::now() >= deadline => return Ok(Acquired::Busy),
             Wakeup::Poll(same) => head = same,
@@ -289,16 +289,16 @@ async fn release(mut held: HeldLock) {
 }
 
 /// The waiter that gets the lease, if the session and the lease last long enough for one more use.
-async fn next_waiter(held: &mut HeldLock) -> Option<oneshot::Sender<Wakeup>> {
-    let head = &held.session.head;
-    if held.session.is_over() || !head.with_queue(|queue| queue.has_waiters()).unwrap_or_default() {
+async fn next_waiter(lock: &mut HeldLock) -> Option<oneshot::Sender<Wakeup>> {
+    let head = &lock.session.head;
+    if lock.session.is_over() || !head.with_queue(|queue| queue.has_waiters()).unwrap_or_default() {
         return None;
     }
-    if Instant::now() >= held.lease.renewal_due() {
-        let renewed = renew(head.shared.storage.as_ref(), &mut held.lease).await;
+    if Instant::now() >= lock.lease.renewal_due() {
+        let renewed = renew(head.shared.storage.as_ref(), &mut lock.lease).await;
         renewed.ok().filter(|renewed| *renewed == Renewed::Extended)?;
     }
-    held.session.head.with_queue(KeyQueue::pop).flatten()
+    lock.session.head.with_queue(KeyQueue::pop).flatten()
 }
 
 impl LeaseHandoff {

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! # The map
-//! A module uses only modules above it in this list. Facts flow up, and the verdict is made once, in
+//! A module uses only modules above it in this list; a test checks the imports. Facts flow up, and the verdict is made once, in
 //! [`classify`].
 //!
 //! - [`json`]: objects in the order sent, exact numbers, duplicate members refused. Pure.
@@ -55,3 +55,6 @@ pub mod server;
 pub mod settings;
 pub mod storage;
 pub mod telemetry;
+
+#[cfg(test)]
+mod tests;

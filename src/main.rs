@@ -195,7 +195,7 @@ fn stop_token() -> io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Each line is an error of its own to the host.
+/// Logs the problems: the host takes each line as one error.
 fn report_problems(problems: &[Problem]) -> ExitCode {
     telemetry::start(telemetry::Settings::errors_only(&setting));
     error!("{} of the settings cannot be used", problems.len());

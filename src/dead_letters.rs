@@ -8,9 +8,8 @@
 //!
 //! - [`entry`], [`record_summary`], [`encoding`]: a message of the poison queue, read and shown. Pure.
 //! - [`filter`], [`summary`], [`report`]: which messages, how many of which kind, what a command prints. Pure.
-//! - [`receipts`]: the messages that are hidden from other readers, and until when. Pure.
 //! - [`queue`]: the client; the only user of `azure_storage_queue`.
-//! - [`queue_scan`], [`scan`]: reading through a queue.
+//! - [`scan`]: receiving the messages of a queue, deleting them, and giving them back.
 //! - [`replay`]: returning messages to the other queue.
 //! - [`arguments`], [`account`], [`command`], [`progress`]: the command line. Progress goes to stderr, results to stdout.
 
@@ -24,8 +23,6 @@ mod encoding;
 mod entry;
 mod filter;
 mod progress;
-mod queue_scan;
-mod receipts;
 mod record_summary;
 mod replay;
 mod report;

@@ -35,11 +35,9 @@ impl Account {
     }
 
     /// The queue `name`; nothing is sent yet.
-    pub(crate) fn queue(&self, name: &str) -> Result<Arc<Queue>, Vec<Problem>> {
-        match Queue::open(&self.connection, name) {
-            Ok(queue) => Ok(Arc::new(queue)),
-            Err(_) => Err(vec![Problem::new(&self.name, "cannot be used: Entra ID needs an https address")]),
-        }
+    pub(crate) fn queue(&self, name: &str) -> Result<Queue, Vec<Problem>> {
+        let problem = |_| vec![Problem::new(&self.name, "cannot be used: Entra ID needs an https address")];
+        Queue::open(&self.connection, name).map_err(problem)
     }
 
     /// The connection and its host, for messages.

@@ -1,11 +1,12 @@
 //! The command line of `handler dead-letters`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::filter::Filter;
-use super::replay::Rate;
+use super::replay::parse_rate;
 use crate::host::MessageEncoding;
 
 /// Lists, shows, exports, replays and drops the messages of the poison queue.
@@ -103,8 +104,8 @@ pub(super) struct Replay {
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Sends at most this many messages per second or minute: 50/s or 30/m.
-    #[arg(long, value_name = "N/s", value_parser = Rate::parse)]
-    pub(super) rate: Option<Rate>,
+    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
+    pub(super) rate: Option<Duration>,
     /// Replays at most this many messages.
     #[arg(long, value_name = "N")]
     pub(super) max: Option<usize>,

@@ -1,10 +1,10 @@
 //! The commands: each reads the queue, may change it, and prints a report.
 
 mod confirm;
-mod output;
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _, stderr, stdin, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
@@ -14,14 +14,13 @@ use super::encoding;
 use super::entry::Entry;
 use super::progress::{Progress, say};
 use super::queue::Error;
-use super::queue_scan::{Deleted, QueueScan};
 use super::replay::Replay;
-use super::report::{Details, Report};
-use super::scan::{Selection, StopReason, read};
+use super::report::{Details, Dropped, Replayed, Report};
+use super::scan::{Scan, Selection, Stop};
 use super::summary::Summary;
+use crate::sanitize::sanitize;
 use crate::settings::{Lookup, Problem};
-use confirm::confirmed;
-use output::{create, print};
+use confirm::is_confirmed;
 
 /// Why a command has no report.
 #[derive(Debug, thiserror::Error)]
@@ -52,29 +51,49 @@ impl From<Vec<Problem>> for Failure {
 /// When there is no report.
 pub async fn run(arguments: Arguments, lookup: &Lookup<'_>, stop: CancellationToken) -> Result<bool, Failure> {
     match arguments.command {
-        Command::List { query } => list(&mut Session::open(query, None, lookup, stop).await?).await,
-        Command::Show { max, query } => show(&mut Session::open(query, Some(max), lookup, stop).await?).await,
-        Command::Export { max, output, query } => {
-            export(&mut Session::open(query, max, lookup, stop).await?, output).await
-        }
+        Command::List { query } => Session::open(query, None, lookup, stop).await?.list().await,
+        Command::Show { max, query } => Session::open(query, Some(max), lookup, stop).await?.show().await,
+        Command::Export { max, output, query } => Session::open(query, max, lookup, stop).await?.export(output).await,
         Command::Replay(arguments) => replay(arguments, lookup, stop).await,
-        Command::Drop { max, yes, query } => {
-            if !yes && !(stdin().is_terminal() && stderr().is_terminal()) {
-                let problem =
-                    "drop asks before it deletes, and there is no terminal to ask on; --yes skips the question";
-                return Err(Failure::Usage(problem.to_owned()));
-            }
-            drop(&mut Session::open(query, max, lookup, stop).await?, yes).await
+        Command::Drop { yes: false, .. } if !(stdin().is_terminal() && stderr().is_terminal()) => {
+            let problem = "drop asks before it deletes, and there is no terminal to ask on; --yes skips the question";
+            Err(Failure::Usage(problem.to_owned()))
         }
+        Command::Drop { max, yes, query } => Session::open(query, max, lookup, stop).await?.drop_selected(yes).await,
     }
 }
 
-/// An open queue, and which of its messages are selected.
+async fn replay(arguments: arguments::Replay, lookup: &Lookup<'_>, stop: CancellationToken) -> Result<bool, Failure> {
+    let arguments::Replay { to, dry_run, rate, max, query } = arguments;
+    if to == query.source.queue {
+        return Err(Failure::Usage("--to is the queue that the messages are in".to_owned()));
+    }
+    let mut session = Session::open(query, max, lookup, stop).await?;
+    let queue = session.account.queue(&to)?;
+    // Before anything is received: if the queue does not exist, nothing is touched.
+    queue.stats().await.map_err(|error| failed(&session.account, &to, &error))?;
+    if dry_run {
+        let is_good = session.list().await?;
+        say(&format!("dry run: nothing was sent to {to}\n"));
+        return Ok(is_good);
+    }
+    session.show_progress("replayed");
+    let mut replayed = Replayed { to, ..Replayed::default() };
+    let end = Replay::new(queue, rate, &mut session.scan).run(&mut session.scan, &mut replayed).await;
+    if let Some(problem) = &replayed.problem {
+        say(&format!("error: a message could not be replayed: {problem}\n"));
+    }
+    session.finish_and_print(end, Some(Details::Replayed(replayed))).await
+}
+
+fn failed(account: &Account, queue: &str, error: &Error) -> Failure {
+    Failure::Queue(format!("{}, queue {queue}: {error}", account.name()))
+}
+
+/// An open queue, and how its messages are printed.
 struct Session {
     account: Account,
-    scan: QueueScan,
-    selection: Selection,
-    stop: CancellationToken,
+    scan: Scan,
     json: bool,
 }
 
@@ -94,163 +113,122 @@ impl Session {
                 return Err(problems.into_iter().flatten().flatten().collect::<Vec<_>>().into());
             }
         };
-        let queue = account.queue(&source.queue)?;
-        let scan = QueueScan::begin(queue).await.map_err(|error| failed(&account, &source.queue, &error))?;
-        let selection = Selection { filter, max, encoding };
-        Ok(Self { account, scan, selection, stop, json: source.json })
+        let (queue, selection) = (account.queue(&source.queue)?, Selection { filter, max, encoding });
+        let scan = Scan::begin(queue, selection, stop).await;
+        let scan = scan.map_err(|error| failed(&account, &source.queue, &error))?;
+        Ok(Self { account, scan, json: source.json })
     }
 
-    fn progress(&self, done: &'static str) -> Progress {
-        Progress::new(done, self.scan.start.counted)
+    async fn list(&mut self) -> Result<bool, Failure> {
+        let mut summary = Summary::default();
+        let end = self.scan.read(|entry| {
+            summary.add(&entry);
+            Ok(())
+        });
+        let end = end.await;
+        self.finish_and_print(end, Some(Details::Listed(summary))).await
     }
 
-    /// Passes each selected message to `take`; returns their number.
-    async fn read(&mut self, progress: Progress, take: impl FnMut(&Entry) -> io::Result<()>) -> (usize, StopReason) {
-        read(&mut self.scan, &self.selection, &self.stop, &progress, take).await
+    /// Shows messages in full. The report goes to stderr.
+    async fn show(&mut self) -> Result<bool, Failure> {
+        let json = self.json;
+        let format = |entry: &Entry| if json { entry.to_json() } else { format!("{entry}\n") };
+        let end = self.write_to_stdout(format).await;
+        Ok(self.finish_and_say(end).await)
     }
 
-    /// Gives back what is held, and reports.
-    async fn finish(&mut self, matching: usize, reason: &StopReason, details: Option<Details>) -> Report {
-        let held = self.scan.receipts.len();
-        if matches!(reason, StopReason::Interrupted) && held > 0 {
-            say(&format!(
-                "interrupted: giving {held} messages back; after a second signal they reappear by themselves\n"
-            ));
-        }
-        let still_hidden = self.scan.give_back(&Progress::new("given back", held)).await;
-        let mut report = Report {
-            queue: self.scan.queue.name().to_owned(),
-            counted: self.scan.start.counted,
-            seen: self.scan.seen,
-            matching,
-            complete: false,
-            interrupted: false,
-            still_hidden,
-            problem: None,
-            hidden: self.scan.hidden,
-            details,
+    /// Writes messages as JSON lines, to a new file or to stdout. Without a file the report goes to stderr.
+    async fn export(&mut self, file: Option<PathBuf>) -> Result<bool, Failure> {
+        self.show_progress("exported");
+        let Some(path) = file else {
+            let end = self.write_to_stdout(Entry::to_json).await;
+            return Ok(self.finish_and_say(end).await);
         };
-        report.end(reason);
+        let out = create(&path).map_err(|error| {
+            let path = path.display();
+            Failure::Usage(format!("--output {path} cannot be created: {error}; an existing file is never overwritten"))
+        })?;
+        let end = self.write(out, Entry::to_json).await;
+        self.finish_and_print(end, None).await
+    }
+
+    /// Reads and holds all selected messages, and deletes exactly those: not what arrives meanwhile.
+    async fn drop_selected(&mut self, yes: bool) -> Result<bool, Failure> {
+        let mut dropped = Dropped::default();
+        let end = self.read_and_delete(yes, &mut dropped).await;
+        self.finish_and_print(end, Some(Details::Dropped(dropped))).await
+    }
+
+    /// Deletes nothing when the count is incomplete.
+    async fn read_and_delete(&mut self, yes: bool, dropped: &mut Dropped) -> Result<(), Stop> {
+        let (mut ids, mut summary) = (Vec::new(), Summary::default());
+        let read = self.scan.read(|entry| {
+            summary.add(&entry);
+            ids.push(entry.received.receipt.message_id);
+            Ok(())
+        });
+        read.await?;
+        self.scan.progress = Progress::new("dropped", ids.len());
+        say(&summary.to_string());
+        if ids.is_empty() || !(yes || is_confirmed(&mut self.scan, ids.len()).await?) {
+            return Ok(());
+        }
+        self.scan.delete(&ids, dropped).await
+    }
+
+    fn show_progress(&mut self, done: &'static str) {
+        self.scan.progress = Progress::new(done, self.scan.report.counted);
+    }
+
+    async fn write_to_stdout(&mut self, format: impl Fn(&Entry) -> String) -> Result<(), Stop> {
+        if stdout().is_terminal() {
+            self.scan.progress = Progress::hidden();
+        }
+        self.write(stdout(), format).await
+    }
+
+    /// A reader that closes its end early, such as `head`, ends this like any other output error.
+    async fn write(&mut self, out: impl io::Write, format: impl Fn(&Entry) -> String) -> Result<(), Stop> {
+        let mut out = io::BufWriter::new(out);
+        let end = self.scan.read(|entry| writeln!(out, "{}", format(&entry))).await;
+        out.flush().map_err(Stop::Output).and(end)
+    }
+
+    /// Gives back what is held; returns the report.
+    async fn finish(&mut self, end: Result<(), Stop>, details: Option<Details>) -> Report {
+        let report = self.scan.finish(end, details).await;
         if let Some(problem) = &report.problem {
             say(&format!("error: {}, queue {}: {problem}\n", self.account.name(), report.queue));
         }
         report
     }
-}
 
-fn failed(account: &Account, queue: &str, error: &Error) -> Failure {
-    Failure::Queue(format!("{}, queue {queue}: {error}", account.name()))
-}
-
-async fn list(session: &mut Session) -> Result<bool, Failure> {
-    let mut summary = Summary::default();
-    let (matching, reason) = session
-        .read(session.progress("read"), |entry| {
-            summary.add(entry);
-            Ok(())
-        })
-        .await;
-    let report = session.finish(matching, &reason, Some(Details::Listed(summary))).await;
-    print(session.json, &report)?;
-    Ok(report.is_good())
-}
-
-/// Shows messages in full. The report goes to stderr.
-async fn show(session: &mut Session) -> Result<bool, Failure> {
-    let json = session.json;
-    let format = |entry: &Entry| if json { entry.to_json() } else { format!("{entry}\n") };
-    let report = write(session, Box::new(stdout()), stdout().is_terminal(), "read", format).await;
-    say(&report.to_string());
-    Ok(report.is_good())
-}
-
-/// Writes messages as JSON lines, to a new file or to stdout. Without a file the report goes to stderr.
-async fn export(session: &mut Session, file: Option<PathBuf>) -> Result<bool, Failure> {
-    let Some(path) = file else {
-        let report = write(session, Box::new(stdout()), stdout().is_terminal(), "exported", Entry::to_json).await;
+    async fn finish_and_say(&mut self, end: Result<(), Stop>) -> bool {
+        let report = self.finish(end, None).await;
         say(&report.to_string());
-        return Ok(report.is_good());
-    };
-    let out = create(&path).map_err(|error| {
-        let path = path.display();
-        Failure::Usage(format!("--output {path} cannot be created: {error}; an existing file is never overwritten"))
-    })?;
-    let report = write(session, Box::new(out), false, "exported", Entry::to_json).await;
-    print(session.json, &report)?;
-    Ok(report.is_good())
+        report.is_good()
+    }
+
+    async fn finish_and_print(&mut self, end: Result<(), Stop>, details: Option<Details>) -> Result<bool, Failure> {
+        let report = self.finish(end, details).await;
+        let text = if self.json {
+            let json = serde_json::to_string(&report).expect("a report is plain data");
+            format!("{}\n", sanitize(&json))
+        } else {
+            report.to_string()
+        };
+        let mut out = stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+        Ok(report.is_good())
+    }
 }
 
-async fn write(
-    session: &mut Session,
-    out: Box<dyn io::Write>,
-    to_terminal: bool,
-    done: &'static str,
-    format: impl Fn(&Entry) -> String,
-) -> Report {
-    let mut out = io::BufWriter::new(out);
-    let progress = if to_terminal { Progress::hidden() } else { session.progress(done) };
-    let (matching, reason) = session.read(progress, |entry| writeln!(out, "{}", format(entry))).await;
-    session.finish(matching, &output::flush(out, reason), None).await
-}
-
-async fn replay(arguments: arguments::Replay, lookup: &Lookup<'_>, stop: CancellationToken) -> Result<bool, Failure> {
-    let arguments::Replay { to, dry_run, rate, max, query } = arguments;
-    if to == query.source.queue {
-        return Err(Failure::Usage("--to is the queue that the messages are in".to_owned()));
-    }
-    let mut session = Session::open(query, max, lookup, stop.clone()).await?;
-    let queue = session.account.queue(&to)?;
-    // Before anything is received: if the queue does not exist, nothing is touched.
-    queue.stats().await.map_err(|error| failed(&session.account, &to, &error))?;
-    if dry_run {
-        let is_good = list(&mut session).await?;
-        say(&format!("dry run: nothing was sent to {to}\n"));
-        return Ok(is_good);
-    }
-    let replay = Replay::new(queue, rate, &stop, session.progress("replayed"));
-    let (replayed, reason) = replay.run(&mut session.scan, &session.selection).await;
-    if let Some(problem) = &replayed.problem {
-        say(&format!("error: a message could not be replayed: {problem}\n"));
-    }
-    let report = session.finish(replayed.matching, &reason, Some(Details::Replayed(replayed))).await;
-    print(session.json, &report)?;
-    Ok(report.is_good())
-}
-
-/// Reads and holds all selected messages, and deletes exactly those: not what arrives meanwhile.
-async fn drop(session: &mut Session, yes: bool) -> Result<bool, Failure> {
-    let (mut ids, mut summary) = (Vec::new(), Summary::default());
-    let (matching, mut reason) = session
-        .read(session.progress("read"), |entry| {
-            ids.push(entry.id.clone());
-            summary.add(entry);
-            Ok(())
-        })
-        .await;
-    let mut deleted = Deleted::default();
-    // An incomplete count is not a basis for deleting.
-    let is_counted = matches!(reason, StopReason::EndOfQueue | StopReason::LimitReached);
-    if is_counted && matching > 0 {
-        say(&summary.to_string());
-        if yes || agreed(session, matching).await {
-            let progress = Progress::new("dropped", matching);
-            let (result, ended) = session.scan.delete(&ids, &session.stop, &progress).await;
-            deleted = result;
-            reason = ended.unwrap_or(reason);
-        } else if session.stop.is_cancelled() {
-            reason = StopReason::Interrupted;
-        }
-    }
-    let report = session.finish(matching, &reason, Some(Details::Dropped(deleted))).await;
-    print(session.json, &report)?;
-    Ok(report.is_good())
-}
-
-async fn agreed(session: &mut Session, messages: usize) -> bool {
-    say(&format!("Drop these {messages} messages for good? Type yes: "));
-    let agreed = confirmed(&mut session.scan, &session.stop).await;
-    if !agreed {
-        say("nothing is dropped\n");
-    }
-    agreed
+/// Creates a file that must not exist; on Unix only its owner can read it.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }

@@ -14,24 +14,18 @@ use serde_json::Value;
 use crate::host::{HostJson, HostJsonError, MessageEncoding};
 use crate::settings::{Lookup, Problem};
 
-/// Content that cannot be the text of a message without base64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the content has characters that a message cannot hold without base64")]
-pub(super) struct NotWritable;
-
 /// The `chosen` encoding, else the one of the host.json in this folder, else the host's default.
 pub(super) fn resolve(chosen: Option<MessageEncoding>, lookup: &Lookup<'_>) -> Result<MessageEncoding, Problem> {
-    let problem = |error: &dyn std::error::Error| {
-        Problem::new("host.json", format!("in this folder cannot be used ({error}); --encoding overrides it"))
-    };
     if let Some(encoding) = chosen {
         return Ok(encoding);
     }
-    match HostJson::load(Path::new("."), lookup) {
-        Ok(host) => host.message_encoding.map_err(|error| problem(&error)),
+    let found = match HostJson::load(Path::new("."), lookup) {
+        Ok(host) => host.message_encoding.map_err(|error| error.to_string()),
         Err(HostJsonError::Missing) => Ok(MessageEncoding::default()),
-        Err(error) => Err(problem(&error)),
-    }
+        Err(error) => Err(error.to_string()),
+    };
+    let problem = |error: String| format!("in this folder cannot be used ({error}); --encoding overrides it");
+    found.map_err(|error| Problem::new("host.json", problem(error)))
 }
 
 /// The content of a message with this text, in either encoding.
@@ -44,13 +38,12 @@ pub(super) fn decode(encoding: MessageEncoding, text: &str) -> Vec<u8> {
     }
 }
 
-/// The text of a message with this content.
-pub(super) fn encode(encoding: MessageEncoding, content: &[u8]) -> Result<String, NotWritable> {
+/// The text of a message with this content; `None` for content that needs base64.
+pub(super) fn encode(encoding: MessageEncoding, content: &[u8]) -> Option<String> {
     match encoding {
-        MessageEncoding::Base64 => Ok(STANDARD.encode(content)),
+        MessageEncoding::Base64 => Some(STANDARD.encode(content)),
         MessageEncoding::None => {
-            let text = str::from_utf8(content).map_err(|_| NotWritable)?;
-            if text.chars().all(is_xml) { Ok(text.to_owned()) } else { Err(NotWritable) }
+            str::from_utf8(content).ok().filter(|text| text.chars().all(is_xml)).map(str::to_owned)
         }
     }
 }
@@ -102,7 +95,7 @@ mod tests {
     #[test]
     fn content_that_needs_base64_is_not_written_as_text() {
         for content in [&b"\xff"[..], b"\x00", b"\x1b", "\u{ffff}".as_bytes()] {
-            assert_eq!(encode(MessageEncoding::None, content), Err(NotWritable));
+            assert_eq!(encode(MessageEncoding::None, content), None);
         }
     }
 }

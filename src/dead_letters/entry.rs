@@ -4,7 +4,6 @@
 //! when its deliveries were used up; then the reason is unknown. Control characters in it are escaped. Pure.
 
 use std::fmt;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,12 +23,7 @@ pub(super) const MOVED_BY_HOST: &str = "(by the host, no reason)";
 /// A message as it was found in the poison queue.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) id: Arc<str>,
-    inserted: OffsetDateTime,
-    /// When the queue deletes it.
-    pub(super) expires: OffsetDateTime,
-    /// How often it has been received, this time included.
-    dequeued: i64,
+    pub(super) received: Received,
     /// `None` for a message that the host moved.
     pub(super) dead_letter: Option<DeadLetter>,
     /// The original message, byte for byte.
@@ -38,24 +32,16 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn read(received: &Received, encoding: MessageEncoding) -> Self {
+    pub(super) fn read(received: Received, encoding: MessageEncoding) -> Self {
         let content = decode(encoding, &received.text);
         let dead_letter = DeadLetter::parse(&content);
         let original = dead_letter.as_ref().map_or(content, |letter| letter.message.clone().into_bytes());
-        Self {
-            id: received.receipt.message_id.clone(),
-            inserted: received.inserted,
-            expires: received.expires,
-            dequeued: received.dequeued,
-            record: RecordSummary::of(&original),
-            dead_letter,
-            original,
-        }
+        Self { received, record: RecordSummary::of(&original), dead_letter, original }
     }
 
     /// When the message was rejected or, by the host, moved.
     pub(super) fn time(&self) -> OffsetDateTime {
-        self.dead_letter.as_ref().map_or(self.inserted, |letter| letter.at)
+        self.dead_letter.as_ref().map_or(self.received.inserted, |letter| letter.at)
     }
 
     /// The reason's code; `None` for a message that the host moved.
@@ -78,10 +64,11 @@ impl Entry {
         if let Some(letter) = &self.dead_letter {
             line["at"] = timestamp(letter.at).into();
         }
-        line["id"] = json!(*self.id);
-        line["inserted"] = timestamp(self.inserted).into();
-        line["expires"] = timestamp(self.expires).into();
-        line["dequeueCount"] = self.dequeued.into();
+        let Received { receipt, inserted, expires, dequeued, .. } = &self.received;
+        line["id"] = json!(*receipt.message_id);
+        line["inserted"] = timestamp(*inserted).into();
+        line["expires"] = timestamp(*expires).into();
+        line["dequeueCount"] = json!(dequeued);
         let RecordSummary { table, source, message_id, .. } = &self.record;
         for (name, value) in [("table", table), ("source", source), ("messageId", message_id)] {
             if let Some(value) = value {
@@ -100,7 +87,8 @@ impl Entry {
             let parts = [status.as_deref(), answer.code.as_deref(), answer.message.as_deref()];
             parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
         });
-        let (inserted, expires) = (timestamp(self.inserted), timestamp(self.expires));
+        let Received { inserted, expires, dequeued, .. } = &self.received;
+        let (inserted, expires) = (timestamp(*inserted), timestamp(*expires));
         vec![
             ("reason", Some(self.reason().unwrap_or(MOVED_BY_HOST).to_owned())),
             ("detail", letter.and_then(|letter| letter.detail.clone())),
@@ -113,7 +101,7 @@ impl Entry {
             ("key", record.key_sent.clone()),
             ("source", record.source.clone()),
             ("message id", record.message_id.clone()),
-            ("queued", Some(format!("since {inserted}, until {expires}; received {} times", self.dequeued))),
+            ("queued", Some(format!("since {inserted}, until {expires}; received {dequeued} times"))),
         ]
     }
 }
@@ -126,7 +114,7 @@ pub(super) fn timestamp(time: OffsetDateTime) -> String {
 impl fmt::Display for Entry {
     /// A block of lines, the last one without its line break.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "dead letter {}", sanitize(&self.id))?;
+        writeln!(f, "dead letter {}", sanitize(&self.received.receipt.message_id))?;
         for (name, value) in self.fields() {
             if let Some(value) = value {
                 writeln!(f, "  {name:<10}  {}", sanitize(&value))?;
@@ -149,7 +137,7 @@ impl Entry {
     pub(super) fn example(content: &[u8]) -> Self {
         use time::macros::datetime;
 
-        use super::receipts::Receipt;
+        use super::queue::Receipt;
         let received = Received {
             receipt: Receipt { message_id: "5f0c".into(), pop_receipt: "r".into() },
             text: STANDARD.encode(content),
@@ -157,7 +145,7 @@ impl Entry {
             expires: datetime!(2026-12-01 10:00 UTC),
             dequeued: 3,
         };
-        Self::read(&received, MessageEncoding::Base64)
+        Self::read(received, MessageEncoding::Base64)
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::http::headers::HeaderName;
@@ -20,7 +21,6 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use super::receipts::Receipt;
 use crate::storage::{self, Connection, Retried, RetryPolicy};
 
 /// The most messages that the service gives at once.
@@ -91,26 +91,25 @@ pub(crate) struct QueueStats {
     pub(super) now: OffsetDateTime,
 }
 
+/// Permits to update or delete a message that was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Receipt {
+    pub(super) message_id: Arc<str>,
+    /// Each update replaces it.
+    pub(super) pop_receipt: Arc<str>,
+}
+
 /// A message that was received.
 #[derive(Debug)]
 pub(super) struct Received {
-    /// Permits to update or delete it.
     pub(super) receipt: Receipt,
-    /// Its text as it is in the queue.
+    /// As it is in the queue.
     pub(super) text: String,
     pub(super) inserted: OffsetDateTime,
     /// When the queue deletes it.
     pub(super) expires: OffsetDateTime,
     /// How often it has been received, this time included.
     pub(super) dequeued: i64,
-}
-
-/// Whether a receipt was still valid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ReceiptStatus<T> {
-    Valid(T),
-    /// Another reader received or deleted the message, or it expired.
-    Invalid,
 }
 
 impl Queue {
@@ -154,16 +153,13 @@ impl Queue {
         messages.into_iter().map(|message| received(message).ok_or(NOT_UNDERSTOOD)).collect()
     }
 
-    /// Hides a received message for `time` from now on, in whole seconds; zero makes it visible at once.
-    pub(super) async fn hide(&self, receipt: &Receipt, time: Duration) -> Result<ReceiptStatus<Receipt>, Error> {
+    /// Hides a received message for `time` from now on, in whole seconds; zero makes it visible at once. Returns its new
+    /// receipt, or `None` when another reader received or deleted the message, or it expired.
+    pub(super) async fn hide(&self, receipt: &Receipt, time: Duration) -> Result<Option<Receipt>, Error> {
         let request = || self.client.update_message(&receipt.message_id, &receipt.pop_receipt, seconds(time), None);
-        Ok(match receipt_status(retried(request).await.result)? {
-            ReceiptStatus::Invalid => ReceiptStatus::Invalid,
-            ReceiptStatus::Valid(answer) => {
-                let renewed = answer.headers().get_optional_str(&POP_RECEIPT).ok_or(NOT_UNDERSTOOD)?;
-                ReceiptStatus::Valid(Receipt { message_id: receipt.message_id.clone(), pop_receipt: renewed.into() })
-            }
-        })
+        let Some(answer) = if_ours(retried(request).await.result)? else { return Ok(None) };
+        let renewed = answer.headers().get_optional_str(&POP_RECEIPT).ok_or(NOT_UNDERSTOOD)?;
+        Ok(Some(Receipt { message_id: receipt.message_id.clone(), pop_receipt: renewed.into() }))
     }
 
     /// Sends a message that never expires.
@@ -179,27 +175,23 @@ impl Queue {
         (result.map(drop).map_err(Error::from), is_ambiguous)
     }
 
-    /// Deletes a received message.
-    pub(super) async fn delete(&self, receipt: &Receipt) -> Result<ReceiptStatus<()>, Error> {
+    /// Deletes a received message. Returns `false` when another reader received or deleted it, or it expired.
+    pub(super) async fn delete(&self, receipt: &Receipt) -> Result<bool, Error> {
         let request = || self.client.delete_message(&receipt.message_id, &receipt.pop_receipt, None);
         let Retried { result, is_ambiguous } = retried(request).await;
-        Ok(match receipt_status(result)? {
-            // The request whose answer was lost has deleted it.
-            ReceiptStatus::Invalid if !is_ambiguous => ReceiptStatus::Invalid,
-            ReceiptStatus::Invalid | ReceiptStatus::Valid(_) => ReceiptStatus::Valid(()),
-        })
+        // When an answer was lost, that request has deleted the message.
+        Ok(if_ours(result)?.is_some() || is_ambiguous)
     }
 }
 
 const NOT_UNDERSTOOD: Error = Error::Storage(storage::Error::NotUnderstood);
 
-/// <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes>
-fn receipt_status<T>(result: Result<T, storage::Error>) -> Result<ReceiptStatus<T>, Error> {
+/// `None` when the receipt is no longer valid. <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes>
+fn if_ours<T>(result: Result<T, storage::Error>) -> Result<Option<T>, Error> {
     match result {
-        Ok(answer) => Ok(ReceiptStatus::Valid(answer)),
-        Err(storage::Error::Service { status: 404, code }) if code == "MessageNotFound" => Ok(ReceiptStatus::Invalid),
-        Err(storage::Error::Service { status: 400, code }) if code == "PopReceiptMismatch" => {
-            Ok(ReceiptStatus::Invalid)
+        Ok(answer) => Ok(Some(answer)),
+        Err(storage::Error::Service { code, .. }) if code == "MessageNotFound" || code == "PopReceiptMismatch" => {
+            Ok(None)
         }
         Err(error) => Err(error.into()),
     }
@@ -221,20 +213,9 @@ fn seconds(time: Duration) -> i32 {
 }
 
 /// The SDK does not escape carriage returns, and XML readers turn those into line feeds.
-fn body(text: &str) -> Vec<u8> {
-    let mut xml = String::with_capacity(text.len() + 128);
-    xml.push_str(r#"<?xml version="1.0" encoding="utf-8"?><QueueMessage><MessageText>"#);
-    for c in text.chars() {
-        match c {
-            '&' => xml.push_str("&amp;"),
-            '<' => xml.push_str("&lt;"),
-            '>' => xml.push_str("&gt;"),
-            '\r' => xml.push_str("&#13;"),
-            c => xml.push(c),
-        }
-    }
-    xml.push_str("</MessageText></QueueMessage>");
-    xml.into_bytes()
+fn body(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\r', "&#13;");
+    format!(r#"<?xml version="1.0" encoding="utf-8"?><QueueMessage><MessageText>{text}</MessageText></QueueMessage>"#)
 }
 
 #[cfg(test)]
@@ -243,16 +224,16 @@ mod tests {
 
     #[test]
     fn every_xml_reader_gives_the_text_back() {
-        let xml = String::from_utf8(body("<a>&\r\n ]]>")).expect("text");
+        let xml = body("<a>&\r\n ]]>");
         assert!(xml.ends_with("<MessageText>&lt;a&gt;&amp;&#13;\n ]]&gt;</MessageText></QueueMessage>"), "{xml}");
     }
 
     #[test]
     fn an_invalid_receipt_is_not_an_error() {
         let refused =
-            |status, code: &str| receipt_status::<()>(Err(storage::Error::Service { status, code: code.to_owned() }));
-        assert_eq!(refused(404, "MessageNotFound"), Ok(ReceiptStatus::Invalid));
-        assert_eq!(refused(400, "PopReceiptMismatch"), Ok(ReceiptStatus::Invalid));
+            |status, code: &str| if_ours::<()>(Err(storage::Error::Service { status, code: code.to_owned() }));
+        assert_eq!(refused(404, "MessageNotFound"), Ok(None));
+        assert_eq!(refused(400, "PopReceiptMismatch"), Ok(None));
         assert!(refused(400, "InvalidXmlDocument").is_err() && refused(409, "").is_err());
     }
 

@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::queue_scan::Deleted;
-use super::replay::Replayed;
-use super::scan::StopReason;
 use super::summary::Summary;
 
-#[derive(Debug, Serialize)]
+/// Filled while the command runs.
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    /// The queue that was read.
     pub(super) queue: String,
     /// About how many messages the service counted at the beginning, hidden ones included.
     pub(super) counted: usize,
@@ -28,7 +25,7 @@ pub(super) struct Report {
     /// The error that ended the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) problem: Option<String>,
-    /// How long messages stay hidden.
+    /// How long a message stays hidden from the moment it was received.
     #[serde(skip)]
     pub(super) hidden: Duration,
     #[serde(flatten)]
@@ -41,29 +38,43 @@ pub(super) struct Report {
 pub(super) enum Details {
     Listed(Summary),
     Replayed(Replayed),
-    Dropped(Deleted),
+    Dropped(Dropped),
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Replayed {
+    /// The queue that messages were returned to.
+    pub(super) to: String,
+    pub(super) replayed: usize,
+    /// Messages that may be on the queue twice, now or after the next replay.
+    pub(super) maybe_twice: usize,
+    /// Messages that are still in the poison queue because of an error.
+    pub(super) failed: usize,
+    /// Messages that arrived after the start and were left.
+    pub(super) newer: usize,
+    /// The first error of a message.
+    #[serde(skip)]
+    pub(super) problem: Option<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Dropped {
+    pub(super) dropped: usize,
+    /// Messages that another reader received or deleted, or that expired.
+    pub(super) not_ours: usize,
 }
 
 impl Report {
-    /// Sets why the command ended.
-    pub(super) fn end(&mut self, reason: &StopReason) {
-        self.complete = matches!(reason, StopReason::EndOfQueue);
-        self.interrupted = matches!(reason, StopReason::Interrupted);
-        self.problem = match reason {
-            StopReason::EndOfQueue | StopReason::LimitReached | StopReason::Interrupted => None,
-            StopReason::Queue(error) => Some(error.to_string()),
-            StopReason::Output(error) => Some(format!("the output cannot be written: {error}")),
-        };
-    }
-
     /// Whether the command succeeded.
     pub(super) fn is_good(&self) -> bool {
-        let details = match &self.details {
+        let is_done = match &self.details {
             None | Some(Details::Listed(_)) => true,
             Some(Details::Replayed(replayed)) => replayed.failed == 0,
-            Some(Details::Dropped(deleted)) => deleted.not_ours == 0,
+            Some(Details::Dropped(dropped)) => dropped.not_ours == 0,
         };
-        details && self.problem.is_none() && !self.interrupted && self.still_hidden == 0
+        is_done && self.problem.is_none() && !self.interrupted && self.still_hidden == 0
     }
 }
 
@@ -85,63 +96,66 @@ impl fmt::Display for Report {
             let minutes = self.hidden.as_secs().div_ceil(60);
             writeln!(f, "{still_hidden} messages could not be given back; they reappear within {minutes} minutes.")?;
         }
-        match &self.details {
-            None => Ok(()),
-            Some(Details::Listed(summary)) => match summary.next_to_expire() {
+        self.details.as_ref().map_or(Ok(()), |details| write!(f, "{details}"))
+    }
+}
+
+impl fmt::Display for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed(summary) => match summary.next_to_expire() {
                 Some(time) => writeln!(f, "The queue deletes the first of them at {time}."),
                 None => Ok(()),
             },
-            Some(Details::Replayed(replayed)) => write!(f, "{replayed}"),
-            Some(Details::Dropped(deleted)) => {
-                writeln!(f, "{} messages dropped.", deleted.deleted)?;
-                match deleted.not_ours {
-                    0 => Ok(()),
-                    count => writeln!(f, "{count} were received or deleted by another reader meanwhile, or expired."),
-                }
+            Self::Replayed(Replayed { to, replayed, maybe_twice, failed, newer, .. }) => {
+                writeln!(f, "{replayed} messages returned to {to}; {maybe_twice} may be there twice.")?;
+                line_if(f, *failed, "messages are still here because of an error.")?;
+                line_if(f, *newer, "messages arrived after the start and were left.")
+            }
+            Self::Dropped(Dropped { dropped, not_ours }) => {
+                writeln!(f, "{dropped} messages dropped.")?;
+                line_if(f, *not_ours, "were received or deleted by another reader meanwhile, or expired.")
             }
         }
     }
 }
 
+fn line_if(f: &mut fmt::Formatter<'_>, count: usize, text: &str) -> fmt::Result {
+    if count > 0 { writeln!(f, "{count} {text}") } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dead_letters::queue::Error;
 
-    fn report(reason: &StopReason) -> Report {
-        let mut report = Report {
+    fn report() -> Report {
+        Report {
             queue: "poison".to_owned(),
             counted: 12,
             seen: 10,
             matching: 4,
-            complete: false,
-            interrupted: false,
-            still_hidden: 0,
-            problem: None,
             hidden: Duration::from_secs(301),
-            details: None,
-        };
-        report.end(reason);
-        report
+            ..Report::default()
+        }
     }
 
     #[test]
     fn missing_messages_are_explained_only_when_the_whole_queue_was_read() {
-        let all = report(&StopReason::EndOfQueue);
+        let all = Report { complete: true, ..report() };
         let text = all.to_string();
         assert!(text.starts_with("poison: 4 of 10 messages match; the service counts about 12.\n"), "{text}");
         assert!(text.contains("hidden by another reader") && all.is_good());
-        let limited = report(&StopReason::LimitReached);
-        assert!(!limited.to_string().contains("another reader") && limited.is_good() && !limited.complete);
+        let limited = report();
+        assert!(!limited.to_string().contains("another reader") && limited.is_good());
     }
 
     #[test]
     fn an_interruption_an_error_and_messages_that_stay_hidden_are_failures() {
-        let stopped = report(&StopReason::Interrupted);
+        let stopped = Report { interrupted: true, ..report() };
         assert!(stopped.to_string().contains("Interrupted") && !stopped.is_good());
-        let failed = report(&StopReason::Queue(Error::NoQueue));
-        assert!(failed.problem.as_deref().is_some_and(|text| text.contains("no such queue")) && !failed.is_good());
-        let hidden = Report { still_hidden: 3, ..report(&StopReason::EndOfQueue) };
+        let failed = Report { problem: Some("there is no such queue".to_owned()), ..report() };
+        assert!(!failed.is_good());
+        let hidden = Report { still_hidden: 3, ..report() };
         assert!(hidden.to_string().contains("3 messages") && hidden.to_string().contains("within 6 minutes"));
         assert!(!hidden.is_good());
     }
@@ -149,7 +163,7 @@ mod tests {
     #[test]
     fn a_replay_reports_possible_duplicates() {
         let replayed = Replayed { to: "sync-records".to_owned(), replayed: 3, maybe_twice: 1, ..Replayed::default() };
-        let report = Report { details: Some(Details::Replayed(replayed)), ..report(&StopReason::Interrupted) };
+        let report = Report { interrupted: true, details: Some(Details::Replayed(replayed)), ..report() };
         let text = report.to_string();
         assert!(text.contains("3 messages returned to sync-records; 1 may be there twice.\n"), "{text}");
         let json = serde_json::to_value(&report).expect("plain data");

@@ -49,7 +49,7 @@ impl Summary {
         group.count += 1;
         group.first = group.first.min(time);
         group.last = group.last.max(time);
-        self.next_to_expire = self.next_to_expire.into_iter().chain([entry.expires]).min();
+        self.next_to_expire = self.next_to_expire.into_iter().chain([entry.received.expires]).min();
     }
 
     /// When the queue deletes the first of them.

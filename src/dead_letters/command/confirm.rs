@@ -4,18 +4,27 @@ use std::io::{BufRead as _, stdin};
 
 use tokio::sync::oneshot;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
-use crate::dead_letters::queue_scan::QueueScan;
+use crate::dead_letters::progress::say;
+use crate::dead_letters::scan::{Scan, Stop};
 
-/// Waits for a line from the keyboard and keeps the messages hidden meanwhile; returns whether it is `yes`.
-pub(super) async fn confirmed(scan: &mut QueueScan, stop: &CancellationToken) -> bool {
-    let mut answer = line();
+/// Asks before `messages` are dropped, and keeps them hidden meanwhile.
+pub(super) async fn is_confirmed(scan: &mut Scan, messages: usize) -> Result<bool, Stop> {
+    say(&format!("Drop these {messages} messages for good? Type yes: "));
+    let is_confirmed = wait_for_yes(scan).await;
+    if !is_confirmed {
+        say("nothing is dropped\n");
+    }
+    if scan.stop.is_cancelled() && !is_confirmed { Err(Stop::Interrupted) } else { Ok(is_confirmed) }
+}
+
+async fn wait_for_yes(scan: &mut Scan) -> bool {
+    let (stop, mut answer) = (scan.stop.clone(), line());
     loop {
         tokio::select! {
             line = &mut answer => return line.is_ok_and(|line| line.trim().eq_ignore_ascii_case("yes")),
             () = stop.cancelled() => return false,
-            () = sleep(scan.hidden / 4) => scan.extend_due().await,
+            () = sleep(scan.report.hidden / 4) => scan.extend_due().await,
         }
     }
 }

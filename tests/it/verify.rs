@@ -78,10 +78,10 @@ fn key(pair: usize) -> String {
 }
 
 /// Outcome and reason of both, in order of their names.
-fn told(answers: &[Answer]) -> Vec<(u16, &str, &str)> {
-    let mut told: Vec<_> = answers.iter().map(Answer::verdict).collect();
-    told.sort_unstable();
-    told
+fn verdicts(answers: &[Answer]) -> Vec<(u16, &str, &str)> {
+    let mut verdicts: Vec<_> = answers.iter().map(Answer::verdict).collect();
+    verdicts.sort_unstable();
+    verdicts
 }
 
 /// Values that come back in another form and are proven without metadata, each with another value.
@@ -131,7 +131,7 @@ async fn identical_first_writes_are_sent_once_each_where_their_values_are_proven
     let scene = Scene::start().await;
     let pairs = twice(provable(&scene).into_iter().chain([null()]));
     for (n, answers) in scene.race(&pairs).await.iter().enumerate() {
-        assert_eq!(told(answers), [UPSERTED, ALREADY_WRITTEN], "{}", pairs[n][0]);
+        assert_eq!(verdicts(answers), [UPSERTED, ALREADY_WRITTEN], "{}", pairs[n][0]);
         assert_eq!(scene.patches(n), 2, "{}", pairs[n][0]);
     }
     assert_eq!(scene.reads(200), pairs.len() + METADATA_READS, "a row for each pair, and one look for the null");
@@ -144,7 +144,7 @@ async fn without_metadata_a_null_is_sent_again_and_everything_else_is_proven() {
     let pairs = twice([null(), null()].into_iter().chain(provable(&scene)));
     for (n, answers) in scene.race(&pairs).await.iter().enumerate() {
         let (second, patches) = if n < 2 { (UPSERTED, 3) } else { (ALREADY_WRITTEN, 2) };
-        assert_eq!(told(answers), [UPSERTED, second], "{}", pairs[n][0]);
+        assert_eq!(verdicts(answers), [UPSERTED, second], "{}", pairs[n][0]);
         assert_eq!(scene.patches(n), patches, "{}", pairs[n][0]);
     }
     assert_eq!(scene.reads(403), 1, "the refusal is remembered");
@@ -155,7 +155,7 @@ async fn identical_first_writes_are_sent_again_where_a_value_is_not_proven() {
     let scene = Scene::start().await;
     let pairs = twice(unprovable());
     for (n, answers) in scene.race(&pairs).await.iter().enumerate() {
-        assert_eq!(told(answers), [UPSERTED, UPSERTED], "{}", pairs[n][0]);
+        assert_eq!(verdicts(answers), [UPSERTED, UPSERTED], "{}", pairs[n][0]);
         assert_eq!(scene.patches(n), 3, "{}", pairs[n][0]);
     }
     assert_eq!(scene.reads(200), pairs.len(), "no metadata");
@@ -166,7 +166,7 @@ async fn values_that_differ_are_sent_again_in_whatever_form() {
     let scene = Scene::start().await;
     let pairs: Vec<_> = provable(&scene).into_iter().chain(unprovable()).chain([null()]).collect();
     for (n, answers) in scene.race(&pairs).await.iter().enumerate() {
-        assert_eq!(told(answers), [UPSERTED, UPSERTED], "{:?}", pairs[n]);
+        assert_eq!(verdicts(answers), [UPSERTED, UPSERTED], "{:?}", pairs[n]);
         assert_eq!(scene.patches(n), 3, "{:?}", pairs[n]);
     }
 }
@@ -177,8 +177,8 @@ async fn where_every_value_comes_back_as_it_was_sent_no_metadata_is_read() {
     let same = json!({ "firstname": "Ada", "new_topics": "1,9", "creditlimit": 1.5, "birthdate": "1990-02-03" });
     let pairs = [[same.clone(), same], [json!({ "firstname": "Ada" }), json!({ "firstname": "Eve" })]];
     let answers = scene.race(&pairs).await;
-    assert_eq!(told(&answers[0]), [UPSERTED, ALREADY_WRITTEN]);
-    assert_eq!(told(&answers[1]), [UPSERTED, UPSERTED]);
+    assert_eq!(verdicts(&answers[0]), [UPSERTED, ALREADY_WRITTEN]);
+    assert_eq!(verdicts(&answers[1]), [UPSERTED, UPSERTED]);
     assert_eq!(scene.reads(200), 2, "one row for each loser");
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A value is proven when it is equal as written, numbers by value; or when the stored text is a date-time or a GUID as the
 //! service writes it and the sent text is another notation of the same. A lookup is proven by the GUID in `_…_value`. Text columns
-//! cannot be told apart here: one that holds such a notation is compared in the same way. Everything else is unproven: rounding,
+//! cannot be distinguished here: one that holds such a notation is compared in the same way. Everything else is unproven: rounding,
 //! seconds cut off, sets of choices, binds by alternate key, nested bodies.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/web-api-types-operations>

@@ -109,8 +109,8 @@ async fn a_dataverse_that_knows_us_not_or_cannot_be_reached() {
     world.dataverse.fault(stranger);
     only(&patient.wrong(&TABLE, &[]).await, "who_am_i", "403 0x80072560: The user is not a member");
     world.dataverse.clear_faults();
-    let nobody = unused_url().await;
-    only(&patient.wrong(&[], &[("DATAVERSE_URL", &nobody)]).await, "who_am_i", "no connection");
+    let closed = unused_url().await;
+    only(&patient.wrong(&[], &[("DATAVERSE_URL", &closed)]).await, "who_am_i", "no connection");
     only(&patient.wrong(&[], &[("DATAVERSE_API_VERSION", "v8.2")]).await, "who_am_i", "404");
 }
 
@@ -158,8 +158,8 @@ async fn a_lock_storage_that_refuses() {
 #[tokio::test]
 async fn a_storage_that_cannot_be_reached() {
     let (_world, patient) = healthy().await;
-    let nobody = unused_url().await;
-    let storage = format!("AccountName=a;AccountKey=a2V5;BlobEndpoint={nobody}/a;QueueEndpoint={nobody}/a");
+    let closed = unused_url().await;
+    let storage = format!("AccountName=a;AccountKey=a2V5;BlobEndpoint={closed}/a;QueueEndpoint={closed}/a");
     let output = patient.wrong(&[], &[("AzureWebJobsStorage", &storage)]).await;
     let names: Vec<_> = output.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["lock_storage", "queue", "poison_queue"]);

@@ -24,7 +24,7 @@ use std::time::Duration;
 use crate::bench;
 use crate::stage::{self, Build};
 use fault_schedule::FaultSchedule;
-use report::Tally;
+use report::Totals;
 use verifier::{FinalState, verify};
 
 /// The column that holds the versions.
@@ -155,7 +155,7 @@ pub struct Outcome {
     pub events: usize,
     /// What differs from the expected outcome, with the history of the messages concerned; empty when nothing does.
     pub differences: String,
-    tally: Tally,
+    tally: Totals,
 }
 
 impl Outcome {
@@ -179,7 +179,7 @@ pub async fn run_seed(plan: &Plan, seed: u64) -> anyhow::Result<Outcome> {
     bar.finish_and_clear();
     let run_outcome = result?;
     let verification = verify(&run_outcome.workload, &run_outcome.evidence);
-    let mut tally = Tally::default();
+    let mut tally = Totals::default();
     tally.add(&run_outcome, &verification);
     let differences = report::differences(&run_outcome.workload, &run_outcome.evidence, &verification);
     let took = run_outcome.took.as_secs_f64();
@@ -221,7 +221,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         plan.visibility_timeout.as_secs(),
         plan.invisibility.as_secs(),
     );
-    let (mut all, mut broken) = (Tally::default(), Vec::new());
+    let (mut all, mut broken) = (Totals::default(), Vec::new());
     for seed in seeds {
         println!();
         let outcome = run_seed(&plan, seed).await?;
@@ -234,7 +234,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
 }
 
 /// Prints the summary of all seeds; returns whether all outcomes are as expected.
-fn sum_up(all: &Tally, broken: &[u64]) -> bool {
+fn sum_up(all: &Totals, broken: &[u64]) -> bool {
     if all.seeds > 1 {
         println!("\nall {} seeds:\n{}", all.seeds, all.table());
     }

@@ -76,12 +76,12 @@ pub struct Point {
 /// The running collector; dropping it stops it.
 #[derive(Debug)]
 pub struct Collector {
-    kept: Arc<Kept>,
+    kept: Arc<Received>,
     server: Server,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Received {
     inner: Mutex<Inner>,
 }
 
@@ -106,7 +106,7 @@ pub struct Delivery {
 impl Collector {
     /// Starts a collector on a free port.
     pub async fn start() -> io::Result<Self> {
-        let kept = Arc::new(Kept::default());
+        let kept = Arc::new(Received::default());
         let routes = Router::new()
             .route("/v1/traces", post(traces))
             .route("/v1/metrics", post(metrics))
@@ -150,7 +150,7 @@ impl Collector {
     }
 }
 
-impl Kept {
+impl Received {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,7 +174,7 @@ impl Kept {
     }
 }
 
-async fn traces(State(kept): State<Arc<Kept>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn traces(State(kept): State<Arc<Received>>, headers: HeaderMap, body: Bytes) -> Response {
     kept.take(headers, &body, |inner| {
         let Some((resource, spans)) = decode::spans(&body) else { return false };
         inner.resource = resource;
@@ -184,7 +184,7 @@ async fn traces(State(kept): State<Arc<Kept>>, headers: HeaderMap, body: Bytes) 
     .await
 }
 
-async fn metrics(State(kept): State<Arc<Kept>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn metrics(State(kept): State<Arc<Received>>, headers: HeaderMap, body: Bytes) -> Response {
     kept.take(headers, &body, |inner| {
         let Some((resource, points)) = decode::points(&body) else { return false };
         inner.resource = resource;

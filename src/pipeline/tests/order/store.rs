@@ -16,7 +16,7 @@ use crate::record::{Operation, Record, RecordKey, Version};
 const BAD_WEATHER: u8 = 12;
 
 #[derive(Debug, Clone)]
-struct Kept {
+struct StoredRow {
     version: Option<i64>,
     etag: u64,
 }
@@ -29,7 +29,7 @@ pub(super) struct Table {
 
 #[derive(Debug, Default)]
 struct State {
-    rows: HashMap<String, Kept>,
+    rows: HashMap<String, StoredRow>,
     etags: u64,
     commits: HashMap<String, Vec<(i64, bool)>>,
 }
@@ -67,7 +67,7 @@ impl Table {
         let (etag, present) = (state.etags, change.record.operation != Operation::Delete);
         state.commits.entry(key.clone()).or_default().push((version, present));
         if present {
-            state.rows.insert(key, Kept { version: change.version.and(Some(version)), etag });
+            state.rows.insert(key, StoredRow { version: change.version.and(Some(version)), etag });
             return Ok(if found { Written::Updated } else { Written::Created });
         }
         state.rows.remove(&key);
@@ -114,7 +114,8 @@ impl Store for Table {
         sleep(leg()).await;
         let row = self.state().rows.get(&name(key)).cloned();
         sleep(leg()).await;
-        let json = |row: Kept| format!(r#"{{"@odata.etag":"{}","v":{}}}"#, row.etag, serde_json::json!(row.version));
+        let json =
+            |row: StoredRow| format!(r#"{{"@odata.etag":"{}","v":{}}}"#, row.etag, serde_json::json!(row.version));
         Ok(row.and_then(|row| Row::from_json(json(row))))
     }
 }

@@ -8,7 +8,7 @@
 //! of them measured, values are printed without bounds.
 
 mod naive;
-mod tally;
+mod summary;
 mod trial;
 
 use std::path::PathBuf;

@@ -88,7 +88,7 @@ pub(super) struct Calls {
 
 /// The relevant parts of a request.
 #[derive(Debug, PartialEq, Eq)]
-struct Asked<'a> {
+struct ParsedRequest<'a> {
     method: &'a str,
     path: &'a str,
     action: Option<&'a str>,
@@ -209,7 +209,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State
     let mut bytes = Vec::with_capacity(4 * 1024);
     let mut since = Instant::now();
     loop {
-        let used = match Asked::read(&bytes) {
+        let used = match ParsedRequest::read(&bytes) {
             Some(asked) if bytes.len() >= asked.length => {
                 let answer = state.answer(&asked);
                 wait(state.pace_of(&asked)).await;
@@ -238,7 +238,7 @@ async fn wait(time: Duration) {
     }
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ParsedRequest<'a> {
     /// Reads a request's head, if all of it is there.
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
@@ -262,13 +262,13 @@ impl<'a> Asked<'a> {
 
 impl State {
     /// How long the answer has to take.
-    fn pace_of(&self, asked: &Asked<'_>) -> Duration {
+    fn pace_of(&self, asked: &ParsedRequest<'_>) -> Duration {
         let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.method == "PATCH" { pace.dataverse } else { pace.storage }
     }
 
     /// Records the response to a request that was read at `since`.
-    fn record(&self, asked: &Asked<'_>, since: Instant) {
+    fn record(&self, asked: &ParsedRequest<'_>, since: Instant) {
         let now = Instant::now();
         match (asked.method, asked.action) {
             ("PUT", Some("acquire")) => self.latency.leased(asked.path, now - since),
@@ -280,7 +280,7 @@ impl State {
         }
     }
 
-    fn keep(&self, asked: &Asked<'_>, bytes: &[u8]) {
+    fn keep(&self, asked: &ParsedRequest<'_>, bytes: &[u8]) {
         if let Some(calls) = self.calls.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             let call = match (asked.method, asked.action) {
                 ("PUT", Some("acquire")) => &mut calls.acquire,
@@ -292,7 +292,7 @@ impl State {
         }
     }
 
-    fn answer(&self, asked: &Asked<'_>) -> String {
+    fn answer(&self, asked: &ParsedRequest<'_>) -> String {
         match (asked.method, asked.action) {
             ("PUT", Some("acquire")) if !self.take(asked.path) => missing(),
             ("PUT", Some("acquire")) => {
@@ -341,8 +341,8 @@ mod tests {
     fn a_request_is_read_when_its_head_is_whole() {
         let text =
             b"PUT /nullserver/locks/a?comp=lease HTTP/1.1\r\nX-Ms-Lease-Action: acquire\r\ncontent-length: 2\r\n\r\n{}";
-        assert_eq!(Asked::read(&text[..text.len() - 3]), None);
-        let asked = Asked::read(text).expect("it is whole");
+        assert_eq!(ParsedRequest::read(&text[..text.len() - 3]), None);
+        let asked = ParsedRequest::read(text).expect("it is whole");
         assert_eq!((asked.method, asked.path, asked.action), ("PUT", "/nullserver/locks/a", Some("acquire")));
         assert_eq!(asked.length, text.len());
     }

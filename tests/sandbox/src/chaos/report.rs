@@ -31,7 +31,7 @@ const COUNTS: [&str; 11] = [
 
 /// Counts of one seed or of several.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
+pub(super) struct Totals {
     pub(super) seeds: usize,
     /// Messages by family and final state.
     final_states: BTreeMap<(&'static str, String), usize>,
@@ -43,7 +43,7 @@ pub(super) struct Tally {
     pub(super) differences: usize,
 }
 
-impl Tally {
+impl Totals {
     /// Adds the results of a seed.
     pub(super) fn add(&mut self, run_outcome: &RunOutcome, verification: &Verification) {
         let RunOutcome { workload, evidence, .. } = run_outcome;

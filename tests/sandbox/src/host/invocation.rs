@@ -63,7 +63,7 @@ struct Ids {
 
 /// What happens to a message after its invocation.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
+enum AfterInvocation {
     Delete,
     Show,
     Poison,
@@ -84,12 +84,12 @@ impl Runtime {
         let result = self.invoke(trigger, &message, &item).await;
         drop(finished);
         let message = hidden.await.unwrap_or(message);
-        match fate(&result, message.dequeue_count, self.policy.max_dequeue_count) {
-            Fate::Delete => self.report("delete", trigger.queue.delete(&message).await),
-            Fate::Show => {
+        match after_invocation(&result, message.dequeue_count, self.policy.max_dequeue_count) {
+            AfterInvocation::Delete => self.report("delete", trigger.queue.delete(&message).await),
+            AfterInvocation::Show => {
                 self.report("show", trigger.queue.update(&message, self.policy.visibility_timeout).await.map(drop));
             }
-            Fate::Poison => self.poison(trigger, &message).await,
+            AfterInvocation::Poison => self.poison(trigger, &message).await,
         }
         if result == InvocationResult::TimedOut {
             self.handler.restart(pid).await;
@@ -180,11 +180,13 @@ impl Runtime {
     }
 }
 
-fn fate(result: &InvocationResult, dequeue_count: u32, max_dequeue_count: u32) -> Fate {
+fn after_invocation(result: &InvocationResult, dequeue_count: u32, max_dequeue_count: u32) -> AfterInvocation {
     match result {
-        InvocationResult::Succeeded => Fate::Delete,
-        InvocationResult::Failed(_) | InvocationResult::TimedOut if dequeue_count < max_dequeue_count => Fate::Show,
-        InvocationResult::Failed(_) | InvocationResult::TimedOut => Fate::Poison,
+        InvocationResult::Succeeded => AfterInvocation::Delete,
+        InvocationResult::Failed(_) | InvocationResult::TimedOut if dequeue_count < max_dequeue_count => {
+            AfterInvocation::Show
+        }
+        InvocationResult::Failed(_) | InvocationResult::TimedOut => AfterInvocation::Poison,
     }
 }
 
@@ -253,14 +255,14 @@ mod tests {
 
     #[test]
     fn a_success_deletes_the_message() {
-        assert_eq!(fate(&InvocationResult::Succeeded, 9, 5), Fate::Delete);
+        assert_eq!(after_invocation(&InvocationResult::Succeeded, 9, 5), AfterInvocation::Delete);
     }
 
     #[test]
     fn a_failure_shows_the_message_again_until_its_last_delivery() {
         for result in [InvocationResult::Failed("x".to_owned()), InvocationResult::TimedOut] {
-            assert_eq!(fate(&result, 4, 5), Fate::Show);
-            assert_eq!(fate(&result, 5, 5), Fate::Poison);
+            assert_eq!(after_invocation(&result, 4, 5), AfterInvocation::Show);
+            assert_eq!(after_invocation(&result, 5, 5), AfterInvocation::Poison);
         }
     }
 

@@ -7,7 +7,7 @@ use anyhow::bail;
 use futures::future::try_join_all;
 use tokio::time::sleep;
 
-use super::tally::Tally;
+use super::summary::Summary;
 use super::{Case, Plan, naive};
 use crate::bench::process::Process;
 use crate::dataverse::{self, Dataverse};
@@ -36,7 +36,7 @@ impl Trial<'_> {
     }
 
     /// Measures handler processes with queue messages.
-    pub(super) async fn handlers(&self) -> anyhow::Result<Tally> {
+    pub(super) async fn handlers(&self) -> anyhow::Result<Summary> {
         let (handler, dataverse) = (self.plan.handler.clone(), self.dataverse());
         let world = World::start(WorldOptions { handler, dataverse, ..WorldOptions::default() }).await?;
         let names: Vec<String> = (1..=INSTANCES).map(|number| format!("instance-{number}")).collect();
@@ -44,15 +44,15 @@ impl Trial<'_> {
         let processes = try_join_all(names.iter().map(|name| Process::start(&world, name, &quiet))).await?;
         let messages =
             processes.iter().flat_map(|process| (0..MESSAGES).map(|number| keep_delivering(process, number)));
-        let tally = self.watch(&world.dataverse, try_join_all(messages)).await?;
+        let summary = self.watch(&world.dataverse, try_join_all(messages)).await?;
         for process in processes {
             process.stop().await;
         }
-        Ok(tally)
+        Ok(summary)
     }
 
     /// Measures a client that does not adapt, under the same limits.
-    pub(super) async fn naive_client(&self) -> anyhow::Result<Tally> {
+    pub(super) async fn naive_client(&self) -> anyhow::Result<Summary> {
         let dataverse = Dataverse::start(self.dataverse()).await?;
         let (http, set) = (http_client(), format!("{}/api/data/v9.2/contacts", dataverse.url()));
         let row = |number| format!("{set}(employeeid='N-{number}')");
@@ -74,13 +74,13 @@ impl Trial<'_> {
         &self,
         dataverse: &Dataverse,
         work: impl Future<Output = anyhow::Result<Vec<Infallible>>>,
-    ) -> anyhow::Result<Tally> {
+    ) -> anyhow::Result<Summary> {
         let from = dataverse.started().elapsed() + self.plan.limits(self.case).window;
         tokio::select! {
             ended = work => bail!("{} messages ended", ended?.len()),
             () = sleep(self.lasts()) => {}
         }
-        Ok(Tally::of(&dataverse.journal(), from, self.plan.time))
+        Ok(Summary::of(&dataverse.journal(), from, self.plan.time))
     }
 }
 

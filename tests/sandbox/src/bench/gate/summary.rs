@@ -9,7 +9,7 @@ use crate::dataverse::{Entry, Limits};
 
 /// The figures of a time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Tally {
+pub(super) struct Summary {
     time: Duration,
     requests: usize,
     refused: usize,
@@ -18,21 +18,21 @@ pub(super) struct Tally {
     spent: Duration,
 }
 
-impl Tally {
+impl Summary {
     /// Of the requests that ended in the `time` after `from`.
     pub(super) fn of(journal: &[Entry], from: Duration, time: Duration) -> Self {
-        let mut tally = Self { time, requests: 0, refused: 0, writes: 0, spent: Duration::ZERO };
+        let mut summary = Self { time, requests: 0, refused: 0, writes: 0, spent: Duration::ZERO };
         for entry in journal.iter().filter(|entry| (from..from + time).contains(&entry.end)) {
-            tally.requests += 1;
+            summary.requests += 1;
             if entry.status == Some(429) {
-                tally.refused += 1;
+                summary.refused += 1;
             }
             if let Some((began, ended)) = entry.looked_up.zip(entry.commit) {
-                tally.writes += 1;
-                tally.spent += ended.saturating_sub(began);
+                summary.writes += 1;
+                summary.spent += ended.saturating_sub(began);
             }
         }
-        tally
+        summary
     }
 
     /// Writes in percent of those that the limits allow. What is under way when a limit is met is finished: a little more than
@@ -65,9 +65,9 @@ impl Tally {
 mod tests {
     use super::*;
 
-    fn tally(writes: usize, millis: u64) -> Tally {
+    fn summary(writes: usize, millis: u64) -> Summary {
         let spent = Duration::from_millis(millis) * u32::try_from(writes).expect("few writes");
-        Tally { time: Duration::from_mins(5), requests: writes + 50, refused: 50, writes, spent }
+        Summary { time: Duration::from_mins(5), requests: writes + 50, refused: 50, writes, spent }
     }
 
     fn is(value: f64, wanted: f64) -> bool {
@@ -77,21 +77,21 @@ mod tests {
     #[test]
     fn the_tightest_limit_says_what_is_allowed() {
         let documented = Limits::default();
-        assert!(is(tally(3_000, 100).allowed_rate(&documented), 20.0));
-        assert!(is(tally(3_000, 250).allowed_rate(&documented), 16.0));
+        assert!(is(summary(3_000, 100).allowed_rate(&documented), 20.0));
+        assert!(is(summary(3_000, 250).allowed_rate(&documented), 16.0));
         let at_once = Limits { requests: usize::MAX, execution: Duration::MAX, ..documented };
-        assert!(is(tally(3_000, 500).allowed_rate(&at_once), 104.0));
+        assert!(is(summary(3_000, 500).allowed_rate(&at_once), 104.0));
     }
 
     #[test]
     fn shares_are_of_what_is_allowed_and_of_all_requests() {
-        let tally = tally(4_950, 100);
-        assert!(is(tally.rate(), 16.5) && is(tally.used(&Limits::default()), 82.5) && is(tally.refused(), 1.0));
+        let summary = summary(4_950, 100);
+        assert!(is(summary.rate(), 16.5) && is(summary.used(&Limits::default()), 82.5) && is(summary.refused(), 1.0));
     }
 
     #[test]
     fn of_nothing_there_is_no_share() {
-        let nothing = Tally { requests: 0, refused: 0, ..tally(0, 100) };
+        let nothing = Summary { requests: 0, refused: 0, ..summary(0, 100) };
         assert!(nothing.refused().is_nan() && is(nothing.used(&Limits::default()), 0.0));
     }
 }

@@ -271,10 +271,17 @@ async fn try_acquire(head: QueueHead) -> Result<Wakeup, Error> {
     tokio::spawn(request).await.unwrap_or_else(panicked)
 }
 
-/// Hands the lock to the next waiter, or releases it.
-async fn release(mut held: HeldLock) {
-    // Not entered: log lines written meanwhile belong to the record's span.
-    let _span = trace::release();
+/// Hands the lock to the next waiter, or releases it. The trace span begins here, while the caller's is current: a spawned task
+/// only has the log span. It is never entered, so that log lines written meanwhile belong to the record's span.
+fn release(held: HeldLock) -> impl Future<Output = ()> + Send {
+    let span = trace::release();
+    async move {
+        hand_on_or_release(held).await;
+        drop(span);
+    }
+}
+
+async fn hand_on_or_release(mut held: HeldLock) {
     if let Some(waiter) = next_waiter(&mut held).await {
         held.session.uses += 1;
         // If the waiter leaves in this moment, the dropped handoff releases the lock.

@@ -94,7 +94,7 @@ async fn no_connection_and_refused_access_have_different_errors() {
     let wrong = scene.storage.connection_string().replace("AccountKey=Eby8", "AccountKey=AAAA");
     let output = with(&[("AzureWebJobsStorage", &wrong)], &["list"]).await;
     assert_eq!(output.code, Some(1), "{output:?}");
-    assert!(output.stderr.contains("refuses this access (403 AuthenticationFailed)"), "{output:?}");
+    assert!(output.stderr.contains("refuses access (403 AuthenticationFailed)"), "{output:?}");
     assert!(output.stderr.contains("Storage Queue Data Contributor"), "{output:?}");
     assert!(!output.stderr.contains("AAAA"), "{output:?}");
 }

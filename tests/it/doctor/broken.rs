@@ -172,7 +172,7 @@ async fn queues_that_are_not_there_or_not_for_us() {
     let storage = world.storage.embedded().expect("this world is on the embedded storage");
     let denied = StorageEffect::Status { code: 403, error_code: "AuthorizationFailure", retry_after: None };
     storage.fault(StorageFault::once(Op::OtherQueue, denied));
-    only(&patient.wrong(&[], &[]).await, "queue", "refuses this access (403 AuthorizationFailure)");
+    only(&patient.wrong(&[], &[]).await, "queue", "refuses access (403 AuthorizationFailure)");
 
     let empty = Storage::start(storage::Options::default()).await.expect("loopback has free ports");
     let service = sandbox::queue::QueueService::from_connection_string(&empty.connection_string());

@@ -19,7 +19,7 @@ pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
             '\r' => escaped.push_str("\\r"),
             '\t' => escaped.push_str("\\t"),
             c if needs_escape(c) => {
-                write!(escaped, "\\u{:04x}", u32::from(c)).expect("writing to a string cannot fail")
+                write!(escaped, "\\u{:04x}", u32::from(c)).expect("writing to a string cannot fail");
             }
             c => escaped.push(c),
         }

@@ -123,7 +123,7 @@ impl Replay {
             replayed.maybe_twice += usize::from(maybe_twice);
             let Err(problem) = result else {
                 scan.held.remove(&message_id);
-                replayed.replayed += 1;
+                replayed.returned += 1;
                 continue;
             };
             replayed.failed += 1;

@@ -46,7 +46,8 @@ pub(super) enum Details {
 pub(super) struct Replayed {
     /// The queue that messages were returned to.
     pub(super) to: String,
-    pub(super) replayed: usize,
+    #[serde(rename = "replayed")]
+    pub(super) returned: usize,
     /// Messages that may be on the queue twice, now or after the next replay.
     pub(super) maybe_twice: usize,
     /// Messages that are still in the poison queue because of an error.
@@ -107,8 +108,8 @@ impl fmt::Display for Details {
                 Some(time) => writeln!(f, "The queue deletes the first of them at {time}."),
                 None => Ok(()),
             },
-            Self::Replayed(Replayed { to, replayed, maybe_twice, failed, newer, .. }) => {
-                writeln!(f, "{replayed} messages returned to {to}; {maybe_twice} may be there twice.")?;
+            Self::Replayed(Replayed { to, returned, maybe_twice, failed, newer, .. }) => {
+                writeln!(f, "{returned} messages returned to {to}; {maybe_twice} may be there twice.")?;
                 line_if(f, *failed, "messages are still here because of an error.")?;
                 line_if(f, *newer, "messages arrived after the start and were left.")
             }
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_replay_reports_possible_duplicates() {
-        let replayed = Replayed { to: "sync-records".to_owned(), replayed: 3, maybe_twice: 1, ..Replayed::default() };
+        let replayed = Replayed { to: "sync-records".to_owned(), returned: 3, maybe_twice: 1, ..Replayed::default() };
         let report = Report { interrupted: true, details: Some(Details::Replayed(replayed)), ..report() };
         let text = report.to_string();
         assert!(text.contains("3 messages returned to sync-records; 1 may be there twice.\n"), "{text}");

@@ -27,15 +27,14 @@ pub async fn run(arguments: &Arguments, lookup: &Lookup<'_>) -> io::Result<bool>
     let mut report = Report::new(arguments.json);
     let config = settings::check(lookup, &mut report);
     let queues = App::new(&arguments.app, lookup).check(config.as_ref(), &mut report);
-    let has_token = match config {
-        Some(config) => check_services(arguments, config, &mut report).await,
-        None => {
-            let target = Target::new(arguments, None);
-            report.not_tried(&[Check::TOKEN], Check::SETTINGS);
-            report.not_tried(&target.checks(), Check::SETTINGS);
-            report.not_tried(&[Check::LOCK_STORAGE], Check::SETTINGS);
-            true
-        }
+    let has_token = if let Some(config) = config {
+        check_services(arguments, config, &mut report).await
+    } else {
+        let target = Target::new(arguments, None);
+        report.not_tried(&[Check::TOKEN], Check::SETTINGS);
+        report.not_tried(&target.checks(), Check::SETTINGS);
+        report.not_tried(&[Check::LOCK_STORAGE], Check::SETTINGS);
+        true
     };
     queues::check(&queues, has_token, lookup, &mut report).await;
     report.finish()

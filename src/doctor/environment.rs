@@ -255,7 +255,7 @@ mod tests {
             logical_name: "contact".to_owned(),
             primary_id_attribute: "contactid".to_owned(),
             is_optimistic_concurrency_enabled: optimistic,
-            table_type: None,
+            kind: None,
         };
         let column = |name: &str, kind: &str| Column {
             logical_name: name.to_owned(),

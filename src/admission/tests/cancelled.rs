@@ -4,7 +4,7 @@ use super::*;
 
 /// All slots are free.
 fn assert_sound(admission: &Admission, ceiling: usize) {
-    assert_eq!(waiting(&admission), 0);
+    assert_eq!(waiting(admission), 0);
     assert_eq!(room(admission), ceiling);
     assert_eq!(room(admission), ceiling, "and free again");
 }

@@ -45,7 +45,8 @@ pub(crate) struct Table {
     #[serde(default)]
     pub(crate) is_optimistic_concurrency_enabled: bool,
     /// `Standard`, `Elastic`, `Virtual` and others.
-    pub(crate) table_type: Option<String>,
+    #[serde(rename = "TableType")]
+    pub(crate) kind: Option<String>,
 }
 
 /// An alternate key.
@@ -84,7 +85,7 @@ impl Client {
             let table = self.table(set).await.ok()??;
             let columns = self.columns(&table).await.ok()?;
             let columns = columns.into_iter().map(|column| (column.logical_name, column.is_secured.unwrap_or(true)));
-            Some(TableMetadata::new(table.table_type, columns))
+            Some(TableMetadata::new(table.kind, columns))
         };
         let metadata = timeout(LOOK_TIMEOUT, look).await.ok().flatten();
         if metadata.is_none() {

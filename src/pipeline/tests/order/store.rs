@@ -96,8 +96,7 @@ impl Store for Table {
                 message: None,
                 request_id: None,
                 retry_after: None,
-            }
-            .into());
+            });
         }
         let found = self.look_up(change)?;
         // Here others may come between.

@@ -22,7 +22,7 @@ use tracing::warn;
 /// The pause after an accept error, such as too many open files.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Accepts connections for [`axum::serve`].
+/// Accepts connections for [`axum::serve()`].
 pub(super) struct Listener {
     inner: TcpListener,
     slots: Arc<Semaphore>,

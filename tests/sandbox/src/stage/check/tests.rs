@@ -45,7 +45,7 @@ fn a_build_is_for_azure_where_azure_has_such_machines() {
 fn what_linux_cannot_start_is_refused() {
     for purpose in [Purpose::Azure, Purpose::Arm] {
         assert!(refused(b"MZ", &purpose).contains("is not an ELF executable"));
-        assert!(refused(b"\x7fELF\x02\x01", &purpose).contains("is cut short"));
+        assert!(refused(b"\x7fELF\x02\x01", &purpose).contains("is truncated"));
     }
 }
 

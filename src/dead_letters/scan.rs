@@ -285,21 +285,38 @@ mod tests {
         assert_eq!(hidden(usize::MAX), Duration::from_hours(24));
     }
 
-    #[tokio::test]
-    async fn a_message_that_is_held_for_long_is_extended_and_can_still_be_given_back_and_deleted() {
+    /// A scan of an empty queue, with the storage that has it.
+    async fn scan() -> (Storage, Scan) {
         // Another test of this process may have installed the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
         let connection = storage.connection_string();
         let poison = QueueService::from_connection_string(&connection).expect("it is valid").queue("poison");
         poison.create_if_missing().await.expect("the storage answers");
-        for number in 0..50 {
-            poison.put(&number.to_string()).await.expect("the queue takes it");
-        }
         let account = Account::open("Storage", &|name| (name == "Storage").then(|| connection.clone())).ok();
         let queue = account.expect("settings").queue("poison").expect("an address");
         let selection = Selection { filter: Filter::default(), max: None, encoding: MessageEncoding::None };
-        let mut scan = Scan::begin(queue, selection, CancellationToken::new()).await.expect("the queue answers");
+        let scan = Scan::begin(queue, selection, CancellationToken::new()).await.expect("the queue answers");
+        (storage, scan)
+    }
+
+    #[tokio::test]
+    async fn a_message_that_reappears_is_not_new_and_its_newer_receipt_counts() {
+        let (_storage, mut scan) = scan().await;
+        let receipt = |pop: &str| Receipt { message_id: "1".into(), pop_receipt: pop.into() };
+        assert!(scan.hold(receipt("first"), Instant::now()));
+        assert!(!scan.hold(receipt("second"), Instant::now()));
+        assert_eq!(&*scan.held["1"].receipt.pop_receipt, "second");
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_held_for_long_is_extended_and_can_still_be_given_back_and_deleted() {
+        let (storage, mut scan) = scan().await;
+        let poison =
+            QueueService::from_connection_string(&storage.connection_string()).expect("it is valid").queue("poison");
+        for number in 0..50 {
+            poison.put(&number.to_string()).await.expect("the queue takes it");
+        }
         let mut ids = Vec::new();
         let read = scan.read(|entry| {
             ids.push(entry.received.receipt.message_id);

@@ -1,11 +1,11 @@
-//! The layers: a module uses only modules that stand above it in the map in lib.rs.
+//! The layers: a module uses only modules above it in lib.rs's map.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
-/// The modules in the order of the map.
+/// The modules in the map's order.
 fn map() -> Vec<String> {
     let lib = read(&Path::new(SRC).join("lib.rs"));
     let names = lib.lines().filter_map(|line| line.strip_prefix("//! - [`")?.split('`').next());
@@ -16,7 +16,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every source file below a folder, without those that hold tests only.
+/// Every source file below a folder, except tests.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("the folder is readable").map(|entry| entry.expect("readable").path());
     let is_test = |path: &PathBuf| ["tests", "properties"].iter().any(|name| path.file_stem() == Some(name.as_ref()));
@@ -25,14 +25,14 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files.chain(folders.iter().flat_map(|folder| sources(folder))).collect()
 }
 
-/// The text without comments and the test module at its end, line by line; `super` that leads to the root reads `crate`.
+/// The code without comments and the test module at its end; a `super` path to the root becomes `crate`.
 fn code(text: &str, depth: usize) -> String {
     let text = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
     let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n").replace(&"super::".repeat(depth), "crate::")
 }
 
-/// The names that follow `crate::`, each with its line; a group in braces holds several.
+/// The names after `crate::`, each with its line; a group in braces has several.
 fn uses(code: &str) -> Vec<(usize, &str)> {
     let mut uses = Vec::new();
     for (position, prefix) in code.match_indices("crate::") {

@@ -1,4 +1,4 @@
-//! Admission from outside, with paused time: which messages are admitted, and when.
+//! The public interface of admission, with paused time: which messages are admitted, and when.
 
 mod cancelled;
 mod concurrency_limit;
@@ -18,7 +18,7 @@ fn entry(admission: &Admission, until: Instant, fail_fast: bool) -> Entry {
     admission.entry(WaitBudget { until, queue_until: until, fail_fast })
 }
 
-/// How many messages wait.
+/// The number of waiting messages.
 fn waiting(admission: &Admission) -> u64 {
     let [_, _, waiting] = admission.figures();
     waiting
@@ -32,17 +32,17 @@ fn patients(admission: &Admission, count: usize) -> Vec<Entry> {
     (0..count).map(|_| patient(admission)).collect()
 }
 
-/// The permits of the entries that are admitted at once, in order, until one has to wait.
+/// The permits of the entries admitted at once, in order, up to the first that has to wait.
 fn at_once(entries: &mut [Entry]) -> Vec<Permit<'_>> {
     entries.iter_mut().map_while(|entry| entry.enter().now_or_never()?.ok()).collect()
 }
 
-/// How many are admitted at once.
+/// How many messages are admitted at once.
 fn room(admission: &Admission) -> usize {
     at_once(&mut patients(admission, 100)).len()
 }
 
-/// One message is throttled.
+/// Admits one message and reports it as throttled.
 async fn throttle(admission: &Admission, delay: Duration) {
     patient(admission).enter().await.expect("open").throttled(Some(delay), LimitKind::Rate);
 }
@@ -106,7 +106,7 @@ async fn a_pause_holds_all_messages_until_it_ends_with_jitter() {
         let begun = Instant::now();
         let mut entry = entry(&admission, begun + 2 * LONG, false);
         entry.enter().await.expect("the pause is shorter").succeeded(None);
-        // Timers count in milliseconds.
+        // Timers have a resolution of 1 ms.
         let latest = delay + most_jitter + Duration::from_millis(1);
         assert!((delay..=latest).contains(&begun.elapsed()), "{delay:?}: {:?}", begun.elapsed());
     }
@@ -169,7 +169,7 @@ async fn a_shorter_pause_does_not_end_a_longer_one_and_a_longer_one_extends_it()
     assert!(begun.elapsed() >= 120 * SECOND, "{:?}", begun.elapsed());
 }
 
-/// A message that was queued before the pause has no timer for its end yet.
+/// A message queued before the pause has no timer for its end yet.
 #[tokio::test(start_paused = true)]
 async fn queued_messages_notice_the_end_of_a_pause() {
     let admission = Admission::new(1);

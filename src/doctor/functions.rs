@@ -138,7 +138,7 @@ mod tests {
         file(include_str!("../../functions/SyncHttp/function.json"))
     }
 
-    /// A file with one value set, by its path.
+    /// The file with the value at `path` replaced.
     fn with(mut file: Value, path: &str, value: Value) -> Value {
         let (parent, name) = path.rsplit_once('/').expect("a path");
         file.pointer_mut(parent).expect("there")[name] = value;

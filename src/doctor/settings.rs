@@ -61,7 +61,7 @@ mod tests {
 
     fn found(settings: &[(&str, &str)]) -> (Option<Config>, Vec<Finding>) {
         let mut report = Report::new(true);
-        // Of two of a kind the later one counts.
+        // The last of several equal names wins.
         let lookup =
             |name: &str| settings.iter().rev().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
         let config = check(&lookup, &mut report);

@@ -103,7 +103,7 @@ async fn a_dead_http_2_connection_ends_by_its_pings_within_25_seconds() {
         stream.write_all(empty_settings).await.expect("it is connected");
         read_request(&mut stream).await;
         pause();
-        // Open, and silent from here on.
+        // The connection stays open, but nothing more is sent.
         (stream, Instant::now())
     };
     let sent = pin!(async { (client.get(url).send().await, Instant::now()) });

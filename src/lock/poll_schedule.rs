@@ -89,7 +89,7 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    /// Waits for a lock that comes free at `free`; returns the requests sent and the time lost.
+    /// Waits for a lock that becomes free at `free`; returns the number of requests and the time lost.
     fn wait_for(schedule: &mut PollSchedule, free: Duration) -> (u32, Duration) {
         let mut wait = schedule.wait();
         let (mut now, mut requests) = (wait.first(Duration::ZERO), 1);

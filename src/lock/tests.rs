@@ -11,7 +11,7 @@ use super::*;
 use memory::{Fault, MemoryLocks, Request};
 
 const LIFE: Duration = Duration::from_secs(15);
-/// The life without [`MARGIN`].
+/// The lease's life minus [`MARGIN`].
 const LIFE_FOR_WORK: Duration = Duration::from_secs(13);
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -18,7 +18,7 @@ use crate::record::decode;
 use store::{Answer, ScriptedStore};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// A delivery that does not wait in place: one attempt, unless admission is closed.
+/// A first delivery without a wait budget: one attempt, unless admission is closed.
 const FIRST: Delivery = Delivery {
     attempts: Some(1),
     last: false,
@@ -33,7 +33,7 @@ const STALE: u32 = 0x8006_0882;
 const MISSING: u32 = 0x8006_0891;
 const DEADLOCK: &str = "Generic SQL error. Sql Number: 1205";
 
-/// The pipeline between a scripted store and locks in memory.
+/// The pipeline between a scripted store and in-memory locks.
 struct World {
     store: Arc<ScriptedStore>,
     locks: Arc<MemoryLocks>,
@@ -66,7 +66,7 @@ impl World {
         outcome
     }
 
-    /// Settles one record, for which the whole script must be needed.
+    /// Settles one record, which must use the whole script.
     async fn reason(&self, record: &Record, delivery: Delivery) -> Reason {
         let reason = self.deliver(record, delivery).await.reason;
         assert_eq!(self.store.answers_left(), 0, "ended early, as {}", reason.code());

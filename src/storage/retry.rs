@@ -74,7 +74,7 @@ mod tests {
     const NO_CONNECTION: Error = Error::Unreachable { sent: false, problem: "no connection" };
     const BROKEN: Error = Error::Unreachable { sent: true, problem: "the connection broke" };
 
-    /// Fails with `errors` in turn, then succeeds; also says how many attempts there were.
+    /// Fails with `errors` in turn, then succeeds; also returns the number of attempts.
     async fn run(errors: &[Error]) -> (Retried<()>, usize) {
         let attempts = Cell::new(0);
         let attempt = || {

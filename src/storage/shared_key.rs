@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_signature_is_the_one_another_tool_computes() {
-        // By `openssl dgst -sha256 -mac HMAC -macopt key:key -binary | base64` over the string to sign.
+        // Computed with `openssl dgst -sha256 -mac HMAC -macopt key:key -binary | base64` over the string to sign.
         let url = Url::parse("http://127.0.0.1:1/locks?restype=container").expect("an address");
         let request = Request::new(url, Method::Put);
         let key = SharedKey::new("acc", "a2V5").expect("base64");

@@ -143,7 +143,7 @@ fn a_queue_url_has_its_name_and_the_signature() {
     }
 }
 
-/// No token is requested with a key or a signature.
+/// Fails the test when a token is requested: neither a key nor a signature needs one.
 #[derive(Debug)]
 struct NoToken;
 

@@ -147,7 +147,7 @@ mod tests {
             &[("OTEL_TRACES_SAMPLER", "traceidratio")],
             &[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"), ("OTEL_TRACES_EXPORTER", "otlp")],
             &[("OTEL_EXPORTER_OTLP_PROTOCOL", "")],
-            // Set for the host itself.
+            // Settings for the host itself.
             &[
                 ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
                 ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),

@@ -144,7 +144,7 @@ fn a_panic_is_one_line_with_its_location_and_without_data() {
         set_hook(before);
         assert!(panicked.is_err());
     });
-    // Other tests panic as well, and their threads have no log.
+    // Other tests panic as well, but their threads have no log.
     let [(Stream::Stderr, line)] = &lines[..] else { panic!("one line on stderr: {lines:?}") };
     let fields = parsed(Format::Text, line).fields;
     assert!(fields[0].1.contains("telemetry/tests.rs:"), "{line}");

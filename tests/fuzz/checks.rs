@@ -1,7 +1,7 @@
-//! What must hold for any bytes at the three inputs: the host's request, a message, the body of an error response.
+//! Invariants of the three inputs (the host's request, a message, the body of an error response) for any bytes.
 //!
-//! The fuzz targets beside this file call these functions with generated input; `tests/it/fuzz.rs` calls them with the files in
-//! `corpus/`. A violation panics; the returned flag says whether the input was valid.
+//! The fuzz targets in this folder call these functions with generated input; `tests/it/fuzz.rs` calls them with the
+//! files in `corpus/`. A violation panics; the returned flag says whether the input was valid.
 
 use dataverse_sync::classify::{Attempt, Verdict, is_known, judge};
 use dataverse_sync::dataverse::error_body::{self, MESSAGE_CAP};
@@ -12,12 +12,12 @@ use dataverse_sync::record::{Record, decode};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-/// The host's request is not an invocation, or its message is unchanged in the dead letter and can be put again.
-/// Returns whether it was an invocation.
+/// If the host's request is an invocation, its dead letter contains the message unchanged, and a replay delivers the
+/// same message. Returns whether it was an invocation.
 pub fn envelope(body: &[u8]) -> bool {
     let Ok(Invocation { message, .. }) = Invocation::parse(body) else { return false };
     assert_eq!(in_dead_letter(&message), message, "the dead letter has another message");
-    // As the host sends a queue message: a string, encoded once more.
+    // The host sends a queue message as a JSON string, encoded a second time.
     let envelope = json!({ "Data": { "record": json!(message).to_string() } }).to_string();
     let again = Invocation::parse(envelope.as_bytes()).expect("an invocation");
     assert_eq!(again.message, message, "the message changed when it was put again");
@@ -35,7 +35,8 @@ fn in_dead_letter(message: &str) -> String {
     kept.expect("a dead letter contains its message as text").to_owned()
 }
 
-/// A message is a record that keeps its invariants, or an error with a text. Returns whether it was a record.
+/// A message decodes to a record that keeps its invariants, or to an error with a text. Returns whether it was a
+/// record.
 pub fn record(message: &[u8]) -> bool {
     let record = match decode(&message.to_vec().into()) {
         Ok(record) => record,
@@ -67,7 +68,7 @@ fn written_again(record: &Record) -> String {
     format!(r#"{{"table":{},"key":{},"columns":{{{}}}}}"#, json!(record.table), record.key_sent, columns.join(","))
 }
 
-/// The statuses that an error response is classified with: documented ones, and some others.
+/// The statuses that each body is classified with: documented ones and some others.
 const STATUSES: [u16; 20] =
     [302, 400, 401, 403, 404, 405, 407, 408, 409, 412, 413, 418, 425, 429, 500, 501, 502, 503, 504, 599];
 
@@ -81,8 +82,8 @@ const KINDS: [WriteKind; 7] = [
     WriteKind::Read,
 ];
 
-/// The body of an error response gives a code and a text within their bounds, no prefix of it gives another code, and the
-/// verdict on it keeps the laws of [`dataverse_sync::classify`]. Returns whether there was a code.
+/// The code and text of an error body stay within their bounds, no prefix of the body gives another code, and the
+/// verdict keeps the laws of [`dataverse_sync::classify`]. Returns whether there was a code.
 pub fn error_body(body: &[u8]) -> bool {
     let error_body::ServiceError { code, message } = error_body::read(body);
     assert_ne!(code, Some(0), "zero is not a code");

@@ -1,6 +1,6 @@
 //! A client of the HTTP function, through the host.
 //!
-//! It never retries; [`Answer`] holds the whole response for a test to compare.
+//! It never retries; [`Answer`] holds the whole response for comparison.
 
 use dataverse_sync::outcome::Reason;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -23,7 +23,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
-    /// The text as JSON, or null.
+    /// The body as JSON, or null if it is not JSON.
     pub(crate) body: Value,
 }
 
@@ -65,7 +65,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("headers are text"))
     }
 
-    /// Asserts that this is a result: status, media type, no `Retry-After`, and these members and no others.
+    /// Asserts that this is a result: status, media type, no `Retry-After`, and exactly these members.
     pub(crate) fn is_result(&self, status: u16, members: &Value) {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.header("content-type"), Some("application/json"));
@@ -73,8 +73,8 @@ impl Answer {
         assert_eq!(self.body, *members);
     }
 
-    /// Asserts that this is a problem document (RFC 9457): status, media type, the reason's own title, a detail, and these
-    /// extension members and no others. Returns the detail.
+    /// Asserts that this is a problem document (RFC 9457): status, media type, the reason's title, a detail, and
+    /// exactly these extension members. Returns the detail.
     pub(crate) fn is_problem(&self, status: u16, members: &Value) -> &str {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
@@ -89,7 +89,7 @@ impl Answer {
     }
 }
 
-/// A record for a contact; `columns` may be null, as for a deletion.
+/// A contact record; `columns` may be null, for a deletion.
 pub(crate) fn contact(key: &str, columns: &Value) -> Value {
     let mut record = json!({ "table": "contacts", "key": { "employeeid": key }, "messageId": format!("m-{key}") });
     if !columns.is_null() {

@@ -1,5 +1,5 @@
-//! Canaries: secrets and data that must not leak, with every reason, every command and every kind of exit, at log level trace.
-//! Where data is the expected output, it must be there and nowhere else.
+//! Canaries: secrets and data that must not leak, checked for every reason, command and kind of exit at log level
+//! trace. Data may appear only in the outputs marked below, and must appear there.
 //!
 //! | output | the key | column values | Dataverse's message | secrets |
 //! |---|---|---|---|---|

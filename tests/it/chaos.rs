@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandbox::chaos::{Plan, run_seed};
 
-/// This seed kills a handler, removes a machine and breaks connections before and after writes.
+/// With this seed a handler is killed, a machine is lost, and connections break before and after writes.
 const SEED: u64 = 1;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
-//! The Dataverse client against a server that breaks the rules: every answer becomes a fact, and nothing is sent twice.
+//! The Dataverse client against a server that violates HTTP: every answer is reported as it was, and no request is
+//! repeated.
 //!
-//! Tokens come from the sandbox's Entra tenant. The HTTP client is the process's own.
+//! Tokens come from the sandbox's Entra tenant.
 
 mod answers;
 mod metadata;
@@ -21,7 +22,7 @@ use scripted::{Act, Scripted, Seen};
 
 use super::trust;
 
-/// A client, the server that it talks to, and the tenant that gives it tokens.
+/// A client, the server that it calls, and the tenant that issues its tokens.
 struct Bench {
     server: Scripted,
     tenant: identity::Identity,
@@ -33,14 +34,14 @@ impl Bench {
         Self::start_as("secret", script).await
     }
 
-    /// The same with this secret, right or wrong.
+    /// Like `start`, with this client secret, which may be wrong.
     async fn start_as(secret: &str, script: Vec<Act>) -> Self {
         let server = Scripted::start(script).await;
         let (client, tenant) = client(server.port(), secret).await;
         Self { server, tenant, client }
     }
 
-    /// A client whose only request meets `act`.
+    /// A client whose only request is answered with `act`.
     async fn with(act: Act) -> Self {
         Self::start(vec![act]).await
     }
@@ -68,7 +69,8 @@ impl Bench {
     }
 }
 
-/// A client of the server on that port, and the tenant that gives it tokens if its secret is `secret`.
+/// A client of the server on that port that authenticates with `secret`, and its tenant, whose valid secret is
+/// "secret".
 async fn client(port: u16, secret: &str) -> (Client, identity::Identity) {
     let tls = trust::authority();
     let app = App { client_id: "app".to_owned(), credentials: vec![Credential::Secret("secret".to_owned())] };
@@ -104,7 +106,7 @@ fn record(operation: &str) -> Record {
     decode(&message.to_string().into()).expect("a record")
 }
 
-/// An answer with these headers, each ended by a line break, and this body.
+/// An answer with these headers, each ending in a line break, and this body.
 fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
@@ -115,7 +117,7 @@ fn refusal(status: &str, headers: &str, code: &str, message: &str) -> Vec<u8> {
     answer(status, &format!("{headers}Content-Type: application/json\r\n"), &body)
 }
 
-/// The facts of an error answer.
+/// The facts in an error answer.
 #[derive(Debug, PartialEq, Eq)]
 struct Answered {
     status: u16,
@@ -131,7 +133,7 @@ impl Answered {
         Self { status, code, message, request_id: None, retry_after: None }
     }
 
-    /// The facts of a result that must be an error answer.
+    /// The facts in the error answer that this result must be.
     fn of<T>(result: Result<T, Error>) -> Self {
         match result {
             Err(Error::Answered { status, code, message, request_id, retry_after }) => {
@@ -143,7 +145,7 @@ impl Answered {
     }
 }
 
-/// Whether an unanswered request may have arrived, and the problem.
+/// For an unanswered request: whether it may have arrived, and the problem.
 fn unanswered<T>(result: Result<T, Error>) -> (bool, &'static str) {
     match result {
         Err(Error::NoAnswer { sent, problem }) => (sent, problem),

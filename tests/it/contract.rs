@@ -1,5 +1,5 @@
-//! The deployed files against the code: host.json, both function.json, and the sample of settings. A function whose names differ
-//! never runs.
+//! The deployed files against the code: host.json, both function.json, and the settings sample. A function whose names
+//! differ is never invoked.
 
 mod queries;
 pub(crate) mod readme;
@@ -35,7 +35,7 @@ fn span(value: &Value) -> Duration {
     Duration::from_secs((hours * 60 + minutes) * 60 + seconds)
 }
 
-/// The sample's settings.
+/// The settings in the sample.
 fn sample() -> BTreeMap<String, String> {
     let file = file("local.settings.json.sample");
     assert_eq!(file["IsEncrypted"], false);
@@ -61,7 +61,7 @@ fn names_asked_for(set: &[(&str, &str)]) -> BTreeSet<String> {
         asked.borrow_mut().insert(name.to_owned());
         set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
     };
-    // Other missing settings do not matter here.
+    // Other settings may be missing.
     let _ = Config::from_settings(&lookup);
     telemetry::Settings::read(&lookup).expect("nothing is set");
     asked.into_inner()
@@ -173,7 +173,7 @@ fn the_sample_lists_exactly_the_settings_that_the_code_reads() {
         .into_iter()
         .flat_map(names_asked_for)
         .filter(|name| !NOT_IN_SAMPLE.contains(&name.as_str()))
-        // Other forms of a connection; the sample shows one.
+        // Alternative forms of a connection; the sample shows only one.
         .filter(|name| !name.contains("__"))
         .collect();
     asked.insert("FUNCTIONS_WORKER_RUNTIME".to_owned());

@@ -1,7 +1,7 @@
 //! A machine dies while it processes messages: every message is still settled, and every row is right.
 //!
-//! The killed host loses its handler, its leases and its messages in flight. The leases expire, the messages become visible
-//! again, and the other hosts process them.
+//! The killed host loses its handler and abandons its leases and messages in flight. The leases expire, the messages
+//! become visible again, and the other hosts process them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,13 +18,13 @@ use super::waiting::wait_until;
 const KEYS: usize = 30;
 const MESSAGES: usize = 600;
 
-/// So many messages in flight at the kill that some writes are certainly interrupted.
+/// Enough messages in flight at the kill that some writes are certainly interrupted.
 const MIN_IN_FLIGHT: u64 = 8;
 
-/// How long a message of the killed host stays hidden; far longer than processing takes.
+/// How long a received message stays hidden; far longer than processing takes.
 const INVISIBILITY: Duration = Duration::from_secs(20);
 
-/// Leases expire after 15 s and messages reappear after 20 s; the rest is for a slow machine.
+/// Leases expire after 15 s and messages reappear after 20 s; the rest is slack for a slow machine.
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(4);
 
 /// The state after a run.
@@ -36,7 +36,7 @@ struct RunResult {
     delivered_again: usize,
 }
 
-/// Every message has its own marker, or shares it with one other message.
+/// Every message has a unique marker, or shares it with one other message if `twins`.
 fn message(number: usize, twins: bool) -> String {
     let marker = if twins { number / KEYS / 2 } else { number / KEYS };
     json!({
@@ -81,7 +81,7 @@ async fn run(settings: &[(&str, &str)], twins: bool, window: Duration) -> RunRes
     RunResult { outcomes: outcomes(&hosts), world, writes, delivered_again }
 }
 
-/// Sends SIGKILL, without the host's knowledge.
+/// Sends SIGKILL without telling the host.
 async fn kill(pid: u32) {
     let killed = tokio::process::Command::new("kill").args(["-9", &pid.to_string()]).status().await;
     assert!(killed.expect("there is a kill command").success());
@@ -146,7 +146,7 @@ async fn a_killed_machine_with_leases_loses_no_message_and_no_writes_overlap() {
     after.nothing_is_lost_and_every_row_is_right(MESSAGES).await;
     assert_eq!(after.outcomes.keys().collect::<Vec<_>>(), ["applied/upserted"], "{:?}", after.outcomes);
     assert_eq!(after.refused().len(), 0, "no write got a 412");
-    // The interrupted writes ended long before their leases expired.
+    // The interrupted writes finished long before their leases expired.
     assert_eq!(after.world.dataverse.overlaps().len(), 0);
     let twice = after.committed().count() - MESSAGES;
     assert!(twice <= after.delivered_again, "{twice} written twice, {} delivered again", after.delivered_again);
@@ -154,7 +154,7 @@ async fn a_killed_machine_with_leases_loses_no_message_and_no_writes_overlap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_machine_without_locks_loses_no_message_and_verify_settles_every_412() {
-    // Slow enough that first writes of one row race.
+    // Slow enough that the first writes of a row race.
     let settings = [("LOCK_MODE", "off"), ("SYNC_ON_CONFLICT", "verify")];
     let after = run(&settings, true, Duration::from_millis(400)).await;
     after.nothing_is_lost_and_every_row_is_right(MESSAGES / 2).await;

@@ -1,6 +1,6 @@
-//! The real handler with every credential that its settings can name, against the sandbox's Entra tenant and managed identity.
+//! The real handler with every kind of credential, against the sandbox's Entra tenant and managed identity.
 //!
-//! A credential that is refused, or whose authority is down, costs no message. `openssl` makes the certificates.
+//! A refused credential or an unreachable authority loses no message. `openssl` makes the certificates.
 
 mod certificates;
 mod failures;
@@ -66,7 +66,7 @@ async fn a_user_assigned_identity_opens_dataverse_and_one_that_the_app_does_not_
     assert_eq!(send(&host, "M-2").await.verdict(), UPSERTED);
     assert!(printed(&host, "credential=user_assigned_managed_identity"), "{:?}", host.logs());
 
-    // Whose handler is killed with the answer leaves its lease behind: each has a key of its own.
+    // A handler that is killed right after its answer may leave its lease held, so each host gets its own key.
     for (key, settings) in [("M-3", &[AT_ONCE, ("AZURE_CLIENT_ID", CLIENT)][..]), ("M-4", &[AT_ONCE])] {
         let host = world.host("other", settings).await.expect("the handler starts");
         let answer = send(&host, key).await;
@@ -79,7 +79,7 @@ async fn without_a_credential_the_developer_login_is_tried_and_its_absence_costs
     let mut world = crate::world().await;
     world.settings.remove("IDENTITY_ENDPOINT");
     world.settings.remove("IDENTITY_HEADER");
-    // Neither az nor azd is found there.
+    // A PATH without az and azd.
     let folder = Folder::new();
     let host = world.host("one", &[("PATH", &folder.path("")), ("HOME", &folder.path("")), AT_ONCE]).await;
     let host = host.expect("the handler starts");

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 pub(crate) use scene::CommandOutput;
 use scene::{Scene, encoded, ours, record};
 
-/// Three kinds of ours, one of the host's, one that is no text.
+/// Dead letters of ours with several reasons, one message moved by the host, and one that is not text.
 async fn mixed() -> Scene {
     let scene = Scene::new().await;
     for (key, reason, code, table) in [
@@ -188,7 +188,7 @@ async fn a_message_that_arrives_during_a_replay_is_not_replayed() {
     for number in 0..LETTERS {
         scene.letter(&ours(&record("contacts", &number.to_string()), "exists", "0x1")).await;
     }
-    // A handler that rejects everything at once: each message that is put back becomes a letter again.
+    // A handler that rejects everything at once, so each replayed message becomes a dead letter again.
     let (queue, poison) = (scene.records.clone(), scene.poison.clone());
     let handler = tokio::spawn(async move {
         loop {
@@ -204,7 +204,8 @@ async fn a_message_that_arrives_during_a_replay_is_not_replayed() {
     handler.abort();
     let (replayed, newer) = (output.json()["replayed"].as_u64(), output.json()["newer"].as_u64());
     assert_eq!((output.code, &output.json()["failed"]), (Some(0), &json!(0)), "{output:?}");
-    // A queue tells times in whole seconds: what comes back within the first one cannot be distinguished from what was there.
+    // Queue timestamps have whole seconds: a message that returns within the first one looks like one that was already
+    // there.
     assert!(replayed.is_some_and(|replayed| (LETTERS..=LETTERS + 21).contains(&replayed)), "{output:?}");
     assert!(
         newer.is_some_and(|newer| newer > 0),

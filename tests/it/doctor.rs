@@ -1,5 +1,5 @@
-//! `handler doctor`: the real executable in the sandbox's world, with the staged app as its folder. All is well there; then
-//! one thing after the other is broken, and it is that one which is named.
+//! `handler doctor`: the real executable in the sandbox's world, run in the staged app's folder. At first every check
+//! passes; then one thing at a time is broken, and the doctor names exactly that.
 
 mod broken;
 mod patient;
@@ -31,7 +31,7 @@ const WITHOUT_A_TABLE: [&str; 18] = [
     "queue",
 ];
 
-/// A setting: the column that keeps versions in the sandbox's tables.
+/// The version column of the sandbox's tables.
 const VERSION_COLUMN: (&str, &str) = ("SYNC_VERSION_COLUMN", "new_sourceversion");
 
 const TABLE: [&str; 4] = ["--table", "contacts", "--key", "employeeid"];

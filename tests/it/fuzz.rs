@@ -1,4 +1,4 @@
-//! Runs the fuzz targets' checks on `tests/fuzz/corpus/`, so that it guards without a fuzzer.
+//! Runs the fuzz targets' checks on `tests/fuzz/corpus/`, so that regressions are caught without a fuzzer.
 
 use std::fs;
 use std::path::Path;
@@ -7,14 +7,14 @@ use std::path::Path;
 #[expect(unreachable_pub, reason = "the fuzz targets use it too, and they are a package of their own")]
 mod checks;
 
-/// Runs `check` on every file of a corpus, which has both valid and invalid inputs.
+/// Runs `check` on every file of a corpus, which must have both valid and invalid inputs.
 fn replay(target: &str, check: impl Fn(&[u8]) -> bool) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
     let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let (mut valid, mut invalid) = (0, 0);
     for file in files {
         let path = file.expect("the folder can be read").path();
-        // The last path printed is the one that fails.
+        // If a check panics, the last path printed is the failing one.
         println!("{}", path.display());
         let bytes = fs::read(&path).expect("a file");
         *(if check(&bytes) { &mut valid } else { &mut invalid }) += 1;

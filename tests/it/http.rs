@@ -1,5 +1,5 @@
-//! The HTTP function beyond single outcomes: arrays, incomplete bodies, CloudEvents, callers that disconnect, and which parts of
-//! a request reach Dataverse.
+//! The HTTP function beyond single outcomes: arrays, incomplete bodies, CloudEvents, disconnecting callers, and which
+//! parts of a request reach Dataverse.
 
 mod addresses;
 mod arrays;
@@ -29,12 +29,12 @@ async fn scene(settings: &[(&str, &str)]) -> (World, Host, Caller) {
     (world, host, caller)
 }
 
-/// The URL of `path` at the handler itself, without the host in between.
+/// The URL of `path` on the handler itself, bypassing the host.
 fn at_handler(host: &Host, path: &str) -> String {
     format!("http://127.0.0.1:{}{path}", host.port_of_handler())
 }
 
-/// A body that is sent in chunks, without a Content-Length.
+/// A body sent in chunks, without a Content-Length.
 fn in_chunks(text: &str) -> Body {
     let chunks: Vec<Result<String, std::io::Error>> = text.chars().map(|c| Ok(c.to_string())).collect();
     Body::wrap_stream(stream::iter(chunks))
@@ -57,7 +57,7 @@ async fn a_chunked_body_is_dropped_by_the_host_and_the_answer_says_why() {
     assert!(dropped.body["detail"].as_str().is_some_and(|detail| detail.contains("Content-Length")));
     assert_eq!(world.dataverse.journal().len(), 0);
 
-    // The handler itself accepts chunks.
+    // The handler itself accepts chunked bodies.
     let request = http_client().post(at_handler(&host, "/api/records")).body(in_chunks(&record));
     assert_eq!(answer(request).await.body["reason"], "upserted");
 }

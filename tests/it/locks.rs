@@ -1,5 +1,5 @@
-//! Leases as locks: one conformance suite in memory, on the embedded store and on Azurite, and what only the embedded store,
-//! the stricter of the two, can prove.
+//! Leases as locks: one conformance suite in memory, on the embedded store and on Azurite, plus tests that only the
+//! embedded store, the stricter of the two, can pass.
 
 mod embedded;
 mod suite;
@@ -21,22 +21,22 @@ use uuid::Uuid;
 
 use crate::simulation::service::{Process, Remote, Service};
 
-/// The shortest lease that the service gives.
+/// The shortest lease that the service grants.
 const LIFE: Duration = Duration::from_secs(15);
 
-/// Longer than any lease: who waits this long gets the lock, on a busy machine too.
+/// Longer than any lease: a caller that waits this long gets the lock, even on a busy machine.
 const LONG: Duration = Duration::from_mins(2);
 
 /// Where leases are kept.
 trait Place {
-    /// Locks of one more process, in a container of that name.
+    /// The locks of another process, in this container.
     fn locks(&self, container: &str) -> Arc<dyn Locks>;
 }
 
-/// A storage account, as a connection string opens it.
+/// A storage account, opened by its connection string.
 struct Account(String);
 
-/// The model of the simulation, in fair weather.
+/// The simulation's lease service without faults.
 struct Memory(Arc<Service>);
 
 impl Place for Memory {
@@ -52,7 +52,7 @@ impl Place for Account {
         let address = Address::resolve(storage::Service::Blob, "Locks", &|_| Some(self.0.clone()))
             .expect("it is a connection string");
         let http = Http::new().expect("this machine has root certificates");
-        // With a key no token is ever asked for.
+        // An account key needs no token.
         let identity = Identity::open(Choice::DeveloperTools, &http).expect("nothing is opened yet");
         let identity: Arc<dyn TokenCredential> = Arc::new(identity);
         let locks = BlobLocks::new(&Connection::new(address, &identity, &http), container, LIFE);
@@ -67,17 +67,17 @@ async fn embedded() -> (Storage, Arc<dyn Locks>) {
     (storage, locks)
 }
 
-/// A new name.
+/// A unique name.
 fn fresh() -> LockName {
     LockName::new(format!("contacts-{}", Uuid::new_v4().simple()))
 }
 
-/// Waits for the lock without other waiters in this process: the storage decides.
+/// Waits for the lock with no other waiter in this process, so the storage decides.
 async fn acquire(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
     LocalQueue::new(locks.clone()).acquire(name, wait).await
 }
 
-/// The lease, which must be had.
+/// Acquires the lease, or fails the test.
 async fn held(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Lease {
     match acquire(locks, name, wait).await {
         Ok(Acquired::Held(held)) => held.lease,

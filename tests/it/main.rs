@@ -1,6 +1,6 @@
 //! Integration tests: the real `handler` process against the stand-ins, over real sockets.
 //!
-//! A test that needs Azurite starts it, and fails when it cannot.
+//! A test that needs Azurite starts it, and fails if it cannot.
 
 mod bench;
 mod caller;
@@ -37,7 +37,7 @@ use std::path::PathBuf;
 
 use sandbox::world::{Options, World};
 
-/// A setting: a failed message is returned to the host at once instead of being retried in place.
+/// Returns a failed message to the host at once instead of retrying in place.
 const AT_ONCE: (&str, &str) = ("SYNC_HOLD_SECONDS", "0");
 
 /// The executable that cargo built for these tests.

@@ -1,4 +1,4 @@
-//! One contact, sent through a host: the answer, and what the handler printed meanwhile.
+//! One contact, sent through a host: the answer, and what the handler logged.
 
 use sandbox::host::Host;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::caller::{Answer, Caller};
 pub(crate) const UPSERTED: (u16, &str, &str) = (200, "applied", "upserted");
 
 impl Answer {
-    /// Status, outcome and reason, to compare with.
+    /// Status, outcome and reason, for comparison.
     pub(crate) fn verdict(&self) -> (u16, &str, &str) {
         let text = |name: &str| self.body[name].as_str().unwrap_or_default();
         (self.status, text("outcome"), text("reason"))

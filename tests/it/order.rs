@@ -1,5 +1,5 @@
-//! Two sources write the same records through two instances, in any order: with versions the higher one wins, with and without
-//! locks; without versions the last writer does. What is deleted with a version stays deleted.
+//! Two sources write the same records through two instances in any order. With versions the higher one wins, with or
+//! without locks; without versions the last write wins. A row deleted with a version stays deleted.
 
 use std::collections::HashMap;
 
@@ -13,12 +13,12 @@ use crate::caller::{Answer, Caller, contact};
 /// How many records are written twice.
 const RECORDS: usize = 1_000;
 
-/// So many in one call: a slow machine settles them before an HTTP caller's wait budget ends.
+/// Records per call, few enough that a slow machine settles them within an HTTP caller's wait budget.
 const AT_ONCE: usize = 100;
 
 const VERSIONED: (&str, &str) = ("SYNC_VERSION_COLUMN", "new_sourceversion");
 
-/// A world with two instances, and a caller of each.
+/// A world with two instances, and a caller for each.
 async fn two(settings: &[(&str, &str)]) -> (World, Vec<Host>, Vec<Caller>) {
     let world = crate::world().await;
     let hosts = world.hosts(2, settings).await.expect("the hosts start");
@@ -35,7 +35,7 @@ fn change(key: usize, source: &str, version: Option<i64>) -> Value {
     record
 }
 
-/// For each key two changes by two sources; which instance gets which, and when, is drawn.
+/// Two changes to each key by two sources, randomly ordered and assigned to the instances.
 fn shuffled(versions: [Option<i64>; 2]) -> [Vec<Value>; 2] {
     let mut calls = [Vec::new(), Vec::new()];
     for key in 0..RECORDS {
@@ -49,7 +49,7 @@ fn shuffled(versions: [Option<i64>; 2]) -> [Vec<Value>; 2] {
     calls
 }
 
-/// How often each `outcome/reason` came back.
+/// The number of results per `outcome/reason`.
 fn reasons(answers: &[Answer]) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
     for result in answers.iter().flat_map(|answer| answer.body["results"].as_array().expect("an array has results")) {
@@ -59,7 +59,7 @@ fn reasons(answers: &[Answer]) -> HashMap<String, usize> {
     counts
 }
 
-/// Each instance gets its changes, a part after the other; both at the same time.
+/// Sends the changes to both instances concurrently, one part after the other.
 async fn post_both(callers: &[Caller], calls: [Vec<Value>; 2]) -> Vec<Answer> {
     let one = async |(caller, call): (&Caller, Vec<Value>)| {
         let mut answers = Vec::new();
@@ -127,7 +127,7 @@ async fn an_older_message_does_not_create_a_row_again_that_was_deleted_with_a_ve
         let answer = callers[0].post(&change(1, "hr", Some(version))).await;
         assert_eq!(answer.body["reason"], reason, "{}", answer.text);
     }
-    // A deletion that overtakes the creation.
+    // A deletion that arrives before the creation.
     let mut early = delete(7);
     early["key"] = json!({ "employeeid": "C2" });
     assert_eq!(callers[1].post(&early).await.body["reason"], "already_absent");

@@ -1,5 +1,5 @@
-//! Outages with a full queue: messages wait in place, none is redelivered repeatedly, none ends in the poison queue, and all are
-//! applied soon after the outage.
+//! Outages with a full queue: messages are held in place without repeated redeliveries, none moves to the poison queue,
+//! and all are applied soon after the outage.
 //!
 //! The host redelivers a failed message at once, so ten deliveries would take less than a second.
 
@@ -18,17 +18,17 @@ use tokio::time::{Instant, sleep};
 use crate::caller::contact;
 use crate::waiting::wait_until;
 
-/// Slightly more than the host processes at once.
+/// Slightly more than the host processes concurrently.
 const MESSAGES: usize = 50;
 
-/// What the host processes at once: host.json's `batchSize` and `newBatchThreshold`.
+/// What the host processes concurrently: host.json's `batchSize` plus `newBatchThreshold`.
 const SLOTS: u64 = 48;
 
-/// How long each outage lasts after all slots are taken.
+/// How long each outage lasts once all slots are taken.
 const LASTS: Duration = Duration::from_secs(3);
 
-/// From the end of the outage until the last message is applied: the next probe is due within four seconds, concurrency starts
-/// at one, and the rest is for a slow machine.
+/// Time from the end of the outage until the last message is applied: the next probe is due within four seconds,
+/// concurrency restarts at one, and the rest is slack for a slow machine.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct Scene {
@@ -54,7 +54,7 @@ impl Scene {
         self.host.logs().iter().filter(|line| line.text.contains(text)).count()
     }
 
-    /// Lets the outage last for a while and ends it; returns how many requests reached Dataverse meanwhile.
+    /// Waits for the outage's duration and ends it; returns how many requests reached Dataverse meanwhile.
     async fn outlasts(&self, reason: &str, end: impl FnOnce(&World)) -> usize {
         wait_until("all slots are taken", async || self.host.stats().in_flight >= SLOTS).await;
         wait_until("the circuit breaker is open", async || self.lines("messages wait in place") > 0).await;

@@ -1,7 +1,7 @@
-//! The contract's table of outcomes, row by row: what the real handler answers an HTTP caller, through the host.
+//! The contract's table of outcomes, row by row: the real handler's answer to an HTTP caller, through the host.
 //!
-//! Each answer is compared as a whole. Where the rows can make Dataverse refuse, they do; other refusals are faults of the
-//! stand-in.
+//! Each answer is compared as a whole. Refusals are caused by data where possible, and by the stand-in's faults
+//! otherwise.
 
 mod applied;
 mod internal;
@@ -33,7 +33,7 @@ impl Scene {
         Self::with(&[]).await
     }
 
-    /// A handler that does not hold failing records in place.
+    /// A handler that never holds failing records in place.
     async fn at_once() -> Self {
         Self::with(&[crate::AT_ONCE]).await
     }
@@ -70,7 +70,7 @@ impl Scene {
         self.world.dataverse.row("contacts", &[("employeeid", key)])?.get(column).cloned()
     }
 
-    /// The `dataverse` member: this refusal, under the request id of the last write that arrived.
+    /// The `dataverse` member for this refusal, with the request id of the last write that arrived.
     fn said(&self, status: u16, code: &str, message: &str) -> Value {
         let journal = self.world.dataverse.journal();
         let last = journal.last().expect("a write arrived");
@@ -85,7 +85,7 @@ impl Scene {
     }
 }
 
-/// The members of a result about one contact, as [`contact`] sent it.
+/// The members of a result about one contact, as sent by [`contact`].
 fn about(key: &str, outcome: &str, reason: &str) -> Value {
     json!({
         "outcome": outcome,
@@ -97,7 +97,7 @@ fn about(key: &str, outcome: &str, reason: &str) -> Value {
     })
 }
 
-/// The same with Dataverse's answer.
+/// Like `about`, with Dataverse's answer.
 fn about_refusal(key: &str, outcome: &str, reason: &str, said: Value) -> Value {
     let mut members = about(key, outcome, reason);
     members["dataverse"] = said;

@@ -45,7 +45,7 @@ async fn help_names_the_port_setting_and_version_is_the_package_version() {
     assert!(stderr(&unknown).contains("--serve"), "{}", stderr(&unknown));
 }
 
-/// The URL of a port of this machine on which nothing listens.
+/// A URL on this machine at which nothing listens.
 pub(crate) async fn unused_url() -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     format!("http://{}", listener.local_addr().expect("it is bound"))
@@ -70,7 +70,7 @@ async fn it_listens_on_127_0_0_1_and_nowhere_else() {
     let world = crate::world().await;
     let handler = Running::in_world(&world, &[]).await;
     TcpStream::connect((Ipv4Addr::LOCALHOST, handler.port())).await.expect("it listens here");
-    // All of 127.0.0.0/8 is this machine: a listener on every address would answer here too.
+    // All of 127.0.0.0/8 is this machine, so a listener on every address would answer here.
     TcpStream::connect(("127.0.0.2", handler.port())).await.expect_err("it does not listen there");
     TcpStream::connect(("::1", handler.port())).await.expect_err("it does not listen on ::1");
 }

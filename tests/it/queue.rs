@@ -1,7 +1,7 @@
 //! The queue function: what the host does with the handler's answer to each message.
 //!
-//! Messages that cannot be applied end in `sync-records-poison` in one of two forms: as our dead letter, or raw, when the host
-//! moves them itself.
+//! A message that cannot be applied ends in `sync-records-poison`, either as our dead letter or, when the host moves
+//! it, unchanged.
 
 mod broken;
 mod envelope;
@@ -34,7 +34,7 @@ async fn put(world: &World, message: &str) {
     world.put(message).await.expect("the queue takes it");
 }
 
-/// The raw text of the oldest message in the poison queue, once there is one.
+/// The text of the oldest message in the poison queue, once there is one.
 async fn raw_poison(world: &World) -> String {
     eventually("a message in the poison queue", async || {
         let letters = world.poison.peek(1).await.expect("the queue answers");
@@ -58,7 +58,7 @@ async fn invocations(host: &Host, count: usize) -> Vec<InvocationRecord> {
     .await
 }
 
-/// Waits until no message is left, hidden ones included.
+/// Waits until the queue is empty, hidden messages included.
 async fn emptied(world: &World) {
     eventually("an empty queue", async || (world.waiting().await.expect("the queue answers") == 0).then_some(())).await;
 }
@@ -158,7 +158,7 @@ async fn the_same_message_twice_is_applied_twice_in_sequence() {
 
 #[tokio::test]
 async fn a_redelivered_create_is_skipped_and_another_message_with_the_same_create_is_rejected() {
-    // With leases the second delivery would wait for the first one's lease, which is left to lapse: the outcome is unknown.
+    // With leases the second delivery would wait until the first one's lease expires, because its outcome is unknown.
     let (world, host) = scene(&[("LOCK_MODE", "off"), crate::AT_ONCE]).await;
     world.dataverse.fault(Fault::new(Effect::DropAfterCommit).method("PATCH"));
     let mut record = contact("C1", &json!({ "firstname": "Ada" }));
@@ -180,7 +180,8 @@ async fn a_redelivered_create_is_skipped_and_another_message_with_the_same_creat
     assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("exists"), &json!(1)));
 }
 
-/// The host merges a message's own properties over its metadata, so the true count is lost; an event may have any property.
+/// The host merges the message's own properties, which an event may name freely, over its metadata, so the true count
+/// is lost.
 #[tokio::test]
 async fn a_message_cannot_pass_as_a_redelivery_by_a_property_of_its_own() {
     let (world, _host) = scene(&[]).await;

@@ -1,4 +1,4 @@
-//! Account shared access signatures, as a portal or a script would make them.
+//! Account shared access signatures, as the portal or a script creates them.
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/create-account-sas>
 
@@ -7,21 +7,21 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use url::form_urlencoded;
 
-/// The version whose string to sign this is.
+/// The service version that defines this string to sign.
 const VERSION: &str = "2022-11-02";
 
 /// An expiry in the far future.
 pub(crate) const LATER: &str = "2999-01-01T00:00:00Z";
 
-/// A signature for blobs, queues and their listing, with all permissions that blobs know.
+/// A signature for blobs and queues with all permissions that blobs have.
 pub(crate) fn everything(account: &str, key: &str) -> String {
     signature(account, key, "rwdlac", LATER)
 }
 
-/// A signature for blobs, queues and their listing with `permissions` until `expiry`; a query without its `?`.
+/// A signature for blobs and queues with `permissions` until `expiry`, as a query without its `?`.
 pub(crate) fn signature(account: &str, key: &str, permissions: &str, expiry: &str) -> String {
     let (services, types) = ("bq", "sco");
-    // The empty lines: start, address range, protocol, encryption scope.
+    // The empty lines are start, address range, protocol and encryption scope.
     let text = format!("{account}\n{permissions}\n{services}\n{types}\n\n{expiry}\n\n\n{VERSION}\n\n");
     let key = STANDARD.decode(key).expect("account keys are base64");
     let signed = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), text.as_bytes());

@@ -1,8 +1,8 @@
-//! The lock under every fault that a lease can meet, in simulated time: several processes, a lease service that is slow, loses
-//! requests and answers and fails, and processes that stop for longer than a lease lives.
+//! The lock under every fault that a lease can have, in simulated time: several processes that stop for longer than a
+//! lease lives, and a lease service that is slow, fails, and loses requests and answers.
 //!
-//! What must hold, whatever happens: no two holders of a key act inside their own deadlines, no waiter starves, and every
-//! key is free again after all have stopped. A seed decides everything, so a failing seed tells its story again:
+//! In every run, no two holders of a key act within their own deadlines, no waiter starves, and every key is free once
+//! all have stopped. Runs are deterministic, so a failing seed can be replayed with its full log:
 //!
 //! ```sh
 //! LOCK_SIMULATION_FIRST=4711 LOCK_SIMULATION_SEEDS=1 cargo test --test it simulation -- --nocapture
@@ -25,17 +25,17 @@ const WORKERS: usize = 3;
 const KEYS: usize = 2;
 const TURNS: usize = 2;
 
-/// Leases of 15 s, the shortest there are.
+/// The shortest possible lease.
 const LIFE: Duration = Duration::from_secs(15);
 
-/// The worst storm is over long before; who still waits then starves.
+/// Even the worst run ends long before this; a caller that still waits has starved.
 const TIMEOUT: Duration = Duration::from_hours(1);
 
 #[test]
 fn no_seed_breaks_the_lock() {
     let (first, seeds) = (number("LOCK_SIMULATION_FIRST", 1), number("LOCK_SIMULATION_SEEDS", 10_000));
     let begun = std::time::Instant::now();
-    // Two halves side by side: each runs its seeds on a runtime of its own.
+    // Two threads, each with its own runtime and half of the seeds.
     std::thread::scope(|scope| {
         for half in 0..2 {
             scope.spawn(move || (first..first + seeds).filter(|seed| seed % 2 == half).for_each(run));
@@ -48,7 +48,7 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Runs one seed; prints its story when something in it must not happen.
+/// Runs one seed; prints its log if an invariant is violated.
 fn run(seed: u64) {
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -60,7 +60,7 @@ fn run(seed: u64) {
     }
 }
 
-/// Everything that happens in one seed.
+/// The complete run of one seed.
 async fn storm(service: &Arc<Service>) -> Result<(), String> {
     let mut workers = JoinSet::new();
     let mut processes = Vec::new();
@@ -83,7 +83,7 @@ async fn storm(service: &Arc<Service>) -> Result<(), String> {
     all_is_free(service, &processes).await
 }
 
-/// Some processes stop now and then, for up to three lives of a lease.
+/// Stops a random process now and then, for up to three lease lives.
 async fn pauses(service: Arc<Service>, processes: Vec<Arc<Process>>) {
     loop {
         sleep(LIFE.mul_f64(fastrand::f64() * 4.0)).await;
@@ -97,7 +97,7 @@ async fn pauses(service: Arc<Service>, processes: Vec<Arc<Process>>) {
     }
 }
 
-/// One worker: so many turns under the lock, each until it works out.
+/// One worker: `TURNS` turns under the lock, each repeated until it succeeds.
 async fn turns(service: Arc<Service>, process: Arc<Process>, local: LocalQueue, worker: usize) {
     for turn in 0..TURNS {
         let name = LockName::new(format!("key-{}", fastrand::usize(..KEYS)));
@@ -131,7 +131,7 @@ async fn turn_once(service: &Service, process: &Process, local: &LocalQueue, nam
     let done = held.run(work).await;
     service.tell(&format!("{holder:?} of process {} works on {name}: {done:?}", process.number()));
     match done {
-        // Now and then a write's fate is unknown, and the lease is left to lapse.
+        // Sometimes a write's outcome is unknown, and the lease is left to expire.
         Ok(()) if fastrand::u8(..10) == 0 => drop(held),
         Ok(()) => local.release(held).await,
         Err(_) => drop(held),
@@ -139,7 +139,7 @@ async fn turn_once(service: &Service, process: &Process, local: &LocalQueue, nam
     done.is_ok()
 }
 
-/// Mostly a fast write, sometimes a slow plug-in.
+/// Usually a fast write, sometimes a slow plug-in.
 fn slow() -> Duration {
     let most = if fastrand::u8(..8) == 0 { 12_000 } else { 150 };
     Duration::from_millis(fastrand::u64(1..most))
@@ -147,7 +147,7 @@ fn slow() -> Duration {
 
 async fn all_is_free(service: &Arc<Service>, processes: &[(Arc<Process>, LocalQueue)]) -> Result<(), String> {
     service.calm_down();
-    // Requests in flight have ended by then, and abandoned leases have expired.
+    // By then, requests in flight have ended and abandoned leases have expired.
     sleep(4 * LIFE).await;
     let visitor = Remote::new(service.clone(), Process::new(PROCESSES), LIFE);
     for key in 0..KEYS {
@@ -161,7 +161,7 @@ async fn all_is_free(service: &Arc<Service>, processes: &[(Arc<Process>, LocalQu
     if kept > 0 { Err(format!("{kept} keys are remembered without work")) } else { Ok(()) }
 }
 
-/// The simulation can fail: a lock that believes in its lease for longer than the service does is caught.
+/// Checks the simulation itself: a lock that trusts its lease for longer than the service does is caught.
 #[test]
 fn a_lock_that_counts_its_lease_from_the_answer_is_caught() {
     let broken = (1..200).any(|seed| {

@@ -1,4 +1,4 @@
-//! The app that `cargo stage` lays out: checked by the doctor and run from its folder.
+//! The app that `cargo stage` writes, checked by the doctor and run from its folder.
 
 use std::fs;
 use std::path::Path;

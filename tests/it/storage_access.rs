@@ -1,7 +1,7 @@
-//! The real handler with every kind of access to its lock storage: account key, shared access signature, Entra token; plain and
-//! behind TLS; the embedded store and Azurite. What storage refuses costs no message.
+//! The real handler with every kind of access to its lock storage: account key, shared access signature or Entra token,
+//! with and without TLS, on the embedded store and Azurite. A refusal by the storage loses no message.
 //!
-//! `UseDevelopmentStorage=true` names fixed ports, so it is tested in `storage`.
+//! `UseDevelopmentStorage=true` implies fixed ports, so it is tested in `storage`.
 
 mod place;
 mod proxy;
@@ -18,14 +18,14 @@ use super::waiting::wait_until;
 
 const STORAGE_UNAVAILABLE: (u16, &str, &str) = (503, "retry", "storage_unavailable");
 
-/// A record is applied under a lease of `place`, accessed with `settings`; the log names the kind of access.
+/// Asserts that a record is applied under a lease of `place`, and that the log names the kind of access.
 async fn opens(place: &Place, settings: &[(&str, &str)], access: &str) {
     let container = access.replace('_', "-");
     let host = place.host(&container, settings).await;
     let answer = send(&host, access).await;
     assert_eq!(answer.verdict(), UPSERTED, "{answer:?}");
     assert!(printed(&host, &format!("locks={access}")), "{:?}", host.logs());
-    // Behind the answer.
+    // The lease is released after the response is sent.
     wait_until("the lock is given back", async || place.lease_states(&container).await == ["available"]).await;
 
     place.world.dataverse.fault(Fault::new(Effect::Hang).method("PATCH"));
@@ -35,11 +35,11 @@ async fn opens(place: &Place, settings: &[(&str, &str)], access: &str) {
     let signatures = settings.iter().filter_map(|(_, value)| value.split_once("sig="));
     assert!(signatures.into_iter().all(|(_, signature)| !printed(&host, signature)), "no signature is in a log");
     host.stop().await;
-    // The host may have gone between the lease and the write: then the fault would strike the next one.
+    // If the host stopped before the write, the fault is still set and would affect the next one.
     place.world.dataverse.clear_faults();
 }
 
-/// A record goes back with `storage_unavailable`: by HTTP, and by the queue without a dead letter.
+/// Asserts `storage_unavailable`, by HTTP and by the queue, without a dead letter.
 async fn refuses(place: &Place, settings: &[(&str, &str)]) {
     let host = place.host("refused", &[settings, &[AT_ONCE]].concat()).await;
     let sent_before = place.world.dataverse.requests().total();
@@ -90,7 +90,7 @@ async fn dataverse_is_reached_through_the_proxy_of_the_environment_and_local_ser
     let name = ("DATAVERSE_URL", "https://dataverse.example");
     let settings = [(NAME, key.as_str()), name, ("HTTP_PROXY", &url), ("HTTPS_PROXY", &url), AT_ONCE];
     let host = place.host("proxied", &settings).await;
-    // The server behind the proxy refuses to be a tunnel.
+    // The server behind the proxy refuses CONNECT.
     let answer = send(&host, "P-1").await;
     assert_eq!(answer.verdict(), (503, "retry", "unavailable"), "{answer:?}");
     let asked = proxy.asked();
@@ -109,7 +109,7 @@ async fn an_account_key_opens_the_embedded_store_behind_tls() {
 #[tokio::test]
 async fn a_shared_access_signature_opens_the_embedded_store_behind_tls() {
     let place = Place::embedded_behind_tls().await;
-    // Leases need the permissions to create and to write only.
+    // Leases need only the create and write permissions.
     opens(&place, &[(NAME, &place.with_signature("wc", sas::LATER))], "sas").await;
 }
 

@@ -1,4 +1,4 @@
-//! Traces and metrics, as a collector gets them from the real handler.
+//! Traces and metrics, as a collector receives them from the real handler.
 
 mod figures;
 mod secrets;
@@ -18,10 +18,10 @@ use crate::caller::{Answer, answer};
 use crate::process::running::Running;
 use crate::waiting::eventually;
 
-/// Soon enough for a test.
+/// Exports soon enough for a test.
 const SOON: [(&str, &str); 2] = [("OTEL_BSP_SCHEDULE_DELAY", "50"), ("OTEL_METRIC_EXPORT_INTERVAL", "100")];
 
-/// Later than any test takes: everything is exported at the end.
+/// Longer than any test takes, so everything is exported at shutdown.
 const NEVER: [(&str, &str); 2] = [("OTEL_BSP_SCHEDULE_DELAY", "3000000"), ("OTEL_METRIC_EXPORT_INTERVAL", "3000000")];
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -48,7 +48,7 @@ impl Scene {
         self.post_within(records, &[]).await
     }
 
-    /// The same with these headers.
+    /// Like `post`, with these headers.
     async fn post_within(&self, records: &Value, headers: &[(&str, &str)]) -> Answer {
         let mut request = http_client().post(self.handler.url("/api/records")).body(records.to_string());
         for (name, value) in headers {
@@ -57,7 +57,7 @@ impl Scene {
         answer(request).await
     }
 
-    /// The next write of any contact is refused like this.
+    /// Refuses the next write of any contact with this status.
     fn refuse(&self, status: Status) {
         self.world.dataverse.fault(Fault::new(Effect::Status(status)).method("PATCH"));
     }
@@ -70,10 +70,10 @@ impl Scene {
     }
 }
 
-/// The results of a lock that was acquired, and has to be released.
+/// The results of an acquired lock, which has to be released.
 const HAD: [&str; 2] = ["storage", "handed_on"];
 
-/// The spans of a trace, once the one that ends with the answer is among them and each lock has been released after it.
+/// A trace's spans, once they include `last` and a release for each acquired lock.
 async fn whole_trace(collector: &Collector, id: &str, last: &str) -> Vec<Span> {
     eventually("a whole trace", async || {
         let spans = collector.trace(id);
@@ -89,14 +89,14 @@ fn names(spans: &[Span]) -> BTreeSet<&str> {
     spans.iter().map(|span| span.name.as_str()).collect()
 }
 
-/// The one span of that name.
+/// The only span with that name.
 fn only<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     let found: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
     let [span] = found[..] else { panic!("{} spans are named {name}: {spans:#?}", found.len()) };
     span
 }
 
-/// An attribute's text, or nothing.
+/// An attribute's text, or an empty one.
 fn attribute<'a>(span: &'a Span, name: &str) -> &'a str {
     span.attributes.get(name).map(String::as_str).unwrap_or_default()
 }

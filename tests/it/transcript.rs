@@ -1,6 +1,7 @@
-//! The whole log of a host, line by line: each line has the severity of its level, whatever its text.
+//! A host's complete log, line by line: each line has the severity of its level, whatever its text.
 //!
-//! The handler runs under the sandbox's host, which assigns severities as the real one does; real traffic provokes every level.
+//! The handler runs under the sandbox's host, which assigns severities like the real one; real traffic causes every
+//! level.
 
 mod startup;
 
@@ -16,7 +17,7 @@ use crate::waiting::eventually;
 
 const CLOSING: [&str; 3] = ["record settled", "record returned to the host", "record rejected"];
 
-/// A log format: the setting, and how to read a member of a line.
+/// A log format: its setting, and how to read a member of a line.
 struct Format {
     name: &'static str,
     member: fn(&str, &str) -> Option<String>,
@@ -100,8 +101,8 @@ impl Scene {
         seen
     }
 
-    /// The lines in an invocation's scope, the closing one last. The host logs them as information, so those above INFO are
-    /// also printed, with their own severity.
+    /// The lines in an invocation's scope, the closing one last. The host logs them as information, so those above INFO
+    /// are also printed with their own severity.
     fn scope(&self, invocation: &InvocationRecord) -> Vec<LogLine> {
         let (scope, printed) = (self.lines(Category::Invocation(invocation.id)), self.lines(Category::Handler));
         for line in &scope {

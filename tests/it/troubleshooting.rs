@@ -1,4 +1,4 @@
-//! The README's table "Errors people meet": every row's symptom is provoked in the sandbox and found in its output.
+//! The README's table "Errors people meet": every row's symptom is reproduced in the sandbox and found in its output.
 
 mod scenes;
 
@@ -27,7 +27,7 @@ fn every_symptom_is_listed_once() {
     assert!(symptoms.len() >= 15);
 }
 
-/// A row without a scene fails, and so does a scene with another output.
+/// A row without a scene fails, and so does a scene whose output differs.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_symptom_is_printed_as_the_table_says() {
     let mut missing = Vec::new();

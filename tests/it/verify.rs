@@ -1,5 +1,5 @@
-//! Proof before a skip: pairs of first writes by one source that race without a lock, with values that come back in another form
-//! than they were sent in. The stand-in's journal counts the requests.
+//! Verification before a skip: pairs of first writes by one source that race without a lock, with values that Dataverse
+//! returns in another form than they were sent in. The stand-in's journal counts the requests.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 use crate::caller::{Answer, Caller, contact};
 use crate::one_contact::UPSERTED;
 
-/// Wide enough for both writes of a pair to be looked up before either is committed.
+/// Long enough for both writes of a pair to be looked up before either is committed.
 const WINDOW: Duration = Duration::from_millis(1_500);
 
 const ALREADY_WRITTEN: (u16, &str, &str) = (200, "skipped", "already_written");
 
-/// The two GETs of one look at a table: the table and its columns.
+/// The two GETs of one metadata read: the table and its columns.
 const METADATA_READS: usize = 2;
 
-/// A host without locks, and two accounts to be bound.
+/// A host without locks, and two accounts to bind to.
 struct Scene {
     world: World,
     caller: Caller,
@@ -31,27 +31,27 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Self {
-        // All pairs are under way at once from the first answer on.
+        // All pairs run concurrently after the first answer.
         let dataverse = sandbox::dataverse::Options { dop_hint: 52, ..Default::default() };
         let world = crate::world_with(Options { dataverse, ..Options::default() }).await;
         let host = world.host("instance-1", &[("LOCK_MODE", "off")]).await.expect("the host starts");
         let insert = |number| world.dataverse.insert("accounts", &json!({ "accountnumber": number }));
         let accounts = ["7", "8"].map(insert);
         let scene = Self { caller: Caller::of(&host), world, accounts, _host: host };
-        // The handler gets its token before the races begin.
+        // Gets the handler's token before the races begin.
         assert_eq!(scene.caller.post(&contact("C0", &json!({ "firstname": "Ada" }))).await.verdict(), UPSERTED);
         scene.world.dataverse.set_race_window(WINDOW);
         scene
     }
 
-    /// Metadata may not be read.
+    /// Refuses all metadata reads.
     fn forbid_metadata(&self) {
         let forbidden = Status::new(403, "0x80040220", "Principal user is missing prvReadEntity privilege.");
         let fault = Fault::new(Effect::Status(forbidden)).method("GET").set("EntityDefinitions").until_cleared();
         self.world.dataverse.fault(fault);
     }
 
-    /// Posts the pairs all at once, each under a key of its own, and gives the answers pair by pair.
+    /// Posts the pairs concurrently, each with its own key, and returns the answers per pair.
     async fn race(&self, pairs: &[[Value; 2]]) -> Vec<Vec<Answer>> {
         join_all(pairs.iter().enumerate().map(async |(n, [one, other])| {
             let (one, other) = (contact(&key(n), one), contact(&key(n), other));
@@ -61,7 +61,7 @@ impl Scene {
         .await
     }
 
-    /// How many PATCHes the pair took.
+    /// The number of PATCH requests for the pair.
     fn patches(&self, pair: usize) -> usize {
         let journal = self.world.dataverse.journal();
         let key = format!("employeeid='{}'", key(pair));
@@ -77,14 +77,14 @@ fn key(pair: usize) -> String {
     format!("C-{pair}")
 }
 
-/// Outcome and reason of both, in order of their names.
+/// The verdicts, sorted.
 fn verdicts(answers: &[Answer]) -> Vec<(u16, &str, &str)> {
     let mut verdicts: Vec<_> = answers.iter().map(Answer::verdict).collect();
     verdicts.sort_unstable();
     verdicts
 }
 
-/// Values that come back in another form and are proven without metadata, each with another value.
+/// Pairs whose values Dataverse returns in another form and that can be verified without metadata.
 fn provable(scene: &Scene) -> Vec<[Value; 2]> {
     let [one, other] = scene.accounts.each_ref().map(|id| {
         let address = format!("/accounts({})", id.to_uppercase());
@@ -103,12 +103,12 @@ fn provable(scene: &Scene) -> Vec<[Value; 2]> {
     ]
 }
 
-/// Null, which is proven where the metadata shows the column to be readable.
+/// Null, which can be verified if the metadata shows that the column is readable.
 fn null() -> [Value; 2] {
     [json!({ "firstname": null }), json!({ "firstname": "Ada" })]
 }
 
-/// Values that come back in another form and are never proven.
+/// Pairs whose values Dataverse returns in another form and that can never be verified.
 fn unprovable() -> [[Value; 2]; 3] {
     let bind = |number: &str| {
         let address = format!("/accounts(accountnumber='{number}')");
@@ -121,7 +121,7 @@ fn unprovable() -> [[Value; 2]; 3] {
     ]
 }
 
-/// The same write by both of a pair.
+/// Pairs of identical writes.
 fn twice(pairs: impl IntoIterator<Item = [Value; 2]>) -> Vec<[Value; 2]> {
     pairs.into_iter().map(|[value, _]| [value.clone(), value]).collect()
 }
@@ -186,7 +186,7 @@ async fn where_every_value_comes_back_as_it_was_sent_no_metadata_is_read() {
 async fn a_write_whose_answer_is_lost_is_settled_by_a_row_in_another_form() {
     let scene = Scene::start().await;
     for (n, [columns, _]) in provable(&scene).into_iter().chain([null()]).enumerate() {
-        // A first dropped connection is tried again.
+        // The first dropped connection is retried.
         scene.world.dataverse.fault(Fault::new(Effect::DropAfterCommit).method("PATCH").key(&key(n)).times(2));
         let answer = scene.caller.post(&contact(&key(n), &columns)).await;
         assert_eq!(answer.verdict(), UPSERTED, "{columns}: {}", answer.text);

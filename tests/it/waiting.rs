@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// Far longer than any condition takes, also on a busy machine.
+/// Far longer than any condition takes, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Polls until there is a value, and returns it.

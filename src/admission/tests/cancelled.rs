@@ -1,8 +1,8 @@
-//! A cancelled message leaks nothing, wherever it is cancelled.
+//! A cancelled message leaks no slot, wherever it is cancelled.
 
 use super::*;
 
-/// All slots are free.
+/// Asserts that all slots are free.
 fn assert_sound(admission: &Admission, ceiling: usize) {
     assert_eq!(waiting(admission), 0);
     assert_eq!(room(admission), ceiling);
@@ -25,7 +25,7 @@ async fn cancelled_in_the_queue() {
     assert_sound(&admission, 1);
 }
 
-/// The slot was sent and is never received.
+/// The slot was sent but is never received.
 #[tokio::test(start_paused = true)]
 async fn cancelled_with_a_slot_in_transit() {
     let admission = Admission::new(1);
@@ -94,7 +94,7 @@ async fn a_slot_that_arrives_when_the_budget_ends_is_not_lost() {
     assert_sound(&admission, 1);
 }
 
-/// Messages are cancelled at random moments, and the others are admitted.
+/// Messages are cancelled at random moments; the others are admitted.
 #[tokio::test(start_paused = true)]
 async fn cancelled_anywhere_at_any_time() {
     for seed in 0..200 {

@@ -1,4 +1,4 @@
-//! The concurrency limit alone.
+//! The concurrency limit on its own.
 
 use super::super::concurrency_limit::{ANSWERS_PER_PROBE, ConcurrencyLimit};
 use super::*;
@@ -8,14 +8,14 @@ fn new_limit(ceiling: u64) -> (ConcurrencyLimit, Instant) {
     (ConcurrencyLimit::new(ceiling, now), now)
 }
 
-/// So many answers, while more requests would have been sent.
+/// Reports `count` answers, each while more requests were waiting.
 fn answer(limit: &mut ConcurrencyLimit, now: Instant, count: u64) {
     for _ in 0..count {
         limit.answered(now, true);
     }
 }
 
-/// The average limit over many answers: a fraction is spread over them.
+/// The average limit over many answers, because a fractional limit is spread over them.
 fn average(limit: &mut ConcurrencyLimit, now: Instant) -> f64 {
     let limits: u32 = (0..1_000)
         .map(|_| {
@@ -111,7 +111,7 @@ fn a_long_pause_after_a_short_run_shows_the_sustainable_limit() {
     let now = start + 60 * SECOND;
     limit.throttled(now, LimitKind::Rate, 50, 240 * SECOND);
     answer(&mut limit, now, 100);
-    // A fifth of the time was spent sending, so a fifth of the limit lasts.
+    // A fifth of the time was spent sending, so a fifth of the limit is sustainable.
     let lasting = average(&mut limit, now);
     assert!((9.9..=10.1).contains(&lasting), "{lasting}");
 }

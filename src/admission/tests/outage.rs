@@ -1,4 +1,4 @@
-//! Outages: when the circuit opens, which messages probe, and how the traffic resumes.
+//! Outages: when the circuit opens, which messages are probes, and how traffic resumes.
 
 use super::*;
 
@@ -8,7 +8,7 @@ pub(super) fn row_failure(row: u64) -> OutageCause {
     OutageCause { reason: Reason::Unavailable, message: "down".to_owned(), scope, subject: row, delay: None }
 }
 
-/// A write of this row fails.
+/// Fails a write of this row.
 async fn fail(admission: &Admission, row: u64) {
     patient(admission).enter().await.expect("open").failed(&row_failure(row), None);
 }
@@ -21,7 +21,7 @@ fn is_open(admission: &Admission) -> bool {
     patient(admission).enter().now_or_never().is_some_and(|entered| entered.is_ok())
 }
 
-/// The circuit was opened by failures of three rows.
+/// An admission whose circuit was opened by failures of three rows.
 async fn held() -> Admission {
     let admission = Admission::new(8);
     for row in 1..=3 {
@@ -63,7 +63,7 @@ async fn a_failure_of_the_environment_opens_the_circuit_at_once() {
     );
 }
 
-/// Failing rows at low load, with one success now and then.
+/// Failing rows at low load, with occasional successes.
 #[tokio::test(start_paused = true)]
 async fn messages_that_failed_before_while_others_succeed_do_not_open_the_circuit() {
     let admission = Admission::new(8);
@@ -211,7 +211,7 @@ async fn a_waiting_message_returns_the_cause_when_its_budget_ends() {
     assert_eq!(rejected.retry_after.map(|rest| rest + 5 * SECOND), Some(circuit_breaker::PROBE_TIMEOUT));
 }
 
-/// An outage of the lock storage is met by messages that released their slots to wait for a lock.
+/// Messages that wait for a lock have released their slots, so they see a lock storage outage without one.
 #[tokio::test(start_paused = true)]
 async fn failures_without_a_slot_count_as_well() {
     let admission = Admission::new(8);

@@ -1,8 +1,8 @@
-//! Several processes before one service with service protection, in simulated time, and a naive client beside them.
+//! Several processes that share one service with service protection, in simulated time, compared with a naive client.
 //!
-//! The service is a model of
-//! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#service-protection-api-limits>: sliding windows of
-//! requests and execution time, and a ceiling of requests at once, per user; a refused request counts too.
+//! The service models
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#service-protection-api-limits>: per user,
+//! sliding windows of requests and execution time, and a limit of concurrent requests; a refused request counts too.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,18 +12,18 @@ use tokio::time::{sleep, sleep_until};
 
 use super::*;
 
-/// Messages that each process has on its hands: more than it may send at once.
+/// Messages in each process: more than it may send at once.
 const MESSAGES: usize = 60;
 
-/// A refusal costs the service little time.
+/// A refusal takes the service little time.
 const REFUSAL: Duration = Duration::from_millis(10);
 
 const WARM_UP: Duration = Duration::from_mins(1);
 
-/// Twelve windows: what was saved up before the first one does not count for much.
+/// Twelve windows, so that the initial unused allowance matters little.
 const LASTS: Duration = Duration::from_hours(1);
 
-/// What the sandbox's stand-in hints, too.
+/// The same hint as the sandbox's stand-in gives.
 const HINT: u32 = 8;
 
 /// The limits of one user at one server.
@@ -35,14 +35,14 @@ struct Limits {
     at_once: usize,
 }
 
-/// The service's own.
+/// The documented limits.
 const DOCUMENTED: Limits =
     Limits { window: Duration::from_mins(5), requests: 6_000, execution: Duration::from_mins(20), at_once: 52 };
 
-/// As if many servers shared the load: only what is in flight at once is limited.
+/// As if many servers shared the load, so that only concurrent requests are limited.
 const AT_ONCE: Limits = Limits { requests: usize::MAX, execution: Duration::MAX, ..DOCUMENTED };
 
-/// How long to wait, and the limit that was exceeded.
+/// How long to wait, and the exceeded limit.
 type Refusal = (Duration, LimitKind);
 
 #[derive(Debug)]
@@ -70,13 +70,13 @@ impl Service {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many were served, and refused.
+    /// The numbers of served and refused requests.
     fn so_far(&self) -> (u32, u32) {
         let books = self.books();
         (books.served, books.refused)
     }
 
-    /// One request that takes `work`, or a refusal with the delay that it names.
+    /// One request that takes `work`, or a refusal with its delay.
     async fn request(&self, work: Duration) -> Result<(), Refusal> {
         let refusal = self.books().arrive(&self.limits, Instant::now());
         if let Some((delay, limit)) = refusal {
@@ -88,7 +88,7 @@ impl Service {
         Ok(())
     }
 
-    /// The requests that the limits allow in this time, where one takes `work` on average.
+    /// The number of requests that the limits allow in this time if one takes `work` on average.
     fn allowed(&self, time: Duration, work: Duration) -> f64 {
         let Limits { window, requests, execution, at_once } = self.limits;
         let count = |number: usize| u32::try_from(number).map_or(f64::INFINITY, f64::from);
@@ -139,16 +139,16 @@ impl Books {
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, Copy)]
 struct Share {
-    /// Served, of what the limits allow.
+    /// Served requests, relative to what the limits allow.
     used: f64,
-    /// Refused after the first minute, of all that was sent.
+    /// Refused requests after the warm-up, relative to all that were sent.
     refused: f64,
 }
 
-/// A run of [`LASTS`]: processes that share one user, and how long a request takes.
+/// A run of [`LASTS`]: the number of processes that share one user, and how long a request takes.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     limits: Limits,
@@ -158,7 +158,7 @@ struct Run {
 }
 
 impl Run {
-    /// Plays it with `messages` that each process has on its hands, all the time.
+    /// Runs `MESSAGES` of these tasks in each process, all the time.
     fn play<M: Future<Output = ()> + Send + 'static>(
         self,
         message: impl Fn(Arc<Admission>, Arc<Service>, Self) -> M,
@@ -190,7 +190,7 @@ impl Run {
         })
     }
 
-    /// From half of the mean to one and a half.
+    /// Between half and one and a half times the mean.
     fn some_work(self) -> Duration {
         self.work.mul_f64(0.5 + fastrand::f64())
     }
@@ -209,7 +209,7 @@ async fn with_admission(admission: Arc<Admission>, service: Arc<Service>, run: R
     }
 }
 
-/// Each message waits for the delay by itself.
+/// Each message waits for the delay on its own.
 async fn naively(_: Arc<Admission>, service: Arc<Service>, run: Run) {
     loop {
         if let Err((delay, _)) = service.request(run.some_work()).await {
@@ -225,7 +225,7 @@ fn assert_share(run: Run, least_used: f64) {
 
 #[test]
 fn processes_that_share_a_user_get_nine_tenths_of_what_the_limits_allow_with_few_refusals() {
-    // The last is the hardest: eight processes of which only four may have a request in flight all the time.
+    // The last case is the hardest: eight processes, but the limits sustain only four concurrent requests.
     for (millis, processes, seed) in [(100, 1, 1), (200, 3, 2), (500, 3, 3), (1_000, 3, 4), (1_000, 8, 5)] {
         assert_share(Run { limits: DOCUMENTED, work: Duration::from_millis(millis), processes, seed }, 0.9);
     }

@@ -1,4 +1,5 @@
-//! From the bytes of a body to the verdict: both shapes, every notation of a code, HTML pages, empty and truncated bodies.
+//! From the bytes of a body to the verdict: both shapes, every notation of a code, HTML pages, empty and truncated
+//! bodies.
 
 use super::super::*;
 use super::refusals::{NO_CODE, REFUSALS};
@@ -10,12 +11,12 @@ fn judged(status: u16, body: &[u8], kind: WriteKind) -> Verdict {
     judge(&answered(status, code, &message.unwrap_or_default()), first(kind))
 }
 
-/// The refusal's body in the usual shape, with its code as JSON.
+/// The refusal's body in the usual shape; `code` is JSON.
 fn usual(code: &str, text: &str) -> String {
     format!(r#"{{"error":{{"code":{code},"message":{}}}}}"#, serde_json::json!(text))
 }
 
-/// The same in the other shape.
+/// The refusal's body in the other shape.
 fn other(code: &str, text: &str) -> String {
     let text = serde_json::json!(text);
     format!(r#"{{"Message":"An error has occurred.","ExceptionMessage":{text},"ErrorCode":{code}}}"#)
@@ -36,7 +37,7 @@ fn both_shapes_and_every_notation_of_a_code_lead_to_the_verdict_of_the_table() {
         for notation in notations(code) {
             let body = usual(&notation, text);
             assert_eq!(judged(status, body.as_bytes(), kind), verdict, "{status} {body} {kind:?}");
-            // Where this shape has an empty text, the general one stands in for it.
+            // In this shape an empty text is replaced by a general one, so the verdict may differ.
             if !text.is_empty() {
                 let body = other(&notation, text);
                 assert_eq!(judged(status, body.as_bytes(), kind), verdict, "{status} {body} {kind:?}");
@@ -76,7 +77,7 @@ fn a_truncated_body_leads_to_the_verdict_of_its_complete_members() {
 
 #[test]
 fn a_complete_code_counts_although_the_rest_was_lost() {
-    // Taken for their statuses, the first would be lost, and the second would come back in vain.
+    // By status alone, the first would be rejected and the second retried in vain.
     for (status, code, verdict) in [
         (400, "0x80040255", Verdict::Settle(Reason::Unavailable)),
         (500, "0x80040265", Verdict::Settle(Reason::InvalidData)),

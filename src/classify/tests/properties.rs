@@ -1,4 +1,4 @@
-//! The laws as properties: any status, any code, any text, whatever was asked.
+//! The laws as properties: for any status, code, text and request.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -23,7 +23,7 @@ fn unknown_codes() -> impl Strategy<Value = u32> {
     prop_oneof![any::<u32>(), 0x8004_0000..0x8007_FFFF_u32].prop_filter("the table has it", |code| !is_known(*code))
 }
 
-/// Anything, and what the service says, amid anything.
+/// Arbitrary text, and the service's texts within arbitrary text.
 fn texts() -> impl Strategy<Value = String> {
     let said = select(codes::TEXTS.to_vec()).prop_map(|(text, _)| text);
     let quoted = (any::<String>(), prop_oneof![said, Just("Does Not Exist")], any::<String>());

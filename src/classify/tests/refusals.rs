@@ -1,4 +1,5 @@
-//! The table of refusals: what each answer means for each kind of request, once, without a lookup bound.
+//! The table of refusals: what each answer means for each kind of request, on the first attempt, without a bound
+//! lookup.
 
 use std::collections::HashSet;
 
@@ -12,13 +13,13 @@ use WriteKind::{Create, Delete, DeleteUnchanged, Read, Update, UpdateFound, Upda
 use super::super::*;
 use super::{answered, first};
 
-/// Status, code, text; what was asked; what it means.
+/// Status, code, text, kind of request, verdict.
 pub(super) type Refusal = (u16, u32, &'static str, WriteKind, Verdict);
 
 /// The code is empty or zero.
 pub(super) const NO_CODE: u32 = 0;
 
-// What Dataverse says.
+// Dataverse's messages.
 const DUPLICATE: &str = "A record with matching key values already exists.";
 const DUPLICATE_KEY: &str = "Entity Key Email Key violated. A record with the same value for Email already exists.";
 const STALE: &str = "The version of the existing record doesn't match the RowVersion property provided.";
@@ -35,7 +36,7 @@ pub(super) const DEADLOCK: &str =
 
 #[rustfmt::skip] // Aligned as a table.
 pub(super) const REFUSALS: [Refusal; 172] = [
-    // A unique key is taken. Only a request that may create can have lost a race for our own key.
+    // A unique key is taken. Only a request that may create a row can have lost a race for its own key.
     (412, 0x8004_0237, DUPLICATE,     Upsert,          LostRace),
     (412, 0x8004_0237, DUPLICATE,     Create,          LostRace),
     (412, 0x8004_0237, DUPLICATE,     Update,          Settle(KeyCollision)),
@@ -55,7 +56,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (412, 0x8004_3239, "",            Upsert,          Settle(KeyCollision)),
     (412, 0x8004_3239, "",            Create,          Settle(KeyCollision)),
 
-    // The same without a code: the text decides, else the status and the request.
+    // The same without a code: the text decides, otherwise the status and the kind of request.
     (412, NO_CODE,     DUPLICATE,     Upsert,          LostRace),
     (412, NO_CODE,     DUPLICATE_KEY, Create,          LostRace),
     (412, NO_CODE,     DUPLICATE,     Update,          Settle(KeyCollision)),
@@ -74,14 +75,14 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (412, NO_CODE,     STALE,         UpdateUnchanged, Moved),
     (412, NO_CODE,     STALE,         DeleteUnchanged, Moved),
 
-    // A duplicate-detection rule; one page shows it under 412, one under 500.
+    // A duplicate-detection rule; the documentation shows it with 412 and with 500.
     (412, 0x8004_0333, DETECTED,      Upsert,          Settle(DuplicateDetected)),
     (500, 0x8004_0333, DETECTED,      Create,          Settle(DuplicateDetected)),
     (412, 0x8004_0333, DETECTED,      UpdateUnchanged, Settle(DuplicateDetected)),
     (412, NO_CODE,     DETECTED,      Upsert,          Settle(DuplicateDetected)),
     (500, NO_CODE,     DETECTED,      Update,          Settle(DuplicateDetected)),
 
-    // A row is missing: ours, or one that a lookup is bound to (that is tested on its own).
+    // A row is missing: ours, or one that a lookup is bound to (tested separately).
     (404, 0x8004_0217, NO_ROW,        Upsert,          Settle(NotFound)),
     (404, 0x8004_0217, NO_ROW,        Create,          Settle(NotFound)),
     (404, 0x8004_0217, NO_ROW,        Update,          Settle(NotFound)),
@@ -96,7 +97,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (404, NO_CODE,     NO_ROW,        UpdateUnchanged, Moved),
     (404, NO_CODE,     NO_ROW,        Delete,          Settle(AlreadyAbsent)),
 
-    // No such table. Its code is the Web API's for failures at large, so the status says which.
+    // No such table. The code is the Web API's general failure, so the status decides.
     (400, 0x8006_088A, "",            Upsert,          Settle(InvalidData)),
     (500, 0x8006_088A, "",            Upsert,          Settle(Unavailable)),
     (404, 0x8006_088A, NO_TABLE,      Upsert,          Settle(NotFound)),
@@ -105,7 +106,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (404, NO_CODE,     "",            Upsert,          Settle(NotFound)),
     (404, NO_CODE,     "",            Delete,          Settle(NotFound)),
 
-    // The data, or the request, can never be stored.
+    // The data or the request can never be stored.
     (400, NO_CODE,     NO_PROPERTY,   Upsert,          Settle(InvalidData)),
     (400, 0x8004_8D19, "",            Upsert,          Settle(InvalidData)),
     (400, 0x8004_4331, "",            Upsert,          Settle(InvalidData)),
@@ -130,19 +131,19 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (413, NO_CODE,     "",            Upsert,          Settle(TooLarge)),
     (413, NO_CODE,     "",            Create,          Settle(TooLarge)),
 
-    // The catch-all code gets one more try; after that the status speaks (tested on its own).
+    // The catch-all code gets one more attempt; then the status decides (tested separately).
     (400, 0x8004_0216, "",            Upsert,          Again),
     (500, 0x8004_0216, "",            UpdateUnchanged, Again),
     (400, 0x8004_0216, "",            Read,            Again),
 
-    // A deadlock is sent again in place. Other SQL errors share its code and may last.
+    // A deadlock is retried in place. Other SQL errors share its code and may persist.
     (500, 0x8004_4150, DEADLOCK,      Upsert,          Again),
     (400, 0x8004_4150, DEADLOCK,      UpdateUnchanged, Again),
     (500, NO_CODE,     DEADLOCK,      Delete,          Again),
     (500, 0x8004_4150, TRUNCATED,     Upsert,          Settle(Unavailable)),
     (500, 0x8004_4150, "",            Upsert,          Settle(Unavailable)),
 
-    // Transient under any status.
+    // Transient with any status.
     (500, 0x8004_4151, "",            Upsert,          Settle(Unavailable)),
     (400, 0x8004_0255, "",            Upsert,          Settle(Unavailable)),
     (412, 0x8004_0255, "",            UpdateUnchanged, Settle(Unavailable)),
@@ -191,7 +192,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (429, NO_CODE,     "",            Delete,          Settle(Throttled)),
     (429, NO_CODE,     DUPLICATE,     Update,          Settle(Throttled)),
 
-    // What an operator can fix: the token.
+    // Operator-fixable: the token.
     (401, 0x8004_A100, "",            Upsert,          Settle(Unauthorized)),
     (401, 0x8004_A101, "",            Upsert,          Settle(Unauthorized)),
     (401, 0x8004_A102, "",            Upsert,          Settle(Unauthorized)),
@@ -207,7 +208,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (401, NO_CODE,     NO_ROW,        Delete,          Settle(Unauthorized)),
     (407, NO_CODE,     "",            Upsert,          Settle(Unauthorized)),
 
-    // What an operator can fix: the application user, its roles and its rights. A code says so under any status.
+    // Operator-fixable: the application user, its roles and privileges. The code identifies these with any status.
     (403, 0x8007_2560, "",            Upsert,          Settle(Unauthorized)),
     (400, 0x8004_A112, "",            Upsert,          Settle(Unauthorized)),
     (403, 0x8004_2F09, "",            Create,          Settle(Unauthorized)),

@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// A cache that counts the looks.
+    /// A cache that counts its metadata reads.
     #[derive(Default)]
     struct Bench {
         cache: MetadataCache,

@@ -78,7 +78,7 @@ fn a_truncated_body_gives_its_complete_members() {
         (r#"{"error":{"code":"0x8004"#, None, None),
         (r#"{"error":{"message":"m","code":"0x8004"#, None, Some("m")),
         (r#"{"Message":"m","ErrorCode":-2147220937,"#, DUPLICATE, Some("m")),
-        // It may have gone on.
+        // The number may be truncated.
         (r#"{"Message":"m","ErrorCode":-2147220937"#, None, Some("m")),
         (r#"{"Message":"m","ErrorCode":-214"#, None, Some("m")),
     ]);
@@ -102,7 +102,7 @@ fn a_message_is_cut_at_its_cap() {
     assert_eq!(parsed(&body), (DUPLICATE, Some("ä".repeat(MESSAGE_CAP))));
 }
 
-/// Bodies that hold a code and a text, whole.
+/// Complete bodies with a code and a text.
 fn bodies() -> impl Strategy<Value = String> {
     let code = prop_oneof![
         any::<i32>().prop_map(|code| code.to_string()),

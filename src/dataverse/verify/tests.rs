@@ -19,7 +19,7 @@ enum Answer {
     Fails(Error),
 }
 
-/// Rows in the order in which they are read, and the metadata of contacts.
+/// Rows in read order, and the metadata of contacts.
 #[derive(Debug, Default)]
 struct FakeStore {
     rows: Mutex<VecDeque<Answer>>,
@@ -32,7 +32,7 @@ impl FakeStore {
         Self { rows: Mutex::new(rows.into_iter().collect()), ..Self::default() }
     }
 
-    /// With metadata: `ssn` is secured, the other columns are readable.
+    /// Adds metadata in which `ssn` is secured and the other columns are readable.
     fn with_metadata(self) -> Self {
         let columns = ["firstname", "ssn", "parentid"].map(|name| (name.to_owned(), name == "ssn"));
         Self { metadata: Some(Arc::new(TableMetadata::new(None, columns))), ..self }
@@ -42,7 +42,7 @@ impl FakeStore {
         self.asked.lock().expect(UNPOISONED).push(what);
     }
 
-    /// What is found, and what was read for it; every prepared row has to be read.
+    /// The result and the reads made for it; every prepared row must be read.
     async fn verify(&self, columns: &str) -> (Result<RowMatch, String>, Vec<String>) {
         let message = format!(r#"{{"table":"contacts","key":{{"employeeid":"E1"}},"columns":{columns}}}"#);
         let record = decode(&message.into()).expect("a record");

@@ -1,4 +1,4 @@
-//! The host.json of this repository is as it should be, and each fault in it is found, alone.
+//! This repository's host.json passes every check, and each fault in it is found on its own.
 
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ fn ours() -> Value {
     serde_json::from_str(OURS).expect("JSON")
 }
 
-/// The checks that fail when `path` of our file is set to `value`, or removed with null, and what they found.
+/// The failed checks and their findings when `path` of our file is set to `value` (null removes it).
 fn wrong(path: &str, value: Value, settings: &[(&str, &str)]) -> Vec<(Check, String)> {
     let mut file = ours();
     let (parent, name) =

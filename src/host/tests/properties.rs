@@ -1,4 +1,4 @@
-//! The message's text is never changed between the envelope and the dead letter, whatever it is and however it was encoded.
+//! A message's text stays unchanged from the envelope to the dead letter, whatever it is and however it was encoded.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::sample::{Index, select};
 
 use super::*;
 
-/// Any text, and texts that look like the envelope's own encodings.
+/// Arbitrary text, and texts that look like the envelope's own encodings.
 fn texts() -> impl Strategy<Value = String> {
     let awkward =
         select(vec![RECORD, "", "\"", "\"a\"", "\"\\ud800\"", "null", "7", "[1]", "{", "\u{0}\u{1f600}\u{fffd}"]);

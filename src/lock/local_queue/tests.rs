@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Waiting<'a> = Pin<Box<dyn Future<Output = Result<Acquired, Error>> + Send + 'a>>;
 
-/// One process and the storage that it shares with others.
+/// One process, and the storage that it shares with others.
 struct Process {
     storage: Arc<MemoryLocks>,
     local: LocalQueue,
@@ -142,7 +142,7 @@ async fn a_session_ends_after_its_maximum_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_past_its_third_is_renewed_before_it_is_handed_on() {
-    // With a short life, so that the renewal is due within the session.
+    // A short life, so that the renewal is due within the session.
     let storage = Arc::new(MemoryLocks::new(MAX_SESSION));
     let process = Process::beside(&storage);
     let first = process.take().await;
@@ -190,7 +190,7 @@ async fn two_processes_share_a_hot_key_by_halves_with_few_requests() {
         let [our_turns, their_turns] = served.into_inner().expect("no panic");
         let share = f64::from(our_turns.min(their_turns)) / f64::from(our_turns + their_turns);
         assert!(share >= 0.35, "{our_turns} turns against {their_turns}, work of {work:?}");
-        // Both processes together wait for what is left of two minutes after the work.
+        // The part of two minutes that both processes together spent waiting.
         let waited = (120 * SECOND).saturating_sub(work * (our_turns + their_turns)).as_secs_f64();
         let requests = u32::try_from(ours.storage.count(Request::Acquire)).expect("some hundreds");
         assert!(f64::from(requests) / waited <= 3.0, "{requests} requests in {waited:.0} s, work of {work:?}");

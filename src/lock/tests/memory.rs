@@ -1,4 +1,4 @@
-//! Locks in memory, for tests: exclusive and expiring on tokio's clock, as leases on blobs are, with faults on demand.
+//! In-memory locks for tests: exclusive, expiring on tokio's clock like blob leases, with faults on demand.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
@@ -23,11 +23,11 @@ pub(crate) enum Request {
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// 403
+    /// Answered with 403.
     Refused,
-    /// No connection: the request is not executed.
+    /// No connection; the request is not executed.
     Unreachable,
-    /// Never an answer: the request is not executed.
+    /// No answer; the request is not executed.
     Hanging,
     /// Executed after a delay.
     Late(Duration),
@@ -61,27 +61,27 @@ impl MemoryLocks {
         Self { life, state: Mutex::default() }
     }
 
-    /// The next requests of that kind fail, one for each fault.
+    /// The next requests of that kind fail, one per fault.
     pub(crate) fn fail(&self, request: Request, faults: impl IntoIterator<Item = Fault>) {
         self.state().faults.extend(faults.into_iter().map(|fault| (request, fault)));
     }
 
-    /// An operator breaks the lease, without notice to its holder.
+    /// Breaks the lease without notifying its holder, as an operator may.
     pub(crate) fn break_lease(&self, name: &LockName) {
         self.state().holders.remove(name);
     }
 
-    /// An operator breaks every lease.
+    /// Breaks every lease.
     pub(crate) fn break_all(&self) {
         self.state().holders.clear();
     }
 
-    /// How many requests of that kind came.
+    /// The number of requests of that kind.
     pub(crate) fn count(&self, request: Request) -> usize {
         self.state().requests.iter().filter(|asked| **asked == request).count()
     }
 
-    /// How many requests came.
+    /// The number of all requests.
     pub(crate) fn count_all(&self) -> usize {
         self.state().requests.len()
     }

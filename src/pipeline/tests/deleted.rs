@@ -1,4 +1,4 @@
-//! A deletion with a version leaves a tombstone, and an older message does not bring the row back.
+//! A deletion with a version leaves a tombstone, so an older message does not recreate the row.
 
 use super::*;
 use crate::lock::Locks as _;

@@ -1,4 +1,4 @@
-//! The lock around the write: who waits, who stops, and when the lease is given back.
+//! The lock around the write: which messages wait, which stop, and when the lease is released.
 
 use std::iter::repeat_n;
 
@@ -126,7 +126,7 @@ async fn an_ambiguous_write_is_settled_by_the_row_and_still_keeps_its_lease() {
         ("upsert", Answer::Hangs, Reason::Unavailable),
         ("upsert", Answer::lost(true), Reason::Unavailable),
     ] {
-        // A connection that drops at once is tried twice.
+        // A write on a dropped connection is retried once.
         for silence in [vec![Answer::lost(true); 2], vec![Answer::wait(504, None)]] {
             let world = World::new(silence.into_iter().chain([row.clone()]));
             let found = world.reason(&contact(&json!({ "operation": operation })), FIRST).await;
@@ -152,7 +152,7 @@ async fn a_write_with_a_known_outcome_releases_its_lease() {
         vec![Answer::lost(false)],
         vec![Answer::Fails(no_token)],
         vec![Answer::Fails(Error::NotAddressable { column: "employeeid".to_owned() })],
-        // A read without an answer has changed nothing.
+        // An unanswered read has changed nothing.
         vec![Answer::refused(412, DUPLICATE), Answer::lost(true)],
     ] {
         let world = World::new(answers.clone());

@@ -1,8 +1,8 @@
-//! Order, whatever happens: random messages with versions, shuffled and delivered twice, to several instances, with lost
-//! answers, broken leases and without locks.
+//! Order under faults: random versioned messages, shuffled and delivered twice to several instances, with lost answers,
+//! broken leases and without locks.
 //!
-//! What must hold for every seed: each key's commits rise in version, the row ends as its highest version says, and every
-//! message is accounted for. A failing seed prints itself and what became of each message.
+//! For every seed, each key's commits rise in version, the row ends at its highest version, and every message is
+//! accounted for. A failing seed prints its number and each message's outcome.
 
 mod store;
 
@@ -19,18 +19,18 @@ const KEYS: usize = 2;
 const MESSAGES: usize = 8;
 const SEEDS: u64 = 3_000;
 
-/// What goes wrong in a run.
+/// How the locks of a run behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Locking {
-    /// Leases that live as long as they should.
+    /// Leases live for their full duration.
     Leases,
-    /// Leases that are broken while they are held.
+    /// Leases are broken while they are held.
     Broken,
-    /// None at all.
+    /// No locks.
     Off,
 }
 
-/// One message, and how it ended.
+/// One message and its result.
 #[derive(Debug)]
 struct Settled {
     key: String,
@@ -39,7 +39,7 @@ struct Settled {
     reason: Reason,
 }
 
-/// What all instances share.
+/// State that all instances share.
 struct Storm {
     table: Arc<Table>,
     locks: Arc<MemoryLocks>,
@@ -108,7 +108,7 @@ impl Storm {
     }
 }
 
-/// Messages for a few keys: each version once, in any order. The first of each key is an upsert.
+/// Shuffled messages for a few keys, each version once. The first of each key is an upsert.
 fn messages(deletes: bool) -> Vec<Json> {
     let mut messages = Vec::new();
     for key in 0..KEYS {
@@ -128,14 +128,14 @@ fn messages(deletes: bool) -> Vec<Json> {
     messages
 }
 
-/// What is wrong with how the messages of one key ended.
+/// The first inconsistency in one key's results, if any.
 fn problem(settled: &[&Settled], commits: &[(i64, bool)], row: Option<i64>) -> Option<String> {
     if !commits.is_sorted_by(|(a, _), (b, _)| a < b) {
         return Some(format!("the commits do not rise: {commits:?}"));
     }
     for message in settled {
         let fits = match message.reason {
-            // Without an answer the row may hold it although the commit was an earlier delivery's.
+            // After an unanswered request the commit may have been made by an earlier delivery.
             Reason::Created | Reason::Updated | Reason::Upserted | Reason::Deleted => {
                 commits.iter().any(|(version, _)| *version == message.version)
             }
@@ -156,7 +156,7 @@ fn problem(settled: &[&Settled], commits: &[(i64, bool)], row: Option<i64>) -> O
     (row != expected).then(|| format!("the row holds {row:?}, and the highest version is {highest:?}"))
 }
 
-/// A deletion of a row that was not there yet commits nothing, and yet outlives older messages.
+/// A deletion of a missing row commits nothing, but still outranks older messages.
 fn has_deleted(settled: &[&Settled], message: &Settled) -> bool {
     settled.iter().any(|other| other.operation == "delete" && other.version >= message.version)
 }
@@ -193,7 +193,7 @@ fn without_locks_the_highest_version_wins() {
     keeps_order(Locking::Off, false);
 }
 
-/// The judge can fail: a row that is written as it comes breaks the order.
+/// Checks the verifier itself: a row written in arrival order is reported.
 #[test]
 fn without_versions_the_order_is_broken() {
     let broken = (0..200).any(|seed| {

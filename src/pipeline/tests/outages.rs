@@ -1,4 +1,4 @@
-//! What time or an operator mends: the message waits in place, holds nothing meanwhile, and goes again.
+//! Transient and operator-fixable failures: the message waits in place without a slot or a lease, and is retried.
 
 use tokio::time::sleep;
 
@@ -8,10 +8,10 @@ use crate::lock::tests::memory::{Fault as StorageFault, Request};
 
 const UPSERTED: Answer = Answer::Wrote(Written::Upserted);
 
-/// A queue message that may wait for long.
+/// A queue message with a long wait budget.
 const PATIENT: Delivery = Delivery { wait_budget: Duration::from_mins(8), ..FIRST };
 
-/// A caller who waits for the answer.
+/// An HTTP caller's record.
 const CALL: Delivery = Delivery { wait_budget: Duration::from_secs(20), fail_fast: true, ..FIRST };
 
 fn no_token(refused: bool) -> Answer {
@@ -157,7 +157,7 @@ async fn an_ambiguous_write_is_retried_after_its_lease_has_expired() {
     assert_eq!(world.locks.count(Request::Release), 1, "the first lease lapsed by itself");
 }
 
-/// A slow write that ends without an answer: the lease was renewed, and lapses from its last renewal on.
+/// A slow, unanswered write whose lease was renewed: the lease expires one life after its last renewal.
 #[tokio::test(start_paused = true)]
 async fn the_lease_expires_after_its_last_renewal() {
     let silence = Error::NoAnswer { sent: true, problem: "no answer in time" };
@@ -192,7 +192,7 @@ async fn a_write_whose_connection_drops_is_sent_again_once_and_its_lease_expires
         ("upsert", UPSERTED, Reason::Upserted),
         ("update", Answer::Wrote(Written::Updated), Reason::Updated),
         ("delete", Answer::Wrote(Written::Deleted), Reason::Deleted),
-        // The first of the two has done it.
+        // The first attempt already deleted the row.
         ("delete", Answer::refused(404, MISSING), Reason::Deleted),
         ("update", Answer::refused(404, MISSING), Reason::NotFound),
         ("upsert", Answer::refused(400, 0x8004_4331), Reason::InvalidData),

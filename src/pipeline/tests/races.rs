@@ -1,4 +1,4 @@
-//! A lost create race, by policy. The pauses between the counters pass on the paused clock.
+//! A lost create race under each policy. Retry delays pass on the paused clock.
 
 use super::*;
 

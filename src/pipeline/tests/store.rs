@@ -1,6 +1,6 @@
-//! A store with a script: each request gets the next answer, and is written down.
+//! A scripted store: each request gets the next answer and is recorded.
 //!
-//! It refuses to improvise: a request beyond the script, or of another kind than the script expects, fails the test.
+//! A request beyond the script, or of another kind than the script expects, fails the test.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -13,24 +13,24 @@ use tokio::time::sleep;
 use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
 use crate::record::RecordKey;
 
-/// What comes back for one request.
+/// The answer to one request.
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
-    /// A write is made.
+    /// A write succeeds.
     Wrote(Written),
-    /// A write is made, after a while.
+    /// A write succeeds after a delay.
     Slow(Duration, Written),
     /// A read finds this JSON object.
     Row(&'static str),
-    /// A read finds this JSON object, after a while.
+    /// A read finds this JSON object after a delay.
     SlowRow(Duration, &'static str),
     /// A read finds nothing.
     NoRow,
-    /// Either fails.
+    /// A write or a read fails.
     Fails(Error),
-    /// A write fails, after a while.
+    /// A write fails after a delay.
     SlowlyFails(Duration, Error),
-    /// Nothing comes back, ever.
+    /// No answer ever arrives.
     Hangs,
 }
 
@@ -45,13 +45,13 @@ impl Answer {
         Self::Fails(Error::Answered { status, code: None, message: None, request_id: None, retry_after })
     }
 
-    /// Nothing came back.
+    /// No answer arrives; `sent` says whether the request may have arrived.
     pub(super) fn lost(sent: bool) -> Self {
         Self::Fails(Error::NoAnswer { sent, problem: "the connection broke" })
     }
 }
 
-/// The store.
+/// The scripted store.
 #[derive(Debug, Default)]
 pub(super) struct ScriptedStore {
     answers: Mutex<VecDeque<Answer>>,
@@ -63,13 +63,13 @@ impl ScriptedStore {
         Self { answers: Mutex::new(answers.into_iter().collect()), requests: Mutex::default() }
     }
 
-    /// What was asked so far: `upsert`, `create`, `update`, `delete` with the primary key and the ETag if there are any, and the
-    /// version as `column=json`; `read` with the columns wanted.
+    /// The requests so far: `upsert`, `create`, `update` or `delete` with the primary key and ETag, if any, and the
+    /// version as `column=json`; `read` with the wanted columns.
     pub(super) fn requests(&self) -> Vec<String> {
         lock(&self.requests).clone()
     }
 
-    /// How many answers were not called for.
+    /// The number of unused answers.
     pub(super) fn answers_left(&self) -> usize {
         lock(&self.answers).len()
     }

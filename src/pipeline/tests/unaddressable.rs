@@ -1,4 +1,4 @@
-//! Keys that no address can hold: the row is looked for, and then written by its primary key.
+//! Keys that no URL can contain: the row is looked up by a filter, then written by its primary key.
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The row with version 7, as the service shows it.
+/// The row with version 7, as the service returns it.
 const SEVEN: Answer = Answer::Row(r#"{"@odata.etag":"W/\"1\"","new_version":7}"#);
 const EIGHT: Answer = Answer::Row(r#"{"@odata.etag":"W/\"2\"","new_version":8}"#);
 const UPDATED: Answer = Answer::Wrote(Written::Updated);

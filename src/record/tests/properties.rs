@@ -1,4 +1,4 @@
-//! Any bytes decode to a record that keeps its invariants, or to an error with a text. Never a panic.
+//! Any bytes decode to a record that keeps its invariants, or to an error with a text, without a panic.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::sample::{Index, select};
 
 use super::*;
 
-/// Valid messages of every form, from which the mutations below start.
+/// Valid messages of every form, which the tests mutate.
 const MESSAGES: [&str; 7] = [
     r#"{"table":"contacts","key":"9b2e0c3a-1111-4222-8333-444455556666","columns":{"firstname":"Ada","n":1.50e3}}"#,
     r#"{"table":"orders","key":{"n":-12.50,"r":"O'N\u00e4"},"columns":{"n":-1250e-2,"name":null,"o":[{"x":1}]}}"#,
@@ -17,7 +17,7 @@ const MESSAGES: [&str; 7] = [
     r#"{"table":"a","key":{"k":"\ud83d\ude00"},"columns":{"half":"\ud83d"},"operation":"update"}"#,
 ];
 
-/// What is inserted, besides random bytes: pieces of JSON.
+/// Pieces of JSON that are inserted, besides random bytes.
 const PIECES: [&str; 20] = [
     "{",
     "}",

@@ -1,4 +1,4 @@
-//! The lines of one invocation: which of them travel in its answer, and that none is lost.
+//! The lines of one invocation: which of them are returned in its answer, and that none is lost.
 
 use tracing::{Span, trace};
 

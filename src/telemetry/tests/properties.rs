@@ -1,4 +1,4 @@
-//! Any event is one line, which the host files under the event's level and from which everything can be parsed again.
+//! Any event is one line; the host gives it the event's level, and everything can be parsed from it.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use crate::sanitize::needs_escape;
 
 const LEVELS: [Level; 5] = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
 
-/// Any text, and texts made of awkward parts.
+/// Arbitrary text, and texts made of awkward parts.
 fn texts() -> impl Strategy<Value = String> {
     let awkward = vec![
         "warn",
@@ -41,7 +41,7 @@ fn texts() -> impl Strategy<Value = String> {
     prop_oneof![awkward.clone(), any::<String>(), (any::<String>(), awkward).prop_map(|(a, b)| a + &b)]
 }
 
-/// The level that the host gives a line; see the facts about the host.
+/// The level that the host assigns to a line.
 fn filed(stream: Stream, line: &str) -> Level {
     match stream {
         Stream::Stdout => Level::INFO,

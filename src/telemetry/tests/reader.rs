@@ -1,10 +1,10 @@
-//! Parses a line as the documentation describes it: the inverse of what writes it.
+//! Parses log lines as documented: the inverse of the formatter.
 
 use serde_json::{Deserializer, Map, Value};
 
 use super::Format;
 
-/// The contents of a line; every value as text.
+/// The contents of a line; every value is text.
 #[derive(Debug, PartialEq)]
 pub(super) struct Parsed {
     pub(super) level: String,
@@ -12,7 +12,7 @@ pub(super) struct Parsed {
     pub(super) fields: Vec<(String, String)>,
 }
 
-/// Parses a line with its line break.
+/// Parses a line, including its line break.
 pub(super) fn parsed(format: Format, line: &str) -> Parsed {
     let line = line.strip_suffix('\n').expect("a line ends");
     match format {
@@ -22,7 +22,7 @@ pub(super) fn parsed(format: Format, line: &str) -> Parsed {
 }
 
 fn read_json(line: &str) -> Parsed {
-    // The map of `serde_json` sorts; the order is read from the line.
+    // `serde_json`'s map is sorted, so the order is read from the line.
     let members: Map<String, Value> = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let member = |name: &str| members.get(name).map(text).unwrap_or_default();

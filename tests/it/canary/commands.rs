@@ -1,4 +1,5 @@
-//! The operators' commands and failed starts: data is on the stdout of `show` and `export` only, secrets are nowhere.
+//! The operator's commands and failed starts: only the stdout of `show` and `export` contains data; no output contains
+//! secrets.
 
 use std::process::Stdio;
 
@@ -13,7 +14,7 @@ use super::{COLUMN, KEY, SAID};
 use crate::dead_letters::CommandOutput;
 
 impl Scene {
-    /// Runs the handler with the settings of this scene, and these over them.
+    /// Runs the handler with the settings of this scene, overridden by these.
     async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
         let mut command = Command::new(crate::handler());
         command.args(arguments).current_dir(self.world.app()).env_clear().envs(&self.world.settings);
@@ -21,7 +22,7 @@ impl Scene {
         command.output().await.expect("the handler can be started").into()
     }
 
-    /// A dead letter of every rejection, each with all canaries of data.
+    /// Creates a dead letter for every rejection, each with all data canaries.
     async fn letters(&self) {
         for reason in Reason::ALL {
             let message =
@@ -67,7 +68,7 @@ async fn commands_print_data_only_where_it_is_requested() {
     }
 }
 
-/// Invalid settings beside valid secrets, a used port, services that refuse: each has its exit code.
+/// Covers invalid settings beside valid secrets, a port in use and refusing services; each has its exit code.
 #[tokio::test]
 async fn a_failed_start_or_command_prints_no_secret() {
     let scene = Scene::start().await;

@@ -12,7 +12,7 @@ use crate::waiting::eventually;
 /// Dataverse's message for a duplicate key.
 const DUPLICATE: &str = "A record with matching key values already exists.";
 
-/// One record with a key of its own.
+/// One record with its own key.
 struct Case<'a> {
     scene: &'a Scene,
     trigger: Trigger,
@@ -91,7 +91,7 @@ impl Case<'_> {
         self.scene.world.dataverse.fault(Fault::new(effect).method("PATCH").key(&self.key).times(times));
     }
 
-    /// An ambiguous write keeps its lease.
+    /// An ambiguous write leaves its lease held.
     async fn while_another_holds_the_lock(self) {
         self.strike(Effect::DropBefore, 2);
         self.scene.send(Trigger::Http, &self.record(), Reason::Unavailable).await;
@@ -102,7 +102,7 @@ impl Case<'_> {
     async fn while_the_lease_is_broken(self) {
         self.strike(Effect::Hang, 1);
         let storage = self.scene.storage();
-        // The leases of earlier records, which have not expired yet.
+        // Break the leases left by earlier records.
         storage.break_leases(None);
         let broken = eventually("a lease to break", async || (storage.break_leases(None) > 0).then_some(()));
         tokio::join!(self.operate("upsert"), broken);
@@ -120,7 +120,7 @@ impl Case<'_> {
         self.scene.storage().clear_faults();
     }
 
-    /// Only a defect is `internal`, and no record is known to provoke one; an invalid invocation request has the same reason.
+    /// `internal` needs a defect, and none is known; an invalid invocation request is reported with the same reason.
     async fn in_an_invalid_invocation(self) {
         let record = self.record();
         for data in [json!({ "item": record }), json!(COLUMN), json!([self.key])] {

@@ -1,4 +1,4 @@
-//! A host whose settings hold canaries, its two functions, and all of their output.
+//! A host whose settings contain canaries, its two functions, and all of their output.
 
 use dataverse_sync::outcome::Reason;
 use sandbox::host::{Host, Options as HostOptions};
@@ -12,7 +12,7 @@ use super::{COLUMN, KEY, SAID};
 use crate::trust::{self, Folder};
 use crate::waiting::eventually;
 
-/// The client that the secret belongs to.
+/// The application that the client secret belongs to.
 const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
 const SECRET: &str = "canary-of-a-client-secret";
 const HEADER: &str = "canary-of-a-header";
@@ -20,14 +20,14 @@ const HEADER: &str = "canary-of-a-header";
 /// The prefix of the stand-in's tokens: `{"alg":` in base64.
 const TOKEN: &str = "eyJhbGciOi";
 
-/// The function that gets a record.
+/// The function that receives a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trigger {
     Http,
     Queue,
 }
 
-/// A host whose settings hold every secret that can be set at the same time.
+/// A host with every secret that can be set at the same time.
 pub(super) struct Scene {
     pub(super) world: World,
     pub(super) host: Host,
@@ -65,7 +65,7 @@ impl Scene {
         self.world.storage.embedded().expect("this world is on the embedded storage")
     }
 
-    /// The texts that no output may hold, not even one with data.
+    /// The texts that no output may contain, not even output with data.
     pub(super) fn secrets(&self) -> Vec<String> {
         let connection = &self.world.settings["AzureWebJobsStorage"];
         let account = connection.split(';').find_map(|part| part.strip_prefix("AccountKey="));
@@ -73,7 +73,7 @@ impl Scene {
         [SECRET, HEADER, TOKEN, account, self.host.function_key()].map(str::to_owned).into()
     }
 
-    /// Sends a record, and asserts its reason and that the answer holds only what is expected in it.
+    /// Sends a record; asserts its reason, and that the answer contains only what is allowed in it.
     pub(super) async fn send(&self, trigger: Trigger, record: &Value, reason: Reason) {
         match trigger {
             Trigger::Http => self.call(record, reason).await,
@@ -116,7 +116,7 @@ impl Scene {
         self.holds_nothing(&body.to_string(), reason.code());
     }
 
-    /// Waits until a plain record is applied again, after a pause of the admission.
+    /// Waits until a plain record is applied again after an outage.
     pub(super) async fn recovers(&self) {
         let record =
             json!({ "table": "contacts", "key": { "employeeid": "plain" }, "columns": { "firstname": "Ada" } });
@@ -128,12 +128,12 @@ impl Scene {
         .await;
     }
 
-    /// Stops the handler as Core Tools does, and checks all of its output and the names of its locks.
+    /// Stops the handler as Core Tools does, then checks all of its output and the names of its lock blobs.
     pub(super) async fn check_logs(self) {
         assert_eq!(self.host.terminate_handler().await, Some(0));
         let logs = self.host.logs();
         for reason in Reason::ALL {
-            // The line of an invalid invocation request has no reason.
+            // The log line of an invalid invocation request has no reason.
             let text = if reason == Reason::Internal { "invalid invocation request" } else { reason.code() };
             assert!(logs.iter().any(|line| line.text.contains(text)), "{text} is not logged");
         }
@@ -144,7 +144,7 @@ impl Scene {
         self.holds_nothing(&format!("{:?}", self.storage().leases()), "the names of locks");
     }
 
-    /// Asserts that a text holds neither a secret nor data.
+    /// Asserts that a text contains neither secrets nor data.
     pub(super) fn holds_nothing(&self, text: &str, what: &str) {
         self.holds_no_secret(text, what);
         for canary in [COLUMN, KEY, SAID] {
@@ -159,7 +159,7 @@ impl Scene {
     }
 }
 
-/// Removes the members with Dataverse's message, and asserts that they hold no other canary.
+/// Removes Dataverse's messages, and asserts that they contain no other canary.
 fn remove_messages(result: &mut Value) {
     for pointer in ["/detail", "/dataverse/message"] {
         let Some(message) = result.pointer_mut(pointer).map(Value::take) else { continue };

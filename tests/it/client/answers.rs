@@ -1,4 +1,4 @@
-//! Every answer, however malformed, becomes the facts that it contains, and costs one request.
+//! Every answer, however malformed, is reported with the facts that it contains, after one request.
 
 use std::time::Duration;
 
@@ -139,7 +139,7 @@ async fn without_a_token_nothing_is_sent() {
     let outage = |status| Some(identity::Fault::Status(status));
     for (secret, fault, expected) in [
         ("wrong", None, true),
-        // Entra does not answer with plain text, so this is not a refusal.
+        // Entra never answers in plain text, so this is an outage and not a refusal.
         ("secret", outage(StatusCode::SERVICE_UNAVAILABLE), false),
         ("secret", outage(StatusCode::FORBIDDEN), false),
     ] {

@@ -1,4 +1,4 @@
-//! The pipeline's look at a table's metadata: two reads, cached, or no metadata at all.
+//! Reading a table's metadata: two cached requests, or no metadata.
 
 use dataverse_sync::dataverse::Store as _;
 use dataverse_sync::dataverse::table_metadata::TableMetadata;

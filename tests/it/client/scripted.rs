@@ -1,5 +1,5 @@
-//! A TCP server that answers each request with the next act of a script: raw bytes, or a failure. It knows nothing about HTTP except
-//! where a request ends, so that it can break every other rule.
+//! A TCP server that answers each request with the next act of a script: raw bytes, or a failure. It parses only where
+//! a request ends, so it can break every other HTTP rule.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,20 +12,20 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// What one request meets. All but [`Act::Refuse`] read it to its end first.
+/// How one request is answered. All but [`Act::Refuse`] read it completely first.
 #[derive(Debug, Clone)]
 pub(super) enum Act {
-    /// These bytes; the connection stays open for another request.
+    /// Send these bytes and keep the connection open.
     Send(Vec<u8>),
-    /// These bytes, and the connection is closed.
+    /// Send these bytes and close the connection.
     SendAndClose(Vec<u8>),
-    /// These bytes, and then silence on an open connection.
+    /// Send these bytes, then nothing, on an open connection.
     SendAndHang(Vec<u8>),
-    /// These bytes in small pieces with pauses between them; the connection stays open.
+    /// Send these bytes in small pieces with pauses, and keep the connection open.
     Dribble(Vec<u8>),
-    /// The connection is reset.
+    /// Reset the connection.
     Reset,
-    /// The connection is closed as soon as it is accepted: no request is read.
+    /// Close the connection as soon as it is accepted, without reading.
     Refuse,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Scripted {
     _listener: JoinSet<()>,
 }
 
-/// What came in.
+/// What the server received.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     pub(super) connections: usize,
@@ -52,7 +52,7 @@ struct Script {
 }
 
 impl Scripted {
-    /// Starts a server that follows the script of `acts`, and closes the connection of every request beyond it.
+    /// Starts a server that follows the script, and closes the connection of every further request.
     pub(super) async fn start(acts: Vec<Act>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
@@ -78,12 +78,12 @@ impl Scripted {
         self.port
     }
 
-    /// What came in so far.
+    /// What the server has received so far.
     pub(super) fn seen(&self) -> Seen {
         self.seen.borrow().clone()
     }
 
-    /// Waits until so many requests have been read to their ends.
+    /// Waits until `count` requests have been read completely.
     pub(super) async fn received(&self, count: usize) {
         let mut seen = self.seen.clone();
         seen.wait_for(|seen| seen.requests.len() >= count).await.expect("the server runs as long as this value");

@@ -41,7 +41,7 @@ async fn a_pooled_connection_that_breaks_is_not_retried() {
 #[tokio::test]
 async fn a_connection_that_is_closed_at_once_is_not_retried() {
     let bench = Bench::with(Act::Refuse).await;
-    // The request may have been in that connection when it broke.
+    // The request may have been sent before the connection broke.
     assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"));
     let seen = bench.seen();
     assert_eq!((seen.connections, seen.requests.len()), (1, 0));
@@ -66,7 +66,7 @@ async fn no_status_is_retried() {
     }
 }
 
-/// Runs `request`, and advances the test's clock as soon as the server has received it.
+/// Runs `request`, and advances the test's clock once the server has received it.
 async fn after_hours<T>(
     bench: &Bench,
     request: impl Future<Output = Result<T, Error>>,

@@ -1,4 +1,4 @@
-//! The README's queries against the log of the real handler: the columns they extract and the texts they search for exist.
+//! The README's queries against the log of the real handler: the columns and texts that they use exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ fn columns() -> BTreeMap<String, Regex> {
     found.map(|found| (found[1].to_owned(), Regex::new(&found[2]).expect("RE2 takes it"))).collect()
 }
 
-/// A log line as a row of the first query; `None` if it is not the line of a record.
+/// A log line as a row of the first query; `None` if it is not a record's line.
 fn row(line: &str) -> Option<BTreeMap<String, String>> {
     let row = columns().into_iter().filter_map(|(name, pattern)| {
         let value = pattern.captures(line)?.get(1)?.as_str().trim_matches('"').to_owned();
@@ -46,7 +46,7 @@ fn has(row: &BTreeMap<String, String>, cells: &Value) -> bool {
     cells.iter().all(|(name, value)| row.get(name).map(String::as_str) == value.as_str())
 }
 
-/// Waits for a record's line with these cells; all columns that every record has must be set.
+/// Waits for a record's line with these cells; every column that all records have must be set.
 async fn seen(host: &Host, cells: Value) {
     wait_until(&format!("a row with {cells}"), async || rows(host).iter().any(|row| has(row, &cells))).await;
     let rows = rows(host);

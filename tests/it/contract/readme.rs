@@ -1,10 +1,10 @@
-//! The README's tables against the code and the sample of settings.
+//! The README's tables against the code and the settings sample.
 
 use dataverse_sync::outcome::Reason;
 
 use super::{sample, text};
 
-/// Settings of the sample without a row: the host's own, and the connection that `LOCK_STORAGE` names.
+/// Settings in the sample that need no row: the host's own, and the connection that `LOCK_STORAGE` names.
 const NO_ROW: [&str; 2] = ["FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage"];
 
 /// The cells of the first table under a heading, without its header row.
@@ -67,7 +67,7 @@ fn the_table_of_settings_lists_every_setting_of_the_sample_in_order_with_its_def
     }
 }
 
-/// The sample's names in the order of the file.
+/// The sample's names in file order.
 fn order_of_the_sample() -> Vec<String> {
     let text = text("local.settings.json.sample");
     let known = sample();

@@ -1,4 +1,4 @@
-//! Client certificates in every form of file that the handler reads; the tenant verifies what they sign.
+//! Client certificates in every file format that the handler reads; the tenant verifies their signatures.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::trust::Folder;
 
 const PASSWORD: &str = "open-sesame";
 
-/// A self-signed certificate `certificate.pem` with its RSA key `key.pem` in a folder.
+/// A folder with a self-signed certificate `certificate.pem` and its RSA key `key.pem`.
 pub(super) struct Made {
     folder: Folder,
 }
@@ -25,7 +25,7 @@ impl Made {
         made
     }
 
-    /// Its registration with the tenant.
+    /// The certificate as registered with the tenant.
     pub(super) async fn credential(&self) -> Credential {
         let (key, public) = (self.folder.path("key.pem"), self.folder.path("public.der"));
         openssl(&["rsa", "-in", &key, "-RSAPublicKey_out", "-outform", "DER", "-out", &public]).await;
@@ -36,12 +36,12 @@ impl Made {
         fs::read_to_string(self.folder.path(name)).expect("openssl wrote it")
     }
 
-    /// Certificate first, key in PKCS #8.
+    /// Certificate first, then the key in PKCS #8.
     pub(super) fn pem(&self) -> String {
         self.folder.write("both.pem", format!("{}{}", self.read("certificate.pem"), self.read("key.pem")))
     }
 
-    /// Key first, in the older form that names its algorithm.
+    /// Key first, in the traditional format that names its algorithm.
     async fn traditional_pem(&self) -> String {
         let (key, traditional) = (self.folder.path("key.pem"), self.folder.path("traditional.pem"));
         openssl(&["rsa", "-in", &key, "-traditional", "-out", &traditional]).await;
@@ -73,7 +73,7 @@ async fn a_client_certificate_opens_dataverse_from_every_form_of_file() {
         (made.pkcs12(PASSWORD).await, PASSWORD),
         (made.pkcs12("").await, ""),
     ];
-    // Whose handler is killed with the answer leaves its lease behind: each has a key of its own.
+    // A handler that is killed right after its answer may leave its lease held, so each host gets its own key.
     for (key, (file, password)) in ["C-1", "C-2", "C-3", "C-4"].into_iter().zip(files) {
         let settings = [("AZURE_CLIENT_CERTIFICATE_PATH", &*file), ("AZURE_CLIENT_CERTIFICATE_PASSWORD", password)];
         let host = tenant.host(&settings).await;

@@ -1,4 +1,4 @@
-//! Refused credentials, expired tokens and authorities that are down cost no message.
+//! Refused credentials, expired tokens and unreachable authorities lose no message.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::waiting::wait_until;
 const UNAUTHORIZED: (u16, &str, &str) = (503, "retry", "unauthorized");
 const UNAVAILABLE: (u16, &str, &str) = (503, "retry", "unavailable");
 
-/// Until the next probe asks for a token anew.
+/// Waits until a probe has got a new token and succeeded.
 async fn recovers(host: &Host, key: &str) {
     wait_until("the handler has recovered", async || send(host, key).await.verdict() == UPSERTED).await;
 }
@@ -102,7 +102,7 @@ async fn a_managed_identity_that_fails_is_an_outage_until_it_recovers() {
 async fn an_entra_authority_that_fails_is_an_outage_even_when_a_proxy_answers() {
     let tenant = Tenant::start(vec![Credential::Secret(SECRET.to_owned())]).await;
     let host = tenant.host(&[("AZURE_CLIENT_SECRET", SECRET), AT_ONCE]).await;
-    // The body is plain text: no answer that Entra itself would give.
+    // The body is plain text, which Entra itself never sends.
     tenant.world.identity.fault(Fault::Status(StatusCode::BAD_GATEWAY));
     let answer = send(&host, "T-9").await;
     assert_eq!(answer.verdict(), UNAVAILABLE, "{answer:?}");

@@ -1,4 +1,4 @@
-//! Credentials, valid or not, are in nothing that the handler prints, at the most verbose log level.
+//! The handler never prints a credential, valid or not, even at the most verbose log level.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ const PASSWORD: &str = "canary-of-a-password";
 const ISSUER: &str = "https://canary.example";
 const SUBJECT: &str = "system:serviceaccount:sync:handler";
 
-/// A host with this proof: one contact that is applied, then one whose token is refused; then none of the secrets is in the log.
+/// Applies one contact with this credential, has the next one's token refused, and asserts that no secret was logged.
 async fn keeps(tenant: &Tenant, proof: &[(&str, &str)], secrets: &[&str]) {
     let mut settings = proof.to_vec();
     settings.extend([("RUST_LOG", "trace"), crate::AT_ONCE]);

@@ -1,4 +1,4 @@
-//! A world whose tokens come from an Entra tenant behind TLS, and from nowhere else.
+//! A world whose only token issuer is an Entra tenant behind TLS.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,10 +13,10 @@ use crate::trust::{self, Folder};
 /// The registered application.
 pub(super) const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
 
-/// Its secret, where it has one.
+/// Its client secret, in tests that use one.
 pub(super) const SECRET: &str = "kept-by-the-sandbox";
 
-/// The tenant, and the world that trusts it.
+/// The tenant, and a world that trusts it.
 pub(super) struct Tenant {
     pub(super) world: World,
     id: String,
@@ -38,12 +38,12 @@ impl Tenant {
         Self { world, id, trusted, _folder: folder }
     }
 
-    /// A host whose handler is this tenant's application; `proof` has the settings of its credential.
+    /// A host whose handler is this tenant's application; `proof` has its credential settings.
     pub(super) async fn host(&self, proof: &[(&str, &str)]) -> Host {
         Host::start(self.options(proof)).await.expect("the handler starts")
     }
 
-    /// What such a host is started with.
+    /// The options that `host` starts a host with.
     pub(super) fn options(&self, proof: &[(&str, &str)]) -> HostOptions {
         let authority = self.world.identity.authority().expect("the tenant has a certificate");
         let mut settings = vec![
@@ -57,7 +57,7 @@ impl Tenant {
     }
 }
 
-/// A token such as Kubernetes puts into the file of a pod. Its signature is not checked here.
+/// A token like the one that Kubernetes mounts into a pod. Its signature is not checked here.
 pub(super) fn federated_token(issuer: &str, subject: &str) -> String {
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let header = json!({ "alg": "RS256", "typ": "JWT" });

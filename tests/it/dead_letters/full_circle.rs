@@ -1,4 +1,4 @@
-//! A message is rejected or moved by the host, the operator corrects the cause and replays it, and it is applied.
+//! A message is rejected, or moved by the host; the operator corrects the cause and replays it; it is applied.
 
 use std::time::Duration;
 
@@ -24,16 +24,16 @@ async fn letters(world: &World) -> u64 {
 #[tokio::test]
 async fn rejected_messages_and_those_moved_by_the_host_are_replayed_and_applied() {
     let world = crate::world().await;
-    // Nothing waits in place, so that the host gives up soon.
+    // No message is held in place, so the host soon gives up.
     let settings = [("SYNC_HOLD_SECONDS", "0")];
     let options = host::Options { visibility_timeout: Some(Duration::ZERO), ..world.host_options("one", &settings) };
     let host = Host::start(options).await.expect("the handler starts");
-    // Rejected: there is no such row to update.
+    // Rejected: the row to update does not exist.
     let mut update = contact("C1", &json!({ "firstname": "Ada" }));
     update["operation"] = json!("update");
     world.put(&update.to_string()).await.expect("the queue takes it");
     wait_until("our dead letter", async || letters(&world).await == 1).await;
-    // Given up: our identity may not write.
+    // Moved by the host: the identity may not write.
     let refused = Status::new(403, "0x80040220", "Principal user is missing prvWriteContact privilege.");
     world.dataverse.fault(Fault::new(Effect::Status(refused)).until_cleared());
     world.put(&contact("C2", &json!({ "firstname": "Bob" })).to_string()).await.expect("the queue takes it");

@@ -1,4 +1,4 @@
-//! Commands that are interrupted at the moment of a certain request: nothing is lost, and few messages are duplicated.
+//! Commands that are interrupted during a given request lose no message and duplicate few.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::waiting::wait_until;
 
 const LETTERS: usize = 1_000;
 
-/// The handler's own bound of letters under way.
+/// The command's limit of messages in flight.
 const UNDER_WAY: u64 = 8;
 
-/// Every third letter is the host's.
+/// A thousand messages in the poison queue; every third was moved by the host.
 async fn thousand() -> (Scene, Vec<String>) {
     let scene = Scene::new().await;
     let messages: Vec<_> = (0..LETTERS).map(|number| record("contacts", &format!("E-{number}"))).collect();
@@ -41,7 +41,7 @@ async fn counted(scene: &Scene) -> [u64; 2] {
 async fn a_replay_of_a_thousand_letters_interrupted_twice_loses_none_and_puts_at_most_eight_twice() {
     let (scene, messages) = thousand().await;
 
-    // SIGTERM, when 300 are back: the others take so long that it comes in the middle.
+    // SIGTERM once 300 are replayed; the others are slow, so the signal arrives in the middle.
     let begun = scene.storage.counts().put_message;
     scene.storage.fault(Fault::times(300, Op::PutMessage, Effect::Slow(Duration::ZERO)));
     scene.storage.fault(Fault::until_cleared(Op::PutMessage, Effect::Slow(Duration::from_millis(200))));
@@ -56,7 +56,7 @@ async fn a_replay_of_a_thousand_letters_interrupted_twice_loses_none_and_puts_at
     assert!((300..LETTERS as u64 - 32).contains(&after_first), "in the middle: {after_first}");
     assert_eq!(counted(&scene).await, [LETTERS as u64 - after_first, after_first], "each is in one queue");
 
-    // kill -9, when 240 more are back and the deletions of the next eight have no answer: the middle of a batch of 32.
+    // SIGKILL once 240 more are replayed and eight deletions are unanswered: the middle of a batch of 32.
     let begun = scene.storage.counts().delete_message;
     scene.storage.fault(Fault::times(240, Op::DeleteMessage, Effect::Slow(Duration::ZERO)));
     scene.storage.fault(Fault::until_cleared(Op::DeleteMessage, Effect::Hang(Duration::from_hours(1))));
@@ -68,7 +68,7 @@ async fn a_replay_of_a_thousand_letters_interrupted_twice_loses_none_and_puts_at
     let [left, back] = counted(&scene).await;
     assert!(left + back >= LETTERS as u64, "{left} letters and {back} messages: none is lost");
     assert!(left >= UNDER_WAY, "the kill came in the middle");
-    // They were not given back; their time ends now.
+    // The killed command did not return them to the queue; make them visible now.
     let hidden = scene.storage.redeliver(POISON_QUEUE, usize::MAX);
     assert!(hidden > 0);
 
@@ -174,7 +174,7 @@ async fn a_second_signal_ends_the_process_at_once() {
     let mut list = scene.start(&["list"]);
     wait_until("letters are given back", async || scene.storage.counts().update_message > 0).await;
     signal(&list, "INT").await;
-    // The first one may still be on its way into the process; one that arrives ends it.
+    // The first signal may still be pending; the process ends once one arrives.
     while list.try_wait().expect("it is our child").is_none() {
         let id = list.id().expect("it still runs").to_string();
         let _ = tokio::process::Command::new("kill").args(["-INT", &id]).status().await;

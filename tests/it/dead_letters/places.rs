@@ -1,4 +1,4 @@
-//! Every kind of access to a storage account, and Azurite besides the embedded store.
+//! Every kind of access to a storage account, on the embedded store and on Azurite.
 
 use sandbox::azurite::{Azurite, AzuriteOptions};
 use sandbox::identity::Identity;
@@ -11,12 +11,12 @@ use super::scene::{CommandOutput, dead_letters, drained, encoded, ours, queues, 
 use crate::sas;
 use crate::trust::{self, Folder};
 
-/// The account of every emulator, and its key, which is public knowledge.
+/// Every emulator's account; its key is public.
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
 const ACCOUNT: &str = "devstoreaccount1";
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// A signature that allows what the commands need: read, add, update, process.
+/// A connection string whose signature permits what the commands need: read, add, update, process.
 fn signed(endpoint: &str) -> String {
     let signature = sas::signature(ACCOUNT, KEY, "raup", sas::LATER);
     format!("QueueEndpoint={endpoint};SharedAccessSignature={signature}")
@@ -50,7 +50,7 @@ async fn all_commands_work_on_azurite() {
     let dropped = run(&["drop", "--yes", "--json", "--reason", "none"], &settings).await;
     assert_eq!((dropped.code, &dropped.json()["dropped"]), (Some(0), &json!(20)), "{dropped:?}");
 
-    // With a signature, and as plain text.
+    // With a signature, and with messages in plain text instead of base64.
     let with_signature = signed(&azurite.queue_endpoint());
     let settings = [("Letters", with_signature.as_str())];
     let replayed = run(&["replay", "--json", "--connection", "Letters", "--encoding", "none"], &settings).await;

@@ -1,4 +1,4 @@
-//! Two queues on an embedded storage, and the executable as an operator runs it: with the connection and nothing else.
+//! Two queues on an embedded storage, and the executable as an operator runs it, with only the connection set.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 
 use crate::trust::Folder;
 
-/// The storage, its queues, and a folder to run in.
+/// The storage, its queues, and the working folder.
 pub(super) struct Scene {
     pub(super) storage: Storage,
     pub(super) poison: Queue,
@@ -37,7 +37,7 @@ impl From<Output> for CommandOutput {
 }
 
 impl CommandOutput {
-    /// The one object on stdout.
+    /// The only JSON object on stdout.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -50,46 +50,46 @@ impl Scene {
         Self { storage, poison, records, folder: Folder::new() }
     }
 
-    /// Puts a letter as the host would write it.
+    /// Puts a dead letter as the host would write it.
     pub(super) async fn letter(&self, content: &str) {
         self.poison.put(&encoded(content.as_bytes())).await.expect("the queue takes it");
     }
 
-    /// Makes a host.json in the folder that commands run in.
+    /// Writes a host.json into the working folder.
     pub(super) fn host_json(&self, text: &str) {
         self.folder.write("host.json", text);
     }
 
-    /// Where a file of that name would be.
+    /// The path of a file in the working folder.
     pub(super) fn path(&self, name: &str) -> String {
         self.folder.path(name)
     }
 
-    /// `handler dead-letters` with these arguments, and the connection as its whole environment.
+    /// `handler dead-letters` with these arguments; the connection is its only variable.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = dead_letters(arguments, &[("AzureWebJobsStorage", &self.storage.connection_string())]);
         command.current_dir(self.folder.path(""));
         command
     }
 
-    /// Runs it to its end.
+    /// Runs the command until it exits.
     pub(super) async fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.command(arguments).output().await.expect("the handler can be started").into()
     }
 
-    /// Starts it; dropping it kills it.
+    /// Starts the command; dropping the child kills it.
     pub(super) fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).spawn().expect("the handler can be started")
     }
 
-    /// The texts of all letters that can be received now; they are shown again.
+    /// The texts of all visible dead letters, which stay visible.
     pub(super) async fn visible(&self) -> Vec<String> {
         let letters = drained(&self.poison).await;
         self.storage.redeliver(POISON_QUEUE, usize::MAX);
         letters
     }
 
-    /// Takes all messages from the queue that the handler reads.
+    /// Receives all messages from the queue that the handler reads.
     pub(super) async fn messages(&self) -> Vec<String> {
         let messages = drained(&self.records).await;
         self.records.clear().await.expect("the queue answers");
@@ -97,7 +97,7 @@ impl Scene {
     }
 }
 
-/// The poison queue and the queue of records, made.
+/// The poison queue and the queue of records, created.
 pub(super) async fn queues(connection: &str) -> [Queue; 2] {
     let service = QueueService::from_connection_string(connection).expect("it is a connection string");
     let queues = [POISON_QUEUE, QUEUE].map(|name| service.queue(name));
@@ -107,7 +107,7 @@ pub(super) async fn queues(connection: &str) -> [Queue; 2] {
     queues
 }
 
-/// The texts of all messages that can be received now; they stay hidden.
+/// Receives all visible messages, which become hidden, and returns their texts.
 pub(super) async fn drained(queue: &Queue) -> Vec<String> {
     let mut texts = Vec::new();
     loop {
@@ -127,25 +127,25 @@ pub(super) fn dead_letters(arguments: &[&str], settings: &[(&str, &str)]) -> Com
     command
 }
 
-/// Sends a signal by its name without SIG.
+/// Sends a signal, named without SIG.
 pub(super) async fn signal(child: &Child, name: &str) {
     let id = child.id().expect("it still runs").to_string();
     let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await;
     assert!(sent.is_ok_and(|status| status.success()), "SIG{name} was not sent");
 }
 
-/// A message's text, as a host that encodes writes it.
+/// A message's text as a host with base64 encoding writes it.
 pub(super) fn encoded(content: &[u8]) -> String {
     STANDARD.encode(content)
 }
 
-/// A record of the source `hr`.
+/// A record from the source `hr`.
 pub(super) fn record(table: &str, key: &str) -> String {
     json!({ "table": table, "key": { "employeeid": key }, "columns": { "firstname": "Ada" }, "source": "hr" })
         .to_string()
 }
 
-/// A letter of ours.
+/// A dead letter as the handler writes it.
 pub(super) fn ours(message: &str, reason: &str, code: &str) -> String {
     json!({
         "message": message, "reason": reason, "detail": "it was refused", "attempts": 1, "invocationId": "id-1",

@@ -1,4 +1,4 @@
-//! `show` and `export`: messages in full, for people and for programs.
+//! `show` and `export`: complete messages, for people and for programs.
 
 use std::fs;
 

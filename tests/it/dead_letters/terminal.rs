@@ -1,4 +1,4 @@
-//! On a terminal: control characters of messages are escaped, progress is a bar, `drop` asks.
+//! On a terminal, control characters in messages are escaped, progress is a bar, and `drop` asks first.
 
 use pty_process::{Command, Pty};
 use serde_json::json;
@@ -6,7 +6,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::scene::{Scene, ours, record};
 
-/// Retitles a window, clears the screen, beeps, rewrites a line; in both notations, and with marks that turn text around.
+/// Sets the window title, clears the screen, beeps and rewrites a line, in 7-bit and 8-bit notation, and reverses text
+/// direction.
 const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}2J\u{9d}0;owned\u{9c}\rharmless\u{202e}txt.exe\u{8}";
 
 const QUESTION: &str = "Type yes: ";
@@ -14,7 +15,7 @@ const QUESTION: &str = "Type yes: ";
 /// <https://man7.org/linux/man-pages/man4/pts.4.html>
 const EIO: i32 = 5;
 
-/// Runs a command on a terminal of its own, types `typed` at its question, and gives all that the terminal was sent and the
+/// Runs a command on its own terminal, types `typed` at its question, and returns everything that it printed and its
 /// exit code.
 async fn on_terminal(scene: &Scene, arguments: &[&str], typed: &str) -> (String, Option<i32>) {
     let (mut terminal, inside) = pty_process::open().expect("the system has terminals");
@@ -30,7 +31,7 @@ async fn on_terminal(scene: &Scene, arguments: &[&str], typed: &str) -> (String,
         .expect("the handler can be started");
     let (mut sent, mut typed) = (Vec::new(), Some(typed));
     while some_more(&mut terminal, &mut sent).await {
-        // Before the question the handler does not read the keyboard.
+        // The handler does not read the keyboard before it asks.
         if String::from_utf8_lossy(&sent).contains(QUESTION) {
             let typed = typed.take().unwrap_or_default();
             terminal.write_all(typed.as_bytes()).await.expect("it listens");
@@ -40,7 +41,7 @@ async fn on_terminal(scene: &Scene, arguments: &[&str], typed: &str) -> (String,
     (String::from_utf8_lossy(&sent).into_owned(), ended.code())
 }
 
-/// Reads on; no more comes once the process has ended and all that it wrote was read, which Linux calls EIO.
+/// Reads more output; false once the process has exited and all of its output was read, which Linux reports as EIO.
 async fn some_more(terminal: &mut Pty, sent: &mut Vec<u8>) -> bool {
     match terminal.read_buf(sent).await {
         Ok(read) => read > 0,
@@ -69,7 +70,7 @@ async fn control_characters_of_a_message_do_not_reach_a_terminal() {
     for arguments in [&["list"][..], &["show"], &["show", "--json"], &["export"], &["list", "--json"]] {
         let (sent, code) = on_terminal(&scene, arguments, "").await;
         assert_eq!(code, Some(0), "{arguments:?}: {sent:?}");
-        // The bar's own sequences begin with an escape too: these are the letters'.
+        // The bar itself uses escape sequences; these are the messages'.
         for part in ["\u{1b}]", "\u{7}", "\u{1b}[2J", "\u{9b}", "\u{9d}", "\u{9c}", "\u{202e}", "\rharmless", "\u{8}"] {
             assert!(!sent.contains(part), "{part:?} by {arguments:?}: {sent:?}");
         }

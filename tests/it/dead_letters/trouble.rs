@@ -1,4 +1,4 @@
-//! Wrong settings, missing queues and failing services: the error, the exit code, and that nothing is lost.
+//! Invalid settings, missing queues and failing services: the error, the exit code, and that no message is lost.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! One thing broken at a time, and named.
+//! One thing is broken at a time, and the doctor names it.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use super::patient::permit;
 use super::{TABLE, VERSION_COLUMN, healthy};
 use crate::process::unused_url;
 
-/// One check is wrong, this one, and what was found says this.
+/// Asserts that only this check fails, and that its finding contains `word`.
 fn only(wrong: &[(String, String)], check: &str, word: &str) {
     let [(name, found)] = wrong else { panic!("{check} and nothing else: {wrong:#?}") };
     assert!(name == check && found.contains(word), "{check}, {word}: {wrong:#?}");

@@ -1,4 +1,4 @@
-//! A world to be examined: its settings, and its app's files.
+//! A world for the doctor to check: its settings and its app's files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::dead_letters::CommandOutput;
 
-/// What is needed to run the doctor.
+/// The world and the app's folder.
 pub(super) struct Patient {
     settings: BTreeMap<String, String>,
     app: PathBuf,
@@ -22,7 +22,7 @@ impl Patient {
         Self { settings: world.settings.clone(), app: world.app().to_owned() }
     }
 
-    /// Runs it in the app's folder, with the world's settings and these over them; an empty one counts as not set.
+    /// Runs the doctor in the app's folder with the world's settings, overridden by these; an empty value unsets one.
     pub(super) async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
         let app = self.app.to_str().expect("the temporary folder's name is text").to_owned();
         self.run_in(&app, arguments, settings).await
@@ -36,7 +36,7 @@ impl Patient {
         command.output().await.expect("the handler can be started").into()
     }
 
-    /// The checks that are wrong, each with what was found, when it is run so. It exits with 1.
+    /// Runs the doctor, which must exit with 1, and returns the failed checks with their findings.
     pub(super) async fn wrong(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Vec<(String, String)> {
         let output = self.run(&[&["--json"], arguments].concat(), settings).await;
         assert_eq!(output.code, Some(1), "{output:?}");
@@ -51,12 +51,12 @@ impl Patient {
         wrong.collect()
     }
 
-    /// Where a file of the app is.
+    /// The path of a file of the app.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.app.join(name)
     }
 
-    /// Changes a JSON file of the app, and gives what it was.
+    /// Changes a JSON file of the app; dropping the result restores it.
     pub(super) fn edit(&self, name: &str, pointer: &str, value: Value) -> Restored {
         let path = self.path(name);
         let was = fs::read(&path).expect("it is there");
@@ -68,7 +68,7 @@ impl Patient {
     }
 }
 
-/// Puts a file back when it is dropped.
+/// Restores a file on drop.
 pub(super) struct Restored {
     path: PathBuf,
     was: Vec<u8>,
@@ -80,7 +80,7 @@ impl Drop for Restored {
     }
 }
 
-/// Sets the bits of a file.
+/// Sets a file's permission bits.
 pub(super) fn permit(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");

@@ -1,4 +1,4 @@
-//! No secret is in anything that the doctor prints, whether things work or not.
+//! The doctor never prints a secret, whether its checks pass or fail.
 
 use sandbox::dataverse::{Effect, Fault, Status};
 
@@ -8,7 +8,7 @@ use crate::dead_letters::CommandOutput;
 
 const CANARY: &str = "canary";
 
-/// How every JWT begins: `{"` in base64.
+/// The start of every JWT: `{"` in base64.
 const TOKEN: &str = "eyJ";
 
 async fn run(patient: &Patient, settings: &[(&str, &str)]) -> CommandOutput {

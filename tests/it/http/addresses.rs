@@ -1,4 +1,4 @@
-//! Names and keys that try to escape from their place in a URL: each addresses exactly its own row, or is refused.
+//! Names and keys that try to break out of their part of a URL: each addresses exactly its own row, or is refused.
 
 use sandbox::dataverse::{Effect, Fault, Operation, Status};
 use serde_json::{Value, json};
@@ -122,7 +122,7 @@ async fn a_key_value_stays_inside_its_quotes() {
         let journal = world.dataverse.journal();
         let Some(entry) = journal.last() else { panic!("{key}: {}", answer.text) };
         match entry.operation {
-            // No key URL can hold it: the row is found by a filter and created by POST.
+            // No key URL can contain it, so the row is found by a filter and created by POST.
             Operation::Create => {
                 assert_eq!(
                     (entry.target.as_str(), &entry.values["employeeid"]),
@@ -148,7 +148,7 @@ async fn a_key_value_stays_inside_its_quotes() {
     assert_eq!(world.dataverse.rows("contacts").len(), 1, "a deletion removes its own row only");
 }
 
-/// A NUL does not truncate the key: Dataverse gets all of it, and refuses it.
+/// A NUL does not truncate the key: Dataverse gets the whole key and refuses it.
 #[tokio::test]
 async fn a_nul_does_not_truncate_a_key() {
     let (world, _host, caller) = scene(&[]).await;
@@ -174,8 +174,8 @@ async fn a_key_of_10_kilobytes_is_sent_to_dataverse_and_does_no_harm() {
     }
 }
 
-/// Column names are sent in the body as JSON, and in a URL (`$select`, for the comparison after a 412) only if they are valid
-/// logical names.
+/// Column names are sent as JSON in the body, and in a URL (`$select`, for the comparison after a 412) only if they are
+/// valid logical names.
 #[tokio::test]
 async fn column_names_and_values_are_sent_in_the_body_only() {
     let (world, _host, caller) = scene(&[]).await;
@@ -200,7 +200,7 @@ async fn column_names_and_values_are_sent_in_the_body_only() {
     assert!(other.iter().all(|method| ["GET", "PATCH"].contains(&method.as_str())), "{other:?}");
 }
 
-/// A bind is data for Dataverse; it never makes this program call another address.
+/// A bind is only data for Dataverse; this program never calls the address in it.
 #[tokio::test]
 async fn an_address_in_a_bind_is_never_called() {
     let (world, _host, caller) = scene(&[]).await;

@@ -1,4 +1,4 @@
-//! Malformed and hostile bodies: each is refused with a clear reason and affects no other request.
+//! Malformed and hostile bodies: each is refused with a clear reason and does not affect other requests.
 
 use std::net::Ipv4Addr;
 
@@ -41,11 +41,11 @@ async fn a_body_nested_too_deeply_is_refused_before_it_is_parsed_recursively() {
     is_refused(&caller, with_columns(&format!(r#"{{"a":{}}}"#, nested("[", 1_000_000, "]"))), deep).await;
     is_refused(&caller, with_columns(&format!(r#"{{"a":{}}}"#, nested("[", 99, "]"))), deep).await;
     is_refused(&caller, with_key(&nested("[", 101, "]")), deep).await;
-    // In an array only the record itself is refused.
+    // In an array, only the record itself is refused.
     let answer = caller.post_text(format!("[{}]", with_columns(&nested("[", 1_000_000, "]")))).await;
     assert!(answer.body["results"][0]["detail"].as_str().is_some_and(|detail| detail == deep), "{}", answer.text);
     assert_eq!(world.dataverse.requests().total(), 0);
-    // The deepest accepted body is sent to Dataverse.
+    // The deepest accepted nesting reaches Dataverse.
     let answer = caller.post_text(with_columns(&format!(r#"{{"a":{}}}"#, nested("[", 98, "]")))).await;
     assert_eq!(answer.body["reason"], "invalid_data", "{}", answer.text);
 }
@@ -81,7 +81,7 @@ async fn invalid_utf8_and_ambiguous_json_are_refused_with_their_reason() {
     assert_eq!(world.dataverse.requests().total(), 0, "nothing was sent");
 }
 
-/// Column values are sent byte for byte, even those that only Dataverse can reject.
+/// Column values are sent byte for byte, even those that Dataverse will reject.
 #[tokio::test]
 async fn column_values_are_sent_to_dataverse_unchanged() {
     let (world, _host, caller) = scene(&[]).await;
@@ -97,7 +97,7 @@ async fn column_values_are_sent_to_dataverse_unchanged() {
     assert_eq!(row["firstname"], Value::from("\u{e4}/\u{1f600}"));
 }
 
-/// .NET's client, which the host uses, sends the whole body before it reads.
+/// The host's .NET client sends the whole body before it reads the response.
 #[tokio::test]
 async fn a_client_that_reads_only_after_sending_everything_gets_the_413_of_a_body_that_is_too_large() {
     let (_world, host, _) = scene(&[]).await;

@@ -1,4 +1,4 @@
-//! Requests with a framing, a path or headers that the host would not send: each gets the right status and none does harm.
+//! Requests whose framing, path or headers the host would never send: each gets the right status and does no harm.
 
 use std::fmt::Write as _;
 
@@ -15,13 +15,13 @@ fn record(key: &str) -> String {
     contact(key, &json!({ "firstname": "Ada" })).to_string()
 }
 
-/// A request with this request line and a record as its body; it closes the connection.
+/// A request with this request line and a record as its body, on a connection that it closes.
 fn request(line: &str, key: &str) -> String {
     let body = record(key);
     format!("{line}\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Sends it directly to the handler and returns the only answer.
+/// Sends the bytes directly to the handler and returns the only answer.
 async fn one(host: &Host, bytes: &str) -> RawAnswer {
     let mut answers = exchange(host.port_of_handler(), bytes.as_bytes()).await;
     assert_eq!(answers.len(), 1, "{bytes:.100}: {answers:?}");
@@ -109,8 +109,8 @@ async fn a_request_with_invalid_framing_is_refused_and_the_next_one_is_served() 
     assert_eq!(one(&host, &request("POST /api/records HTTP/1.1", "C1")).await.status, 200);
 }
 
-/// Request smuggling relies on two lengths. The chunks win, as RFC 9112 requires, and the bytes that follow them are not taken
-/// as a request.
+/// Request smuggling relies on two lengths. As RFC 9112 requires, the chunked encoding wins, and the bytes after it are
+/// not taken as a request.
 #[tokio::test]
 async fn a_request_with_two_lengths_cannot_smuggle_another_one() {
     let (world, host, _) = scene(&[]).await;
@@ -145,7 +145,7 @@ async fn chunks_expect_continue_and_pipelining_work() {
     assert_eq!(world.dataverse.rows("contacts").len(), 2);
 }
 
-/// Text from the sender and from Dataverse is returned as JSON in the body, never in a header or a reason phrase.
+/// Text from the sender or Dataverse is returned only as JSON in the body, never in a header or reason phrase.
 #[tokio::test]
 async fn text_of_the_caller_and_of_dataverse_is_returned_in_the_json_body_only() {
     let (world, host, _) = scene(&[crate::AT_ONCE]).await;
@@ -224,7 +224,7 @@ async fn the_function_key_may_be_in_a_header_or_in_the_query_and_a_wrong_one_is_
     assert_eq!(world.dataverse.journal().len(), 2, "a call without a key never reaches the handler");
 }
 
-/// So a call that works on a developer's machine may still be refused in Azure.
+/// A call that works on a developer's machine may therefore be refused in Azure.
 #[tokio::test]
 async fn on_a_developers_machine_no_function_key_is_required() {
     let world = crate::world().await;

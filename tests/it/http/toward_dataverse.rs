@@ -1,4 +1,4 @@
-//! The requests that a call leads to, and what they must not contain.
+//! The requests to Dataverse that a call causes, and what they must not contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Lost leases, lost answers and the price of a lock: on the embedded store, which is strict where Azurite is not, counts
-//! requests, and ends leases on demand.
+//! Lost leases, lost answers and request counts per lock, on the embedded store: it is strict where Azurite is not,
+//! counts requests, and ends leases on demand.
 
 use std::time::Duration;
 

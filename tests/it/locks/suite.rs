@@ -1,6 +1,6 @@
-//! The conformance suite of lock storages. Each claim is a function, named as the sentence that it proves.
+//! The conformance suite of lock storages. Each claim is a function, named after what it proves.
 //!
-//! A lost lease is not among them: Azurite renews an expired lease with a wrong id, so it proves nothing there.
+//! Lost leases are not covered: Azurite renews an expired lease with a wrong id, so it would prove nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,13 +14,13 @@ use uuid::Uuid;
 
 use super::{LIFE, LONG, Place, acquire, fresh, held, is_busy};
 
-/// Writers that meet at one lock.
+/// Writers that compete for one lock.
 const RIVALS: usize = 8;
 
-/// The container that all claims share but one.
+/// The container that all claims but one share.
 const CONTAINER: &str = "sync-locks";
 
-/// Every claim, side by side: one of them waits for a real lease to end.
+/// Runs all claims concurrently, because one of them waits for a real lease to expire.
 pub(super) async fn run(place: &dyn Place) {
     tokio::join!(
         one_of_many_gets_the_lock_and_the_others_get_busy(place),
@@ -40,7 +40,7 @@ pub(super) async fn run(place: &dyn Place) {
 
 async fn one_of_many_gets_the_lock_and_the_others_get_busy(place: &dyn Place) {
     let (locks, name) = (place.locks(CONTAINER), fresh());
-    // Known beforehand, so that all of them meet at the lease and not at the creation of the blob.
+    // Create the blob first, so that the writers compete for the lease and not for the blob's creation.
     locks.release(held(&locks, &name, LONG).await).await;
     let rivals: Vec<_> = (0..RIVALS).map(|_| place.locks(CONTAINER)).collect();
     let answers = join_all(rivals.iter().map(|rival| acquire(rival, &name, Duration::ZERO))).await;
@@ -84,7 +84,7 @@ async fn rivals_take_turns_in_a_container_that_did_not_exist(place: &dyn Place) 
     let turn = async |locks: &Arc<dyn Locks>| {
         let Ok(Acquired::Held(held)) = acquire(locks, &name, LONG).await else { panic!("not held in time") };
         most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        // Long enough for a rival that does not respect the lock to come in.
+        // Long enough for a rival that ignores the lock to interfere.
         sleep(Duration::from_millis(20)).await;
         inside.fetch_sub(1, Ordering::SeqCst);
         turns.fetch_add(1, Ordering::SeqCst);
@@ -121,7 +121,8 @@ async fn a_second_release_does_not_free_another_holders_lock(place: &dyn Place) 
     second.release(others).await;
 }
 
-/// 20 s of real time, so all in one: expiry lets another in, renewal puts it off, and a crash costs no more than that.
+/// One test for all of this because it takes 20 s of real time: expiry frees the lock, renewal postpones it, and a
+/// crash delays the next holder no longer.
 async fn a_lease_of_a_crashed_holder_ends_after_its_life_counted_from_the_last_renewal(place: &dyn Place) {
     let (crashing, heir, name) = (place.locks(CONTAINER), place.locks(CONTAINER), fresh());
     let mut lease = held(&crashing, &name, LONG).await;
@@ -132,7 +133,7 @@ async fn a_lease_of_a_crashed_holder_ends_after_its_life_counted_from_the_last_r
     assert!(lease.deadline() >= first_deadline + LIFE / 3);
     drop(lease);
     let inherited = held(&heir, &name, LONG).await;
-    // Services count lives in whole seconds, and start them when the request arrives.
+    // Services count a lease's life in whole seconds, from the arrival of the request.
     let waited = renewed.elapsed();
     assert!(waited + Duration::from_secs(1) >= LIFE, "the heir came in after {waited:?}");
     heir.release(inherited).await;

@@ -1,4 +1,4 @@
-//! Storage trouble: it is never taken for contention, and never for a lock.
+//! Storage failures are never mistaken for contention or for an acquired lock.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sandbox::storage::{Effect, Fault, Op, Options, Storage};
 use super::{Account, LONG, Place as _, acquire, embedded, fresh, held};
 use crate::sas;
 
-/// One request is given up on after 5 s; this is long enough to repeat none.
+/// A request times out after 5 s, so this is short enough to prevent a retry.
 const SHORT: Duration = Duration::from_millis(50);
 
 fn status(code: u16, error_code: &'static str) -> Effect {
@@ -105,7 +105,7 @@ async fn deleting_the_blob_of_a_held_lock_ends_its_lease() {
     assert_eq!(delete(&storage, &format!("sync-locks/{}", name.as_str()), "").await, StatusCode::ACCEPTED);
     assert_eq!(locks.renew(&mut lease).await.expect("the storage answers"), Renewed::Lost);
     locks.release(lease).await;
-    // The lifecycle rule of an account may do that to any free blob: the next one makes it anew.
+    // An account's lifecycle rule may delete any free blob; the next acquire recreates it.
     assert!(matches!(acquire(&locks, &name, Duration::ZERO).await, Ok(Acquired::Held(_))));
 }
 
@@ -116,7 +116,7 @@ async fn a_container_that_is_being_deleted_is_an_error() {
     let mut lease = held(&locks, &name, LONG).await;
     assert_eq!(delete(&storage, "sync-locks", "restype=container&").await, StatusCode::ACCEPTED);
     assert_eq!(locks.renew(&mut lease).await.expect("the storage answers"), Renewed::Lost);
-    // For half a minute its name cannot be used.
+    // A deleted container's name is unusable for half a minute.
     let error = acquire(&locks, &name, SHORT).await.expect_err("there is no container");
     assert_eq!(error.to_string(), "the storage answered 409 ContainerBeingDeleted");
 }

@@ -1,4 +1,4 @@
-//! Applied: Dataverse holds what the message asked for.
+//! Applied: Dataverse contains what the message requested.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! `retry/internal`: only a defect of this program causes it, and none is known, so here the server uses a store that panics.
+//! `retry/internal`: only a defect of this program causes it and none is known, so the server here uses a store that
+//! panics.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +30,7 @@ impl Store for Defect {
     }
 }
 
-/// The address of a server whose store panics; it lives as long as the test's runtime.
+/// The URL of a server whose store panics; it runs as long as the test's runtime.
 async fn server_url() -> String {
     let sync = Pipeline {
         store: Arc::new(Defect),

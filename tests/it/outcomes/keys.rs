@@ -1,4 +1,4 @@
-//! Keys that Dataverse cannot address, and keys that are in use.
+//! Keys that Dataverse cannot address, and keys that are already in use.
 
 use sandbox::dataverse::Operation;
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ async fn a_row_cannot_be_created_from_such_a_key_with_a_lookup() {
     assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains("new_reference")), "{}", answer.text);
 }
 
-/// Two requests beyond the write, for both operations, with or without locks, whether or not the row exists.
+/// The same two extra requests for both operations, with or without locks, whether or not the row exists.
 #[tokio::test]
 async fn a_key_that_is_in_use_costs_two_more_requests() {
     for (settings, row_is_there) in [(vec![], false), (vec![], true), (vec![("LOCK_MODE", "off")], false)] {

@@ -1,4 +1,4 @@
-//! Another attempt cannot help: the answer says why.
+//! Rejected: another attempt cannot succeed, and the answer says why.
 
 use sandbox::dataverse::Status;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Retry: 503, or 429 for throttling, and always a `Retry-After`.
+//! Retry: 503, or 429 for throttling, always with a `Retry-After`.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn throttling_is_429_with_the_delay_that_dataverse_named() {
     let said = scene.said(429, "0x80072322", text);
     assert_eq!(answer.is_retry(429, 37, &about_refusal("C1", "retry", "throttled", said)), text);
 
-    // The pause is longer than an HTTP caller waits in place, so the next one is answered at once and nothing is sent.
+    // The pause exceeds an HTTP caller's wait budget, so the next call is answered at once and sends no request.
     let answer = scene.upsert("C2", &json!({ "firstname": "Ada" })).await;
     let rest = answer.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok()).expect("seconds");
     assert!((21..=46).contains(&rest), "{rest}");
@@ -115,8 +115,8 @@ async fn a_service_that_is_down_is_unavailable_in_every_form_of_answer() {
     let said = scene.said(503, "0x8004a001", text);
     answer.is_retry(503, 6, &about_refusal("C1", "retry", "unavailable", said));
 
-    // A gateway's answer leaves the write's outcome unknown and its lease held: another key each time. A truncated answer of
-    // Dataverse still has its code.
+    // A gateway's answer leaves the outcome unknown and the lease held, so each case has its own key. A truncated
+    // answer from Dataverse still has its code.
     for (key, form, kept) in [
         ("C2", BodyForm::Html, &["status", "requestId"][..]),
         ("C3", BodyForm::Empty, &["status", "requestId"]),

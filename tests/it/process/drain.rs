@@ -1,4 +1,4 @@
-//! Stalled connections and shutdown, against the server in this process with a paused clock.
+//! Stalled connections and shutdown, with the server in this process and a paused clock.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,7 +86,7 @@ impl Locks for SlowToRelease {
     }
 }
 
-/// A server in this process, and what stops it.
+/// A server in this process, and its shutdown trigger.
 struct Server {
     address: SocketAddr,
     task: JoinHandle<()>,

@@ -1,4 +1,4 @@
-//! The process never prints a secret or a record's data, whatever goes wrong.
+//! The process never prints secrets or record data, whatever fails.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ const COLUMN: &str = "canary-column-value";
 const KEY: &str = "canary-key-value";
 const HEADER: &str = "canary-header-value";
 
-/// The client that the secret belongs to.
+/// The application that the client secret belongs to.
 const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
 
 /// A certificate file with the world's authority; removed on drop.
@@ -37,7 +37,7 @@ impl TrustFile {
 
 impl Drop for TrustFile {
     fn drop(&mut self) {
-        // The system clears its temporary folder.
+        // On failure the file is left to the system's cleanup.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -49,7 +49,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// An application with a client secret, and every other secret that a setting can hold.
+    /// An application with a client secret and every other secret setting.
     async fn start(filter: &str) -> Self {
         let tls = Tls::generate().expect("a certificate can be made");
         let trust = TrustFile::new(tls.ca_pem());
@@ -108,7 +108,7 @@ impl Scene {
         }
         // A success in between: several failures in a row would open the circuit breaker.
         self.post("upsert", KEY, "upserted").await;
-        // Twice: a write on a dropped connection is retried once.
+        // Twice, because a write on a dropped connection is retried once.
         self.strike(Effect::DropBefore);
         self.strike(Effect::DropBefore);
         self.post("upsert", &format!("{KEY}-5"), "unavailable").await;
@@ -118,7 +118,7 @@ impl Scene {
         self.post("upsert", &format!("{KEY}-6"), "storage_unavailable").await;
         storage.clear_faults();
         self.world.identity.revoke_all();
-        // Without Entra's error body a proxy may have sent the 403.
+        // Without Entra's error body, a 403 may come from a proxy.
         self.world.identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
         self.post("upsert", KEY, "unavailable").await;
         self.world.identity.clear_faults();

@@ -43,7 +43,7 @@ impl Running {
         Self { child, lines, readers, address }
     }
 
-    /// The same with a world's settings, and `settings` over them.
+    /// Like `start`, with the world's settings, overridden by `settings`.
     pub(crate) async fn in_world(world: &World, settings: &[(&str, &str)]) -> Self {
         let mut all = world.settings.clone();
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));

@@ -1,4 +1,4 @@
-//! Invalid settings: every problem at once, each with the variable's name, and exit code 2.
+//! Invalid settings: all problems are reported at once, each with the variable's name, and the exit code is 2.
 
 use super::{output, stderr, stdout};
 

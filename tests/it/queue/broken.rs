@@ -1,4 +1,5 @@
-//! Messages that are not records: each becomes a dead letter that names the problem, or ends raw in the poison queue.
+//! Messages that are not records: each becomes a dead letter that names the problem, or is moved unchanged to the
+//! poison queue.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use super::{MAX_DELIVERIES, dead_letter, emptied, invocations, put, raw_poison, scene};
 
-/// The most text of a queue message, in bytes: 64 KiB less what base64 adds.
+/// The longest text of a queue message, in bytes: 64 KiB minus the base64 overhead.
 const MAX_TEXT: usize = 48 * 1024;
 
 /// Puts one message and asserts that our dead letter contains it byte for byte, with a detail that contains `named`.
@@ -104,7 +105,7 @@ async fn data_that_dataverse_refuses() {
     assert_eq!(letter["invocationId"], invocations(&host, 1).await[0].id.to_string());
 }
 
-/// The dead letter contains the message and more, so for a message near the limit it exceeds it and the host cannot write it.
+/// A dead letter is larger than its message, so for a message near the limit it is too large for the host to write.
 #[tokio::test]
 async fn a_message_too_large_for_a_dead_letter_ends_raw_in_the_poison_queue() {
     let (world, host) = scene(&[]).await;
@@ -125,7 +126,7 @@ async fn a_large_message_whose_dead_letter_just_fits_is_one() {
     becomes_a_dead_letter(&"x".repeat(MAX_TEXT - 512), "not a JSON object").await;
 }
 
-/// Bytes that are not text never reach the handler: the host moves them itself, unchanged.
+/// Bytes that are not text never reach the handler; the host moves the message itself, unchanged.
 #[tokio::test]
 async fn bytes_that_are_not_text() {
     let (world, host) = scene(&[]).await;

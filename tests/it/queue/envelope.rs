@@ -1,4 +1,4 @@
-//! The envelope, posted to the handler in the forms that different versions of the host write.
+//! The envelope, posted to the handler as each version of the host writes it.
 
 use sandbox::host::Host;
 use sandbox::net::http_client;

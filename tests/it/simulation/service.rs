@@ -1,4 +1,4 @@
-//! The simulated lease service, the way to it, and processes that can stop.
+//! The simulated lease service, the network to it, and processes that can stop.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Holder;
 
-/// A client waits this long for an answer, and repeats an acquire twice: as `lock::blob` does.
+/// As in `lock::blob`: a client waits this long for an answer, and repeats an acquire twice.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const MOST_REPEATS: usize = 2;
 
-/// What the service knows of one blob.
+/// The service's state of one blob.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     id: u64,
@@ -36,7 +36,7 @@ struct State {
     calm: bool,
 }
 
-/// The service, and the judge who watches the holders.
+/// The service, which also checks that holders are exclusive.
 pub(crate) struct Service {
     state: Mutex<State>,
     begun: Mutex<Option<Instant>>,
@@ -48,7 +48,7 @@ impl Service {
         Self::believing_longer(Duration::ZERO)
     }
 
-    /// Its clients count a lease's life from so much later than the request was sent: a mistake, to see that it shows.
+    /// A deliberate bug: clients count a lease's life from `belief` after the request was sent.
     pub(crate) fn believing_longer(belief: Duration) -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), begun: Mutex::default(), belief })
     }
@@ -57,7 +57,7 @@ impl Service {
         self.state.lock().expect("no holder panics")
     }
 
-    /// A line of the story.
+    /// Adds a line to the log.
     pub(crate) fn tell(&self, line: &str) {
         let begun = *self.begun.lock().expect("no holder panics").get_or_insert_with(Instant::now);
         let line = format!("{:>9.3} s  {line}", begun.elapsed().as_secs_f64());
@@ -80,7 +80,7 @@ impl Service {
         self.state().calm
     }
 
-    /// A holder acts exclusively. Once another has acted, it may not act again.
+    /// Records that a holder acts. It is a violation to act after another holder has acted.
     pub(crate) fn act(&self, name: &LockName, holder: Holder) {
         let mut state = self.state();
         let before = state.acting.insert(name.clone(), holder);
@@ -132,7 +132,7 @@ impl Service {
     }
 }
 
-/// One process: its tasks run only while it is not stopped.
+/// One process, whose tasks run only while it is not stopped.
 pub(crate) struct Process {
     number: usize,
     stopped_until: Mutex<Option<Instant>>,
@@ -184,7 +184,7 @@ impl Process {
     }
 }
 
-/// A process's way to the service.
+/// A process's connection to the service.
 pub(crate) struct Remote {
     service: Arc<Service>,
     process: Arc<Process>,
@@ -202,7 +202,7 @@ impl Remote {
         Self { service, process, life }
     }
 
-    /// One request: out, executed, back, each leg slow or lost, the service failing now and then.
+    /// One request: there, executed, back. Each direction may be slow or lose it, and the service may fail.
     async fn request<T>(&self, execute: impl FnOnce(&Service) -> T) -> Result<T, Error> {
         self.process.running().await;
         let weather = if self.service.is_calm() { 255 } else { fastrand::u8(..100) };
@@ -229,7 +229,7 @@ impl Remote {
     }
 }
 
-/// Mostly a few milliseconds, sometimes seconds.
+/// Usually a few milliseconds, sometimes seconds.
 fn leg() -> Duration {
     let most = if fastrand::u8(..20) == 0 { 3_000 } else { 20 };
     Duration::from_millis(fastrand::u64(1..most))

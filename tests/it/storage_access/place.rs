@@ -1,4 +1,4 @@
-//! A lock storage beside the world's own storage, which keeps the queues.
+//! A lock storage separate from the world's own storage, which has the queues.
 
 use sandbox::azurite::{Azurite, AzuriteOptions};
 use sandbox::host::Host;
@@ -12,7 +12,7 @@ use crate::trust::{self, Folder};
 /// The connection name that `LOCK_STORAGE` is set to.
 pub(super) const NAME: &str = "Locks";
 
-/// The account of every emulator, and its key, which is public knowledge.
+/// Every emulator's account; its key is public.
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
 const ACCOUNT: &str = "devstoreaccount1";
 pub(super) const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -27,7 +27,7 @@ pub(super) struct Place {
     _folder: Folder,
 }
 
-/// Kept while it is used.
+/// Kept alive while the storage is used.
 #[expect(dead_code, reason = "held for their drop")]
 enum Backing {
     Embedded(Storage),
@@ -45,7 +45,7 @@ impl Place {
         Self::embedded(Some(trust::authority())).await
     }
 
-    /// Behind TLS, and with Entra tokens accepted.
+    /// Azurite behind TLS, accepting Entra tokens.
     pub(super) async fn azurite() -> Self {
         let tls = trust::authority();
         let azurite = Azurite::start(AzuriteOptions { tls: Some(tls.clone()), oauth: true }).await;
@@ -61,7 +61,7 @@ impl Place {
         Self { world, endpoint, http, trusted, _storage: storage, _folder: folder }
     }
 
-    /// The blob service's address with the account.
+    /// The blob service's URL, including the account.
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -71,7 +71,7 @@ impl Place {
         format!("AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={}", self.endpoint)
     }
 
-    /// A connection string with a signature of the account.
+    /// A connection string with an account signature.
     pub(super) fn with_signature(&self, permissions: &str, expiry: &str) -> String {
         let signature = sas::signature(ACCOUNT, KEY, permissions, expiry);
         format!("BlobEndpoint={};SharedAccessSignature={signature}", self.endpoint)
@@ -85,7 +85,7 @@ impl Place {
         self.world.host("one", &all).await.expect("the handler starts")
     }
 
-    /// The lease state of every lock blob in `container`; none where there is no container.
+    /// The lease state of every lock blob in `container`; empty if there is no such container.
     pub(super) async fn lease_states(&self, container: &str) -> Vec<String> {
         let signature = sas::everything(ACCOUNT, KEY);
         let url = format!("{}/{container}?restype=container&comp=list&{signature}", self.endpoint);

@@ -1,4 +1,4 @@
-//! A forward proxy, as in company networks: clients send it absolute URLs, or CONNECT.
+//! A forward proxy, as in company networks: clients send it absolute URLs or CONNECT.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Passes every connection on to one server, whichever server the client named.
+/// Forwards every connection to one server, whichever server the client named.
 pub(super) struct Proxy {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
@@ -16,7 +16,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Before the server of `address`.
+    /// A proxy in front of the server at `address`.
     pub(super) async fn start(address: &str) -> Self {
         let url = reqwest::Url::parse(address).expect("an address");
         let behind = url.port().expect("stand-ins have a port of their own");

@@ -1,4 +1,4 @@
-//! Metrics: the ones that the README lists, and their values.
+//! Metrics: exactly those that the README lists, with their values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ async fn eventful() -> Scene {
     scene
 }
 
-/// The figures, once they cover all three records.
+/// The metrics, once they cover all three records.
 async fn figures(scene: &Scene) -> Vec<Point> {
     eventually("the figures of three records", async || {
         let points = scene.collector.points();
@@ -83,7 +83,7 @@ async fn the_values_match_what_has_happened() {
     assert_eq!(writes(&[("http.response.status_code", "400"), ("error.type", "400")]), 1);
     assert_eq!(writes(&[("http.response.status_code", "429"), ("error.type", "429")]), 1);
 
-    // Four tries, each under a lock of its own.
+    // Four attempts, each under its own lock.
     assert_eq!(one(&points, "dataverse_sync.lock.wait", &[("dataverse_sync.lock.result", "storage")]).count, 4);
     assert_eq!(one(&points, "dataverse_sync.lock.hold", &[]).count, 4);
     let pause = [("dataverse_sync.gate.closed_by", "pause"), ("dataverse_sync.reason", "throttled")];

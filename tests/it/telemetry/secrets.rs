@@ -1,4 +1,4 @@
-//! A collector gets no secret and no data of a record.
+//! A collector receives neither secrets nor record data.
 
 use sandbox::dataverse::{Effect, Fault, Status};
 use sandbox::storage;
@@ -20,7 +20,7 @@ impl Scene {
         self.post(&record).await.body["reason"].take()
     }
 
-    /// One record after the other, each with another outcome.
+    /// Posts one record after the other, each with a different outcome.
     async fn everything_goes_wrong(&self) {
         assert_eq!(self.reason("upsert", KEY).await, "upserted");
         assert_eq!(self.reason("create", KEY).await, "exists");

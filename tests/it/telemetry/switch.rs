@@ -1,4 +1,5 @@
-//! The settings: off by default, per signal, never a reason not to start; what is left is exported before the end.
+//! The settings: exporting is off by default, set per signal, and never prevents a start; the rest is exported at
+//! shutdown.
 
 use std::collections::BTreeSet;
 
@@ -90,7 +91,7 @@ async fn settings_that_cannot_be_used_are_one_warning_and_messages_are_processed
     for (unusable, named) in [
         (&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem")][..], "PROTOCOL"),
         (&[(ENDPOINT, "http://canary:canary@localhost:4318")], ENDPOINT),
-        // Only the SDK rejects it.
+        // Only the SDK rejects this one.
         (&[(ENDPOINT, "http://localhost:4318/canary ")], ENDPOINT),
     ] {
         let settings: Vec<_> = SOON.into_iter().chain(unusable.iter().copied()).collect();

@@ -1,4 +1,4 @@
-//! One trace per message, with the caller's id, and its spans under the right parents.
+//! One trace per message, with the caller's id and each span under the right parent.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +19,8 @@ fn lost_race() -> Status {
     Status::new(412, "0x80060892", "A record with matching key values already exists.")
 }
 
-/// Every span but the first has its parent in the trace, and lies within it; a lock goes back behind the answer.
+/// Every span but the root has its parent in the trace and lies within it; a release may end later, as it runs after
+/// the answer.
 fn hangs_together(spans: &[Span], root: &Span) {
     for span in spans.iter().filter(|span| span.id != root.id) {
         let parent = spans.iter().find(|parent| Some(&parent.id) == span.parent.as_ref());
@@ -168,7 +169,7 @@ async fn an_invalid_traceparent_begins_a_new_trace() {
         let answer = scene.post_within(&contact("C1", &json!({})), &[("traceparent", text)]).await;
         assert_eq!(answer.status, 200, "{text}");
     }
-    // Two of them are invalid.
+    // Two `traceparent` headers are invalid.
     let two = [("traceparent", CALLER), ("traceparent", CALLER)];
     assert_eq!(scene.post_within(&contact("C1", &json!({})), &two).await.status, 200);
     let roots = eventually("all roots", async || {

@@ -1,4 +1,4 @@
-//! A collector that is down, slow or refusing does not affect messages, and costs one log line.
+//! A collector that is down, slow or refusing does not affect messages, and causes one log line.
 
 use futures::future::join_all;
 use reqwest::StatusCode;
@@ -21,7 +21,7 @@ impl Scene {
         assert!(settled.await.iter().all(|status| *status == 200));
     }
 
-    /// How often the handler has warned about the collector.
+    /// The number of warnings about the collector.
     fn warnings(&self) -> usize {
         self.handler.printed().lines().filter(|line| line.contains("WARN") && line.contains(WARNING)).count()
     }
@@ -56,7 +56,7 @@ async fn messages_are_answered_and_the_handler_ends_while_a_collector_hangs() {
     let scene = Scene::start(&SOON).await;
     scene.collector.behaviour(Behaviour::Hangs);
     scene.work(1).await;
-    // The threads that send hang from now on.
+    // From now on the exporting threads hang.
     scene.deliveries(2).await;
     scene.work(200).await;
     let (world, _collector, code) = scene.stop().await;

@@ -1,10 +1,10 @@
-//! A handler that cannot start: each problem is one line with severity error, whatever text it quotes.
+//! A handler that cannot start logs each problem as one line with severity error, whatever text it quotes.
 
 use sandbox::host::{Category, Error, Host, LogLine, Severity};
 
 use super::FORMATS;
 
-/// The log of a handler that these settings keep from starting.
+/// The log of a handler that these settings prevent from starting.
 async fn log_of(settings: &[(&str, &str)]) -> Vec<LogLine> {
     let world = crate::world().await;
     match Host::start(world.host_options("instance-1", settings)).await {

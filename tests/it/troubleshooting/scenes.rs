@@ -1,4 +1,4 @@
-//! One scene for each symptom: it creates the cause and returns all output.
+//! One scene per symptom: it creates the cause and returns all output.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -113,14 +113,14 @@ fn storage_refuses(world: &World) {
     storage.fault(storage::Fault::until_cleared(storage::Op::AnyBlob, effect));
 }
 
-/// An ambiguous write keeps its lease.
+/// Leaves a lease held, by an ambiguous write.
 async fn leave_a_lease(world: &World) {
     world.dataverse.fault(Fault::new(Effect::DropBefore).method("PATCH").times(2));
     let host = world.host("killed", &[crate::AT_ONCE]).await.expect("the host starts");
     Caller::of(&host).post(&contact("C1", &json!({}))).await;
 }
 
-/// The executable with only these settings.
+/// Runs the executable with only these settings.
 async fn alone(settings: &[(&str, &str)]) -> String {
     let mut all = BTreeMap::from([("AzureWebJobsStorage", "UseDevelopmentStorage=true")]);
     all.extend(settings.iter().copied());
@@ -160,7 +160,7 @@ async fn without_root_certificates() -> String {
     ended(handler(&world, &["doctor"], &nothing), 0).await
 }
 
-/// The doctor's report on an app with this change.
+/// The doctor's report on the app after this change.
 async fn examined(change: fn(&World), settings: &[(&str, &str)]) -> String {
     let world = crate::world().await;
     change(&world);

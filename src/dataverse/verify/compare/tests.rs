@@ -8,7 +8,7 @@ pub(super) fn columns(sent: &str) -> Vec<Column<'_>> {
     members.into_iter().map(|(name, value)| Column { name, value }).collect()
 }
 
-/// `None`: not proven; else the columns whose nulls have to be readable.
+/// `None` if not verified; otherwise the columns whose nulls must be readable.
 fn compared(sent: &str, stored: &str) -> Option<Vec<String>> {
     unproven_nulls(&columns(sent), &Row::from_json(stored.to_owned()).expect("an object"))
 }

@@ -1,4 +1,4 @@
-//! A caller that is cancelled, or gets an error, neither blocks the queue nor leaves a lease behind.
+//! A caller that is cancelled or gets an error neither blocks the queue nor leaves a lease behind.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -199,7 +199,7 @@ async fn a_key_leaves_nothing_behind_when_its_tasks_are_aborted() {
     assert_eq!(process.local.keys(), 0);
 }
 
-/// On real threads: wakeups arrive at the moment when waits end.
+/// On real threads, so that wakeups arrive just as waits end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wakeup_at_the_end_of_a_wait_is_not_lost() {
     let process = Arc::new(Process::new());

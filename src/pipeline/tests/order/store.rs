@@ -1,6 +1,6 @@
-//! A table as Dataverse keeps it, in memory: a look-up and a commit that are two steps, conditions, lost answers.
+//! An in-memory table that behaves like Dataverse's: separate look-up and commit steps, conditions, lost answers.
 //!
-//! It writes down every commit with its version: the judge of order.
+//! It records every commit with its version, from which the order is verified.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
 use crate::record::{Operation, Record, RecordKey, Version};
 
-/// The requests of one hundred that meet bad weather.
+/// The percentage of requests that fail.
 const BAD_WEATHER: u8 = 12;
 
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ struct StoredRow {
     etag: u64,
 }
 
-/// The rows, and what became of them.
+/// The rows and their history.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     state: Mutex<State>,
@@ -35,12 +35,12 @@ struct State {
 }
 
 impl Table {
-    /// The version of a row that is there.
+    /// The version of an existing row.
     pub(super) fn version(&self, key: &str) -> Option<i64> {
         self.state().rows.get(key).and_then(|row| row.version)
     }
 
-    /// Every version that was committed for the key, in order, and whether the row was there afterwards.
+    /// Every version committed for the key, in order, and whether the row existed afterwards.
     pub(super) fn commits(&self, key: &str) -> Vec<(i64, bool)> {
         self.state().commits.get(key).cloned().unwrap_or_default()
     }
@@ -49,7 +49,7 @@ impl Table {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Commits a change if the row still is as `found` says, and the conditions hold.
+    /// Commits a change if the row's existence still matches `found` and the conditions hold.
     fn commit(&self, change: &Change<'_>, found: bool) -> Result<Written, Error> {
         let (key, version) = (name(&change.record.key), version(change.record));
         let mut state = self.state();
@@ -99,7 +99,7 @@ impl Store for Table {
             });
         }
         let found = self.look_up(change)?;
-        // Here others may come between.
+        // Other requests may run in between.
         sleep(leg()).await;
         let done = self.commit(change, found);
         sleep(leg()).await;
@@ -119,7 +119,7 @@ impl Store for Table {
     }
 }
 
-/// By this name a key is known here.
+/// The name under which a key is stored here.
 pub(super) fn name(key: &RecordKey) -> String {
     key.lock_name("contacts")
 }
@@ -135,7 +135,7 @@ fn refused(status: u16, code: u32) -> Error {
     Error::Answered { status, code: Some(code), message: None, request_id: None, retry_after: None }
 }
 
-/// Mostly a few milliseconds, sometimes as long as a slow plug-in takes.
+/// Usually a few milliseconds, sometimes as long as a slow plug-in takes.
 fn leg() -> Duration {
     let most = if fastrand::u8(..20) == 0 { 3_000 } else { 40 };
     Duration::from_millis(fastrand::u64(1..most))

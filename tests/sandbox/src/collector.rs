@@ -1,7 +1,7 @@
 //! An OpenTelemetry collector: receives traces and metrics by OTLP over HTTP with protobuf, and keeps them for tests.
 //!
-//! It rejects what it cannot decode, and otherwise accepts, rejects, or never responds, as configured. Requests are also kept as raw
-//! bytes, so that a test can search them for values that must not be exported.
+//! It rejects what it cannot decode, and otherwise accepts, rejects, or never responds, as configured. Requests are
+//! also kept as raw bytes, so that a test can search them for values that must not be exported.
 //!
 //! Contract: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
 
@@ -23,19 +23,19 @@ use crate::net::Server;
 
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// What the collector does with a delivery.
+/// How the collector responds to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Behaviour {
-    /// Takes it.
+    /// Accepts it.
     #[default]
     Takes,
-    /// Answers with this status.
+    /// Responds with this status.
     Refuses(StatusCode),
-    /// Never answers.
+    /// Never responds.
     Hangs,
 }
 
-/// A span, as far as tests look at it.
+/// A span, reduced to what tests check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// 32 hexadecimal digits.
@@ -58,7 +58,7 @@ pub struct Span {
     pub ended: u64,
 }
 
-/// One series of a metric, as it was last sent.
+/// One series of a metric, as last received.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     /// The metric's name.
@@ -67,9 +67,9 @@ pub struct Point {
     pub unit: String,
     /// The labels of the series, as text.
     pub attributes: BTreeMap<String, String>,
-    /// How many values a histogram has, or a counter's or gauge's value.
+    /// The number of values of a histogram, or the value of a counter or gauge.
     pub count: u64,
-    /// A histogram's sum; zero for the rest.
+    /// A histogram's sum; 0 for other kinds.
     pub sum: f64,
 }
 
@@ -119,12 +119,12 @@ impl Collector {
         self.server.url()
     }
 
-    /// From now on it does this.
+    /// Sets how the collector responds from now on.
     pub fn behaviour(&self, behaviour: Behaviour) {
         self.kept.inner().behaviour = behaviour;
     }
 
-    /// All spans that arrived.
+    /// All spans received.
     pub fn spans(&self) -> Vec<Span> {
         self.kept.inner().spans.clone()
     }
@@ -134,17 +134,17 @@ impl Collector {
         self.spans().into_iter().filter(|span| span.trace == id).collect()
     }
 
-    /// Every series with the figures that it had last; figures are cumulative.
+    /// The latest values of every series; they are cumulative.
     pub fn points(&self) -> Vec<Point> {
         self.kept.inner().points.clone()
     }
 
-    /// What the last sender said of itself.
+    /// The resource attributes of the last request.
     pub fn resource(&self) -> BTreeMap<String, String> {
         self.kept.inner().resource.clone()
     }
 
-    /// Everything that came, whatever was done with it.
+    /// Every request received, whatever the response was.
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.kept.inner().deliveries.clone()
     }
@@ -155,7 +155,7 @@ impl Received {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a delivery, and does with it what this collector does.
+    /// Records a request and responds as configured.
     async fn take(&self, headers: HeaderMap, body: &Bytes, keep: impl FnOnce(&mut Inner) -> bool) -> Response {
         let is_protobuf = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == PROTOBUF);
         let behaviour = {
@@ -165,7 +165,7 @@ impl Received {
         };
         match behaviour {
             Behaviour::Takes if !is_protobuf => StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response(),
-            // An empty message says that all was taken.
+            // An empty message means full success.
             Behaviour::Takes if keep(&mut self.inner()) => [(CONTENT_TYPE, PROTOBUF)].into_response(),
             Behaviour::Takes => StatusCode::BAD_REQUEST.into_response(),
             Behaviour::Refuses(status) => status.into_response(),

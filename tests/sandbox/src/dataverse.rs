@@ -1,11 +1,13 @@
 //! A stand-in for the Dataverse Web API: upsert by key as a non-atomic lookup and create, the resulting errors, service
 //! protection, injected faults, and a journal of every write.
 //!
-//! It is as strict as the service: known rejections have the service's codes, and where the documentation is unclear, an option or
-//! the harder case is implemented. Deep insert, `$batch`, `$expand`, elastic tables and plug-ins are not supported.
+//! It is as strict as the service: known errors have the service's codes, and where the documentation is unclear, there
+//! is an option or the harder case is implemented. Deep insert, `$batch`, `$expand`, elastic tables and plug-ins are
+//! not supported.
 //!
-//! Invariants: the journal knows every write that arrived; a row is committed or not, never half; nothing waits while it
-//! holds the store. Mirrors <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>.
+//! Invariants: the journal contains every write that arrived; a row is committed fully or not at all; the store's lock
+//! is never held across a wait. Mirrors
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>.
 
 mod body;
 mod bulk;
@@ -54,26 +56,26 @@ pub use self::write::DuplicateCode;
 use crate::identity::Tokens;
 use crate::net::Server;
 
-/// How the stand-in behaves.
+/// The stand-in's settings.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The port on 127.0.0.1; 0 lets the system choose one.
+    /// The port on 127.0.0.1; with 0 the system chooses one.
     pub port: u16,
-    /// The time between a write's look-up and its commit.
+    /// The time between a write's lookup and its commit.
     pub race_window: Duration,
-    /// By how much of itself that time differs from write to write, up and down, at random; 0: not at all, and at most 1.
+    /// The random variation of that time per write, up or down, as a fraction of it, from 0 to 1.
     pub race_spread: f64,
     /// Added to every request.
     pub latency: Duration,
-    /// Who knows the tokens. `None`: any bearer token is good, but there has to be one.
+    /// The register that tokens are checked against. `None`: any bearer token is accepted, but one is required.
     pub tokens: Option<Arc<Tokens>>,
-    /// Service protection; `None`: none.
+    /// Service protection limits; `None`: no limits.
     pub limits: Option<Limits>,
     /// The value of `x-ms-dop-hint`.
     pub dop_hint: u32,
-    /// Which code a create gets that meets a row with the same key.
+    /// The error code of a create that collides with a row of the same key.
     pub duplicate_code: DuplicateCode,
-    /// Which code it gets when that row is in the recycle bin.
+    /// The error code if that row is in the recycle bin.
     pub bin_code: DuplicateCode,
     /// How text in keys is compared.
     pub collation: Collation,
@@ -119,32 +121,32 @@ impl Dataverse {
         self.server.url()
     }
 
-    /// The moment from which the journal's times are measured.
+    /// The time that the journal's times are relative to.
     pub fn started(&self) -> Instant {
         self.world.started
     }
 
-    /// Adds a table, or replaces one, empty.
+    /// Adds a table; an existing one is replaced by an empty one.
     pub fn define(&self, table: Table) {
         self.world.store().define(table);
     }
 
-    /// Every write request that was ended so far, in the order of arrival.
+    /// Every write request that has ended so far, in order of arrival.
     pub fn journal(&self) -> Vec<Entry> {
         self.world.journal()
     }
 
-    /// Pairs of writes of one row that overlapped in time.
+    /// Pairs of writes to one row that overlapped in time.
     pub fn overlaps(&self) -> Vec<(Entry, Entry)> {
         journal::overlaps(&self.world.journal())
     }
 
-    /// How many requests were answered, by method and status.
+    /// How many requests were handled, by method and status.
     pub fn requests(&self) -> Counts {
         lock(&self.world.counts).clone()
     }
 
-    /// The live row in which each of these columns has this value, written as text.
+    /// The live row in which each of these columns has this value, given as text.
     pub fn row(&self, set: &str, key: &[(&str, &str)]) -> Option<Map<String, Value>> {
         let store = self.world.store();
         find(store.table_rows(set).ok()?, key).map(values_of)
@@ -159,10 +161,10 @@ impl Dataverse {
         rows.into_iter().map(values_of).collect()
     }
 
-    /// Adds a row without a request and gives its id. `values` is an object of columns, lookups as `_…_value`.
+    /// Adds a row without a request and returns its id. `values` is an object of columns, lookups as `_…_value`.
     ///
     /// # Panics
-    /// When the table would not take the row.
+    /// If the row is invalid for the table.
     pub fn insert(&self, set: &str, values: &Value) -> String {
         let mut store = self.world.store();
         let table = store.table_rows(set).expect("the table is defined").table.clone();
@@ -182,29 +184,30 @@ impl Dataverse {
         id.to_string()
     }
 
-    /// Moves a row into the recycle bin: no longer found, but its keys stay taken. Whether there was one.
+    /// Moves a row into the recycle bin: it is no longer found, but its keys stay taken. Returns whether the row
+    /// existed.
     pub fn recycle(&self, set: &str, key: &[(&str, &str)]) -> bool {
         let mut store = self.world.store();
         let id = store.table_rows(set).ok().and_then(|table_rows| find(table_rows, key)).map(|row| row.id);
         id.is_some_and(|id| store.recycle(set, id))
     }
 
-    /// Sets a fault, in addition to those that are set.
+    /// Adds a fault to the active ones.
     pub fn fault(&self, fault: Fault) {
         self.world.faults().add(fault);
     }
 
-    /// Takes a fault that was set until cleared away again; others stay.
+    /// Removes a fault that applies until cleared; other faults stay.
     pub fn end_fault(&self, fault: &Fault) {
         self.world.faults().end(fault);
     }
 
-    /// Takes every fault away. Requests that hang already stay hung.
+    /// Removes all faults. Requests that already hang stay hung.
     pub fn clear_faults(&self) {
         self.world.faults().clear();
     }
 
-    /// Sets the time between look-up and commit, for writes that are looked up from now on.
+    /// Sets the time between lookup and commit for writes whose lookup happens from now on.
     pub fn set_race_window(&self, window: Duration) {
         *lock(&self.world.race_window) = window;
     }
@@ -248,12 +251,12 @@ impl World {
         self.origin.get().map_or("", String::as_str)
     }
 
-    /// Since the stand-in's start.
+    /// The time since the stand-in's start.
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// For one write.
+    /// The race window for one write.
     fn race_window(&self) -> Duration {
         let spread = self.options.race_spread.clamp(0.0, 1.0);
         lock(&self.race_window).mul_f64(1.0 - spread + 2.0 * spread * fastrand::f64())
@@ -273,7 +276,7 @@ impl World {
         entries
     }
 
-    /// The `WWW-Authenticate` of a 401.
+    /// The `WWW-Authenticate` header of a 401.
     fn challenge(&self) -> String {
         let tenant = self.options.tokens.as_ref().map_or("common", |tokens| tokens.tenant());
         let authority = format!("https://login.microsoftonline.com/{tenant}/oauth2/authorize");
@@ -325,12 +328,12 @@ impl World {
     }
 }
 
-/// A panic elsewhere fails its own test; the data is never half written.
+/// Locks, ignoring poison: a panic fails its own test, and the data is never half written.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A row's columns, without the annotations beside them.
+/// A row's columns, without annotations.
 fn values_of(row: &Row) -> Map<String, Value> {
     row.values
         .iter()
@@ -339,7 +342,7 @@ fn values_of(row: &Row) -> Map<String, Value> {
         .collect()
 }
 
-/// The logical name of the first table that a lookup column may point at and that has this row.
+/// The logical name of the first table, of those that a lookup column may point to, that has this row.
 fn target_of(store: &Store, table: &Table, column: &str, id: &Value) -> Value {
     let id: Option<Uuid> = id.as_str().and_then(|id| id.parse().ok());
     let mut shelves = table.lookups_of(column).filter_map(|lookup| store.table_rows(&lookup.target_set).ok());

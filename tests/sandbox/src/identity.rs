@@ -1,8 +1,9 @@
-//! A stand-in for Microsoft Entra ID: the App Service managed-identity endpoint over http and, when a certificate is given,
-//! the Entra token endpoint over https.
+//! A stand-in for Microsoft Entra ID: the App Service managed-identity endpoint over http and, if a certificate is
+//! given, the Entra token endpoint over https.
 //!
-//! Identities, applications and their credentials are those in [`Options`]; everything else gets the service's own error. Tokens are
-//! valid only at stand-ins that check the register ([`Identity::tokens`]) and at servers that, like Azurite, check only the claims.
+//! It knows the identities, applications and credentials in [`Options`]; all others get the service's error. Tokens are
+//! valid only at stand-ins that check the register ([`Identity::tokens`]) and at servers that, like Azurite, check only
+//! the claims.
 //!
 //! Mirrors <https://learn.microsoft.com/azure/app-service/overview-managed-identity> and
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>.
@@ -29,14 +30,14 @@ use uuid::Uuid;
 pub use self::token::{Claims, Refusal, Tokens};
 use crate::net::{Server, Tls};
 
-/// What the tenant looks like.
+/// The tenant's settings.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The tenant's id.
     pub tenant: String,
-    /// How long tokens live, in whole seconds.
+    /// The tokens' lifetime, in whole seconds.
     pub lifetime: Duration,
-    /// The certificate of the Entra authority; without it there is none.
+    /// The certificate of the Entra authority; `None`: there is no authority.
     pub tls: Option<Tls>,
     /// The client id of the app's system-assigned identity; `None`: the app has none.
     pub system_assigned: Option<String>,
@@ -64,7 +65,7 @@ impl Default for Options {
 pub struct App {
     /// Its client id.
     pub client_id: String,
-    /// The credentials with which it may authenticate; any one is enough.
+    /// Its credentials; any one is enough to authenticate.
     pub credentials: Vec<Credential>,
 }
 
@@ -73,7 +74,7 @@ pub struct App {
 pub enum Credential {
     /// A client secret.
     Secret(String),
-    /// A certificate. Without a key the assertion's signature is not looked at.
+    /// A certificate. Without a key, the assertion's signature is not checked.
     Certificate {
         /// The RSA public key as a PKCS #1 `RSAPublicKey` in DER.
         public_key: Option<Vec<u8>>,
@@ -97,16 +98,16 @@ impl std::fmt::Debug for Credential {
     }
 }
 
-/// Something that goes wrong at both endpoints until [`Identity::clear_faults`].
+/// A fault at both endpoints until [`Identity::clear_faults`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Every request is answered with this status.
+    /// Every request gets this status.
     Status(StatusCode),
-    /// No request is ever answered.
+    /// No request gets a response.
     Hang,
-    /// Answers come late by this much.
+    /// Responses are delayed by this much.
     Slow(Duration),
-    /// Tokens are issued for another audience than was asked for.
+    /// Tokens are issued for an audience other than the requested one.
     WrongAudience,
 }
 
@@ -155,32 +156,32 @@ impl Identity {
         self.entra.as_ref().map(Server::url)
     }
 
-    /// How many tokens both endpoints issued so far.
+    /// How many tokens both endpoints have issued so far.
     pub fn tokens_issued(&self) -> usize {
         self.realm.tokens.issued()
     }
 
-    /// Tokens issued so far are refused from now on by every stand-in that asks the register.
+    /// Revokes all tokens issued so far, for every stand-in that checks the register.
     pub fn revoke_all(&self) {
         self.realm.tokens.revoke_all();
     }
 
-    /// The register, for resource servers to ask.
+    /// The register, for resource servers to check.
     pub fn tokens(&self) -> Arc<Tokens> {
         self.realm.tokens.clone()
     }
 
-    /// From now on `fault` happens as well.
+    /// Adds `fault` to the active faults.
     pub fn fault(&self, fault: Fault) {
         self.realm.faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
     }
 
-    /// From now on `fault` does not happen any more; others do.
+    /// Removes `fault`; other faults stay active.
     pub fn end_fault(&self, fault: Fault) {
         self.realm.faults.lock().unwrap_or_else(PoisonError::into_inner).retain(|set| *set != fault);
     }
 
-    /// From now on everything works again. Requests that hang already stay hung.
+    /// Removes all faults. Requests that already hang stay hung.
     pub fn clear_faults(&self) {
         self.realm.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -215,7 +216,7 @@ impl Realm {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Suffers the faults that strike before an answer; `Some` is the answer that one of them gives.
+    /// Applies the faults that occur before a response; returns the response if a fault determines it.
     async fn suffer(&self) -> Option<Response> {
         for fault in self.faults() {
             match fault {

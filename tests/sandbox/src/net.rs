@@ -1,9 +1,9 @@
-//! Loopback listeners for the stand-ins, plain or behind TLS with a certificate authority of the sandbox's own.
+//! Loopback listeners for the stand-ins, plain or with TLS and the sandbox's own certificate authority.
 //!
 //! It listens on 127.0.0.1 only. Dropping a [`Server`] closes the listener and every connection.
 //!
-//! The Azure SDK requires https for the Entra authority and for storage with a token, hence [`Tls`]; `SSL_CERT_FILE` makes the handler
-//! trust [`Tls::ca_pem`].
+//! The Azure SDK requires https for the Entra authority and for storage with a token, hence [`Tls`]; `SSL_CERT_FILE`
+//! makes the handler trust [`Tls::ca_pem`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,10 +21,10 @@ use tokio_rustls::server::TlsStream;
 
 use crate::connection_reset::{CuttableListener, Wire};
 
-/// A client that has not finished its TLS handshake by then is dropped, so that it cannot keep others waiting.
+/// A client that has not finished its TLS handshake by then is disconnected, so that it cannot block others.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A client for calls to plain listeners of this machine.
+/// A client for plain listeners on this machine.
 pub fn http_client() -> reqwest::Client {
     // Another part of this process may have installed the same provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -41,7 +41,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `router` on 127.0.0.1; port 0 lets the system choose one. Handlers may take a [`Wire`] to cut their connection.
+    /// Serves `router` on 127.0.0.1; with port 0 the system chooses one. Handlers may take a [`Wire`] to cut their
+    /// connection.
     pub async fn start(router: Router, port: u16, tls: Option<&Tls>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
@@ -83,7 +84,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Makes a fresh authority and server certificate.
+    /// Generates an authority and a server certificate.
     pub fn generate() -> Result<Self, rcgen::Error> {
         let ca_key = rcgen::KeyPair::generate()?;
         let mut ca = rcgen::CertificateParams::new(Vec::new())?;
@@ -111,7 +112,7 @@ impl Tls {
         })
     }
 
-    /// Greets clients with the server certificate.
+    /// Accepts TLS connections with the server certificate.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.config.clone())
     }

@@ -1,8 +1,8 @@
-//! A small client of the Queue REST API: what the Functions host needs, and what a test needs to look into a queue.
+//! A small client of the Queue REST API: what the Functions host needs, and what tests need to inspect a queue.
 //!
-//! It signs with the shared key of a connection string and works with Azurite and the embedded storage. A message's text is passed
-//! unchanged; the host does base64. It does not retry: every call is one request, so that a test sees the service's response. It
-//! trusts one given certificate authority or none: it is not intended for Azure.
+//! It signs with the shared key of a connection string and works with Azurite and the embedded storage. Message texts
+//! are passed unchanged; the host does base64. It does not retry, except deletes: every call is one request, so that a
+//! test sees the service's response. It trusts one given certificate authority or none: it is not intended for Azure.
 //!
 //! Contract: <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>.
 
@@ -21,16 +21,16 @@ use url::Url;
 
 use connection::Account;
 
-/// The REST version that every request names.
+/// The REST version that every request uses.
 const API_VERSION: &str = "2021-12-02";
 
-/// A store on this machine that takes longer than this is broken.
+/// A local store that takes longer than this is broken.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often a deletion without an answer is repeated.
+/// How often a delete without a response is repeated.
 const DELETE_REPEATS: usize = 3;
 
-/// Why a queue call did not give what was asked for.
+/// Why a queue call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The connection string, or the certificate to trust, cannot be used.
@@ -39,33 +39,33 @@ pub enum Error {
         /// What is wrong with it; never quotes the string, which holds a key.
         problem: String,
     },
-    /// The service refused.
+    /// The service returned an error.
     #[error("the queue service answered {status} {code}")]
     Service {
         /// The HTTP status.
         status: u16,
-        /// The service's error code, such as `QueueNotFound`; empty when it gave none.
+        /// The service's error code, such as `QueueNotFound`; empty if it gave none.
         code: String,
     },
-    /// No usable answer came.
+    /// There was no usable response.
     #[error("no answer from the queue service")]
     Transport(#[source] reqwest::Error),
-    /// The answer is not what the contract promises.
+    /// The response violates the contract.
     #[error("the queue service's answer lacks {missing}")]
     Malformed {
-        /// The header or element that is not there.
+        /// The missing header or element.
         missing: String,
     },
 }
 
 impl Error {
-    /// Whether the service refused with this error code.
+    /// Whether the service returned this error code.
     pub fn is(&self, wanted: &str) -> bool {
         matches!(self, Self::Service { code, .. } if code == wanted)
     }
 }
 
-/// One storage account's queue endpoint and the key to it.
+/// One storage account's queue endpoint and key.
 #[derive(Debug, Clone)]
 pub struct QueueService {
     account: Arc<Account>,
@@ -73,12 +73,12 @@ pub struct QueueService {
 }
 
 impl QueueService {
-    /// Reads a storage connection string; `UseDevelopmentStorage=true` is Azurite's own account on port 10001.
+    /// Parses a storage connection string; `UseDevelopmentStorage=true` is Azurite's own account on port 10001.
     pub fn from_connection_string(text: &str) -> Result<Self, Error> {
         Self::build(text, RootCertStore::empty())
     }
 
-    /// As [`Self::from_connection_string`], for an https endpoint whose authority is `ca_pem`.
+    /// Like [`Self::from_connection_string`], for an https endpoint whose authority is `ca_pem`.
     pub fn trusting(text: &str, ca_pem: &str) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
@@ -119,7 +119,7 @@ impl QueueService {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        // An empty body still needs its Content-Length: a PUT without one is 411.
+        // An empty body still needs its Content-Length: a PUT without one gets 411.
         let request = request.body(body.unwrap_or_default()).header("content-length", length);
         let response = request.send().await.map_err(transport)?;
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
@@ -131,15 +131,15 @@ impl QueueService {
 pub struct Message {
     /// The service's own id.
     pub id: String,
-    /// What allows to update or delete it; empty on a peeked message.
+    /// Required to update or delete the message; empty on a peeked one.
     pub pop_receipt: String,
     /// The text as it is stored.
     pub text: String,
-    /// How often it has been received, this time included.
+    /// How often it has been received, including this time.
     pub dequeue_count: u32,
-    /// When it was put.
+    /// When it was put into the queue.
     pub insertion: OffsetDateTime,
-    /// When it will be dropped.
+    /// When it expires.
     pub expiration: OffsetDateTime,
     /// When it can be received again; on a peeked message, the moment of peeking.
     pub next_visible: OffsetDateTime,
@@ -158,17 +158,17 @@ impl Queue {
         &self.name
     }
 
-    /// Creates the queue; one that exists is fine.
+    /// Creates the queue unless it exists.
     pub async fn create_if_missing(&self) -> Result<(), Error> {
         self.service.send(Method::PUT, self.url("", &[]), None).await.map(drop)
     }
 
-    /// Puts a message that can be received at once, and gives its id.
+    /// Puts a message that is visible at once, and returns its id.
     pub async fn put(&self, text: &str) -> Result<String, Error> {
         self.put_with(text, Duration::ZERO).await
     }
 
-    /// Puts a message that can be received after `visibility` (whole seconds), and gives its id.
+    /// Puts a message that becomes visible after `visibility` (whole seconds), and returns its id.
     pub async fn put_with(&self, text: &str, visibility: Duration) -> Result<String, Error> {
         let url = self.url("/messages", &[("visibilitytimeout", &visibility.as_secs().to_string())]);
         let response = self.service.send(Method::POST, url, Some(xml::message_body(text))).await?;
@@ -183,12 +183,12 @@ impl Queue {
         self.messages(url).await
     }
 
-    /// Looks at up to `count` (1 to 32) visible messages and leaves them there.
+    /// Returns up to `count` (1 to 32) visible messages without receiving them.
     pub async fn peek(&self, count: usize) -> Result<Vec<Message>, Error> {
         self.messages(self.url("/messages", &[("peekonly", "true"), ("numofmessages", &count.to_string())])).await
     }
 
-    /// Hides a received message for `visibility` from now on (whole seconds), and gives its new pop receipt.
+    /// Hides a received message for `visibility` from now on (whole seconds), and returns its new pop receipt.
     pub async fn update(&self, message: &Message, visibility: Duration) -> Result<String, Error> {
         let seconds = visibility.as_secs().to_string();
         let query = [("popreceipt", message.pop_receipt.as_str()), ("visibilitytimeout", &seconds)];
@@ -197,8 +197,8 @@ impl Queue {
         header(&response, "x-ms-popreceipt")
     }
 
-    /// Deletes a received message. As the SDK of the real host does, it asks again when no answer came; that the message is
-    /// then not found means that the first request did it.
+    /// Deletes a received message. Like the real host's SDK, it repeats the request if there was no response; if the
+    /// message is then not found, the first request deleted it.
     pub async fn delete(&self, message: &Message) -> Result<(), Error> {
         let url = self.url(&format!("/messages/{}", message.id), &[("popreceipt", &message.pop_receipt)]);
         let mut deleted = self.service.send(Method::DELETE, url.clone(), None).await.map(drop);
@@ -219,7 +219,7 @@ impl Queue {
         self.service.send(Method::DELETE, self.url("/messages", &[]), None).await.map(drop)
     }
 
-    /// How many messages there are, hidden ones included; never less than there are.
+    /// The number of messages, including hidden ones; never too low.
     pub async fn approximate_count(&self) -> Result<u64, Error> {
         let response = self.service.send(Method::GET, self.url("", &[("comp", "metadata")]), None).await?;
         let name = "x-ms-approximate-messages-count";
@@ -251,7 +251,7 @@ fn malformed(missing: impl Into<String>) -> Error {
     Error::Malformed { missing: missing.into() }
 }
 
-// The URL holds the pop receipt: noise in a log.
+// Removes the URL, because it contains the pop receipt, which would be noise in a log.
 fn transport(error: reqwest::Error) -> Error {
     Error::Transport(error.without_url())
 }

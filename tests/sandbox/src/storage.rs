@@ -1,12 +1,12 @@
-//! An embedded store that speaks the parts of the Azure Blob and Queue REST APIs which the handler and the Functions host use.
+//! An embedded store that implements the parts of the Azure Blob and Queue REST APIs that the handler and the Functions
+//! host use.
 //!
-//! It is strict where the documentation is strict, also where the usual emulator is not: lease ids must be GUIDs, an expired
-//! lease is renewed by its own id only, signatures, times and permissions are checked, names stay taken after a deletion.
-//! Unsupported requests get 501. Everything is kept in memory, and it listens on 127.0.0.1 only, one port for blobs and one for
-//! queues, with the account in the path. Faults can be injected.
+//! It follows the documentation strictly, also where the usual emulator does not: lease ids must be GUIDs, an expired
+//! lease can be renewed only with its own id, signatures, times and permissions are checked, and names stay reserved
+//! after a deletion. Unsupported requests get 501. Everything is kept in memory. It listens on 127.0.0.1 only, on one
+//! port for blobs and one for queues, with the account in the path. Faults can be injected.
 //!
-//! The rules are linked where they are implemented; the API is
-//! <https://learn.microsoft.com/rest/api/storageservices/>.
+//! The rules are linked where they are implemented. API: <https://learn.microsoft.com/rest/api/storageservices/>.
 
 mod auth;
 mod bearer;
@@ -57,23 +57,24 @@ use lease_log::LeaseLog;
 use queues::Queues;
 use reply::Now;
 
-/// The account that every storage emulator has, see <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>.
+/// The account of every storage emulator, see
+/// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>.
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
-/// Its key, which is public knowledge.
+/// Its key, which is public.
 const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// How a store is set up.
+/// The store's settings.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The account's name, the first part of every path.
     pub account: String,
     /// The account's key, in base64.
     pub key: String,
-    /// Listen with TLS; without it no Entra token is accepted.
+    /// Listen with TLS. Without it, Entra tokens are rejected.
     pub tls: Option<Tls>,
-    /// How long every request waits before it is carried out.
+    /// Delay before every request is executed.
     pub latency: Duration,
-    /// How many lease requests [`Storage::lease_history`] remembers; none by default.
+    /// How many lease requests [`Storage::lease_history`] keeps; 0 by default.
     pub lease_log: usize,
 }
 
@@ -94,7 +95,7 @@ pub struct Storage {
     queue: Server,
 }
 
-/// Another listener for a storage's blobs, which identifies its callers in the lease history; dropping it closes it.
+/// Another listener for a storage's blobs, which identifies its clients in the lease history; dropping it closes it.
 #[derive(Debug)]
 pub struct ExtraListener {
     server: Server,
@@ -103,7 +104,7 @@ pub struct ExtraListener {
 }
 
 impl ExtraListener {
-    /// The host and port that its callers name: `127.0.0.1:4711`.
+    /// The host and port that its clients use: `127.0.0.1:4711`.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.server.port())
     }
@@ -126,15 +127,15 @@ pub struct LeaseView {
     pub container: String,
     /// The blob's name.
     pub blob: String,
-    /// The id of the present or last holder, as the service writes it.
+    /// The id of the current or last holder, as the service writes it.
     pub id: String,
     /// The lease's state; never `Available`.
     pub state: LeaseState,
-    /// Time left of the lease or its break period; `None` when it is infinite or over.
+    /// Time left of the lease or its break period; `None` if it is infinite or over.
     pub remaining: Option<Duration>,
 }
 
-/// A blob as it is now.
+/// A snapshot of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobView {
     /// The blob's metadata.
@@ -201,32 +202,32 @@ impl Storage {
         format!("{}/{}", self.queue.url(), self.store.account.name)
     }
 
-    /// The requests by kind since the start.
+    /// Requests by kind since the start.
     pub fn counts(&self) -> Counts {
         *lock(&self.store.counts)
     }
 
-    /// The newest lease requests, as many as the options allow.
+    /// The most recent lease requests, at most as many as the options allow.
     pub fn lease_history(&self) -> LeaseHistory {
         lock(&self.store.lease_log).history()
     }
 
-    /// Queues a fault behind those given before.
+    /// Adds a fault after those already queued.
     pub fn fault(&self, fault: Fault) {
         lock(&self.store.faults).push(fault);
     }
 
-    /// Forgets a fault that was given until cleared; others stay.
+    /// Removes a fault that applies until cleared; other faults stay.
     pub fn end_fault(&self, fault: &Fault) {
         lock(&self.store.faults).end(fault);
     }
 
-    /// Forgets all faults; a request that met one already is not freed from it.
+    /// Removes all faults. Requests that a fault already applies to are not affected.
     pub fn clear_faults(&self) {
         lock(&self.store.faults).clear();
     }
 
-    /// All leases that are held or remembered, by container and blob.
+    /// All leases that are held, or whose last holder is still known, by container and blob.
     pub fn leases(&self) -> Vec<LeaseView> {
         let now = Instant::now();
         let view = |(container, blob, held): (&str, &str, &Blob)| {
@@ -242,14 +243,14 @@ impl Storage {
         lock(&self.store.blobs).all().filter_map(view).collect()
     }
 
-    /// Breaks leases at once, as an operator would with a break period of 0: that of one blob (container and name) or,
-    /// with `None`, all. Gives how many were held.
+    /// Breaks leases at once, like a break period of 0: that of one blob (container and name) or, with `None`, all.
+    /// Returns how many were held.
     pub fn break_leases(&self, blob: Option<(&str, &str)>) -> usize {
         self.end_leases(blob, |lease, now| lease.break_after(Some(Duration::ZERO), now).unwrap_or(lease))
     }
 
-    /// Lets leases run out at once, as if their holder had been paused: that of one blob (container and name) or, with
-    /// `None`, all. Gives how many were held.
+    /// Expires leases at once, as if their holder had been paused: that of one blob (container and name) or, with
+    /// `None`, all. Returns how many were held.
     pub fn expire_leases(&self, blob: Option<(&str, &str)>) -> usize {
         self.end_leases(blob, |lease, _| lease.cut_short())
     }
@@ -272,13 +273,13 @@ impl Storage {
         self.on_queue(queue, |queue, now| queue.views(now)).unwrap_or_default()
     }
 
-    /// Makes up to `most` hidden messages visible at once, as if their visibility timeout had expired, so that they are delivered
-    /// again while they are being processed. Returns their number.
+    /// Makes up to `most` hidden messages visible at once, as if their visibility timeout had expired, so that they are
+    /// delivered again while they are being processed. Returns their number.
     pub fn redeliver(&self, queue: &str, most: usize) -> usize {
         self.on_queue(queue, |queue, now| queue.redeliver(most, now)).unwrap_or_default()
     }
 
-    /// Hides up to `most` visible messages for `by`, so that later ones overtake them. Gives how many there were.
+    /// Hides up to `most` visible messages for `by`, so that later ones overtake them. Returns their number.
     pub fn postpone(&self, queue: &str, most: usize, by: Duration) -> usize {
         self.on_queue(queue, |queue, now| queue.postpone(most, by, now)).unwrap_or_default()
     }

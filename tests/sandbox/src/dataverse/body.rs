@@ -1,7 +1,7 @@
 //! Converts a request's body to column values and resolves lookups.
 //!
-//! It rejects unknown properties, undeclared navigation properties, direct writes of lookup columns, deep insert (which is not
-//! supported), and binds to missing rows. Annotations are ignored, as in the service. See
+//! It rejects unknown properties, undeclared navigation properties, direct writes of lookup columns, deep insert (which
+//! is not supported), and binds to missing rows. Annotations are ignored, as in the service. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/associate-disassociate-entities-using-web-api>.
 
 use axum::http::StatusCode;
@@ -14,7 +14,7 @@ use super::rows::Store;
 use super::table::{Kind, Lookup, Table};
 use super::values;
 
-/// Reads the JSON text of a request for `set`.
+/// Parses the JSON body of a request for `set`.
 pub(super) fn object(set: &str, bytes: &[u8]) -> Result<Map<String, Value>, Error> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
@@ -23,7 +23,7 @@ pub(super) fn object(set: &str, bytes: &[u8]) -> Result<Map<String, Value>, Erro
     }
 }
 
-/// The values that `body` gives the columns of `table`, in the form in which rows keep them.
+/// The column values that `body` sets in `table`, in stored form.
 pub(super) fn changes(store: &Store, table: &Table, body: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
     let mut changes = Map::new();
     for (name, value) in body {
@@ -36,7 +36,7 @@ pub(super) fn changes(store: &Store, table: &Table, body: &Map<String, Value>) -
     Ok(changes)
 }
 
-/// The logical name of the table that the navigation property in `name` points at; null when the lookup is cleared.
+/// The logical name of the table that the navigation property in `name` points to; null if the lookup is cleared.
 fn target(store: &Store, table: &Table, name: &str, value: &Value) -> Value {
     let navigation = name.strip_suffix("@odata.bind").unwrap_or(name);
     let lookup = table.navigation(navigation).filter(|_| !value.is_null());

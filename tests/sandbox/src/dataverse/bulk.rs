@@ -1,7 +1,7 @@
 //! `UpsertMultiple`: many rows of one table in one transaction.
 //!
 //! It rejects targets of another type, alternate keys repeated in the body of a target that would be created, and two
-//! targets for one row; the answer never says which target was at fault. See
+//! targets for one row; the response never says which target failed. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/bulk-operations>.
 
 use std::collections::HashSet;
@@ -21,10 +21,10 @@ use super::reply;
 use super::table::Table;
 use super::write::{Command, Condition, Wish};
 
-/// The action's name as it stands behind the entity set.
+/// The action's name as it follows the entity set.
 pub(super) const ACTION: &str = "Microsoft.Dynamics.CRM.UpsertMultiple";
 
-/// Carries out an `UpsertMultiple`; `entries` holds the request's entry and gets one entry per target instead.
+/// Executes an `UpsertMultiple`; replaces the request's entry in `entries` with one entry per target.
 pub(super) async fn upsert(
     world: &World,
     call: &Call,

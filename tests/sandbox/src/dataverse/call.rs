@@ -14,13 +14,13 @@ use super::path;
 use super::table::Table;
 use super::write::Condition;
 
-/// One request for the Web API.
+/// One request to the Web API.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
-    /// Path and query as they were sent.
+    /// Path and query as sent.
     pub(super) target: String,
-    /// The path as it was sent.
+    /// The path as sent.
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -52,7 +52,7 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// All headers but the token, for the journal; several of one name are joined as HTTP allows.
+    /// All headers except the token, for the journal; repeated headers are joined as HTTP allows.
     pub(super) fn headers_shown(&self) -> BTreeMap<String, String> {
         let mut shown: BTreeMap<String, String> = BTreeMap::new();
         for (name, value) in self.headers.iter().filter(|(name, _)| *name != AUTHORIZATION) {
@@ -76,7 +76,7 @@ impl Call {
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     }
 
-    /// Judges what every request must get right.
+    /// Checks what applies to every request.
     pub(super) fn check(&self) -> Result<(), Error> {
         for name in ["odata-version", "odata-maxversion"] {
             let version = self.headers.get(name).map(HeaderValue::as_bytes);
@@ -97,7 +97,7 @@ impl Call {
         Ok(())
     }
 
-    /// What `If-Match` and `If-None-Match` demand. `null`, which some clients send for "none", counts as absent.
+    /// The condition in `If-Match` and `If-None-Match`. `null`, which some clients send for "none", counts as absent.
     pub(super) fn condition(&self) -> Result<Condition, Error> {
         let given = |name| self.header(name).filter(|value| *value != "null");
         match (given(&IF_MATCH), given(&IF_NONE_MATCH)) {
@@ -110,13 +110,13 @@ impl Call {
         }
     }
 
-    /// Whether a write asks for the row in return.
+    /// Whether a write requests the row in the response.
     pub(super) fn wants_representation(&self) -> bool {
         let preferences = self.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
         preferences.flat_map(|list| list.split(',')).any(|preference| preference.trim() == "return=representation")
     }
 
-    /// Whether a read asks for this annotation.
+    /// Whether a read requests this annotation.
     pub(super) fn wants_annotation(&self, name: &str) -> bool {
         let preferences = self.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
         let lists = preferences.filter_map(|preference| preference.split_once("odata.include-annotations="));
@@ -124,7 +124,7 @@ impl Call {
         list.flat_map(|list| list.split(',')).any(|wanted| wanted == "*" || wanted == name)
     }
 
-    /// The columns that `$select` names; `None`: all.
+    /// The columns in `$select`; `None`: all.
     pub(super) fn selection(&self, table: &Table) -> Result<Option<Vec<String>>, Error> {
         let Some(list) = self.option("$select") else { return Ok(None) };
         let columns: Vec<String> = list.split(',').map(|name| name.trim().to_owned()).collect();
@@ -135,7 +135,7 @@ impl Call {
     }
 }
 
-/// The 400 for a column that a query names and the table does not have.
+/// The 400 for a query column that the table does not have.
 pub(super) fn no_property(table: &Table, name: &str) -> Error {
     let text =
         format!("Could not find a property named '{name}' on type 'Microsoft.Dynamics.CRM.{}'.", table.logical_name);

@@ -1,7 +1,8 @@
-//! Control of the stand-in while it runs alone: `/_sandbox/…`, plain HTTP without a token.
+//! HTTP control of the stand-in when it runs as its own process: `/_sandbox/…`, plain HTTP without a token.
 //!
-//! `GET journal`, `GET rows/<set>`, `POST faults` with a [`Fault`](super::faults::Fault) as JSON, `DELETE faults`. Everything else
-//! gets 404. It is not part of the service, <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>.
+//! `GET journal`, `GET rows/<set>`, `POST faults` with a [`Fault`](super::faults::Fault) as JSON, `DELETE faults`.
+//! Everything else gets 404. It is not part of the service,
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>.
 
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
@@ -11,10 +12,10 @@ use serde_json::{Value, json};
 use super::World;
 use super::reply;
 
-/// Where the control begins.
+/// The path prefix of the control requests.
 pub(super) const PREFIX: &str = "/_sandbox/";
 
-/// Answers one request; `path` is what follows [`PREFIX`].
+/// Handles one request; `path` is the part after [`PREFIX`].
 pub(super) fn answer(world: &World, method: &Method, path: &str, body: &Bytes) -> Response {
     match (method, path) {
         (&Method::GET, "journal") => reply::json(StatusCode::OK, &json!(world.journal())),

@@ -13,10 +13,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// The value of `Content-Type` on every JSON answer.
+/// The `Content-Type` of every JSON response.
 pub(super) const JSON: &str = "application/json; odata.metadata=minimal";
 
-/// How an error's body looks.
+/// The format of an error's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BodyForm {
@@ -25,7 +25,7 @@ pub enum BodyForm {
     Standard,
     /// `{"Message","ExceptionMessage","ErrorCode"}`.
     Legacy,
-    /// A page, as a gateway or IIS writes it.
+    /// An HTML page, as a gateway or IIS sends it.
     Html,
     /// No body at all.
     Empty,
@@ -33,7 +33,7 @@ pub enum BodyForm {
     Truncated,
 }
 
-/// One refusal.
+/// An error response.
 #[derive(Debug, Clone)]
 pub(super) struct Error {
     pub(super) status: StatusCode,
@@ -53,7 +53,7 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// A page of IIS rather than an answer of the service.
+    /// An HTML page of IIS rather than a response of the service.
     pub(super) fn page(status: StatusCode, message: impl Into<String>) -> Self {
         Self { form: BodyForm::Html, ..Self::new(status, "", message) }
     }
@@ -77,7 +77,7 @@ impl Error {
         )
     }
 
-    /// 400 for a payload that the OData reader gives up on.
+    /// 400 for a payload that the OData reader cannot parse.
     pub(super) fn payload(set: &str, cause: impl std::fmt::Display) -> Self {
         let text = format!(
             "Error identified in Payload provided by the user for Entity :'{set}', For more information on this error \
@@ -139,7 +139,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// `wait` in seconds, rounded up, as `Retry-After` carries it.
+/// `wait` in seconds, rounded up, for `Retry-After`.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

@@ -19,7 +19,7 @@ use super::rows::Store;
 use super::table::Table;
 use super::write::{self, Codes, Command, Condition, Done, Plan, Wish};
 
-/// PATCH, POST or DELETE of one row; `entry` is its line in the journal.
+/// PATCH, POST or DELETE of one row; `entry` is its journal entry.
 pub(super) async fn one(world: &World, call: &Call, resource: &Resource, entry: &mut Entry) -> Result<Response, Error> {
     let command = command(world, call, resource, entry)?;
     let selection = call.selection(&command.table)?;
@@ -31,14 +31,14 @@ pub(super) async fn one(world: &World, call: &Call, resource: &Resource, entry: 
     }
     let url = match (&resource.predicate, &command.wish) {
         (_, Wish::Delete) => return Ok(reply::no_content(None)),
-        // As addressed: after a write by alternate key it repeats the key and holds no GUID.
+        // As addressed: after a write by alternate key, the URL repeats the key and contains no GUID.
         (Some(_), Wish::Write(_)) => format!("{}{}", world.origin(), call.path),
         (None, Wish::Write(_)) => format!("{}{}{}({})", world.origin(), call.root(), table.set, done.id),
     };
     Ok(reply::no_content(Some(&url)))
 }
 
-/// Looks all rows up, waits for the race window, and commits all or none; `entries` belong to `commands` one by one.
+/// Looks up all rows, waits for the race window, and commits all or none; `entries[i]` belongs to `commands[i]`.
 pub(super) async fn all(world: &World, commands: &[Command], entries: &mut [Entry]) -> Result<Vec<Done>, Error> {
     let plans = look_up(world, commands, entries)?;
     tokio::time::sleep(world.race_window()).await;

@@ -1,6 +1,6 @@
 //! Injected faults: which requests fail, how often, and how.
 //!
-//! Deterministic: a fault applies to the requests that it names, in the order in which they arrive. Several faults may be set; the
+//! Deterministic: a fault applies to the requests that it names, in order of arrival. Several faults may be set; the
 //! first match applies. The kinds are the documented ones:
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors>.
 
@@ -15,44 +15,44 @@ use super::errors::{BodyForm, Error};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
-    /// Strikes this HTTP method only.
+    /// Applies to this HTTP method only.
     #[serde(default)]
     pub method: Option<String>,
-    /// Strikes this entity set only.
+    /// Applies to this entity set only.
     #[serde(default)]
     pub set: Option<String>,
-    /// Strikes requests only whose key, as addressed, contains this text.
+    /// Applies only to requests whose key, as addressed, contains this text.
     #[serde(default)]
     pub key: Option<String>,
-    /// So many matching requests pass first.
+    /// How many matching requests are let through first.
     #[serde(default)]
     pub skip: u32,
-    /// So many requests are struck; `None` (JSON null): all until cleared.
+    /// How many requests it applies to; `None` (JSON null): all until cleared.
     #[serde(default = "once")]
     pub times: Option<u32>,
-    /// What happens.
+    /// Its effect.
     pub effect: Effect,
 }
 
-/// What a fault does.
+/// The effect of a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Effect {
-    /// Nothing is done, and this is the answer.
+    /// The request is not executed and gets this response.
     Status(Status),
-    /// SQL Server chose this request as the victim: 500, 0x80044150, "Sql Number: 1205".
+    /// SQL Server chose this request as the deadlock victim: 500, 0x80044150, "Sql Number: 1205".
     Deadlock,
-    /// Nothing is done, and no answer comes.
+    /// The request is not executed and gets no response.
     Hang,
-    /// The request is carried out after a pause; in JSON in milliseconds.
+    /// The request is executed after a pause; in JSON in milliseconds.
     Slow(#[serde(serialize_with = "to_milliseconds", deserialize_with = "from_milliseconds")] Duration),
-    /// Nothing is done, and the connection breaks.
+    /// The request is not executed, and the connection is dropped.
     DropBefore,
-    /// The request is carried out, and then the connection breaks.
+    /// The request is executed, and then the connection is dropped.
     DropAfterCommit,
 }
 
-/// An answer instead of the work.
+/// A response sent instead of executing the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Status {
@@ -61,19 +61,19 @@ pub struct Status {
     /// The service code.
     #[serde(default)]
     pub code: String,
-    /// The text.
+    /// The error message.
     #[serde(default)]
     pub message: String,
     /// `Retry-After`, in seconds.
     #[serde(default)]
     pub retry_after: Option<u32>,
-    /// The form of the body.
+    /// The format of the body.
     #[serde(default)]
     pub form: BodyForm,
 }
 
 impl Status {
-    /// This status in the standard form, without `Retry-After`.
+    /// This status in the standard format, without `Retry-After`.
     pub fn new(status: u16, code: &str, message: &str) -> Self {
         let (code, message) = (code.to_owned(), message.to_owned());
         Self { status, code, message, retry_after: None, form: BodyForm::Standard }
@@ -81,42 +81,42 @@ impl Status {
 }
 
 impl Fault {
-    /// A fault that strikes the next request, whatever it is.
+    /// A fault that applies to the next request of any kind.
     pub fn new(effect: Effect) -> Self {
         Self { method: None, set: None, key: None, skip: 0, times: Some(1), effect }
     }
 
-    /// Strikes this HTTP method only.
+    /// Applies to this HTTP method only.
     #[must_use]
     pub fn method(self, method: &str) -> Self {
         Self { method: Some(method.to_owned()), ..self }
     }
 
-    /// Strikes this entity set only.
+    /// Applies to this entity set only.
     #[must_use]
     pub fn set(self, set: &str) -> Self {
         Self { set: Some(set.to_owned()), ..self }
     }
 
-    /// Strikes requests only whose key, as addressed, contains `text`.
+    /// Applies only to requests whose key, as addressed, contains `text`.
     #[must_use]
     pub fn key(self, text: &str) -> Self {
         Self { key: Some(text.to_owned()), ..self }
     }
 
-    /// Strikes from the `nth` matching request on, counted from 1.
+    /// Applies from the `nth` matching request on, counted from 1.
     #[must_use]
     pub fn nth(self, nth: u32) -> Self {
         Self { skip: nth.saturating_sub(1), ..self }
     }
 
-    /// Strikes so many requests.
+    /// Applies to this many requests.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { times: Some(times), ..self }
     }
 
-    /// Strikes every matching request until the faults are cleared.
+    /// Applies to every matching request until the faults are cleared.
     #[must_use]
     pub fn until_cleared(self) -> Self {
         Self { times: None, ..self }
@@ -128,7 +128,7 @@ impl Fault {
             && self.key.as_ref().is_none_or(|wanted| key.contains(wanted))
     }
 
-    /// Counts a matching request; whether it is struck.
+    /// Counts a matching request; returns whether the fault applies to it.
     fn strike(&mut self) -> bool {
         if self.skip > 0 {
             self.skip -= 1;
@@ -146,7 +146,8 @@ impl Fault {
 }
 
 impl Effect {
-    /// The answer that this effect gives instead of the work; `None`: it lets the work be done, or gives no answer.
+    /// The response that this effect sends instead of executing the request; `None`: it executes the request or sends
+    /// no response.
     pub(super) fn refusal(&self) -> Option<Error> {
         match self {
             Self::Status(fault) => {
@@ -165,7 +166,7 @@ impl Effect {
     }
 }
 
-/// The faults that are set.
+/// The active faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults(Vec<Fault>);
 
@@ -182,7 +183,7 @@ impl Faults {
         self.0.retain(|set| set != fault);
     }
 
-    /// What strikes this request; the fault that did is used up by one.
+    /// The effect of the first matching fault on this request; counts the fault down.
     pub(super) fn take(&mut self, method: &str, set: &str, key: &str) -> Option<Effect> {
         let struck = self.0.iter_mut().filter(|fault| fault.matches(method, set, key)).find_map(|fault| {
             let struck = fault.strike();

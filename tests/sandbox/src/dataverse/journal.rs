@@ -1,9 +1,9 @@
-//! The journal: every write request, when it was executed, and with which result. The oracle of tests about order and overlap.
+//! The journal: every write request, when it was executed, and its result. Tests check order and overlap against it.
 //!
-//! It records every write request that reached the stand-in, including rejected and unanswered ones, and evaluates nothing.
-//! Invariant: entries are numbered in the order in which the requests arrived; times are measured from the stand-in's start by
-//! tokio's clock. The service has no equivalent: auditing
-//! (<https://learn.microsoft.com/power-apps/developer/data-platform/auditing/overview>) comes closest.
+//! It records every write request that reached the stand-in, including rejected ones and those without a response, and
+//! evaluates nothing. Invariant: entries are numbered in order of arrival; times are relative to the stand-in's start,
+//! on tokio's clock. The service has no equivalent; the closest is auditing
+//! (<https://learn.microsoft.com/power-apps/developer/data-platform/auditing/overview>).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-/// What a request asked for.
+/// The requested operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Operation {
@@ -23,9 +23,9 @@ pub enum Operation {
     Create,
     /// DELETE.
     Delete,
-    /// One of the targets of an `UpsertMultiple`.
+    /// One target of an `UpsertMultiple`.
     UpsertMultiple,
-    /// A write that was refused before it was known to be one of the others.
+    /// A write that was rejected before its operation was known.
     Unknown,
 }
 
@@ -35,9 +35,9 @@ pub enum Operation {
 pub enum Change {
     /// A new row.
     Created,
-    /// A row that was there.
+    /// An existing row.
     Updated,
-    /// A row is gone.
+    /// A row was deleted.
     Deleted,
 }
 
@@ -45,17 +45,17 @@ pub enum Change {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Rises with arrival, from 1.
+    /// Numbered by arrival, from 1.
     pub seq: u64,
     /// The HTTP method.
     pub method: String,
-    /// Path and query as they were sent.
+    /// Path and query as sent.
     pub target: String,
     /// The entity set.
     pub set: String,
-    /// The key as it was addressed, percent-decoded; empty for POST.
+    /// The key as addressed, percent-decoded; empty for POST.
     pub key: String,
-    /// What was asked for.
+    /// The requested operation.
     pub operation: Operation,
     /// What was committed; `None`: nothing.
     pub change: Option<Change>,
@@ -64,31 +64,31 @@ pub struct Entry {
     /// When the request arrived.
     #[serde(serialize_with = "milliseconds")]
     pub start: Duration,
-    /// When the row was looked up; `None`: the request was refused before.
+    /// When the row was looked up; `None`: the request was rejected before that.
     #[serde(serialize_with = "maybe_milliseconds")]
     pub looked_up: Option<Duration>,
     /// When the change was committed.
     #[serde(serialize_with = "maybe_milliseconds")]
     pub commit: Option<Duration>,
-    /// When the answer was ready.
+    /// When the response was ready.
     #[serde(serialize_with = "milliseconds")]
     pub end: Duration,
-    /// The answer's status; `None`: no answer was sent (it hung, or the connection was dropped).
+    /// The response's status; `None`: no response was sent (it hung, or the connection was dropped).
     pub status: Option<u16>,
-    /// The service code of a refusal.
+    /// The service code of an error.
     pub code: Option<String>,
     /// `x-ms-service-request-id`.
     pub request_id: String,
     /// The request's headers, names in lower case, without credentials.
     pub headers: BTreeMap<String, String>,
-    /// The body as it was sent.
+    /// The body as sent.
     pub values: Map<String, Value>,
-    /// The same for every way of writing one address; for finding overlaps.
+    /// Identical for all spellings of one address; for finding overlaps.
     #[serde(skip)]
     pub(super) identity: String,
 }
 
-/// How many requests were answered, by method and status.
+/// How many requests were handled, by method and status.
 #[derive(Debug, Clone, Default)]
 pub struct Counts(BTreeMap<(String, Option<u16>), usize>);
 
@@ -103,12 +103,12 @@ impl Counts {
         self.0.get(&(method.to_owned(), Some(status))).copied().unwrap_or_default()
     }
 
-    /// Requests with this method, whatever came of them.
+    /// Requests with this method and any outcome.
     pub fn method(&self, method: &str) -> usize {
         self.iter().filter(|(of, ..)| *of == method).map(|(.., count)| count).sum()
     }
 
-    /// Method, status (`None`: no answer was sent) and number, in order.
+    /// Method, status (`None`: no response was sent) and number, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<u16>, usize)> {
         self.0.iter().map(|((method, status), count)| (method.as_str(), *status, *count))
     }
@@ -118,7 +118,7 @@ impl Counts {
     }
 }
 
-/// Pairs of executed writes of the same row that overlapped in time; each pair once, in order of arrival.
+/// Pairs of executed writes to the same row that overlapped in time; each pair once, in order of arrival.
 pub(super) fn overlaps(entries: &[Entry]) -> Vec<(Entry, Entry)> {
     let mut groups: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.looked_up.is_some()) {

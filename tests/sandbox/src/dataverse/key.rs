@@ -1,8 +1,8 @@
 //! Parses a key predicate: `(guid)`, `(accountnumber='A')`, `(new_number=2,new_region='x')`,
 //! `(_new_accountid_value=<guid>)`.
 //!
-//! It rejects columns that form no declared key, in any number but the whole key's. Key columns may come in any order.
-//! Invariant: the values of an [`Address`] have the form in which rows keep them. Pure. See
+//! It rejects columns that do not form a whole declared key. Key columns may be in any order. Invariant: the values of
+//! an [`Address`] are in stored form. Pure. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>.
 
 use std::collections::BTreeMap;
@@ -19,12 +19,12 @@ use super::table::Table;
 pub(super) enum Address {
     /// By primary key.
     Id(Uuid),
-    /// By an alternate key: `values` belong to `table.uniques[unique].columns`, by name.
+    /// By an alternate key: `values` has the columns `table.uniques[unique].columns`, by name.
     Key { unique: usize, values: BTreeMap<String, Value> },
 }
 
 impl Address {
-    /// Reads a predicate, already percent-decoded, without its parentheses.
+    /// Parses a predicate, already percent-decoded, without its parentheses.
     pub(super) fn parse(table: &Table, predicate: &str) -> Result<Self, Error> {
         if let Some(id) = literal::guid(predicate) {
             return Ok(Self::Id(id));
@@ -47,7 +47,7 @@ impl Address {
         Ok(Self::Key { unique: unique.ok_or_else(|| not_a_key(table))?, values })
     }
 
-    /// The 404 for a row that is not there.
+    /// The 404 for a row that does not exist.
     pub(super) fn not_found(&self, table: &Table) -> Error {
         match self {
             Self::Id(id) => Error::no_row(&table.logical_name, id),

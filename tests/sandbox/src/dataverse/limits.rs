@@ -1,8 +1,8 @@
 //! Service protection: per user, sliding windows of requests and execution time, and a maximum of concurrent requests.
 //!
-//! Rejections are 429 with `Retry-After`, and a rejected request counts too: a client that keeps sending waits longer. There is one
-//! web server; the real limits are per server. Invariant: a window holds nothing older than itself. See
-//! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#service-protection-api-limits>.
+//! Rejections are 429 with `Retry-After`, and a rejected request counts too: a client that keeps sending waits longer.
+//! There is one web server; the real limits are per server. Invariant: a window contains nothing older than its length.
+//! See <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#service-protection-api-limits>.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -19,20 +19,20 @@ pub struct Limits {
     pub requests: usize,
     /// Execution time within the window, summed over requests.
     pub execution: Duration,
-    /// Requests at once.
+    /// Concurrent requests.
     pub concurrent: usize,
     /// The window's length.
     pub window: Duration,
 }
 
 impl Default for Limits {
-    /// The service's own.
+    /// The service's limits.
     fn default() -> Self {
         Self { requests: 6_000, execution: Duration::from_mins(20), concurrent: 52, window: Duration::from_mins(5) }
     }
 }
 
-/// What is left to a user, for the `x-ms-ratelimit-*` headers.
+/// A user's remaining budget, for the `x-ms-ratelimit-*` headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Left {
     pub(super) requests: usize,
@@ -58,7 +58,7 @@ impl Limiter {
         Self { limits, users: HashMap::new() }
     }
 
-    /// Lets a request in, or refuses it. One that was let in must [`leave`](Self::leave).
+    /// Admits a request or rejects it. An admitted request must [`leave`](Self::leave).
     pub(super) fn enter(&mut self, user: &str, now: Instant) -> Result<Left, Error> {
         let limits = self.limits;
         let window = self.users.entry(user.to_owned()).or_default();
@@ -68,7 +68,7 @@ impl Limiter {
             return Err(refusal("0x80072322", requests_text(&limits), wait));
         }
         if let Some(wait) = window.execution_wait(&limits, now) {
-            // Costs the sender, or sending on would be free.
+            // A rejected request also costs execution time; otherwise clients could keep sending at no cost.
             window.spent.push_back((now, limits.execution / 1_000));
             return Err(refusal("0x80072321", execution_text(&limits), wait));
         }
@@ -81,7 +81,7 @@ impl Limiter {
         Ok(Left { requests: limits.requests - window.arrivals.len(), execution })
     }
 
-    /// Ends a request that was let in; `spent` is its execution time.
+    /// Ends an admitted request; `spent` is its execution time.
     pub(super) fn leave(&mut self, user: &str, now: Instant, spent: Duration) {
         if let Some(window) = self.users.get_mut(user) {
             window.running -= 1;
@@ -100,7 +100,7 @@ impl Window {
         }
     }
 
-    /// How long until a request is allowed; `None`: now. The request in question has been counted already.
+    /// How long until a request is allowed; `None`: now. The current request is already counted.
     fn requests_wait(&self, limits: &Limits, now: Instant) -> Option<Duration> {
         let excess = self.arrivals.len().checked_sub(limits.requests).filter(|&excess| excess > 0)?;
         self.arrivals.get(excess).or(self.arrivals.back()).map(|&at| at + limits.window - now)

@@ -1,6 +1,6 @@
-//! OData literals as they stand in key predicates and filters: `'O''Brien'`, `42`, a bare GUID.
+//! OData literals in key predicates and filters: `'O''Brien'`, `42`, a bare GUID.
 //!
-//! It rejects what the service refuses: quotes around numbers and GUIDs, bare words for text. Pure. See
+//! It rejects what the service rejects: quotes around numbers and GUIDs, and text without quotes. Pure. See
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_PrimitiveLiterals>.
 
 use serde_json::Value;
@@ -12,14 +12,14 @@ use super::values;
 /// A literal before its column's kind is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Literal {
-    /// It stood in quotes; doubled quotes are single again.
+    /// Text that was in quotes, with doubled quotes unescaped.
     Quoted(String),
-    /// It did not.
+    /// Text without quotes.
     Bare(String),
 }
 
 impl Literal {
-    /// Takes one literal off the front of `text` and gives it with the rest; `None` when there is none.
+    /// Parses one literal at the start of `text` and returns it with the rest; `None` if there is none.
     pub(super) fn take(text: &str) -> Option<(Self, &str)> {
         match text.strip_prefix('\'') {
             Some(quoted) => take_quoted(quoted),
@@ -47,7 +47,7 @@ impl Literal {
     }
 }
 
-/// A GUID in its long form, in either case; braces and the short form are no OData.
+/// A GUID in its long form, in either case; OData does not allow braces or the short form.
 pub(super) fn guid(text: &str) -> Option<Uuid> {
     if text.len() == 36 { text.parse().ok() } else { None }
 }

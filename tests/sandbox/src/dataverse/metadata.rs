@@ -1,9 +1,9 @@
 //! `EntityDefinitions`: a table's names, columns, keys and lookups.
 //!
-//! Labels, managed properties, other properties and `$expand` are left out. What is included behaves as
-//! the service does: a property of a derived type is selected under its cast only, `MetadataId` always comes along, and a
-//! collection says which derived type each item has.
-//! See <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query-metadata-web-api>.
+//! Labels, managed properties, other properties and `$expand` are left out. The rest behaves like the service: a
+//! property of a derived type can be selected only with a cast to it, `MetadataId` is always included, and a collection
+//! gives the derived type of each item. See
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query-metadata-web-api>.
 
 mod attributes;
 
@@ -26,10 +26,10 @@ use super::table::{Lookup, Table};
 /// The resource's name.
 pub(super) const NAME: &str = "EntityDefinitions";
 
-/// The namespace of every type.
+/// The namespace of all types.
 const NAMESPACE: &str = "Microsoft.Dynamics.CRM.";
 
-/// A type and the properties of it that are here.
+/// A type and its supported properties.
 struct Type {
     name: &'static str,
     base: &'static [&'static str],
@@ -54,16 +54,16 @@ const RELATIONSHIP: Type = Type::new(
     &["ReferencingAttribute", "ReferencingEntity", "ReferencingEntityNavigationPropertyName", "ReferencedEntity"],
 );
 
-/// One thing of a type, with all its properties.
+/// One metadata object with all its properties.
 struct Item {
-    /// The type that it has in truth, which may be derived from that of its collection.
+    /// The actual type, which may be derived from that of its collection.
     type_name: String,
     id: Uuid,
     properties: Map<String, Value>,
 }
 
 impl Item {
-    /// `names` identify it.
+    /// The id is derived from `type_name` and `names`.
     fn new(type_name: &str, names: &[&str], properties: Value) -> Self {
         let Value::Object(properties) = properties else { unreachable!("callers give objects") };
         let hash = |salt: u8| {
@@ -74,7 +74,7 @@ impl Item {
         Self { type_name: type_name.to_owned(), id: Uuid::from_u64_pair(hash(0), hash(1)), properties }
     }
 
-    /// As it is shown in a collection of `declared` things.
+    /// The JSON of this item in a collection of type `declared`.
     fn shown(mut self, declared: &str, selection: Option<&[&str]>) -> Value {
         if let Some(names) = selection {
             self.properties.retain(|name, _| names.contains(&name.as_str()));
@@ -87,7 +87,7 @@ impl Item {
     }
 }
 
-/// Answers `EntityDefinitions(LogicalName='…')`, its `/Attributes` with and without a cast, `/Keys` and
+/// Handles `EntityDefinitions(LogicalName='…')`, its `/Attributes` with and without a cast, `/Keys` and
 /// `/ManyToOneRelationships`, and `EntityDefinitions[?$filter=EntitySetName eq '…']`, each with `$select`.
 pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Response, Error> {
     if call.option("$expand").is_some() {
@@ -176,7 +176,8 @@ fn definition(table: &Table) -> Item {
     Item::new(ENTITY.name, &[&table.logical_name], properties)
 }
 
-/// `Pending` comes before, and `Failed` after, where two rows have the same values.
+/// Only `Active` and `InProgress` occur here. The service also has `Pending` (before `InProgress`) and `Failed` (after
+/// it, if two rows have the same values):
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/entitykeyindexstatus>
 fn keys(table: &Table) -> Vec<Item> {
     let finished = table.uniques.iter().filter(|unique| unique.is_key).map(|unique| (&unique.columns, "Active"));
@@ -210,7 +211,7 @@ fn target(store: &Store, lookup: &Lookup) -> Option<String> {
     store.table_rows(&lookup.target_set).ok().map(|table_rows| table_rows.table.logical_name.clone())
 }
 
-/// A lookup's own name: `_primarycontactid_value` is how the Web API shows `primarycontactid`.
+/// A lookup's logical name: the Web API shows `primarycontactid` as `_primarycontactid_value`.
 fn logical_name(column: &str) -> &str {
     column.strip_prefix('_').and_then(|name| name.strip_suffix("_value")).unwrap_or(column)
 }

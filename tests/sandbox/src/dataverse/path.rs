@@ -1,6 +1,6 @@
 //! Parses a request's path.
 //!
-//! It rejects, as IIS and the service do, every path in which one of `/ < > * % & : \ ? + #` is data, percent-encoded or
+//! Like IIS and the service, it rejects every path in which one of `/ < > * % & : \ ? + #` is data, percent-encoded or
 //! not: the service decodes before it splits. See the remarks on special characters in
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity#constraints-in-creating-alternate-keys>.
 
@@ -9,18 +9,18 @@ use percent_encoding::percent_decode_str;
 
 use super::errors::Error;
 
-/// What a path names, e.g. `contacts(employeeid='E1')` or `contacts/Microsoft.Dynamics.CRM.UpsertMultiple`.
+/// A parsed path, e.g. `contacts(employeeid='E1')` or `contacts/Microsoft.Dynamics.CRM.UpsertMultiple`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resource {
     /// The first segment without its predicate, e.g. the entity set.
     pub(super) name: String,
-    /// What stands in the parentheses.
+    /// The text in parentheses.
     pub(super) predicate: Option<String>,
     /// The second segment.
     pub(super) tail: Option<String>,
 }
 
-/// Strips `/api/data/v9.x/`; `None` when the path lies elsewhere.
+/// Strips `/api/data/v9.x/`; `None` if the path does not start with it.
 pub(super) fn below_root(path: &str) -> Option<&str> {
     let (version, rest) = path.strip_prefix("/api/data/")?.split_once('/')?;
     ["v9.0", "v9.1", "v9.2"].contains(&version).then_some(rest)
@@ -35,7 +35,7 @@ pub(super) fn glimpse(path: &str) -> (String, String) {
     }
 }
 
-/// Reads a path below the root, still percent-encoded.
+/// Parses a path below the root, still percent-encoded.
 pub(super) fn parse(path: &str) -> Result<Resource, Error> {
     let text = decode(path)?;
     let Some((name, rest)) = text.split_once('(').filter(|(name, _)| !name.contains('/')) else {
@@ -45,7 +45,7 @@ pub(super) fn parse(path: &str) -> Result<Resource, Error> {
     let end = predicate_end(rest).ok_or_else(|| Error::query("Bad Request - Error in query syntax."))?;
     let (predicate, after) = rest.split_at(end);
     if predicate.contains('/') {
-        // Decoded before it is split: the slash ends the segment in the middle of the key.
+        // The path is decoded before it is split, so a slash in the key ends the segment.
         return Err(Error::no_segment(predicate.split('/').next().unwrap_or_default()));
     }
     let tail = match &after[1..] {
@@ -63,7 +63,7 @@ fn split_tail(text: &str) -> (&str, Option<String>) {
     }
 }
 
-/// Where the predicate's closing parenthesis stands, quotes heeded.
+/// The position of the predicate's closing parenthesis outside quotes.
 fn predicate_end(text: &str) -> Option<usize> {
     let mut quoted = false;
     for (at, c) in text.char_indices() {

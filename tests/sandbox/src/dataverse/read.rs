@@ -1,7 +1,7 @@
 //! GET: one row by its key, rows by `$filter`, and `WhoAmI`.
 //!
-//! It rejects filters other than `column eq literal` joined by `and`, and unsupported options. It returns
-//! committed rows only, and none from the recycle bin. See
+//! It rejects filters other than `column eq literal` joined by `and`, and unsupported options. It returns committed
+//! rows only, and none from the recycle bin. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/retrieve-entity-using-web-api> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/filter-rows>.
 
@@ -20,7 +20,7 @@ use super::reply;
 use super::rows::{Row, TableRows};
 use super::table::{LOOKUP_TABLE, Table};
 
-/// Answers a GET of a row or of a set's rows.
+/// Handles a GET of a row or of a set's rows.
 pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Response, Error> {
     let store = world.store();
     let table_rows = store.table_rows(&resource.name)?;
@@ -39,7 +39,7 @@ pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Res
     }
 }
 
-/// Answers `WhoAmI()` for the user with this object id.
+/// Handles `WhoAmI()` for the user with this object id.
 pub(super) fn who_am_i(world: &World, call: &Call, user: &str) -> Response {
     let organization = "00000000-0000-4000-8000-0000000000aa";
     let body = json!({
@@ -51,12 +51,12 @@ pub(super) fn who_am_i(world: &World, call: &Call, user: &str) -> Response {
     reply::json(StatusCode::OK, &body)
 }
 
-/// What is shown of a row beside its etag and its primary key.
+/// What to include of a row besides its etag and primary key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown<'a> {
     /// These columns; `None`: all.
     pub(super) selection: Option<&'a [String]>,
-    /// Which tables the lookups point at.
+    /// Whether to include which tables the lookups point to.
     pub(super) lookup_tables: bool,
 }
 
@@ -119,7 +119,7 @@ fn many(call: &Call, table_rows: &TableRows, shown: Shown<'_>, context: &str) ->
     Ok(reply::json(StatusCode::OK, &json!({ "@odata.context": context, "value": rows })))
 }
 
-/// Reads `a eq 'x' and b eq 2`.
+/// Parses `a eq 'x' and b eq 2`.
 fn conditions(table: &Table, filter: &str) -> Result<Vec<(String, Value)>, Error> {
     let syntax = || Error::query("Bad Request - Error in query syntax.");
     let mut conditions = Vec::new();

@@ -1,6 +1,6 @@
 //! Responses and their common headers.
 //!
-//! The headers are those seen on the service's answers:
+//! The headers are those seen in the service's responses:
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits#how-to-maximize-throughput>.
 
 use axum::body::Body;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::errors::JSON;
 use super::limits::Left;
 
-/// A JSON answer.
+/// A JSON response.
 pub(super) fn json(status: StatusCode, body: &Value) -> Response {
     (status, [(CONTENT_TYPE, JSON)], body.to_string()).into_response()
 }
@@ -27,13 +27,13 @@ pub(super) fn no_content(entity_id: Option<&str>) -> Response {
     response
 }
 
-/// Adds what every answer carries.
+/// Adds the headers of every response.
 pub(super) fn dress(headers: &mut HeaderMap, request_id: &str, dop_hint: u32, left: Option<Left>) {
     headers.insert("odata-version", HeaderValue::from_static("4.0"));
     headers.insert("x-ms-service-request-id", header_value(request_id));
     headers.insert("req_id", header_value(request_id));
     headers.insert("x-ms-dop-hint", HeaderValue::from(dop_hint));
-    // Affinity to one server. A client that keeps it stays below one server's limits.
+    // Affinity to one server. A client that keeps the cookie is bound by one server's limits.
     let affinity = HeaderValue::from_static("ARRAffinity=5a4d80b0x; domain=127.0.0.1; path=/; HttpOnly");
     headers.insert(SET_COOKIE, affinity);
     if let Some(left) = left {
@@ -44,12 +44,12 @@ pub(super) fn dress(headers: &mut HeaderMap, request_id: &str, dop_hint: u32, le
     }
 }
 
-/// A header value of text that is known to hold visible characters only, or an empty one.
+/// A header value of visible characters; empty if `text` contains others.
 pub(super) fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// `1,199.25`, as the service writes seconds.
+/// `1,199.25`, the service's format for seconds.
 fn with_thousands(seconds: f64) -> String {
     let text = format!("{seconds:.2}");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, "00"));

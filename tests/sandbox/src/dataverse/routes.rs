@@ -1,7 +1,7 @@
 //! Processes a request: token, service protection, faults, execution, journal.
 //!
-//! Requests with an invalid token, over a limit or outside the service root are rejected before execution. Invariants: execution
-//! completes even if the caller disconnects, as in the service; every write is in the journal. See
+//! Requests with an invalid token, over a limit or outside the service root are rejected before execution. Invariants:
+//! execution completes even if the client disconnects, as in the service; every write is in the journal. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/authenticate-web-api>.
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use super::reply;
 use crate::connection_reset::Wire;
 use crate::identity::Refusal;
 
-/// The greatest body that the service takes, in bytes.
+/// The maximum body size of the service, in bytes.
 const MOST_BYTES: usize = 117 * 1024 * 1024;
 
 /// How a request ends.
@@ -40,7 +40,7 @@ enum End {
     Cut,
 }
 
-/// Answers any request.
+/// Handles any request.
 pub(super) async fn serve(State(world): State<Arc<World>>, wire: Wire, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MOST_BYTES).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
@@ -48,7 +48,7 @@ pub(super) async fn serve(State(world): State<Arc<World>>, wire: Wire, request: 
         return control::answer(&world, &parts.method, path, &body);
     }
     let call = Call::new(parts.method, &parts.uri, parts.headers, body);
-    // A separate task: it continues if the caller disconnects.
+    // A separate task, so that it continues if the client disconnects.
     match tokio::spawn(async move { handle(&world, &call).await }).await {
         Ok(End::Answer(response)) => response,
         Ok(End::Silence) => std::future::pending().await,
@@ -78,7 +78,7 @@ async fn handle(world: &World, call: &Call) -> End {
     finish(world, call, end, entries, &request_id, left)
 }
 
-/// Lets the caller in, and gives the user's object id.
+/// Checks the token and the limits; returns the user's object id.
 fn admit(world: &World, call: &Call, left: &mut Option<Left>) -> Result<String, Error> {
     let unauthorized = |code, text| Error::new(StatusCode::UNAUTHORIZED, code, text);
     let bearer = call.bearer().ok_or_else(|| unauthorized("", "Authorization has been denied for this request."))?;
@@ -96,7 +96,7 @@ fn admit(world: &World, call: &Call, left: &mut Option<Left>) -> Result<String, 
     Ok(user)
 }
 
-/// Carries the request out, unless a fault strikes it.
+/// Executes the request, unless a fault applies.
 async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>) -> Result<End, Error> {
     let (set, key) = path::glimpse(&call.path);
     let effect = world.faults().take(call.method.as_str(), &set, &key);

@@ -1,8 +1,9 @@
 //! The rows of every table and the indexes over their unique columns.
 //!
-//! It rejects a row that would share a unique value with another, also with one in the recycle bin. It validates nothing else:
-//! values are already in their stored form. Invariant: an index holds exactly the rows whose columns of that index
-//! all have a value. See <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity> and
+//! It rejects a row that has the same unique value as another one, including rows in the recycle bin. It validates
+//! nothing else: values are already in stored form. Invariant: an index contains exactly the rows in which all its
+//! columns have a value. See
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/restore-deleted-records>.
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,8 +18,8 @@ use super::errors::Error;
 use super::key::Address;
 use super::table::Table;
 
-/// How the values of text columns are compared in keys. No source settles what the service does; its databases compare as
-/// [`Collation::Insensitive`] does.
+/// How the values of text columns are compared in keys. The service's behaviour is not documented; its databases
+/// compare like [`Collation::Insensitive`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Collation {
     /// Ignoring case and trailing blanks.
@@ -33,24 +34,24 @@ pub enum Collation {
 pub(super) struct Row {
     pub(super) id: Uuid,
     pub(super) values: Map<String, Value>,
-    /// Rises with every write in the whole store.
+    /// Increases with every write in the whole store.
     pub(super) version: u64,
     /// In the recycle bin: invisible, but its unique values are taken.
     pub(super) recycled: bool,
 }
 
 impl Row {
-    /// `W/"…"`, as `@odata.etag` and `ETag` carry it.
+    /// `W/"…"`, as in `@odata.etag` and `ETag`.
     pub(super) fn etag(&self) -> String {
         format!("W/\"{}\"", self.version)
     }
 }
 
-/// Why a row could not be put: the unique columns that another row has already.
+/// Why a row could not be stored: another row already has the values of these unique columns.
 #[derive(Debug, Clone)]
 pub(super) struct Collision {
     pub(super) columns: Vec<String>,
-    /// Whether the columns are a key (primary or alternate) rather than a bare constraint.
+    /// Whether the columns are a key (primary or alternate) rather than only a constraint.
     pub(super) is_key: bool,
     /// Whether the other row is in the recycle bin.
     pub(super) recycled: bool,
@@ -79,7 +80,7 @@ impl Store {
         Self { collation, ..Self::default() }
     }
 
-    /// Adds an empty table, or replaces it with an empty one.
+    /// Adds an empty table; an existing one is replaced.
     pub(super) fn define(&mut self, table: Table) {
         let indexes = vec![HashMap::new(); table.uniques.len()];
         let set = table.set.clone();
@@ -91,12 +92,12 @@ impl Store {
         self.shelves.values().map(|table_rows| &table_rows.table)
     }
 
-    /// The table of this entity set, in exactly this case.
+    /// The table of this entity set; the name is case-sensitive.
     pub(super) fn table_rows(&self, set: &str) -> Result<&TableRows, Error> {
         self.shelves.get(set).ok_or_else(|| Error::no_segment(set))
     }
 
-    /// Adds the row or replaces the one with its id, under a new version.
+    /// Adds the row or replaces the one with its id, with a new version.
     pub(super) fn put(&mut self, set: &str, mut row: Row) -> Result<(), Collision> {
         let place = self.shelves.get_mut(set).expect("callers hold a table of this store");
         place.check(&row)?;
@@ -106,7 +107,7 @@ impl Store {
         Ok(())
     }
 
-    /// Puts the row back as it was (`Some`) or takes it away (`None`), without a new version.
+    /// Restores the row to an earlier state (`Some`) or removes it (`None`), without a new version.
     pub(super) fn restore(&mut self, set: &str, id: Uuid, row: Option<Row>) {
         self.shelves.get_mut(set).expect("callers hold a table of this store").replace(id, row);
     }
@@ -136,12 +137,12 @@ impl TableRows {
         }
     }
 
-    /// Every live row, in no order.
+    /// Every live row, unordered.
     pub(super) fn live(&self) -> impl Iterator<Item = &Row> {
         self.rows.values().filter(|row| !row.recycled)
     }
 
-    /// A text that is the same for every way of writing one address; for comparing journal entries.
+    /// A text that is identical for all spellings of one address; for comparing journal entries.
     pub(super) fn identity(&self, address: &Address) -> String {
         match address {
             Address::Id(id) => id.to_string(),
@@ -152,7 +153,7 @@ impl TableRows {
         }
     }
 
-    /// Whether a value kept in a row equals one that was asked for.
+    /// Whether a stored value equals a requested one.
     pub(super) fn same(&self, kept: &Value, asked: &Value) -> bool {
         folded(kept, self.collation) == folded(asked, self.collation)
     }
@@ -169,7 +170,7 @@ impl TableRows {
         Ok(())
     }
 
-    /// The row, live or recycled, that has this id already, as a collision.
+    /// The collision with the live or recycled row that already has this id.
     pub(super) fn taken(&self, id: Uuid) -> Option<Collision> {
         let columns = vec![self.table.primary_key.clone()];
         self.rows.get(&id).map(|row| Collision { columns, is_key: true, recycled: row.recycled })
@@ -192,7 +193,7 @@ impl TableRows {
     }
 }
 
-/// One text for the values of `columns`; `None` when one of them is missing, for then the row is in no index.
+/// One text for the values of `columns`; `None` if one of them is missing, because such a row is in no index.
 fn fingerprint<'a>(
     columns: &[String],
     value: impl Fn(&str) -> Option<&'a Value>,
@@ -201,7 +202,7 @@ fn fingerprint<'a>(
     let mut mark = String::new();
     for column in columns {
         let part = folded(value(column).filter(|value| !value.is_null())?, collation);
-        // The length keeps ("a", "bc") and ("ab", "c") apart.
+        // The length distinguishes ("a", "bc") from ("ab", "c").
         write!(mark, "{}:{part}", part.len()).expect("writing to a String cannot fail");
     }
     Some(mark)

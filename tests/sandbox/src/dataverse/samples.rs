@@ -1,4 +1,4 @@
-//! The tables that every stand-in starts with: contacts, accounts and a custom table of orders.
+//! The initial tables of every stand-in: contacts, accounts and a custom table of orders.
 //!
 //! The columns are a small part of the real tables, enough for each kind of value:
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/reference/entities/contact>,
@@ -6,10 +6,10 @@
 
 use super::table::{Kind, Table};
 
-/// The column that keeps the source's version in each of the tables.
+/// The column for the source's version in each of the tables.
 const VERSION: &str = "new_sourceversion";
 
-/// All of them.
+/// All sample tables.
 pub(super) fn tables() -> [Table; 3] {
     [contacts(), accounts(), orders()]
 }

@@ -1,7 +1,7 @@
 //! The definition of a table: names, columns, keys and lookups. Plain data.
 //!
-//! Inconsistent definitions (a key over a column that does not exist) panic, as they are errors in a test. Mirrors
-//! <https://learn.microsoft.com/power-apps/developer/data-platform/entity-metadata> and
+//! Inconsistent definitions (such as a key over a column that does not exist) panic, because they are errors in a test.
+//! Mirrors <https://learn.microsoft.com/power-apps/developer/data-platform/entity-metadata> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>.
 
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::values;
 
-/// The annotation that says which table a lookup points at, by logical name.
+/// The annotation with the logical name of the table that a lookup points to.
 pub(super) const LOOKUP_TABLE: &str = "Microsoft.Dynamics.CRM.lookuplogicalname";
 
-/// The kind of a column: what it accepts and in which form it keeps it.
+/// The kind of a column: which values it accepts and how it stores them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
     /// Text of at most `max` UTF-16 units.
@@ -21,35 +21,35 @@ pub enum Kind {
         /// The longest value, in UTF-16 units.
         max: usize,
     },
-    /// A whole number of 32 bits within these bounds.
+    /// A 32-bit integer within these bounds.
     Integer {
-        /// The least value.
+        /// The minimum.
         min: i32,
-        /// The greatest value.
+        /// The maximum.
         max: i32,
     },
-    /// A whole number of 64 bits.
+    /// A 64-bit integer.
     BigInteger,
-    /// A number kept to `precision` places, between -100 and +100 thousand millions.
+    /// A number with `precision` decimal places, between -100 and +100 billion.
     Decimal {
-        /// Places after the point.
+        /// Decimal places.
         precision: u8,
     },
-    /// Money, kept to `precision` places.
+    /// Money with `precision` decimal places.
     Money {
-        /// Places after the point.
+        /// Decimal places.
         precision: u8,
     },
-    /// A floating-point number, kept to `precision` places.
+    /// A floating-point number with `precision` decimal places.
     Double {
-        /// Places after the point.
+        /// Decimal places.
         precision: u8,
     },
     /// Yes or no.
     Boolean,
-    /// An instant, kept in UTC and whole seconds.
+    /// A point in time, stored in UTC and whole seconds.
     DateTime,
-    /// A day.
+    /// A date.
     DateOnly,
     /// One of these values.
     Choice(Vec<i64>),
@@ -57,12 +57,12 @@ pub enum Kind {
     MultiChoice(Vec<i64>),
     /// A GUID.
     Guid,
-    /// The id of a row that a lookup points to; written by `@odata.bind` only.
+    /// The id of a row that a lookup points to; can only be written with `@odata.bind`.
     Lookup,
 }
 
 impl Kind {
-    /// The form in which a column of this kind keeps and gives back `value`; `None` when it refuses it.
+    /// The stored form of `value` in a column of this kind; `None` if it is invalid.
     pub fn keeps(&self, value: &Value) -> Option<Value> {
         values::accept(&Table::new("things", "thing", "thingid"), "value", self, value).ok()
     }
@@ -76,11 +76,11 @@ pub(super) struct Lookup {
     pub(super) target_set: String,
 }
 
-/// Columns whose values together occur once.
+/// Columns whose combined values are unique.
 #[derive(Debug, Clone)]
 pub(super) struct Unique {
     pub(super) columns: Vec<String>,
-    /// Whether rows can be addressed by it; otherwise it is a bare constraint.
+    /// Whether rows can be addressed by it; otherwise it is only a constraint.
     pub(super) is_key: bool,
 }
 
@@ -99,7 +99,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with nothing but its primary key: `Table::new("contacts", "contact", "contactid")`.
+    /// A table with only its primary key: `Table::new("contacts", "contact", "contactid")`.
     pub fn new(set: &str, logical_name: &str, primary_key: &str) -> Self {
         Self {
             set: set.to_owned(),
@@ -126,7 +126,8 @@ impl Table {
         self.column(name, Kind::Text { max })
     }
 
-    /// Adds a navigation property that writes `column` (`_…_value`) with rows of `target_set`. Several may share a column.
+    /// Adds a navigation property that writes `column` (`_…_value`) with rows of `target_set`. Several may share a
+    /// column.
     #[must_use]
     pub fn lookup(mut self, navigation: &str, column: &str, target_set: &str) -> Self {
         let lookup =
@@ -135,14 +136,14 @@ impl Table {
         self.column(column, Kind::Lookup)
     }
 
-    /// Adds an alternate key over columns that exist already.
+    /// Adds an alternate key over existing columns.
     #[must_use]
     pub fn key(self, columns: &[&str]) -> Self {
         self.unique_over(columns, true)
     }
 
-    /// Adds an alternate key whose index is still being built: it is listed, and until it is Active rows are neither found by
-    /// it nor kept apart.
+    /// Adds an alternate key whose index is still being built: it is listed, but until it is Active, rows cannot be
+    /// addressed by it and are not kept unique.
     #[must_use]
     pub fn key_in_progress(mut self, columns: &[&str]) -> Self {
         self.unfinished.push(self.existing(columns));
@@ -155,14 +156,14 @@ impl Table {
         self.unique_over(columns, false)
     }
 
-    /// Turns optimistic concurrency on: `If-Match` with an etag is heeded rather than refused.
+    /// Enables optimistic concurrency: `If-Match` with an etag is checked rather than rejected.
     #[must_use]
     pub fn optimistic_concurrency(mut self) -> Self {
         self.optimistic = true;
         self
     }
 
-    /// The annotation beside a lookup column that says which table it points at.
+    /// The annotation of a lookup column with the table that it points to.
     pub(super) fn lookup_table(column: &str) -> String {
         format!("{column}@{LOOKUP_TABLE}")
     }

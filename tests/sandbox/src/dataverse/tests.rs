@@ -1,4 +1,4 @@
-//! The stand-in over a real socket: the client that the tests share.
+//! Tests the stand-in over a real socket; this file has the shared client.
 
 mod guard;
 mod keys;
@@ -15,12 +15,12 @@ use serde_json::{Map, Value};
 
 use super::{Dataverse, Options};
 
-/// Wide enough for two requests to meet in it, on any machine.
+/// Long enough for two requests to overlap in it on any machine.
 const WIDE: Duration = Duration::from_millis(400);
 
 const EMPLOYEE: &str = "contacts(employeeid='E1')";
 
-/// One answer.
+/// One response.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -39,7 +39,7 @@ impl Answer {
     }
 }
 
-/// A stand-in and a client of it.
+/// A stand-in and its client.
 struct Bench {
     dataverse: Dataverse,
     http: reqwest::Client,
@@ -52,7 +52,7 @@ impl Bench {
         Self { dataverse, http: plain_client(), token: "any".to_owned() }
     }
 
-    /// Without a race window, for tests of one request at a time.
+    /// Without a race window, for tests with one request at a time.
     async fn quick() -> Self {
         Self::start(Options { race_window: Duration::ZERO, ..Options::default() }).await
     }
@@ -95,7 +95,7 @@ impl Bench {
     }
 }
 
-/// A client without trusted certificates, which is enough for plain http.
+/// A client without trusted certificates; enough for plain http.
 fn plain_client() -> reqwest::Client {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)

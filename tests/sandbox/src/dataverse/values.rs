@@ -1,7 +1,7 @@
 //! Column values: validation, and conversion to the stored form.
 //!
 //! It rejects wrong types, lengths, ranges, choices, dates and control characters with the service's codes. Pure.
-//! Invariant: a value that was read and is sent again is accepted unchanged. See
+//! Invariant: a value that was read is accepted unchanged when it is sent again. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/web-api-types-operations> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/types-of-fields>.
 
@@ -15,13 +15,13 @@ use super::errors::Error;
 use super::literal;
 use super::table::{Kind, Table};
 
-/// The greatest amount of a decimal or money column here, either way.
+/// The largest absolute value of a decimal or money column here.
 const MOST: f64 = 100_000_000_000.0;
 
-/// The earliest year that SQL Server's datetime, and so Dataverse, can keep.
+/// The earliest year that SQL Server's datetime, and so Dataverse, can store.
 const FIRST_YEAR: i32 = 1753;
 
-/// Judges `value` for `column` of `table` and gives it as it will be kept.
+/// Validates `value` for `column` of `table` and returns its stored form.
 pub(super) fn accept(table: &Table, column: &str, kind: &Kind, value: &Value) -> Result<Value, Error> {
     if value.is_null() {
         return Ok(Value::Null);
@@ -57,31 +57,31 @@ pub(super) fn accept(table: &Table, column: &str, kind: &Kind, value: &Value) ->
     }
 }
 
-/// `number` to so many places, halves away from zero.
+/// `number` rounded to `precision` decimal places, halves away from zero.
 pub(super) fn rounded(number: f64, precision: u8) -> Value {
     let factor = 10_f64.powi(i32::from(precision));
     Number::from_f64((number * factor).round() / factor).map_or(Value::Null, Value::Number)
 }
 
-/// `YYYY-MM-DDThh:mm:ssZ` of an RFC 3339 time; without an offset it means UTC. Fractions of a second are lost.
+/// `YYYY-MM-DDThh:mm:ssZ` of an RFC 3339 time; without an offset it is UTC. Fractions of a second are dropped.
 pub(super) fn instant(text: &str) -> Option<String> {
     let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     let time = parse(text).or_else(|| parse(&format!("{text}Z")))?.to_offset(UtcOffset::UTC);
     time.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z")).ok()
 }
 
-/// `YYYY-MM-DD`, if it is one.
+/// `text` if it is a date `YYYY-MM-DD`.
 pub(super) fn day(text: &str) -> Option<String> {
     let form = format_description!("[year]-[month]-[day]");
     Date::parse(text, form).ok()?.format(form).ok()
 }
 
-/// A GUID in a body: .NET reads it with or without braces. Addresses are stricter, see [`literal::guid`].
+/// A GUID in a body: .NET accepts it with or without braces. Addresses are stricter, see [`literal::guid`].
 fn guid(text: &str) -> Option<Uuid> {
     literal::guid(text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text))
 }
 
-/// The name that metadata and errors have for the kind.
+/// The kind's name in metadata and errors.
 pub(super) fn edm_type(kind: &Kind) -> &'static str {
     match kind {
         Kind::Text { .. } | Kind::MultiChoice(_) => "Edm.String",
@@ -114,7 +114,7 @@ fn text(column: &str, max: usize, text: &str) -> Result<Value, Error> {
 }
 
 fn date(column: &str, text: String) -> Result<Value, Error> {
-    // Both forms begin with a year of four digits.
+    // Both forms begin with a four-digit year.
     let year: i32 = text.get(..4).and_then(|year| year.parse().ok()).unwrap_or_default();
     if year < FIRST_YEAR {
         let message = format!("DateTime is less than minimum value supported by CrmDateTime: '{column}'.");
@@ -179,7 +179,7 @@ mod tests {
                 json!("{AAAAAAAA-0000-4000-8000-000000000001}"),
                 json!("aaaaaaaa-0000-4000-8000-000000000001"),
             ),
-            // The service's own example: learn.microsoft.com/power-apps/developer/data-platform/webapi/create-entity-web-api
+            // The service's example: learn.microsoft.com/power-apps/developer/data-platform/webapi/create-entity-web-api
             (Kind::Double { precision: 5 }, json!(47.639_583), json!(47.639_58)),
         ];
         for (kind, sent, kept) in cases {

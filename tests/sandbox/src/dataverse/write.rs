@@ -1,8 +1,8 @@
 //! Create, update and delete: the lookup, the race window, and the commit.
 //!
-//! The steps are not atomic, as in the service: the lookup decides between update and create, and a create may collide with
-//! whatever was committed since. Invariant: a commit is all or nothing, also of many rows.
-//! See <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/update-delete-entities-using-web-api> and
+//! The steps are not atomic, as in the service: the lookup decides between update and create, and a create may collide
+//! with whatever was committed since. Invariant: a commit is all or nothing, also for many rows. See
+//! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/update-delete-entities-using-web-api> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/optimistic-concurrency>.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::key::Address;
 use super::rows::{Collision, Row, Store};
 use super::table::{Kind, Table};
 
-/// Which code a create gets that meets a row with the same key. Sources differ, so clients must accept each.
+/// The error code of a create that collides with a row of the same key. Sources differ, so clients must accept each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DuplicateCode {
     /// 0x80040237 `DuplicateRecord`.
@@ -40,7 +40,7 @@ pub(super) struct Codes {
     pub(super) bin: DuplicateCode,
 }
 
-/// What the request's conditions demand of the row.
+/// What the request's conditions require of the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Condition {
     /// Nothing.
@@ -53,12 +53,12 @@ pub(super) enum Condition {
     Version(String),
 }
 
-/// What is to become of a row.
+/// The requested change of a row.
 #[derive(Debug)]
 pub(super) enum Wish {
-    /// It has these values, as they were sent.
+    /// Set these values, as sent.
     Write(Map<String, Value>),
-    /// It is gone.
+    /// Delete the row.
     Delete,
 }
 
@@ -66,13 +66,13 @@ pub(super) enum Wish {
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) table: Arc<Table>,
-    /// `None`: create under a new or the body's id.
+    /// `None`: create with a new id or the one in the body.
     pub(super) address: Option<Address>,
     pub(super) wish: Wish,
     pub(super) condition: Condition,
 }
 
-/// What the look-up decided.
+/// What the lookup decided.
 #[derive(Debug)]
 pub(super) enum Plan {
     Create(Row),
@@ -87,7 +87,7 @@ pub(super) struct Done {
     pub(super) id: Uuid,
 }
 
-/// The first step: looks the row up, reads the body and decides.
+/// The first step: looks up the row, parses the body and decides.
 pub(super) fn plan(store: &Store, command: &Command) -> Result<Plan, Error> {
     let Command { table, address, wish, condition } = command;
     let found = match address {
@@ -113,7 +113,7 @@ pub(super) fn plan(store: &Store, command: &Command) -> Result<Plan, Error> {
     }
 }
 
-/// The second step: carries the plans out, all or none of them.
+/// The second step: executes all plans or none.
 pub(super) fn commit(store: &mut Store, table: &Table, plans: Vec<Plan>, codes: Codes) -> Result<Vec<Done>, Error> {
     let mut done = Vec::with_capacity(plans.len());
     let mut undo = Vec::with_capacity(plans.len());
@@ -158,7 +158,7 @@ fn carry_out(
             store.put(&table.set, row).map_err(refuse)?;
             Ok(Change::Created)
         }
-        // Deleted since the look-up.
+        // Deleted since the lookup.
         (Plan::Update { id, .. } | Plan::Delete { id, .. }, None) => Err(Error::no_row(&table.logical_name, id)),
         (Plan::Update { changes, condition, .. }, Some(row)) => {
             check_version(table, row, &condition)?;
@@ -198,7 +198,7 @@ fn new_row(
         }
         None => {}
     }
-    // Key columns in the body win over those in the URL, the primary key included.
+    // Key columns in the body override those in the URL, including the primary key.
     if let Some(Value::String(given)) = changes.remove(&table.primary_key) {
         id = given.parse().expect("a GUID column's value is a GUID");
     }
@@ -207,7 +207,7 @@ fn new_row(
     Ok(Row { id, values, version: 0, recycled: false })
 }
 
-/// A key column's value from the URL, validated as a column of the body.
+/// A key column's value from the URL, validated like a column in the body.
 fn key_value(store: &Store, table: &Table, column: &str, value: &Value) -> Result<Value, Error> {
     let Some(kind) = table.columns.get(column) else { return Ok(value.clone()) };
     let value = super::values::accept(table, column, kind, value)?;

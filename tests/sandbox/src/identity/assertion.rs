@@ -1,8 +1,8 @@
-//! Client assertions: the signed statement by which an application with a certificate, or a federated workload,
+//! Client assertions: the signed tokens with which an application with a certificate, or a federated workload,
 //! authenticates.
 //!
-//! It rejects an assertion with another number of parts, another algorithm, audience, issuer or subject, and an expired one.
-//! The signature is verified when the application's public key is known, and not otherwise. Mirrors
+//! It rejects an assertion with a wrong number of parts, algorithm, audience, issuer or subject, and an expired one.
+//! The signature is verified only if the application's public key is known. Mirrors
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials> and
 //! <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations>.
 
@@ -14,10 +14,10 @@ use serde_json::Value;
 use super::entra::Denied;
 use super::{App, Credential};
 
-/// The audience that federated tokens are made out to.
+/// The audience of federated tokens.
 const FEDERATION_AUDIENCE: &str = "api://AzureADTokenExchange";
 
-/// Judges `assertion`, presented for `app` at `token_url`; `now` is in unix seconds.
+/// Validates `assertion`, presented for `app` at `token_url`; `now` is in unix seconds.
 pub(super) fn check(assertion: &str, app: &App, token_url: &str, now: i64) -> Result<(), Denied> {
     let parsed = Parsed::read(assertion)
         .ok_or_else(|| Denied::request("invalid_request", 50027, "JWT token is invalid or malformed."))?;
@@ -102,7 +102,7 @@ mod tests {
 
     const TOKEN_URL: &str = "https://login.example/t/oauth2/v2.0/token";
 
-    /// The claims that both signatures below are over; the private key is forgotten.
+    /// The claims that both signatures below cover; the private key was not kept.
     const CLAIMS: &str =
         r#"{"aud":"https://login.example/t/oauth2/v2.0/token","iss":"app","sub":"app","exp":4102444800}"#;
     const PUBLIC_KEY: &str = "\

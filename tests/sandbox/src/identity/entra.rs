@@ -1,7 +1,7 @@
 //! The Entra token endpoint: `POST /<tenant>/oauth2/v2.0/token` with the client-credentials grant.
 //!
-//! It rejects what Entra rejects, with Entra's codes and statuses: unknown tenants and applications, wrong secrets, wrong scopes,
-//! invalid assertions. Users and other grants are not supported. Mirrors
+//! It rejects what Entra rejects, with Entra's codes and statuses: unknown tenants and applications, wrong secrets,
+//! wrong scopes, invalid assertions. Users and other grants are not supported. Mirrors
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>; codes:
 //! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>.
 
@@ -21,7 +21,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 type Form<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
 
-/// A refusal as Entra words it.
+/// An error in Entra's format.
 #[derive(Debug)]
 pub(super) struct Denied {
     pub(super) status: StatusCode,
@@ -31,7 +31,7 @@ pub(super) struct Denied {
 }
 
 impl Denied {
-    /// 401: the application did not prove that it is itself.
+    /// 401: the application failed to authenticate.
     pub(super) fn client(code: u32, text: impl Into<String>) -> Self {
         Self { status: StatusCode::UNAUTHORIZED, error: "invalid_client", code, text: text.into() }
     }
@@ -55,7 +55,7 @@ impl Denied {
     }
 }
 
-/// Answers one token request; `tenant` comes from the path, `body` is the form.
+/// Handles one token request; `tenant` is from the path, `body` is the form.
 pub(super) fn token(realm: &Realm, tenant: &str, body: &[u8]) -> Response {
     let form: Form<'_> = url::form_urlencoded::parse(body).collect();
     match grant(realm, tenant, &form) {
@@ -64,7 +64,7 @@ pub(super) fn token(realm: &Realm, tenant: &str, body: &[u8]) -> Response {
     }
 }
 
-/// Answers `GET /<tenant>/v2.0/.well-known/openid-configuration`.
+/// Handles `GET /<tenant>/v2.0/.well-known/openid-configuration`.
 pub(super) fn discovery(realm: &Realm, tenant: &str) -> Response {
     if let Err(denied) = check_tenant(realm, tenant) {
         return denied.answer();
@@ -82,7 +82,7 @@ pub(super) fn discovery(realm: &Realm, tenant: &str) -> Response {
     )
 }
 
-/// Answers `GET /common/discovery/instance`.
+/// Handles `GET /common/discovery/instance`.
 pub(super) fn instance(realm: &Realm) -> Response {
     let endpoint = format!("{}/{}/v2.0/.well-known/openid-configuration", realm.authority(), realm.options.tenant);
     json_answer(StatusCode::OK, &json!({ "tenant_discovery_endpoint": endpoint, "api-version": "1.1", "metadata": [] }))

@@ -1,7 +1,7 @@
 //! The App Service managed-identity endpoint: `GET /msi/token?api-version=2019-08-01&resource=…[&client_id=…]`.
 //!
-//! It rejects a caller without the right `X-IDENTITY-HEADER`, another API version, and a user-assigned identity that the
-//! app does not have. Mirrors
+//! It rejects a request without the right `X-IDENTITY-HEADER`, with another API version, or for a user-assigned
+//! identity that the app does not have. Mirrors
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>.
 
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::{Realm, json_answer};
 
-/// The only version of the protocol that App Service serves today.
+/// The only protocol version that App Service currently supports.
 const API_VERSION: &str = "2019-08-01";
 
-/// Answers one token request.
+/// Handles one token request.
 pub(super) fn token(realm: &Realm, uri: &Uri, headers: &HeaderMap) -> Response {
     let presented = headers.get("x-identity-header").and_then(|value| value.to_str().ok());
     if presented != Some(realm.header.as_str()) {

@@ -1,4 +1,4 @@
-//! Both endpoints over real sockets.
+//! Tests both endpoints over real sockets.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! The tokens of the sandbox's tenant: client, audience, expiry, and whether they are revoked.
 //!
-//! Only registered tokens are valid, whatever their claims say, so a token cannot be forged.
-//! Invariant: checks are made in this order: known, not revoked, not expired, issued for this audience.
+//! Only registered tokens are valid, whatever their claims, so a token cannot be forged. Invariant: the checks run in
+//! this order: known, not revoked, not expired, issued for this audience.
 //!
-//! The claims are those of <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>. The third
-//! part is random bytes: resource servers here ask the register, and Azurite does not check signatures.
+//! The claims are those of <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>. The
+//! third part is random bytes: resource servers here check the register, and Azurite does not check signatures.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The register of every token that was issued.
+/// The register of all issued tokens.
 #[derive(Debug)]
 pub struct Tokens {
     tenant: String,
@@ -23,29 +23,29 @@ pub struct Tokens {
     register: Mutex<HashMap<String, Registered>>,
 }
 
-/// What a good token says.
+/// The claims of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// The resource that it opens, as it was asked for.
+    /// The resource that the token is for, as requested.
     pub audience: String,
     /// The client id of the application or managed identity.
     pub application_id: String,
     /// The object id of its service principal; always the same for one application.
     pub object_id: String,
-    /// Unix seconds; from then on the token is refused.
+    /// Unix seconds; from then on the token is rejected.
     pub expires_at: i64,
 }
 
-/// Why a token is not accepted.
+/// Why a token is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Its life is over.
+    /// It is expired.
     #[error("the token is expired")]
     Expired,
     /// It was issued for another resource.
     #[error("the token is for another audience")]
     WrongAudience,
-    /// It was withdrawn by [`Tokens::revoke_all`].
+    /// It was revoked by [`Tokens::revoke_all`].
     #[error("the token is revoked")]
     Revoked,
     /// It is not a token of this tenant.
@@ -60,12 +60,12 @@ struct Registered {
 }
 
 impl Tokens {
-    /// An empty register of `tenant`; every token will live for `lifetime`, counted in whole seconds.
+    /// An empty register for `tenant`; tokens are valid for `lifetime`, in whole seconds.
     pub fn new(tenant: String, lifetime: Duration) -> Self {
         Self { tenant, lifetime, register: Mutex::default() }
     }
 
-    /// Issues a token for `application_id` to use at `audience` (the resource, without `/.default`).
+    /// Issues a token for `application_id` and `audience` (the resource, without `/.default`).
     pub fn issue(&self, audience: &str, application_id: &str) -> (String, Claims) {
         let now = unix_now();
         let claims = Claims {
@@ -79,7 +79,7 @@ impl Tokens {
         (token, claims)
     }
 
-    /// Judges a bearer token; `audience` may differ from the token's by a trailing slash.
+    /// Validates a bearer token; `audience` may differ from the token's by a trailing slash.
     pub fn verify(&self, bearer: &str, audience: &str) -> Result<Claims, Refusal> {
         let register = self.lock();
         let Some(Registered { claims, revoked }) = register.get(bearer) else { return Err(Refusal::Malformed) };
@@ -95,12 +95,12 @@ impl Tokens {
         Ok(claims.clone())
     }
 
-    /// How many tokens were issued so far.
+    /// How many tokens have been issued so far.
     pub fn issued(&self) -> usize {
         self.lock().len()
     }
 
-    /// Every token issued so far is refused from now on; later ones are good again.
+    /// Revokes every token issued so far; tokens issued later are valid.
     pub fn revoke_all(&self) {
         for registered in self.lock().values_mut() {
             registered.revoked = true;

@@ -1,7 +1,7 @@
-//! A storage connection string, and the SharedKey signature that its key makes.
+//! A storage connection string, and the SharedKey signature made with its key.
 //!
-//! For queues only; strings with a SAS or without a key are rejected. The key does not leave this module: no `Debug` output and no
-//! error contains it.
+//! For queues only; strings with a SAS or without a key are rejected. The key does not leave this module: no `Debug`
+//! output and no error contains it.
 //!
 //! Contract: <https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string> and
 //! <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>.
@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use url::Url;
 
-/// The account that every Azurite knows; its key is public:
+/// Azurite's built-in account; its key is public:
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>.
 const DEVELOPMENT: &str = "AccountName=devstoreaccount1;\
     AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;\
@@ -32,7 +32,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Reads a connection string; the error says what is missing.
+    /// Parses a connection string; the error says what is missing.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let mut fields = fields(text)?;
         if fields.get("usedevelopmentstorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -57,7 +57,7 @@ impl Account {
         &self.endpoint
     }
 
-    /// The Authorization header of one request; `headers` are its `x-ms-` headers, `length` that of its body in bytes.
+    /// The Authorization header of one request; `headers` are its `x-ms-` headers, `length` is its body's in bytes.
     pub(super) fn authorization(&self, method: &str, url: &Url, length: usize, headers: &[(&str, &str)]) -> String {
         let text = string_to_sign(&self.name, method, url, length, headers);
         let signature = hmac::sign(&self.key, text.as_bytes());
@@ -71,7 +71,7 @@ impl fmt::Debug for Account {
     }
 }
 
-/// A time as HTTP writes it, to the second.
+/// A time in HTTP's format, to the second.
 pub(super) fn http_date(at: OffsetDateTime) -> String {
     let format =
         format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
@@ -92,7 +92,7 @@ fn fields(text: &str) -> Result<BTreeMap<String, &str>, &'static str> {
 }
 
 fn string_to_sign(account: &str, method: &str, url: &Url, length: usize, headers: &[(&str, &str)]) -> String {
-    // Eleven standard headers; of these the client sends Content-Length only, which is left empty when it is zero.
+    // There are eleven standard headers. The client sends only Content-Length, which is signed as empty if it is zero.
     let length = if length == 0 { String::new() } else { length.to_string() };
     let mut text = format!("{method}\n\n\n{length}\n\n\n\n\n\n\n\n\n");
     let headers: BTreeMap<&str, &str> = headers.iter().copied().collect();
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    // The worked example in "Authorize with Shared Key", Blob and Queue Services.
+    // The example in "Authorize with Shared Key", section Blob and Queue Services.
     #[test]
     fn the_string_to_sign_is_the_documented_one() {
         let url = "https://myaccount.blob.core.windows.net/mycontainer?restype=container&comp=metadata&timeout=20";

@@ -1,6 +1,7 @@
 //! The Queue service's XML: message lists in, message bodies out.
 //!
-//! It reads only the elements it needs and keeps their text exactly, white space included. An error names what is missing.
+//! It reads only the elements it needs and keeps their text exactly, including white space. An error names what is
+//! missing.
 //!
 //! Contract: <https://learn.microsoft.com/rest/api/storageservices/get-messages>.
 
@@ -17,17 +18,17 @@ use super::connection::parse_http_date;
 /// The texts of one `QueueMessage`'s elements, by name.
 type Fields = BTreeMap<String, String>;
 
-/// The body that puts or updates a message.
+/// The body of a put or update.
 pub(super) fn message_body(text: &str) -> String {
     format!("<QueueMessage><MessageText>{}</MessageText></QueueMessage>", escape(text))
 }
 
-/// The messages of a Get or Peek answer.
+/// The messages in a Get or Peek response.
 pub(super) fn messages(answer: &str) -> Result<Vec<Message>, String> {
     queue_messages(answer)?.iter().map(message).collect()
 }
 
-/// The id in a Put answer.
+/// The id in a Put response.
 pub(super) fn message_id(answer: &str) -> Result<String, String> {
     let first = queue_messages(answer)?.into_iter().next().ok_or("QueueMessage")?;
     field(&first, "MessageId").map(str::to_owned)

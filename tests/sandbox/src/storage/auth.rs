@@ -1,7 +1,7 @@
 //! Authorization: a shared key, a shared access signature or an Entra token, checked as strictly as the service does.
 //!
-//! It rejects anonymous callers (no container is public), requests without a usable `x-ms-version`, and tokens over plain
-//! http. Signatures of tokens and roles are not checked: a valid token may do everything.
+//! It rejects anonymous requests (no container is public), requests without a usable `x-ms-version`, and tokens over
+//! plain http. Token signatures and roles are not checked: a valid token permits everything.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/authorize-requests-to-azure-storage> and
 //! <https://learn.microsoft.com/rest/api/storageservices/versioning-for-the-azure-storage-services>.
@@ -21,17 +21,17 @@ use super::error::{
 use super::operation::Operation;
 use super::{bearer, sas, shared_key};
 
-/// The oldest version that signs an empty body with an empty length; older rules are not spoken here.
+/// The oldest version that signs an empty body with an empty length; older rules are not supported.
 const OLDEST_VERSION: &str = "2015-02-21";
-/// From this version on the response to an anonymous caller says where to get a token.
+/// From this version on, the response to an anonymous request says where to get a token.
 const CHALLENGING_VERSION: &str = "2019-12-12";
 
-/// What an accepted caller may do beyond the operation itself.
+/// What an authorized caller may do beyond the operation itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grant {
     /// Everything.
     Full,
-    /// A signature that allows to create blobs but not to overwrite them.
+    /// Create blobs but not overwrite them (granted by some signatures).
     CreateOnly,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// An account with a key in base64; `None` when it is not base64.
+    /// An account with a key in base64; `None` if the key is not base64.
     pub(super) fn new(name: &str, key: &str) -> Option<Self> {
         let key = STANDARD.decode(key).ok()?;
         Some(Self { name: name.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
@@ -55,13 +55,13 @@ impl Account {
         hmac::verify(&self.key, text.as_bytes(), &signature).is_ok()
     }
 
-    /// Accepts or refuses the caller of `operation`.
+    /// Authorizes or rejects the caller of `operation`.
     pub(super) fn authorize(&self, call: &Call, operation: Operation) -> Result<Grant> {
         if let Some(version) = call.header("x-ms-version") {
             check_version(version)?;
         }
         let Some(authorization) = call.header("authorization") else {
-            // The signature names a version itself, so the header may be missing.
+            // The signature contains a version, so the header may be missing.
             return if call.query.contains_key("sig") {
                 sas::check(self, call, operation)
             } else {
@@ -157,7 +157,7 @@ mod tests {
         assert!(new.header("www-authenticate").starts_with("Bearer authorization_uri=https://"));
     }
 
-    /// Sends a request that is signed by its query alone.
+    /// Sends a request that is signed by its query only.
     async fn with_query(fixture: &Fixture, method: &str, path: &str, query: &[(&str, &str)]) -> Answer {
         let url = format!("{}/{path}", fixture.storage.blob_endpoint());
         let url = Url::parse_with_params(&url, query).expect("a URL");

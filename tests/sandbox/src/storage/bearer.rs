@@ -1,6 +1,6 @@
-//! Entra tokens: issuer, audience and times of a JSON web token, read without verifying the signature.
+//! Entra tokens: issuer, audience and validity period of a JSON web token, read without verifying the signature.
 //!
-//! It rejects a token over plain http, one for another audience, and one outside its times. Roles are not modelled.
+//! It rejects tokens over plain http, for another audience, or outside their validity period. Roles are not modelled.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory>.
 

@@ -1,6 +1,7 @@
-//! The five lease actions on a blob: headers in, a step of the lease's state machine, headers out.
+//! The five lease actions on a blob: parses the headers, applies a transition of the lease's state machine, writes the
+//! headers.
 //!
-//! It rejects lengths other than 15 to 60 seconds or -1, break periods above 60 seconds, and ids that are no GUIDs. A
+//! It rejects lengths other than 15 to 60 seconds or -1, break periods above 60 seconds, and ids that are not GUIDs. A
 //! lease action never changes the blob's ETag or modification time.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/lease-blob>.
@@ -19,7 +20,7 @@ use super::lease::Length;
 use super::operation::Operation;
 use super::reply::Now;
 
-/// Carries out one lease action.
+/// Executes one lease action.
 pub(super) fn serve(blob: &mut Blob, call: &Call, operation: Operation, now: Now) -> Result<Response> {
     conditions::of_lease(call, &blob.stamp)?;
     let given = || call.required_guid("x-ms-lease-id");

@@ -75,7 +75,7 @@ fn blob_xml(name: &str, blob: &Blob, now: Now) -> String {
     )
 }
 
-/// Listings show ETags without the quotes that headers need.
+/// Listings show ETags without the quotes that headers use.
 fn unquoted(etag: &str) -> &str {
     etag.trim_matches('"')
 }

@@ -1,8 +1,8 @@
 //! The blob service's operations on containers and block blobs.
 //!
-//! It rejects page and append blobs, blocks, snapshots, versions and tags. A refused operation changes nothing.
-//! Conditions are checked before the lease, so a create that must not overwrite gets `BlobAlreadyExists` for a leased blob too; a
-//! client must handle both 409 and 412 there.
+//! It rejects page and append blobs, blocks, snapshots, versions and tags. A rejected operation changes nothing.
+//! Conditions are checked before the lease, so a create that must not overwrite gets `BlobAlreadyExists` for a leased
+//! blob too; clients must handle both 409 and 412.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api>.
 
@@ -22,7 +22,7 @@ use super::operation::Operation;
 use super::reply::{Now, Reply, http_date};
 use super::{blob_lease, blob_list, conditions};
 
-/// Carries out one operation.
+/// Executes one operation.
 pub(super) fn serve(blobs: &mut Blobs, call: &Call, operation: Operation, grant: Grant, now: Now) -> Result<Response> {
     let container = call.container.as_deref().unwrap_or_default();
     let name = call.name.as_deref().unwrap_or_default();
@@ -54,7 +54,7 @@ pub(super) fn serve(blobs: &mut Blobs, call: &Call, operation: Operation, grant:
     }
 }
 
-/// An answer that says when the resource was last written.
+/// A response with the resource's ETag and modification time.
 pub(super) fn stamped(status: StatusCode, stamp: &Stamp) -> Reply {
     Reply::new(status).header("etag", &stamp.etag).header("last-modified", &http_date(stamp.modified))
 }
@@ -98,7 +98,7 @@ fn get(blob: &Blob, call: &Call, now: Now) -> Result<Response> {
 }
 
 fn properties(blob: &Blob, call: &Call, now: Now) -> Result<Response> {
-    // An answer to HEAD has no body, and yet the blob's length.
+    // A response to HEAD has no body but still gives the blob's length.
     let length = blob.content.len().to_string();
     let of_metadata = call.query("comp") == Some("metadata");
     let reply = described(StatusCode::OK, blob, call, now)?;
@@ -145,7 +145,7 @@ fn delete(blobs: &mut Blobs, call: &Call, now: Now) -> Result<Response> {
     Ok(Reply::new(StatusCode::ACCEPTED).header("x-ms-delete-type-permanent", "true").done())
 }
 
-/// `bytes=first-` or `bytes=first-last`; a last byte beyond the end means the end.
+/// `bytes=first-` or `bytes=first-last`; a last byte beyond the end is cut to the end.
 fn parse_range(text: &str, length: usize) -> Option<Range<usize>> {
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     let first: usize = first.parse().ok()?;

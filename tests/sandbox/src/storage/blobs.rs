@@ -1,8 +1,8 @@
 //! The state of the blob service: containers, block blobs and their leases.
 //!
-//! Independent of HTTP except for its errors. Invariants: an ETag is never reused; a blob's ETag and
-//! modification time change with its content or metadata, never with its lease; a deleted container's name stays taken for
-//! 30 seconds, see <https://learn.microsoft.com/rest/api/storageservices/delete-container>.
+//! Independent of HTTP except for its errors. Invariants: an ETag is never reused; a blob's ETag and modification time
+//! change with its content or metadata, never with its lease; a deleted container's name stays reserved for 30 seconds,
+//! see <https://learn.microsoft.com/rest/api/storageservices/delete-container>.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -16,9 +16,9 @@ use super::error::{BLOB_NOT_FOUND, CONTAINER_ALREADY_EXISTS, CONTAINER_BEING_DEL
 use super::lease::Lease;
 use super::reply::Now;
 
-/// How long a deleted container's name cannot be used.
+/// How long a deleted container's name stays reserved.
 pub(super) const DELETION: Duration = Duration::from_secs(30);
-/// ETags look like the service's.
+/// Makes ETags look like the service's.
 const FIRST_ETAG: u64 = 0x8DE_0000_0000_0000;
 
 /// All containers.
@@ -50,7 +50,7 @@ pub(super) struct Blob {
 /// When something was last written.
 #[derive(Debug, Clone)]
 pub(super) struct Stamp {
-    /// Quoted, as it stands in headers.
+    /// With quotes, as in headers.
     pub(super) etag: String,
     pub(super) modified: OffsetDateTime,
 }
@@ -62,7 +62,7 @@ impl Blobs {
         Stamp { etag: format!("\"0x{:X}\"", FIRST_ETAG + self.writes), modified: now.utc }
     }
 
-    /// Makes a container.
+    /// Creates a container.
     pub(super) fn create(&mut self, name: &str, metadata: Metadata, now: Now) -> Result<&Container> {
         self.deleted.retain(|_, until| *until > now.instant);
         if self.deleted.contains_key(name) {
@@ -75,41 +75,41 @@ impl Blobs {
         Ok(self.containers.entry(name.to_owned()).or_insert(container))
     }
 
-    /// Removes a container and all its blobs, leased ones too.
+    /// Deletes a container and all its blobs, including leased ones.
     pub(super) fn delete(&mut self, name: &str, now: Now) -> Result<()> {
         self.containers.remove(name).ok_or(CONTAINER_NOT_FOUND)?;
         self.deleted.insert(name.to_owned(), now.instant + DELETION);
         Ok(())
     }
 
-    /// A container that must be there.
+    /// A container, or the error that it does not exist.
     pub(super) fn container(&self, name: &str) -> Result<&Container> {
         self.containers.get(name).ok_or(CONTAINER_NOT_FOUND)
     }
 
-    /// A container that must be there, to be changed.
+    /// Like [`Self::container`], mutable.
     pub(super) fn container_mut(&mut self, name: &str) -> Result<&mut Container> {
         self.containers.get_mut(name).ok_or(CONTAINER_NOT_FOUND)
     }
 
-    /// A blob that must be there.
+    /// A blob, or the error that it does not exist.
     pub(super) fn blob(&self, container: &str, name: &str) -> Result<&Blob> {
         self.container(container)?.blobs.get(name).ok_or(BLOB_NOT_FOUND)
     }
 
-    /// A blob that must be there, to be changed.
+    /// Like [`Self::blob`], mutable.
     pub(super) fn blob_mut(&mut self, container: &str, name: &str) -> Result<&mut Blob> {
         self.container_mut(container)?.blobs.get_mut(name).ok_or(BLOB_NOT_FOUND)
     }
 
-    /// Every blob with the names of its container and itself, in order.
+    /// Every blob with its container's name and its own, sorted.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str, &Blob)> {
         self.containers.iter().flat_map(|(container, held)| {
             held.blobs.iter().map(move |(name, blob)| (container.as_str(), name.as_str(), blob))
         })
     }
 
-    /// Every blob, to be changed.
+    /// Like [`Self::all`], mutable.
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = (&str, &str, &mut Blob)> {
         self.containers.iter_mut().flat_map(|(container, held)| {
             held.blobs.iter_mut().map(move |(name, blob)| (container.as_str(), name.as_str(), blob))

@@ -1,10 +1,11 @@
 //! A parsed request: service, names, query, headers, body.
 //!
-//! Names that the service rejects are rejected before any operation. Addressing is path style,
+//! Invalid names are rejected before any operation. Addressing is path style,
 //! `/<account>/<container or queue>/<blob or messages…>`, and every name is percent-decoded once.
 //!
-//! Naming rules: <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>
-//! and <https://learn.microsoft.com/rest/api/storageservices/naming-queues-and-metadata>.
+//! Naming rules:
+//! <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata> and
+//! <https://learn.microsoft.com/rest/api/storageservices/naming-queues-and-metadata>.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,10 +25,10 @@ use super::error::{
 /// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata#blob-names>
 const BLOB_NAME_LIMIT: usize = 1024;
 
-/// User-defined pairs of a blob, container or queue; names are compared without case, and kept in lower case.
+/// User-defined pairs of a blob, container or queue; names are case-insensitive and kept in lower case.
 pub type Metadata = BTreeMap<String, String>;
 
-/// Which of the two services was called; each has a port of its own.
+/// Which of the two services was called; each has its own port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Service {
     Blob,
@@ -51,7 +52,7 @@ pub(super) struct Call {
     /// Whether it came over TLS.
     pub(super) secure: bool,
     pub(super) method: Method,
-    /// The path as sent, still percent-encoded; signatures are made over this.
+    /// The path as sent, still percent-encoded; signatures cover this form.
     pub(super) raw_path: String,
     /// The container or queue.
     pub(super) container: Option<String>,
@@ -64,7 +65,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Takes a request apart and checks its names.
+    /// Parses a request and checks its names.
     pub(super) fn parse(service: Service, secure: bool, account: &str, parts: Parts, body: Bytes) -> Result<Self> {
         let raw_path = parts.uri.path().to_owned();
         let mut segments = raw_path.trim_start_matches('/').splitn(3, '/');
@@ -93,12 +94,12 @@ impl Call {
         })
     }
 
-    /// A header's text; `None` when it is absent or no text.
+    /// A header's text; `None` if it is absent or not text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
     }
 
-    /// A header that must be there.
+    /// A required header.
     pub(super) fn required_header(&self, name: &str) -> Result<&str> {
         self.header(name).ok_or_else(|| MISSING_HEADER.because(name))
     }
@@ -108,19 +109,19 @@ impl Call {
         self.query.get(name).map(String::as_str)
     }
 
-    /// A query parameter that must be there.
+    /// A required query parameter.
     pub(super) fn required_query(&self, name: &str) -> Result<&str> {
         self.query(name).ok_or_else(|| MISSING_QUERY.because(name))
     }
 
-    /// A whole number in the query, within `range`.
+    /// An integer in the query, within `range`.
     pub(super) fn number(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>> {
         let Some(text) = self.query(name) else { return Ok(None) };
         let number = text.parse().map_err(|_| INVALID_QUERY_VALUE.because(name))?;
         if range.contains(&number) { Ok(Some(number)) } else { Err(QUERY_OUT_OF_RANGE.because(name)) }
     }
 
-    /// A header that holds a GUID in one of the forms that .NET's `Guid` constructor takes.
+    /// A header with a GUID in one of the forms that .NET's `Guid` constructor accepts.
     pub(super) fn guid(&self, name: &str) -> Result<Option<Uuid>> {
         let Some(text) = self.header(name) else { return Ok(None) };
         let invalid: Error = INVALID_HEADER_VALUE.because(name);
@@ -131,7 +132,7 @@ impl Call {
         Uuid::parse_str(bare).map(Some).map_err(|_| invalid)
     }
 
-    /// A header with a GUID that must be there.
+    /// A required header with a GUID.
     pub(super) fn required_guid(&self, name: &str) -> Result<Uuid> {
         self.guid(name)?.ok_or_else(|| MISSING_HEADER.because(name))
     }
@@ -188,7 +189,7 @@ fn check_container(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Metadata names are C# identifiers; HTTP leaves letters, digits and `_` of those.
+/// Metadata names are C# identifiers; of those, HTTP allows letters, digits and `_`.
 fn is_identifier(name: &str) -> bool {
     !name.starts_with(|first: char| first.is_ascii_digit())
         && !name.is_empty()

@@ -1,7 +1,7 @@
 //! The conditional headers: `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since`.
 //!
-//! Invalid dates are rejected. A create that must not overwrite (`If-None-Match: *`) fails with `BlobAlreadyExists`, every other
-//! unmet condition with `ConditionNotMet`, and a read of an unchanged blob with 304.
+//! Invalid dates are rejected. A create that must not overwrite (`If-None-Match: *`) fails with `BlobAlreadyExists`,
+//! every other unmet condition with `ConditionNotMet`, and a read of an unchanged blob with 304.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/specifying-conditional-headers-for-blob-service-operations>.
 
@@ -12,7 +12,7 @@ use super::blobs::Stamp;
 use super::call::Call;
 use super::error::{BLOB_ALREADY_EXISTS, CONDITION_NOT_MET, Error, INVALID_HEADER_VALUE, NOT_MODIFIED, Result};
 
-/// Checks the conditions of a write; `stamp` is the present blob's, if there is one.
+/// Checks the conditions of a write; `stamp` is the existing blob's, if any.
 pub(super) fn of_write(call: &Call, stamp: Option<&Stamp>) -> Result<()> {
     if stamp.is_some() && call.header("if-none-match") == Some("*") {
         return Err(BLOB_ALREADY_EXISTS);
@@ -28,7 +28,7 @@ pub(super) fn of_read(call: &Call, stamp: &Stamp) -> Result<()> {
     check(call, stamp, &NOT_MODIFIED)
 }
 
-/// Checks the conditions of a lease operation, which is a write that creates nothing.
+/// Checks the conditions of a lease operation; they are those of a write that creates nothing.
 pub(super) fn of_lease(call: &Call, stamp: &Stamp) -> Result<()> {
     check(call, stamp, &CONDITION_NOT_MET)
 }

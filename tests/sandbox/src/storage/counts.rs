@@ -1,6 +1,6 @@
-//! The number of requests of each kind that reached the storage, with any outcome.
+//! The number of requests of each kind that reached the storage, whatever their outcome.
 //!
-//! Counters are never reset: compare the [`Counts`] before and after with [`Counts::since`].
+//! Counters are never reset: take [`Counts`] before and after, and compare them with [`Counts::since`].
 
 use std::ops::Sub;
 
@@ -11,7 +11,7 @@ use super::fault::Op;
 pub struct Counts {
     /// Lease acquires.
     pub acquire: u64,
-    /// Lease acquires, of those above, that were answered 409.
+    /// Lease acquires that got 409; also counted in `acquire`.
     pub acquire_conflict: u64,
     /// Lease renewals.
     pub renew: u64,
@@ -29,7 +29,7 @@ pub struct Counts {
     pub other_blob: u64,
     /// Messages put.
     pub put_message: u64,
-    /// Requests for messages, answered with some or none.
+    /// Requests for messages, whether or not any were returned.
     pub get_messages: u64,
     /// Message updates.
     pub update_message: u64,
@@ -40,7 +40,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What was added after `earlier`.
+    /// The requests since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         *self - *earlier

@@ -1,7 +1,7 @@
 //! Processes an HTTP request: body, count, fault, latency, authorization, operation, common headers.
 //!
-//! It rejects bodies above 8 MiB. A request is executed even if its client has disconnected, as in the service;
-//! only a fault prevents it. No lock is held across an await.
+//! It rejects bodies above 8 MiB. As in the service, a request is executed even if its client has disconnected; only a
+//! fault prevents it. No lock is held across an await.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-response-headers>.
 
@@ -31,10 +31,10 @@ use super::{blob_service, queue_service};
 use crate::connection_reset::Wire;
 
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
-/// What a request without a version is answered with.
+/// The version in responses to requests that give none.
 const DEFAULT_VERSION: &str = "2026-04-06";
 
-/// Everything the store holds; both services and the owner's handle share it.
+/// The store's whole state, shared by both services and the `Storage` handle.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) account: Account,
@@ -47,7 +47,7 @@ pub(super) struct Store {
     pub(super) lease_log: Mutex<LeaseLog>,
 }
 
-/// Locks; a test that panicked while it held the lock leaves whole values behind, so poison means nothing here.
+/// Locks, ignoring poison: a test that panics while it holds the lock leaves no value half written.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -63,7 +63,7 @@ async fn answer(State((store, service)): State<(Arc<Store>, Service)>, wire: Wir
     let task = tokio::spawn(carry_out(store, service, wire.clone(), parts, body));
     match task.await {
         Ok(response) => common.on(response),
-        // The runtime is going down: the answer is lost, as with any server that stops.
+        // The runtime is shutting down: the response is lost, as with any server that stops.
         Err(_) => wire.cut(),
     }
 }
@@ -122,7 +122,8 @@ fn execute(store: &Store, call: &Call, operation: Operation) -> Result<Response>
     result
 }
 
-/// The time is read and the outcome noted under the blobs' own lock, so that the log stands in the order of the decisions.
+/// Reads the time and logs the outcome under the blobs' lock, so that the log has the order in which requests were
+/// decided.
 fn serve_blobs(store: &Store, call: &Call, operation: Operation, grant: Grant) -> Result<Response> {
     let mut blobs = lock(&store.blobs);
     let now = Now::read();
@@ -139,7 +140,7 @@ fn lease_id(response: &Response) -> Option<Uuid> {
     response.headers().get("x-ms-lease-id")?.to_str().ok()?.parse().ok()
 }
 
-/// What every answer repeats of its request.
+/// What every response repeats from its request.
 struct CommonHeaders {
     version: String,
     client_request_id: Option<String>,

@@ -1,6 +1,6 @@
 //! The errors of the storage services: an HTTP status, a stable code and a message, sent as a header and as XML.
 //!
-//! Messages are the stand-in's own and contain nothing of the request. Codes and statuses follow
+//! The messages are not the service's and contain nothing from the request. Codes and statuses follow
 //! <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>,
 //! <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes> and
 //! <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes>.
@@ -14,11 +14,11 @@ use quick_xml::escape::escape;
 
 pub(super) type Result<T> = std::result::Result<T, Error>;
 
-/// What the services answer to an anonymous or unacceptable caller, for clients that look up their authority there.
+/// Sent to anonymous or rejected callers, for clients that take their authority from it.
 const CHALLENGE: &str = "Bearer authorization_uri=https://login.microsoftonline.com/common/oauth2/authorize \
                          resource_id=https://storage.azure.com";
 
-/// A refusal.
+/// An error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Error {
     pub(super) status: StatusCode,
@@ -29,19 +29,19 @@ pub(super) struct Error {
 }
 
 impl Error {
-    /// A refusal without detail.
+    /// An error without detail.
     pub(super) const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
         Self { status, code, message, detail: None, retry_after: None }
     }
 
-    /// The same refusal, saying what exactly was wrong.
+    /// Adds what exactly was wrong.
     #[must_use]
     pub(super) fn because(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// The same refusal with a `Retry-After` header, in whole seconds.
+    /// Adds a `Retry-After` header, in whole seconds.
     #[must_use]
     pub(super) const fn retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;

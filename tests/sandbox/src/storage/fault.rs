@@ -1,7 +1,7 @@
 //! Injected faults: what happens to the next matching requests instead of, or before, their execution.
 //!
-//! Deterministic: a fault names its operations and its number of requests. Faults are matched in the order in which they were
-//! added, and at most one applies to a request. They come before authentication, as a broken network does.
+//! Deterministic: a fault names its operations and its number of requests. Faults are matched in the order in which
+//! they were added, and at most one applies to a request. They apply before authentication, like a network failure.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The one kind that `operation` is counted under.
+    /// The kind under which `operation` is counted.
     pub(super) const fn of(operation: Operation) -> Self {
         match operation {
             Operation::Acquire => Self::Acquire,
@@ -81,7 +81,7 @@ impl Op {
         }
     }
 
-    /// Whether a request of kind `actual` is one of these.
+    /// Whether this kind includes a request of kind `actual`.
     pub(super) const fn covers(self, actual: Self) -> bool {
         let lease = matches!(actual, Self::Acquire | Self::Renew | Self::Release | Self::Break | Self::Change);
         let blob = lease || matches!(actual, Self::CreateContainer | Self::PutBlob | Self::OtherBlob);
@@ -97,7 +97,7 @@ impl Op {
 /// What happens to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// It is answered with an error of the service and not executed.
+    /// It gets an error of the service and is not executed.
     Status {
         /// The HTTP status.
         code: u16,
@@ -106,19 +106,19 @@ pub enum Effect {
         /// The `Retry-After` header, sent in whole seconds.
         retry_after: Option<Duration>,
     },
-    /// It gets no answer for that long; then the connection is closed. It is not executed.
+    /// It gets no response for that long; then the connection is closed. It is not executed.
     Hang(Duration),
-    /// It is executed after that long, even when the client has left.
+    /// It is executed after that long, even if the client has disconnected.
     Slow(Duration),
-    /// It is executed at once and answered after that long.
+    /// It is executed at once, and the response is sent after that long.
     SlowAnswer(Duration),
     /// The connection is closed and it is not executed.
     DropBefore,
-    /// It is executed and the connection is closed without an answer.
+    /// It is executed and the connection is closed without a response.
     DropAfter,
 }
 
-/// A fault: what it strikes, what it does, how often.
+/// A fault: which requests it applies to, its effect, how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     op: Op,
@@ -128,43 +128,43 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Strikes the next matching request.
+    /// Applies to the next matching request.
     pub const fn once(op: Op, effect: Effect) -> Self {
         Self::times(1, op, effect)
     }
 
-    /// Strikes the next `count` matching requests.
+    /// Applies to the next `count` matching requests.
     pub const fn times(count: u32, op: Op, effect: Effect) -> Self {
         Self { op, effect, left: Some(count) }
     }
 
-    /// Strikes every matching request until the faults are cleared.
+    /// Applies to every matching request until the faults are cleared.
     pub const fn until_cleared(op: Op, effect: Effect) -> Self {
         Self { op, effect, left: None }
     }
 }
 
-/// The faults that are still to come.
+/// The remaining faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults(VecDeque<Fault>);
 
 impl Faults {
-    /// Adds one after the others.
+    /// Appends a fault.
     pub(super) fn push(&mut self, fault: Fault) {
         self.0.push_back(fault);
     }
 
-    /// Forgets them all.
+    /// Removes all faults.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Forgets those that are equal to `fault`.
+    /// Removes the faults that are equal to `fault`.
     pub(super) fn end(&mut self, fault: &Fault) {
         self.0.retain(|set| set != fault);
     }
 
-    /// What the request that arrives now meets.
+    /// The effect of the first matching fault on an arriving request; counts the fault down.
     pub(super) fn strike(&mut self, actual: Op) -> Option<Effect> {
         let index = self.0.iter().position(|fault| fault.left != Some(0) && fault.op.covers(actual))?;
         let fault = &mut self.0[index];
@@ -179,7 +179,7 @@ impl Faults {
     }
 }
 
-/// The answer of [`Effect::Status`].
+/// The response of [`Effect::Status`].
 pub(super) fn refusal(code: u16, error_code: &'static str, retry_after: Option<Duration>) -> Error {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Error::new(status, error_code, "A fault made by the sandbox.").retry_after(retry_after)

@@ -1,10 +1,10 @@
 //! The lease on one blob, as a pure state machine over a monotonic clock.
 //!
-//! It does not read a clock: every method takes `now`. Invariants: at most one id holds the lease; an expired lease keeps its id
-//! until the blob is written or leased again, and until then only that id may renew it.
+//! It does not read a clock: every method takes `now`. Invariants: at most one id holds the lease; an expired lease
+//! keeps its id until the blob is written or leased again, and until then only that id may renew it.
 //!
-//! The transitions are the tables "Outcomes of lease operations on blobs by lease state" and "Outcomes of use attempts on
-//! blobs by lease state" of <https://learn.microsoft.com/rest/api/storageservices/lease-blob>.
+//! The transitions are the tables "Outcomes of lease operations on blobs by lease state" and "Outcomes of use attempts
+//! on blobs by lease state" of <https://learn.microsoft.com/rest/api/storageservices/lease-blob>.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub enum LeaseState {
 }
 
 impl LeaseState {
-    /// The service's word for it, as in the header `x-ms-lease-state`.
+    /// The service's name for it, as in the header `x-ms-lease-state`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Available => "available",
@@ -41,33 +41,33 @@ impl LeaseState {
         }
     }
 
-    /// Whether writes without the lease's id are refused: the header `x-ms-lease-status`.
+    /// Whether writes without the lease's id are rejected; the header `x-ms-lease-status`.
     pub const fn is_locked(self) -> bool {
         matches!(self, Self::Leased | Self::Breaking)
     }
 }
 
-/// How long a lease lasts; `None` is for ever.
+/// A lease's duration; `None` is infinite.
 pub(super) type Length = Option<Duration>;
 
 /// The lease on one blob.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Lease {
-    /// Free, and without memory of an earlier holder.
+    /// Not held, and without the id of an earlier holder.
     #[default]
     Available,
-    /// Held until `ends`, or for ever.
+    /// Held until `ends`, or infinitely.
     Leased { id: Uuid, length: Length, ends: Option<Instant> },
-    /// Ran out and was not taken since.
+    /// Expired, and not acquired since.
     Expired { id: Uuid, length: Length },
-    /// Broken with a period that is not over before `ends`.
+    /// Broken, and locked until `ends`.
     Breaking { id: Uuid, ends: Instant },
     /// Broken.
     Broken { id: Uuid },
 }
 
 impl Lease {
-    /// The lease after the passing of time up to `now`.
+    /// The lease as it is at `now`.
     pub(super) fn at(self, now: Instant) -> Self {
         match self {
             Self::Leased { id, length, ends: Some(ends) } if ends <= now => Self::Expired { id, length },
@@ -87,7 +87,7 @@ impl Lease {
         }
     }
 
-    /// The id of the present or last holder.
+    /// The id of the current or last holder.
     pub(super) const fn id(self) -> Option<Uuid> {
         match self {
             Self::Available => None,
@@ -97,7 +97,7 @@ impl Lease {
         }
     }
 
-    /// When the present lease or break period ends; `None` when nothing is running or it is infinite.
+    /// When the current lease or break period ends; `None` if neither is running or the lease is infinite.
     pub(super) const fn ends(self) -> Option<Instant> {
         match self {
             Self::Leased { ends, .. } => ends,
@@ -106,7 +106,7 @@ impl Lease {
         }
     }
 
-    /// Takes the lease with the proposed id, or a new one; the holder itself may take it again with another length.
+    /// Acquires the lease with the proposed id, or a new one; the holder may acquire it again with another duration.
     pub(super) fn acquire(self, proposed: Option<Uuid>, length: Length, now: Instant) -> Result<Self> {
         match self.at(now) {
             Self::Leased { id, .. } if proposed != Some(id) => Err(ALREADY_PRESENT),
@@ -118,7 +118,8 @@ impl Lease {
         }
     }
 
-    /// Renews the holder's lease with its own duration, also if it has expired and the blob was not leased or written since.
+    /// Renews the holder's lease with its own duration, even after it expired if the blob was not leased or written
+    /// since.
     pub(super) fn renew(self, given: Uuid, now: Instant) -> Result<Self> {
         match self.at(now) {
             Self::Leased { id, length, .. } | Self::Expired { id, length } if id == given => {
@@ -141,13 +142,13 @@ impl Lease {
         }
     }
 
-    /// Frees the lease at once and forgets its id, so that a second release is refused.
+    /// Releases the lease at once and forgets its id, so that a second release is rejected.
     pub(super) fn release(self, given: Uuid) -> Result<Self> {
         if self.id() == Some(given) { Ok(Self::Available) } else { Err(ID_MISMATCH) }
     }
 
-    /// Ends the lease after `period`, or, without one, when it would have ended anyway (an infinite one at once). No
-    /// break makes a lease longer.
+    /// Ends the lease after `period` or, without one, when it would have ended anyway (an infinite one at once). A
+    /// break never extends a lease.
     pub(super) fn break_after(self, period: Option<Duration>, now: Instant) -> Result<Self> {
         let (id, ends) = match self.at(now) {
             Self::Available => return Err(NOT_PRESENT),
@@ -164,7 +165,7 @@ impl Lease {
         Ok(Self::Breaking { id, ends }.at(now))
     }
 
-    /// The lease after it ran out before its time.
+    /// The lease after it was made to expire early.
     pub(super) const fn cut_short(self) -> Self {
         match self {
             Self::Leased { id, length, .. } => Self::Expired { id, length },
@@ -173,7 +174,7 @@ impl Lease {
         }
     }
 
-    /// Whether a write of the blob with this lease id (or without one) is allowed; gives the lease after that write.
+    /// Whether a write of the blob with this lease id (or without one) is allowed; returns the lease after that write.
     pub(super) fn write(self, given: Option<Uuid>, now: Instant) -> Result<Self> {
         let lease = self.at(now);
         match (given, lease.state().is_locked()) {
@@ -253,7 +254,7 @@ mod tests {
     const B: Uuid = Uuid::from_u128(0xB);
     const C: Uuid = Uuid::from_u128(0xC);
 
-    /// The five columns of the documentation's tables, each with A as its (last) holder.
+    /// The five columns of the documentation's tables, each with A as its current or last holder.
     fn columns(now: Instant) -> [Lease; 5] {
         let ends = now + Duration::from_secs(10);
         [
@@ -265,7 +266,7 @@ mod tests {
         ]
     }
 
-    /// Runs one row of a table over all columns; `expected` is `state(id)` or the error's code.
+    /// Checks one row of a table against all columns; `expected` is `state(id)` or the error's code.
     fn row(what: &str, operation: impl Fn(Lease, Instant) -> Result<Lease>, expected: [&str; 5]) {
         let now = Instant::now();
         for (column, expected) in columns(now).into_iter().zip(expected) {

@@ -1,7 +1,7 @@
-//! The log of lease requests in the order in which the storage processed them, for benchmarks of locks and for chaos runs.
+//! The log of lease requests in the order in which the storage processed them, for lock benchmarks and chaos runs.
 //!
-//! It is bounded: only the newest events up to its capacity are kept, with the number of dropped ones. Requests that an injected
-//! fault answered are logged as well, with the caller's response.
+//! It is bounded: only the newest events up to its capacity are kept, with the number of dropped ones. Requests that
+//! got an injected fault are logged as well, with the response that was sent.
 //!
 //! The service has such a log too: <https://learn.microsoft.com/azure/storage/blobs/monitor-blob-storage>.
 
@@ -16,7 +16,7 @@ use super::fault::Op;
 /// One lease request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseEvent {
-    /// When the store decided.
+    /// When the store processed it.
     pub at: Instant,
     /// Which of the five lease requests.
     pub op: Op,
@@ -26,22 +26,21 @@ pub struct LeaseEvent {
     pub blob: String,
     /// The id that was proposed or given; for an acquire without one, the id that was granted.
     pub lease: Option<Uuid>,
-    /// The answer's status; `None`: a fault kept the request from the store and no answer was sent.
+    /// The response's status; `None` if a fault dropped the request before it reached the store, without a response.
     pub status: Option<u16>,
-    /// The host and port that were called, which identify the caller, see [`super::Storage::extra_listener`].
+    /// The host and port that were called, which identify the client, see [`super::Storage::extra_listener`].
     pub caller: String,
 }
 
-/// The events that are kept.
+/// The kept events.
 #[derive(Debug, Clone, Default)]
 pub struct LeaseHistory {
-    /// The newest, oldest first.
+    /// The newest events, oldest first.
     pub events: Vec<LeaseEvent>,
-    /// How many older ones are gone.
+    /// How many older events were dropped.
     pub dropped: u64,
 }
 
-/// The log itself.
 #[derive(Debug)]
 pub(super) struct LeaseLog {
     capacity: usize,
@@ -55,7 +54,7 @@ impl LeaseLog {
         Self { capacity, events: VecDeque::new(), dropped: 0 }
     }
 
-    /// Notes a request, if it is one about a lease and events are kept. `granted` is the id in the answer.
+    /// Logs a request if it is a lease request and the capacity is not 0. `granted` is the id in the response.
     pub(super) fn note(&mut self, call: &Call, op: Op, at: Instant, status: Option<u16>, granted: Option<Uuid>) {
         if self.capacity == 0 || !Op::AnyLease.covers(op) {
             return;
@@ -76,7 +75,7 @@ impl LeaseLog {
         });
     }
 
-    /// What is kept now.
+    /// The events kept so far.
     pub(super) fn history(&self) -> LeaseHistory {
         LeaseHistory { events: self.events.iter().cloned().collect(), dropped: self.dropped }
     }

@@ -1,7 +1,7 @@
-//! Which operation a request asks for, and which shared-access permissions that operation needs.
+//! Which operation a request is for, and which shared-access permissions that operation needs.
 //!
-//! A request for any other operation gets 501, so that a new call of a client is noticed. The permissions are the tables of
-//! <https://learn.microsoft.com/rest/api/storageservices/create-account-sas> and
+//! A request for any other operation gets 501, so that it is noticed when a client starts to use another one. The
+//! permissions are the tables of <https://learn.microsoft.com/rest/api/storageservices/create-account-sas> and
 //! <https://learn.microsoft.com/rest/api/storageservices/create-service-sas>.
 
 use axum::http::Method;
@@ -9,7 +9,7 @@ use axum::http::Method;
 use super::call::{Call, Service};
 use super::error::{INVALID_HEADER_VALUE, MISSING_HEADER, NOT_IMPLEMENTED, Result};
 
-/// An operation that the stand-in speaks.
+/// A supported operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     ListContainers,
@@ -40,7 +40,7 @@ pub(super) enum Operation {
     DeleteMessage,
 }
 
-/// What a shared access signature must allow; any one letter of a field suffices, none means never.
+/// What a shared access signature must allow. Any one letter of a field suffices; an empty field allows nothing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Needed {
     /// The account SAS resource type: `s`, `c` or `o`.
@@ -54,7 +54,7 @@ pub(super) struct Needed {
 }
 
 impl Operation {
-    /// Reads the operation off method, path depth, `restype`, `comp` and the lease action.
+    /// Derives the operation from the method, path depth, `restype`, `comp` and the lease action.
     pub(super) fn of(call: &Call) -> Result<Self> {
         match call.service {
             Service::Blob => Self::of_blob(call),
@@ -114,7 +114,7 @@ impl Operation {
         }
     }
 
-    /// What a shared access signature must allow for it.
+    /// What a shared access signature must allow for this operation.
     pub(super) const fn needed(self) -> Needed {
         let (resource_type, account, blob, container) = match self {
             Self::ListContainers | Self::ListQueues => ('s', "l", "", ""),

@@ -1,6 +1,6 @@
 //! The queue service's operations on queues and messages.
 //!
-//! It rejects texts above 64 KiB, and numbers outside the documented ranges. A refused operation changes nothing.
+//! It rejects texts above 64 KiB, and numbers outside the documented ranges. A rejected operation changes nothing.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/queue-service-rest-api>.
 
@@ -20,14 +20,14 @@ use super::reply::{Now, Reply, http_date};
 
 /// The largest text of a message, in bytes.
 const TEXT_LIMIT: usize = 64 * 1024;
-/// The longest time to live by default, and the longest that a message can be hidden.
+/// The default time to live, and the maximum time that a message can be hidden.
 const WEEK: i64 = 7 * 24 * 60 * 60;
-/// How long a delivered message is hidden when the caller does not say.
+/// How long a delivered message is hidden by default.
 const HIDDEN: i64 = 30;
-/// "Never" is shown as this year's last second.
+/// How the service shows "never".
 const NEVER: &str = "Fri, 31 Dec 9999 23:59:59 GMT";
 
-/// Carries out one operation.
+/// Executes one operation.
 pub(super) fn serve(queues: &mut Queues, call: &Call, operation: Operation, now: Now) -> Result<Response> {
     let name = call.container.as_deref().unwrap_or_default();
     let done = Reply::new(StatusCode::NO_CONTENT);
@@ -117,7 +117,7 @@ fn next_visible(message: &Message, now: Now) -> String {
     http_date(now.utc + message.visible.saturating_duration_since(now.instant))
 }
 
-/// The parts of a message that an answer shows besides its id.
+/// The parts of a message, besides its id, to include in a response.
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Times,
@@ -202,7 +202,7 @@ mod tests {
         fixture
     }
 
-    /// As it must stand in a query.
+    /// Percent-encoded for a query.
     fn encoded(receipt: &str) -> String {
         url::form_urlencoded::byte_serialize(receipt.as_bytes()).collect()
     }

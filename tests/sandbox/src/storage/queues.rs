@@ -1,7 +1,8 @@
 //! The state of the queue service: queues and their messages, with visibility, receipts and expiry.
 //!
-//! Independent of HTTP except for its errors. Invariants: a message is delivered to one caller at a time; every delivery and every
-//! update creates a new pop receipt and invalidates the previous one; a message's dequeue count never decreases.
+//! Independent of HTTP except for its errors. Invariants: a message is delivered to one caller at a time; every
+//! delivery and every update creates a new pop receipt and invalidates the previous one; a message's dequeue count
+//! never decreases.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/operations-on-messages>.
 
@@ -28,12 +29,12 @@ pub(super) struct Queues {
     deleted: HashMap<String, Instant>,
 }
 
-/// A queue; its messages stand in the order in which they came.
+/// A queue; its messages are in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) metadata: Metadata,
     messages: VecDeque<Message>,
-    /// No message ends before this, so that most requests need not look.
+    /// No message expires before this, so most requests need not check.
     first_end: Option<Instant>,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct Message {
     pub(super) text: String,
     pub(super) dequeued: u64,
     pub(super) inserted: OffsetDateTime,
-    /// `None` for ever.
+    /// `None`: never.
     pub(super) expires: Option<OffsetDateTime>,
     /// When it can be delivered next.
     pub(super) visible: Instant,
@@ -67,7 +68,7 @@ pub struct MessageView {
 }
 
 impl Queues {
-    /// Makes a queue; says whether it is new. One with other metadata is a conflict.
+    /// Creates a queue; returns whether it is new. An existing one with other metadata is a conflict.
     pub(super) fn create(&mut self, name: &str, metadata: Metadata, now: Now) -> Result<bool> {
         self.deleted.retain(|_, until| *until > now.instant);
         if self.deleted.contains_key(name) {
@@ -83,14 +84,14 @@ impl Queues {
         }
     }
 
-    /// Removes a queue with its messages; its name stays taken for 30 seconds.
+    /// Deletes a queue with its messages; its name stays reserved for 30 seconds.
     pub(super) fn delete(&mut self, name: &str, now: Now) -> Result<()> {
         self.queues.remove(name).ok_or(QUEUE_NOT_FOUND)?;
         self.deleted.insert(name.to_owned(), now.instant + DELETION);
         Ok(())
     }
 
-    /// A queue that must be there; messages that expired are gone.
+    /// A queue without its expired messages, or the error that it does not exist.
     pub(super) fn queue(&mut self, name: &str, now: Now) -> Result<&mut Queue> {
         let queue = self.queues.get_mut(name).ok_or(QUEUE_NOT_FOUND)?;
         queue.expire(now);
@@ -104,7 +105,7 @@ impl Queue {
         self.messages.len()
     }
 
-    /// Puts a message that becomes visible after `delay` and is gone after `ttl` (`None`: never).
+    /// Puts a message that becomes visible after `delay` and expires after `ttl` (`None`: never).
     pub(super) fn put(&mut self, text: String, delay: Duration, ttl: Option<Duration>, now: Now) -> Message {
         let message = Message {
             id: Uuid::new_v4(),
@@ -135,12 +136,12 @@ impl Queue {
             .collect()
     }
 
-    /// Shows up to `count` visible messages and changes nothing.
+    /// Returns up to `count` visible messages and changes nothing.
     pub(super) fn peek(&self, count: usize, now: Now) -> Vec<Message> {
         self.messages.iter().filter(|message| message.visible <= now.instant).take(count).cloned().collect()
     }
 
-    /// Every message as it is now.
+    /// Every message in its current state.
     pub(super) fn views(&self, now: Now) -> Vec<MessageView> {
         let view = |message: &Message| MessageView {
             id: message.id.to_string(),
@@ -151,7 +152,8 @@ impl Queue {
         self.messages.iter().map(view).collect()
     }
 
-    /// Shows up to `most` hidden messages. Their receipts stay good until the next delivery, as when the time has run out.
+    /// Makes up to `most` hidden messages visible. Their receipts stay valid until the next delivery, as after a
+    /// visibility timeout.
     pub(super) fn redeliver(&mut self, most: usize, now: Now) -> usize {
         let hidden = self.messages.iter_mut().filter(|message| message.visible > now.instant);
         hidden.take(most).map(|message| message.visible = now.instant).count()
@@ -163,7 +165,7 @@ impl Queue {
         visible.take(most).map(|message| message.visible = now.instant + by).count()
     }
 
-    /// Hides a delivered message for `hidden` from now on, and replaces its text when there is one.
+    /// Hides a delivered message for `hidden` from now on, and replaces its text if one is given.
     pub(super) fn update(
         &mut self,
         id: &str,
@@ -182,14 +184,14 @@ impl Queue {
         Ok(message.clone())
     }
 
-    /// Removes a delivered message.
+    /// Deletes a delivered message.
     pub(super) fn delete(&mut self, id: &str, receipt: &str) -> Result<()> {
         let index = self.find(id, receipt)?;
         self.messages.remove(index);
         Ok(())
     }
 
-    /// Removes all messages.
+    /// Deletes all messages.
     pub(super) fn clear(&mut self) {
         self.messages.clear();
     }
@@ -208,7 +210,7 @@ impl Queue {
     }
 }
 
-/// Always with a `+` in it, so that a client that forgets to percent-encode receipts is found out at once.
+/// Always contains a `+`, so that tests catch clients that do not percent-encode receipts.
 fn new_receipt() -> String {
     let mut bytes = vec![0x02, 0x00, 0x00, 0xFB, 0xEF, 0xBE];
     bytes.extend(Uuid::new_v4().into_bytes());

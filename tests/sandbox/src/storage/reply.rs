@@ -17,7 +17,7 @@ use super::call::Metadata;
 const RFC_1123: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
-/// One moment on both clocks: the monotonic one decides, the other is shown.
+/// One moment on two clocks: decisions use the monotonic one, responses show the other.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub(super) instant: Instant,
@@ -25,23 +25,23 @@ pub(super) struct Now {
 }
 
 impl Now {
-    /// This moment.
+    /// The current time.
     pub(super) fn read() -> Self {
         Self { instant: Instant::now(), utc: OffsetDateTime::now_utc() }
     }
 }
 
-/// A time as HTTP headers and the services' XML write it.
+/// A time in the format of HTTP headers and the services' XML.
 pub(super) fn http_date(time: OffsetDateTime) -> String {
     time.to_offset(time::UtcOffset::UTC).format(RFC_1123).expect("the format names only what every time has")
 }
 
-/// An answer being put together.
+/// A response builder.
 #[derive(Debug)]
 pub(super) struct Reply(Response);
 
 impl Reply {
-    /// An answer without a body.
+    /// A response without a body.
     pub(super) fn new(status: StatusCode) -> Self {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status;
@@ -63,7 +63,7 @@ impl Reply {
         metadata.iter().fold(self, |reply, (name, value)| reply.header(&format!("x-ms-meta-{name}"), value))
     }
 
-    /// Sets the body to XML, which is given without its declaration.
+    /// Sets the body to XML; `xml` has no declaration.
     #[must_use]
     pub(super) fn xml(self, xml: &str) -> Self {
         let document = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>{xml}");
@@ -77,7 +77,7 @@ impl Reply {
         self
     }
 
-    /// The finished answer.
+    /// The finished response.
     pub(super) fn done(self) -> Response {
         self.0
     }

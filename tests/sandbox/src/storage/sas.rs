@@ -1,7 +1,7 @@
-//! Shared access signatures in the query: of the account, or of a container or blob.
+//! Shared access signatures in the query: for the account, or for a container or blob.
 //!
-//! Stored access policies (`si`), user delegation signatures (`skoid`) and queue service signatures are rejected: nothing here uses
-//! them, and an incomplete check would be worse than none.
+//! Stored access policies (`si`), user delegation signatures (`skoid`) and queue service signatures are rejected:
+//! nothing here uses them, and an incomplete check would be worse than none.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/create-account-sas> and
 //! <https://learn.microsoft.com/rest/api/storageservices/create-service-sas>.
@@ -19,12 +19,12 @@ use super::error::{
 };
 use super::operation::Operation;
 
-/// Older signatures are made over other strings and are not spoken here.
+/// Older versions sign other strings and are not supported.
 const OLDEST_VERSION: &str = "2018-11-09";
-/// From this version on the encryption scope is signed.
+/// From this version on, the encryption scope is signed.
 const SCOPED_VERSION: &str = "2020-12-06";
 
-/// Checks the signature in the query and what it allows.
+/// Checks the signature in the query and what it permits.
 pub(super) fn check(account: &Account, call: &Call, operation: Operation) -> Result<Grant> {
     let field = |name: &str| call.query(name).unwrap_or_default();
     if field("sv") < OLDEST_VERSION {
@@ -90,7 +90,7 @@ fn check_times(start: &str, expiry: &str) -> Result<()> {
     }
 }
 
-/// The forms that the service takes: a date, or a UTC time with minutes, seconds or fractions.
+/// The forms that the service accepts: a date, or a UTC time with minutes, seconds or fractions.
 fn parse_time(text: &str) -> Option<OffsetDateTime> {
     let minutes = format_description!("[year]-[month]-[day]T[hour]:[minute]Z");
     let date = format_description!("[year]-[month]-[day]");

@@ -17,7 +17,7 @@ use super::error::{AUTHENTICATION_FAILED, Result};
 /// How far a client's clock may be off.
 const TOLERANCE: Duration = Duration::minutes(15);
 
-/// The standard headers in the order in which they are signed; the length and the date have rules of their own.
+/// The standard headers in the order in which they are signed; the length and the date have their own rules.
 const BEFORE_LENGTH: [&str; 2] = ["content-encoding", "content-language"];
 const BEFORE_DATE: [&str; 2] = ["content-md5", "content-type"];
 const AFTER_DATE: [&str; 5] = ["if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range"];
@@ -52,7 +52,7 @@ fn check_date(call: &Call) -> Result<()> {
 fn string_to_sign(account: &Account, call: &Call) -> String {
     let header = |name: &&str| call.header(name).unwrap_or_default().to_owned();
     let length = call.header("content-length").filter(|length| *length != "0").unwrap_or_default().to_owned();
-    // A date in x-ms-date is signed there and nowhere else.
+    // A date in x-ms-date is signed with the x-ms- headers only.
     let own_date = call.header("x-ms-date").is_some();
     let date = call.header("date").filter(|_| !own_date).unwrap_or_default().to_owned();
 

@@ -1,6 +1,7 @@
-//! The tests' client: reqwest, and a Shared Key signature implemented from the documentation, independent of the code under test.
+//! The tests' client: reqwest, and a Shared Key signature implemented from the documentation, independent of the code
+//! under test.
 //!
-//! It does not validate requests, so that tests can send invalid ones. The signature's rules are those of
+//! It does not validate requests, so that tests can send invalid ones. Signature rules:
 //! <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>.
 
 use axum::http::HeaderMap;
@@ -18,13 +19,13 @@ use crate::connection_reset::tests::trusting;
 /// The version that the handler's client sends.
 pub(super) const VERSION: &str = "2026-04-06";
 
-/// A started store and a client for it.
+/// A started store and its client.
 pub(super) struct Fixture {
     pub(super) storage: Storage,
     pub(super) http: reqwest::Client,
 }
 
-/// An answer, read to its end.
+/// A response with its body.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -33,12 +34,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A header's text, or nothing.
+    /// A header's text, or an empty one.
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The status and the service's code.
+    /// The status and the service's error code.
     pub(super) fn refusal(&self) -> (u16, &str) {
         (self.status, self.header("x-ms-error-code"))
     }
@@ -58,7 +59,7 @@ impl Fixture {
         Self { storage: Storage::start(options).await.expect("loopback has free ports"), http }
     }
 
-    /// Starts a plain store with the container `locks` and in it the empty blob `one`.
+    /// Starts a plain store with the container `locks` and, in it, the empty blob `one`.
     pub(super) async fn with_blob() -> Self {
         let fixture = Self::start(Options::default()).await;
         assert_eq!(fixture.blob("PUT", "locks?restype=container", &[], "").await.status, 201);
@@ -85,7 +86,7 @@ impl Fixture {
     }
 }
 
-/// Reads an answer to its end.
+/// Reads a response with its body.
 pub(super) async fn read(response: reqwest::Response) -> Answer {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Answer { status, headers, text: response.text().await.expect("the body is whole") }
@@ -122,7 +123,7 @@ pub(super) fn signed(method: &str, url: &str, headers: &[(&str, &str)], body: &s
     }
     let authorization = format!("SharedKey devstoreaccount1:{}", sign(&text));
     request.headers_mut().insert("authorization", authorization.parse().expect("base64 fits a header"));
-    // The service insists on a length, also of nothing.
+    // The service requires a length, even for an empty body.
     request.headers_mut().insert("content-length", body.len().into());
     *request.body_mut() = Some(body.to_owned().into());
     request

@@ -10,7 +10,7 @@ use super::{Item, Type, logical_name, target};
 use crate::dataverse::rows::Store;
 use crate::dataverse::table::{Kind, Table};
 
-/// What every column has.
+/// The properties of every column.
 const COMMON: &[&str] =
     &["MetadataId", "LogicalName", "AttributeType", "AttributeTypeName", "IsPrimaryId", "IsSecured"];
 
@@ -64,7 +64,7 @@ fn attribute(store: &Store, table: &Table, column: &str, kind: &Kind) -> Item {
     Item::new(type_name, &[&table.logical_name, name], properties)
 }
 
-/// The type, and how `AttributeType` and `AttributeTypeName` call it.
+/// The type, and its names in `AttributeType` and `AttributeTypeName`.
 fn names(kind: &Kind, targets: &[String]) -> (&'static str, &'static str, &'static str) {
     let is_customer = targets.len() > 1 && targets.iter().all(|target| target == "account" || target == "contact");
     match kind {
@@ -91,7 +91,7 @@ fn own(kind: &Kind, targets: &[String]) -> Vec<(&'static str, Value)> {
         Kind::Text { max } => vec![("MaxLength", json!(max))],
         Kind::Integer { min, max } => vec![("MinValue", json!(min)), ("MaxValue", json!(max))],
         Kind::Decimal { precision } | Kind::Double { precision } => vec![("Precision", json!(precision))],
-        // Amounts are kept to the column's own precision here, and that is source 0.
+        // Amounts are stored with the column's own precision, which is source 0.
         Kind::Money { precision } => vec![("Precision", json!(precision)), ("PrecisionSource", json!(0))],
         Kind::DateTime => date("DateAndTime", "UserLocal"),
         Kind::DateOnly => date("DateOnly", "DateOnly"),

@@ -1,4 +1,4 @@
-//! What stands before the work: tokens, service protection, faults, the control.
+//! What is checked before execution: tokens, service protection, faults, the control requests.
 
 use std::time::Duration;
 

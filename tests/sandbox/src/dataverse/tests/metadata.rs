@@ -1,4 +1,4 @@
-//! Definitions over HTTP: documented queries, and rejected ones.
+//! Table definitions over HTTP: documented queries, and rejected ones.
 
 use reqwest::Method;
 use serde_json::{Value, json};

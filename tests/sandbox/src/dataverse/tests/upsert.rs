@@ -1,4 +1,4 @@
-//! Requests against rows: the table of the Web API's upsert, the race, conditions, bulk.
+//! Writes of rows: the cases of the Web API's upsert, the race, conditions, bulk.
 
 use reqwest::Method;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Values over the wire: what goes in comes out in the form that the service keeps, and what may not go in is refused.
+//! Values over HTTP: valid ones are returned in stored form, invalid ones are rejected.
 
 use reqwest::Method;
 use serde_json::json;

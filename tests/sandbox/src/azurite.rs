@@ -1,10 +1,11 @@
-//! Azurite, Microsoft's storage emulator, started for one test on its own ports and stopped with it.
+//! Azurite, Microsoft's storage emulator, started for one test on its own ports and stopped at its end.
 //!
-//! `npx` installs it once; then its JavaScript is run by `node` directly, so that there is one process to kill. It stores everything
-//! in its own directory, which is deleted with it. Not in memory: there each message is an extent, and once a minute Azurite removes
-//! those of deleted messages one by one, sorting the whole index for each (`LokiExtentMetadataStore.deleteExtent`), so that after
-//! some thousand messages it does not respond for a minute and a half; on disk they share an extent. The API version check stays
-//! enabled: a client that is too new for Azurite must fail. Only a start is retried, on other ports, when a port is taken.
+//! `npx` installs it once; `node` then runs its JavaScript directly, so that there is one process to kill. It stores
+//! everything in its own directory, which is deleted on drop. It does not use in-memory storage: there each message is
+//! an extent, and once a minute Azurite removes the extents of deleted messages one by one, sorting the whole index for
+//! each (`LokiExtentMetadataStore.deleteExtent`), so after a few thousand messages it does not respond for 90 seconds;
+//! on disk messages share an extent. The API version check stays enabled: a client that is too new for Azurite must
+//! fail. Only starting is retried, on other ports, in case a port is taken.
 //!
 //! Contract: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
 
@@ -27,20 +28,20 @@ use crate::net::Tls;
 /// The version that the tests were written against.
 const PACKAGE: &str = "azurite@3.37.0";
 
-/// The first run downloads some hundred packages.
+/// The first run downloads several hundred packages.
 const INSTALL_LIMIT: Duration = Duration::from_mins(5);
 
-/// A small machine that builds at the same time needs several seconds.
+/// A small machine that is also building needs several seconds.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// It prints a line per request; the reason why it did not start is among the first of them.
+/// It prints a line per request; the reason for a failed start is among the first lines.
 const KEPT_LINES: usize = 100;
 
-/// The account and public key that Azurite is born with.
+/// Azurite's default account and its public key.
 const ACCOUNT: &str = "devstoreaccount1";
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// How Azurite is to be started.
+/// How to start Azurite.
 #[derive(Debug, Clone, Default)]
 pub struct AzuriteOptions {
     /// Serve https with this certificate instead of plain http.
@@ -49,7 +50,7 @@ pub struct AzuriteOptions {
     pub oauth: bool,
 }
 
-/// Why there is no Azurite.
+/// Why Azurite did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `npx` or `node` could not be run, or a file could not be written.
@@ -66,7 +67,7 @@ pub enum Error {
         /// What npx printed.
         output: String,
     },
-    /// The process ended, or did not answer on both ports in time.
+    /// The process exited, or did not respond on both ports in time.
     #[error("azurite did not start: {output}")]
     Start {
         /// What it printed.
@@ -89,7 +90,7 @@ pub struct Azurite {
 }
 
 impl Azurite {
-    /// Installs (the first time) and starts Azurite, and waits until blobs and queues answer.
+    /// Installs Azurite (the first time), starts it, and waits until blobs and queues respond.
     pub async fn start(options: AzuriteOptions) -> Result<Self, Error> {
         if options.oauth && options.tls.is_none() {
             return Err(Error::TokensWithoutTls);
@@ -155,7 +156,8 @@ impl Azurite {
     }
 }
 
-/// Asks `npx`, which installs the package when it is not there, where its command stands; behind that link is the script.
+/// The path of Azurite's script: `npx` installs the package if needed and prints the command's path, a link to the
+/// script.
 async fn installed_script() -> Result<PathBuf, Error> {
     let mut npx = Command::new("npx");
     npx.args(["--yes", "--package", PACKAGE, "-c", "command -v azurite"]);
@@ -177,7 +179,7 @@ async fn wait_for_ports(process: &mut Child, output: &Output, ports: [u16; 2]) -
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
             let ended = process.try_wait().is_ok_and(|status| status.is_some());
             if ended || Instant::now() > deadline {
-                // What it said last may still be in the pipe.
+                // The last output may still be in the pipe.
                 sleep(Duration::from_millis(100)).await;
                 return Err(Error::Start { output: output.text() });
             }
@@ -187,7 +189,7 @@ async fn wait_for_ports(process: &mut Child, output: &Output, ports: [u16; 2]) -
     Ok(())
 }
 
-/// All three are bound at the same time, so that they differ.
+/// All three are bound at the same time, so they differ.
 async fn free_ports() -> io::Result<[u16; 3]> {
     let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let second = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -195,7 +197,7 @@ async fn free_ports() -> io::Result<[u16; 3]> {
     Ok([first.local_addr()?.port(), second.local_addr()?.port(), third.local_addr()?.port()])
 }
 
-/// The last lines that the process printed; it is read to the end, so that it never blocks on a full pipe.
+/// The last lines that the process printed. The output is read to the end, so the process never blocks on a full pipe.
 #[derive(Debug, Clone, Default)]
 struct Output {
     lines: Arc<Mutex<VecDeque<String>>>,
@@ -229,7 +231,7 @@ impl Output {
     }
 }
 
-/// A directory that is removed with its value.
+/// A directory that is removed on drop.
 #[derive(Debug)]
 struct ScratchDir {
     path: PathBuf,
@@ -252,7 +254,7 @@ impl ScratchDir {
 
 impl Drop for ScratchDir {
     fn drop(&mut self) {
-        // Nothing depends on it: the system clears its temporary directory some day.
+        // A failure is harmless: the system cleans up its temporary directory.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }

@@ -24,7 +24,7 @@ use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The hold that a request has on the connection it came over.
+/// Lets a request's handler break the request's connection.
 #[derive(Debug, Clone, Default)]
 pub struct Wire {
     cut: Arc<AtomicBool>,

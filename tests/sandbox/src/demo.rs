@@ -1,8 +1,8 @@
 //! The demonstration of the main job: `cargo sandbox`.
 //!
-//! Every claim is checked against the journal of the Dataverse stand-in, and the command fails when one does not hold. It begins
-//! with the experiment that started the project (Hajek 2022): Dataverse's upsert is a lookup followed by a create, so two first
-//! writes of one row race.
+//! Every claim is checked against the journal of the Dataverse stand-in, and the command fails if one does not hold. It
+//! begins with the experiment that started the project (Hajek 2022): Dataverse's upsert is a lookup followed by a
+//! create, so two first writes of one row race.
 
 mod call;
 mod race;
@@ -17,8 +17,8 @@ use crate::world::{Options as WorldOptions, StorageKind, World};
 use report::Report;
 use round::{Policy, Round};
 
-/// The degree of parallelism that the stand-in recommends: the most that the service allows, so that many requests race. With a
-/// lower one the handler's admission control lets few of them race.
+/// The degree of parallelism that the stand-in recommends: the service's maximum, so that many requests race. With a
+/// lower value the handler's admission control would prevent most races.
 const PARALLELISM: u32 = 52;
 
 /// How the demonstration runs.
@@ -28,9 +28,9 @@ pub struct Options {
     pub handler: PathBuf,
     /// A staged app to use instead.
     pub app: Option<PathBuf>,
-    /// Hosts with one handler each.
+    /// The number of hosts, with one handler each.
     pub instances: usize,
-    /// Which storage.
+    /// The kind of storage.
     pub storage: StorageKind,
 }
 

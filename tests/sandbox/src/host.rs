@@ -1,8 +1,8 @@
 //! A small Azure Functions host: it reads the STAGED app, runs its custom handler and feeds it from queues and over HTTP.
 //!
-//! It behaves as the real host's source says, also where that is inconvenient: it kills without warning, hides messages instead of
-//! returning them, drops chunked bodies, and ignores the body of a failed response. It rejects an app that it cannot run completely.
-//! Several hosts can share one account; each has its own ports on 127.0.0.1.
+//! It follows the real host's source, including its inconvenient parts: it kills without warning, hides messages
+//! instead of returning them, drops chunked bodies, and ignores the body of a failed response. It rejects an app that
+//! it cannot run completely. Several hosts can share one account; each has its own ports on 127.0.0.1.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>.
 
@@ -45,7 +45,7 @@ pub(crate) use envelope::first_delivery;
 pub use invocations::{HostRecords, InvocationRecord, InvocationResult, Stats};
 pub use logs::{Category, LogLine, Severity};
 
-/// How long the queue extension hides a message that runs.
+/// How long the queue extension hides a message while it is processed.
 const INVISIBILITY: Duration = Duration::from_mins(10);
 
 /// What to run, and how.
@@ -53,32 +53,32 @@ const INVISIBILITY: Duration = Duration::from_mins(10);
 pub struct Options {
     /// The staged app: host.json, the executable and every function's folder side by side.
     pub app: PathBuf,
-    /// The app settings: the handler's environment, and where connection names are looked up. With `SSL_CERT_FILE`, the host
+    /// The app settings: the handler's environment and the source of connection strings. With `SSL_CERT_FILE`, the host
     /// trusts that authority for its queues too.
     pub settings: BTreeMap<String, String>,
-    /// Names this host in traces.
+    /// The host's name in traces.
     pub name: String,
-    /// Instead of `maxPollingInterval`.
+    /// Overrides `maxPollingInterval`.
     pub polling: Option<Duration>,
-    /// Instead of `visibilityTimeout`; whole seconds.
+    /// Overrides `visibilityTimeout`; whole seconds.
     pub visibility_timeout: Option<Duration>,
-    /// Replaces `maxDequeueCount`. The handler reads host.json, so it does not know of this value.
+    /// Overrides `maxDequeueCount`. The handler reads host.json and does not see this value.
     pub max_dequeue_count: Option<u32>,
-    /// How long a running message is hidden, renewed at half; 10 minutes when not given; whole seconds.
+    /// How long a message is hidden while it is processed, renewed at half of it; default 10 minutes; whole seconds.
     pub invisibility: Option<Duration>,
-    /// Instead of `functionTimeout`.
+    /// Overrides `functionTimeout`.
     pub function_timeout: Option<Duration>,
     /// Disables authentication, as `func start` does on a developer's machine. In Azure a function key is needed.
     /// <https://learn.microsoft.com/azure/azure-functions/functions-run-local#authorization-keys>
     pub without_keys: bool,
-    /// How many of the newest log lines are kept; 20,000 when not given.
+    /// How many of the newest log lines are kept; default 20,000.
     pub kept_lines: Option<usize>,
 }
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The app is not one that can be run.
+    /// The app is invalid or not supported.
     #[error("the app cannot be run: {problem}")]
     App {
         /// The file and what is wrong with it.
@@ -92,7 +92,7 @@ pub enum Error {
         /// What is wrong.
         source: queue::Error,
     },
-    /// No port, or a file that a setting names cannot be read.
+    /// No free port, or a file named by a setting cannot be read.
     #[error("cannot {doing}")]
     Io {
         /// What was attempted.
@@ -100,7 +100,7 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
-    /// The handler did not come up.
+    /// The handler did not start.
     #[error("the handler did not start: {why}")]
     Handler {
         /// How it ended.
@@ -120,7 +120,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Reads the app, starts its handler, waits until that answers, and begins to listen.
+    /// Reads the app, starts its handler, waits until the handler responds, and starts listening.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let app = App::read(&options.app, &options.settings).map_err(|problem| Error::App { problem })?;
         let triggers = triggers(&app, &options.settings)?;
@@ -143,7 +143,7 @@ impl Host {
         Self::run(app, triggers, &options, handler, logs).await
     }
 
-    /// Serves an app through a handler that listens already; the app's executable is not started.
+    /// Uses a handler that is already listening; the app's executable is not started.
     #[cfg(test)]
     async fn attach(options: Options, port: u16) -> Result<Self, Error> {
         let app = App::read(&options.app, &options.settings).map_err(|problem| Error::App { problem })?;
@@ -151,7 +151,7 @@ impl Host {
         Self::run(app, triggers, &options, Handler::attach(port), Logs::new(&options.name, None)).await
     }
 
-    /// The origin of the host's HTTP front, without a trailing slash; functions are below `/api`.
+    /// The origin of the host's HTTP frontend, without a trailing slash; functions are below `/api`.
     pub fn http_url(&self) -> String {
         self.front.url()
     }
@@ -176,12 +176,12 @@ impl Host {
         self.runtime.logs.lines()
     }
 
-    /// All invocations that have ended, in that order.
+    /// All finished invocations, in the order in which they ended.
     pub fn invocations(&self) -> Vec<InvocationRecord> {
         self.runtime.invocations.records()
     }
 
-    /// What this host has noted and will note: it outlives the host.
+    /// The host's records, which are updated while it runs and outlive it.
     pub fn records(&self) -> HostRecords {
         HostRecords::new(self.runtime.invocations.clone(), self.runtime.logs.clone())
     }
@@ -191,23 +191,23 @@ impl Host {
         self.runtime.invocations.stats(self.runtime.handler.restarts())
     }
 
-    /// Waits while the handler is being started; gives whether it answers.
+    /// Waits until the handler has started or failed; returns whether it is ready.
     pub async fn ready(&self) -> bool {
         self.runtime.handler.settled().await == State::Ready
     }
 
-    /// Kills the handler and waits until it is gone. The host starts it again, unless it was the third crash.
+    /// Kills the handler and waits until it is gone. The host restarts it, unless this was the third crash.
     pub async fn kill_handler(&self) {
         self.runtime.handler.kill().await;
     }
 
-    /// Stops as Core Tools does on Ctrl-C: takes no new work, sends SIGTERM, and waits for the end of the process. Gives its
-    /// exit code; `None` after a signal, or when it was gone already.
+    /// Stops as Core Tools does on Ctrl-C: takes no new work, sends SIGTERM, and waits for the process to exit. Returns
+    /// the exit code; `None` if a signal ended it or it had already exited.
     pub async fn terminate_handler(&self) -> Option<i32> {
         self.runtime.handler.terminate().await
     }
 
-    /// Stops as Azure does: SIGKILL, and what was in flight stays hidden in its queue. Waits until the process is gone.
+    /// Stops as Azure does: SIGKILL; messages in flight stay hidden in their queue. Waits until the process has exited.
     pub async fn stop(mut self) {
         self.listeners.shutdown().await;
         self.runtime.handler.stop().await;
@@ -249,12 +249,12 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // A caller's kept connection to the front may outlive this value, and with it the handler's owner.
+        // A keep-alive connection to the frontend may outlive this value and keep the handler alive.
         self.runtime.handler.abandon();
     }
 }
 
-/// Bound and released: the handler binds it a moment later, as with the real host.
+/// Binds a port and releases it; the handler binds it afterwards, as with the real host.
 async fn free_port() -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     Ok(listener.local_addr()?.port())

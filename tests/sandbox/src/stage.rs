@@ -14,7 +14,7 @@
 
 pub mod builder;
 mod check;
-// The handler's package has this one for its tests, so it cannot be had as a library without building it twice.
+// The handler's package has this one as a dev-dependency, so depending on it as a library would build it twice.
 #[path = "../../../src/doctor/elf.rs"]
 pub mod elf;
 pub mod layout;
@@ -42,7 +42,7 @@ pub struct Arguments {
     target: Option<Target>,
 }
 
-/// What `--help` says at length.
+/// The long text of `--help`.
 pub const ABOUT: &str = "\
 Builds the handler for release and lays out target/functionapp, the folder that `func` starts and publishes.
 
@@ -53,7 +53,7 @@ this machine is good for `func start` alone: for Azure it takes --target.
 An executable that `handler doctor` would refuse is not staged; what was staged before stays. Your local.settings.json in the
 folder stays as well, and is never uploaded.";
 
-/// What stands at the end of `--help`.
+/// The end of `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
   For this machine:
@@ -79,10 +79,10 @@ pub fn workspace() -> PathBuf {
     manifest.ancestors().nth(2).expect("the crate lies at tests/sandbox").to_owned()
 }
 
-/// `cargo stage`: builds for release, lays out `target/functionapp`, and says what to do next.
+/// `cargo stage`: builds for release, lays out `target/functionapp`, and prints the next steps.
 ///
 /// # Errors
-/// When it cannot be built, or the doctor would refuse it. Then nothing new is staged.
+/// If the build fails or the doctor would reject the app. The previous app then stays in place.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let target = arguments.target;
     let executable = build(&Build { release: true, target: target.clone(), ..Build::default() })?;
@@ -91,11 +91,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lays out an app with an executable that was built for `target`, or else for this machine; looks at it, and gives it its name
-/// when it is good. Gives what there is to say about it.
+/// Lays out an app with an executable built for `target` (default: this machine), checks it, and renames it into place
+/// if it is valid. Returns the report to print.
 ///
 /// # Errors
-/// When the doctor would refuse it, with how to mend that. Then nothing of it is left, and what was there before is.
+/// If the doctor would reject the app, with the remedies. The new app is then deleted and the previous one stays in
+/// place.
 pub fn place(app: &Path, executable: &Path, target: Option<&Target>) -> anyhow::Result<String> {
     let (name, purpose) = (layout::name_of(executable), Purpose::of(target, Machine::THIS));
     let site = Site::enter(app)?;

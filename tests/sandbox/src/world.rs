@@ -1,7 +1,7 @@
 //! Dataverse, identity and storage stand-ins on one machine, and Functions hosts that run the staged app against them.
 //!
-//! The stand-ins live as long as the [`World`]; hosts come and go. It sets what Azure would set (the managed identity's endpoint,
-//! connection strings), and nothing that reveals the sandbox to the handler.
+//! The stand-ins live as long as the [`World`]; hosts can be started and stopped. It sets what Azure would set (the
+//! managed identity's endpoint, connection strings), and nothing that reveals the sandbox to the handler.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,20 +37,20 @@ pub enum StorageKind {
     Azurite,
 }
 
-/// What the world is made of.
+/// How to set up a [`World`].
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The handler's executable, to be laid out in an app of the world's own.
+    /// The handler's executable, to be staged in a temporary app.
     pub handler: PathBuf,
-    /// An app that is staged already and is used as it lies there, instead of that one.
+    /// A staged app to use unchanged instead.
     pub app: Option<PathBuf>,
-    /// Which storage.
+    /// The kind of storage.
     pub storage: StorageKind,
-    /// How the embedded storage is set up, where that is used.
+    /// Options of the embedded storage, if it is used.
     pub embedded: storage::Options,
-    /// How Dataverse behaves. Its tokens are those of the world's identity stand-in, whatever stands here.
+    /// Options of Dataverse. Its token check is always replaced by the world's identity stand-in.
     pub dataverse: dataverse::Options,
-    /// How identity behaves.
+    /// Options of the identity stand-in.
     pub identity: identity::Options,
 }
 
@@ -80,7 +80,7 @@ impl Backing {
         }
     }
 
-    /// Requests so far, where they are counted.
+    /// Requests so far; `None` for Azurite.
     pub fn counts(&self) -> Option<Counts> {
         self.embedded().map(Storage::counts)
     }
@@ -95,11 +95,11 @@ pub struct World {
     pub identity: Identity,
     /// Blobs and queues.
     pub storage: Backing,
-    /// What the app reads.
+    /// The queue that the app reads.
     pub queue: Queue,
-    /// Dead letters.
+    /// The queue of dead letters.
     pub poison: Queue,
-    /// The app settings of every host that is started.
+    /// The app settings of every host.
     pub settings: BTreeMap<String, String>,
     app: App,
 }
@@ -112,7 +112,7 @@ enum App {
 }
 
 impl App {
-    /// Lays out one with this handler, or takes the one that is given.
+    /// Uses the given app, or stages one with this handler.
     fn of(handler: &Path, given: Option<&Path>) -> anyhow::Result<Self> {
         let Some(given) = given else {
             return Ok(Self::Own(Folder::staged(handler)?));
@@ -124,12 +124,12 @@ impl App {
     }
 }
 
-/// A folder of its owner's own, removed with it.
+/// A temporary folder, removed on drop.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// The app, staged with this executable.
+    /// Stages the app with this executable.
     pub(crate) fn staged(executable: &Path) -> anyhow::Result<Self> {
         let folder = Self(std::env::temp_dir().join(format!("dataverse-sync-{}", Uuid::new_v4())));
         stage::lay_out(&folder.0, executable).context("staging the app")?;
@@ -144,7 +144,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // It lies in the temporary folder; what cannot be removed now is the system's to clear.
+        // It is in the temporary folder, which the system cleans up.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// What a host of this world is started with: the world's settings and `settings` over them, and times scaled down so
+    /// The options of a host in this world: the world's settings overridden by `settings`, and times scaled down so
     /// that a redelivery takes a second instead of half a minute.
     pub fn host_options(&self, name: &str, settings: &[(&str, &str)]) -> host::Options {
         let mut all = self.settings.clone();
@@ -207,7 +207,7 @@ impl World {
         Host::start(self.host_options(name, settings)).await.with_context(|| format!("starting {name}"))
     }
 
-    /// Starts `count` hosts side by side.
+    /// Starts `count` hosts.
     pub async fn hosts(&self, count: usize, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Host>> {
         let mut hosts = Vec::with_capacity(count);
         for number in 1..=count {
@@ -216,19 +216,19 @@ impl World {
         Ok(hosts)
     }
 
-    /// Puts a message on the queue, encoded as host.json says.
+    /// Puts a message on the queue, in the encoding that host.json requires.
     pub async fn put(&self, message: &str) -> anyhow::Result<()> {
         self.queue.put(&STANDARD.encode(message)).await.context("putting a message on the queue")?;
         Ok(())
     }
 
-    /// The texts of up to 32 dead letters, oldest first, without taking them.
+    /// The texts of up to 32 dead letters, oldest first, without dequeuing them.
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<String>> {
         let letters = self.poison.peek(32).await.context("looking at the dead letters")?;
         letters.into_iter().map(|letter| decoded(&letter.text)).collect()
     }
 
-    /// Messages that are on the queue, hidden ones included.
+    /// The number of messages on the queue, including hidden ones.
     pub async fn waiting(&self) -> anyhow::Result<u64> {
         self.queue.approximate_count().await.context("counting the queue")
     }

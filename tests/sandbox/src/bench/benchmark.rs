@@ -100,7 +100,7 @@ impl<B: Benchmark> Arguments<B> {
 impl CommonOptions {
     /// The handler to measure, given or built now.
     fn handler(&self) -> anyhow::Result<(Handler, Environment)> {
-        // Before the build, which loads the machine itself.
+        // Measured before the build, which itself loads the machine.
         let ran_on = Machine::look();
         if let Some(path) = &self.handler {
             return Ok((Handler { path: path.clone(), built: None }, Environment { handler: "given", ran_on }));

@@ -1,4 +1,4 @@
-//! The data of a plot: series of medians with the range of their runs, at marked places, and bounds as lines.
+//! The data of a plot: series of medians with the range of their runs, at labelled x positions, and bounds as lines.
 //!
 //! `page/plot.rs` draws it. The JSON results contain it as well.
 
@@ -9,15 +9,15 @@ use super::{median, quantile};
 /// A plot.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Chart {
-    /// What is to be seen.
+    /// The title.
     pub title: String,
-    /// What the places are.
+    /// The label of the x axis.
     pub across: &'static str,
-    /// Of what the values are.
+    /// The unit of the values.
     pub unit: &'static str,
-    /// Whether each step up is a doubling, or several.
+    /// Whether the y axis is logarithmic (base 2).
     pub doubling: bool,
-    /// The places, in order.
+    /// The labels of the x positions, in order.
     pub places: Vec<String>,
     /// One line each.
     pub series: Vec<Series>,
@@ -25,12 +25,12 @@ pub struct Chart {
     pub lines: Vec<Line>,
 }
 
-/// Values that belong together, one for each place.
+/// A series: one value for each x position.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Series {
-    /// Whose they are.
+    /// The name.
     pub name: String,
-    /// In the order of the places; JSON has null where there is none.
+    /// In the order of `places`; null in JSON for a missing value.
     pub points: Vec<Point>,
 }
 
@@ -45,17 +45,17 @@ pub struct Point {
     pub most: f64,
 }
 
-/// A value that is held against the others.
+/// A horizontal reference line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Line {
-    /// What it stands for.
+    /// Its name.
     pub name: String,
     /// Its value.
     pub value: f64,
 }
 
 impl Point {
-    /// Of several runs.
+    /// The median and range of several runs.
     pub(super) fn of(runs: &[f64]) -> Self {
         Self { value: median(runs), least: quantile(runs, 0.0), most: quantile(runs, 1.0) }
     }

@@ -1,7 +1,7 @@
 //! The load: a constant number of queue messages in flight, each on its own connection, as the Functions host sends them.
 //!
-//! Written on plain sockets, because it shares the machine with the handler and must cost less. It stops at a response other than
-//! 200 and at a dead letter: a message that was not written must not count.
+//! It uses plain sockets, because it shares the machine with the handler and must use less CPU time. It stops at a
+//! response other than 200 and at a dead letter: a message that was not written must not count.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::target::Running;
 /// Records per connection, enough for a record's lease to be released before the record is used again.
 pub(super) const TURNS: u64 = 8;
 
-/// A handler that has not responded by then has stopped.
+/// After this time without a response the handler is considered stuck.
 const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The output binding of a message that cannot be written.
@@ -39,7 +39,8 @@ pub(super) struct Load {
     pub(super) in_flight: u64,
     /// The number of messages in all.
     pub(super) messages: u64,
-    /// The connections start staggered over this time. Those that start together stay in step, and then each waits for the others.
+    /// The connections start staggered over this time. Connections that start together stay synchronised and wait for
+    /// each other.
     pub(super) spread: Duration,
     /// The records of the messages.
     pub(super) keys: Keys,
@@ -159,7 +160,7 @@ impl Slot {
         Ok(answers)
     }
 
-    /// Reads one answer, which has to be 200.
+    /// Reads one response, which must be 200.
     async fn answer(&mut self) -> anyhow::Result<()> {
         self.bytes.clear();
         loop {
@@ -174,14 +175,14 @@ impl Slot {
     }
 }
 
-/// What a dead letter says of itself, after the message that it holds.
+/// The end of a dead letter, which has the reason.
 fn reason(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer);
     let from = text.rfind("\"reason\"").unwrap_or_default();
     text[from..].chars().take(200).collect()
 }
 
-/// The status of an answer, when all of it is there.
+/// The status of a response, if it is complete.
 pub(super) fn whole(bytes: &[u8]) -> Option<&str> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;

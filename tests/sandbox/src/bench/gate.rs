@@ -1,11 +1,11 @@
-//! Throughput under service protection limits, beside a client that does not adapt: `cargo sandbox bench gate`.
+//! Throughput under service protection limits, compared with a client that does not adapt: `cargo sandbox bench gate`.
 //!
 //! Four handler processes share one application user, each with more messages than the limits allow. The Dataverse stand-in has
 //! sliding windows as the service does; a second one, with the same limits, serves the naive client meanwhile.
 //!
-//! The windows and their contents are scaled by the same factor, so the allowed rates do not change. The handler's own times are
-//! not scaled, and each window costs each process at least one refusal: with windows shorter than the default's, or less than two
-//! of them measured, values are printed without bounds.
+//! The windows and their contents are scaled by the same factor, so the allowed rates do not change. The handler's own
+//! times are not scaled, and each window costs each process at least one rejection: with windows shorter than the
+//! default's, or less than two of them measured, values are printed without bounds.
 
 mod naive;
 mod summary;

@@ -166,7 +166,7 @@ async fn world(plan: &Plan, write: Duration) -> anyhow::Result<World> {
     World::start(options).await
 }
 
-/// Opens a listener of the storage that identifies one process.
+/// Opens a storage listener for one process, which identifies the process in the lease log.
 async fn extra_listener(store: &Storage) -> anyhow::Result<ExtraListener> {
     store.extra_listener().await.context("opening another listener of the storage")
 }

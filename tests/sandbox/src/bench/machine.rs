@@ -1,7 +1,7 @@
 //! The machine that a benchmark ran on, without which times have no meaning.
 //!
-//! What cannot be found out is `unknown`. On a busy machine counts are right and times are not, so its load is measured for a moment
-//! first.
+//! Values that cannot be determined are `unknown`. On a busy machine counts are right and times are not, so the load is
+//! measured briefly first.
 
 use std::fs;
 use std::process::Command;
@@ -15,10 +15,10 @@ use time::format_description::well_known::Rfc3339;
 use super::meter;
 use crate::stage;
 
-/// For so long the machine is looked at.
+/// How long the load is measured.
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// A machine that is busier than this, in percent of all its cores, disturbs what is measured.
+/// Above this load, in percent of all cores, measurements are disturbed.
 const BUSY: f64 = 15.0;
 
 /// The machine and the source.
@@ -33,18 +33,18 @@ pub struct Machine {
     pub kernel: String,
     /// The compiler.
     pub rustc: String,
-    /// The commit of the workspace, and whether there is more than that.
+    /// The commit of the workspace, and whether there are uncommitted changes.
     pub commit: String,
-    /// Of all cores' time, in percent, what others used the moment before; JSON has null where it is not known.
+    /// The load of other processes before the benchmark, in percent of all cores; null in JSON if unknown.
     pub others: f64,
-    /// Of the minute before.
+    /// The load average over the last minute.
     pub load_average: String,
-    /// When it began.
+    /// When the benchmark began.
     pub at: String,
 }
 
 impl Machine {
-    /// Looks at this machine, now.
+    /// Inspects this machine now.
     pub(super) fn look() -> Self {
         let commit = output("git", &["describe", "--always", "--dirty", "--exclude=*"]);
         let kernel = ["-s", "-r", "-m"].map(|what| output("uname", &[what]));
@@ -62,12 +62,12 @@ impl Machine {
         }
     }
 
-    /// Whether something else had the machine's attention.
+    /// Whether other processes loaded the machine.
     pub(super) fn was_busy(&self) -> bool {
         self.others > BUSY
     }
 
-    /// Its lines, each with a title.
+    /// The report's lines, each with a title.
     pub(super) fn lines(&self) -> [(&'static str, String); 6] {
         [
             ("processor", format!("{}, {} cores", self.cpu, self.cores)),
@@ -80,7 +80,7 @@ impl Machine {
     }
 }
 
-/// What is done on all cores for a moment, in percent.
+/// The current load of all cores, in percent.
 fn busy() -> Option<f64> {
     let (idle, busy) = meter::machine().ok()?;
     thread::sleep(MOMENT);

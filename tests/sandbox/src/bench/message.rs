@@ -13,19 +13,19 @@ use crate::host::first_delivery;
 /// The function that the messages are for.
 const FUNCTION: &str = "SyncQueue";
 
-/// What a key begins with; seven digits follow.
+/// The prefix of a key; seven digits follow.
 const PREFIX: &str = "E-";
 const DIGITS: usize = 7;
 
-/// The table that rows go to.
+/// The table of the rows.
 pub(super) const TABLE: &str = "contacts";
 
-/// What `columns` is made of.
+/// The contents of `columns`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Columns {
-    /// Columns as a contact has them, over and over, until there are so many bytes.
+    /// A contact's columns, repeated up to this many bytes.
     Many(usize),
-    /// The same once, and one long text.
+    /// A contact's columns once, and one long text.
     LongText(usize),
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// A request that carries a record with these columns.
+    /// A request with a record of these columns.
     pub(super) fn new(columns: Columns) -> Self {
         let columns = columns.json();
         let item = format!(
@@ -60,13 +60,13 @@ impl Template {
         Self { bytes, holes }
     }
 
-    /// Where in it a record's number stands first.
+    /// The position of the first occurrence of the record's number.
     pub(super) fn number_at(&self) -> Range<usize> {
         let at = self.holes[0];
         at..at + DIGITS
     }
 
-    /// The bytes of it, head and body.
+    /// Its length in bytes, head and body.
     pub(super) fn length(&self) -> usize {
         self.bytes.len()
     }
@@ -83,7 +83,7 @@ impl Template {
 }
 
 impl Columns {
-    /// The bytes of the object.
+    /// The length of the object in bytes.
     pub(super) fn length(self) -> usize {
         match self {
             Self::Many(bytes) | Self::LongText(bytes) => bytes,
@@ -111,7 +111,7 @@ impl Columns {
     }
 }
 
-/// The account that every contact belongs to.
+/// The account of every contact.
 pub(super) const ACCOUNT: &str = "9b2e0c3a-1111-4222-8333-444455556666";
 
 /// Typical columns of a person in the Dataverse stand-in; a suffix distinguishes repeated sets.
@@ -126,13 +126,13 @@ pub(super) fn key(number: u64) -> String {
     format!("{PREFIX}{number:0DIGITS$}")
 }
 
-/// The number in a row's address, if it is one of ours.
+/// The number in a row's address, if its key is one of ours.
 pub(super) fn number_in(address: &str) -> Option<u64> {
     let from = number_at(address.as_bytes())?;
     address.get(from..from + DIGITS)?.parse().ok()
 }
 
-/// Where the number of the first record stands that is named there.
+/// The position of the first record number in these bytes.
 pub(super) fn number_at(bytes: &[u8]) -> Option<usize> {
     let at = bytes.windows(PREFIX.len()).position(|window| window == PREFIX.as_bytes())? + PREFIX.len();
     (bytes.len() >= at + DIGITS).then_some(at)

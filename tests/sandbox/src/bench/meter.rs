@@ -1,7 +1,8 @@
 //! CPU time and memory of a process, from `/proc`.
 //!
-//! CPU time is the sum of the threads' time on a core (`schedstat`, in nanoseconds); if a thread has ended meanwhile, its time is
-//! missing there, and the process's own CPU time is used (`stat`, in ticks). Linux only; elsewhere it is an error.
+//! CPU time is the sum of the threads' CPU times (`schedstat`, in nanoseconds). If a thread has ended meanwhile, its
+//! time is missing there, and the process's CPU time is used instead (`stat`, in ticks). Linux only; elsewhere it is an
+//! error.
 //!
 //! <https://docs.kernel.org/filesystems/proc.html>
 
@@ -28,9 +29,9 @@ pub(super) struct Cpu {
 pub(super) struct Spent {
     /// User and system.
     pub(super) total: Duration,
-    /// In the process's own code, to a tick.
+    /// In user mode, in whole ticks.
     pub(super) user: Duration,
-    /// In the kernel for it, to a tick.
+    /// In the kernel, in whole ticks.
     pub(super) system: Duration,
 }
 
@@ -39,7 +40,7 @@ pub(super) struct Spent {
 pub(super) struct Memory {
     /// All of it, the executable's own pages and libraries included.
     pub(super) resident: u64,
-    /// What the process has made itself: heap and stacks.
+    /// Anonymous memory: heap and stacks.
     pub(super) anonymous: u64,
 }
 
@@ -52,7 +53,7 @@ impl Cpu {
         for task in tasks {
             let task = task.context("listing the threads")?;
             let Some(thread) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // A thread may end while it is looked at.
+            // A thread may end meanwhile.
             if let Some(time) = fs::read_to_string(task.path().join("schedstat")).ok().as_deref().and_then(on_core) {
                 threads.insert(thread, time);
             }
@@ -62,7 +63,7 @@ impl Cpu {
         Ok(Self { threads, user, system })
     }
 
-    /// What was spent since an earlier reading.
+    /// The CPU time since an earlier reading.
     pub(super) fn since(&self, earlier: &Self) -> Spent {
         let (user, system) = (self.user.saturating_sub(earlier.user), self.system.saturating_sub(earlier.system));
         let before = |thread| earlier.threads.get(thread).copied().unwrap_or_default();
@@ -91,10 +92,9 @@ fn bytes(status: &str, name: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// The time on a core of the thread that asks.
+/// The CPU time of the calling thread.
 ///
-/// The kernel brings the figure up to date when it looks for the next thread to run, or else with its next tick only. So it is
-/// asked to look.
+/// The kernel updates the figure only when it schedules or at the next tick, so the thread yields first.
 pub(super) fn own_thread() -> anyhow::Result<Duration> {
     thread::yield_now();
     let text =
@@ -102,26 +102,27 @@ pub(super) fn own_thread() -> anyhow::Result<Duration> {
     on_core(&text).context("/proc has no CPU time of this thread")
 }
 
-/// The first figure of `schedstat`: nanoseconds on a core.
+/// The first figure of `schedstat`: CPU time in nanoseconds.
 fn on_core(schedstat: &str) -> Option<Duration> {
     schedstat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
-/// User and system time of `stat`. The name in brackets may hold anything, so it is read from the last bracket on.
+/// User and system time of `stat`. The name in brackets may contain any character, so parsing starts after the last
+/// bracket.
 fn ticks(stat: &str) -> Option<(Duration, Duration)> {
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace().skip(11).map(str::parse::<u32>);
     Some((TICK * fields.next()?.ok()?, TICK * fields.next()?.ok()?))
 }
 
-/// How long all cores together have been idle and busy so far, to a tick.
+/// The idle and busy time of all cores together so far, in whole ticks.
 pub(super) fn machine() -> anyhow::Result<(Duration, Duration)> {
     let stat =
         fs::read_to_string("/proc/stat").context("the machine's CPU time is read from /proc, which Linux has")?;
     idle_and_busy(&stat).context("/proc/stat has no line for all cores")
 }
 
-/// Time waited for disks is idle; time that a hypervisor took is neither.
+/// Waiting for disks counts as idle; time stolen by a hypervisor counts as neither.
 fn idle_and_busy(stat: &str) -> Option<(Duration, Duration)> {
     let fields = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let fields: Vec<u32> = fields.split_whitespace().take(7).map(str::parse).collect::<Result<_, _>>().ok()?;

@@ -1,10 +1,10 @@
-//! A server in place of storage and Dataverse that accepts every request and keeps almost no state, for more keys than the stand-ins
-//! could hold.
+//! A server that replaces storage and Dataverse, accepts every request and keeps almost no state, for more keys than
+//! the stand-ins could hold.
 //!
-//! It checks no signature and no token, and stores no rows. It answers as the services would answer a single handler: either every
-//! blob exists, or every key is new ([`Blobs`]), and then the lock's blob is missing (404), is created, leased and released. A blob
-//! is remembered from its creation to its first lease only, so memory does not grow with the keys. Written on plain sockets, because
-//! it shares the machine with the handler and must cost less.
+//! It checks no signature and no token, and stores no rows. It responds as the services would to a single handler:
+//! either every blob exists, or every key is new ([`Blobs`]), and then the lock's blob is missing (404), is created,
+//! leased and released. A blob is remembered only from its creation to its first lease, so memory does not grow with
+//! the keys. It uses plain sockets, because it shares the machine with the handler and must use less CPU time.
 //!
 //! It delays responses as configured ([`Pace`]) and records the real delays ([`Latency`]), as timers are not exact.
 
@@ -60,7 +60,7 @@ pub(super) struct Pace {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether every blob is there.
+    /// Whether every blob exists.
     known: AtomicBool,
     pace: Mutex<Pace>,
     /// Blobs that were created and not leased yet.
@@ -98,7 +98,7 @@ struct ParsedRequest<'a> {
 }
 
 impl NullServer {
-    /// Listens on a free port, behind TLS where it is given.
+    /// Listens on a free port, with TLS if given.
     pub(super) async fn start(blobs: Blobs, tls: Option<&Tls>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -111,7 +111,7 @@ impl NullServer {
         Ok(null_server)
     }
 
-    /// From now on these blobs exist.
+    /// Sets which blobs exist.
     pub(super) fn knows(&self, blobs: Blobs) {
         self.state.known.store(blobs == Blobs::Known, Ordering::Relaxed);
     }
@@ -186,7 +186,7 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // A connection that could not be accepted is the client's to repeat.
+            // If a connection could not be accepted, the client has to retry.
             accepted = listener.accept() => if let Ok((stream, _)) = accepted {
                 state.connections.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(open(stream, acceptor.clone(), state.clone()));
@@ -204,7 +204,7 @@ async fn open(stream: TcpStream, acceptor: Option<TlsAcceptor>, state: Arc<State
     }
 }
 
-/// Answers one request after the other until the client leaves or sends what is not understood.
+/// Answers requests in sequence until the client disconnects or sends an invalid request.
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(4 * 1024);
     let mut since = Instant::now();
@@ -231,7 +231,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State
     }
 }
 
-/// A timer that is set for no time at all takes up to a millisecond.
+/// Skips the timer for zero, which would take up to a millisecond.
 async fn wait(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
@@ -239,7 +239,7 @@ async fn wait(time: Duration) {
 }
 
 impl<'a> ParsedRequest<'a> {
-    /// Reads a request's head, if all of it is there.
+    /// Parses a request's head, if it is complete.
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&bytes[..end]).ok()?;
@@ -261,7 +261,7 @@ impl<'a> ParsedRequest<'a> {
 }
 
 impl State {
-    /// How long the answer has to take.
+    /// The minimum delay of the response.
     fn pace_of(&self, asked: &ParsedRequest<'_>) -> Duration {
         let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.method == "PATCH" { pace.dataverse } else { pace.storage }

@@ -1,7 +1,7 @@
-//! What an outage of ten minutes costs, beside a plain queue trigger: `cargo sandbox bench outage`.
+//! The effect of a ten-minute outage, compared with a plain queue trigger: `cargo sandbox bench outage`.
 //!
-//! For each kind of outage two worlds run side by side, each with waiting messages: one as the app is deployed, one with the host's
-//! defaults (5 immediate deliveries) and without holding.
+//! For each kind of outage two worlds run concurrently, each with waiting messages: one configured as the app is
+//! deployed, one with the host's defaults (5 immediate deliveries) and without holding.
 //!
 //! The outage, `Retry-After`, the host's times and `SYNC_HOLD_SECONDS` are scaled by a factor, which is printed. Recovery is not
 //! scaled: leases, probes and writes take their real time.
@@ -91,7 +91,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A time of Azure's in this plan.
+    /// Scales a time down.
     fn scaled(&self, time: Duration) -> Duration {
         time / self.factor
     }
@@ -132,7 +132,7 @@ impl Benchmark for Plan {
     }
 }
 
-/// The bar shows the outage; what comes after it takes as long as it takes.
+/// The progress bar covers the outage only; the duration of the recovery is not known.
 async fn under_the_bar(plan: &Plan, case: Case, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
     let showing = async {
         report::pass(bar, plan.scaled(OUTAGE)).await;

@@ -1,9 +1,9 @@
 //! What the handler adds to the cost of the network: `cargo sandbox bench overhead`.
 //!
-//! The load is queue messages in the host's own envelope, over real sockets. CPU time is the operating system's figure for the
-//! process. Time added is the time until the response, less the latency of the two calls that a write waits for (acquiring the
-//! lease and the PATCH), each as measured at the null server. The handler has a core to itself; the load and the null server
-//! share another. All values of one table are measured in alternating runs.
+//! The load is queue messages in the host's own envelope, over real sockets. CPU time is the operating system's figure
+//! for the process. Time added is the time until the response, less the latency of the two calls that a write waits for
+//! (acquiring the lease and the PATCH), each as measured at the null server. The handler has its own core; the load and
+//! the null server share another. All values of one table are measured in alternating runs.
 
 mod allocations;
 mod copy;

@@ -1,7 +1,7 @@
 //! The results of a benchmark as a page: one file, no script, nothing loaded from anywhere.
 //!
-//! The title is the finding. Every value with a bound is a bar with its bound as a line and its runs as a whisker; series are plots;
-//! the rest is a table. It only presents: every value comes from the measurements.
+//! The title is the finding. Every value with a bound is a bar with its bound as a line and the range of its runs as a
+//! whisker; series are plots; the rest is a table. It computes nothing: every value comes from the measurements.
 
 mod bar;
 mod index;
@@ -60,7 +60,7 @@ fn case(case: &CaseResult) -> String {
     parts.chain(beside(&unbounded, case.charts.is_empty())).chain(["</section>".to_owned()]).collect()
 }
 
-/// The values without bounds; collapsed where plots show them.
+/// The values without bounds; collapsed if plots show them.
 fn beside(unbounded: &[&Measurement], open: bool) -> Option<String> {
     let rows: String = unbounded.iter().copied().map(unbounded_row).collect();
     let open = if open { " open" } else { "" };
@@ -100,7 +100,7 @@ fn ran_on(results: &Results) -> String {
     format!("<div class=\"card\"><h3>what it ran on</h3><dl>{lines}</dl></div>")
 }
 
-/// Text that stays text, in an element and in an attribute.
+/// Escapes text for an element or an attribute.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

@@ -14,10 +14,10 @@ use crate::net::http_client;
 use crate::storage::Storage;
 use crate::world::{Backing, World};
 
-/// Where calls go.
+/// The path of calls.
 const CALLS: &str = "/api/records";
 
-/// Where messages of the queue go.
+/// The path of queue messages.
 const MESSAGES: &str = "/SyncQueue";
 
 /// A running handler and a client for it.
@@ -29,7 +29,7 @@ pub(super) struct Process {
     url: String,
 }
 
-/// What a call was answered.
+/// The response to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     /// The HTTP status.
@@ -38,7 +38,7 @@ pub(super) struct Answer {
     pub(super) reason: String,
 }
 
-/// The part of an answer to an array that is looked at.
+/// The part of the response to an array that is checked.
 #[derive(Deserialize)]
 struct Batch {
     summary: Summary,
@@ -58,7 +58,7 @@ impl Process {
         Ok(Self { name: name.to_owned(), host, http: http_client(), url })
     }
 
-    /// The name that it writes into its rows.
+    /// The host's name.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -77,7 +77,7 @@ impl Process {
         Ok(())
     }
 
-    /// Writes an array of rows in one call; all of them have to be applied.
+    /// Writes an array of rows in one call; all of them must be applied.
     pub(super) async fn apply_all(&self, keys: &[String]) -> anyhow::Result<()> {
         let records: Vec<Value> = keys.iter().map(|key| record(key, &self.name)).collect();
         let (status, text) = self.post(CALLS, Value::Array(records).to_string()).await?;
@@ -88,7 +88,7 @@ impl Process {
         Ok(())
     }
 
-    /// Delivers one row of `contacts` as the message of a queue, which waits in place as long as it takes; it has to be done.
+    /// Delivers one row of `contacts` as a queue message, which the handler may hold for long; it must be applied.
     pub(super) async fn deliver(&self, key: &str) -> anyhow::Result<()> {
         let (status, _) = self.post(MESSAGES, envelope(&record(key, &self.name)).to_string()).await?;
         ensure!(status == 200, "the message for {key} would have gone back to the queue ({status})");
@@ -104,7 +104,7 @@ impl Process {
         Ok((status, text))
     }
 
-    /// The memory that the process has in RAM, in bytes.
+    /// The process's resident memory in bytes.
     pub(super) fn resident(&self) -> anyhow::Result<u64> {
         let pid = self.host.pid().context("the handler is gone")?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"));
@@ -118,7 +118,7 @@ impl Process {
     }
 }
 
-/// The embedded store of a world; without it nothing is counted.
+/// The embedded storage of a world, which counts requests.
 pub(super) fn store(world: &World) -> anyhow::Result<&Storage> {
     match &world.storage {
         Backing::Embedded(storage) => Ok(storage),
@@ -130,7 +130,7 @@ fn record(key: &str, writer: &str) -> Value {
     json!({ "table": "contacts", "key": { "employeeid": key }, "columns": { "firstname": "Ada", "jobtitle": writer } })
 }
 
-/// As much of the host's envelope as the handler reads; texts are JSON in JSON there.
+/// The part of the host's envelope that the handler reads; its texts are JSON-encoded twice.
 fn envelope(message: &Value) -> Value {
     let text = Value::String(message.to_string()).to_string();
     json!({ "Data": { "record": text }, "Metadata": { "DequeueCount": "1" } })

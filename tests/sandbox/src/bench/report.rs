@@ -1,6 +1,6 @@
 //! The output of a benchmark: a progress bar and a line for each case, the final table, and JSON.
 //!
-//! It only presents: every value comes from the measurements.
+//! It computes nothing: every value comes from the measurements.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,14 +103,14 @@ pub(super) fn shown(value: f64) -> String {
         return "none".to_owned();
     }
     let text = if value.fract().abs() < f64::EPSILON { format!("{value:.0}") } else { format!("{value:.2}") };
-    // A value that is rounded to zero has no sign.
+    // Removes the sign of a value that is rounded to zero.
     match text.strip_prefix('-') {
         Some(rest) if rest.bytes().all(|byte| b"0.".contains(&byte)) => rest.to_owned(),
         _ => text,
     }
 }
 
-/// The path that stands for the standard output.
+/// The path that means standard output.
 const STDOUT: &str = "-";
 
 /// The folder for results and other files of the benchmarks.

@@ -1,7 +1,7 @@
 //! Runs that alternate between the handler and the baseline, and the samples of each.
 //!
-//! The targets take turns run by run, so other load on the machine affects both alike. [`Samples`] keeps the values of every run
-//! by name; medians are taken at the end.
+//! The targets alternate run by run, so other load on the machine affects both alike. [`Samples`] keeps the values of
+//! every run by name; medians are taken at the end.
 
 use std::path::{Path, PathBuf};
 
@@ -116,7 +116,7 @@ impl Samples {
     }
 }
 
-/// What is checked of a compared value.
+/// The check of a compared value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Limit {
     /// Nothing: the value is printed.

@@ -1,7 +1,7 @@
 //! Start time, executable size and memory: `cargo sandbox bench start`.
 //!
-//! Start time is from before the exec to the first `GET /` that is answered 200, polled without a pause on a thread of its own.
-//! Memory is the operating system's figure. Nothing is warmed up before a start except the file cache.
+//! Start time is from before the exec to the first `GET /` that is answered 200, polled without a pause on a separate
+//! thread. Memory is the operating system's figure. Nothing is warmed up before a start except the file cache.
 
 mod memory;
 mod time;

@@ -125,7 +125,7 @@ impl Running {
         self.begun
     }
 
-    /// Fails when it has ended.
+    /// Fails if it has exited.
     pub(super) fn must_live(&mut self, name: &str) -> anyhow::Result<()> {
         match self.child.try_wait().context("looking after the process")? {
             Some(status) => bail!("the {name} ended by itself ({status})"),

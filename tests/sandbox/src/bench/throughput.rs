@@ -1,7 +1,7 @@
-//! How many messages a core does, and what a second one adds: `cargo sandbox bench throughput`.
+//! How many messages one core processes, and what a second one adds: `cargo sandbox bench throughput`.
 //!
-//! The machine has few cores and the load needs some, so a rate alone would be that of the load. Two figures of the operating
-//! system make it honest: how busy the handler's core was, and how much CPU time a message took.
+//! The machine has few cores and the load needs some, so the rate alone could be limited by the load. Two figures of
+//! the operating system are measured with it: how busy the handler's core was, and how much CPU time a message took.
 
 mod ladder;
 mod second;

@@ -58,7 +58,7 @@ pub(super) enum End {
 pub(super) struct Write {
     /// The host whose handler sent it.
     pub(super) host: String,
-    /// The message that it is for; a deletion holds nothing of its message.
+    /// The message it belongs to; a deletion does not identify its message.
     pub(super) message: Option<usize>,
     /// The key of its row, if known.
     pub(super) key: Option<String>,
@@ -110,7 +110,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// When it was lost: it ended without being released. `None`: released.
+    /// When it was lost, that is, ended without being released; `None` if it was released.
     pub(super) fn lost(&self) -> Option<Duration> {
         match (self.released, self.taken) {
             (Some(_), _) => None,

@@ -29,14 +29,14 @@ const POLL: Duration = Duration::from_millis(20);
 /// A host that ran at any time.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
-    /// `instance-2.1`: the first host in the second place.
+    /// `instance-2.1`: the first host in the second slot.
     pub(super) name: String,
     /// The host and port by which the storage knows it.
     pub(super) caller: String,
     pub(super) records: HostRecords,
 }
 
-/// The places for hosts, and all hosts that ran in them.
+/// The slots for hosts, and all hosts that ran in them.
 pub(super) struct Hosts<'a> {
     world: &'a World,
     storage: &'a Storage,
@@ -54,7 +54,7 @@ struct Place {
 }
 
 impl<'a> Hosts<'a> {
-    /// Starts a host in every place.
+    /// Starts a host in every slot.
     pub(super) async fn start(world: &'a World, storage: &'a Storage, plan: &'a Plan) -> anyhow::Result<Self> {
         let places = (0..plan.instances).map(|_| Mutex::default()).collect();
         let hosts = Self { world, storage, plan, places, members: Shared::default() };
@@ -70,7 +70,7 @@ impl<'a> Hosts<'a> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Invocations that run now.
+    /// Running invocations.
     pub(super) fn in_flight(&self) -> u64 {
         self.members().iter().map(|member| member.records.in_flight()).sum()
     }

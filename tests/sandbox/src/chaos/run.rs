@@ -28,7 +28,7 @@ use crate::{bench, identity};
 /// Capacity of the lease log: a run of an hour makes some hundred thousand requests.
 const LEASE_LOG: usize = 2_000_000;
 
-/// A short lifetime, so that tokens are requested again and again.
+/// A short lifetime, so that tokens are requested repeatedly.
 const TOKEN_LIFE: Duration = Duration::from_mins(1);
 
 /// How often a sender repeats a failed put.

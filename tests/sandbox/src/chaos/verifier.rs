@@ -56,7 +56,7 @@ pub(super) struct Difference {
 /// The result of the comparison.
 #[derive(Debug, Clone)]
 pub(super) struct Verification {
-    /// Of every message, by number.
+    /// The final state of every message, by number.
     pub(super) final_states: Vec<FinalState>,
     pub(super) differences: Vec<Difference>,
     /// Overlapping writes of one row, of which one had lost its lease.

@@ -10,22 +10,22 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// The entity set of all messages but those that name a wrong one.
+/// The entity set of all messages except those with an invalid one.
 pub(super) const TABLE: &str = "contacts";
 
 /// Part of every column value and every key.
 pub(super) const CANARY: &str = "canary";
 
-/// An e-mail address (another unique key) that an existing row has.
+/// An e-mail address (another unique key) of an existing row.
 pub(super) const TAKEN: &str = "canary@taken.example";
 
 /// The sending systems.
 pub(super) const SOURCES: [&str; 3] = ["hr", "crm", "shop"];
 
-/// One message in this many is sent twice, as by a sender that did not get a response.
+/// One in this many messages is sent twice, as by a sender that did not get a response.
 const TWINS: usize = 20;
 
-/// One key in this many contains a character that is not allowed in a key URL.
+/// One in this many keys contains a character that is not allowed in a key URL.
 const HIDDEN: usize = 8;
 
 /// The maximum reordering of a message, as a share of the sending time.

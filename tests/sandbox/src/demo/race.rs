@@ -10,7 +10,7 @@ use crate::dataverse;
 use crate::net::http_client;
 use crate::world::World;
 
-/// Long enough that both requests have looked the row up before either commits, also on a busy machine.
+/// Long enough for both requests to look up the row before either commits, even on a busy machine.
 const WINDOW: Duration = Duration::from_millis(250);
 
 pub(super) async fn show(world: &World, report: &mut Report) -> anyhow::Result<()> {

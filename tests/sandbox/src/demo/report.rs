@@ -8,19 +8,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// One line of the closing table.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// What was tried.
+    /// The name of the run.
     pub(super) run: String,
     /// Messages put on the queue.
     pub(super) messages: usize,
-    /// 412s that Dataverse answered.
+    /// Dataverse's 412 responses.
     pub(super) refused: usize,
     /// Messages that were applied.
     pub(super) applied: usize,
     /// Messages that were skipped with a reason.
     pub(super) skipped: usize,
-    /// Deliveries that went back to the host.
+    /// Deliveries that failed and were retried by the host.
     pub(super) retried: usize,
-    /// Requests to the lock storage, where they are counted.
+    /// Requests to the lock storage, if counted.
     pub(super) lease_calls: Option<u64>,
     /// Writes of one row that overlapped in time.
     pub(super) overlaps: usize,
@@ -64,7 +64,7 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// Prints the table and the verdict; gives whether every claim held.
+    /// Prints the table and the verdict; returns whether every claim held.
     pub(super) fn close(&self, took: Duration) -> bool {
         self.line("");
         println!("{}", self.table());
@@ -106,7 +106,7 @@ impl Report {
     }
 }
 
-/// A bar on the terminal; nothing where there is none.
+/// A progress bar; hidden without a terminal.
 pub(super) fn bar(total: usize, doing: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("    {msg} {wide_bar} {pos}/{len}").expect("the template is well-formed");
     let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX)).with_style(style);

@@ -18,13 +18,13 @@ const KEYS: usize = 100;
 const PAIRS_PER_KEY: usize = 10;
 const MESSAGES: usize = KEYS * PAIRS_PER_KEY * 2;
 
-/// The size of a batch of the host: one instance fetches the first half of these pairs, another the second.
+/// The host's batch size, so that one instance fetches the first messages of these pairs and another the second.
 const KEYS_AT_ONCE: usize = 16;
 
-/// Far longer than this takes, also on Azurite and a busy machine.
+/// Far longer than a run takes, even on Azurite and a busy machine.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// The race window without locks: wide enough for two first writes of a row to race also on a busy machine.
+/// The race window without locks: long enough for two first writes of a row to race even on a busy machine.
 const RACE_WINDOW: Duration = Duration::from_millis(200);
 
 /// How often the queue is counted: rarely enough not to add load.
@@ -49,9 +49,9 @@ impl Policy {
 /// One run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Round {
-    /// Names the chapter, and the keys.
+    /// Names the chapter and prefixes the keys.
     pub(super) label: &'static str,
-    /// The sources: one repeats itself, several contradict each other.
+    /// The sources: a single one sends duplicates, several send conflicting values.
     pub(super) sources: &'static [&'static str],
     pub(super) policy: Policy,
     pub(super) leases: bool,
@@ -126,7 +126,7 @@ impl Round {
         Ok(result)
     }
 
-    /// Pair after pair, so close together that two instances fetch the two halves of a pair at the same time.
+    /// Sends the pairs so close together that two instances fetch the two messages of a pair at the same time.
     async fn send(&self, world: &World) -> anyhow::Result<()> {
         let bar = bar(MESSAGES, "sending ");
         let keys: Vec<usize> = (0..KEYS).collect();
@@ -238,7 +238,7 @@ async fn wait(world: &World, hosts: &[Host]) -> anyhow::Result<()> {
         let settled: u64 = hosts.iter().map(|host| host.stats().succeeded).sum();
         bar.set_position(settled);
         let running: u64 = hosts.iter().map(|host| host.stats().in_flight).sum();
-        // A busy storage is asked again.
+        // A failed request to busy storage is repeated.
         if running == 0 && world.waiting().await.is_ok_and(|waiting| waiting == 0) {
             bar.finish_and_clear();
             return Ok(());

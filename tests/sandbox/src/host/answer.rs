@@ -1,7 +1,8 @@
 //! Interprets the handler's response to an invocation, and creates the queue messages of its outputs.
 //!
-//! Only a 2xx answer is read. An empty body or `null` completes nothing: the invocation then hangs until its time limit.
-//! Outputs are bound to the function's own output bindings; others are ignored, as the real host does.
+//! Only the body of a 2xx response is read. An empty body or `null` does not complete the invocation, which then hangs
+//! until its time limit. Outputs are bound to the function's own output bindings; others are ignored, as the real host
+//! does.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#response-payload>.
 
@@ -16,7 +17,7 @@ use super::wire::Response;
 /// <https://learn.microsoft.com/rest/api/storageservices/put-message#remarks>
 const LARGEST_MESSAGE: usize = 64 * 1024;
 
-/// The meaning of an answer.
+/// The meaning of a response.
 #[derive(Debug, PartialEq)]
 pub(super) enum Answer {
     /// The handler is done.
@@ -28,22 +29,22 @@ pub(super) enum Answer {
     },
     /// The invocation failed with this exception text.
     Failed(String),
-    /// Nothing that would complete the invocation.
+    /// Does not complete the invocation.
     Never,
 }
 
-/// A text for a queue.
+/// A queue message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Output<'a> {
     /// The binding, and with it the queue.
     pub(super) binding: &'a QueueBinding,
-    /// The text as bound, before it is wrapped.
+    /// The text before encoding.
     pub(super) text: String,
-    /// The text as it goes into the queue.
+    /// The encoded text.
     pub(super) raw: String,
 }
 
-/// Reads an answer.
+/// Interprets a response.
 pub(super) fn read(response: &Response) -> Answer {
     if !(200..300).contains(&response.status) {
         return Answer::Failed(refusal(response.status, &response.reason));
@@ -82,7 +83,7 @@ pub(super) fn bind(
     Ok(bound)
 }
 
-/// Unwraps a message; `None` when it is not wrapped as host.json says.
+/// Decodes a message; `None` if it is not in the encoding that host.json requires.
 pub(super) fn decode(raw: &str, encoding: Encoding) -> Option<String> {
     match encoding {
         Encoding::None => Some(raw.to_owned()),
@@ -90,7 +91,7 @@ pub(super) fn decode(raw: &str, encoding: Encoding) -> Option<String> {
     }
 }
 
-/// Encodes a message's bytes as host.json says; `None` if they must be text and are not.
+/// Encodes a message's bytes as host.json requires; `None` if they must be text and are not.
 pub(super) fn encode(bytes: &[u8], encoding: Encoding) -> Option<String> {
     match encoding {
         Encoding::None => String::from_utf8(bytes.to_vec()).ok(),
@@ -139,13 +140,13 @@ fn output<'a>(binding: &'a QueueBinding, value: &Value, encoding: Encoding) -> R
     };
     let raw = encode(&bytes, encoding).ok_or_else(|| format!("Output '{}' is not text.", binding.name))?;
     if raw.len() > LARGEST_MESSAGE {
-        // What the storage SDK reports.
+        // The storage SDK's error text.
         return Err("The request body is too large and exceeds the maximum permissible limit.".to_owned());
     }
     Ok(Output { binding, text: String::from_utf8_lossy(&bytes).into_owned(), raw })
 }
 
-/// As .NET reads base64: white space anywhere is skipped.
+/// Decodes base64 as .NET does: white space is ignored.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     let compact: String = text.chars().filter(|character| !" \t\r\n".contains(*character)).collect();
     STANDARD.decode(compact).ok()

@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use super::settings::{self, Settings};
 
-/// An app that can be run.
+/// An app that this host can run.
 #[derive(Debug, Clone)]
 pub(super) struct App {
-    /// Where it lies; the handler's working directory.
+    /// Its folder; the handler's working directory.
     pub(super) root: PathBuf,
     /// host.json.
     pub(super) settings: Settings,
@@ -26,7 +26,7 @@ pub(super) struct App {
     pub(super) http_functions: Vec<HttpFunction>,
 }
 
-/// A function that a queue message starts.
+/// A function with a queue trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct QueueFunction {
     /// The folder's name.
@@ -48,7 +48,7 @@ pub(super) struct QueueBinding {
     pub(super) connection: String,
 }
 
-/// A function that an HTTP request starts, forwarded as it is.
+/// A function with an HTTP trigger; the request is forwarded unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HttpFunction {
     /// The folder's name.

@@ -1,18 +1,18 @@
-//! Parses the handler's closing log line of a record, where it is logged as text.
+//! Parses the log line that the handler writes at the end of a record, in the text log format.
 //!
-//! Tests and chaos runs need the outcome and the hash of the key; the rest is for people.
+//! Tests and chaos runs need only the outcome and the hash of the key.
 
-/// How a record ended.
+/// The outcome of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {
     /// `applied/created`
     pub ending: String,
-    /// The hash of its key, unless it was no record.
+    /// The hash of its key; `None` if the message was not a valid record.
     pub key_hash: Option<String>,
 }
 
 impl Closing {
-    /// Reads a line; `None` when it closes no record.
+    /// Parses a line; `None` if it is not such a line.
     pub fn read(line: &str) -> Option<Self> {
         let field = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         let (outcome, reason) = (field("outcome")?, field("reason")?);

@@ -1,8 +1,8 @@
 //! The request body for a queue message, byte for byte as the real host writes it.
 //!
-//! Every string is encoded as JSON once more before it goes into the envelope. The message's own top-level properties are
-//! merged into `Metadata`, ignoring case, and win over the host's: arrays and nulls are left out, objects stay objects, and
-//! everything else becomes text, a date even with a change of format. Names ending in "trigger" are dropped.
+//! Every string is JSON-encoded once more before it goes into the envelope. The message's own top-level properties are
+//! merged into `Metadata`, ignoring case, and override the host's: arrays and nulls are left out, objects stay objects,
+//! and everything else becomes text (dates are also reformatted). Names ending in "trigger" are dropped.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#request-payload>.
 
@@ -23,10 +23,10 @@ use uuid::Uuid;
 use super::INVISIBILITY;
 use crate::queue::Message;
 
-/// Unless the sender says otherwise.
+/// The default time to live of a message.
 const LIFE_OF_A_MESSAGE: Duration = Duration::from_hours(7 * 24);
 
-/// The body of `POST /<function>`: `item` is the message's text, unwrapped, under the trigger's binding name.
+/// The body of `POST /<function>`; `item` is the message's decoded text, sent under the trigger's binding name.
 pub(super) fn envelope(function: &str, binding: &str, message: &Message, item: &str, now: OffsetDateTime) -> String {
     let mut metadata = Members::default();
     metadata.set("DequeueCount", text_value(&message.dequeue_count.to_string()));
@@ -73,7 +73,7 @@ struct Envelope {
 struct Members(Vec<(String, Box<RawValue>)>);
 
 impl Members {
-    /// As a .NET dictionary that ignores case: a replaced member keeps its place and the name that it had.
+    /// Like a case-insensitive .NET dictionary: a replaced member keeps its position and its original name.
     fn set(&mut self, name: &str, value: Box<RawValue>) {
         match self.0.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
             Some((_, old)) => *old = value,
@@ -116,7 +116,7 @@ impl<'de> Visitor<'de> for InOrder {
     }
 }
 
-/// None when the message is no JSON object: that is not an error.
+/// Empty if the message is not a JSON object, which is not an error.
 fn own_properties(item: &str) -> Vec<(String, Box<RawValue>)> {
     serde_json::from_str(item).map(|Members(members)| members).unwrap_or_default()
 }
@@ -133,13 +133,13 @@ fn bound(value: &RawValue) -> Option<Box<RawValue>> {
     Some(text_value(&encoded(&text)))
 }
 
-/// The real host's parser turns whatever looks like a date into one, and then prints it in its own way (in UTC).
+/// The real host's parser converts anything that looks like a date and reformats it (in UTC).
 fn reformatted_date(text: &str) -> Option<String> {
     let at = OffsetDateTime::parse(text, &Rfc3339).ok()?.to_offset(UtcOffset::UTC);
     at.format(format_description!("[month]/[day]/[year] [hour]:[minute]:[second]")).ok()
 }
 
-/// A JSON string literal; the real host also escapes the three line ends that JavaScript once disliked.
+/// A JSON string literal; the real host also escapes U+0085, U+2028 and U+2029.
 fn encoded(text: &str) -> String {
     let literal = serde_json::to_string(text).expect("a string always serialises");
     literal.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")

@@ -1,4 +1,4 @@
-//! The host's HTTP frontend: finds the function, checks its key, and forwards the request as it is.
+//! The host's HTTP frontend: finds the function, checks its key, and forwards the request unchanged.
 //!
 //! A body is forwarded only when the request has a Content-Length above 0: a chunked one is dropped, as the real host does.
 //! The handler continues if the caller disconnects. No `traceparent` is added.
@@ -25,7 +25,7 @@ use super::wire::{Request, Response};
 /// The default of `extensions.http.maxRequestBodySize` in Azure: 100 MB.
 const LARGEST_BODY: usize = 104_857_600;
 
-/// Headers that concern one connection only; Content-Length is written anew.
+/// Headers of a single connection; Content-Length is set again.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "content-length",
@@ -38,7 +38,7 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// What the front knows.
+/// The frontend's state.
 #[derive(Debug)]
 pub(super) struct HttpFrontend {
     pub(super) runtime: SharedRuntime,
@@ -134,7 +134,7 @@ fn forwarded(parts: &Parts, body: Vec<u8>, id: Uuid) -> Request {
     Request { method: parts.method.to_string(), target, headers, body }
 }
 
-/// `None` when the handler's status or headers cannot be passed on.
+/// `None` if the handler's status or headers cannot be forwarded.
 fn answer(response: Response) -> Option<HttpResponse<Body>> {
     let mut answer = empty(StatusCode::from_u16(response.status).ok()?);
     for (name, value) in response.headers {

@@ -1,8 +1,9 @@
-//! One queue message from its receipt to its end: hidden while it runs, sent to the handler, its outputs written, and then
-//! deleted, shown again, or moved to the poison queue.
+//! Processes one queue message: hides it while it runs, sends it to the handler, writes its outputs, and then deletes
+//! it, makes it visible again, or moves it to the poison queue.
 //!
-//! Invariants: a message is deleted only after its outputs are in their queues, or after its copy is in the poison queue; a
-//! host that is dropped in between leaves it hidden, and it comes back by itself.
+//! Invariants: a message is deleted only after its outputs are in their queues, or after its copy is in the poison
+//! queue; if the host is dropped in between, the message stays hidden until its visibility timeout and is then
+//! redelivered.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#poison-messages>.
 
@@ -25,23 +26,23 @@ use super::settings::QueuePolicy;
 use super::wire::Request;
 use crate::queue::{Message, Queue};
 
-/// The version of the host that this one was written after.
+/// The version of the real host that this one follows.
 pub(super) const HOST_VERSION: &str = "4.1037.0.0";
 
-/// What every invocation of a host shares.
+/// What all invocations of a host share.
 #[derive(Debug)]
 pub(super) struct Runtime {
     pub(super) handler: Handler,
     pub(super) invocations: Arc<InvocationLog>,
     pub(super) logs: Logs,
     pub(super) policy: QueuePolicy,
-    /// How long a received message is hidden; renewed at half.
+    /// How long a received message is hidden; renewed at half of it.
     pub(super) invisibility: Duration,
-    /// `None` waits for ever.
+    /// `None`: no limit.
     pub(super) function_timeout: Option<Duration>,
 }
 
-/// Shared by the listeners and the HTTP front.
+/// Shared by the listeners and the HTTP frontend.
 pub(super) type SharedRuntime = Arc<Runtime>;
 
 /// A queue function and its queues.
@@ -54,7 +55,7 @@ pub(super) struct Trigger {
     pub(super) outputs: BTreeMap<String, Queue>,
 }
 
-/// How an invocation is known to others.
+/// The ids of an invocation.
 #[derive(Debug, Clone, Copy)]
 struct Ids {
     id: Uuid,
@@ -70,7 +71,7 @@ enum AfterInvocation {
 }
 
 impl Runtime {
-    /// Takes a received message to its end.
+    /// Processes a received message and settles it.
     pub(super) async fn process(&self, trigger: &Trigger, message: Message) {
         let item = answer::decode(&message.text, self.policy.encoding);
         let Some(item) = item.filter(|_| message.dequeue_count <= self.policy.max_dequeue_count) else {
@@ -96,7 +97,7 @@ impl Runtime {
         }
     }
 
-    /// The time limit of functions around `work`; `None` when it ran out.
+    /// Runs `work` within the functions' time limit; `None` if it timed out.
     pub(super) async fn within_limit<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         match self.function_timeout {
             Some(limit) => timeout(limit, work).await.ok(),
@@ -132,7 +133,8 @@ impl Runtime {
         result
     }
 
-    /// Gives the outputs written, or the exception text; never returns when the answer completes nothing.
+    /// Returns the outputs written, or the exception text; never returns if the response does not complete the
+    /// invocation.
     async fn call(
         &self,
         trigger: &Trigger,
@@ -161,7 +163,7 @@ impl Runtime {
         Ok(outputs.into_iter().map(|output| (output.binding.name.clone(), output.text)).collect())
     }
 
-    /// Copies the raw message and then deletes it; a copy that fails leaves it to come back.
+    /// Copies the raw message and then deletes it; if the copy fails, the message is redelivered later.
     async fn poison(&self, trigger: &Trigger, message: &Message) {
         let text = format!("message {} goes to the queue '{}'", message.id, trigger.poison.name());
         self.logs.add(Severity::Warning, Category::Host, text);
@@ -172,7 +174,7 @@ impl Runtime {
         self.report("delete", trigger.queue.delete(message).await);
     }
 
-    /// A message that was delivered again meanwhile belongs to the other receiver: the host only logs it.
+    /// A failure is only logged: the message may have been redelivered to another receiver meanwhile.
     fn report(&self, action: &str, outcome: Result<(), crate::queue::Error>) {
         if let Err(error) = outcome {
             self.logs.add(Severity::Warning, Category::Host, format!("cannot {action} a message: {error}"));
@@ -190,8 +192,8 @@ fn after_invocation(result: &InvocationResult, dequeue_count: u32, max_dequeue_c
     }
 }
 
-/// Renews at half of the time until `finished` is dropped; gives the message with its last pop receipt. A renewal under way
-/// is always waited for: its answer holds the receipt that the deletion needs.
+/// Renews at half of the time until `finished` is dropped; returns the message with its last pop receipt. A pending
+/// renewal is always awaited: its response has the receipt that the deletion needs.
 async fn keep_hidden(
     queue: Queue,
     mut message: Message,

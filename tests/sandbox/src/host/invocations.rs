@@ -10,37 +10,37 @@ use uuid::Uuid;
 
 use super::logs::{LogLine, Logs};
 
-/// One invocation that has ended.
+/// A finished invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvocationRecord {
     /// The function.
     pub function: String,
-    /// The invocation's id, as the handler saw it.
+    /// The invocation's id, as sent to the handler.
     pub id: Uuid,
-    /// The id of the trace that the handler was asked to continue; `None` for a request, which has its caller's.
+    /// The trace id sent to the handler; `None` for an HTTP request, which carries its caller's.
     pub trace: Option<Uuid>,
-    /// The queue message; `None` for a request.
+    /// The queue message's id; `None` for an HTTP request.
     pub message_id: Option<String>,
-    /// Which delivery of the message it was; 0 for a request.
+    /// The message's dequeue count; 0 for an HTTP request.
     pub dequeue_count: u32,
-    /// When the host began.
+    /// When the invocation started.
     pub started: OffsetDateTime,
-    /// When the outcome was known, outputs included.
+    /// When the outcome was known and the outputs were written.
     pub ended: OffsetDateTime,
     /// The outcome.
     pub result: InvocationResult,
-    /// The texts that were put into queues, before wrapping, each with its binding's name.
+    /// The messages written to queues, before encoding, each with its binding's name.
     pub outputs: Vec<(String, String)>,
 }
 
 /// How an invocation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvocationResult {
-    /// The handler completed it; for a request, it gave any answer.
+    /// The handler completed it; for an HTTP request, any response counts.
     Succeeded,
-    /// It did not; the exception text is all that is known.
+    /// It failed with this exception text.
     Failed(String),
-    /// It was not complete at the function timeout.
+    /// It did not complete within the function timeout.
     TimedOut,
 }
 
@@ -49,13 +49,13 @@ pub enum InvocationResult {
 pub struct Stats {
     /// Invocations that succeeded.
     pub succeeded: u64,
-    /// Invocations that failed or ran out of time.
+    /// Invocations that failed or timed out.
     pub failed: u64,
     /// Messages moved to a poison queue by the host itself.
     pub poisoned: u64,
-    /// Invocations that run now.
+    /// Running invocations.
     pub in_flight: u64,
-    /// Starts of the handler after the first.
+    /// Restarts of the handler.
     pub restarts: u32,
 }
 
@@ -81,12 +81,12 @@ impl HostRecords {
         self.logs.lines()
     }
 
-    /// All invocations that have ended, in that order. One that ran when the host was dropped is not among them.
+    /// All finished invocations, in the order in which they ended, without those that ran when the host was dropped.
     pub fn invocations(&self) -> Vec<InvocationRecord> {
         self.invocations.records()
     }
 
-    /// Invocations that run now.
+    /// Running invocations.
     pub fn in_flight(&self) -> u64 {
         self.invocations.in_flight.load(Ordering::Relaxed)
     }
@@ -109,13 +109,13 @@ pub(super) struct Running<'a> {
 }
 
 impl InvocationLog {
-    /// An invocation begins.
+    /// Starts counting an invocation.
     pub(super) fn begin(&self) -> Running<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Running { invocations: self }
     }
 
-    /// A message went to a poison queue.
+    /// Counts a message moved to a poison queue.
     pub(super) fn poisoned(&self) {
         self.poisoned.fetch_add(1, Ordering::Relaxed);
     }
@@ -138,7 +138,7 @@ impl InvocationLog {
 }
 
 impl Running<'_> {
-    /// The invocation has ended.
+    /// Records the end of the invocation.
     pub(super) fn end(self, record: InvocationRecord) {
         let count = match record.result {
             InvocationResult::Succeeded => &self.invocations.succeeded,

@@ -1,7 +1,7 @@
 //! Polls one queue: a batch at a time, more slowly while it is empty, and never more in flight than host.json allows.
 //!
-//! A missing queue is an empty one: the host does not create the queue that it reads. The pause doubles from 100 ms up to
-//! `maxPollingInterval`, without the real host's random part.
+//! A missing queue counts as empty: the host does not create the queue that it reads. The pause doubles from 100 ms up
+//! to `maxPollingInterval`, without the real host's jitter.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#polling-algorithm>.
 
@@ -19,8 +19,8 @@ use crate::queue::Message;
 /// The first pause after an empty poll.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs until the host takes no new work, and then until what is in flight has ended. Dropping the future drops what is in
-/// flight: the messages stay hidden and come back.
+/// Runs until the host takes no new work and the invocations in flight have ended. Dropping the future drops those:
+/// their messages stay hidden and are redelivered later.
 pub(super) async fn listen(runtime: SharedRuntime, trigger: Arc<Trigger>) {
     let mut pause = Pause::new(runtime.policy.max_polling_interval);
     let mut running = JoinSet::new();

@@ -1,4 +1,4 @@
-//! The host's log: what the handler printed, what its answers said, and what the host itself has to say.
+//! The host's log: the handler's output, the logs in its responses, and the host's own messages.
 //!
 //! JSON lines are not parsed, as in the real host. The newest lines are kept, [`KEPT_LINES`] by default.
 //!
@@ -11,15 +11,15 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-/// Enough for a test to look into; a benchmark must not fill the memory.
+/// Enough for tests; limited so that a benchmark does not fill the memory.
 const KEPT_LINES: usize = 20_000;
 
-/// How the host files a line.
+/// The severity that the host gives a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// A line of stdout, or a log of an answer.
+    /// A line of stdout, or a log in a response.
     Information,
-    /// A line of stderr with "warn" in it.
+    /// A line of stderr that contains "warn".
     Warning,
     /// Any other line of stderr, or a failed invocation.
     Error,
@@ -32,14 +32,14 @@ pub enum Category {
     Handler,
     /// The host.
     Host,
-    /// The scope of this invocation: it would carry its operation id.
+    /// This invocation; in Azure the line would have its operation id.
     Invocation(Uuid),
 }
 
-/// One line.
+/// A log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// How it is filed.
+    /// Its severity.
     pub severity: Severity,
     /// Where it comes from.
     pub category: Category,
@@ -56,7 +56,7 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    /// An empty log that keeps the newest `kept` lines; `host` is named in this process's own traces.
+    /// An empty log that keeps the newest `kept` lines; `host` is the name in this process's own traces.
     pub(super) fn new(host: &str, kept: Option<usize>) -> Self {
         Self { host: host.into(), kept: kept.unwrap_or(KEPT_LINES), lines: Arc::default() }
     }
@@ -71,7 +71,7 @@ impl Logs {
         self.lines.lock().expect("no holder panics").iter().cloned().collect()
     }
 
-    /// Files a line.
+    /// Adds a line.
     pub(super) fn add(&self, severity: Severity, category: Category, text: impl Into<String>) {
         let (text, host) = (text.into(), &*self.host);
         match severity {
@@ -86,12 +86,12 @@ impl Logs {
         lines.push_back(LogLine { severity, category, text });
     }
 
-    /// Files the handler's stdout until it ends.
+    /// Adds the handler's stdout until it ends.
     pub(super) async fn follow_stdout(self, stream: impl AsyncRead + Unpin) {
         self.follow(stream, |_| Severity::Information).await;
     }
 
-    /// Files the handler's stderr until it ends.
+    /// Adds the handler's stderr until it ends.
     pub(super) async fn follow_stderr(self, stream: impl AsyncRead + Unpin) {
         self.follow(stream, severity_of_stderr).await;
     }

@@ -1,8 +1,8 @@
 //! The handler's process: started, waited for, restarted and stopped as the real host does it.
 //!
-//! Exit code 0 is never restarted, 200 is a wanted restart, anything else (a signal too) is a crash; the third crash within
-//! 30 minutes shuts the host down. The process sees PATH, HOME, the app settings and its port, and nothing else of this
-//! process's environment. It is killed without a warning, except by [`Handler::terminate`].
+//! After exit code 0 it is not restarted, 200 requests a restart, anything else (including a signal) is a crash; the
+//! third crash within 30 minutes shuts the host down. The process gets PATH, HOME, the app settings and its port, and
+//! nothing else of this process's environment. It is killed without warning, except by [`Handler::terminate`].
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>; the exit codes are read from the
 //! source of <https://github.com/Azure/azure-functions-host>.
@@ -26,7 +26,7 @@ pub(super) enum State {
     Starting,
     /// It has answered.
     Ready,
-    /// It ended with code 0: the host goes on and every call fails.
+    /// It exited with code 0: the host keeps running and every call fails.
     Gone,
     /// It was asked to end: the host takes no new work.
     Stopping,
@@ -65,13 +65,13 @@ struct Status {
 
 #[derive(Debug)]
 enum Order {
-    /// SIGKILL, as a crash; answered when the process is gone.
+    /// SIGKILL, treated as a crash; answered once the process has exited.
     Kill(oneshot::Sender<()>),
-    /// SIGKILL and a start that does not count as a crash, if the process still is this one.
+    /// SIGKILL and a restart that does not count as a crash, if this is still the process.
     Restart(Option<u32>),
-    /// SIGKILL and no start after it; answered when the process is gone.
+    /// SIGKILL without a restart; answered once the process has exited.
     Stop(oneshot::Sender<()>),
-    /// SIGTERM; answered with the exit code when the process is gone.
+    /// SIGTERM; answered with the exit code once the process has exited.
     Terminate(oneshot::Sender<Option<i32>>),
 }
 
@@ -81,7 +81,7 @@ impl Handler {
         Self::supervised(port, |status, orders| tokio::spawn(Supervisor::new(program, port, logs, status).run(orders)))
     }
 
-    /// Uses a handler that listens already.
+    /// Uses a handler that is already listening.
     #[cfg(test)]
     pub(super) fn attach(port: u16) -> Self {
         Self::supervised(port, |status, _orders| {
@@ -102,12 +102,12 @@ impl Handler {
         self.status.borrow().pid
     }
 
-    /// How often the process was started again.
+    /// How often the process was restarted.
     pub(super) fn restarts(&self) -> u32 {
         self.status.borrow().restarts
     }
 
-    /// Waits while the handler is starting, and gives what came of it.
+    /// Waits while the handler is starting; returns the resulting state.
     pub(super) async fn settled(&self) -> State {
         let mut status = self.status.clone();
         let settled = status.wait_for(|status| status.state != State::Starting).await;
@@ -142,13 +142,14 @@ impl Handler {
         }
     }
 
-    /// Starts the process anew, as the host does after an invocation ran out of time.
-    /// `pid` is the process that the invocation used: another one is left alone.
+    /// Restarts the process, as the host does after an invocation timed out. `pid` is the process that the invocation
+    /// used; any other process is left running.
     pub(super) async fn restart(&self, pid: Option<u32>) {
         let _ = self.orders.send(Order::Restart(pid)).await;
     }
 
-    /// Sends SIGTERM and waits for the end; gives the exit code, `None` after a signal or without a process.
+    /// Sends SIGTERM and waits for the exit; returns the exit code, `None` if a signal ended it or there was no
+    /// process.
     pub(super) async fn terminate(&self) -> Option<i32> {
         let (done, ended) = oneshot::channel();
         self.orders.send(Order::Terminate(done)).await.ok()?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-/// Removed with its value.
+/// Removed on drop.
 pub(super) struct StagedApp {
     root: PathBuf,
 }
@@ -23,7 +23,7 @@ impl StagedApp {
         {"type":"httpTrigger","direction":"in","name":"req","methods":["post"],"authLevel":"function","route":"records"},
         {"type":"http","direction":"out","name":"res"}]}"#;
 
-    /// An app with one function of each kind; `script` is what its handler does.
+    /// An app with one function of each kind; `script` is its handler's shell script.
     pub(super) fn new(script: &str) -> Self {
         let app = Self::empty(script);
         app.write("SyncQueue/function.json", Self::QUEUE_FUNCTION);

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// Where the Consumption plan stops a function that names no limit of its own.
+/// The Consumption plan's default time limit of a function.
 const DEFAULT_FUNCTION_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// The queue extension polls at least this far apart.
+/// The queue extension's minimum polling interval.
 const SHORTEST_POLLING: Duration = Duration::from_millis(100);
 
 /// host.json, checked.
@@ -36,15 +36,15 @@ pub(super) struct Settings {
 pub(super) struct QueuePolicy {
     /// Messages per poll.
     pub(super) batch_size: usize,
-    /// The next poll waits until no more than this many are in flight.
+    /// The next poll waits until at most this many messages are in flight.
     pub(super) new_batch_threshold: usize,
-    /// The last delivery before the poison queue.
+    /// The number of deliveries before a message is moved to the poison queue.
     pub(super) max_dequeue_count: u32,
     /// How long a failed message stays hidden.
     pub(super) visibility_timeout: Duration,
     /// The longest pause between polls.
     pub(super) max_polling_interval: Duration,
-    /// How texts are wrapped in the queue.
+    /// How messages are encoded in the queue.
     pub(super) encoding: Encoding,
 }
 
@@ -55,7 +55,7 @@ pub(super) enum Encoding {
     /// The default.
     #[default]
     Base64,
-    /// Texts as they are.
+    /// Plain text.
     None,
 }
 
@@ -182,7 +182,8 @@ fn span_or(text: Option<&str>, otherwise: Duration) -> Result<Duration, String> 
     time_span(text).ok_or_else(|| format!("queues: {text:?} is not hh:mm:ss"))
 }
 
-/// `[d.]hh:mm:ss[.fff]`, the constant form of a .NET `TimeSpan`; a bare number would be days there and is refused here.
+/// `[d.]hh:mm:ss[.fff]`, the constant form of a .NET `TimeSpan`. A bare number would mean days in .NET and is rejected
+/// here.
 fn time_span(text: &str) -> Option<Duration> {
     let parts: Vec<&str> = text.split(':').collect();
     let [hours, minutes, seconds] = parts[..] else { return None };

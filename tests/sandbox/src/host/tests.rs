@@ -1,6 +1,7 @@
-//! The host around a handler that the test plays itself: an axum router on a port that the host is attached to.
+//! The host with a handler that the test plays itself: an axum router on a port that the host is attached to.
 //!
-//! The test is the barrier: a call waits until the test answers it. The tests that need queues start Azurite.
+//! The test controls the timing: a call waits until the test answers it. Tests that need queues use the embedded
+//! storage.
 
 mod http_frontend;
 mod queues;
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::scratch::StagedApp;
 use super::*;
 
-/// A call that the handler got.
+/// A call to the handler.
 struct Call {
     uri: Uri,
     headers: HeaderMap,

@@ -13,10 +13,10 @@ use std::sync::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// More than any answer of a handler; a guard against one that never ends.
+/// Larger than any response of a handler; guards against an endless one.
 const LARGEST_BODY: usize = 256 * 1024 * 1024;
 
-/// The handler's port and the connections to it that are free.
+/// The handler's port and the idle connections to it.
 #[derive(Debug)]
 pub(super) struct Wire {
     port: u16,
@@ -31,12 +31,12 @@ pub(super) struct Request {
     pub(super) method: String,
     /// Path and query.
     pub(super) target: String,
-    /// Names in any case; values as they came.
+    /// Names in any case; values unchanged.
     pub(super) headers: Vec<(String, Vec<u8>)>,
     pub(super) body: Vec<u8>,
 }
 
-/// What came back.
+/// The response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Response {
     pub(super) status: u16,
@@ -48,7 +48,7 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// The first header of this (lower-case) name, when it is text.
+    /// The first header with this (lower-case) name, if it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
         std::str::from_utf8(value).ok()
@@ -60,7 +60,7 @@ impl Response {
 }
 
 impl Wire {
-    /// Towards 127.0.0.1 at this port.
+    /// A client for 127.0.0.1 at this port.
     pub(super) fn new(port: u16) -> Self {
         Self { port, idle: Mutex::default() }
     }
@@ -70,7 +70,7 @@ impl Wire {
         self.port
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     pub(super) async fn send(&self, request: &Request) -> io::Result<Response> {
         let kept = self.idle.lock().expect("no holder panics").pop();
         if let Some(connection) = kept {
@@ -103,7 +103,7 @@ impl Wire {
     }
 }
 
-/// A failed exchange, and whether the answer had begun.
+/// A failed exchange, and whether the response had begun.
 struct Broken {
     started: bool,
     error: io::Error,
@@ -146,7 +146,7 @@ async fn read_head(connection: &mut Connection) -> io::Result<Response> {
     }
 }
 
-/// Whether the connection can be used again.
+/// Reads the body; returns whether the connection can be reused.
 async fn read_body(connection: &mut Connection, request: &Request, response: &mut Response) -> io::Result<bool> {
     if request.method == "HEAD" || matches!(response.status, 204 | 304) {
         return Ok(true);

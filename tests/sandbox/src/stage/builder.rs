@@ -19,9 +19,9 @@ use super::workspace;
 pub struct Build {
     /// Optimised and stripped, as deployed; otherwise quick to build.
     pub release: bool,
-    /// Another target than this machine.
+    /// The target; `None`: this machine.
     pub target: Option<Target>,
-    /// Without mimalloc, and otherwise the same: the C library allocates.
+    /// Without mimalloc: the C library's allocator is used.
     pub no_default_features: bool,
 }
 
@@ -101,7 +101,7 @@ fn succeeds(command: &mut Command) -> bool {
     quiet.status().is_ok_and(|status| status.success())
 }
 
-/// A tool that does not start counts as not installed.
+/// A tool that cannot be started counts as not installed.
 fn detect_installed(target: &Target) -> Installed {
     let zig = std::env::var_os("CARGO_ZIGBUILD_ZIG_PATH").is_some()
         || succeeds(Command::new("zig").arg("version"))
@@ -135,7 +135,7 @@ pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
     executable(&String::from_utf8_lossy(&output.stdout)).context("the build named no executable")
 }
 
-/// What is built and how long the first build takes, before cargo takes the terminal.
+/// What is built and how long the first build takes; printed before cargo's own output.
 fn announcement(options: &Build) -> String {
     let target = options.target.as_ref().map(|target| format!(" for {target}")).unwrap_or_default();
     let (kind, time) =
@@ -143,8 +143,8 @@ fn announcement(options: &Build) -> String {
     format!("building the handler{target} ({kind}): {time} the first time, then only what has changed")
 }
 
-/// Cargo's arguments. A release build names the package, so that no feature which only the sandbox or a test needs is in what is
-/// deployed. A development build does not: its crates are the ones that `cargo sandbox` and `cargo test` use.
+/// Cargo's arguments. A release build names the package, so that features needed only by the sandbox or tests are not
+/// deployed. A development build does not, so that it shares its crates with `cargo sandbox` and `cargo test`.
 fn arguments(options: &Build, tool: Tool) -> Vec<String> {
     let tool = if tool == Tool::Zigbuild { "zigbuild" } else { "build" };
     let mut words = vec![tool, "--bin", "handler", "--message-format=json-render-diagnostics"];

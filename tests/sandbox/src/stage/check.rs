@@ -1,7 +1,8 @@
-//! Checks a staged app as `handler doctor` would, before it is published.
+//! Checks a staged app as `handler doctor` does, before it is published.
 //!
-//! The executable is checked by the doctor's own rules without being started, as it may be for another machine. If it is for this
-//! machine, its doctor is run as well and checks the files. It gets no settings, so it makes no network calls.
+//! The executable is checked with the doctor's own rules without being started, as it may be for another machine. If it
+//! is for this machine, its doctor is run as well to check the files. It gets no settings, so it makes no network
+//! calls.
 
 use std::fs;
 use std::path::Path;
@@ -13,16 +14,16 @@ use serde_json::Value;
 use super::elf::{self, Needs, Processor};
 use super::target::{Machine, Target};
 
-/// The doctor's findings about every executable that is not for Azure, which are expected here.
+/// The doctor's findings about an executable that is not for Azure; expected here.
 const FORM: [&str; 3] = ["executable", "architecture", "glibc"];
 
-/// What the doctor has no settings for here.
+/// Checks that need settings, which the doctor does not get here.
 const ELSEWHERE: [&str; 5] = ["settings", "queue", "poison_queue", "token", "lock_storage"];
 
 /// What an app is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Azure Functions on Linux, and this machine where it is such a one.
+    /// Azure Functions on Linux; also a native build if it runs there.
     Azure,
     /// A Linux machine on ARM, which is not an Azure Functions plan.
     Arm,
@@ -31,7 +32,7 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// What a build for that target, or else for this machine, is for.
+    /// The purpose of a build for this target (default: this machine).
     pub(super) fn of(target: Option<&Target>, machine: Machine) -> Self {
         match target {
             Some(target) if target.fits_azure() => Self::Azure,
@@ -42,23 +43,23 @@ impl Purpose {
     }
 }
 
-/// What was found out about an executable that is good.
+/// The properties of a valid executable.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Good {
     /// Its size in bytes.
     pub(super) bytes: usize,
-    /// What it needs of a C library, where it is one for Linux.
+    /// The C library that it needs, for Linux.
     pub(super) library: Option<String>,
     /// Whether debug information is stripped, if known.
     pub(super) stripped: bool,
-    /// Whether it was started, and if not, why.
+    /// Whether its doctor was run, and if not, why.
     pub(super) started: Result<(), String>,
 }
 
-/// Looks at the app that is laid out there.
+/// Checks the app in this folder.
 ///
 /// # Errors
-/// What the doctor would refuse, each with how to mend it.
+/// What the doctor would reject, with the remedies.
 pub(super) fn check(app: &Path, name: &str, purpose: &Purpose, must_start: bool) -> anyhow::Result<Good> {
     let executable = app.join(name);
     let bytes = fs::read(&executable).with_context(|| format!("reading {}", executable.display()))?;
@@ -89,7 +90,7 @@ fn check_library(needs: &Needs, purpose: &Purpose) -> anyhow::Result<String> {
     library.map_err(|(found, remedy)| anyhow!("the doctor would refuse it: {found}\n  → {remedy}"))
 }
 
-/// What its own doctor finds wrong with the files, or why it could not be asked.
+/// What its own doctor finds wrong with the files, or why it could not be run.
 fn start(app: &Path, executable: &Path, form_is_another: bool) -> Result<Vec<String>, String> {
     let mut command = Command::new(executable);
     command.args(["doctor", "--json", "--app"]).arg(app).env_clear().stdin(Stdio::null());
@@ -104,7 +105,7 @@ fn start(app: &Path, executable: &Path, form_is_another: bool) -> Result<Vec<Str
     Ok(wrong(&report, form_is_another))
 }
 
-/// Its findings about files, each with the remedy.
+/// The doctor's findings about files, each with its remedy.
 fn wrong(report: &Value, form_is_another: bool) -> Vec<String> {
     let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
     let findings = report["findings"].as_array().into_iter().flatten();

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 
 use super::workspace;
 
-/// What `func azure functionapp publish` must not upload: settings with secrets, and what debuggers and editors leave.
+/// What `func azure functionapp publish` must not upload: settings with secrets, and files of debuggers and editors.
 const FUNCIGNORE: &str = "local.settings.json\nlocal.settings.json.sample\n*.pdb\n.vscode\n.git*\n";
 
 /// The folders under `functions/`, each with its function.json.
@@ -32,7 +32,7 @@ pub fn lay_out(app: &Path, executable: &Path) -> anyhow::Result<()> {
         let file = Path::new(function).join("function.json");
         copy(&root.join("functions").join(&file), &app.join(&file))?;
     }
-    // A running handler keeps its file; the new one takes the name.
+    // A running handler keeps the old file; the new one replaces it under the same name.
     let staged = app.join(name_of(executable));
     match fs::remove_file(&staged) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("replacing the executable"),
@@ -51,7 +51,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts settings for `func start` beside it, unless there are some: the user's own, else the sample.
+/// Adds settings for `func start` if there are none: the user's own from the previous app, else the sample.
 fn add_local_settings(app: &Path, before: &Path) -> anyhow::Result<()> {
     let root = workspace();
     let places = [before.join(LOCAL_SETTINGS), root.join(LOCAL_SETTINGS), root.join("local.settings.json.sample")];
@@ -67,7 +67,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Waits for other stages to end, and deletes what a killed one has left.
+    /// Waits for other stages to finish and cleans up after a killed one.
     pub(super) fn enter(app: &Path) -> anyhow::Result<Self> {
         let above = app.parent().context("an app's folder lies in another one")?;
         fs::create_dir_all(above).with_context(|| format!("creating {}", above.display()))?;
@@ -92,7 +92,7 @@ impl Site {
         beside(&self.app, "old")
     }
 
-    /// Lays out the next app, with the settings of the one that is there.
+    /// Lays out the next app with the current app's settings.
     pub(super) fn prepare(&self, executable: &Path) -> anyhow::Result<PathBuf> {
         let app = self.new_app();
         lay_out(&app, executable)?;
@@ -100,7 +100,7 @@ impl Site {
         Ok(app)
     }
 
-    /// Gives the next app its name.
+    /// Renames the next app into place.
     pub(super) fn replace(&self) -> anyhow::Result<()> {
         let held = || format!("replacing {}; does `func start` run in it?", self.app.display());
         match fs::rename(&self.app, self.old()) {
@@ -110,7 +110,7 @@ impl Site {
         remove(&self.old())
     }
 
-    /// Throws the next app away; says whether there is one from before.
+    /// Deletes the next app; returns whether a previous one exists.
     pub(super) fn discard(&self) -> anyhow::Result<bool> {
         remove(&self.new_app())?;
         Ok(self.app.exists())
@@ -209,7 +209,7 @@ mod tests {
     fn a_killed_stage_leaves_a_complete_app_or_none() {
         let scratch = Scratch::new();
         let app = scratch.path("app");
-        // Killed while it copied.
+        // Killed while copying.
         fs::create_dir_all(scratch.path("app.new")).expect("writable");
         fs::write(scratch.path("app.new/handler"), "half").expect("writable");
         drop(Site::enter(&app).expect("free"));

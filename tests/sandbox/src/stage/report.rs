@@ -14,7 +14,7 @@ const FILES: [&str; 4] = ["host.json", "SyncQueue/function.json", "SyncHttp/func
 /// The command that builds for any Linux plan on any machine.
 const FOR_AZURE: &str = "cargo stage --target x86_64-unknown-linux-musl";
 
-/// An app that lies there.
+/// A staged app.
 pub(super) struct Staged<'a> {
     pub(super) app: &'a Path,
     pub(super) name: &'a str,
@@ -23,7 +23,7 @@ pub(super) struct Staged<'a> {
     pub(super) good: &'a Good,
 }
 
-/// All about it, and the next command.
+/// The report on the app, and the next command.
 pub(super) fn after(staged: &Staged<'_>) -> String {
     let mut text = String::new();
     files(&mut text, staged).and_then(|()| next(&mut text, staged)).expect("a string takes any text");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-/// Removed when it is dropped.
+/// Removed on drop.
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -20,7 +20,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It lies in the temporary folder; what cannot be removed now is the system's to clear.
+        // It is in the temporary folder, which the system cleans up.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

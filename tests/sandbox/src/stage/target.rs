@@ -8,7 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The triples that make sense, with what each is good for.
+/// The supported triples and what each is for.
 const SENSIBLE: [(&str, &str); 4] = [
     ("x86_64-unknown-linux-musl", "static: any Linux plan of Azure Functions, whatever its image"),
     (
@@ -22,15 +22,15 @@ const SENSIBLE: [(&str, &str); 4] = [
     ("aarch64-unknown-linux-gnu", "the same, with a glibc"),
 ];
 
-/// The oldest glibc that Rust's standard library runs with, and the newest that an image has, by minor version.
+/// The oldest glibc that Rust's standard library supports, and the newest in any image, by minor version.
 const OLDEST_GLIBC: u32 = 17;
 const NEWEST_GLIBC: u32 = 36;
 
-/// A target that makes sense.
+/// A supported target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     triple: &'static str,
-    /// The minor version of the glibc 2 to link against.
+    /// The minor version of glibc 2 to link against.
     glibc: Option<u32>,
 }
 
@@ -40,17 +40,17 @@ impl Target {
         self.triple
     }
 
-    /// Whether it asks for another glibc than this machine's.
+    /// Whether it requests a glibc version.
     pub fn names_glibc(&self) -> bool {
         self.glibc.is_some()
     }
 
-    /// Whether a plan of Azure Functions has such machines.
+    /// Whether an Azure Functions plan has such machines.
     pub fn fits_azure(&self) -> bool {
         self.triple.starts_with("x86_64")
     }
 
-    /// Whether plain cargo builds for it on a machine like this without another compiler or linker.
+    /// Whether plain cargo can build for it on this machine without another compiler or linker.
     pub fn is_native(&self, machine: Machine) -> bool {
         self.glibc.is_none() && self.triple == format!("{}-unknown-linux-gnu", machine.arch) && machine.os == "linux"
     }
@@ -66,18 +66,18 @@ impl fmt::Display for Target {
 /// Why a target is rejected, with the valid ones.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
-    /// None that makes sense.
+    /// Not a supported target.
     #[error("{given:?} is not a target of this program; valid targets:\n{}", list())]
     Unknown {
-        /// What was asked for.
+        /// The given target.
         given: String,
     },
-    /// A glibc that no build can have, or that no image has.
+    /// A glibc version that cannot be built for, or that no image has.
     #[error(
         "glibc {given:?} is none to build for: from 2.{OLDEST_GLIBC}, which Rust needs, to 2.{NEWEST_GLIBC}, which the newest images have; 2.31 runs on all of them"
     )]
     Glibc {
-        /// The version asked for.
+        /// The given version.
         given: String,
     },
 }
@@ -121,7 +121,7 @@ impl Machine {
     /// This one.
     pub const THIS: Self = Self { os: std::env::consts::OS, arch: std::env::consts::ARCH };
 
-    /// Whether what it builds for itself is for a plan of Azure Functions on Linux.
+    /// Whether its native builds run on an Azure Functions plan on Linux.
     pub fn fits_azure(self) -> bool {
         self.os == "linux" && self.arch == "x86_64"
     }

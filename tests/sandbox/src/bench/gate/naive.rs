@@ -1,4 +1,4 @@
-//! A client that does not adapt: each message is retried independently, as by the retry loop of an SDK.
+//! A client that does not adapt: each message is retried independently, as in an SDK's retry loop.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use reqwest::Client;
 use serde_json::json;
 use tokio::time::sleep;
 
-/// Upserts one row over and over; what is refused is sent again after the time that the refusal names.
+/// Upserts one row repeatedly; a rejected request is repeated after its `Retry-After`.
 pub(super) async fn keep_writing(http: &Client, url: String) -> anyhow::Result<Infallible> {
     let body = json!({ "firstname": "Ada" }).to_string();
     loop {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::bench::number;
 use crate::dataverse::{Entry, Limits};
 
-/// The figures of a time.
+/// The figures of a period.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Summary {
     time: Duration,
@@ -19,7 +19,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Of the requests that ended in the `time` after `from`.
+    /// Sums up the requests that ended in the `time` after `from`.
     pub(super) fn of(journal: &[Entry], from: Duration, time: Duration) -> Self {
         let mut summary = Self { time, requests: 0, refused: 0, writes: 0, spent: Duration::ZERO };
         for entry in journal.iter().filter(|entry| (from..from + time).contains(&entry.end)) {
@@ -35,23 +35,23 @@ impl Summary {
         summary
     }
 
-    /// Writes in percent of those that the limits allow. What is under way when a limit is met is finished: a little more than
-    /// all of them is possible.
+    /// Writes in percent of those that the limits allow. Requests in flight when a limit is reached still finish, so
+    /// slightly more than 100 % is possible.
     pub(super) fn used(&self, limits: &Limits) -> f64 {
         100.0 * self.rate() / self.allowed_rate(limits)
     }
 
-    /// Refusals in percent of all requests.
+    /// Rejections in percent of all requests.
     pub(super) fn refused(&self) -> f64 {
         100.0 * number(self.refused) / number(self.requests)
     }
 
-    /// Writes in a second.
+    /// Writes per second.
     pub(super) fn rate(&self) -> f64 {
         number(self.writes) / self.time.as_secs_f64()
     }
 
-    /// The writes in a second that the limits allow, where each takes as long as these did.
+    /// The writes per second that the limits allow at the measured duration of a write.
     pub(super) fn allowed_rate(&self, limits: &Limits) -> f64 {
         let mean = self.spent.as_secs_f64() / number(self.writes);
         let by_requests = number(limits.requests) / limits.window.as_secs_f64();

@@ -69,7 +69,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Runs the work for one window, which uses up the initially empty window of the limits, then counts.
+    /// Runs the work for one window, because the limits' windows are empty at first, then counts.
     async fn watch(
         &self,
         dataverse: &Dataverse,

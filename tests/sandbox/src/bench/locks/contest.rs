@@ -46,8 +46,8 @@ pub(super) struct Contest {
     pub(super) intervals: Vec<LeaseInterval>,
     /// In the order of their ends.
     pub(super) waits: Vec<Wait>,
-    /// For each release while another caller waits: the time until that caller was granted the lease, also if others came first,
-    /// or until the end of the history.
+    /// For each release while another caller waits: the time until that caller was granted the lease, even if other
+    /// callers got it first, or until the end of the history.
     pub(super) handovers: Vec<Duration>,
 }
 
@@ -89,7 +89,7 @@ impl Reading {
         self.waits_for_lease(event).wait.asked += 1;
     }
 
-    /// The wait of the event's caller, which begins now unless it has begun.
+    /// The wait of the event's caller; starts it if necessary.
     fn waits_for_lease(&mut self, event: &LeaseEvent) -> &mut Waiting {
         self.waiting.entry(event.caller.clone()).or_insert_with(|| Waiting {
             wait: Wait { caller: event.caller.clone(), begun: event.at, ended: event.at, asked: 0 },
@@ -152,7 +152,7 @@ impl Contest {
         self.intervals.iter().filter(|interval| interval.caller == caller).count()
     }
 
-    /// How often this caller asked per second of waiting; 0 when it never waited.
+    /// Requests of this caller per second of waiting; 0 if it never waited.
     pub(super) fn asked_per_second(&self, caller: &str) -> f64 {
         let waits = || self.waits.iter().filter(|wait| wait.caller == caller);
         let waited: Duration = waits().map(|wait| wait.ended - wait.begun).sum();
@@ -160,14 +160,14 @@ impl Contest {
         if asked == 0 { 0.0 } else { f64::from(asked) / waited.as_secs_f64() }
     }
 
-    /// The time for which this caller waited.
+    /// The total time that this caller waited.
     pub(super) fn waited(&self, caller: &str) -> Duration {
         self.waits.iter().filter(|wait| wait.caller == caller).map(|wait| wait.ended - wait.begun).sum()
     }
 }
 
 impl LeaseInterval {
-    /// When the lease ends for the service: at its release, or when it runs out.
+    /// When the lease ends for the service: at its release, or when it expires.
     pub(super) fn ends(&self, life: Duration) -> Instant {
         self.released.unwrap_or_else(|| self.runs_out(life))
     }

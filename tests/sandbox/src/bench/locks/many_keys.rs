@@ -1,8 +1,8 @@
 //! A million distinct keys through one process: memory must not grow with the keys seen.
 //!
-//! The stand-ins would keep a blob and a row for each key, so a [`NullServer`] takes their place, to which every key is new. The
-//! first thousand keys are sent many times, with the same size and concurrency as later, so that buffers, thread stacks and the
-//! allocator's pools exist at the first reading. Only warnings are logged.
+//! The stand-ins would keep a blob and a row for each key, so a [`NullServer`], for which every key is new, replaces
+//! them. The first thousand keys are sent many times, with the same size and concurrency as later, so that buffers,
+//! thread stacks and the allocator's pools exist at the first reading. Only warnings are logged.
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
@@ -12,7 +12,7 @@ use crate::bench::null_server::{Blobs, NullServer};
 use crate::bench::process::Process;
 use crate::bench::{Bound, Measurement, megabytes, report};
 
-/// Records per call, and calls at once: together the first thousand keys.
+/// Records per call and concurrent calls; the product is the first thousand keys.
 const RECORDS: u64 = 250;
 const CALLS: usize = 4;
 const FIRST: u64 = 1_000;
@@ -20,10 +20,10 @@ const FIRST: u64 = 1_000;
 /// How often the first keys are sent.
 const WARM_UP: u64 = 40;
 
-/// After so many keys the memory is read.
+/// The memory is read after these numbers of keys.
 const MARKS: [u64; 3] = [1_000, 10_000, 100_000];
 
-/// Megabytes that the process may have grown by.
+/// Maximum growth of the process, in megabytes.
 const MOST_GROWTH: f64 = 5.0;
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
@@ -67,7 +67,7 @@ fn measurements(read: &[(u64, f64)]) -> Vec<Measurement> {
     read.iter().map(unbounded).chain([growth]).collect()
 }
 
-/// Writes the keys from `from` on and before `to`.
+/// Writes the keys from `from` to before `to`.
 async fn send(process: &Process, from: u64, to: u64, bar: &ProgressBar) -> anyhow::Result<()> {
     let calls = (from..to).step_by(usize::try_from(RECORDS).unwrap_or(usize::MAX)).map(|first| async move {
         let keys: Vec<String> = (first..to.min(first + RECORDS)).map(|key| format!("M-{key:07}")).collect();

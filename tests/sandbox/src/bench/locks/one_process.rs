@@ -1,4 +1,4 @@
-//! Two hundred concurrent messages for one key in one process: lease requests that the local queue saves.
+//! Two hundred concurrent messages for one key in one process: how many lease requests the local queue saves.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::bench::{Bound, Measurement, number, report};
 
 const MESSAGES: u32 = 200;
 
-/// A lock without a local layer needs two requests a message.
+/// A lock without a local queue needs two requests per message.
 const MOST_REQUESTS: f64 = 40.0;
 
-/// Long enough for the last in line, also with a debug build on a busy machine.
+/// Long enough for the last waiting message, even with a debug build on a busy machine.
 const WAIT: (&str, &str) = ("LOCK_WAIT_SECONDS", "60");
 
 const KEY: &str = "P-1";

@@ -1,6 +1,6 @@
 //! The lock's simulation under every fault: how many seeds ran, and how long they took.
 //!
-//! It is a test of the workspace and does not use a handler process, so it runs as `cargo test --test it simulation` and its last
+//! It is a workspace test without a handler process, so it is run as `cargo test --test it simulation` and its last
 //! line is parsed; a seed that breaks the lock prints its trace instead.
 
 use std::process::Stdio;

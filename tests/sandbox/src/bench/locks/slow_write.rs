@@ -1,9 +1,10 @@
-//! A write that takes longer than a lease, three times side by side: with renewals, and with the renewals cut off, once by an error
-//! (503) and once by a missing response. A second process contends for the same key.
+//! A write that takes longer than a lease, in three concurrent variants: with renewals, and with the renewals cut off
+//! by an error (503) or by a missing response. A second process contends for the same key.
 //!
-//! With renewals, the write ends under one lease, and the other's follows. Cut off, the work stops with `lock_lost` before the lease
-//! ends, and the lease is left to expire: the write may still be in flight, so no other holder may start early. The abandoned
-//! write then overlaps in Dataverse; a lease is not a fence, and the journal is not checked there.
+//! With renewals, the write completes under one lease, and the other process's lease follows. When they are cut off,
+//! the work stops with `lock_lost` before the lease ends, and the lease is left to expire: the write may still be in
+//! flight, so no other holder may start early. The abandoned write then overlaps in Dataverse; a lease is not a fence,
+//! so the journal is not checked for that.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -19,16 +20,16 @@ use crate::bench::{Bound, Measurement, median, number, report};
 use crate::dataverse;
 use crate::storage::{Effect, Fault, LeaseEvent, Op, Storage};
 
-/// The shortest lease there is.
+/// The shortest possible lease.
 const LIFE: Duration = Duration::from_secs(15);
 
-/// Renewals are due at a third of it.
+/// Leases are renewed after a third of their duration.
 const RENEWAL: Duration = Duration::from_secs(5);
 
-/// Longer than any lease; the connection is closed then.
+/// Longer than any lease; after it the connection is closed.
 const SILENCE: Duration = Duration::from_mins(2);
 
-/// A second process gets the key within this time after the first has answered, or something is stuck.
+/// The limit for the second process to get the lock after the first has responded.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const LOOK: Duration = Duration::from_millis(20);
@@ -41,9 +42,9 @@ enum Cut {
     Silent,
 }
 
-/// The slow write and the one that waits for it.
+/// The slow write and the write that waits for it.
 struct Pair {
-    /// The slow write's answer, and when it came.
+    /// The slow write's response, and when it arrived.
     slow: Answer,
     answered: Instant,
     contest: Contest,
@@ -53,7 +54,7 @@ struct Pair {
 }
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    // The bar follows the longest of the three.
+    // The progress bar shows the time of the slow write.
     let all = async {
         let renewed = renewed(plan);
         let (refused, silent) = (cut_off(plan, Cut::Refused), cut_off(plan, Cut::Silent));
@@ -76,7 +77,7 @@ async fn renewed(plan: &Plan) -> anyhow::Result<Vec<Measurement>> {
     let renewals = intervals.iter().map(|interval| interval.renewed.len()).sum::<usize>();
     let intervals: Vec<f64> =
         intervals.iter().flat_map(|interval| interval.intervals()).map(|interval| interval.as_secs_f64()).collect();
-    // Each is a little late, so the last one of a long write may be missing.
+    // Each renewal is slightly late, so the last one of a long write may be missing.
     let expected = (plan.slow_write.as_secs_f64() / RENEWAL.as_secs_f64()).floor();
     let expected = Bound::Between((expected * 0.9).floor(), expected);
     let name = |what: &str| format!("write of {} s, renewed: {what}", plan.slow_write.as_secs());
@@ -93,7 +94,7 @@ async fn renewed(plan: &Plan) -> anyhow::Result<Vec<Measurement>> {
 async fn cut_off(plan: &Plan, cut: Cut) -> anyhow::Result<Vec<Measurement>> {
     let pair = Pair::run(plan, plan.slow_write.max(3 * LIFE), Some(cut)).await?;
     let lost = pair.intervals().next().context("the slow write had no lease")?;
-    // Also when it was released: the write's fate is not known, so the lease has to run its course.
+    // Even if it was released: the write's outcome is unknown, so the lease must be left to expire.
     let ends = lost.runs_out(LIFE);
     let stopped_by = signed_seconds(pair.answered, ends);
     let after = |other: &LeaseInterval| signed_seconds(ends, other.begun);
@@ -147,7 +148,7 @@ impl Pair {
         self.contest.intervals.iter().filter(|interval| interval.caller == self.caller)
     }
 
-    /// Pairs of leases of which the second began before the first had ended.
+    /// The number of lease pairs in which the second began before the first had ended.
     fn overlapping(&self) -> f64 {
         let pairs = self.contest.intervals.windows(2);
         number(pairs.filter(|pair| pair[1].begun < pair[0].ends(LIFE)).count())
@@ -163,7 +164,7 @@ impl Cut {
     }
 }
 
-/// Cuts the renewals off for good, after some of them.
+/// Cuts the renewals off permanently, after some of them.
 async fn cut_in(plan: &Plan, store: &Storage, cut: Option<Cut>) -> anyhow::Result<()> {
     let Some(cut) = cut else { return Ok(()) };
     seen(store, plan.renewals_before_cut, |event| event.op == Op::Renew).await?;
@@ -171,7 +172,7 @@ async fn cut_in(plan: &Plan, store: &Storage, cut: Option<Cut>) -> anyhow::Resul
     Ok(())
 }
 
-/// Writes again and again until the lock is had.
+/// Repeats the write until it gets the lock.
 async fn insist(process: &Process, limit: Duration) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
@@ -184,7 +185,7 @@ async fn insist(process: &Process, limit: Duration) -> anyhow::Result<()> {
     }
 }
 
-/// Waits until so many lease events of this kind have happened.
+/// Waits until `count` lease events of this kind have happened.
 async fn seen(store: &Storage, count: usize, kind: impl Fn(&LeaseEvent) -> bool) -> anyhow::Result<()> {
     let begun = Instant::now();
     while store.lease_history().events.iter().filter(|event| kind(event)).count() < count {

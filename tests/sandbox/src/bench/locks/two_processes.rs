@@ -32,7 +32,7 @@ struct Race {
     contest: Contest,
     writes: Vec<Entry>,
     overlaps: usize,
-    /// Answers `lock_busy`.
+    /// `lock_busy` responses.
     busy: u32,
     /// The two processes' callers in the lease history.
     callers: [String; 2],
@@ -91,7 +91,7 @@ async fn race(time: Duration, plan: &Plan, bar: &ProgressBar) -> anyhow::Result<
     })
 }
 
-/// Keeps every process busy for `time`; gives how often the answer was `lock_busy`.
+/// Keeps every process busy for `time`; returns the number of `lock_busy` responses.
 async fn keep_busy(processes: &[Process], time: Duration, bar: &ProgressBar) -> anyhow::Result<u32> {
     let busy = AtomicU32::new(0);
     let workers = processes.iter().flat_map(|process| (0..BACKLOG).map(|_| keep_writing(process, &busy)));
@@ -102,7 +102,7 @@ async fn keep_busy(processes: &[Process], time: Duration, bar: &ProgressBar) -> 
     Ok(busy.into_inner())
 }
 
-/// Sends one message after the other; what comes back as `lock_busy` counts, and the next one is sent.
+/// Sends messages in sequence and counts the `lock_busy` responses.
 async fn keep_writing(process: &Process, busy: &AtomicU32) -> anyhow::Result<Infallible> {
     loop {
         let answer = process.write(KEY).await?;

@@ -16,7 +16,7 @@ use crate::storage::{Counts, LeaseState, Storage};
 
 const KEYS: u64 = 100;
 
-/// A lease that is held this long after its write was not released.
+/// A lease still held this long after its write counts as not released.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
@@ -41,7 +41,7 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
     ])
 }
 
-/// What each write asked of the storage.
+/// The storage requests of each write.
 async fn round(process: &Process, store: &Storage, bar: &ProgressBar) -> anyhow::Result<Vec<Counts>> {
     let mut rounds = Vec::new();
     for key in 0..KEYS {

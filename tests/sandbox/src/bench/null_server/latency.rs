@@ -1,7 +1,7 @@
 //! The latency of network calls: from the last byte of a request at the null server to the first of its response.
 //!
-//! It is recorded per record, so that it can be subtracted from the time of a message. The mapping from a lock's blob to its record
-//! is learnt while messages come one at a time. A repeated call counts twice.
+//! It is recorded per record, so that it can be subtracted from the time of a message. The mapping from a lock's blob
+//! to its record is learnt while messages are sent one at a time. A repeated call counts twice.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ struct State {
 }
 
 impl Latency {
-    /// Starts or stops learning: meanwhile messages come one at a time.
+    /// Starts or stops learning, during which messages must be sent one at a time.
     pub(in crate::bench) fn learn(&self, learning: bool) {
         self.state().learning = learning;
     }

@@ -1,4 +1,4 @@
-//! One outage in its own world: it begins, messages arrive, it ends, and the outcomes are counted.
+//! One outage in its own world: the outage begins, messages arrive, it ends, and the outcomes are counted.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ use crate::world::{Options as WorldOptions, POISON_QUEUE, QUEUE, World};
 const INSTANCES: usize = 2;
 const TABLE: &str = "contacts";
 
-/// As the app's host.json says.
+/// As in the app's host.json.
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 const POLLING: Duration = Duration::from_secs(5);
 const FUNCTION_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// The queue extension hides a message that runs for this long.
+/// How long the queue extension hides a message while it is processed.
 const INVISIBILITY: Duration = Duration::from_mins(10);
 
 /// The default of `SYNC_HOLD_SECONDS`.
@@ -37,7 +37,7 @@ const HOST_DELIVERIES: u32 = 5;
 /// A host polls no more often than this.
 const SHORTEST_POLLING: Duration = Duration::from_millis(100);
 
-/// Beyond what is fair and what a busy machine adds; then what is not settled never will be.
+/// A generous limit, also for a busy machine; messages not settled by then are stuck.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Far longer than it takes to put all messages.
@@ -45,12 +45,12 @@ const OUT_OF_SIGHT: Duration = Duration::from_hours(1);
 
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What the handler and its host do with a message that does not work now.
+/// How the handler and its host retry a failing message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Policy {
     /// As the app is deployed.
     Deployed,
-    /// The host's defaults, and nothing held.
+    /// The host's defaults, without holding.
     LeftAlone,
 }
 
@@ -62,13 +62,13 @@ pub(super) struct Trial<'a> {
     pub(super) policy: Policy,
 }
 
-/// What became of the messages.
+/// The outcomes of the messages.
 #[derive(Debug)]
 pub(super) struct Losses {
     pub(super) in_poison: usize,
     pub(super) applied: usize,
     pub(super) most_deliveries: u32,
-    /// From the outage's end until nothing was left to do; `None`: it never was.
+    /// From the outage's end until every message was settled; `None`: not within the time limit.
     pub(super) settled_after: Option<Duration>,
 }
 
@@ -160,7 +160,7 @@ impl Trial<'_> {
     }
 }
 
-/// Both handlers have a token and connections before the outage begins.
+/// Gives all handlers a token and connections before the outage begins.
 async fn warm_up(world: &World, storage: &Storage) -> anyhow::Result<()> {
     for number in 0..INSTANCES * 8 {
         world.put(&record(&format!("warm-{number}"))).await?;
@@ -173,7 +173,7 @@ async fn warm_up(world: &World, storage: &Storage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The messages shall come all at once, when the outage begins.
+/// Puts the messages hidden, so that all appear at once when the outage begins.
 async fn put_out_of_sight(world: &World, number: usize) -> anyhow::Result<()> {
     let text = STANDARD.encode(record(&format!("O-{number}")));
     world.queue.put_with(&text, OUT_OF_SIGHT).await.context("putting a message on the queue")?;

@@ -28,14 +28,14 @@ use crate::stage::Build;
 const MESSAGES: u64 = 400;
 const IN_FLIGHT: u64 = 4;
 
-/// A handler that drains takes half a minute at most; valgrind makes it slower.
+/// Draining takes at most 30 seconds; valgrind makes it slower.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 const BLOCKS: &str = "allocations per message";
 const BYTES: &str = "allocated per message";
 const INSTRUCTIONS: &str = "instructions per message, in its own code";
 
-/// Fewer than this are none that count.
+/// Fewer than this count as none: valgrind does not see the allocator.
 const FEWEST: f64 = 10.0;
 
 const WITHOUT_MIMALLOC: &str = "allocations are counted in a build of their own, without mimalloc";
@@ -51,7 +51,7 @@ enum Tool {
     Callgrind,
 }
 
-/// How the handler was built says how to build it once more; `None`: it was given.
+/// `built` is how the handler was built, to build it again without mimalloc; `None`: it was given.
 pub(super) async fn measure(runs: &Runs, built: Option<&Build>, bar: &ProgressBar) -> anyhow::Result<Findings> {
     let found = Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     ensure!(found.is_ok_and(|status| status.success()), "not measured: valgrind is not installed");
@@ -61,7 +61,7 @@ pub(super) async fn measure(runs: &Runs, built: Option<&Build>, bar: &ProgressBa
     for target in &runs.targets {
         let mut samples = Samples::default();
         let messages = runs.messages(MESSAGES).max(20);
-        // The handler comes first.
+        // The first target is the handler.
         let path = without_mimalloc.take().unwrap_or_else(|| target.path.clone());
         let [blocks, bytes] = difference(&Target { path, ..target.clone() }, Tool::Dhat, messages, bar).await?;
         samples.add(BLOCKS, if blocks < FEWEST { f64::NAN } else { blocks });
@@ -77,7 +77,7 @@ pub(super) async fn measure(runs: &Runs, built: Option<&Build>, bar: &ProgressBa
     Ok(Findings { note, ..all.into() })
 }
 
-/// What has to be said about the handler's allocations.
+/// A note about how the allocations were counted.
 fn note(built: bool, blocks: f64) -> Option<&'static str> {
     match (built, blocks.is_nan()) {
         (true, _) => Some(WITHOUT_MIMALLOC),
@@ -96,7 +96,7 @@ async fn difference(target: &Target, tool: Tool, messages: u64, bar: &ProgressBa
     Ok([0, 1].map(|at| (twice[at] - once[at]) / number(messages)))
 }
 
-/// A tool's counts of a process that got so many messages.
+/// A tool's counts for a process that got this many messages.
 async fn counted(scene: &Scene, tool: Tool, messages: u64) -> anyhow::Result<[f64; 2]> {
     let log = scene.start.folder.join("valgrind.log");
     let start = Start { under: tool.command(&log)?, ..scene.start.clone() };

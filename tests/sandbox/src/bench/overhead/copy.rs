@@ -12,10 +12,10 @@ use anyhow::{Context as _, anyhow, ensure};
 
 use crate::bench::meter;
 
-/// As hyper reads and as reqwest writes: no more at once.
+/// The largest single read of hyper and write of reqwest.
 const BUFFER: usize = 64 * 1024;
 
-/// The CPU time of a thread that reads `inward` bytes and writes `outward` bytes, each time, on average.
+/// The mean CPU time of a thread to read `inward` bytes and write `outward` bytes.
 pub(super) fn through(inward: usize, outward: usize, times: u32) -> anyhow::Result<Duration> {
     let ((from, mut feeder), (to, mut drain)) = (pair()?, pair()?);
     let fed = thread::spawn(move || {

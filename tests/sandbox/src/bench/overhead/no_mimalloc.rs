@@ -1,7 +1,7 @@
-//! The handler without mimalloc: valgrind sees none of mimalloc's allocations, and all of the C library's.
+//! The handler without mimalloc: valgrind does not see mimalloc's allocations, only the C library's.
 //!
-//! The number of allocations does not depend on the allocator. The executable is copied to `target/bench`, and the usual one is
-//! built again, which is cheap, so that its place does not hold another one.
+//! The number of allocations does not depend on the allocator. The executable is copied to `target/bench`, and the
+//! usual one is then rebuilt, which is cheap, so that its path has the usual executable again.
 
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use crate::bench::report;
 use crate::stage::{self, Build};
 
-/// Builds it, otherwise as the usual one was built; gives its path.
+/// Builds it with the usual one's other options; returns its path.
 pub(super) fn build(usual: &Build, bar: &ProgressBar) -> anyhow::Result<PathBuf> {
     bar.suspend(|| {
         eprintln!("  building the handler once more, without mimalloc: valgrind sees none of its allocations");

@@ -18,7 +18,7 @@ use crate::bench::{Bound, Measurement, number, report};
 
 const MESSAGES: u64 = 20;
 
-/// How long after the response calls are counted.
+/// How long calls are still counted after the response.
 const AFTERWARDS: Duration = Duration::from_millis(100);
 
 const WAITED_FOR: &str = "calls that the answer waits for";

@@ -1,4 +1,5 @@
-//! The cost of a message's calls on this machine: the handler beside a relay that forwards bytes without parsing them.
+//! The cost of a message's calls on this machine: the handler compared with a relay that forwards bytes without parsing
+//! them.
 //!
 //! The relay sends the handler's own bytes as recorded at the null server: the lease, the PATCH, the response, and then the release.
 //! It reads only the seven digits that identify a message's record, and the end of a response's head. It is one thread on plain
@@ -115,7 +116,7 @@ impl Script {
     async fn learnt(scene: &Scene) -> anyhow::Result<Self> {
         let (running, mut template) = (scene.running_on(Some(TARGET_CORE)).await?, steps::template());
         scene.null_server.keep_calls();
-        // The first leases have been released when the last message is answered.
+        // By the last response the first leases have been released.
         scene.drive(Load::of(&running, &template, 1, 4)).await?;
         let answer = answer_to(running.port(), template.fill(0)).await.context("reading a response")?;
         let calls = scene.null_server.calls();

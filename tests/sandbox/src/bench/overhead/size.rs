@@ -1,4 +1,4 @@
-//! CPU time per message by kind: large or small columns, a record that is seen for the first time, TLS.
+//! CPU time per message by kind: large or small columns, a new record, TLS.
 //!
 //! Sixteen messages in flight, as many as a batch of the queue, and a network without latency. A record of 32 KiB is compared with
 //! one of 1 KiB, less the time to copy the difference: see `copy.rs`.
@@ -73,7 +73,7 @@ pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Ve
     Ok(measurements(&by_target))
 }
 
-/// The time to copy what a message with large columns has more than a small one, in and out.
+/// The time to copy the extra bytes of a message with large columns, in and out.
 fn copied() -> anyhow::Result<Duration> {
     let bytes = |size| Template::new(Columns::Many(size)).length();
     let large = copy::through(bytes(LARGE), LARGE, COPIES)?;

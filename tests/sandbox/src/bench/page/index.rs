@@ -23,7 +23,7 @@ struct RanOn {
     commit: String,
 }
 
-/// The page for the results that lie in this folder; files that are something else are passed over.
+/// The page for the results in this folder; other files are ignored.
 pub(in crate::bench) fn index(folder: &Path) -> String {
     let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let texts = files

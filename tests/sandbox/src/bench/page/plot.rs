@@ -14,13 +14,13 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 40.0;
 
-/// Lines across, at most.
+/// Maximum number of grid lines.
 const RULES: usize = 6;
 
 /// Series differ in colour and in dashes, for readers with impaired colour vision.
 const STROKES: [(&str, &str); 4] = [("--one", ""), ("--two", "6 3"), ("--good", "2 3"), ("--soft", "8 3 2 3")];
 
-/// Where values are drawn.
+/// The drawing area and its scale.
 struct Frame {
     low: f64,
     high: f64,
@@ -53,7 +53,7 @@ pub(super) fn plot(chart: &Chart) -> String {
     for (series, stroke) in chart.series.iter().zip(STROKES.iter().cycle()) {
         parts.push(frame.line(series, *stroke));
     }
-    // Names last, so that no line runs through them.
+    // Names are drawn last, on top of the lines.
     for line in &chart.lines {
         let (y, end, name) = (frame.y(line.value) - 3.0, WIDTH - RIGHT, escaped(&line.name));
         parts.push(format!(r#"<text class="bound" x="{end}" y="{y:.1}" text-anchor="end">{name}</text>"#));
@@ -98,7 +98,7 @@ impl Frame {
         HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
     }
 
-    /// Light lines across, each with its value.
+    /// Horizontal grid lines, each with its value.
     fn rules(&self) -> String {
         let rule = |value: f64| {
             let (y, x, end) = (self.y(value), LEFT - 5.0, WIDTH - RIGHT);
@@ -111,12 +111,12 @@ impl Frame {
         self.marks().into_iter().map(rule).collect()
     }
 
-    /// From one line across to the next: so much more, or so many doublings.
+    /// The distance between grid lines: a difference, or a number of doublings.
     fn step(&self) -> f64 {
         if self.doubling { ((self.high - self.low) / 6.0).ceil().max(1.0) } else { round_step(self.high / 5.0) }
     }
 
-    /// What has to be said of the lines across where they are not as far apart as they look.
+    /// Explains the grid lines of a logarithmic scale.
     fn what_a_rule_is(&self) -> String {
         if self.doubling { format!(", each line {} times the last", self.step().exp2()) } else { String::new() }
     }

@@ -1,4 +1,4 @@
-//! The page holds what was measured, and nothing but text comes in from outside.
+//! The page contains the measurements, and external input appears only as escaped text.
 
 use std::fs;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::bench::{Bound, Environment, Spread};
 
 const HOSTILE: &str = "<script src=\"https://evil.example\">alert('1')</script> & co";
 
-/// One of everything, under a name that is an attack.
+/// One of each kind, with an injection attempt as its name.
 fn results() -> Results {
     let runs = Some(Spread { count: 10, least: 140.0, most: 180.0 });
     let measurements = vec![

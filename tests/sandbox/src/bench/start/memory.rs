@@ -1,4 +1,4 @@
-//! The size of the executable, and the handler's memory: idle, under load, and after a great many messages.
+//! The size of the executable, and the handler's memory: idle, under load, and after very many messages.
 //!
 //! Resident memory includes the executable's own pages; heap and stacks are printed beside it.
 
@@ -29,19 +29,19 @@ const LATE: &str = "resident after the last message";
 const GROWTH: &str = "growth from there to the last message";
 const MESSAGES: &str = "messages";
 
-/// In megabytes. The growth is an allocator's rounding: memory does not depend on the number of keys seen.
+/// In megabytes. The allowed growth is allocator rounding: memory does not depend on the number of keys seen.
 const MAX_EXECUTABLE: f64 = 12.0;
 const MAX_FULL: f64 = 45.0;
 const MAX_GROWTH: f64 = 2.0;
 
-/// The start is over by then.
+/// The start is finished by then.
 const SETTLED: Duration = Duration::from_millis(300);
 
-/// Messages stay in flight long enough for all of them to overlap.
+/// Latency long enough for all messages to be in flight together.
 const SLOW: Pace = Pace { storage: Duration::from_millis(3), dataverse: Duration::from_millis(500) };
 const ROUNDS: u64 = 4;
 
-/// Between two readings of the memory.
+/// The interval between two readings of the memory.
 const LOOK: Duration = Duration::from_millis(10);
 
 const FIRST: u64 = 10_000;
@@ -56,7 +56,7 @@ pub(super) async fn measure(plan: &Plan, bar: &ProgressBar) -> anyhow::Result<Ve
     Ok(measurements(&by_target))
 }
 
-/// A process that idles and then gets the full load.
+/// Measures a process that idles and then gets the full load.
 async fn one(scene: &Scene, samples: &mut Samples) -> anyhow::Result<()> {
     samples.add(EXECUTABLE, megabytes(fs::metadata(&scene.target.path).context("looking at the executable")?.len()));
     let running = scene.running(scene.start.clone()).await?;
@@ -92,7 +92,7 @@ async fn most(scene: &Scene, running: &Running, template: &Template) -> anyhow::
     }
 }
 
-/// A process that gets a great many messages, each for another record.
+/// Measures a process that gets very many messages, each for another record.
 async fn many(scene: &Scene, messages: u64, samples: &mut Samples, bar: &ProgressBar) -> anyhow::Result<()> {
     let running = scene.running(scene.start.clone()).await?;
     let template = Template::new(Columns::Many(1_024));

@@ -16,13 +16,13 @@ pub(super) const MANAGED: &str = "exec to the first 200, managed identity";
 const SECRET: &str = "exec to the first 200, client secret";
 const CALLS: &str = "calls to the network before it";
 
-/// A start may take this many times the baseline's.
+/// A start may take at most this many times the baseline's.
 const MAX_START_RATIO: f64 = 1.5;
 
-/// A handler that has not answered by then will not answer.
+/// The timeout for the first response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// No call may be made with these settings either; that they are not valid is noticed only after the start.
+/// With these settings, too, no call may be made during the start; that they are invalid would show only later.
 const CLIENT_SECRET: [(&str, &str); 3] = [
     ("AZURE_TENANT_ID", "11111111-1111-4111-8111-111111111111"),
     ("AZURE_CLIENT_ID", "22222222-2222-4222-8222-222222222222"),
@@ -57,14 +57,14 @@ async fn first_answer(scene: &Scene, start: &Start) -> anyhow::Result<Duration> 
     end(running, waited, scene.target.name).await
 }
 
-/// Stops it, whatever came of the wait.
+/// Stops it, also if the wait failed.
 async fn end(mut running: Running, waited: anyhow::Result<Duration>, name: &str) -> anyhow::Result<Duration> {
     running.must_live(name)?;
     running.stop().await?;
     waited
 }
 
-/// Asks again and again, without a pause.
+/// Polls without a pause.
 fn wait(begun: Instant, port: u16) -> anyhow::Result<Duration> {
     loop {
         if ask(port).is_ok_and(|head| head.ends_with(b" 200")) {

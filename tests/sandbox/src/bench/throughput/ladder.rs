@@ -1,4 +1,4 @@
-//! The rate by messages in flight, on one core: in step with them until the core is full.
+//! The rate by messages in flight, on one core: proportional to them until the core is saturated.
 
 use std::time::Duration;
 
@@ -19,14 +19,15 @@ const RUNGS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /// Short enough for 256 in flight to fill a core, and long enough for a few not to.
 const PACE: Pace = Pace { storage: Duration::from_millis(2), dataverse: Duration::from_millis(6) };
 
-/// What a message waits for; they begin one after the other over this time, or they would all wait, and all work, together.
+/// The network latency of a message. Connections start staggered over this time; otherwise they would all wait and work
+/// at the same time.
 const ROUND_TRIPS: Duration = PACE.storage.saturating_add(PACE.dataverse);
 
-/// Each connection's messages; a rung lasts for so many round trips.
+/// Messages per connection, so the number of round trips of a rung.
 const TURNS: u64 = 40;
 
-/// Without any wait these fill the core. Many messages in flight do not fit into its caches, so a rung is held against a core
-/// that is full with at least as many as it has.
+/// Messages in flight that saturate the core without latency. Many of them do not fit into its caches, so a rung is
+/// compared with a core saturated by at least as many.
 const FULL: [u64; 2] = [64, 256];
 const FULL_MESSAGES: u64 = 5_000;
 
@@ -61,7 +62,7 @@ pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Fi
     Ok(Findings { measurements: measurements(&by_target), charts: charts(&by_target), note: None })
 }
 
-/// One process, and every rung once.
+/// Runs every rung once in one process.
 async fn lap(scene: &Scene, runs: &Runs, samples: &mut Samples) -> anyhow::Result<()> {
     let template = Template::new(Columns::Many(1_024));
     let running = scene.running_on(Some(TARGET_CORE)).await?;
@@ -106,13 +107,13 @@ fn share(answers: &Answers, spent: Spent) -> f64 {
     100.0 * spent.total.div_duration_f64(answers.lasted)
 }
 
-/// Of the rates of a full core, the one with the least messages in flight that are as many as the rung's.
+/// The saturated core's rate with the fewest messages in flight that are at least the rung's.
 fn full_at(rung: u64, rates: [f64; FULL.len()]) -> f64 {
     let found = FULL.iter().zip(rates).find(|(in_flight, _)| **in_flight >= rung);
     found.expect("the last is the highest rung").1
 }
 
-/// In percent of what so many in flight could do: as many times what one does, up to what a full core does.
+/// In percent of the ideal rate: `rung` times the rate of one in flight, at most that of a saturated core.
 fn in_step(rate: f64, rung: u64, one: f64, full: f64) -> f64 {
     100.0 * rate / (one * number(rung)).min(full)
 }
@@ -148,7 +149,7 @@ fn charts(by_target: &[(&'static str, Samples)]) -> Vec<Chart> {
         series,
         lines,
     };
-    // Two lines so near each other could not be read.
+    // Only one line: two would be too close together to read.
     let most = FULL[FULL.len() - 1];
     let full = Line::at(by_target[0].1.median(&full_rate_at(most)), "a full core");
     vec![

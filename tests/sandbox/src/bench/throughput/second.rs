@@ -1,11 +1,11 @@
 //! What a second core adds to a handler.
 //!
-//! The load needs cores too. On a machine with four cores it has those beyond the first two to itself, and the rates with one core
-//! and with two are compared. With fewer it cannot be separated from a handler that uses both, so two handlers with a core each are
-//! compared with one handler with both, the load free on both cores and the same number of messages in flight. Two handlers do
-//! twice what one does, but the load's CPU time would dilute the difference, so the comparison uses two figures of the operating
-//! system: CPU time per message, which includes contention between a handler's threads, and the share of both cores used while
-//! there was work, which includes their waiting.
+//! The load needs cores too. On a machine with four cores it runs on those beyond the first two, and the rates with one
+//! and with two cores are compared. With fewer it cannot be separated from a handler that uses both, so two handlers
+//! with one core each are compared with one handler on both cores, with the load on both cores and the same number of
+//! messages in flight. Two handlers do twice the work of one, but the load's CPU time would dilute the difference, so
+//! the comparison uses two figures of the operating system: CPU time per message, which includes contention between a
+//! handler's threads, and the share of both cores used while there was work, which includes their waiting.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::bench::scene::Scene;
 use crate::bench::target::{Running, Target};
 use crate::bench::{Findings, microseconds, number};
 
-/// More than both cores can do at once.
+/// Enough to saturate both cores.
 const IN_FLIGHT: u64 = 64;
 const MESSAGES: u64 = 8_000;
 const WARM_UP: u64 = 1_000;
@@ -97,7 +97,7 @@ impl Method {
         }
     }
 
-    /// In percent of what one core does.
+    /// The second core's contribution, in percent of one core.
     fn adds(self, without: Usage, with: Usage) -> f64 {
         let times = match self {
             Self::Apart => with.rate / without.rate,
@@ -182,7 +182,8 @@ pub(super) async fn measure(runs: &Runs, bar: &ProgressBar) -> anyhow::Result<Fi
     Ok(Findings { note: Some(method.reason()), ..all.into() })
 }
 
-/// On a stage of its own: where the system puts threads that are free, it keeps them, and one run is not to decide for all.
+/// Uses a new scene for each run: the system tends to keep unpinned threads where it first put them, and one placement
+/// must not decide all runs.
 async fn lap(method: Method, target: &Target, runs: &Runs, samples: &mut Samples) -> anyhow::Result<()> {
     let scene = Scene::set(target, false).await?;
     let [one, other] = method.setups();

@@ -36,7 +36,7 @@ async fn lap(scene: &Scene, runs: &Runs, samples: &mut Samples) -> anyhow::Resul
     let start = Start { settings, cores: Some(TARGET_CORE), ..scene.start.clone() };
     let running = scene.running(start).await?;
     let template = Template::new(Columns::LongText(1_024));
-    // Of the columns the stand-in knows one set. Every record is written once before: blobs and rows are there.
+    // The stand-in supports one set of columns. Every record is written once beforehand, so that blobs and rows exist.
     scene.drive(Load::of(&running, &template, IN_FLIGHT, 10 * IN_FLIGHT)).await?;
     let messages = runs.messages(MESSAGES).max(IN_FLIGHT);
     let before = Cpu::of(running.pid()?)?;

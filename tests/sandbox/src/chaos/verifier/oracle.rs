@@ -15,7 +15,7 @@ const TOLERANCE: Duration = Duration::from_millis(50);
 
 /// The journal and the workload, indexed for these checks.
 pub(super) struct Oracle<'a> {
-    /// When the values of each message were committed first.
+    /// When the values of each message were first committed.
     commits: HashMap<usize, Duration>,
     /// The commits of each key, in order.
     changes: HashMap<&'a str, Vec<(Duration, Change)>>,

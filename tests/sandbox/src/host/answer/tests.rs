@@ -1,4 +1,4 @@
-//! Answers good and bad, and the messages that outputs become.
+//! Valid and invalid responses, and the queue messages made from outputs.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Staged apps, good and bad, in a directory that is removed afterwards.
+//! Valid and invalid staged apps, in a directory that is removed afterwards.
 
 use super::super::scratch::StagedApp;
 use super::*;

@@ -1,4 +1,4 @@
-//! The lifecycle of the handler's process as one task, which alone starts, watches and kills it.
+//! The lifecycle of the handler's process: one task starts, watches and kills it.
 //!
 //! It holds no lock and publishes the state in a watch channel. A process that was asked to end is never restarted.
 //!
@@ -18,13 +18,13 @@ use super::{Order, Program, State, Status};
 use crate::host::logs::{Category, Logs, Severity};
 use crate::host::wire::{Request, Wire};
 
-/// The pause between two looks whether the handler answers.
+/// The interval between two readiness checks.
 const READY_POLLING: Duration = Duration::from_millis(25);
 
-/// A handler that has not answered by then never will.
+/// How long the handler may take to respond after its start.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
-/// Crashes are counted over this time.
+/// The window in which crashes are counted.
 const CRASH_WINDOW: Duration = Duration::from_mins(30);
 
 /// This many crashes within [`CRASH_WINDOW`] shut the host down.
@@ -36,10 +36,10 @@ const WANTED_RESTART: i32 = 200;
 /// How long an executable may be busy: far longer than a fork takes.
 const BUSY_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long the last lines of a process that has ended are waited for; a grandchild may hold the pipe open.
+/// How long to wait for the last output of a process that has exited; a grandchild may hold the pipe open.
 const LAST_LINES_LIMIT: Duration = Duration::from_millis(500);
 
-/// Runs the program over and over, until nothing may be started any more.
+/// Runs the program and restarts it until it must not be restarted.
 pub(super) struct Supervisor {
     program: Program,
     port: u16,
@@ -56,7 +56,7 @@ enum End {
     Silent,
 }
 
-/// Who waits for the exit code of a process that got SIGTERM.
+/// Receives the exit code of a process that got SIGTERM.
 type Terminated = oneshot::Sender<Option<i32>>;
 
 impl Supervisor {
@@ -78,7 +78,7 @@ impl Supervisor {
                 State::Down(why) => return self.give_up(why),
                 rest => {
                     self.enter(rest);
-                    // Orders to a process that is gone are answered by dropping them.
+                    // Orders for a process that has exited are dropped, which answers them.
                     while orders.recv().await.is_some() {}
                     return;
                 }
@@ -86,7 +86,8 @@ impl Supervisor {
         }
     }
 
-    /// A file that was just written may still be open in a process that is being forked elsewhere at this moment.
+    /// Retries while the executable is busy: a child that another thread is forking may still hold the new file open
+    /// for writing.
     async fn spawn_patiently(&self) -> io::Result<(Child, JoinSet<()>)> {
         let deadline = Instant::now() + BUSY_LIMIT;
         loop {
@@ -161,7 +162,7 @@ impl Supervisor {
                 let _ = done.send(());
                 Some(End::Terminated)
             }
-            // Many invocations run out of time at once; the first of them restarted the process that they all used.
+            // When several invocations time out together, the first one has already restarted the process.
             Order::Restart(pid) if pid != child.id() => None,
             Order::Restart(_) => {
                 self.enter(State::Starting);
@@ -177,7 +178,7 @@ impl Supervisor {
         }
     }
 
-    /// The facts about exit codes, in one place.
+    /// The state after this end; all rules about exit codes are here.
     fn next(&mut self, end: &End) -> State {
         let status = match end {
             End::Terminated => return State::Stopping,
@@ -225,7 +226,7 @@ impl Supervisor {
         self.status.send_modify(|status| status.state = state);
     }
 
-    /// A process that was asked to end meanwhile stays so.
+    /// Leaves a process that is stopping as it is.
     fn enter_ready(&self) {
         self.status.send_if_modified(|status| {
             let starting = status.state == State::Starting;
@@ -250,14 +251,14 @@ async fn kill(child: &mut Child) -> io::Result<ExitStatus> {
     child.wait().await
 }
 
-/// Through the shell's own `kill`: the standard library knows SIGKILL only.
+/// Uses the shell's `kill`: the standard library supports SIGKILL only.
 async fn send_sigterm(child: &Child) {
     if let Some(pid) = child.id() {
         let _ = Command::new("/bin/sh").arg("-c").arg(format!("kill -TERM {pid}")).status().await;
     }
 }
 
-/// Returns when the handler gives any HTTP answer.
+/// Returns once the handler gives any HTTP response.
 async fn answers(port: u16) {
     let wire = Wire::new(port);
     let headers = vec![("Host".to_owned(), format!("127.0.0.1:{port}").into_bytes())];

@@ -1,4 +1,4 @@
-//! Real processes: shell scripts in the place of the handler. None of them listens, so none is ever ready.
+//! Real processes: shell scripts in place of the handler. None of them listens, so none becomes ready.
 
 use std::time::Duration;
 

@@ -43,7 +43,7 @@ impl Loop {
     }
 }
 
-/// The host settles a message after the answer; this waits for what can be seen of it, a bounded time.
+/// The host settles a message after the response; waits a limited time for the visible effect.
 async fn eventually(what: &str, mut seen: impl AsyncFnMut() -> bool) {
     for _ in 0..1000 {
         if seen().await {

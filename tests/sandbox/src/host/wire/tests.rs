@@ -1,4 +1,4 @@
-//! Responses of a server that sends exactly the given bytes.
+//! Responses from a server that sends exactly the given bytes.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::*;
 use crate::net::Server;
 
-/// Answers the n-th request with the n-th text; an empty text closes the connection first and takes a new one.
+/// Answers the n-th request with the n-th text; an empty text closes the connection and accepts a new one.
 async fn server(answers: Vec<&'static str>) -> (Wire, JoinHandle<usize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
     let wire = Wire::new(listener.local_addr().expect("it is bound").port());

@@ -93,7 +93,7 @@ fn what_does_not_start_here_is_refused_only_when_it_was_built_for_this_machine()
 #[test]
 fn it_is_started_without_the_settings_of_this_process() {
     let scratch = Scratch::new();
-    // `env` prints what it was given; JSON only when that is nothing but what the shell itself sets.
+    // Prints JSON only if the environment has nothing except what the shell itself sets.
     let app = script(&scratch, r#"[ -z "$(env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= )" ] && echo '{"findings":[]}'"#);
     let good = check(&app, "handler", &Purpose::ThisMachine, true).expect("nothing is wrong");
     assert_eq!((good.library, good.started), (None, Ok(())));

@@ -174,7 +174,7 @@ pub enum Error {
         column: String,
     },
     /// More than one row has this key.
-    #[error("more than one row has this key, so its columns are no key of the table")]
+    #[error("more than one row has this key, so its columns are not a key of the table")]
     Ambiguous,
 }
 

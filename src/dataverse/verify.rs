@@ -29,9 +29,9 @@ impl RowMatch {
     /// For traces.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Missing => "missing",
+            Self::Missing => "nothing",
             Self::Same => "same",
-            Self::NotProven => "not_proven",
+            Self::NotProven => "other",
         }
     }
 }

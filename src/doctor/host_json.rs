@@ -44,7 +44,7 @@ fn extension_bundle(host: &HostJson) -> CheckResult {
         return Ok(format!("version 2.0, extension bundle {version}"));
     }
     let remedy = format!(r#"add "extensionBundle": {{"id": "{BUNDLE}", "version": "[4.*, 5.0.0)"}}"#);
-    wrong("host.json names no extension bundle, so the host knows no queue trigger", remedy)
+    wrong("host.json names no extension bundle, so the host has no queue trigger", remedy)
 }
 
 /// Queue and HTTP triggers ignore a retry policy in host.json or a function.json.

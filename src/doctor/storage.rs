@@ -24,7 +24,7 @@ pub(super) async fn lock(locks: &BlobLocks, access: &str, container: &str) -> Ch
     }
     // A release reports no result; a lock that can be taken again was given back.
     let TryAcquire::Granted(lease) = locks.try_acquire(&name).await.map_err(failed)? else {
-        let remedy = "see the warning on stderr; the lock lapses by itself";
+        let remedy = "see the warning on stderr; the lock expires by itself";
         return wrong("a lock was taken and could not be given back", remedy);
     };
     locks.release(lease).await;

@@ -65,7 +65,8 @@ pub(crate) enum FunctionTimeout {
 
 /// Deliveries after which the host moves a message to the poison queue; `None` where host.json, in this folder, cannot tell.
 pub fn max_dequeue_count(lookup: &Lookup<'_>) -> Option<u32> {
-    HostJson::load(Path::new("."), lookup).ok()?.max_dequeue_count.ok()
+    let overridden = Source { file: Value::Null, lookup }.number("maxDequeueCount").ok().flatten();
+    overridden.or_else(|| HostJson::load(Path::new("."), lookup).ok()?.max_dequeue_count.ok())
 }
 
 /// The values of host.json that this program depends on, with the host's defaults where they are not set.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Settlement;
 use super::order::{self, RecordVersion, Stored};
-use super::write::{MOST_READS, READ_BACK_TIMEOUT, Writer, as_sent, collision, pause, unidentified};
+use super::write::{MAX_READS, READ_BACK_TIMEOUT, Writer, as_sent, collision, pause, unidentified};
 use crate::classify::{Attempt, Verdict, judge};
 use crate::dataverse::{Error, Row, WriteKind};
 use crate::outcome::Reason;
@@ -38,8 +38,8 @@ impl Writer<'_> {
     /// With a version: never overwrites a newer one.
     pub(super) async fn in_order(&self, version: &RecordVersion<'_>) -> Settlement {
         let mut past = Past::default();
-        for reads in 1..=MOST_READS {
-            match self.one_round(version, &mut past, reads == MOST_READS).await {
+        for reads in 1..=MAX_READS {
+            match self.one_round(version, &mut past, reads == MAX_READS).await {
                 Break(end) => return end,
                 Continue(()) => pause(reads).await,
             }

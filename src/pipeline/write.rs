@@ -29,7 +29,7 @@ use crate::telemetry::trace;
 pub(super) use race::collision;
 
 /// How often a row that changes while it is written is read again.
-pub(super) const MOST_READS: u32 = 5;
+pub(super) const MAX_READS: u32 = 5;
 
 /// Bounds the read after an ambiguous write.
 pub(super) const READ_BACK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -257,7 +257,7 @@ impl RetryCounters {
     /// The row disappeared or changed: read it again, a bounded number of times.
     fn move_on(&mut self, fault: Error) -> ControlFlow<Settlement> {
         self.moved += 1;
-        if self.moved < MOST_READS { Continue(()) } else { Break(Settlement::refused(Reason::Conflict, fault)) }
+        if self.moved < MAX_READS { Continue(()) } else { Break(Settlement::refused(Reason::Conflict, fault)) }
     }
 }
 

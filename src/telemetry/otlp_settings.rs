@@ -18,6 +18,20 @@ pub(super) const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// The specification's default for one export.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
+const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
+
+const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+
+/// The samplers that the SDK has.
+const SAMPLERS: [&str; 6] = [
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+];
+
 /// The process-wide HTTP client has its own certificates.
 const CERTIFICATES: [&str; 2] = ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"];
 
@@ -56,9 +70,19 @@ impl OtlpSettings {
         let is_set = |name: &&str| non_empty(lookup, name).is_some();
         let unsupported = |name| Problem::new(name, "is not supported; SSL_CERT_FILE names the trusted certificates");
         problems.extend(CERTIFICATES.into_iter().filter(is_set).map(unsupported));
-        let timeout = non_empty(lookup, "OTEL_EXPORTER_OTLP_TIMEOUT").and_then(|value| value.parse().ok());
-        let timeout = timeout.map_or(DEFAULT_TIMEOUT, Duration::from_millis);
-        let has_sampler = non_empty(lookup, "OTEL_TRACES_SAMPLER").is_some();
+        let timeout = match non_empty(lookup, TIMEOUT).map(|value| value.parse()) {
+            None => DEFAULT_TIMEOUT,
+            Some(Ok(millis @ 1..)) => Duration::from_millis(millis),
+            Some(_) => {
+                problems.push(Problem::new(TIMEOUT, "must be a number of milliseconds above 0"));
+                DEFAULT_TIMEOUT
+            }
+        };
+        let sampler = non_empty(lookup, SAMPLER);
+        let has_sampler = sampler.as_deref().is_some_and(|name| SAMPLERS.contains(&name));
+        if sampler.is_some() && !has_sampler {
+            problems.push(Problem::new(SAMPLER, format!("must be one of {}", SAMPLERS.join(", "))));
+        }
         Self { traces, metrics, timeout, has_sampler, problems }
     }
 }
@@ -78,6 +102,9 @@ fn signal(lookup: &Lookup, name: &str, interval: &str) -> Result<bool, Problem> 
     };
     if let Some((variable, _)) = find("PROTOCOL").filter(|(_, value)| value != "http/protobuf") {
         return Err(Problem::new(&variable, "must be http/protobuf"));
+    }
+    if let Some((variable, _)) = find("COMPRESSION") {
+        return Err(Problem::new(&variable, "is not supported"));
     }
     if let Some((variable, _)) = find("ENDPOINT").filter(|(_, value)| !is_endpoint(value)) {
         return Err(Problem::new(
@@ -188,10 +215,20 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "canary"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
             ("OTEL_TRACES_EXPORTER", "console"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
             ("OTEL_BSP_SCHEDULE_DELAY", "0"),
         ] {
             let read = with(&[(name, value)]);
             assert!(!read.traces && read.metrics && read.problems[0].variable == name, "{name}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_sampler_or_timeout_that_cannot_be_used_is_named_and_the_default_applies() {
+        for (name, value) in [("OTEL_TRACES_SAMPLER", "allways_on"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")] {
+            let read = with(&[(name, value)]);
+            assert!(read.traces && read.metrics && !read.has_sampler, "{name}: {read:?}");
+            assert_eq!((read.timeout, read.problems[0].variable.as_str()), (DEFAULT_TIMEOUT, name));
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) async fn error(answer: Answer) -> Error {
     let request_id = text("x-ms-service-request-id").or_else(|| text("REQ_ID"));
     let retry_after =
         text(RETRY_AFTER.as_str()).and_then(|value| retry_after::parse(&value, OffsetDateTime::now_utc()));
-    // The status is known, so an incomplete body is no other failure.
+    // The status is known, so an incomplete body does not change the error.
     let (body, _) = answer.body(MAX_ERROR_BYTES).await;
     let ServiceError { code, message } = error_body::read(&body);
     Error::Answered { status, code, message, request_id, retry_after }

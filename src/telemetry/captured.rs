@@ -15,7 +15,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan as _;
 
 use super::line::Line;
-use super::output::Sink;
+use super::output::{Sink, escape_warn};
 
 /// Most lines in one answer.
 pub(super) const MAX_LINES: usize = 32;
@@ -85,7 +85,12 @@ impl Buffer {
     pub(super) fn push(&self, line: &Line, level: Level) -> bool {
         let shortened = line.shortened(MAX_LINE_BYTES);
         let is_pending = level == Level::INFO && shortened.is_none();
-        let entry = LogEntry { text: shortened.unwrap_or_else(|| line.whole()), is_pending };
+        let mut text = shortened.unwrap_or_else(|| line.whole());
+        if level == Level::ERROR {
+            // The same text as on stderr, so that the two can be recognised as one.
+            text = String::from_utf8(escape_warn(text.as_bytes())).expect("letters are replaced by ASCII");
+        }
+        let entry = LogEntry { text, is_pending };
         let mut state = self.lock();
         if state.is_closed {
             return false;

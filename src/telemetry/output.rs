@@ -76,7 +76,7 @@ pub(super) fn print(stream: Stream, line: &[u8]) {
 }
 
 /// A backslash in a line always begins a JSON escape, so the escapes that this adds can be undone.
-fn escape_warn(line: &[u8]) -> Vec<u8> {
+pub(super) fn escape_warn(line: &[u8]) -> Vec<u8> {
     let is_second_letter = |at: usize| line.get(at - 1..at + 3).is_some_and(|word| word.eq_ignore_ascii_case(b"warn"));
     let mut escaped = Vec::with_capacity(line.len());
     for (at, byte) in line.iter().enumerate() {

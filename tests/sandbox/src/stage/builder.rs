@@ -139,7 +139,7 @@ pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
 fn announcement(options: &Build) -> String {
     let target = options.target.as_ref().map(|target| format!(" for {target}")).unwrap_or_default();
     let (kind, time) =
-        if options.release { ("optimised", "up to 4 minutes") } else { ("for development", "up to 2 minutes") };
+        if options.release { ("optimised", "about 5 minutes") } else { ("for development", "up to 2 minutes") };
     format!("building the handler{target} ({kind}): {time} the first time, then only what has changed")
 }
 
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn an_announcement_names_the_target_and_the_time() {
         let musl = Build { release: true, target: Some(target("x86_64-unknown-linux-musl")), ..Build::default() };
-        let expected = "building the handler for x86_64-unknown-linux-musl (optimised): up to 4 minutes the first time, then only what has changed";
+        let expected = "building the handler for x86_64-unknown-linux-musl (optimised): about 5 minutes the first time, then only what has changed";
         assert_eq!(announcement(&musl), expected);
         assert!(announcement(&Build::default()).starts_with("building the handler (for development): up to 2 minutes"));
     }

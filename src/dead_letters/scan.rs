@@ -271,8 +271,8 @@ fn hidden(counted: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use sandbox::queue::QueueService;
-    use sandbox::storage::{Options, Storage};
+    use stand_ins::queue::QueueService;
+    use stand_ins::storage::{Options, Storage};
 
     use super::*;
     use crate::dead_letters::account::Account;

@@ -5,9 +5,9 @@
 use dataverse_sync::outcome::Reason;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Body, Client, RequestBuilder};
-use sandbox::host::Host;
-use sandbox::net::http_client;
 use serde_json::{Value, json};
+use stand_ins::host::Host;
+use stand_ins::net::http_client;
 
 /// Sends records to one host, with its function key.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ use dataverse_sync::http::Http;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::record::{Record, decode};
 use reqwest::header::HeaderMap;
-use sandbox::identity::{self, App, Credential};
 use scripted::{Act, Scripted, Seen};
+use stand_ins::identity::{self, App, Credential};
 
 use super::trust;
 

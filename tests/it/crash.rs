@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use sandbox::dataverse::Entry;
-use sandbox::host::{Category, Closing, Host, InvocationResult};
 use sandbox::world::World;
 use serde_json::json;
+use stand_ins::dataverse::Entry;
+use stand_ins::host::{Category, Closing, Host, InvocationResult};
 use tokio::time::{Instant, sleep};
 
 use super::waiting::wait_until;
@@ -63,8 +63,10 @@ async fn run(settings: &[(&str, &str)], twins: bool, window: Duration) -> RunRes
     for part in texts.chunks(KEYS) {
         try_join_all(part.iter().map(|text| world.put(text))).await.expect("the queue takes them");
     }
-    let options = ["one", "two", "three"]
-        .map(|name| sandbox::host::Options { invisibility: Some(INVISIBILITY), ..world.host_options(name, settings) });
+    let options = ["one", "two", "three"].map(|name| stand_ins::host::Options {
+        invisibility: Some(INVISIBILITY),
+        ..world.host_options(name, settings)
+    });
     let mut hosts = try_join_all(options.map(Host::start)).await.expect("the handlers start");
     let dying = hosts.remove(1);
     let settled = || hosts.iter().map(|host| host.stats().succeeded).sum::<u64>();

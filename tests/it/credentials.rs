@@ -7,7 +7,7 @@ mod failures;
 mod secrets;
 mod tenant;
 
-use sandbox::identity::{App, Credential, Options};
+use stand_ins::identity::{App, Credential, Options};
 use tenant::{CLIENT, SECRET, Tenant, federated_token};
 
 use super::AT_ONCE;

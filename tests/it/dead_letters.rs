@@ -11,8 +11,8 @@ mod trouble;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sandbox::storage::{Effect, Fault, Op};
 use serde_json::json;
+use stand_ins::storage::{Effect, Fault, Op};
 use tokio::time::timeout;
 
 pub(crate) use scene::CommandOutput;

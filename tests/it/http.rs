@@ -13,11 +13,11 @@ use std::time::Duration;
 use futures::stream;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, RequestBuilder};
-use sandbox::dataverse::{Effect, Fault};
-use sandbox::host::Host;
-use sandbox::net::http_client;
 use sandbox::world::{Backing, World};
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault};
+use stand_ins::host::Host;
+use stand_ins::net::http_client;
 
 use crate::caller::{Caller, answer, contact};
 use crate::waiting::eventually;

@@ -15,8 +15,8 @@ use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local_queue::{Acquired, LocalQueue};
 use dataverse_sync::lock::{Error, Lease, LockName, Locks};
 use dataverse_sync::storage::{self, Address, Connection};
-use sandbox::azurite::{Azurite, AzuriteOptions};
-use sandbox::storage::{Options, Storage};
+use stand_ins::azurite::{Azurite, AzuriteOptions};
+use stand_ins::storage::{Options, Storage};
 use uuid::Uuid;
 
 use crate::simulation::service::{Process, Remote, Service};

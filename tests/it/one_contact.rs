@@ -1,7 +1,7 @@
 //! One contact, sent through a host: the answer, and what the handler logged.
 
-use sandbox::host::Host;
 use serde_json::{Value, json};
+use stand_ins::host::Host;
 
 use crate::caller::{Answer, Caller};
 

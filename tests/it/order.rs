@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use futures::future::join_all;
-use sandbox::host::Host;
 use sandbox::world::World;
 use serde_json::{Value, json};
+use stand_ins::host::Host;
 
 use crate::caller::{Answer, Caller, contact};
 

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::host::{Host, Options};
-use sandbox::identity;
-use sandbox::storage;
 use sandbox::world::{Backing, World};
 use serde_json::json;
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::host::{Host, Options};
+use stand_ins::identity;
+use stand_ins::storage;
 use tokio::time::{Instant, sleep};
 
 use crate::caller::contact;

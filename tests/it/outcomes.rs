@@ -10,11 +10,11 @@ mod rejected;
 mod retry;
 mod skipped;
 
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::host::Host;
-use sandbox::storage::Storage;
 use sandbox::world::{Backing, World};
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::host::Host;
+use stand_ins::storage::Storage;
 
 use crate::caller::{Answer, Caller, contact};
 

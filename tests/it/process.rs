@@ -9,11 +9,11 @@ use std::net::Ipv4Addr;
 use std::process::Output;
 use std::time::Duration;
 
-use sandbox::dataverse::{Effect, Fault};
-use sandbox::net::http_client;
-use sandbox::storage::LeaseState;
 use sandbox::world::Backing;
 use serde_json::json;
+use stand_ins::dataverse::{Effect, Fault};
+use stand_ins::net::http_client;
+use stand_ins::storage::LeaseState;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::caller::{answer, contact};
@@ -104,7 +104,7 @@ async fn sigterm_and_sigint_let_a_running_write_finish_answer_it_and_release_its
         let record = contact(key, &json!({ "firstname": "Ada" })).to_string();
         let call = answer(http_client().post(handler.url("/api/records")).body(record));
         let stopping = async {
-            let held = |lease: &sandbox::storage::LeaseView| lease.state == LeaseState::Leased;
+            let held = |lease: &stand_ins::storage::LeaseView| lease.state == LeaseState::Leased;
             eventually("its lease", async || storage.leases().iter().any(held).then_some(())).await;
             handler.signal(signal).await;
             eventually("a closed port", async || {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::host::{Host, InvocationRecord, InvocationResult};
 use sandbox::world::World;
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::host::{Host, InvocationRecord, InvocationResult};
 
 use crate::caller::contact;
 use crate::waiting::eventually;
@@ -25,7 +25,7 @@ const MAX_DELIVERIES: u32 = 10;
 async fn scene(settings: &[(&str, &str)]) -> (World, Host) {
     let world = crate::world().await;
     let options = world.host_options("instance-1", settings);
-    let options = sandbox::host::Options { visibility_timeout: Some(Duration::ZERO), ..options };
+    let options = stand_ins::host::Options { visibility_timeout: Some(Duration::ZERO), ..options };
     let host = Host::start(options).await.expect("the host starts");
     (world, host)
 }
@@ -80,7 +80,7 @@ async fn a_message_is_applied_and_its_line_is_in_the_invocations_own_log() {
     assert_eq!((&ended[0].result, ended[0].outputs.len()), (&InvocationResult::Succeeded, 0));
     emptied(&world).await;
     assert_eq!(world.dataverse.rows("contacts")[0]["firstname"], "Ada");
-    let category = sandbox::host::Category::Invocation(ended[0].id);
+    let category = stand_ins::host::Category::Invocation(ended[0].id);
     let lines: Vec<_> = host.logs().into_iter().filter(|line| line.category == category).collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
     for part in

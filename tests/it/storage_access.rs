@@ -8,8 +8,8 @@ mod proxy;
 
 use place::{KEY, NAME, Place};
 use proxy::Proxy;
-use sandbox::dataverse::{Effect, Fault};
-use sandbox::{identity, storage};
+use stand_ins::dataverse::{Effect, Fault};
+use stand_ins::{identity, storage};
 
 use super::AT_ONCE;
 use super::one_contact::{UPSERTED, contact, printed, send};

@@ -8,11 +8,11 @@ mod trouble;
 
 use std::collections::BTreeSet;
 
-use sandbox::collector::{Collector, Span};
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::net::http_client;
 use sandbox::world::World;
 use serde_json::Value;
+use stand_ins::collector::{Collector, Span};
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::net::http_client;
 
 use crate::caller::{Answer, answer};
 use crate::process::running::Running;

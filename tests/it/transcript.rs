@@ -7,10 +7,10 @@ mod startup;
 
 use std::collections::BTreeSet;
 
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::host::{Category, Host, InvocationRecord, InvocationResult, LogLine, Severity};
 use sandbox::world::World;
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::host::{Category, Host, InvocationRecord, InvocationResult, LogLine, Severity};
 
 use crate::caller::{Caller, contact};
 use crate::waiting::eventually;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-use sandbox::net::Tls;
+use stand_ins::net::Tls;
 use uuid::Uuid;
 
 /// A new authority with a certificate for this machine.

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::host::Host;
 use sandbox::world::{Options, World};
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::host::Host;
 
 use crate::caller::{Answer, Caller, contact};
 use crate::one_contact::UPSERTED;
@@ -32,7 +32,7 @@ struct Scene {
 impl Scene {
     async fn start() -> Self {
         // All pairs run concurrently after the first answer.
-        let dataverse = sandbox::dataverse::Options { dop_hint: 52, ..Default::default() };
+        let dataverse = stand_ins::dataverse::Options { dop_hint: 52, ..Default::default() };
         let world = crate::world_with(Options { dataverse, ..Options::default() }).await;
         let host = world.host("instance-1", &[("LOCK_MODE", "off")]).await.expect("the host starts");
         let insert = |number| world.dataverse.insert("accounts", &json!({ "accountnumber": number }));

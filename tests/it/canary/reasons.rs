@@ -1,9 +1,9 @@
 //! How each reason is provoked. A new reason does not compile until it is listed here.
 
 use dataverse_sync::outcome::Reason;
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::storage;
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::storage;
 
 use super::scene::{Scene, Trigger};
 use super::{COLUMN, KEY, SAID};

@@ -1,12 +1,12 @@
 //! A host whose settings contain canaries, its two functions, and all of their output.
 
 use dataverse_sync::outcome::Reason;
-use sandbox::host::{Host, Options as HostOptions};
-use sandbox::identity::{App, Credential, Options as IdentityOptions};
-use sandbox::net::http_client;
-use sandbox::storage::Storage;
 use sandbox::world::{Options, World};
 use serde_json::{Value, json};
+use stand_ins::host::{Host, Options as HostOptions};
+use stand_ins::identity::{App, Credential, Options as IdentityOptions};
+use stand_ins::net::http_client;
+use stand_ins::storage::Storage;
 
 use super::{COLUMN, KEY, SAID};
 use crate::trust::{self, Folder};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dataverse_sync::dataverse::{Error, WriteKind, Written};
 use reqwest::StatusCode;
-use sandbox::identity;
+use stand_ins::identity;
 
 use super::{Act, Answered, Bench, answer, refusal, unanswered};
 

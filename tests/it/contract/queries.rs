@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use regex_lite::Regex;
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::host::Host;
 use sandbox::world::World;
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::host::Host;
 
 use super::text;
 use crate::caller::{Caller, contact};

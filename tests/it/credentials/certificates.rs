@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use sandbox::identity::Credential;
+use stand_ins::identity::Credential;
 use tokio::process::Command;
 
 use super::tenant::Tenant;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use sandbox::host::{Host, InvocationResult};
-use sandbox::identity::{Credential, Fault, Options};
 use sandbox::world;
+use stand_ins::host::{Host, InvocationResult};
+use stand_ins::identity::{Credential, Fault, Options};
 
 use super::tenant::{SECRET, Tenant};
 use crate::AT_ONCE;

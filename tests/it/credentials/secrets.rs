@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use sandbox::host::{Host, Options};
-use sandbox::identity::{Credential, Fault};
+use stand_ins::host::{Host, Options};
+use stand_ins::identity::{Credential, Fault};
 
 use super::certificates::Made;
 use super::tenant::{Tenant, federated_token};

@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sandbox::host::{Host, Options as HostOptions};
-use sandbox::identity::{Credential, Options};
 use sandbox::world::{self, World};
 use serde_json::{Value, json};
+use stand_ins::host::{Host, Options as HostOptions};
+use stand_ins::identity::{Credential, Options};
 
 use super::app;
 use crate::trust::{self, Folder};

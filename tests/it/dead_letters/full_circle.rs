@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::host::{self, Host};
 use sandbox::world::World;
 use serde_json::json;
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::host::{self, Host};
 
 use super::scene::{CommandOutput, dead_letters};
 use crate::caller::contact;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use sandbox::storage::{Effect, Fault, Op};
 use sandbox::world::POISON_QUEUE;
 use serde_json::json;
+use stand_ins::storage::{Effect, Fault, Op};
 
 use super::scene::{CommandOutput, Scene, encoded, ours, record, signal};
 use crate::waiting::wait_until;

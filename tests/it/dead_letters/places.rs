@@ -1,11 +1,11 @@
 //! Every kind of access to a storage account, on the embedded store and on Azurite.
 
-use sandbox::azurite::{Azurite, AzuriteOptions};
-use sandbox::identity::Identity;
-use sandbox::queue::QueueService;
-use sandbox::storage::{Options, Storage};
 use sandbox::world::{POISON_QUEUE, QUEUE};
 use serde_json::json;
+use stand_ins::azurite::{Azurite, AzuriteOptions};
+use stand_ins::identity::Identity;
+use stand_ins::queue::QueueService;
+use stand_ins::storage::{Options, Storage};
 
 use super::scene::{CommandOutput, dead_letters, drained, encoded, ours, queues, record};
 use crate::sas;
@@ -95,7 +95,7 @@ async fn an_entra_token_gives_access_to_the_queues_over_tls() {
         queue.create_if_missing().await.expect("the storage answers");
     }
     poison.put(&encoded(ours(&record("contacts", "E-1"), "exists", "0x1").as_bytes())).await.expect("it is taken");
-    let identity = Identity::start(sandbox::identity::Options::default()).await.expect("loopback has free ports");
+    let identity = Identity::start(stand_ins::identity::Options::default()).await.expect("loopback has free ports");
     let (folder, endpoint) = (Folder::new(), identity.endpoint());
     let authority = folder.write("authority.pem", tls.ca_pem());
     let address = storage.queue_endpoint();
@@ -109,7 +109,7 @@ async fn an_entra_token_gives_access_to_the_queues_over_tls() {
     assert_eq!((replayed.code, &replayed.json()["replayed"]), (Some(0), &json!(1)), "{replayed:?}");
     assert_eq!(drained(&records).await, [encoded(record("contacts", "E-1").as_bytes())]);
 
-    identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
+    identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
     let refused = run(&["list"], &settings).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("there is no token for the storage"), "{refused:?}");

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sandbox::queue::{Queue, QueueService};
-use sandbox::storage::{Options, Storage};
 use sandbox::world::{POISON_QUEUE, QUEUE};
 use serde_json::{Value, json};
+use stand_ins::queue::{Queue, QueueService};
+use stand_ins::storage::{Options, Storage};
 use tokio::process::{Child, Command};
 
 use crate::trust::Folder;

@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sandbox::storage::{Effect, Fault, Op};
 use sandbox::world::POISON_QUEUE;
 use serde_json::json;
+use stand_ins::storage::{Effect, Fault, Op};
 use tokio::net::TcpListener;
 
 use super::scene::{CommandOutput, Scene, dead_letters, ours, record};

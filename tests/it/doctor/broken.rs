@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use sandbox::dataverse::{Effect, Fault, Kind, Status, Table};
-use sandbox::storage::{self, Effect as StorageEffect, Fault as StorageFault, Op, Storage};
-use sandbox::{identity, world};
+use sandbox::world;
 use serde_json::json;
+use stand_ins::dataverse::{Effect, Fault, Kind, Status, Table};
+use stand_ins::identity;
+use stand_ins::storage::{self, Effect as StorageEffect, Fault as StorageFault, Op, Storage};
 
 use super::patient::permit;
 use super::{TABLE, VERSION_COLUMN, healthy};
@@ -175,7 +176,7 @@ async fn queues_that_are_not_there_or_not_for_us() {
     only(&patient.wrong(&[], &[]).await, "queue", "refuses access (403 AuthorizationFailure)");
 
     let empty = Storage::start(storage::Options::default()).await.expect("loopback has free ports");
-    let service = sandbox::queue::QueueService::from_connection_string(&empty.connection_string());
+    let service = stand_ins::queue::QueueService::from_connection_string(&empty.connection_string());
     let queue = service.expect("it is a connection string").queue(world::QUEUE);
     queue.create_if_missing().await.expect("the storage answers");
     let output = patient.wrong(&[], &[("AzureWebJobsStorage", &empty.connection_string())]).await;

@@ -1,6 +1,6 @@
 //! The doctor never prints a secret, whether its checks pass or fail.
 
-use sandbox::dataverse::{Effect, Fault, Status};
+use stand_ins::dataverse::{Effect, Fault, Status};
 
 use super::patient::Patient;
 use super::{TABLE, healthy};

@@ -1,7 +1,7 @@
 //! Names and keys that try to break out of their part of a URL: each addresses exactly its own row, or is refused.
 
-use sandbox::dataverse::{Effect, Fault, Operation, Status};
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Operation, Status};
 
 use super::scene;
 use crate::caller::contact;

@@ -1,7 +1,7 @@
 //! An array of records in one call.
 
-use sandbox::dataverse::{Effect, Fault, Status};
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
 
 use super::scene;
 use crate::caller::{Answer, contact};

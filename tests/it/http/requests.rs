@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::host::{Host, Options as HostOptions};
-use sandbox::net::http_client;
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::host::{Host, Options as HostOptions};
+use stand_ins::net::http_client;
 
 use super::raw::{RawAnswer, exchange};
 use super::scene;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sandbox::dataverse::{Effect, Fault, Status};
 use sandbox::world::World;
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
 
 use super::scene;
 use crate::caller::{answer, contact};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dataverse_sync::lock::Renewed;
 use dataverse_sync::lock::local_queue::{Acquired, HeldLock};
-use sandbox::storage::{Counts, Effect, Fault, LeaseState, Op};
+use stand_ins::storage::{Counts, Effect, Fault, LeaseState, Op};
 use tokio::time::timeout;
 
 use super::{Account, LONG, Place as _, acquire, embedded, fresh, held, is_busy};

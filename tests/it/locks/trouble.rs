@@ -5,7 +5,7 @@ use std::time::Duration;
 use dataverse_sync::lock::local_queue::Acquired;
 use dataverse_sync::lock::{Error, Renewed};
 use reqwest::{Method, StatusCode};
-use sandbox::storage::{Effect, Fault, Op, Options, Storage};
+use stand_ins::storage::{Effect, Fault, Op, Options, Storage};
 
 use super::{Account, LONG, Place as _, acquire, embedded, fresh, held};
 use crate::sas;
@@ -125,6 +125,6 @@ async fn a_container_that_is_being_deleted_is_an_error() {
 async fn delete(storage: &Storage, path: &str, query: &str) -> StatusCode {
     let Options { account, key, .. } = Options::default();
     let url = format!("{}/{path}?{query}{}", storage.blob_endpoint(), sas::everything(&account, &key));
-    let answer = sandbox::net::http_client().request(Method::DELETE, url).send().await;
+    let answer = stand_ins::net::http_client().request(Method::DELETE, url).send().await;
     answer.expect("the store answers").status()
 }

@@ -10,8 +10,8 @@ use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::pipeline::Pipeline;
 use dataverse_sync::record::{OnConflict, RecordKey};
 use dataverse_sync::server::{self, QueuePolicy};
-use sandbox::net::http_client;
 use serde_json::{Value, json};
+use stand_ins::net::http_client;
 use tokio::net::TcpListener;
 
 use crate::caller::{answer, contact};

@@ -1,7 +1,7 @@
 //! Keys that Dataverse cannot address, and keys that are already in use.
 
-use sandbox::dataverse::Operation;
 use serde_json::{Value, json};
+use stand_ins::dataverse::Operation;
 
 use super::Scene;
 use crate::caller::contact;

@@ -1,7 +1,7 @@
 //! Rejected: another attempt cannot succeed, and the answer says why.
 
-use sandbox::dataverse::Status;
 use serde_json::{Value, json};
+use stand_ins::dataverse::Status;
 
 use super::{DUPLICATE, Scene, about_refusal};
 use crate::caller::{Answer, contact};

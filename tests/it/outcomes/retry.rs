@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sandbox::dataverse::{BodyForm, Effect, Fault, Status};
-use sandbox::identity;
-use sandbox::storage;
 use serde_json::{Value, json};
+use stand_ins::dataverse::{BodyForm, Effect, Fault, Status};
+use stand_ins::identity;
+use stand_ins::storage;
 
 use super::{DUPLICATE, Scene, about, about_refusal};
 use crate::caller::{Answer, Caller, contact};

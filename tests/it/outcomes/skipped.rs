@@ -1,7 +1,7 @@
 //! Skipped: there was nothing to do.
 
-use sandbox::dataverse::{BodyForm, Status};
 use serde_json::{Value, json};
+use stand_ins::dataverse::{BodyForm, Status};
 
 use super::{DUPLICATE, Scene, about, about_refusal};
 use crate::caller::contact;

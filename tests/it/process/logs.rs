@@ -4,12 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::identity::{App, Credential, Options as IdentityOptions};
-use sandbox::net::{Tls, http_client};
-use sandbox::storage;
 use sandbox::world::{Backing, Options, World};
 use serde_json::json;
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::identity::{App, Credential, Options as IdentityOptions};
+use stand_ins::net::{Tls, http_client};
+use stand_ins::storage;
 use uuid::Uuid;
 
 use super::running::Running;
@@ -119,7 +119,7 @@ impl Scene {
         storage.clear_faults();
         self.world.identity.revoke_all();
         // Without Entra's error body, a 403 may come from a proxy.
-        self.world.identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
+        self.world.identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
         self.post("upsert", KEY, "unavailable").await;
         self.world.identity.clear_faults();
         self.broken_messages().await;

@@ -3,8 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sandbox::host::InvocationResult;
 use serde_json::json;
+use stand_ins::host::InvocationResult;
 
 use super::{MAX_DELIVERIES, dead_letter, emptied, invocations, put, raw_poison, scene};
 

@@ -1,8 +1,8 @@
 //! The envelope, posted to the handler as each version of the host writes it.
 
-use sandbox::host::Host;
-use sandbox::net::http_client;
 use serde_json::{Value, json};
+use stand_ins::host::Host;
+use stand_ins::net::http_client;
 
 use super::scene;
 use crate::caller::{Answer, answer, contact};

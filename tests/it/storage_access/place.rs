@@ -1,10 +1,10 @@
 //! A lock storage separate from the world's own storage, which has the queues.
 
-use sandbox::azurite::{Azurite, AzuriteOptions};
-use sandbox::host::Host;
-use sandbox::net::{Tls, http_client};
-use sandbox::storage::{self, Storage};
 use sandbox::world::World;
+use stand_ins::azurite::{Azurite, AzuriteOptions};
+use stand_ins::host::Host;
+use stand_ins::net::{Tls, http_client};
+use stand_ins::storage::{self, Storage};
 
 use crate::sas;
 use crate::trust::{self, Folder};

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sandbox::collector::Point;
-use sandbox::dataverse::Status;
 use serde_json::json;
+use stand_ins::collector::Point;
+use stand_ins::dataverse::Status;
 
 use super::{SOON, Scene};
 use crate::caller::contact;
@@ -102,7 +102,7 @@ async fn the_values_match_what_has_happened() {
 #[tokio::test]
 async fn a_hold_is_counted_when_it_begins_and_measured_when_it_ends() {
     let scene = Scene::start(&SOON).await;
-    scene.world.identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::SERVICE_UNAVAILABLE));
+    scene.world.identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::SERVICE_UNAVAILABLE));
     let held = [("dataverse_sync.gate.closed_by", "hold"), ("dataverse_sync.reason", "unavailable")];
     let record = contact("C1", &json!({ "firstname": "Ada" }));
     let outage = async {

@@ -1,9 +1,9 @@
 //! A collector receives neither secrets nor record data.
 
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::storage;
 use sandbox::world::Backing;
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::storage;
 
 use super::{NEVER, Scene};
 use crate::caller::{answer, contact};
@@ -45,7 +45,7 @@ impl Scene {
         for body in
             [json!({ "Data": COLUMN, "Metadata": KEY }), json!({ "Data": { "record": COLUMN }, "Metadata": {} })]
         {
-            let invoke = sandbox::net::http_client().post(self.handler.url("/SyncQueue"));
+            let invoke = stand_ins::net::http_client().post(self.handler.url("/SyncQueue"));
             answer(invoke.body(body.to_string())).await;
         }
         let Backing::Embedded(store) = &self.world.storage else { panic!("this world is on the embedded storage") };

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use sandbox::collector::Collector;
 use serde_json::json;
+use stand_ins::collector::Collector;
 
 use super::{ENDPOINT, NEVER, SOON, Scene, names};
 use crate::caller::{answer, contact};
@@ -24,7 +24,7 @@ async fn without_the_endpoint_nothing_is_exported() {
         let settings: Vec<_> = signals.into_iter().chain(SOON).chain(switch.iter().copied()).collect();
         let handler = Running::in_world(&world, &settings).await;
         let record = contact("C1", &json!({})).to_string();
-        let request = sandbox::net::http_client().post(handler.url("/api/records"));
+        let request = stand_ins::net::http_client().post(handler.url("/api/records"));
         assert_eq!(answer(request.body(record)).await.status, 200);
         handler.signal("TERM").await;
         assert_eq!(handler.ended().await.code(), Some(0));

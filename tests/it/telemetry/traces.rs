@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sandbox::collector::{Collector, Span};
-use sandbox::dataverse::{Effect, Fault, Status};
 use serde_json::json;
+use stand_ins::collector::{Collector, Span};
+use stand_ins::dataverse::{Effect, Fault, Status};
 
 use super::{ENDPOINT, SOON, Scene, attribute, names, only, whole_trace};
 use crate::caller::contact;
@@ -216,7 +216,7 @@ async fn every_request_is_a_span_with_its_error() {
 #[tokio::test]
 async fn a_refused_token_is_a_failed_span() {
     let scene = Scene::start(&[SOON[0], SOON[1], crate::AT_ONCE]).await;
-    scene.world.identity.fault(sandbox::identity::Fault::Status(reqwest::StatusCode::BAD_REQUEST));
+    scene.world.identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::BAD_REQUEST));
     let answer = scene.post_within(&contact("C1", &json!({})), &[("traceparent", CALLER)]).await;
     assert_eq!(answer.body["outcome"], "retry", "{}", answer.text);
     let spans = whole_trace(&scene.collector, CALLERS_TRACE, "SyncHttp").await;

@@ -2,8 +2,8 @@
 
 use futures::future::join_all;
 use reqwest::StatusCode;
-use sandbox::collector::{Behaviour, Collector};
 use serde_json::json;
+use stand_ins::collector::{Behaviour, Collector};
 
 use super::{ENDPOINT, NEVER, SOON, Scene};
 use crate::caller::contact;

@@ -1,6 +1,6 @@
 //! A handler that cannot start logs each problem as one line with severity error, whatever text it quotes.
 
-use sandbox::host::{Category, Error, Host, LogLine, Severity};
+use stand_ins::host::{Category, Error, Host, LogLine, Severity};
 
 use super::FORMATS;
 

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sandbox::dataverse::{Effect, Fault, Status};
-use sandbox::host::{Host, InvocationResult, Options as HostOptions};
 use sandbox::world::World;
-use sandbox::{identity, storage};
 use serde_json::{Value, json};
+use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::host::{Host, InvocationResult, Options as HostOptions};
+use stand_ins::{identity, storage};
 use tokio::process::Command;
 
 use crate::caller::{Caller, contact};

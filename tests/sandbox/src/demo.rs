@@ -12,10 +12,10 @@ mod round;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::dataverse;
 use crate::world::{Options as WorldOptions, StorageKind, World};
 use report::Report;
 use round::{Policy, Round};
+use stand_ins::dataverse;
 
 /// The degree of parallelism that the stand-in recommends: the service's maximum, so that many requests race. With a
 /// lower value the handler's admission control would prevent most races.

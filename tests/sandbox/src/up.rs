@@ -1,8 +1,8 @@
 //! `cargo sandbox up` and `cargo sandbox dataverse`: run until Ctrl-C.
 
 use anyhow::Context as _;
-use sandbox::dataverse::{self, Dataverse};
 use sandbox::world::{Options, QUEUE, World};
+use stand_ins::dataverse::{self, Dataverse};
 
 const RECORD: &str = r#"{"table":"contacts","key":{"employeeid":"E1"},"columns":{"firstname":"Ada"},"version":1}"#;
 const MISTAKE: &str = r#"{"table":"contacts","keys":{"employeeid":"E1"}}"#;

@@ -13,13 +13,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 
-use crate::azurite::{Azurite, AzuriteOptions};
-use crate::dataverse::{self, Dataverse};
-use crate::host::{self, Host};
-use crate::identity::{self, Identity};
-use crate::queue::{Queue, QueueService};
 use crate::stage;
-use crate::storage::{self, Counts, Storage};
+use stand_ins::azurite::{Azurite, AzuriteOptions};
+use stand_ins::dataverse::{self, Dataverse};
+use stand_ins::host::{self, Host};
+use stand_ins::identity::{self, Identity};
+use stand_ins::queue::{Queue, QueueService};
+use stand_ins::storage::{self, Counts, Storage};
 
 /// The queue that the app reads.
 pub const QUEUE: &str = "sync-records";

@@ -1,8 +1,8 @@
 //! What holds for every value, held against what the stand-in's columns store of it.
 
 use proptest::prelude::*;
-use sandbox::dataverse::Kind;
 use serde_json::{Number, Value as Json, json};
+use stand_ins::dataverse::Kind;
 
 use super::tests::columns;
 use super::*;

@@ -18,7 +18,7 @@ use anyhow::ensure;
 use indicatif::ProgressBar;
 
 use super::{Benchmark, Bound, Findings, Handler, Measurement, report};
-use crate::dataverse::Limits;
+use stand_ins::dataverse::Limits;
 use trial::Trial;
 
 /// The long text of `--help`.

@@ -18,9 +18,9 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 
 use super::{Benchmark, Findings, Handler};
-use crate::dataverse;
-use crate::storage::{self, ExtraListener, Storage};
 use crate::world::{Options as WorldOptions, World};
+use stand_ins::dataverse;
+use stand_ins::storage::{self, ExtraListener, Storage};
 
 /// Capacity of the lease log; a minute of contention makes a few thousand requests.
 const LEASE_LOG: usize = 200_000;

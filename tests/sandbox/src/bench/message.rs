@@ -1,6 +1,6 @@
 //! Queue messages as the Functions host sends them, ready to be written to a socket.
 //!
-//! A [`Template`] is one request, byte for byte as [`crate::host`] builds it, in which only the record's key changes: the load
+//! A [`Template`] is one request, byte for byte as [`stand_ins::host`] builds it, in which only the record's key changes: the load
 //! writes a few bytes for each message instead of building an envelope. `columns` has the requested number of bytes.
 
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use crate::host::first_delivery;
+use stand_ins::host::first_delivery;
 
 /// The function that the messages are for.
 const FUNCTION: &str = "SyncQueue";

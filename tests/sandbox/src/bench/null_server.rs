@@ -23,7 +23,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 pub(super) use self::latency::Latency;
-use crate::net::Tls;
+use stand_ins::net::Tls;
 
 /// Maximum length of a request.
 const MOST_BYTES: usize = 256 * 1024;
@@ -335,7 +335,7 @@ fn leased(status: &str, lease: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::http_client;
+    use stand_ins::net::http_client;
 
     #[test]
     fn a_request_is_read_when_its_head_is_whole() {

@@ -9,10 +9,10 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::host::Host;
-use crate::net::http_client;
-use crate::storage::Storage;
 use crate::world::{Backing, World};
+use stand_ins::host::Host;
+use stand_ins::net::http_client;
+use stand_ins::storage::Storage;
 
 /// The path of calls.
 const CALLS: &str = "/api/records";

@@ -14,9 +14,9 @@ use super::driver::{Answers, Keys, Load, TURNS};
 use super::message::Template;
 use super::null_server::{Blobs, NullServer};
 use super::target::{Running, Start, Target};
-use crate::identity::{self, Identity};
-use crate::net::Tls;
 use crate::world::Folder;
+use stand_ins::identity::{self, Identity};
+use stand_ins::net::Tls;
 
 /// The target's core, if it has its own, and the load's.
 pub(super) const TARGET_CORE: Cores = Cores::One(0);

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::dataverse::Change;
+use stand_ins::dataverse::Change;
 
 /// The evidence of one run.
 #[derive(Debug, Clone, Default)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use fastrand::Rng;
 
-use crate::dataverse::{self, BodyForm, Effect, Status};
-use crate::identity;
-use crate::storage::{self, Op};
+use stand_ins::dataverse::{self, BodyForm, Effect, Status};
+use stand_ins::identity;
+use stand_ins::storage::{self, Op};
 
 /// A pause is longer than a lease (15 s).
 const SHORTEST_PAUSE: f64 = 16.0;

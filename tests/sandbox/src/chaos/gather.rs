@@ -17,10 +17,10 @@ use uuid::Uuid;
 use super::evidence::{DeadLetter, Delivery, End, Evidence, Row, Write};
 use super::hosts::{HOST_HEADER, Member};
 use super::workload::{CANARY, TABLE, Workload, companion, marker};
-use crate::dataverse::{Dataverse, Entry};
-use crate::host::{Category, Closing, InvocationRecord, InvocationResult};
-use crate::storage::Storage;
 use crate::world::{POISON_QUEUE, QUEUE, World};
+use stand_ins::dataverse::{Dataverse, Entry};
+use stand_ins::host::{Category, Closing, InvocationRecord, InvocationResult};
+use stand_ins::storage::Storage;
 
 /// The beginning of every token: `{"` in base64, as JWTs begin.
 const TOKEN: &str = "eyJ";

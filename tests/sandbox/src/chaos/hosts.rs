@@ -13,9 +13,9 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Plan;
-use crate::host::{self, Host, HostRecords};
-use crate::storage::{ExtraListener, Storage};
 use crate::world::World;
+use stand_ins::host::{self, Host, HostRecords};
+use stand_ins::storage::{ExtraListener, Storage};
 
 /// The request header with the name of the host.
 pub(super) const HOST_HEADER: &str = "x-sandbox-host";

@@ -9,7 +9,7 @@ use super::evidence::{End, Evidence, Write};
 use super::run::RunOutcome;
 use super::verifier::{FinalState, Verification};
 use super::workload::{Family, Operation, Workload};
-use crate::dataverse::Change;
+use stand_ins::dataverse::Change;
 
 /// Maximum number of differences printed in full.
 const MAX_SHOWN: usize = 20;

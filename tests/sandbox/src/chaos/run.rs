@@ -21,9 +21,11 @@ use super::faults::{self, Injection};
 use super::gather::{self, Clock, Notes};
 use super::hosts::Hosts;
 use super::workload::{CANARY, Message, SOURCES, TABLE, TAKEN, Workload};
-use crate::storage::{self, LeaseState, Storage};
 use crate::world::{Options as WorldOptions, QUEUE, World};
-use crate::{bench, identity};
+use stand_ins::identity;
+use stand_ins::storage::{self, LeaseState, Storage};
+
+use crate::bench;
 
 /// Capacity of the lease log: a run of an hour makes some hundred thousand requests.
 const LEASE_LOG: usize = 2_000_000;

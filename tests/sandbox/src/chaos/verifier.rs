@@ -14,8 +14,8 @@ use std::fmt;
 
 use super::evidence::{End, Evidence, Row, Write};
 use super::workload::{Family, Message, Operation, Workload};
-use crate::dataverse::Change;
 use oracle::Oracle;
+use stand_ins::dataverse::Change;
 
 /// The final state of a message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

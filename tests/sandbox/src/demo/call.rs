@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::report::Report;
-use crate::host::Host;
-use crate::net::http_client;
 use crate::world::World;
+use stand_ins::host::Host;
+use stand_ins::net::http_client;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::report::Report;
-use crate::dataverse;
-use crate::net::http_client;
 use crate::world::World;
+use stand_ins::dataverse;
+use stand_ins::net::http_client;
 
 /// Long enough for both requests to look up the row before either commits, even on a busy machine.
 const WINDOW: Duration = Duration::from_millis(250);

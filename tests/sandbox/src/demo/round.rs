@@ -9,10 +9,10 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::report::{Report, Row, bar};
-use crate::dataverse::{self, Entry};
-use crate::host::{Category, Closing, Host};
-use crate::storage::Counts;
 use crate::world::World;
+use stand_ins::dataverse::{self, Entry};
+use stand_ins::host::{Category, Closing, Host};
+use stand_ins::storage::Counts;
 
 const KEYS: usize = 100;
 const PAIRS_PER_KEY: usize = 10;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::bench::number;
-use crate::dataverse::{Entry, Limits};
+use stand_ins::dataverse::{Entry, Limits};
 
 /// The figures of a period.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -10,9 +10,9 @@ use tokio::time::sleep;
 use super::summary::Summary;
 use super::{Case, Plan, naive};
 use crate::bench::process::Process;
-use crate::dataverse::{self, Dataverse};
-use crate::net::http_client;
 use crate::world::{Options as WorldOptions, World};
+use stand_ins::dataverse::{self, Dataverse};
+use stand_ins::net::http_client;
 
 const INSTANCES: usize = 4;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::storage::{LeaseEvent, Op};
+use stand_ins::storage::{LeaseEvent, Op};
 
 /// The time from the grant of a lease to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]

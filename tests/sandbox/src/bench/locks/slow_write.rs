@@ -17,8 +17,8 @@ use super::contest::{Contest, LeaseInterval};
 use super::{Plan, extra_listener, last_blob, world};
 use crate::bench::process::{Answer, Process, store};
 use crate::bench::{Bound, Measurement, median, number, report};
-use crate::dataverse;
-use crate::storage::{Effect, Fault, LeaseEvent, Op, Storage};
+use stand_ins::dataverse;
+use stand_ins::storage::{Effect, Fault, LeaseEvent, Op, Storage};
 
 /// The shortest possible lease.
 const LIFE: Duration = Duration::from_secs(15);

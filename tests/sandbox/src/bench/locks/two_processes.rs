@@ -16,7 +16,7 @@ use super::contest::Contest;
 use super::{Plan, extra_listener, last_blob, world};
 use crate::bench::process::{Process, store};
 use crate::bench::{Bound, Measurement, median, milliseconds, number, quantile, report};
-use crate::dataverse::Entry;
+use stand_ins::dataverse::Entry;
 
 /// The duration of a write in Dataverse.
 const WRITE: Duration = Duration::from_millis(100);

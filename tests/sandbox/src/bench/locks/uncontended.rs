@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::{Plan, world};
 use crate::bench::process::{Process, store};
 use crate::bench::{Bound, Measurement, number, report};
-use crate::storage::{Counts, LeaseState, Storage};
+use stand_ins::storage::{Counts, LeaseState, Storage};
 
 const KEYS: u64 = 100;
 

@@ -11,11 +11,11 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Case, OUTAGE, Plan, RETRY_AFTER};
-use crate::dataverse::{self, Status};
-use crate::host::{self, Host};
-use crate::identity;
-use crate::storage::{self, Op, Storage};
 use crate::world::{Options as WorldOptions, POISON_QUEUE, QUEUE, World};
+use stand_ins::dataverse::{self, Status};
+use stand_ins::host::{self, Host};
+use stand_ins::identity;
+use stand_ins::storage::{self, Op, Storage};
 
 const INSTANCES: usize = 2;
 const TABLE: &str = "contacts";

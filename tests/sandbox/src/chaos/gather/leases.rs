@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::evidence::Lease;
 use super::Notes;
-use crate::storage::{LeaseEvent, Op};
+use stand_ins::storage::{LeaseEvent, Op};
 
 /// The duration of the handlers' leases.
 const LIFE: Duration = Duration::from_secs(15);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::evidence::{DeadLetter, Delivery, Evidence};
 use super::super::workload::{Family, Message, Operation, Workload};
-use crate::dataverse::Change;
+use stand_ins::dataverse::Change;
 
 /// The host's clock and the journal's are read one after the other.
 const TOLERANCE: Duration = Duration::from_millis(50);

@@ -113,7 +113,7 @@ impl Tls {
     }
 
     /// Accepts TLS connections with the server certificate.
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+    pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.config.clone())
     }
 

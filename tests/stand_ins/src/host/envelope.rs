@@ -48,7 +48,7 @@ pub(super) fn envelope(function: &str, binding: &str, message: &Message, item: &
 }
 
 /// The same for a message that was put on the queue `now` and is delivered for the first time.
-pub(crate) fn first_delivery(function: &str, binding: &str, item: &str, now: OffsetDateTime) -> String {
+pub fn first_delivery(function: &str, binding: &str, item: &str, now: OffsetDateTime) -> String {
     let message = Message {
         id: Uuid::new_v4().to_string(),
         pop_receipt: "AgAAAAMAAAAAAAAA".to_owned(),

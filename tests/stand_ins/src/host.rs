@@ -41,7 +41,7 @@ use logs::Logs;
 use process::{Handler, Program, State};
 
 pub use closing::Closing;
-pub(crate) use envelope::first_delivery;
+pub use envelope::first_delivery;
 pub use invocations::{HostRecords, InvocationRecord, InvocationResult, Stats};
 pub use logs::{Category, LogLine, Severity};
 

@@ -12,7 +12,7 @@ use crate::dataverse::client::Environment;
 use crate::identity::Choice;
 use crate::record::OnConflict;
 use crate::settings::{Lookup, Problem, non_empty};
-use crate::storage::{Address, Service};
+use crate::storage::{self, Address, Service};
 
 /// Headers that this program sets itself.
 const OWN_HEADERS: &str = "accept authorization connection content-length content-type cookie host if-match if-none-match \
@@ -141,7 +141,7 @@ impl Reader<'_> {
         const CONTAINER: &str = "must be a container name: 3 to 63 lower-case letters, digits and single hyphens";
         let life = Duration::from_secs(self.number("LOCK_LEASE_SECONDS", 15, 15, 60));
         let wait = Duration::from_secs(self.number("LOCK_WAIT_SECONDS", 10, 0, 300));
-        let container = self.text("LOCK_CONTAINER", "sync-locks", is_container_name, CONTAINER);
+        let container = self.text("LOCK_CONTAINER", "sync-locks", storage::is_name, CONTAINER);
         let mode = self.text("LOCK_MODE", "lease", |mode| ["lease", "off"].contains(&mode), "must be lease or off");
         if mode == "off" {
             return None;
@@ -230,13 +230,6 @@ fn is_api_version(text: &str) -> bool {
     let is_number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
     let parts = text.strip_prefix('v').and_then(|rest| rest.split_once('.'));
     parts.is_some_and(|(major, minor)| is_number(major) && is_number(minor))
-}
-
-/// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>
-fn is_container_name(text: &str) -> bool {
-    (3..=63).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !(text.starts_with('-') || text.ends_with('-') || text.contains("--"))
 }
 
 #[cfg(test)]

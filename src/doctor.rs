@@ -7,7 +7,7 @@
 //! It changes only what serving changes: it creates the lock container and one empty blob in it. It writes no row and receives
 //! no message. Its output contains no token, key or signature.
 //!
-//! - [`finding`], [`report`]: the result of a check, and all results printed.
+//! - [`report`]: the results of the checks, printed.
 //! - [`settings`], [`host_json`], [`functions`], [`elf`], [`token`]: checks that need no network. Pure.
 //! - [`app`]: the files of the app.
 //! - [`environment`], [`storage`], [`queues`]: Dataverse and the storage account.
@@ -19,7 +19,6 @@ pub mod elf;
 
 mod app;
 mod environment;
-mod finding;
 mod functions;
 mod host_json;
 mod queues;

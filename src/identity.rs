@@ -258,6 +258,16 @@ impl TokenCredential for Identity {
     }
 }
 
+/// The HTTP client and the chosen credential, for a command; no token is requested.
+///
+/// # Errors
+/// Why not, in one line.
+pub(crate) fn open(choice: Choice) -> Result<(Arc<Identity>, Http), String> {
+    let http = Http::new().map_err(|_| "TLS cannot be set up".to_owned())?;
+    let identity = Identity::open(choice, &http).map_err(|error| problem(&error))?;
+    Ok((Arc::new(identity), http))
+}
+
 /// Whether a token request failed because our identity is refused, as opposed to no answer from the authority.
 pub(crate) fn is_refusal(error: &azure_core::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);

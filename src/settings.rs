@@ -34,3 +34,8 @@ impl fmt::Display for Problem {
 pub(crate) fn non_empty(lookup: &Lookup, name: &str) -> Option<String> {
     lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
+
+/// An argument of a command, if it is valid; else the problem.
+pub(crate) fn checked(text: &str, is_valid: fn(&str) -> bool, problem: &'static str) -> Result<String, &'static str> {
+    if is_valid(text) { Ok(text.to_owned()) } else { Err(problem) }
+}

@@ -153,6 +153,15 @@ impl Connection {
     }
 }
 
+/// Whether it can be the name of a container or a queue.
+/// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>
+/// <https://learn.microsoft.com/rest/api/storageservices/naming-queues-and-metadata>
+pub(crate) fn is_name(text: &str) -> bool {
+    (3..=63).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !(text.starts_with('-') || text.ends_with('-') || text.contains("--"))
+}
+
 fn https(text: &str) -> Option<Url> {
     Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host())
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use azure_core::credentials::TokenCredential;
 
 use super::queue::Queue;
-use crate::http::Http;
-use crate::identity::{self, Choice, Identity};
+use crate::identity::{self, Choice};
 use crate::settings::{Lookup, Problem, non_empty};
 use crate::storage::{Address, Connection, Service};
 
@@ -27,9 +26,8 @@ impl Account {
         // With a key or a signature no token is requested.
         let choice = if address.needs_identity() { Choice::from_settings(&lookup)? } else { Choice::DeveloperTools };
         let unusable = |problem: String| vec![Problem::new(name, format!("cannot be used: {problem}"))];
-        let http = Http::new().map_err(|_| unusable("TLS cannot be set up".to_owned()))?;
-        let identity = Identity::open(choice, &http).map_err(|error| unusable(identity::problem(&error)))?;
-        let identity: Arc<dyn TokenCredential> = Arc::new(identity);
+        let (identity, http) = identity::open(choice).map_err(unusable)?;
+        let identity: Arc<dyn TokenCredential> = identity;
         let host = address.host().to_owned();
         Ok(Self { connection: Connection::new(address, &identity, &http), name: name.to_owned(), host })
     }

@@ -8,6 +8,8 @@ use clap::{Args, Subcommand};
 use super::filter::Filter;
 use super::replay::parse_rate;
 use crate::host::MessageEncoding;
+use crate::settings::checked;
+use crate::storage;
 
 /// Lists, shows, exports, replays and drops the messages of the poison queue.
 ///
@@ -140,18 +142,8 @@ pub(super) struct Source {
     pub(super) json: bool,
 }
 
-/// <https://learn.microsoft.com/rest/api/storageservices/naming-queues-and-metadata>
 fn queue_name(text: &str) -> Result<String, &'static str> {
-    let valid = (3..=63).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-        && !text.contains("--");
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err("a queue's name has 3 to 63 lower-case letters, digits and single hyphens")
-    }
+    checked(text, storage::is_name, "a queue's name has 3 to 63 lower-case letters, digits and single hyphens")
 }
 
 #[cfg(test)]

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::elf;
-use super::finding::{Check, CheckResult, wrong};
 use super::functions::{self, Queues};
 use super::host_json;
-use super::report::Report;
+use super::report::{CheckResult, Failed, Report, wrong};
 use crate::config::Config;
 use crate::host::{HTTP_FUNCTION, HostJson, QUEUE_FUNCTION, json_object};
 use crate::settings::Lookup;
@@ -30,27 +29,23 @@ impl<'a> App<'a> {
     }
 
     /// Checks its files; returns the queues that it works with.
-    pub(crate) fn check(&self, config: Option<&Config>, report: &mut Report) -> Queues {
+    pub(crate) fn check(&self, config: Result<&Config, Failed>, report: &mut Report) -> Queues {
         let host = HostJson::load(self.folder, self.lookup);
-        match &host {
-            Ok(host) => host_json::check(host, config, report),
-            Err(error) => {
-                report.add(Check::HOST_JSON, wrong(format!("host.json {error} ({})", self.folder.display()), STAGE));
-                report.not_tried(&host_json::CHECKS[1..], Check::HOST_JSON);
-            }
-        }
+        let found = host.as_ref().map_or_else(
+            |error| wrong(format!("host.json {error} ({})", self.folder.display()), STAGE),
+            host_json::extension_bundle,
+        );
+        report.add("host_json", Ok(found));
+        let host = host.as_ref().map_err(|_| "host_json");
+        host_json::check(host, config, report);
         let queues = self.queue_function(report);
-        let prefix = host.as_ref().map_or("api", |host| &host.route_prefix);
         let http = self.function(HTTP_FUNCTION).and_then(|function| {
             functions::enabled(HTTP_FUNCTION, &function, self.lookup)?;
-            functions::http(&function, prefix)
+            functions::http(&function, host.map_or("api", |host| &host.route_prefix))
         });
-        report.add(Check::HTTP_FUNCTION, http);
-        report.add(Check::FUNCTION_FOLDERS, self.folders());
-        match host {
-            Ok(host) => self.program(host.executable.as_deref(), report),
-            Err(_) => report.not_tried(&PROGRAM, Check::HOST_JSON),
-        }
+        report.add("http_function", Ok(http));
+        report.add("function_folders", Ok(self.folders()));
+        self.program(host.map(|host| host.executable.as_deref()), report);
         queues
     }
 
@@ -72,7 +67,7 @@ impl<'a> App<'a> {
             }
             Err(problem) => (Err(problem), Queues::default()),
         };
-        report.add(Check::QUEUE_FUNCTION, result);
+        report.add("queue_function", Ok(result));
         queues
     }
 
@@ -100,25 +95,16 @@ impl<'a> App<'a> {
         path.strip_prefix(self.folder).unwrap_or(path).display().to_string()
     }
 
-    fn program(&self, name: Option<&str>, report: &mut Report) {
-        let (name, bytes) = match self.executable(name) {
-            Ok(file) => file,
-            Err(problem) => {
-                report.add(Check::EXECUTABLE, Err(problem));
-                return report.not_tried(&PROGRAM[1..], Check::EXECUTABLE);
-            }
-        };
-        report.add(Check::EXECUTABLE, Ok(format!("{name} ({} KiB)", bytes.len().div_ceil(1024))));
-        match elf::read(&bytes) {
-            Ok(needs) => {
-                report.add(Check::ARCHITECTURE, needs.judge_architecture());
-                report.add(Check::GLIBC, needs.judge_library());
-            }
-            Err(problem) => {
-                report.add(Check::ARCHITECTURE, wrong(format!("{name} {problem}"), elf::REBUILD));
-                report.not_tried(&[Check::GLIBC], Check::ARCHITECTURE);
-            }
-        }
+    fn program(&self, name: Result<Option<&str>, Failed>, report: &mut Report) {
+        let file = report.keep("executable", name.map(|name| self.executable(name)), |(name, bytes)| {
+            format!("{name} ({} KiB)", bytes.len().div_ceil(1024))
+        });
+        let needs = file.map(|(name, bytes)| {
+            elf::read(&bytes).map_err(|problem| (format!("{name} {problem}"), elf::REBUILD.to_owned()))
+        });
+        let library = needs.clone().and_then(|needs| needs.map_err(|_| "architecture"));
+        report.add("architecture", needs.map(|needs| needs?.judge_architecture()));
+        report.add("glibc", library.map(|needs| needs.judge_library()));
     }
 
     /// The name and the bytes of the file that the host starts.
@@ -151,8 +137,6 @@ impl<'a> App<'a> {
         entries.filter(|entry| entry.path().is_file()).any(|entry| entry.file_name() == name)
     }
 }
-
-const PROGRAM: [Check; 3] = [Check::EXECUTABLE, Check::ARCHITECTURE, Check::GLIBC];
 
 /// The folders in a folder, by name; none where it cannot be read.
 fn subfolders(folder: &Path) -> Vec<PathBuf> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::record::{is_entity_set_name, is_logical_name};
+use crate::settings::checked;
 
 /// Checks settings, files, identity, Dataverse and storage, and says how to correct what is wrong.
 ///
@@ -50,19 +51,11 @@ write appears with the first record, as retry/unauthorized.
 Exit codes: 0 all checks are good; 1 something is wrong; 2 wrong arguments.";
 
 fn set(text: &str) -> Result<String, &'static str> {
-    if is_entity_set_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("an entity set is a word such as contacts or new_orders")
-    }
+    checked(text, is_entity_set_name, "an entity set is a word such as contacts or new_orders")
 }
 
 fn column(text: &str) -> Result<String, &'static str> {
-    if is_logical_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("a column's logical name has lower-case letters, digits and _")
-    }
+    checked(text, is_logical_name, "a column's logical name has lower-case letters, digits and _")
 }
 
 #[cfg(test)]

@@ -4,17 +4,17 @@ use std::io;
 use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
+use futures::TryFutureExt as _;
+use futures::future::ready;
 
 use super::app::App;
 use super::arguments::Arguments;
-use super::environment::{self, Target};
-use super::finding::{Check, CheckResult, wrong};
-use super::report::Report;
-use super::{queues, settings, storage};
+use super::report::{CheckResult, Report, wrong};
+use super::{environment, queues, settings, storage};
 use crate::config::{Config, LockSettings};
 use crate::dataverse::client::Client;
 use crate::http::Http;
-use crate::identity::{self, Choice, Identity};
+use crate::identity::{self, Identity};
 use crate::lock::blob::BlobLocks;
 use crate::settings::Lookup;
 use crate::storage::Connection;
@@ -25,16 +25,16 @@ use crate::storage::Connection;
 /// When stdout cannot be written.
 pub async fn run(arguments: &Arguments, lookup: &Lookup<'_>) -> io::Result<bool> {
     let mut report = Report::new(arguments.json);
-    let config = settings::check(lookup, &mut report);
-    let queues = App::new(&arguments.app, lookup).check(config.as_ref(), &mut report);
-    let has_token = if let Some(config) = config {
-        check_services(arguments, config, &mut report).await
-    } else {
-        let target = Target::new(arguments, None);
-        report.not_tried(&[Check::TOKEN], Check::SETTINGS);
-        report.not_tried(&target.checks(), Check::SETTINGS);
-        report.not_tried(&[Check::LOCK_STORAGE], Check::SETTINGS);
-        true
+    let config = settings::check(lookup, &mut report).ok_or("settings");
+    let queues = App::new(&arguments.app, lookup).check(config.as_ref().map_err(|failed| *failed), &mut report);
+    let has_token = match config {
+        Ok(config) => check_services(arguments, config, &mut report).await,
+        Err(failed) => {
+            report.add("token", Err(failed));
+            environment::check(arguments, None, Err(failed), &mut report).await;
+            report.add("lock_storage", Err(failed));
+            true
+        }
     };
     queues::check(&queues, has_token, lookup, &mut report).await;
     report.finish()
@@ -43,40 +43,25 @@ pub async fn run(arguments: &Arguments, lookup: &Lookup<'_>) -> io::Result<bool>
 /// Checks the identity, Dataverse and the locks; returns whether the identity has a token.
 async fn check_services(arguments: &Arguments, config: Config, report: &mut Report) -> bool {
     let Config { dataverse, identity, locks, version_column, .. } = config;
-    let target = Target::new(arguments, version_column.as_deref());
     let credential = identity.name();
-    let (identity, http) = match open(identity) {
-        Ok(opened) => opened,
+    let opened = identity::open(identity);
+    let token = match &opened {
+        Ok((identity, _)) => environment::token(identity, credential, &dataverse).await,
         Err(problem) => {
             let found = format!("{credential} cannot be opened: {problem}");
-            report.add(Check::TOKEN, wrong(found, "see the Entra variables in the README's settings"));
-            report.not_tried(&target.checks(), Check::TOKEN);
-            report.not_tried(&[Check::LOCK_STORAGE], Check::TOKEN);
-            return false;
+            wrong(found, "see the Entra variables in the README's settings")
         }
     };
-    let has_token = report.add(Check::TOKEN, environment::token(&identity, credential, &dataverse).await);
-    if has_token {
-        let client = Client::new(&dataverse, identity.clone(), &http);
-        target.check(&client, &dataverse, report).await;
-    } else {
-        report.not_tried(&target.checks(), Check::TOKEN);
-    }
-    match locks {
-        Some(locks) if locks.address.needs_identity() && !has_token => {
-            report.not_tried(&[Check::LOCK_STORAGE], Check::TOKEN);
-        }
-        locks => {
-            report.add(Check::LOCK_STORAGE, check_locks(locks, &identity, &http).await);
-        }
-    }
-    has_token
-}
-
-fn open(choice: Choice) -> Result<(Arc<Identity>, Http), String> {
-    let http = Http::new().map_err(|_| "TLS cannot be set up".to_owned())?;
-    let identity = Identity::open(choice, &http).map_err(|error| identity::problem(&error))?;
-    Ok((Arc::new(identity), http))
+    let token = report.keep("token", Ok(token), String::clone).map(drop);
+    let opened = opened.map_err(|_| "token");
+    let client = token.and(opened.clone()).map(|(identity, http)| Client::new(&dataverse, identity, &http));
+    let client = client.as_ref().map(|client| (client, &dataverse)).map_err(|failed| *failed);
+    environment::check(arguments, version_column.as_deref(), client, report).await;
+    let needs_token = locks.as_ref().is_some_and(|locks| locks.address.needs_identity());
+    let access = if needs_token { token.and(opened) } else { opened };
+    let locks = async |(identity, http)| Ok(check_locks(locks, &identity, &http).await);
+    report.add("lock_storage", ready(access).and_then(locks).await);
+    token.is_ok()
 }
 
 async fn check_locks(settings: Option<LockSettings>, identity: &Arc<Identity>, http: &Http) -> CheckResult {

@@ -3,11 +3,12 @@
 //! <https://learn.microsoft.com/power-platform/admin/manage-application-users>
 
 use azure_core::credentials::TokenCredential as _;
+use futures::TryFutureExt as _;
+use futures::future::ready;
 use tokio::time::timeout;
 
 use super::arguments::Arguments;
-use super::finding::{Check, CheckResult, wrong};
-use super::report::Report;
+use super::report::{CheckResult, Failed, Report, wrong};
 use super::token;
 use crate::dataverse::Error;
 use crate::dataverse::client::metadata::{Column, Key, Table};
@@ -61,55 +62,36 @@ fn remedy_of(credential: &str) -> &'static str {
     }
 }
 
-/// What is checked in Dataverse: the caller and, if one is named, a table with what records need of it.
-pub(super) struct Target<'a> {
-    set: Option<&'a str>,
-    key: &'a [String],
-    version_column: Option<&'a str>,
-}
-
-impl<'a> Target<'a> {
-    pub(super) fn new(arguments: &'a Arguments, version_column: Option<&'a str>) -> Self {
-        Self { set: arguments.table.as_deref(), key: &arguments.key, version_column }
-    }
-
-    /// The checks, in their order.
-    pub(super) fn checks(&self) -> Vec<Check> {
-        let mut checks = vec![Check::WHO_AM_I];
-        if self.set.is_some() {
-            checks.push(Check::TABLE);
-            checks.extend((!self.key.is_empty()).then_some(Check::ALTERNATE_KEY));
-            checks.extend(self.version_column.map(|_| Check::VERSION_COLUMN));
-            checks.push(Check::READ);
-        }
-        checks
-    }
-
-    /// Makes the checks. Those that depend on one that failed are not tried.
-    pub(super) async fn check(&self, client: &Client, environment: &Environment, report: &mut Report) {
-        if !report.add(Check::WHO_AM_I, who_am_i(client, environment).await) {
-            return report.not_tried(&self.checks()[1..], Check::WHO_AM_I);
-        }
-        let Some(set) = self.set else { return };
-        let table = match table(client, set).await {
-            Ok(table) => table,
-            Err(problem) => {
-                report.add(Check::TABLE, Err(problem));
-                return report.not_tried(&self.checks()[2..], Check::TABLE);
-            }
+/// Checks the caller and, if one is named, a table with what records need of it. `client` is the name of a failed check where
+/// there is none.
+pub(super) async fn check(
+    arguments: &Arguments,
+    version_column: Option<&str>,
+    client: Result<(&Client, &Environment), Failed>,
+    report: &mut Report,
+) {
+    let caller = ready(client).and_then(async |(client, environment)| Ok(who_am_i(client, environment).await)).await;
+    let caller = report.keep("who_am_i", caller, String::clone);
+    let client = caller.and(client).map(|(client, _)| client);
+    let Some(set) = arguments.table.as_deref() else { return };
+    let table = ready(client).and_then(async |client| Ok(table(client, set).await)).await;
+    let table = report.keep("table", table, |table| format!("{set} is the table {}", table.logical_name));
+    let found = client.and_then(|client| Ok((client, table.as_ref().map_err(|failed| *failed)?)));
+    if !arguments.key.is_empty() {
+        let key = async |(client, table): (&Client, &Table)| {
+            let keys = client.keys(table).await.map_err(|error| failed(&error, APPLICATION_USER));
+            Ok(keys.and_then(|keys| judge_key(&keys, &arguments.key)))
         };
-        report.add(Check::TABLE, Ok(format!("{set} is the table {}", table.logical_name)));
-        if !self.key.is_empty() {
-            let keys = client.keys(&table).await.map_err(|error| failed(&error, APPLICATION_USER));
-            report.add(Check::ALTERNATE_KEY, keys.and_then(|keys| judge_key(&keys, self.key)));
-        }
-        if let Some(column) = self.version_column {
-            let columns = client.columns(&table).await.map_err(|error| failed(&error, APPLICATION_USER));
-            let result = columns.and_then(|columns| judge_version(&table, &columns, column));
-            report.add(Check::VERSION_COLUMN, result);
-        }
-        report.add(Check::READ, read(client, set, &table).await);
+        report.add("alternate_key", ready(found).and_then(key).await);
     }
+    if let Some(column) = version_column {
+        let version = async |(client, table): (&Client, &Table)| {
+            let columns = client.columns(table).await.map_err(|error| failed(&error, APPLICATION_USER));
+            Ok(columns.and_then(|columns| judge_version(table, &columns, column)))
+        };
+        report.add("version_column", ready(found).and_then(version).await);
+    }
+    report.add("read", ready(found).and_then(async |(client, table)| Ok(read(client, set, table).await)).await);
 }
 
 async fn who_am_i(client: &Client, environment: &Environment) -> CheckResult {

@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
-use super::finding::{CheckResult, wrong};
 use super::host_json::no_retry;
+use super::report::{CheckResult, wrong};
 use crate::host::{DEAD_LETTER_BINDING, HTTP_FUNCTION, HTTP_ROUTE, QUEUE_FUNCTION, RECORD_BINDING};
 use crate::settings::{Lookup, non_empty};
 

@@ -2,21 +2,9 @@
 
 use std::time::Duration;
 
-use super::finding::{Check, CheckResult, wrong};
-use super::report::Report;
+use super::report::{CheckResult, Failed, Report, wrong};
 use crate::config::Config;
 use crate::host::{FunctionTimeout, HostJson, MessageEncoding};
-
-/// The checks that are made here.
-pub(super) const CHECKS: [Check; 7] = [
-    Check::HOST_JSON,
-    Check::RETRY_BLOCK,
-    Check::REDELIVERY,
-    Check::MESSAGE_ENCODING,
-    Check::FORWARDING,
-    Check::CONCURRENCY,
-    Check::TIME_LIMIT,
-];
 
 const BUNDLE: &str = "Microsoft.Azure.Functions.ExtensionBundle";
 
@@ -26,19 +14,18 @@ const MAX_BATCH_SIZE: u32 = 32;
 /// Fewer deliveries are used up before a restart of the app is over.
 const MIN_DELIVERIES: u32 = 5;
 
-/// Without usable settings `config` is `None`, and what depends on them is not tried.
-pub(super) fn check(host: &HostJson, config: Option<&Config>, report: &mut Report) {
-    report.add(Check::HOST_JSON, extension_bundle(host));
-    report.add(Check::RETRY_BLOCK, no_retry("host.json", host.has_retry_policy));
-    report.add(Check::REDELIVERY, redelivery(host));
-    report.add(Check::MESSAGE_ENCODING, encoding(host));
-    report.add(Check::FORWARDING, forwarding(host));
-    let Some(config) = config else { return report.not_tried(&CHECKS[5..], Check::SETTINGS) };
-    report.add(Check::CONCURRENCY, concurrency(host, config.max_concurrency));
-    report.add(Check::TIME_LIMIT, time_limit(host, config));
+/// Makes the checks. Without host.json or usable settings, what depends on them is not tried.
+pub(super) fn check(host: Result<&HostJson, Failed>, config: Result<&Config, Failed>, report: &mut Report) {
+    report.add("retry_block", host.map(|host| no_retry("host.json", host.has_retry_policy)));
+    report.add("redelivery", host.map(redelivery));
+    report.add("message_encoding", host.map(encoding));
+    report.add("forwarding", host.map(forwarding));
+    let both = host.and_then(|host| Ok((host, config?)));
+    report.add("concurrency", both.map(|(host, config)| concurrency(host, config.max_concurrency)));
+    report.add("time_limit", both.map(|(host, config)| time_limit(host, config)));
 }
 
-fn extension_bundle(host: &HostJson) -> CheckResult {
+pub(super) fn extension_bundle(host: &HostJson) -> CheckResult {
     if host.extension_bundle.as_deref() == Some(BUNDLE) {
         let version = host.extension_bundle_version.as_deref().unwrap_or("without a version");
         return Ok(format!("version 2.0, extension bundle {version}"));

@@ -1,8 +1,7 @@
 //! The two queues: whether they exist and may be read. No message is received.
 
-use super::finding::{Check, CheckResult, wrong};
 use super::functions::Queues;
-use super::report::Report;
+use super::report::{CheckResult, Report, wrong};
 use super::storage;
 use crate::dead_letters::account::Account;
 use crate::dead_letters::queue::Error;
@@ -13,17 +12,15 @@ use crate::storage::{Address, Service};
 pub(super) async fn check(queues: &Queues, has_token: bool, lookup: &Lookup<'_>, report: &mut Report) {
     let trimmed = |name: &str| non_empty(lookup, name);
     let failed = match Address::resolve(Service::Queue, &queues.connection, &trimmed) {
-        Err(_) => names(report, &queues.connection).then_some(Check::SETTINGS),
-        Ok(address) => (address.needs_identity() && !has_token).then_some(Check::TOKEN),
+        Err(_) => names(report, &queues.connection).then_some("settings"),
+        Ok(address) => (address.needs_identity() && !has_token).then_some("token"),
     };
-    if let Some(failed) = failed {
-        return report.not_tried(&[Check::QUEUE, Check::POISON_QUEUE], failed);
-    }
-    let account = Account::open(&queues.connection, lookup);
-    for (check, name) in [(Check::QUEUE, &queues.records), (Check::POISON_QUEUE, &queues.poison)] {
+    let account = failed.map_or_else(|| Ok(Account::open(&queues.connection, lookup)), Err);
+    for (check, name) in [("queue", &queues.records), ("poison_queue", &queues.poison)] {
         let result = match &account {
-            Ok(account) => look(account, name).await,
-            Err(problems) => unusable(problems),
+            Ok(Ok(account)) => Ok(look(account, name).await),
+            Ok(Err(problems)) => Ok(unusable(problems)),
+            Err(failed) => Err(*failed),
         };
         report.add(check, result);
     }
@@ -31,8 +28,8 @@ pub(super) async fn check(queues: &Queues, has_token: bool, lookup: &Lookup<'_>,
 
 /// Whether a finding about the settings names the variable.
 fn names(report: &Report, variable: &str) -> bool {
-    let mut findings = report.findings().iter().filter(|finding| finding.check == Check::SETTINGS);
-    findings.any(|finding| !finding.is_good() && finding.found.split(' ').next() == Some(variable))
+    let mut wrong = report.findings().iter().filter(|finding| finding.check == "settings" && finding.remedy.is_some());
+    wrong.any(|finding| finding.found.split(' ').next() == Some(variable))
 }
 
 fn unusable(problems: &[Problem]) -> CheckResult {

@@ -4,13 +4,38 @@
 
 use std::io::{self, Write as _, stdout};
 
+use serde::Serialize;
 use serde_json::json;
 
-use super::finding::{Check, CheckResult, Finding, Verdict};
+pub(super) use super::elf::{CheckResult, wrong};
 use crate::sanitize::sanitize;
 
 /// The column at which the finding's text begins, behind the mark and the longest name.
 const INDENT: usize = 19;
+
+/// The name of a check that failed: those that depend on it are not tried.
+pub(crate) type Failed = &'static str;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    Good,
+    Wrong,
+    /// The check was not made, because an earlier one failed.
+    NotTried,
+}
+
+/// One finding of a check.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Finding {
+    /// The stable code of the check.
+    pub(crate) check: &'static str,
+    pub(crate) verdict: Verdict,
+    /// What was found, as one clause.
+    pub(crate) found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remedy: Option<String>,
+}
 
 /// The findings so far.
 #[derive(Debug)]
@@ -26,25 +51,29 @@ impl Report {
         Self { json, findings: Vec::new(), output: Ok(()) }
     }
 
-    /// Adds what `check` found; returns whether it is good.
-    pub(crate) fn add(&mut self, check: Check, result: CheckResult) -> bool {
-        let is_good = result.is_ok();
-        self.push(Finding::new(check, result));
-        is_good
+    /// Adds what `check` found, or that it was not tried.
+    pub(crate) fn add(&mut self, check: &'static str, result: Result<CheckResult, Failed>) {
+        let _ = self.keep(check, result, String::clone);
     }
 
-    /// Adds `checks` as not tried, because the check `failed` did.
-    pub(crate) fn not_tried(&mut self, checks: &[Check], failed: Check) {
-        for check in checks {
-            self.push(Finding::not_tried(*check, failed));
-        }
-    }
-
-    fn push(&mut self, finding: Finding) {
+    /// The same for a check with a result that others depend on; `found` shows it.
+    pub(crate) fn keep<T>(
+        &mut self,
+        check: &'static str,
+        result: Result<Result<T, (String, String)>, Failed>,
+        found: impl FnOnce(&T) -> String,
+    ) -> Result<T, Failed> {
+        let (verdict, found, remedy, kept) = match result {
+            Ok(Ok(value)) => (Verdict::Good, found(&value), None, Ok(value)),
+            Ok(Err((found, remedy))) => (Verdict::Wrong, found, Some(remedy), Err(check)),
+            Err(failed) => (Verdict::NotTried, format!("not tried, because of {failed}"), None, Err(failed)),
+        };
+        let finding = Finding { check, verdict, found, remedy };
         if !self.json && self.output.is_ok() {
             self.output = print(&line(&finding));
         }
         self.findings.push(finding);
+        kept
     }
 
     pub(crate) fn findings(&self) -> &[Finding] {
@@ -56,10 +85,14 @@ impl Report {
     /// # Errors
     /// When stdout could not be written, now or before.
     pub(crate) fn finish(self) -> io::Result<bool> {
-        let is_good = self.findings.iter().all(Finding::is_good);
+        let is_good = self.is_good();
         let end = if self.json { self.to_json() } else { self.last_line() };
         self.output.and_then(|()| print(&end))?;
         Ok(is_good)
+    }
+
+    fn is_good(&self) -> bool {
+        self.findings.iter().all(|finding| finding.verdict == Verdict::Good)
     }
 
     fn last_line(&self) -> String {
@@ -85,7 +118,7 @@ fn line(finding: &Finding) -> String {
         Verdict::Wrong => '✗',
         Verdict::NotTried => '–',
     };
-    let (name, found) = (finding.check.0, sanitize(&finding.found));
+    let (name, found) = (finding.check, sanitize(&finding.found));
     let remedy = finding.remedy.as_deref().map(sanitize);
     let remedy = remedy.map(|remedy| format!("{:INDENT$}→ {remedy}\n", "")).unwrap_or_default();
     format!("{mark} {name:<width$}{found}\n{remedy}", width = INDENT - 2)
@@ -102,13 +135,12 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::doctor::finding::wrong;
 
     fn report() -> Report {
         let mut report = Report::new(true);
-        assert!(report.add(Check::HOST_JSON, Ok("as it should be".to_owned())));
-        assert!(!report.add(Check::TOKEN, wrong("Entra ID said \u{1b}[2J no", "ask again")));
-        report.not_tried(&[Check::WHO_AM_I], Check::TOKEN);
+        report.add("host_json", Ok(Ok("as it should be".to_owned())));
+        let token = report.keep("token", Ok(wrong("Entra ID said \u{1b}[2J no", "ask again")), String::clone);
+        report.add("who_am_i", token.map(Ok));
         report
     }
 
@@ -125,10 +157,10 @@ mod tests {
     #[test]
     fn a_check_that_was_not_tried_is_not_good() {
         let mut report = Report::new(true);
-        report.add(Check::GLIBC, Ok(String::new()));
-        assert!(report.findings().iter().all(Finding::is_good));
-        report.not_tried(&[Check::GLIBC], Check::EXECUTABLE);
-        assert!(!report.findings().iter().all(Finding::is_good));
+        report.add("glibc", Ok(Ok(String::new())));
+        assert!(report.is_good());
+        report.add("glibc", Err("executable"));
+        assert!(!report.is_good());
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The settings, as the handler that serves would read them. Pure.
 
-use super::finding::{Check, wrong};
-use super::report::Report;
+use super::report::{Report, wrong};
 use crate::config::Config;
 use crate::settings::{Lookup, Problem, non_empty};
 use crate::telemetry;
@@ -24,10 +23,10 @@ pub(super) fn check(lookup: &Lookup<'_>, report: &mut Report) -> Option<Config> 
     problems.extend(telemetry::Settings::read(lookup).err().into_iter().flatten());
     problems.extend(runtime(lookup));
     if let Some(config) = config.as_ref().filter(|_| problems.is_empty()) {
-        report.add(Check::SETTINGS, Ok(summary(config)));
+        report.add("settings", Ok(Ok(summary(config))));
     }
     for problem in problems {
-        report.add(Check::SETTINGS, wrong(problem.to_string(), REMEDY));
+        report.add("settings", Ok(wrong(problem.to_string(), REMEDY)));
     }
     config
 }
@@ -50,7 +49,7 @@ fn summary(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::finding::Finding;
+    use crate::doctor::report::Finding;
 
     const FINE: [(&str, &str); 4] = [
         ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
@@ -74,7 +73,8 @@ mod tests {
         assert!(config.is_some());
         let expected =
             "Dataverse contoso.crm.dynamics.com as system_assigned_managed_identity, locks in 127.0.0.1 (shared_key)";
-        assert_eq!(findings, [Finding::new(Check::SETTINGS, Ok(expected.to_owned()))]);
+        assert_eq!((findings.len(), findings[0].check, findings[0].found.as_str()), (1, "settings", expected));
+        assert!(findings[0].remedy.is_none());
     }
 
     #[test]
@@ -91,7 +91,7 @@ mod tests {
         let names: Vec<_> = findings.iter().filter_map(|finding| finding.found.split(' ').next()).collect();
         let expected = ["DATAVERSE_URL", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "LOCK_LEASE_SECONDS", "RUST_LOG"];
         assert_eq!(names, [&expected[..], &["FUNCTIONS_WORKER_RUNTIME"]].concat());
-        assert!(findings.iter().all(|finding| !finding.is_good() && finding.remedy.is_some()));
+        assert!(findings.iter().all(|finding| finding.remedy.is_some()));
         assert!(!format!("{findings:?}").contains("canary"), "{findings:?}");
     }
 

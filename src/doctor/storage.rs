@@ -2,7 +2,7 @@
 //!
 //! The lock container and an empty blob, [`PROBE`], are created if they are missing, and stay.
 
-use super::finding::{CheckResult, wrong};
+use super::report::{CheckResult, wrong};
 use crate::lock::blob::BlobLocks;
 use crate::lock::{Error, LockName, Locks as _, Renewed, TryAcquire};
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::doctor::finding::{Finding, Verdict};
+use crate::doctor::report::{Finding, Verdict};
 
 const OURS: &str = include_str!("../../../host.json");
 
@@ -24,7 +24,8 @@ fn findings(file: &Value, settings: &[(&str, &str)]) -> Vec<Finding> {
     let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
     let host = HostJson::read(&file.to_string(), &lookup).expect("a host.json");
     let mut report = Report::new(true);
-    check(&host, Some(&config(settings)), &mut report);
+    report.add("host_json", Ok(extension_bundle(&host)));
+    check(Ok(&host), Ok(&config(settings)), &mut report);
     report.findings().to_vec()
 }
 
@@ -33,7 +34,7 @@ fn ours() -> Value {
 }
 
 /// The failed checks and their findings when `path` of our file is set to `value` (null removes it).
-fn wrong(path: &str, value: Value, settings: &[(&str, &str)]) -> Vec<(Check, String)> {
+fn wrong(path: &str, value: Value, settings: &[(&str, &str)]) -> Vec<(&'static str, String)> {
     let mut file = ours();
     let (parent, name) =
         path.rsplit_once('/').map_or((String::new(), path), |(parent, name)| (format!("/{parent}"), name));
@@ -46,36 +47,36 @@ fn wrong(path: &str, value: Value, settings: &[(&str, &str)]) -> Vec<(Check, Str
 fn our_own_file_is_good() {
     let findings = findings(&ours(), &[]);
     assert_eq!(findings.len(), 7);
-    assert!(findings.iter().all(Finding::is_good), "{findings:#?}");
+    assert!(findings.iter().all(|finding| finding.verdict == Verdict::Good), "{findings:#?}");
     let found = |check| findings.iter().find(|finding| finding.check == check).map(|finding| finding.found.as_str());
     let concurrency = "48 messages at once (batchSize 16 + newBatchThreshold 32), 52 may be in flight";
-    assert_eq!(found(Check::CONCURRENCY), Some(concurrency));
-    assert_eq!(found(Check::REDELIVERY), Some("10 deliveries, 30 s apart"));
-    assert_eq!(found(Check::TIME_LIMIT), Some("600 s, at least 110 of them for the last write"));
+    assert_eq!(found("concurrency"), Some(concurrency));
+    assert_eq!(found("redelivery"), Some("10 deliveries, 30 s apart"));
+    assert_eq!(found("time_limit"), Some("600 s, at least 110 of them for the last write"));
 }
 
 #[test]
 fn finds_each_fault_alone() {
     let queues = "extensions/queues";
     for (path, value, check, word) in [
-        ("retry", serde_json::json!({ "strategy": "fixedDelay" }), Check::RETRY_BLOCK, "host.json"),
-        ("extensionBundle", Value::Null, Check::HOST_JSON, "bundle"),
-        (&format!("{queues}/batchSize"), 33.into(), Check::CONCURRENCY, "batchSize"),
-        (&format!("{queues}/batchSize"), 0.into(), Check::CONCURRENCY, "batchSize"),
-        (&format!("{queues}/batchSize"), 21.into(), Check::CONCURRENCY, "53 messages"),
-        (&format!("{queues}/newBatchThreshold"), Value::Null, Check::CONCURRENCY, "processor"),
-        (&format!("{queues}/newBatchThreshold"), u32::MAX.into(), Check::CONCURRENCY, "52"),
-        (&format!("{queues}/maxDequeueCount"), 1.into(), Check::REDELIVERY, "maxDequeueCount"),
-        (&format!("{queues}/maxDequeueCount"), "many".into(), Check::REDELIVERY, "maxDequeueCount"),
-        (&format!("{queues}/visibilityTimeout"), "00:00:00".into(), Check::REDELIVERY, "visibilityTimeout is 0"),
-        (&format!("{queues}/visibilityTimeout"), Value::Null, Check::REDELIVERY, "visibilityTimeout is 0"),
-        (&format!("{queues}/visibilityTimeout"), "30 s".into(), Check::REDELIVERY, "must be a time"),
-        (&format!("{queues}/messageEncoding"), "utf8".into(), Check::MESSAGE_ENCODING, "messageEncoding"),
-        ("customHandler/enableForwardingHttpRequest", false.into(), Check::FORWARDING, "enableForwardingHttpRequest"),
-        ("customHandler/enableForwardingHttpRequest", Value::Null, Check::FORWARDING, "enableForwardingHttpRequest"),
-        ("functionTimeout", "00:08:24".into(), Check::TIME_LIMIT, "504 s"),
-        ("functionTimeout", Value::Null, Check::TIME_LIMIT, "not set"),
-        ("functionTimeout", "ten minutes".into(), Check::TIME_LIMIT, "must be a time"),
+        ("retry", serde_json::json!({ "strategy": "fixedDelay" }), "retry_block", "host.json"),
+        ("extensionBundle", Value::Null, "host_json", "bundle"),
+        (&format!("{queues}/batchSize"), 33.into(), "concurrency", "batchSize"),
+        (&format!("{queues}/batchSize"), 0.into(), "concurrency", "batchSize"),
+        (&format!("{queues}/batchSize"), 21.into(), "concurrency", "53 messages"),
+        (&format!("{queues}/newBatchThreshold"), Value::Null, "concurrency", "processor"),
+        (&format!("{queues}/newBatchThreshold"), u32::MAX.into(), "concurrency", "52"),
+        (&format!("{queues}/maxDequeueCount"), 1.into(), "redelivery", "maxDequeueCount"),
+        (&format!("{queues}/maxDequeueCount"), "many".into(), "redelivery", "maxDequeueCount"),
+        (&format!("{queues}/visibilityTimeout"), "00:00:00".into(), "redelivery", "visibilityTimeout is 0"),
+        (&format!("{queues}/visibilityTimeout"), Value::Null, "redelivery", "visibilityTimeout is 0"),
+        (&format!("{queues}/visibilityTimeout"), "30 s".into(), "redelivery", "must be a time"),
+        (&format!("{queues}/messageEncoding"), "utf8".into(), "message_encoding", "messageEncoding"),
+        ("customHandler/enableForwardingHttpRequest", false.into(), "forwarding", "enableForwardingHttpRequest"),
+        ("customHandler/enableForwardingHttpRequest", Value::Null, "forwarding", "enableForwardingHttpRequest"),
+        ("functionTimeout", "00:08:24".into(), "time_limit", "504 s"),
+        ("functionTimeout", Value::Null, "time_limit", "not set"),
+        ("functionTimeout", "ten minutes".into(), "time_limit", "must be a time"),
     ] {
         let found = wrong(path, value.clone(), &[]);
         assert!(found.len() == 1 && found[0].0 == check && found[0].1.contains(word), "{path} {value}: {found:?}");
@@ -93,12 +94,12 @@ fn finds_each_fault_alone() {
 #[test]
 fn checks_the_file_against_settings_and_their_overrides() {
     for (setting, value, check) in [
-        ("SYNC_HOLD_SECONDS", "576", Check::TIME_LIMIT),
-        ("SYNC_MAX_CONCURRENCY", "47", Check::CONCURRENCY),
-        ("AzureFunctionsJobHost__extensions__queues__batchSize", "32", Check::CONCURRENCY),
-        ("AzureFunctionsJobHost__extensions__queues__visibilityTimeout", "00:00:00", Check::REDELIVERY),
-        ("AzureFunctionsJobHost__functionTimeout", "00:05:00", Check::TIME_LIMIT),
-        ("AzureFunctionsJobHost__customHandler__enableForwardingHttpRequest", "False", Check::FORWARDING),
+        ("SYNC_HOLD_SECONDS", "576", "time_limit"),
+        ("SYNC_MAX_CONCURRENCY", "47", "concurrency"),
+        ("AzureFunctionsJobHost__extensions__queues__batchSize", "32", "concurrency"),
+        ("AzureFunctionsJobHost__extensions__queues__visibilityTimeout", "00:00:00", "redelivery"),
+        ("AzureFunctionsJobHost__functionTimeout", "00:05:00", "time_limit"),
+        ("AzureFunctionsJobHost__customHandler__enableForwardingHttpRequest", "False", "forwarding"),
     ] {
         let found = wrong("version", "2.0".into(), &[(setting, value)]);
         assert!(found.len() == 1 && found[0].0 == check, "{setting}={value}: {found:?}");

@@ -15,7 +15,7 @@ use super::entry::Entry;
 use super::progress::{Progress, say};
 use super::queue::Error;
 use super::replay::Replay;
-use super::report::{Details, Dropped, Replayed, Report};
+use super::report::{Dropped, Replayed, Report};
 use super::scan::{Scan, Selection, Stop};
 use super::summary::Summary;
 use crate::sanitize::sanitize;
@@ -78,12 +78,9 @@ async fn replay(arguments: arguments::Replay, lookup: &Lookup<'_>, stop: Cancell
         return Ok(is_good);
     }
     session.show_progress("replayed");
-    let mut replayed = Replayed { to, ..Replayed::default() };
-    let end = Replay::new(queue, rate, &mut session.scan).run(&mut session.scan, &mut replayed).await;
-    if let Some(problem) = &replayed.problem {
-        say(&format!("error: a message could not be replayed: {problem}\n"));
-    }
-    session.finish_and_print(end, Some(Details::Replayed(replayed))).await
+    session.scan.report.replayed = Some(Replayed { to, ..Replayed::default() });
+    let end = Replay::new(queue, rate, &mut session.scan).run(&mut session.scan).await;
+    session.finish_and_print(end).await
 }
 
 fn failed(account: &Account, queue: &str, error: &Error) -> Failure {
@@ -126,41 +123,38 @@ impl Session {
             Ok(())
         });
         let end = end.await;
-        self.finish_and_print(end, Some(Details::Listed(summary))).await
+        self.scan.report.summary = Some(summary);
+        self.finish_and_print(end).await
     }
 
-    /// Shows messages in full. The report goes to stderr.
+    /// Shows messages in full.
     async fn show(&mut self) -> Result<bool, Failure> {
         let json = self.json;
         let format = |entry: &Entry| if json { entry.to_json() } else { format!("{entry}\n") };
-        let end = self.write_to_stdout(format).await;
-        Ok(self.finish_and_say(end).await)
+        self.write_to_stdout(format).await
     }
 
-    /// Writes messages as JSON lines, to a new file or to stdout. Without a file the report goes to stderr.
+    /// Writes messages as JSON lines, to a new file or to stdout.
     async fn export(&mut self, file: Option<PathBuf>) -> Result<bool, Failure> {
         self.show_progress("exported");
-        let Some(path) = file else {
-            let end = self.write_to_stdout(Entry::to_json).await;
-            return Ok(self.finish_and_say(end).await);
-        };
+        let Some(path) = file else { return self.write_to_stdout(Entry::to_json).await };
         let out = create(&path).map_err(|error| {
             let path = path.display();
             Failure::Usage(format!("--output {path} cannot be created: {error}; an existing file is never overwritten"))
         })?;
         let end = self.write(out, Entry::to_json).await;
-        self.finish_and_print(end, None).await
+        self.finish_and_print(end).await
     }
 
     /// Reads and holds all selected messages, and deletes exactly those: not what arrives meanwhile.
     async fn drop_selected(&mut self, yes: bool) -> Result<bool, Failure> {
-        let mut dropped = Dropped::default();
-        let end = self.read_and_delete(yes, &mut dropped).await;
-        self.finish_and_print(end, Some(Details::Dropped(dropped))).await
+        self.scan.report.dropped = Some(Dropped::default());
+        let end = self.read_and_delete(yes).await;
+        self.finish_and_print(end).await
     }
 
     /// Deletes nothing when the count is incomplete.
-    async fn read_and_delete(&mut self, yes: bool, dropped: &mut Dropped) -> Result<(), Stop> {
+    async fn read_and_delete(&mut self, yes: bool) -> Result<(), Stop> {
         let (mut ids, mut summary) = (Vec::new(), Summary::default());
         let read = self.scan.read(|entry| {
             summary.add(&entry);
@@ -173,18 +167,22 @@ impl Session {
         if ids.is_empty() || !(yes || is_confirmed(&mut self.scan, ids.len()).await?) {
             return Ok(());
         }
-        self.scan.delete(&ids, dropped).await
+        self.scan.delete(&ids).await
     }
 
     fn show_progress(&mut self, done: &'static str) {
         self.scan.progress = Progress::new(done, self.scan.report.counted);
     }
 
-    async fn write_to_stdout(&mut self, format: impl Fn(&Entry) -> String) -> Result<(), Stop> {
+    /// Prints messages; the report goes to stderr.
+    async fn write_to_stdout(&mut self, format: impl Fn(&Entry) -> String) -> Result<bool, Failure> {
         if stdout().is_terminal() {
             self.scan.progress = Progress::hidden();
         }
-        self.write(stdout(), format).await
+        let end = self.write(stdout(), format).await;
+        let report = self.finish(end).await;
+        say(&report.to_string());
+        Ok(report.is_good())
     }
 
     /// A reader that closes its end early, such as `head`, ends this like any other output error.
@@ -195,22 +193,19 @@ impl Session {
     }
 
     /// Gives back what is held; returns the report.
-    async fn finish(&mut self, end: Result<(), Stop>, details: Option<Details>) -> Report {
-        let report = self.scan.finish(end, details).await;
+    async fn finish(&mut self, end: Result<(), Stop>) -> Report {
+        let report = self.scan.finish(end).await;
+        if let Some(problem) = report.replayed.as_ref().and_then(|replayed| replayed.problem.as_ref()) {
+            say(&format!("error: a message could not be replayed: {problem}\n"));
+        }
         if let Some(problem) = &report.problem {
             say(&format!("error: {}, queue {}: {problem}\n", self.account.name(), report.queue));
         }
         report
     }
 
-    async fn finish_and_say(&mut self, end: Result<(), Stop>) -> bool {
-        let report = self.finish(end, None).await;
-        say(&report.to_string());
-        report.is_good()
-    }
-
-    async fn finish_and_print(&mut self, end: Result<(), Stop>, details: Option<Details>) -> Result<bool, Failure> {
-        let report = self.finish(end, details).await;
+    async fn finish_and_print(&mut self, end: Result<(), Stop>) -> Result<bool, Failure> {
+        let report = self.finish(end).await;
         let text = if self.json {
             let json = serde_json::to_string(&report).expect("a report is plain data");
             format!("{}\n", sanitize(&json))

@@ -132,29 +132,31 @@ impl fmt::Display for Entry {
 }
 
 #[cfg(test)]
-impl Entry {
-    /// For tests: a message with this content, queued on 24 November at ten and received three times.
-    pub(super) fn example(content: &[u8]) -> Self {
-        use time::macros::datetime;
-
-        use super::queue::Receipt;
-        let received = Received {
-            receipt: Receipt { message_id: "5f0c".into(), pop_receipt: "r".into() },
-            text: STANDARD.encode(content),
-            inserted: datetime!(2026-11-24 10:00 UTC),
-            expires: datetime!(2026-12-01 10:00 UTC),
-            dequeued: 3,
-        };
-        Self::read(received, MessageEncoding::Base64)
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use serde_json::Value;
     use time::macros::datetime;
 
     use super::*;
+    use crate::dead_letters::queue::Receipt;
+
+    impl Entry {
+        /// A message with this content, queued on 24 November at ten and received three times.
+        pub(in crate::dead_letters) fn example(content: &[u8]) -> Self {
+            Self::example_stored_as(STANDARD.encode(content), MessageEncoding::Base64)
+        }
+
+        /// The same with the text that the queue holds.
+        pub(in crate::dead_letters) fn example_stored_as(text: String, encoding: MessageEncoding) -> Self {
+            let received = Received {
+                receipt: Receipt { message_id: "5f0c".into(), pop_receipt: "r".into() },
+                text,
+                inserted: datetime!(2026-11-24 10:00 UTC),
+                expires: datetime!(2026-12-01 10:00 UTC),
+                dequeued: 3,
+            };
+            Self::read(received, encoding)
+        }
+    }
 
     fn hostile() -> Entry {
         let letter = json!({

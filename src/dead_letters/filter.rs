@@ -48,14 +48,14 @@ impl Filter {
             && code.is_none_or(|wanted| entry.code().is_some_and(|code| code.eq_ignore_ascii_case(wanted)))
             && same(&self.table, record.table.as_deref())
             && same(&self.source, record.source.as_deref())
-            && self.older_than.is_none_or(|age| entry.time() < now - age)
-            && self.newer_than.is_none_or(|age| entry.time() > now - age)
+            && self.older_than.is_none_or(|age| now - entry.time() > age)
+            && self.newer_than.is_none_or(|age| now - entry.time() < age)
             && self.key.as_ref().is_none_or(|wanted| record.key.as_ref().is_some_and(|key| wanted.matches(key)))
     }
 }
 
 /// `2h`: a whole number and its unit.
-fn span(text: &str) -> Result<Duration, String> {
+fn span(text: &str) -> Result<Duration, &'static str> {
     const WRONG: &str = "a time is a whole number and a unit, such as 90s, 15m, 2h, 3d or 1w";
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(WRONG)?;
     let seconds = match unit {
@@ -64,16 +64,10 @@ fn span(text: &str) -> Result<Duration, String> {
         "h" => 60 * 60,
         "d" => 24 * 60 * 60,
         "w" => 7 * 24 * 60 * 60,
-        _ => return Err(WRONG.to_owned()),
+        _ => return Err(WRONG),
     };
     let number: u32 = number.parse().map_err(|_| WRONG)?;
-    let all = u64::from(number) * seconds;
-    // Far more than a queue keeps, and far less than a clock can subtract.
-    if all > 100 * 365 * 24 * 60 * 60 {
-        Err("that is longer than a century".to_owned())
-    } else {
-        Ok(Duration::from_secs(all))
-    }
+    Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 
 #[cfg(test)]
@@ -146,7 +140,7 @@ mod tests {
         for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7200), ("3d", 259_200), ("1w", 604_800), ("0s", 0)] {
             assert_eq!(span(text), Ok(Duration::from_secs(seconds)));
         }
-        for text in ["", "2", "h", "-2h", "2 h", "2H", "1.5h", "2h30m", "9999999w", "2ä"] {
+        for text in ["", "2", "h", "-2h", "2 h", "2H", "1.5h", "2h30m", "2ä"] {
             assert!(span(text).is_err(), "{text}");
         }
         let problem = filter(&["--older-than", "soon"]).expect_err("not a time");

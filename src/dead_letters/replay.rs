@@ -8,7 +8,6 @@
 //! never end.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -19,7 +18,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use super::encoding::encode;
 use super::entry::Entry;
 use super::queue::{Error, MAX_RECEIVE, Queue};
-use super::report::Replayed;
 use super::scan::{Scan, Stop};
 use crate::host::MessageEncoding;
 
@@ -64,13 +62,6 @@ pub(super) struct Replay {
     ticks: Option<Mutex<Interval>>,
 }
 
-/// What happened to one message.
-struct Forwarded {
-    message_id: Arc<str>,
-    maybe_twice: bool,
-    result: Result<(), Problem>,
-}
-
 /// Why a message is still in the poison queue.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
@@ -84,45 +75,40 @@ enum Problem {
 impl Replay {
     /// A replay with this pause between two messages.
     pub(super) fn new(to: Queue, pause: Option<Duration>, scan: &mut Scan) -> Self {
-        scan.newer = Some(0);
         scan.batch = pause.map_or(MAX_RECEIVE, |pause| batch(pause, scan.report.hidden / 4));
         Self { to, encoding: scan.selection.encoding, ticks: pause.map(ticks) }
     }
 
     /// Returns all selected messages, until the end, the limit, a signal, or an error that other messages would meet too. What is
     /// in flight is finished in any case.
-    pub(super) async fn run(&self, scan: &mut Scan, replayed: &mut Replayed) -> Result<(), Stop> {
+    pub(super) async fn run(&self, scan: &mut Scan) -> Result<(), Stop> {
         loop {
             let last_start = Instant::now() + scan.report.hidden.saturating_sub(MARGIN);
             let Some(entries) = scan.next().await? else { return Ok(()) };
-            replayed.newer = scan.newer.unwrap_or_default();
-            self.send(entries, scan, last_start, replayed).await?;
+            self.send(entries, scan, last_start).await?;
         }
     }
 
     /// Sends a batch and waits for all of it that was begun.
-    async fn send(
-        &self,
-        entries: Vec<Entry>,
-        scan: &mut Scan,
-        last_start: Instant,
-        replayed: &mut Replayed,
-    ) -> Result<(), Error> {
+    async fn send(&self, entries: Vec<Entry>, scan: &mut Scan, last_start: Instant) -> Result<(), Error> {
         let (halt, mut end, poison) = (scan.stop.child_token(), Ok(()), &scan.queue);
+        let replayed = scan.report.replayed.get_or_insert_default();
         let forwarded = stream::iter(entries)
             .then(async |entry| {
-                self.turn().await;
+                if let Some(ticks) = &self.ticks {
+                    ticks.lock().await.tick().await;
+                }
                 entry
             })
             .take_until(halt.cancelled())
-            .map(|entry| self.forward(poison, entry, last_start))
+            .map(async |entry| (self.copy_and_delete(poison, &entry, last_start).await, entry))
             .buffer_unordered(MAX_IN_FLIGHT);
         let mut forwarded = pin!(forwarded);
-        while let Some(Forwarded { message_id, maybe_twice, result }) = forwarded.next().await {
+        while let Some(((maybe_twice, result), entry)) = forwarded.next().await {
             scan.progress.add(1);
             replayed.maybe_twice += usize::from(maybe_twice);
             let Err(problem) = result else {
-                scan.held.remove(&message_id);
+                scan.held.remove(&entry.received.receipt.message_id);
                 replayed.returned += 1;
                 continue;
             };
@@ -134,17 +120,6 @@ impl Replay {
             }
         }
         end
-    }
-
-    async fn turn(&self) {
-        if let Some(ticks) = &self.ticks {
-            ticks.lock().await.tick().await;
-        }
-    }
-
-    async fn forward(&self, poison: &Queue, entry: Entry, last_start: Instant) -> Forwarded {
-        let (maybe_twice, result) = self.copy_and_delete(poison, &entry, last_start).await;
-        Forwarded { message_id: entry.received.receipt.message_id, maybe_twice, result }
     }
 
     /// Sends the copy, then deletes the message; never in the other order. Also returns whether it may be there twice.
@@ -180,10 +155,7 @@ fn copy_text(encoding: MessageEncoding, entry: &Entry) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use time::macros::datetime;
-
     use super::*;
-    use crate::dead_letters::queue::{Receipt, Received};
 
     #[test]
     fn a_rate_is_a_number_and_a_unit() {
@@ -203,14 +175,7 @@ mod tests {
     }
 
     fn copied(encoding: MessageEncoding, stored: &str) -> Option<String> {
-        let received = Received {
-            receipt: Receipt { message_id: "1".into(), pop_receipt: "r".into() },
-            text: stored.to_owned(),
-            inserted: datetime!(2026-11-24 10:00 UTC),
-            expires: datetime!(2026-12-01 10:00 UTC),
-            dequeued: 1,
-        };
-        copy_text(encoding, &Entry::read(received, encoding))
+        copy_text(encoding, &Entry::example_stored_as(stored.to_owned(), encoding))
     }
 
     #[test]

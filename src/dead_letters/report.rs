@@ -28,17 +28,13 @@ pub(super) struct Report {
     /// How long a message stays hidden from the moment it was received.
     #[serde(skip)]
     pub(super) hidden: Duration,
+    /// What was listed; the others are `None`.
     #[serde(flatten)]
-    pub(super) details: Option<Details>,
-}
-
-/// The results of one command.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub(super) enum Details {
-    Listed(Summary),
-    Replayed(Replayed),
-    Dropped(Dropped),
+    pub(super) summary: Option<Summary>,
+    #[serde(flatten)]
+    pub(super) replayed: Option<Replayed>,
+    #[serde(flatten)]
+    pub(super) dropped: Option<Dropped>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -70,11 +66,8 @@ pub(super) struct Dropped {
 impl Report {
     /// Whether the command succeeded.
     pub(super) fn is_good(&self) -> bool {
-        let is_done = match &self.details {
-            None | Some(Details::Listed(_)) => true,
-            Some(Details::Replayed(replayed)) => replayed.failed == 0,
-            Some(Details::Dropped(dropped)) => dropped.not_ours == 0,
-        };
+        let is_done = self.replayed.as_ref().is_none_or(|replayed| replayed.failed == 0)
+            && self.dropped.as_ref().is_none_or(|dropped| dropped.not_ours == 0);
         is_done && self.problem.is_none() && !self.interrupted && self.still_hidden == 0
     }
 }
@@ -83,7 +76,7 @@ impl fmt::Display for Report {
     /// Sentences, one a line, each line ended.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { queue, counted, seen, matching, still_hidden, .. } = self;
-        if let Some(Details::Listed(summary)) = &self.details {
+        if let Some(summary) = &self.summary {
             write!(f, "{summary}{}", if *matching > 0 { "\n" } else { "" })?;
         }
         writeln!(f, "{queue}: {matching} of {seen} messages match; the service counts about {counted}.")?;
@@ -97,27 +90,19 @@ impl fmt::Display for Report {
             let minutes = self.hidden.as_secs().div_ceil(60);
             writeln!(f, "{still_hidden} messages could not be given back; they reappear within {minutes} minutes.")?;
         }
-        self.details.as_ref().map_or(Ok(()), |details| write!(f, "{details}"))
-    }
-}
-
-impl fmt::Display for Details {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listed(summary) => match summary.next_to_expire() {
-                Some(time) => writeln!(f, "The queue deletes the first of them at {time}."),
-                None => Ok(()),
-            },
-            Self::Replayed(Replayed { to, returned, maybe_twice, failed, newer, .. }) => {
-                writeln!(f, "{returned} messages returned to {to}; {maybe_twice} may be there twice.")?;
-                line_if(f, *failed, "messages are still here because of an error.")?;
-                line_if(f, *newer, "messages arrived after the start and were left.")
-            }
-            Self::Dropped(Dropped { dropped, not_ours }) => {
-                writeln!(f, "{dropped} messages dropped.")?;
-                line_if(f, *not_ours, "were received or deleted by another reader meanwhile, or expired.")
-            }
+        if let Some(time) = self.summary.as_ref().and_then(Summary::next_to_expire) {
+            writeln!(f, "The queue deletes the first of them at {time}.")?;
         }
+        if let Some(Replayed { to, returned, maybe_twice, failed, newer, .. }) = &self.replayed {
+            writeln!(f, "{returned} messages returned to {to}; {maybe_twice} may be there twice.")?;
+            line_if(f, *failed, "messages are still here because of an error.")?;
+            line_if(f, *newer, "messages arrived after the start and were left.")?;
+        }
+        if let Some(Dropped { dropped, not_ours }) = &self.dropped {
+            writeln!(f, "{dropped} messages dropped.")?;
+            line_if(f, *not_ours, "were received or deleted by another reader meanwhile, or expired.")?;
+        }
+        Ok(())
     }
 }
 
@@ -164,7 +149,7 @@ mod tests {
     #[test]
     fn a_replay_reports_possible_duplicates() {
         let replayed = Replayed { to: "sync-records".to_owned(), returned: 3, maybe_twice: 1, ..Replayed::default() };
-        let report = Report { interrupted: true, details: Some(Details::Replayed(replayed)), ..report() };
+        let report = Report { interrupted: true, replayed: Some(replayed), ..report() };
         let text = report.to_string();
         assert!(text.contains("3 messages returned to sync-records; 1 may be there twice.\n"), "{text}");
         let json = serde_json::to_value(&report).expect("plain data");
@@ -173,7 +158,7 @@ mod tests {
             (&3.into(), &1.into(), &true.into())
         );
         assert_eq!((&json["seen"], &json["to"]), (&10.into(), &"sync-records".into()));
-        let nothing = serde_json::to_value(super::Report { details: None, ..report }).expect("plain data");
+        let nothing = serde_json::to_value(super::Report { replayed: None, ..report }).expect("plain data");
         assert!(nothing.get("to").is_none());
     }
 }

@@ -24,7 +24,7 @@ use super::entry::Entry;
 use super::filter::Filter;
 use super::progress::{Progress, say};
 use super::queue::{Error, MAX_RECEIVE, Queue, Receipt, Received};
-use super::report::{Details, Dropped, Report};
+use super::report::Report;
 use crate::host::MessageEncoding;
 
 /// Messages are hidden for at least this time.
@@ -39,7 +39,7 @@ const MAX_HIDDEN: Duration = Duration::from_hours(24);
 /// Requests in flight while messages are extended, given back or deleted.
 const MAX_IN_FLIGHT: usize = 16;
 
-/// The stop signal is checked after this many deletions.
+/// The stop signal is checked, and receipts are extended, after this many deletions.
 const DELETE_BATCH: usize = 64;
 
 /// Which messages a command takes.
@@ -75,8 +75,6 @@ pub(super) struct Scan {
     pub(super) report: Report,
     /// The most messages that are received at once.
     pub(super) batch: usize,
-    /// The number of matching messages that arrived after the start, if those are to be left.
-    pub(super) newer: Option<usize>,
     /// When the scan began, by the service's clock.
     start: OffsetDateTime,
     pub(super) held: HashMap<Arc<str>, Held>,
@@ -94,7 +92,6 @@ impl Scan {
             progress: Progress::new("read", counted),
             report: Report { queue: name, counted, hidden: hidden(counted), ..Report::default() },
             batch: MAX_RECEIVE,
-            newer: None,
             start: stats.now,
             held: HashMap::new(),
         })
@@ -137,8 +134,8 @@ impl Scan {
         if !self.selection.filter.matches(&entry, self.start) {
             return None;
         }
-        if let Some(newer) = self.newer.as_mut().filter(|_| entry.received.inserted > self.start) {
-            *newer += 1;
+        if let Some(replayed) = self.report.replayed.as_mut().filter(|_| entry.received.inserted > self.start) {
+            replayed.newer += 1;
             return None;
         }
         if self.is_full() {
@@ -194,40 +191,38 @@ impl Scan {
     }
 
     /// Deletes the messages of these ids. After a signal or an error the others stay held.
-    pub(super) async fn delete(&mut self, ids: &[Arc<str>], dropped: &mut Dropped) -> Result<(), Stop> {
+    pub(super) async fn delete(&mut self, ids: &[Arc<str>]) -> Result<(), Stop> {
         for batch in ids.chunks(DELETE_BATCH) {
             if self.stop.is_cancelled() {
                 return Err(Stop::Interrupted);
             }
             self.extend_due().await;
-            self.delete_batch(batch, dropped).await?;
+            let delete = async |id| match self.held.get(id) {
+                Some(held) => self.queue.delete(&held.receipt).await,
+                None => Ok(false),
+            };
+            let deleted: Vec<_> = stream::iter(batch).map(delete).buffered(MAX_IN_FLIGHT).collect().await;
+            let dropped = self.report.dropped.get_or_insert_default();
+            let mut end = Ok(());
+            for (id, deleted) in batch.iter().zip(deleted) {
+                match deleted {
+                    Ok(true) => dropped.dropped += 1,
+                    Ok(false) => dropped.not_ours += 1,
+                    Err(error) => {
+                        end = end.and(Err(error));
+                        continue;
+                    }
+                }
+                self.held.remove(id);
+            }
+            end?;
             self.progress.add(batch.len());
         }
         Ok(())
     }
 
-    async fn delete_batch(&mut self, ids: &[Arc<str>], dropped: &mut Dropped) -> Result<(), Error> {
-        let (queue, mut result) = (&self.queue, Ok(()));
-        let receipts: Vec<_> = ids.iter().filter_map(|id| Some(self.held.get(id)?.receipt.clone())).collect();
-        dropped.not_ours += ids.len() - receipts.len();
-        let delete = async |receipt: Receipt| (queue.delete(&receipt).await, receipt);
-        let mut deleted = stream::iter(receipts).map(delete).buffer_unordered(MAX_IN_FLIGHT);
-        while let Some((is_deleted, receipt)) = deleted.next().await {
-            match is_deleted {
-                Ok(true) => dropped.dropped += 1,
-                Ok(false) => dropped.not_ours += 1,
-                Err(error) => {
-                    result = result.and(Err(error));
-                    continue;
-                }
-            }
-            self.held.remove(&receipt.message_id);
-        }
-        result
-    }
-
     /// Gives back what is held, and completes the report.
-    pub(super) async fn finish(&mut self, end: Result<(), Stop>, details: Option<Details>) -> Report {
+    pub(super) async fn finish(&mut self, end: Result<(), Stop>) -> Report {
         let held = self.held.len();
         self.progress = Progress::new("given back", held);
         self.report.complete &= end.is_ok();
@@ -237,9 +232,9 @@ impl Scan {
                 "interrupted: giving {held} messages back; after a second signal they reappear by themselves\n"
             ));
         }
-        let problem = end.err().filter(|_| !self.report.interrupted).map(|stop| stop.to_string());
-        let still_hidden = self.give_back().await;
-        Report { still_hidden, problem, details, ..std::mem::take(&mut self.report) }
+        self.report.problem = end.err().filter(|_| !self.report.interrupted).map(|stop| stop.to_string());
+        self.report.still_hidden = self.give_back().await;
+        std::mem::take(&mut self.report)
     }
 
     /// Makes all held messages visible again; returns how many could not be given back.
@@ -328,9 +323,9 @@ mod tests {
         assert_eq!(storage.counts().update_message, 0, "none is due in the first half of its time");
         scan.extend(Instant::now() + scan.report.hidden * 2).await;
         assert_eq!(storage.counts().update_message, 50, "each once");
-        let mut dropped = Dropped::default();
-        scan.delete(&ids[..20], &mut dropped).await.expect("the queue answers");
-        assert_eq!(dropped, Dropped { dropped: 20, not_ours: 0 }, "the new receipts are valid");
+        scan.delete(&ids[..20]).await.expect("the queue answers");
+        let dropped = scan.report.dropped.as_ref().map(|dropped| (dropped.dropped, dropped.not_ours));
+        assert_eq!(dropped, Some((20, 0)), "the new receipts are valid");
         assert_eq!(scan.give_back().await, 0);
         let visible = poison.receive(32, Duration::from_mins(1)).await.expect("the queue answers");
         assert_eq!(visible.len(), 30);

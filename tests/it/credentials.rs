@@ -1,77 +1,122 @@
 //! The real handler with every kind of credential, against the sandbox's Entra tenant and managed identity.
 //!
-//! A refused credential or an unreachable authority loses no message. `openssl` makes the certificates.
+//! None is printed, at any log level. A refused credential or an unreachable authority loses no message.
 
-mod certificates;
-mod failures;
-mod secrets;
+mod files;
 mod tenant;
 
-use stand_ins::identity::{App, Credential, Options};
-use tenant::{CLIENT, SECRET, Tenant, federated_token};
+use std::time::Duration;
 
-use super::AT_ONCE;
-use super::one_contact::{UPSERTED, printed, send};
-use super::trust::Folder;
+use reqwest::StatusCode;
+use stand_ins::host::{Host, InvocationResult, Options as HostOptions};
+use stand_ins::identity::{Credential, Fault, Options};
+use tenant::{CLIENT, SECRET, Tenant};
+
+use crate::AT_ONCE;
+use crate::one_contact::{UPSERTED, contact, printed, send};
+use crate::trust::Folder;
+use crate::waiting::wait_until;
 
 const USER_ASSIGNED: &str = "44444444-4444-4444-8444-444444444444";
 
-#[tokio::test]
-async fn a_client_secret_opens_dataverse() {
-    let tenant = Tenant::start(vec![Credential::Secret(SECRET.to_owned())]).await;
-    let host = tenant.host(&[("AZURE_CLIENT_SECRET", SECRET)]).await;
-    assert_eq!(send(&host, "S-1").await.verdict(), UPSERTED);
-    assert_eq!(send(&host, "S-2").await.verdict(), UPSERTED);
-    assert!(printed(&host, "credential=client_secret"), "the log names the credential: {:?}", host.logs());
-    assert_eq!(tenant.world.identity.tokens_issued(), 1, "a token is used as long as it is good");
-}
+const UNAUTHORIZED: (u16, &str, &str) = (503, "retry", "unauthorized");
+const UNAVAILABLE: (u16, &str, &str) = (503, "retry", "unavailable");
 
-#[tokio::test]
-async fn a_federated_token_opens_dataverse() {
-    let (issuer, subject) = ("https://cluster.example", "system:serviceaccount:sync:handler");
-    let trust = Credential::Federated { issuer: issuer.to_owned(), subject: subject.to_owned() };
-    let tenant = Tenant::start(vec![trust]).await;
-    let folder = Folder::new();
-    let file = folder.write("token", federated_token(issuer, subject));
-    let host = tenant.host(&[("AZURE_FEDERATED_TOKEN_FILE", &file)]).await;
-    assert_eq!(send(&host, "W-1").await.verdict(), UPSERTED);
-    assert!(printed(&host, "credential=workload_identity"), "{:?}", host.logs());
-}
+const ISSUER: &str = "https://cluster.example";
+const SUBJECT: &str = "system:serviceaccount:sync:handler";
 
-#[tokio::test]
-async fn a_federated_token_of_another_subject_is_refused() {
-    let trust = Credential::Federated { issuer: "https://cluster.example".to_owned(), subject: "handler".to_owned() };
-    let tenant = Tenant::start(vec![trust]).await;
-    let folder = Folder::new();
-    let file = folder.write("token", federated_token("https://cluster.example", "stranger"));
-    let host = tenant.host(&[("AZURE_FEDERATED_TOKEN_FILE", &file), AT_ONCE]).await;
-    let answer = send(&host, "W-2").await;
-    assert_eq!(answer.verdict(), (503, "retry", "unauthorized"), "{answer:?}");
-}
-
-#[tokio::test]
-async fn the_system_assigned_identity_opens_dataverse() {
-    let world = crate::world().await;
-    let host = world.host("one", &[]).await.expect("the handler starts");
-    assert_eq!(send(&host, "M-1").await.verdict(), UPSERTED);
-    assert!(printed(&host, "credential=system_assigned_managed_identity"), "{:?}", host.logs());
-}
-
-#[tokio::test]
-async fn a_user_assigned_identity_opens_dataverse_and_one_that_the_app_does_not_have_does_not() {
-    let identity =
-        Options { system_assigned: None, user_assigned: vec![USER_ASSIGNED.to_owned()], ..Options::default() };
-    let world = crate::world_with(sandbox::world::Options { identity, ..Default::default() }).await;
-    let host = world.host("one", &[("AZURE_CLIENT_ID", USER_ASSIGNED)]).await.expect("the handler starts");
-    assert_eq!(send(&host, "M-2").await.verdict(), UPSERTED);
-    assert!(printed(&host, "credential=user_assigned_managed_identity"), "{:?}", host.logs());
-
-    // A handler that is killed right after its answer may leave its lease held, so each host gets its own key.
-    for (key, settings) in [("M-3", &[AT_ONCE, ("AZURE_CLIENT_ID", CLIENT)][..]), ("M-4", &[AT_ONCE])] {
-        let host = world.host("other", settings).await.expect("the handler starts");
-        let answer = send(&host, key).await;
-        assert_eq!(answer.verdict(), (503, "retry", "unauthorized"), "{settings:?}: {answer:?}");
+/// Applies one contact with this credential, has the next one's token refused, and asserts that the log names the kind
+/// of credential and contains none of the secrets.
+async fn opens(tenant: &Tenant, settings: &[(&str, &str)], kind: &str, secrets: &[&str]) {
+    let settings = [settings, &[("RUST_LOG", "trace"), AT_ONCE]].concat();
+    let options = HostOptions { kept_lines: Some(1_000_000), ..tenant.options(&settings) };
+    let host = Host::start(options).await.expect("the handler starts");
+    // A handler that has stopped may leave its lease held, so each host gets its own keys.
+    let key = uuid::Uuid::new_v4();
+    let answer = send(&host, &format!("{key}-1")).await;
+    assert_eq!(answer.verdict(), UPSERTED, "{settings:?}: {answer:?}");
+    tenant.world.identity.revoke_all();
+    tenant.world.identity.fault(Fault::Status(StatusCode::UNAUTHORIZED));
+    assert_eq!(send(&host, &format!("{key}-2")).await.status, 503);
+    tenant.world.identity.clear_faults();
+    assert_eq!(host.terminate_handler().await, Some(0));
+    assert!(printed(&host, &format!("credential={kind}")), "{settings:?}: {:?}", host.logs());
+    let lines = host.logs();
+    assert!(lines.iter().any(|line| line.text.to_uppercase().contains("TRACE")), "the log level must be trace");
+    for secret in secrets.iter().chain(&["eyJhbGciOi", "PRIVATE KEY"]) {
+        let leak = lines.iter().find(|line| line.text.contains(secret));
+        assert_eq!(leak, None, "{secret}");
     }
+}
+
+#[tokio::test]
+async fn every_credential_of_an_application_opens_dataverse_and_none_is_printed() {
+    let certificate = files::Certificate::new().await;
+    let trust = Credential::Federated { issuer: ISSUER.to_owned(), subject: SUBJECT.to_owned() };
+    let tenant =
+        Tenant::start(vec![Credential::Secret(SECRET.to_owned()), trust, certificate.credential().await]).await;
+    opens(&tenant, &[("AZURE_CLIENT_SECRET", SECRET)], "client_secret", &[SECRET]).await;
+
+    let (folder, token) = (Folder::new(), files::federated_token(ISSUER, SUBJECT));
+    let file = folder.write("token", &token);
+    opens(&tenant, &[("AZURE_FEDERATED_TOKEN_FILE", &file)], "workload_identity", &[&token, ISSUER, SUBJECT]).await;
+
+    let part = certificate.part_of_the_key();
+    for (file, password) in certificate.every_format().await {
+        let settings = [("AZURE_CLIENT_CERTIFICATE_PATH", &*file), ("AZURE_CLIENT_CERTIFICATE_PASSWORD", password)];
+        let secrets = [part.as_str(), files::PASSWORD];
+        opens(&tenant, &settings, "client_certificate", &secrets).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_unauthorized_with_entras_code_and_costs_no_message() {
+    let (known, unknown) = (files::Certificate::new().await, files::Certificate::new().await);
+    let trust = Credential::Federated { issuer: ISSUER.to_owned(), subject: SUBJECT.to_owned() };
+    let tenant = Tenant::start(vec![Credential::Secret(SECRET.to_owned()), trust, known.credential().await]).await;
+    let folder = Folder::new();
+    let token = folder.write("token", files::federated_token(ISSUER, "another subject"));
+    let pem = unknown.pem();
+    for (setting, code) in [
+        (("AZURE_FEDERATED_TOKEN_FILE", &*token), "AADSTS70"),
+        (("AZURE_CLIENT_CERTIFICATE_PATH", &*pem), "AADSTS700027"),
+        (("AZURE_CLIENT_SECRET", "mistyped-secret"), "AADSTS7000215"),
+    ] {
+        let host = tenant.host(&[setting, AT_ONCE]).await;
+        let answer = send(&host, "T-1").await;
+        assert_eq!(answer.verdict(), UNAUTHORIZED, "{answer:?}");
+        assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(code)), "{answer:?}");
+        assert!(!printed(&host, "mistyped-secret") && !answer.text.contains("mistyped-secret"));
+    }
+
+    let host = tenant.host(&[("AZURE_CLIENT_SECRET", "mistyped-secret"), AT_ONCE]).await;
+    tenant.world.put(&contact("T-2").to_string()).await.expect("the queue takes it");
+    let failed = || host.invocations().into_iter().find(|invocation| invocation.message_id.is_some());
+    wait_until("the message is delivered", async || failed().is_some()).await;
+    let failed = failed().expect("just seen");
+    assert!(failed.outputs.is_empty(), "no dead letter: {failed:?}");
+    let InvocationResult::Failed(text) = &failed.result else { panic!("not a failure: {failed:?}") };
+    assert!(text.contains("500 (retry/unauthorized"), "{text}");
+    host.stop().await;
+    let _host = tenant.host(&[("AZURE_CLIENT_SECRET", SECRET)]).await;
+    let written = || tenant.world.dataverse.row("contacts", &[("employeeid", "T-2")]).is_some();
+    wait_until("the right secret applies the message", async || written()).await;
+}
+
+#[tokio::test]
+async fn a_managed_identity_opens_dataverse_and_one_that_the_app_does_not_have_does_not() {
+    let identity = Options { user_assigned: vec![USER_ASSIGNED.to_owned()], ..Options::default() };
+    let world = crate::world_with(sandbox::world::Options { identity, ..Default::default() }).await;
+    for (key, id, kind) in
+        [("M-1", "", "system_assigned_managed_identity"), ("M-2", USER_ASSIGNED, "user_assigned_managed_identity")]
+    {
+        let host = world.host("one", &[("AZURE_CLIENT_ID", id)]).await.expect("the handler starts");
+        let answer = send(&host, key).await;
+        assert_eq!(answer.verdict(), UPSERTED, "{kind}: {answer:?}");
+        assert!(printed(&host, &format!("credential={kind}")), "{:?}", host.logs());
+    }
+    let host = world.host("other", &[AT_ONCE, ("AZURE_CLIENT_ID", CLIENT)]).await.expect("the handler starts");
+    assert_eq!(send(&host, "M-3").await.verdict(), UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -84,12 +129,37 @@ async fn without_a_credential_the_developer_login_is_tried_and_its_absence_costs
     let host = world.host("one", &[("PATH", &folder.path("")), ("HOME", &folder.path("")), AT_ONCE]).await;
     let host = host.expect("the handler starts");
     let answer = send(&host, "D-1").await;
-    assert_eq!(answer.verdict(), (503, "retry", "unauthorized"), "{answer:?}");
+    assert_eq!(answer.verdict(), UNAUTHORIZED, "{answer:?}");
     assert!(printed(&host, "credential=developer_tools"), "{:?}", host.logs());
     assert_eq!(world.dataverse.requests().total(), 0, "without a token nothing is sent");
 }
 
-/// The application of these tests, with these credentials.
-fn app(credentials: Vec<Credential>) -> App {
-    App { client_id: CLIENT.to_owned(), credentials }
+#[tokio::test]
+async fn a_token_is_used_until_shortly_before_it_ends() {
+    for (lifetime, expected) in [(Duration::from_mins(1), 3), (Duration::from_hours(1), 1)] {
+        let identity = Options { lifetime, ..Options::default() };
+        let world = crate::world_with(sandbox::world::Options { identity, ..Default::default() }).await;
+        let host = world.host("one", &[]).await.expect("the handler starts");
+        for key in ["T-5", "T-6", "T-7"] {
+            assert_eq!(send(&host, key).await.verdict(), UPSERTED);
+        }
+        assert_eq!(world.identity.tokens_issued(), expected, "tokens that live for {lifetime:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_managed_identity_that_fails_or_is_down_is_an_outage() {
+    let world = crate::world().await;
+    let host = world.host("one", &[AT_ONCE]).await.expect("the handler starts");
+    for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::TOO_MANY_REQUESTS] {
+        world.identity.fault(Fault::Status(status));
+        let answer = send(&host, "T-8").await;
+        assert_eq!(answer.verdict(), UNAVAILABLE, "{status}: {answer:?}");
+        world.identity.clear_faults();
+    }
+    wait_until("the handler has recovered", async || send(&host, "T-8").await.verdict() == UPSERTED).await;
+    // Nothing listens on port 1.
+    let settings = [("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token"), AT_ONCE];
+    let host = world.host("two", &settings).await.expect("the handler starts without a token");
+    assert_eq!(send(&host, "T-9").await.verdict(), UNAVAILABLE);
 }

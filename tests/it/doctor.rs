@@ -1,14 +1,12 @@
-//! `handler doctor`: the real executable in the sandbox's world, run in the staged app's folder. At first every check
-//! passes; then one thing at a time is broken, and the doctor names exactly that.
+//! `handler doctor`: the real executable in the sandbox's world, run in the staged app's folder.
 
+mod app;
 mod broken;
-mod patient;
-mod secrets;
 
 use sandbox::world::{QUEUE, World};
 use serde_json::Value;
 
-use patient::Patient;
+use app::App;
 
 const WITHOUT_A_TABLE: [&str; 18] = [
     "settings",
@@ -47,16 +45,16 @@ fn found<'a>(report: &'a Value, check: &str) -> &'a str {
     finding.and_then(|finding| finding["found"].as_str()).expect("it was checked")
 }
 
-async fn healthy() -> (World, Patient) {
+async fn healthy() -> (World, App) {
     let world = crate::world().await;
-    let patient = Patient::of(&world);
-    (world, patient)
+    let app = App::of(&world);
+    (world, app)
 }
 
 #[tokio::test]
-async fn in_a_world_where_all_is_well_it_says_so_and_exits_with_0() {
-    let (world, patient) = healthy().await;
-    let output = patient.run(&["--json"], &[]).await;
+async fn without_a_fault_every_check_is_good_and_the_exit_code_is_0() {
+    let (world, app) = healthy().await;
+    let output = app.run(&["--json"], &[]).await;
     let report = output.json();
     assert_eq!((output.code, &report["wrong"], &report["notTried"]), (Some(0), &0.into(), &0.into()), "{output:?}");
     assert_eq!(checks(&report), [&WITHOUT_A_TABLE[..], &["poison_queue"]].concat());
@@ -68,7 +66,7 @@ async fn in_a_world_where_all_is_well_it_says_so_and_exits_with_0() {
     );
     assert!(token.ends_with(&format!("tid {}", world.identity.tokens().tenant())), "{token}");
 
-    let words = patient.run(&[], &[]).await;
+    let words = app.run(&[], &[]).await;
     assert_eq!(words.code, Some(0), "{words:?}");
     assert_eq!(words.stdout.lines().filter(|line| line.starts_with('✓')).count(), 19, "{}", words.stdout);
     assert!(words.stdout.ends_with("\n19 good, 0 wrong, 0 not tried\n"), "{}", words.stdout);
@@ -76,9 +74,9 @@ async fn in_a_world_where_all_is_well_it_says_so_and_exits_with_0() {
 }
 
 #[tokio::test]
-async fn with_a_table_it_looks_at_its_key_its_version_column_and_its_rows() {
-    let (_world, patient) = healthy().await;
-    let output = patient.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
+async fn with_a_table_its_key_its_version_column_and_its_rows_are_checked() {
+    let (_world, app) = healthy().await;
+    let output = app.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
     assert_eq!(output.code, Some(0), "{output:?}");
     let report = output.json();
     let table = ["table", "alternate_key", "version_column", "read"];
@@ -86,39 +84,39 @@ async fn with_a_table_it_looks_at_its_key_its_version_column_and_its_rows() {
     assert_eq!(found(&report, "alternate_key"), "employeeid, its index is Active");
     assert_eq!(found(&report, "version_column"), "new_sourceversion is BigInt");
     let orders = ["--json", "--table", "new_orders", "--key", "new_reference,_new_accountid_value"];
-    let output = patient.run(&orders, &[]).await;
+    let output = app.run(&orders, &[]).await;
     assert_eq!(output.code, Some(0), "a lookup in a key, in any order: {output:?}");
     assert!(!checks(&output.json()).contains(&"version_column".to_owned()), "none is set");
 }
 
 #[tokio::test]
-async fn it_changes_nothing_but_a_lock_of_its_own_which_it_gives_back() {
-    let (world, patient) = healthy().await;
+async fn it_writes_nothing_but_a_lock_of_its_own_which_it_releases() {
+    let (world, app) = healthy().await;
     world.put("a message").await.expect("the queue takes it");
-    let output = patient.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
+    let output = app.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
     assert_eq!(output.code, Some(0), "{output:?}");
     assert!(found(&output.json(), "queue").ends_with(": about 1 messages"), "{output:?}");
     assert_eq!(world.dataverse.journal().len(), 0, "nothing is written");
     let storage = world.storage.embedded().expect("this world is on the embedded storage");
     assert!(storage.messages(QUEUE).iter().all(|message| message.dequeued == 0), "no message was received");
     assert!(storage.blob("sync-locks", "doctor-probe").is_some() && storage.leases().is_empty(), "it was given back");
-    assert_eq!(patient.run(&[], &[]).await.code, Some(0), "once more, when container and blob are there");
+    assert_eq!(app.run(&[], &[]).await.code, Some(0), "once more, when container and blob are there");
 }
 
 #[tokio::test]
 async fn another_folder_can_be_named_and_wrong_arguments_exit_with_2() {
-    let (world, patient) = healthy().await;
+    let (world, app) = healthy().await;
     let folder = crate::trust::Folder::new();
-    let app = world.app().to_str().expect("its name is text");
-    let output = patient.run_in(&folder.path(""), &["--app", app], &[]).await;
+    let path = world.app().to_str().expect("its name is text");
+    let output = app.run_in(&folder.path(""), &["--app", path], &[]).await;
     assert_eq!(output.code, Some(0), "{output:?}");
-    let output = patient.run_in(&folder.path(""), &["--json"], &[]).await;
+    let output = app.run_in(&folder.path(""), &["--json"], &[]).await;
     assert_eq!(output.code, Some(1));
     let report = output.json();
     assert!(found(&report, "host_json").starts_with("host.json does not exist"), "{output:?}");
     assert_eq!(found(&report, "executable"), "not tried, because of host_json");
     for arguments in [&["--key", "employeeid"][..], &["--table", "a b"], &["now"]] {
-        let output = patient.run(arguments, &[]).await;
+        let output = app.run(arguments, &[]).await;
         assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""), "{output:?}");
     }
 }

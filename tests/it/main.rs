@@ -8,7 +8,6 @@ mod canary;
 mod chaos;
 mod client;
 mod contract;
-mod crash;
 mod credentials;
 mod dead_letters;
 mod doctor;

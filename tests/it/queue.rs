@@ -4,7 +4,6 @@
 //! it, unchanged.
 
 mod broken;
-mod envelope;
 
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use crate::waiting::eventually;
 const MAX_DELIVERIES: u32 = 10;
 
 /// A world with one host that makes failed messages visible again at once.
-async fn scene(settings: &[(&str, &str)]) -> (World, Host) {
+async fn start(settings: &[(&str, &str)]) -> (World, Host) {
     let world = crate::world().await;
     let options = world.host_options("instance-1", settings);
     let options = stand_ins::host::Options { visibility_timeout: Some(Duration::ZERO), ..options };
@@ -74,7 +73,7 @@ fn failed_with(record: &InvocationRecord, reason: &str) -> bool {
 
 #[tokio::test]
 async fn a_message_is_applied_and_its_line_is_in_the_invocations_own_log() {
-    let (world, host) = scene(&[]).await;
+    let (world, host) = start(&[]).await;
     put(&world, &contact("C1", &json!({ "firstname": "Ada" })).to_string()).await;
     let ended = invocations(&host, 1).await;
     assert_eq!((&ended[0].result, ended[0].outputs.len()), (&InvocationResult::Succeeded, 0));
@@ -111,7 +110,7 @@ async fn a_retry_fails_with_its_reason_in_the_reason_phrase_and_is_applied_when_
 
 #[tokio::test]
 async fn a_message_that_every_delivery_retries_ends_raw_in_the_poison_queue() {
-    let (world, host) = scene(&[crate::AT_ONCE]).await;
+    let (world, host) = start(&[crate::AT_ONCE]).await;
     let refused = Status::new(403, "0x80040220", "Principal user is missing prvWriteContact privilege.");
     world.dataverse.fault(Fault::new(Effect::Status(refused)).until_cleared());
     let message = contact("C1", &json!({ "firstname": "Ada" })).to_string();
@@ -129,7 +128,7 @@ async fn a_message_that_every_delivery_retries_ends_raw_in_the_poison_queue() {
 
 #[tokio::test]
 async fn a_parent_that_never_arrives_ends_as_a_dead_letter_that_names_it() {
-    let (world, host) = scene(&[]).await;
+    let (world, host) = start(&[]).await;
     let columns = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='A1')" });
     let message = contact("C1", &columns).to_string();
     put(&world, &message).await;
@@ -143,23 +142,9 @@ async fn a_parent_that_never_arrives_ends_as_a_dead_letter_that_names_it() {
 }
 
 #[tokio::test]
-async fn the_same_message_twice_is_applied_twice_in_sequence() {
-    let (world, host) = scene(&[]).await;
-    let message = contact("C1", &json!({ "firstname": "Ada" })).to_string();
-    put(&world, &message).await;
-    put(&world, &message).await;
-    let ended = invocations(&host, 2).await;
-    assert!(ended.iter().all(|ended| ended.result == InvocationResult::Succeeded), "{ended:?}");
-    emptied(&world).await;
-    assert_eq!(world.dataverse.rows("contacts").len(), 1);
-    assert_eq!(world.dataverse.requests().of("PATCH", 204), 2);
-    assert!(world.dataverse.overlaps().is_empty());
-}
-
-#[tokio::test]
 async fn a_redelivered_create_is_skipped_and_another_message_with_the_same_create_is_rejected() {
     // With leases the second delivery would wait until the first one's lease expires, because its outcome is unknown.
-    let (world, host) = scene(&[("LOCK_MODE", "off"), crate::AT_ONCE]).await;
+    let (world, host) = start(&[("LOCK_MODE", "off"), crate::AT_ONCE]).await;
     world.dataverse.fault(Fault::new(Effect::DropAfterCommit).method("PATCH"));
     let mut record = contact("C1", &json!({ "firstname": "Ada" }));
     record["operation"] = json!("create");
@@ -178,23 +163,4 @@ async fn a_redelivered_create_is_skipped_and_another_message_with_the_same_creat
     put(&world, &record.to_string()).await;
     let letter = dead_letter(&world).await;
     assert_eq!((&letter["reason"], &letter["attempts"]), (&json!("exists"), &json!(1)));
-}
-
-/// The host merges the message's own properties, which an event may name freely, over its metadata, so the true count
-/// is lost.
-#[tokio::test]
-async fn a_message_cannot_pass_as_a_redelivery_by_a_property_of_its_own() {
-    let (world, _host) = scene(&[]).await;
-    world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "firstname": "Ada" }));
-    for name in ["DequeueCount", "dequeuecount"] {
-        let mut record = contact("C1", &json!({ "firstname": "Ada" }));
-        record["operation"] = json!("create");
-        let mut event = json!({ "specversion": "1.0", "type": "t", "source": "/hr", "id": "1", "data": record });
-        event[name] = json!(7);
-        put(&world, &event.to_string()).await;
-        let letter = dead_letter(&world).await;
-        assert_eq!(letter["reason"], "exists", "a redelivery would have been skipped: {letter}");
-        assert_eq!(letter.get("attempts"), None, "neither the host's count, which is lost, nor the message's");
-        world.poison.clear().await.expect("the queue answers");
-    }
 }

@@ -1,10 +1,9 @@
 //! Traces and metrics, as a collector receives them from the real handler.
 
-mod figures;
-mod secrets;
-mod switch;
+mod collector_outages;
+mod metrics;
+mod settings;
 mod traces;
-mod trouble;
 
 use std::collections::BTreeSet;
 

@@ -43,8 +43,15 @@ impl Scene {
             Reason::Unauthorized => case.refused(1, 403, "0x80040220", SAID).operate("upsert").await,
             Reason::StorageUnavailable => case.while_the_storage_refuses().await,
             Reason::Internal => case.in_an_invalid_invocation().await,
-            Reason::InvalidMessage => case.send("columns", json!(COLUMN)).await,
-            Reason::NotFound => case.operate("update").await,
+            Reason::InvalidMessage => {
+                case.send("columns", json!(COLUMN)).await;
+                case.send("table", json!(COLUMN)).await;
+            }
+            Reason::NotFound => {
+                case.operate("update").await;
+                // This key is in a filter and not in a URL's path.
+                Case { key: format!("{KEY}/2"), ..case }.operate("update").await;
+            }
             Reason::Exists => case.with_row().operate("create").await,
             Reason::KeyCollision => case.beside_a_row_with_its_address().await,
             Reason::DuplicateDetected => case.refused(1, 412, "0x80040333", SAID).operate("upsert").await,

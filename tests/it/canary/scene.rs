@@ -3,6 +3,7 @@
 use dataverse_sync::outcome::Reason;
 use sandbox::world::{Options, World};
 use serde_json::{Value, json};
+use stand_ins::collector::Collector;
 use stand_ins::host::{Host, Options as HostOptions};
 use stand_ins::identity::{App, Credential, Options as IdentityOptions};
 use stand_ins::net::http_client;
@@ -16,6 +17,7 @@ use crate::waiting::eventually;
 const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
 const SECRET: &str = "canary-of-a-client-secret";
 const HEADER: &str = "canary-of-a-header";
+const COLLECTOR_KEY: &str = "canary-of-a-collector";
 
 /// The prefix of the stand-in's tokens: `{"alg":` in base64.
 const TOKEN: &str = "eyJhbGciOi";
@@ -31,6 +33,7 @@ pub(super) enum Trigger {
 pub(super) struct Scene {
     pub(super) world: World,
     pub(super) host: Host,
+    collector: Collector,
     _folder: Folder,
 }
 
@@ -43,7 +46,11 @@ impl Scene {
         let mut world = crate::world_with(Options { identity, ..Options::default() }).await;
         world.settings.remove("IDENTITY_ENDPOINT");
         world.settings.remove("IDENTITY_HEADER");
+        let collector = Collector::start().await.expect("loopback has free ports");
         let set = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+            ("OTEL_EXPORTER_OTLP_HEADERS", format!("api-key={COLLECTOR_KEY}")),
+            ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned()),
             ("AZURE_AUTHORITY_HOST", world.identity.authority().expect("there is a certificate")),
             ("AZURE_TENANT_ID", tenant),
             ("AZURE_CLIENT_ID", CLIENT.to_owned()),
@@ -58,7 +65,7 @@ impl Scene {
         world.settings.extend(set.map(|(name, value)| (name.to_owned(), value)));
         let options = HostOptions { kept_lines: Some(1_000_000), ..world.host_options("canary", &[]) };
         let host = Host::start(options).await.expect("the host starts");
-        Self { world, host, _folder: folder }
+        Self { world, host, collector, _folder: folder }
     }
 
     pub(super) fn storage(&self) -> &Storage {
@@ -70,7 +77,7 @@ impl Scene {
         let connection = &self.world.settings["AzureWebJobsStorage"];
         let account = connection.split(';').find_map(|part| part.strip_prefix("AccountKey="));
         let account = account.expect("the connection string has a key");
-        [SECRET, HEADER, TOKEN, account, self.host.function_key()].map(str::to_owned).into()
+        [SECRET, HEADER, COLLECTOR_KEY, TOKEN, "Bearer ey", account, self.host.function_key()].map(str::to_owned).into()
     }
 
     /// Sends a record; asserts its reason, and that the answer contains only what is allowed in it.
@@ -128,8 +135,8 @@ impl Scene {
         .await;
     }
 
-    /// Stops the handler as Core Tools does, then checks all of its output and the names of its lock blobs.
-    pub(super) async fn check_logs(self) {
+    /// Stops the handler as Core Tools does, then checks all of its output, its exports and the names of its lock blobs.
+    pub(super) async fn check_logs_and_exports(self) {
         assert_eq!(self.host.terminate_handler().await, Some(0));
         let logs = self.host.logs();
         for reason in Reason::ALL {
@@ -142,6 +149,19 @@ impl Scene {
             self.holds_nothing(&line.text, "the log");
         }
         self.holds_nothing(&format!("{:?}", self.storage().leases()), "the names of locks");
+        self.check_exports();
+    }
+
+    fn check_exports(&self) {
+        let deliveries = self.collector.deliveries();
+        assert!(deliveries.iter().all(|delivery| delivery.headers["api-key"] == COLLECTOR_KEY));
+        let exported: Vec<u8> = deliveries.into_iter().flat_map(|delivery| delivery.body).collect();
+        let exported = String::from_utf8_lossy(&exported);
+        for reason in Reason::ALL {
+            assert!(exported.contains(reason.code()), "{reason:?} is not exported");
+        }
+        assert!(!exported.contains("employeeid"), "a key column is exported");
+        self.holds_nothing(&exported, "the exports");
     }
 
     /// Asserts that a text contains neither secrets nor data.

@@ -55,22 +55,6 @@ async fn every_invalid_setting_is_named_and_no_value_is_printed() {
 }
 
 #[tokio::test]
-async fn an_invalid_log_filter_alone_is_a_problem() {
-    let fine = [
-        ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
-        ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
-        ("FUNCTIONS_CUSTOMHANDLER_PORT", "0"),
-    ];
-    for filter in ["dataverse_sync=loud", "info,,=", "[{", "inof"] {
-        let mut settings = fine.to_vec();
-        settings.push(("RUST_LOG", filter));
-        let output = output(&[], &settings).await;
-        let text = stderr(&output);
-        assert_eq!((output.status.code(), named(&text)), (Some(2), vec!["RUST_LOG"]), "{filter}: {text}");
-    }
-}
-
-#[tokio::test]
 async fn extra_headers_can_neither_split_a_request_nor_replace_one_of_our_own() {
     let fine = [
         ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),

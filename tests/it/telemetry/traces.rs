@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sandbox::world::World;
 use serde_json::json;
 use stand_ins::collector::{Collector, Span};
 use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::host::Host;
 
 use super::{ENDPOINT, SOON, Scene, attribute, names, only, whole_trace};
 use crate::caller::contact;
@@ -17,6 +19,15 @@ const CALLERS_SPAN: &str = "00f067aa0ba902b7";
 
 fn lost_race() -> Status {
     Status::new(412, "0x80060892", "A record with matching key values already exists.")
+}
+
+/// A host whose handler exports to the collector.
+async fn under_a_host() -> (World, Collector, Host) {
+    let (world, collector) = (crate::world().await, Collector::start().await.expect("the collector starts"));
+    let endpoint = collector.endpoint();
+    let settings = [(ENDPOINT, endpoint.as_str()), SOON[0], SOON[1]];
+    let host = world.host("instance-1", &settings).await.expect("the host starts");
+    (world, collector, host)
 }
 
 /// Every span but the root has its parent in the trace and lies within it; a release may end later, as it runs after
@@ -32,11 +43,7 @@ fn hangs_together(spans: &[Span], root: &Span) {
 
 #[tokio::test]
 async fn a_queue_message_is_one_trace_with_the_hosts_id_from_token_to_release() {
-    let world = crate::world().await;
-    let collector = Collector::start().await.expect("the collector starts");
-    let endpoint = collector.endpoint();
-    let settings: Vec<_> = [(ENDPOINT, endpoint.as_str())].into_iter().chain(SOON).collect();
-    let host = world.host("instance-1", &settings).await.expect("the host starts");
+    let (world, collector, host) = under_a_host().await;
     world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "firstname": "Ada" }));
     world.dataverse.fault(Fault::new(Effect::Status(lost_race())).method("PATCH"));
     world.put(&contact("C1", &json!({ "firstname": "Ada" })).to_string()).await.expect("the queue takes it");
@@ -85,11 +92,7 @@ async fn a_queue_message_is_one_trace_with_the_hosts_id_from_token_to_release() 
 
 #[tokio::test]
 async fn forty_concurrent_messages_are_forty_separate_traces() {
-    let world = crate::world().await;
-    let collector = Collector::start().await.expect("the collector starts");
-    let endpoint = collector.endpoint();
-    let settings: Vec<_> = [(ENDPOINT, endpoint.as_str())].into_iter().chain(SOON).collect();
-    let host = world.host("instance-1", &settings).await.expect("the host starts");
+    let (world, collector, host) = under_a_host().await;
     for number in 0..40 {
         world.put(&contact(&format!("C{number}"), &json!({ "firstname": "Ada" })).to_string()).await.expect("it fits");
     }
@@ -201,26 +204,29 @@ async fn a_lock_handed_on_within_the_process_is_visible_in_its_span() {
 }
 
 #[tokio::test]
-async fn every_request_is_a_span_with_its_error() {
+async fn a_refused_request_is_a_failed_span_with_its_error() {
     let scene = Scene::start(&[SOON[0], SOON[1], crate::AT_ONCE]).await;
+    let sent = async |trace: &str| {
+        let parent = format!("00-{trace}-{CALLERS_SPAN}-01");
+        let answer = scene.post_within(&contact("C1", &json!({})), &[("traceparent", &parent)]).await;
+        assert_eq!(answer.body["outcome"], "retry", "{}", answer.text);
+        whole_trace(&scene.collector, trace, "SyncHttp").await
+    };
+    scene.world.identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::BAD_REQUEST));
+    let spans = sent(&"2".repeat(32)).await;
+    let token = only(&spans, "token");
+    assert!(token.failed && !attribute(token, "error.type").is_empty(), "{token:#?}");
+    assert!(spans.iter().all(|span| span.name != "write"), "nothing was sent");
+
+    scene.world.identity.clear_faults();
+    eventually("the circuit breaker closes", async || {
+        (scene.post(&contact("C2", &json!({}))).await.status == 200).then_some(())
+    })
+    .await;
     scene.refuse(Status::new(503, "", "busy"));
-    let answer = scene.post_within(&contact("C1", &json!({})), &[("traceparent", CALLER)]).await;
-    assert_eq!(answer.body["reason"], "unavailable");
-    let spans = whole_trace(&scene.collector, CALLERS_TRACE, "SyncHttp").await;
+    let spans = sent(CALLERS_TRACE).await;
     let (call, write) = (only(&spans, "SyncHttp"), only(&spans, "write"));
     assert_eq!((attribute(write, "error.type"), write.failed), ("503", true));
     assert_eq!((attribute(call, "error.type"), call.failed), ("unavailable", true));
     assert_eq!(attribute(call, "dataverse_sync.outcome"), "retry");
-}
-
-#[tokio::test]
-async fn a_refused_token_is_a_failed_span() {
-    let scene = Scene::start(&[SOON[0], SOON[1], crate::AT_ONCE]).await;
-    scene.world.identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::BAD_REQUEST));
-    let answer = scene.post_within(&contact("C1", &json!({})), &[("traceparent", CALLER)]).await;
-    assert_eq!(answer.body["outcome"], "retry", "{}", answer.text);
-    let spans = whole_trace(&scene.collector, CALLERS_TRACE, "SyncHttp").await;
-    let token = only(&spans, "token");
-    assert!(token.failed && !attribute(token, "error.type").is_empty(), "{token:#?}");
-    assert!(spans.iter().all(|span| span.name != "write"), "nothing was sent");
 }

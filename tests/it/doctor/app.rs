@@ -1,8 +1,8 @@
-//! A world for the doctor to check: its settings and its app's files.
+//! The app that the doctor checks: its files and its settings.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use sandbox::world::World;
@@ -11,20 +11,20 @@ use tokio::process::Command;
 
 use crate::dead_letters::CommandOutput;
 
-/// The world and the app's folder.
-pub(super) struct Patient {
+/// The app's folder and the world's settings.
+pub(super) struct App {
     settings: BTreeMap<String, String>,
-    app: PathBuf,
+    folder: PathBuf,
 }
 
-impl Patient {
+impl App {
     pub(super) fn of(world: &World) -> Self {
-        Self { settings: world.settings.clone(), app: world.app().to_owned() }
+        Self { settings: world.settings.clone(), folder: world.app().to_owned() }
     }
 
     /// Runs the doctor in the app's folder with the world's settings, overridden by these; an empty value unsets one.
     pub(super) async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
-        let app = self.app.to_str().expect("the temporary folder's name is text").to_owned();
+        let app = self.folder.to_str().expect("the temporary folder's name is text").to_owned();
         self.run_in(&app, arguments, settings).await
     }
 
@@ -53,7 +53,7 @@ impl Patient {
 
     /// The path of a file of the app.
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.app.join(name)
+        self.folder.join(name)
     }
 
     /// Changes a JSON file of the app; dropping the result restores it.
@@ -78,10 +78,4 @@ impl Drop for Restored {
     fn drop(&mut self) {
         fs::write(&self.path, &self.was).expect("writable");
     }
-}
-
-/// Sets a file's permission bits.
-pub(super) fn permit(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
 }

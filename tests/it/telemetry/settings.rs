@@ -1,36 +1,12 @@
-//! The settings: exporting is off by default, set per signal, and never prevents a start; the rest is exported at
-//! shutdown.
+//! The standard settings, the log filter beside them, and the export at shutdown.
 
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use stand_ins::collector::Collector;
 
 use super::{ENDPOINT, NEVER, SOON, Scene, names};
-use crate::caller::{answer, contact};
-use crate::process::running::Running;
+use crate::caller::contact;
 use crate::waiting::eventually;
-
-#[tokio::test]
-async fn without_the_endpoint_nothing_is_exported() {
-    let world = crate::world().await;
-    let collector = Collector::start().await.expect("the collector starts");
-    let (traces, metrics) =
-        (format!("{}/v1/traces", collector.endpoint()), format!("{}/v1/metrics", collector.endpoint()));
-    let endpoint = collector.endpoint();
-    let signals =
-        [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &*traces), ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &*metrics)];
-    for switch in [&[][..], &[(ENDPOINT, "")], &[(ENDPOINT, &*endpoint), ("OTEL_SDK_DISABLED", "true")]] {
-        let settings: Vec<_> = signals.into_iter().chain(SOON).chain(switch.iter().copied()).collect();
-        let handler = Running::in_world(&world, &settings).await;
-        let record = contact("C1", &json!({})).to_string();
-        let request = stand_ins::net::http_client().post(handler.url("/api/records"));
-        assert_eq!(answer(request.body(record)).await.status, 200);
-        handler.signal("TERM").await;
-        assert_eq!(handler.ended().await.code(), Some(0));
-        assert_eq!(collector.deliveries().len(), 0, "{switch:?}");
-    }
-}
 
 #[tokio::test]
 async fn what_is_left_is_exported_when_the_handler_stops() {
@@ -86,31 +62,14 @@ async fn standard_variables_have_their_specified_meaning() {
     assert_eq!((&headers["api-key"] == "k y", &headers["x-team"] == "integration"), (true, true));
 }
 
+/// Other unusable settings are tested beside `otlp_settings`.
 #[tokio::test]
-async fn settings_that_cannot_be_used_are_one_warning_and_messages_are_processed() {
-    for (unusable, named) in [
-        (&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem")][..], "PROTOCOL"),
-        (&[(ENDPOINT, "http://canary:canary@localhost:4318")], ENDPOINT),
-        // Only the SDK rejects this one.
-        (&[(ENDPOINT, "http://localhost:4318/canary ")], ENDPOINT),
-    ] {
-        let settings: Vec<_> = SOON.into_iter().chain(unusable.iter().copied()).collect();
-        let scene = Scene::start(&settings).await;
-        assert_eq!(scene.post(&contact("C1", &json!({}))).await.status, 200);
-        let printed = scene.handler.printed();
-        let warnings: Vec<_> = printed.lines().filter(|line| line.contains("OpenTelemetry settings")).collect();
-        let [warning] = warnings[..] else { panic!("one warning: {printed}") };
-        assert!(warning.contains(" WARN ") && warning.contains(named), "{warning}");
-        assert!(!printed.contains("canary"), "{printed}");
-        assert_eq!(scene.stop().await.1.deliveries().len(), 0);
-    }
-}
-
-#[tokio::test]
-async fn exporter_none_turns_one_signal_off() {
-    let scene = Scene::start(&[SOON[0], SOON[1], ("OTEL_TRACES_EXPORTER", "none")]).await;
+async fn a_setting_that_only_the_sdk_rejects_is_one_warning_and_messages_are_processed() {
+    let scene = Scene::start(&[SOON[0], SOON[1], (ENDPOINT, "http://localhost:4318/canary ")]).await;
     assert_eq!(scene.post(&contact("C1", &json!({}))).await.status, 200);
-    let (_world, collector, code) = scene.stop().await;
-    assert_eq!((code, collector.spans()), (0, vec![]));
-    assert!(collector.points().iter().any(|point| point.name == "dataverse_sync.records"));
+    let printed = scene.handler.printed();
+    let warnings: Vec<_> = printed.lines().filter(|line| line.contains("OpenTelemetry settings")).collect();
+    let [warning] = warnings[..] else { panic!("one warning: {printed}") };
+    assert!(warning.contains(" WARN ") && warning.contains(ENDPOINT) && !printed.contains("canary"), "{printed}");
+    assert_eq!(scene.stop().await.1.deliveries().len(), 0);
 }

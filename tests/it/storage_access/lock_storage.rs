@@ -17,8 +17,8 @@ pub(super) const NAME: &str = "Locks";
 const ACCOUNT: &str = "devstoreaccount1";
 pub(super) const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// The storage, and a world whose handlers lock there.
-pub(super) struct Place {
+/// The lock storage, and a world whose handlers lock there.
+pub(super) struct LockStorage {
     pub(super) world: World,
     endpoint: String,
     http: reqwest::Client,
@@ -34,15 +34,19 @@ enum Backing {
     Azurite(Azurite),
 }
 
-impl Place {
-    pub(super) async fn embedded(tls: Option<Tls>) -> Self {
+impl LockStorage {
+    pub(super) async fn embedded() -> Self {
+        Self::start(None).await
+    }
+
+    async fn start(tls: Option<Tls>) -> Self {
         let options = storage::Options { tls: tls.clone(), ..storage::Options::default() };
         let storage = Storage::start(options).await.expect("loopback has free ports");
         Self::new(storage.blob_endpoint(), tls, Backing::Embedded(storage)).await
     }
 
     pub(super) async fn embedded_behind_tls() -> Self {
-        Self::embedded(Some(trust::authority())).await
+        Self::start(Some(trust::authority())).await
     }
 
     /// Azurite behind TLS, accepting Entra tokens.

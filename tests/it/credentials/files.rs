@@ -1,22 +1,24 @@
-//! Client certificates in every file format that the handler reads; the tenant verifies their signatures.
+//! Credentials in files: client certificates in every format that the handler reads, and federated tokens. `openssl`
+//! makes the certificates.
 
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 use stand_ins::identity::Credential;
 use tokio::process::Command;
 
-use super::tenant::Tenant;
-use crate::one_contact::{UPSERTED, printed, send};
 use crate::trust::Folder;
 
-const PASSWORD: &str = "open-sesame";
+pub(super) const PASSWORD: &str = "open-sesame";
 
 /// A folder with a self-signed certificate `certificate.pem` and its RSA key `key.pem`.
-pub(super) struct Made {
+pub(super) struct Certificate {
     folder: Folder,
 }
 
-impl Made {
+impl Certificate {
     pub(super) async fn new() -> Self {
         let made = Self { folder: Folder::new() };
         let (key, certificate) = (made.folder.path("key.pem"), made.folder.path("certificate.pem"));
@@ -36,6 +38,21 @@ impl Made {
         fs::read_to_string(self.folder.path(name)).expect("openssl wrote it")
     }
 
+    /// A line of the private key.
+    pub(super) fn part_of_the_key(&self) -> String {
+        self.read("key.pem").lines().nth(3).expect("a key has many lines").to_owned()
+    }
+
+    /// The paths of the certificate and its key in each format, with the password.
+    pub(super) async fn every_format(&self) -> [(String, &'static str); 4] {
+        [
+            (self.pem(), ""),
+            (self.traditional_pem().await, ""),
+            (self.pkcs12(PASSWORD).await, PASSWORD),
+            (self.pkcs12("").await, ""),
+        ]
+    }
+
     /// Certificate first, then the key in PKCS #8.
     pub(super) fn pem(&self) -> String {
         self.folder.write("both.pem", format!("{}{}", self.read("certificate.pem"), self.read("key.pem")))
@@ -48,7 +65,7 @@ impl Made {
         self.folder.write("older.pem", format!("{}{}", self.read("traditional.pem"), self.read("certificate.pem")))
     }
 
-    pub(super) async fn pkcs12(&self, password: &str) -> String {
+    async fn pkcs12(&self, password: &str) -> String {
         let (key, certificate) = (self.folder.path("key.pem"), self.folder.path("certificate.pem"));
         let sealed = self.folder.path(&format!("sealed-{}.pfx", password.len()));
         let pass = format!("pass:{password}");
@@ -63,34 +80,11 @@ async fn openssl(arguments: &[&str]) {
     assert!(run.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
 }
 
-#[tokio::test]
-async fn a_client_certificate_opens_dataverse_from_every_form_of_file() {
-    let made = Made::new().await;
-    let tenant = Tenant::start(vec![made.credential().await]).await;
-    let files = [
-        (made.pem(), ""),
-        (made.traditional_pem().await, ""),
-        (made.pkcs12(PASSWORD).await, PASSWORD),
-        (made.pkcs12("").await, ""),
-    ];
-    // A handler that is killed right after its answer may leave its lease held, so each host gets its own key.
-    for (key, (file, password)) in ["C-1", "C-2", "C-3", "C-4"].into_iter().zip(files) {
-        let settings = [("AZURE_CLIENT_CERTIFICATE_PATH", &*file), ("AZURE_CLIENT_CERTIFICATE_PASSWORD", password)];
-        let host = tenant.host(&settings).await;
-        let answer = send(&host, key).await;
-        assert_eq!(answer.verdict(), UPSERTED, "{file}: {answer:?}");
-        assert!(printed(&host, "credential=client_certificate"), "{:?}", host.logs());
-        assert!(password.is_empty() || !printed(&host, password), "the password is in no log");
-        host.stop().await;
-    }
-}
-
-#[tokio::test]
-async fn a_certificate_that_the_tenant_does_not_know_is_refused_and_costs_no_message() {
-    let (known, stranger) = (Made::new().await, Made::new().await);
-    let tenant = Tenant::start(vec![known.credential().await]).await;
-    let host = tenant.host(&[("AZURE_CLIENT_CERTIFICATE_PATH", &stranger.pem()), crate::AT_ONCE]).await;
-    let answer = send(&host, "C-2").await;
-    assert_eq!(answer.verdict(), (503, "retry", "unauthorized"), "{answer:?}");
-    assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains("AADSTS700027")), "{answer:?}");
+/// A token like the one that Kubernetes mounts into a pod. Its signature is not checked here.
+pub(super) fn federated_token(issuer: &str, subject: &str) -> String {
+    let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let header = json!({ "alg": "RS256", "typ": "JWT" });
+    let claims =
+        json!({ "iss": issuer, "sub": subject, "aud": "api://AzureADTokenExchange", "exp": 32_503_680_000_u64 });
+    format!("{}.{}.{}", part(&header), part(&claims), URL_SAFE_NO_PAD.encode("unsigned"))
 }

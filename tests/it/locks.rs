@@ -1,9 +1,9 @@
 //! Leases as locks: one conformance suite in memory, on the embedded store and on Azurite, plus tests that only the
 //! embedded store, the stricter of the two, can pass.
 
-mod embedded;
-mod suite;
-mod trouble;
+mod conformance;
+mod faults;
+mod leases;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const LIFE: Duration = Duration::from_secs(15);
 const LONG: Duration = Duration::from_mins(2);
 
 /// Where leases are kept.
-trait Place {
+trait LeaseStore {
     /// The locks of another process, in this container.
     fn locks(&self, container: &str) -> Arc<dyn Locks>;
 }
@@ -39,13 +39,13 @@ struct Account(String);
 /// The simulation's lease service without faults.
 struct Memory(Arc<Service>);
 
-impl Place for Memory {
+impl LeaseStore for Memory {
     fn locks(&self, _: &str) -> Arc<dyn Locks> {
         Arc::new(Remote::new(self.0.clone(), Process::new(0), LIFE))
     }
 }
 
-impl Place for Account {
+impl LeaseStore for Account {
     fn locks(&self, container: &str) -> Arc<dyn Locks> {
         // Another test of this process may have installed the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -98,20 +98,22 @@ async fn is_busy(locks: &Arc<dyn Locks>, name: &LockName) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_suite_holds_in_memory() {
+async fn the_conformance_suite_holds_in_memory() {
     let service = Service::new();
     service.calm_down();
-    suite::run(&Memory(service)).await;
+    let memory = Memory(service);
+    tokio::join!(conformance::run(&memory), conformance::a_lease_lives_from_its_last_renewal(&memory));
 }
 
 #[tokio::test]
-async fn the_suite_holds_on_the_embedded_store() {
+async fn the_conformance_suite_holds_on_the_embedded_store() {
     let (storage, _) = embedded().await;
-    suite::run(&Account(storage.connection_string())).await;
+    let account = Account(storage.connection_string());
+    tokio::join!(conformance::run(&account), conformance::a_lease_lives_from_its_last_renewal(&account));
 }
 
 #[tokio::test]
-async fn the_suite_holds_on_azurite() {
+async fn the_conformance_suite_holds_on_azurite() {
     let azurite = Azurite::start(AzuriteOptions::default()).await.expect("Azurite starts");
-    suite::run(&Account(azurite.connection_string())).await;
+    conformance::run(&Account(azurite.connection_string())).await;
 }

@@ -7,6 +7,7 @@ mod caller;
 mod canary;
 mod chaos;
 mod client;
+mod command;
 mod contract;
 mod credentials;
 mod dead_letters;

@@ -5,7 +5,6 @@ pub(crate) mod running;
 mod settings;
 
 use std::net::Ipv4Addr;
-use std::process::Output;
 use std::time::Duration;
 
 use serde_json::json;
@@ -15,29 +14,21 @@ use stand_ins::storage::LeaseState;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::caller::{answer, contact};
+use crate::command::{CommandOutput, command};
 use crate::waiting::eventually;
-use running::{Running, command};
+use running::Running;
 
-async fn output(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
-    let mut command = command(settings);
-    command.args(arguments).output().await.expect("the handler can be started")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+async fn output(arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
+    CommandOutput::of(command(arguments, settings.iter().copied())).await
 }
 
 #[tokio::test]
 async fn version_is_the_package_version_and_an_unknown_argument_is_an_error() {
     let version = output(&["--version"], &[]).await;
-    assert_eq!((version.status.code(), stdout(&version)), (Some(0), "dataverse-sync 0.1.0\n".to_owned()));
+    assert_eq!((version.code, version.stdout.as_str()), (Some(0), "dataverse-sync 0.1.0\n"));
     let unknown = output(&["--serve"], &[]).await;
-    assert_eq!(unknown.status.code(), Some(2));
-    assert!(stderr(&unknown).contains("--serve"), "{}", stderr(&unknown));
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.stderr.contains("--serve"), "{unknown:?}");
 }
 
 /// A URL on this machine at which nothing listens.

@@ -1,25 +1,22 @@
 //! The operator's commands and failed starts: only the stdout of `show` and `export` contains data; no output contains
 //! secrets.
 
-use std::process::Stdio;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dataverse_sync::outcome::Reason;
 use serde_json::json;
-use tokio::process::Command;
 
 use super::scene::Scene;
 use super::{COLUMN, KEY, SAID};
-use crate::dead_letters::CommandOutput;
+use crate::command::{CommandOutput, command};
 
 impl Scene {
     /// Runs the handler with the settings of this scene, overridden by these.
     async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
-        let mut command = Command::new(crate::handler());
-        command.args(arguments).current_dir(self.world.app()).env_clear().envs(&self.world.settings);
-        command.envs(settings.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
-        command.output().await.expect("the handler can be started").into()
+        let all = self.world.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut command = command(arguments, all.chain(settings.iter().copied()));
+        command.current_dir(self.world.app());
+        CommandOutput::of(command).await
     }
 
     /// Creates a dead letter for every rejection, each with all data canaries.

@@ -7,14 +7,16 @@ use serde_json::json;
 use stand_ins::dataverse::{Effect, Fault, Status};
 use stand_ins::host::{self, Host};
 
-use super::scene::{CommandOutput, dead_letters};
+use super::queues::dead_letters;
 use crate::caller::contact;
+use crate::command::CommandOutput;
 use crate::waiting::wait_until;
 
 async fn operator(world: &World, arguments: &[&str]) -> CommandOutput {
     let settings = [("AzureWebJobsStorage", world.settings["AzureWebJobsStorage"].as_str())];
     let mut command = dead_letters(arguments, &settings);
-    command.current_dir(world.app()).output().await.expect("the handler can be started").into()
+    command.current_dir(world.app());
+    CommandOutput::of(command).await
 }
 
 async fn letters(world: &World) -> u64 {

@@ -4,7 +4,7 @@ use pty_process::{Command, Pty};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::scene::{Scene, ours, record};
+use super::queues::{Queues, ours, record};
 
 /// Sets the window title, clears the screen, beeps and rewrites a line, in 7-bit and 8-bit notation, and reverses text
 /// direction.
@@ -17,14 +17,14 @@ const EIO: i32 = 5;
 
 /// Runs a command on its own terminal, types `typed` at its question, and returns everything that it printed and its
 /// exit code.
-async fn on_terminal(scene: &Scene, arguments: &[&str], typed: &str) -> (String, Option<i32>) {
+async fn on_terminal(queues: &Queues, arguments: &[&str], typed: &str) -> (String, Option<i32>) {
     let (mut terminal, inside) = pty_process::open().expect("the system has terminals");
     terminal.resize(pty_process::Size::new(24, 120)).expect("it is a terminal");
     let mut handler = Command::new(crate::handler())
         .arg("dead-letters")
         .args(arguments)
         .env_clear()
-        .env("AzureWebJobsStorage", scene.storage.connection_string())
+        .env("AzureWebJobsStorage", queues.storage.connection_string())
         .env("TERM", "xterm")
         .kill_on_drop(true)
         .spawn(inside)
@@ -52,30 +52,30 @@ async fn some_more(terminal: &mut Pty, sent: &mut Vec<u8>) -> bool {
     }
 }
 
-async fn hostile() -> Scene {
-    let scene = Scene::new().await;
+async fn hostile() -> Queues {
+    let queues = Queues::empty().await;
     let letter = json!({
         "message": record(&format!("t{HOSTILE}"), HOSTILE), "reason": "invalid_data", "detail": HOSTILE,
         "invocationId": HOSTILE, "at": "2026-01-02T03:04:05Z",
         "dataverse": { "status": 400, "code": format!("0x{HOSTILE}"), "message": HOSTILE, "requestId": HOSTILE },
     });
-    scene.letter(&letter.to_string()).await;
-    scene.letter(HOSTILE).await;
-    scene
+    queues.letter(&letter.to_string()).await;
+    queues.letter(HOSTILE).await;
+    queues
 }
 
 #[tokio::test]
 async fn control_characters_of_a_message_do_not_reach_a_terminal() {
-    let scene = hostile().await;
+    let queues = hostile().await;
     for arguments in [&["list"][..], &["show"], &["show", "--json"], &["export"], &["list", "--json"]] {
-        let (sent, code) = on_terminal(&scene, arguments, "").await;
+        let (sent, code) = on_terminal(&queues, arguments, "").await;
         assert_eq!(code, Some(0), "{arguments:?}: {sent:?}");
         // The bar itself uses escape sequences; these are the messages'.
         for part in ["\u{1b}]", "\u{7}", "\u{1b}[2J", "\u{9b}", "\u{9d}", "\u{9c}", "\u{202e}", "\rharmless", "\u{8}"] {
             assert!(!sent.contains(part), "{part:?} by {arguments:?}: {sent:?}");
         }
         assert!(sent.contains(r"\u001b"), "it is shown as its escape by {arguments:?}: {sent:?}");
-        let piped = scene.run(arguments).await;
+        let piped = queues.run(arguments).await;
         let raw = |c: char| c.is_control() && c != '\n';
         assert!(!piped.stdout.contains(raw) && !piped.stderr.contains(raw), "{arguments:?}: {piped:?}");
     }
@@ -83,46 +83,42 @@ async fn control_characters_of_a_message_do_not_reach_a_terminal() {
 
 #[tokio::test]
 async fn progress_is_a_bar_on_a_terminal_and_lines_without_one() {
-    let scene = Scene::new().await;
-    for number in 0..100 {
-        scene.letter(&record("contacts", &number.to_string())).await;
-    }
-    let (sent, code) = on_terminal(&scene, &["list"], "").await;
+    let queues = Queues::with_moved(100).await;
+    let (sent, code) = on_terminal(&queues, &["list"], "").await;
     assert_eq!(code, Some(0));
     assert!(sent.contains("of about 100"), "{sent:?}");
     assert!(sent.contains('█') || sent.contains('░'), "{sent:?}");
-    let piped = scene.run(&["list"]).await;
+    let piped = queues.run(&["list"]).await;
     assert_eq!(piped.stderr, "", "a hundred letters are read at once: {piped:?}");
 }
 
 #[tokio::test]
 async fn drop_asks_with_the_count_by_group_and_accepts_only_yes() {
-    let scene = Scene::new().await;
+    let queues = Queues::empty().await;
     for key in ["E-1", "E-2"] {
-        scene.letter(&ours(&record("contacts", key), "exists", "0x1")).await;
+        queues.letter(&ours(&record("contacts", key), "exists", "0x1")).await;
     }
     for no in ["no\r", "\r", "y\r", "\u{4}"] {
-        let (sent, code) = on_terminal(&scene, &["drop"], no).await;
+        let (sent, code) = on_terminal(&queues, &["drop"], no).await;
         assert_eq!(code, Some(0), "{no:?}: {sent:?}");
         assert!(sent.contains("       2  exists  0x1        contacts"), "{sent:?}");
         assert!(
             sent.contains("Drop these 2 messages for good?") && sent.contains("nothing is dropped"),
             "{no:?}: {sent:?}"
         );
-        assert_eq!(scene.visible().await.len(), 2, "{no:?}");
+        assert_eq!(queues.visible().await.len(), 2, "{no:?}");
     }
-    let (sent, code) = on_terminal(&scene, &["drop"], "yes\r").await;
+    let (sent, code) = on_terminal(&queues, &["drop"], "yes\r").await;
     assert_eq!(code, Some(0), "{sent:?}");
     assert!(sent.contains("2 messages dropped."), "{sent:?}");
-    assert_eq!(scene.poison.approximate_count().await.expect("the queue answers"), 0);
+    assert_eq!(queues.poison.approximate_count().await.expect("the queue answers"), 0);
 }
 
 #[tokio::test]
 async fn ctrl_c_at_the_question_drops_nothing_and_gives_everything_back() {
-    let scene = Scene::new().await;
-    scene.letter(&record("contacts", "E-1")).await;
-    let (sent, code) = on_terminal(&scene, &["drop"], "\u{3}").await;
+    let queues = Queues::with_moved(1).await;
+    let (sent, code) = on_terminal(&queues, &["drop"], "\u{3}").await;
     assert_eq!(code, Some(1), "{sent:?}");
     assert!(sent.contains("Interrupted") && sent.contains("0 messages dropped."), "{sent:?}");
-    assert_eq!(scene.visible().await.len(), 1);
+    assert_eq!(queues.visible().await.len(), 1);
 }

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use sandbox::world::World;
 use serde_json::Value;
-use tokio::process::Command;
 
-use crate::dead_letters::CommandOutput;
+use crate::command::{CommandOutput, command};
 
 /// The app's folder and the world's settings.
 pub(super) struct App {
@@ -28,12 +26,12 @@ impl App {
         self.run_in(&app, arguments, settings).await
     }
 
-    pub(super) async fn run_in(&self, folder: &str, arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
-        let mut command = Command::new(crate::handler());
-        command.arg("doctor").args(arguments).current_dir(folder);
-        command.env_clear().envs(&self.settings).envs(settings.iter().copied());
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        command.output().await.expect("the handler can be started").into()
+    pub(super) async fn run_in(&self, folder: &str, arguments: &[&str], overrides: &[(&str, &str)]) -> CommandOutput {
+        let settings = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let settings = settings.chain(overrides.iter().copied());
+        let mut command = command(&[&["doctor"], arguments].concat(), settings);
+        command.current_dir(folder);
+        CommandOutput::of(command).await
     }
 
     /// Runs the doctor, which must exit with 1, and returns the failed checks with their findings.

@@ -1,7 +1,7 @@
 //! A handler process without a host: its port, signals, exit code and output.
 
 use std::net::SocketAddr;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sandbox::world::World;
@@ -9,14 +9,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
+use crate::command::command;
 use crate::waiting::eventually;
-
-/// The handler with only these settings as its environment.
-pub(crate) fn command(settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(crate::handler());
-    command.env_clear().envs(settings.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
 
 /// A running handler; dropping it kills it.
 pub(crate) struct Running {
@@ -29,9 +23,8 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a handler on a free port and waits until it listens.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
-        let mut command = command(settings);
-        command.env("FUNCTIONS_CUSTOMHANDLER_PORT", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the handler can be started");
+        let mut command = command(&[], settings.iter().copied());
+        let mut child = command.env("FUNCTIONS_CUSTOMHANDLER_PORT", "0").spawn().expect("the handler can be started");
         let (lines, mut readers) = (Arc::default(), JoinSet::new());
         readers.spawn(follow(child.stdout.take().expect("it is piped"), Arc::clone(&lines)));
         readers.spawn(follow(child.stderr.take().expect("it is piped"), Arc::clone(&lines)));

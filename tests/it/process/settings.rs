@@ -1,6 +1,6 @@
 //! Invalid settings: all problems are reported at once, each with the variable's name, and the exit code is 2.
 
-use super::{output, stderr, stdout};
+use super::output;
 
 /// The variables that the logged problems name, in order.
 fn named(text: &str) -> Vec<&str> {
@@ -10,9 +10,9 @@ fn named(text: &str) -> Vec<&str> {
 #[tokio::test]
 async fn without_settings_every_missing_one_is_named() {
     let output = output(&[], &[]).await;
-    assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));
-    let text = stderr(&output);
-    assert_eq!(named(&text), ["DATAVERSE_URL", "AzureWebJobsStorage", "FUNCTIONS_CUSTOMHANDLER_PORT"], "{text}");
+    assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""));
+    let text = &output.stderr;
+    assert_eq!(named(text), ["DATAVERSE_URL", "AzureWebJobsStorage", "FUNCTIONS_CUSTOMHANDLER_PORT"], "{text}");
     assert!(
         text.lines().next().is_some_and(|line| line.ends_with(" ERROR 3 of the settings cannot be used")),
         "{text}"
@@ -41,9 +41,9 @@ async fn every_invalid_setting_is_named_and_no_value_is_printed() {
         ("SYNC_LOG_FORMAT", "canary"),
     ];
     let output = output(&[], &wrong).await;
-    assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));
-    let text = stderr(&output);
-    let found = named(&text);
+    assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""));
+    let text = &output.stderr;
+    let found = named(text);
     let missing = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID"];
     let fine = ["AZURE_CLIENT_SECRET", "LOCK_STORAGE"];
     let names = wrong.iter().map(|(name, _)| *name).filter(|name| !fine.contains(name)).chain(missing);
@@ -80,8 +80,8 @@ async fn extra_headers_can_neither_split_a_request_nor_replace_one_of_our_own() 
         let mut settings = fine.to_vec();
         settings.push(("SYNC_HEADERS", &headers));
         let output = output(&[], &settings).await;
-        let text = stderr(&output);
-        assert_eq!((output.status.code(), named(&text)[0]), (Some(2), "SYNC_HEADERS"), "{name:?}: {text}");
+        let text = &output.stderr;
+        assert_eq!((output.code, named(text)[0]), (Some(2), "SYNC_HEADERS"), "{name:?}: {text}");
         assert!(!text.contains("canary"), "{text}");
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use sandbox::world::World;
@@ -14,7 +13,7 @@ use stand_ins::{identity, storage};
 use tokio::process::Command;
 
 use crate::caller::{Caller, contact};
-use crate::dead_letters::CommandOutput;
+use crate::command::{CommandOutput, command};
 use crate::waiting::eventually;
 
 /// Dataverse's message for a duplicate key.
@@ -127,22 +126,19 @@ async fn alone(settings: &[(&str, &str)]) -> String {
     if settings.is_empty() {
         all.clear();
     }
-    let mut command = Command::new(crate::handler());
-    command.env_clear().envs(all).stdin(Stdio::null()).kill_on_drop(true);
-    ended(command, 2).await
+    ended(command(&[], all), 2).await
 }
 
-async fn ended(mut command: Command, code: i32) -> String {
-    let output: CommandOutput = command.output().await.expect("the handler can be started").into();
+async fn ended(command: Command, code: i32) -> String {
+    let output = CommandOutput::of(command).await;
     assert_eq!(output.code, Some(code), "{output:?}");
     output.stdout + &output.stderr
 }
 
 /// The executable with the world's settings, overridden by these.
 fn handler(world: &World, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(crate::handler());
-    command.args(arguments).current_dir(world.app()).env_clear().envs(&world.settings);
-    command.envs(settings.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
+    let mut command = command(arguments, &world.settings);
+    command.current_dir(world.app()).envs(settings.iter().copied());
     command
 }
 

@@ -1,53 +1,40 @@
-//! Two queues on an embedded storage, and the executable as an operator runs it, with only the connection set.
+//! The two queues on an embedded storage, and the executable as an operator runs it, with only the connection set.
 
-use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sandbox::world::{POISON_QUEUE, QUEUE};
-use serde_json::{Value, json};
+use serde_json::json;
 use stand_ins::queue::{Queue, QueueService};
 use stand_ins::storage::{Options, Storage};
 use tokio::process::{Child, Command};
 
+use crate::command::{CommandOutput, command};
 use crate::trust::Folder;
 
 /// The storage, its queues, and the working folder.
-pub(super) struct Scene {
+pub(super) struct Queues {
     pub(super) storage: Storage,
     pub(super) poison: Queue,
     pub(super) records: Queue,
     folder: Folder,
 }
 
-/// What a command printed, and its exit code.
-#[derive(Debug)]
-pub(crate) struct CommandOutput {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl From<Output> for CommandOutput {
-    fn from(output: Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
-    }
-}
-
-impl CommandOutput {
-    /// The only JSON object on stdout.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
-
-impl Scene {
-    pub(super) async fn new() -> Self {
+impl Queues {
+    pub(super) async fn empty() -> Self {
         let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
-        let [poison, records] = queues(&storage.connection_string()).await;
+        let [poison, records] = create(&storage.connection_string()).await;
         Self { storage, poison, records, folder: Folder::new() }
+    }
+
+    /// With this many records that the host moved to the poison queue, each with its number as its key.
+    pub(super) async fn with_moved(records: usize) -> Self {
+        let queues = Self::empty().await;
+        for number in 0..records {
+            queues.letter(&record("contacts", &number.to_string())).await;
+        }
+        queues
     }
 
     /// Puts a dead letter as the host would write it.
@@ -66,7 +53,7 @@ impl Scene {
     }
 
     /// `handler dead-letters` with these arguments; the connection is its only variable.
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = dead_letters(arguments, &[("AzureWebJobsStorage", &self.storage.connection_string())]);
         command.current_dir(self.folder.path(""));
         command
@@ -74,7 +61,7 @@ impl Scene {
 
     /// Runs the command until it exits.
     pub(super) async fn run(&self, arguments: &[&str]) -> CommandOutput {
-        self.command(arguments).output().await.expect("the handler can be started").into()
+        CommandOutput::of(self.command(arguments)).await
     }
 
     /// Starts the command; dropping the child kills it.
@@ -89,16 +76,17 @@ impl Scene {
         letters
     }
 
-    /// Receives all messages from the queue that the handler reads.
+    /// Receives all messages from the queue that the handler reads, sorted.
     pub(super) async fn messages(&self) -> Vec<String> {
-        let messages = drained(&self.records).await;
+        let mut messages = drained(&self.records).await;
         self.records.clear().await.expect("the queue answers");
+        messages.sort();
         messages
     }
 }
 
 /// The poison queue and the queue of records, created.
-pub(super) async fn queues(connection: &str) -> [Queue; 2] {
+pub(super) async fn create(connection: &str) -> [Queue; 2] {
     let service = QueueService::from_connection_string(connection).expect("it is a connection string");
     let queues = [POISON_QUEUE, QUEUE].map(|name| service.queue(name));
     for queue in &queues {
@@ -121,10 +109,7 @@ pub(super) async fn drained(queue: &Queue) -> Vec<String> {
 
 /// `handler dead-letters` with these arguments and this environment.
 pub(super) fn dead_letters(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(crate::handler());
-    command.arg("dead-letters").args(arguments).env_clear().envs(settings.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
+    command(&[&["dead-letters"], arguments].concat(), settings.iter().copied())
 }
 
 /// Sends a signal, named without SIG.

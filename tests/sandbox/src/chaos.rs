@@ -5,11 +5,10 @@
 //! skipped with a reason that holds, or a dead letter with a matching cause; every row must hold what its messages allow; and no
 //! log may contain a column value. The interleaving does not depend on the seed, so a run is not reproducible exactly.
 //!
-//! Scaled times: a failed message becomes visible after [`Plan::visibility_timeout`] (30 s in host.json), the message of a host
-//! that is gone after [`Plan::invisibility`] (10 minutes). Leases and the handler's own waits take their real time.
+//! Scaled times: a failed message becomes visible after [`VISIBILITY_TIMEOUT`] (30 s in host.json), the message of a host
+//! that is gone after [`INVISIBILITY`] (10 minutes). Leases and the handler's own waits take their real time.
 
 mod evidence;
-mod fault_schedule;
 mod faults;
 mod gather;
 mod hosts;
@@ -18,26 +17,23 @@ mod run;
 mod verifier;
 mod workload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::bench;
+use crate::progress;
 use crate::stage::{self, Build};
-use fault_schedule::FaultSchedule;
 use report::Totals;
-use verifier::{FinalState, verify};
+use verifier::{LOST, RAW, STUCK};
 
 /// The column that holds the versions.
 const VERSION_COLUMN: &str = "new_sourceversion";
 
-/// The share of the run with faults; afterwards the system recovers.
-const FAULT_PHASE: f64 = 0.75;
+/// After this time a failed message becomes visible again.
+const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The share of the fault phase in which messages are sent.
-const SENDING: f64 = 0.85;
-
-/// Shorter runs have no unanswered writes: the handler gives such a write up after 130 s, and then its lease has to expire.
-const SILENT_FROM: Duration = Duration::from_mins(3);
+/// After this time the message of a host that is gone becomes visible again.
+const INVISIBILITY: Duration = Duration::from_secs(20);
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
@@ -65,24 +61,31 @@ Examples:
 A failed message becomes visible after 3 s instead of the 30 s of host.json, the message of a machine that is gone after 20 s
 instead of 10 minutes. Runs of 3 minutes and more include writes that are never answered: the handler gives them up after 130 s.";
 
+/// How a seed is run; the command line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Plan {
+    /// How long a seed runs, fault phase and recovery; unsettled messages get two minutes more.
+    #[arg(long, default_value = "2", value_parser = minutes)]
+    pub minutes: Duration,
+    /// How many hosts run side by side.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub instances: u8,
+    /// How many messages a seed sends.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub messages: u32,
+}
+
 /// The command line.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// How long a seed runs, fault phase and recovery; unsettled messages get two minutes more.
-    #[arg(long, default_value = "2", value_parser = minutes)]
-    minutes: Duration,
+    #[command(flatten)]
+    plan: Plan,
     /// The first seed; random by default.
     #[arg(long)]
     seed: Option<u64>,
     /// How many seeds run one after the other.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     seeds: u64,
-    /// How many hosts run side by side.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
-    instances: u8,
-    /// How many messages a seed sends.
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
-    messages: u32,
     /// Uses a development build of the handler instead of a release build.
     #[arg(long)]
     debug: bool,
@@ -98,103 +101,51 @@ fn minutes(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How one seed is run.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The handler's executable.
-    pub handler: PathBuf,
-    /// Hosts side by side.
-    pub instances: usize,
-    /// Messages of a seed.
-    pub messages: usize,
-    /// How long faults are injected.
-    pub fault_phase: Duration,
-    /// How long after the fault phase a message may be unsettled before it counts as stuck.
-    pub patience: Duration,
-    /// After this time a failed message becomes visible again.
-    pub visibility_timeout: Duration,
-    /// After this time the message of a host that is gone becomes visible again.
-    pub invisibility: Duration,
-    /// The number of messages whose first write is never answered.
-    pub silent: usize,
-}
-
 impl Plan {
-    /// A plan for a run of `total`, recovery included.
-    pub fn new(handler: PathBuf, total: Duration) -> Self {
-        let fault_phase = total.mul_f64(FAULT_PHASE);
-        Self {
-            handler,
-            instances: 4,
-            messages: 2_000,
-            fault_phase,
-            patience: total.saturating_sub(fault_phase) + Duration::from_mins(2),
-            visibility_timeout: Duration::from_secs(3),
-            invisibility: Duration::from_secs(20),
-            silent: if total < SILENT_FROM { 0 } else { 3 },
-        }
+    /// How long faults are injected; afterwards the system recovers.
+    fn fault_phase(&self) -> Duration {
+        self.minutes.mul_f64(0.75)
     }
 
-    fn workload_extent(&self) -> workload::Extent {
-        workload::Extent { messages: self.messages, sending: self.fault_phase.mul_f64(SENDING), silent: self.silent }
+    /// The time over which messages are sent.
+    fn sending(&self) -> Duration {
+        self.fault_phase().mul_f64(0.85)
     }
 
-    fn schedule_extent(&self) -> fault_schedule::Extent {
-        fault_schedule::Extent { lasts: self.fault_phase, instances: self.instances, silent: self.silent }
+    /// How long after the fault phase a message may be unsettled before it counts as stuck.
+    fn patience(&self) -> Duration {
+        self.minutes.saturating_sub(self.fault_phase()) + Duration::from_mins(2)
+    }
+
+    /// The number of messages whose first write is never answered. Shorter runs have none: the handler gives such a write up
+    /// after 130 s, and then its lease has to expire.
+    fn silent(&self) -> u32 {
+        if self.minutes < Duration::from_mins(3) { 0 } else { 3 }
+    }
+
+    #[cfg(test)]
+    fn for_test() -> Self {
+        Self { minutes: Duration::from_mins(3), instances: 4, messages: 2_000 }
     }
 }
 
 /// The result of one seed.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Messages sent.
-    pub messages: usize,
     /// Deliveries beyond each message's first.
     pub redeliveries: usize,
     /// Injected faults.
-    pub events: usize,
-    /// What differs from the expected outcome, with the history of the messages concerned; empty when nothing does.
+    pub faults: usize,
+    /// What differs from the expected outcome, with the history of the keys concerned; empty when nothing does.
     pub differences: String,
-    tally: Totals,
 }
 
-impl Outcome {
-    /// Whether every outcome is as expected.
-    pub fn is_consistent(&self) -> bool {
-        self.tally.differences == 0
-    }
-}
-
-/// Runs one seed and prints its result.
+/// Runs one seed with this handler executable, and prints its result.
 ///
 /// # Errors
 /// When the world or a host does not start.
-pub async fn run_seed(plan: &Plan, seed: u64) -> anyhow::Result<Outcome> {
-    let schedule = FaultSchedule::draw(seed, plan.schedule_extent());
-    let seconds = plan.fault_phase.as_secs_f64();
-    println!("fault schedule of seed {seed}: {} events in {seconds:.0} s, then recovery", schedule.events.len());
-    print!("{schedule}");
-    let bar = bench::report::bar("running");
-    let result = run::run(plan, &schedule, &bar).await;
-    bar.finish_and_clear();
-    let run_outcome = result?;
-    let verification = verify(&run_outcome.workload, &run_outcome.evidence);
-    let mut tally = Totals::default();
-    tally.add(&run_outcome, &verification);
-    let differences = report::differences(&run_outcome.workload, &run_outcome.evidence, &verification);
-    let took = run_outcome.took.as_secs_f64();
-    println!("\noutcome of seed {seed}, settled after {took:.0} s:\n{}", tally.table());
-    match verification.differences.len() {
-        0 => println!("✓ seed {seed}: every outcome is as expected"),
-        count => print!("✗ seed {seed}: {count} difference(s)\n{differences}"),
-    }
-    Ok(Outcome {
-        messages: run_outcome.workload.messages.len(),
-        redeliveries: run_outcome.evidence.deliveries.iter().filter(|delivery| delivery.count > 1).count(),
-        events: schedule.events.len(),
-        differences,
-        tally,
-    })
+pub async fn run_seed(plan: &Plan, handler: &Path, seed: u64) -> anyhow::Result<Outcome> {
+    seed_into(plan, handler, seed, &mut Totals::default()).await
 }
 
 /// Builds the handler and runs every seed; returns whether all outcomes are as expected.
@@ -206,47 +157,62 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Some(path) => path,
         None => stage::build(&Build { release: !arguments.debug, ..Build::default() })?,
     };
-    let plan = Plan {
-        instances: arguments.instances.into(),
-        messages: usize::try_from(arguments.messages)?,
-        ..Plan::new(handler, arguments.minutes)
-    };
-    let first = arguments.seed.unwrap_or_else(|| fastrand::u64(..100_000));
-    let seeds: Vec<u64> = (0..arguments.seeds).map(|offset| first.wrapping_add(offset)).collect();
+    let plan = arguments.plan;
     println!(
         "{} messages per seed through {} instances. Scaled: a failed message becomes visible after {} s (host.json: 30 s), the \
          message of a machine that is gone after {} s (Azure: 10 min).",
         plan.messages,
         plan.instances,
-        plan.visibility_timeout.as_secs(),
-        plan.invisibility.as_secs(),
+        VISIBILITY_TIMEOUT.as_secs(),
+        INVISIBILITY.as_secs(),
     );
+    let first = arguments.seed.unwrap_or_else(|| fastrand::u64(..100_000));
     let (mut all, mut broken) = (Totals::default(), Vec::new());
-    for seed in seeds {
+    for seed in (0..arguments.seeds).map(|offset| first.wrapping_add(offset)) {
         println!();
-        let outcome = run_seed(&plan, seed).await?;
-        if !outcome.is_consistent() {
+        if !seed_into(&plan, &handler, seed, &mut all).await?.differences.is_empty() {
             broken.push(seed);
         }
-        all.merge(outcome.tally);
     }
-    Ok(sum_up(&all, &broken))
-}
-
-/// Prints the summary of all seeds; returns whether all outcomes are as expected.
-fn sum_up(all: &Totals, broken: &[u64]) -> bool {
-    if all.seeds > 1 {
-        println!("\nall {} seeds:\n{}", all.seeds, all.table());
+    if arguments.seeds > 1 {
+        println!("\nall {} seeds:\n{}", arguments.seeds, all.table());
     }
-    println!(
-        "raw in poison: {}, stuck: {}, lost: {}",
-        all.final_state(&FinalState::Raw),
-        all.final_state(&FinalState::Stuck),
-        all.final_state(&FinalState::Lost)
-    );
-    match broken {
-        [] => println!("✓ {} messages: every outcome is as expected", all.messages),
+    let [raw, stuck, lost] = [RAW, STUCK, LOST].map(|state| all.messages(Some(state)));
+    println!("raw in poison: {raw}, stuck: {stuck}, lost: {lost}");
+    match broken[..] {
+        [] => println!("✓ {} messages: every outcome is as expected", all.messages(None)),
         _ => println!("✗ seeds with differences: {broken:?}; repeat one with --seed"),
     }
-    broken.is_empty()
+    Ok(broken.is_empty())
+}
+
+/// Runs one seed, prints its result and adds it to the totals.
+async fn seed_into(plan: &Plan, handler: &Path, seed: u64, all: &mut Totals) -> anyhow::Result<Outcome> {
+    let schedule = faults::schedule(seed, plan);
+    let seconds = plan.fault_phase().as_secs_f64();
+    println!("fault schedule of seed {seed}: {} faults in {seconds:.0} s, then recovery", schedule.len());
+    for fault in &schedule {
+        println!("  {fault}");
+    }
+    let bar = progress::bar(usize::try_from(plan.messages)?, "starting");
+    let result = run::run(plan, handler, seed, &schedule, &bar).await;
+    bar.finish_and_clear();
+    let (evidence, took) = result?;
+    let verification = verifier::verify(&evidence);
+    let mut totals = Totals::default();
+    for totals in [&mut totals, all] {
+        totals.add(&evidence, &verification);
+    }
+    let differences = report::differences(&evidence, &verification);
+    println!("\noutcome of seed {seed}, settled after {:.0} s:\n{}", took.as_secs_f64(), totals.table());
+    match verification.differences.len() {
+        0 => println!("✓ seed {seed}: every outcome is as expected"),
+        keys => println!("✗ seed {seed}: differences in {keys} key(s)\n{differences}"),
+    }
+    let redeliveries = evidence.counts.get(gather::REDELIVERIES).copied().unwrap_or_default();
+    Ok(Outcome { redeliveries, faults: schedule.len(), differences })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,5 +9,6 @@
 pub mod bench;
 pub mod chaos;
 pub mod demo;
+mod progress;
 pub mod stage;
 pub mod world;

@@ -216,10 +216,9 @@ impl World {
         Ok(hosts)
     }
 
-    /// Puts a message on the queue, in the encoding that host.json requires.
-    pub async fn put(&self, message: &str) -> anyhow::Result<()> {
-        self.queue.put(&STANDARD.encode(message)).await.context("putting a message on the queue")?;
-        Ok(())
+    /// Puts a message on the queue, in the encoding that host.json requires; returns its id.
+    pub async fn put(&self, message: &str) -> anyhow::Result<String> {
+        self.queue.put(&STANDARD.encode(message)).await.context("putting a message on the queue")
     }
 
     /// The texts of up to 32 dead letters, oldest first, without dequeuing them.

@@ -1,99 +1,82 @@
-//! The evidence of a run on one clock: the hosts' invocation records, Dataverse's journal, the rows, both queues, the leases and
-//! the logs.
+//! The evidence of a run on one clock: for each key what was sent, what happened and what is left, then the leases and the logs.
 //!
-//! Plain data, so that a test can remove a piece and check that [`super::verifier`] notices. Times are measured from the beginning
-//! of the run.
+//! Plain data, so that a test can change a piece and check that [`super::verifier`] notices; [`super::gather`] collects it. Times
+//! are measured from the beginning of the run.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::workload::Message;
 use stand_ins::dataverse::Change;
 
 /// The evidence of one run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Evidence {
-    /// Completed deliveries of all hosts, including those that are gone.
-    pub(super) deliveries: Vec<Delivery>,
-    /// Every write that reached Dataverse, in the order of arrival.
-    pub(super) writes: Vec<Write>,
-    /// Pairs of indices into `writes`: overlapping writes of one row.
-    pub(super) overlaps: Vec<(usize, usize)>,
-    /// The rows of the workload's table.
-    pub(super) rows: Vec<Row>,
-    /// The messages in the poison queue.
-    pub(super) dead_letters: Vec<DeadLetter>,
+    pub(super) keys: BTreeMap<String, History>,
     /// The messages that are still in the queue, hidden or not.
-    pub(super) waiting: Vec<usize>,
+    pub(super) waiting: BTreeSet<u32>,
+    /// Texts in the poison queue that are not messages of the workload.
+    pub(super) foreign: Vec<String>,
+    /// Overlapping writes of one row, with its key.
+    pub(super) overlaps: Vec<(String, Event, Event)>,
     /// Every lease that was granted, in the order of the grants.
     pub(super) leases: Vec<Lease>,
     /// Log lines with values or secrets.
     pub(super) leaks: Vec<String>,
+    /// What is shown about the run besides.
+    pub(super) counts: BTreeMap<&'static str, usize>,
 }
 
-/// One delivery of a message to a handler.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Delivery {
-    /// The message's number.
-    pub(super) message: usize,
-    /// The host that received it.
-    pub(super) host: String,
-    /// Which delivery it was.
-    pub(super) count: u32,
-    pub(super) started: Duration,
-    pub(super) ended: Duration,
-    pub(super) invocation: String,
-    pub(super) end: End,
+/// Everything about one key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History {
+    pub(super) messages: Vec<Message>,
+    /// In the order in which they ended.
+    pub(super) events: Vec<Event>,
+    /// The rows at the end.
+    pub(super) rows: Vec<Row>,
 }
 
-/// How a delivery ended.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum End {
-    /// The handler completed it with this outcome: `applied/created`.
-    Reported(String),
-    /// It failed, with this reason: `retry/unavailable`, or that the response is missing.
-    Failed(String),
-}
-
-/// One write request.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Write {
-    /// The host whose handler sent it.
-    pub(super) host: String,
+/// A delivery, a write request or a dead letter.
+#[derive(Debug, Clone)]
+pub(super) struct Event {
     /// The message it belongs to; a deletion does not identify its message.
-    pub(super) message: Option<usize>,
-    /// The key of its row, if known.
-    pub(super) key: Option<String>,
-    pub(super) start: Duration,
-    pub(super) end: Duration,
-    pub(super) commit: Option<Duration>,
-    pub(super) change: Option<Change>,
-    pub(super) status: Option<u16>,
+    pub(super) message: Option<u32>,
+    /// The host of the handler; empty for a dead letter.
+    pub(super) host: String,
+    /// When the delivery or the request began; for a dead letter, when its delivery did, if known.
+    pub(super) from: Duration,
+    /// When it ended, or was committed.
+    pub(super) to: Duration,
+    pub(super) what: What,
 }
 
-/// The final state of a row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    /// A delivery that the handler completed with this outcome, such as `applied/created`.
+    Reported(String),
+    /// A delivery that failed, and why.
+    Failed(String),
+    /// A write that Dataverse committed.
+    Committed(Change),
+    /// A write without a commit, and the status of the response, if there was one.
+    NotCommitted(Option<u16>),
+    /// In the poison queue with this reason; without one if the host moved it there.
+    DeadLetter(Option<String>),
+}
+
+/// A row at the end.
+#[derive(Debug, Clone)]
 pub(super) struct Row {
-    pub(super) key: String,
     /// The message whose values it holds; `None` if it is unchanged.
-    pub(super) message: Option<usize>,
+    pub(super) message: Option<u32>,
     /// Whether all its values come from that message.
     pub(super) whole: bool,
     pub(super) version: Option<i64>,
 }
 
-/// One text in the poison queue.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct DeadLetter {
-    /// The message in it, if it is one of the workload's.
-    pub(super) message: Option<usize>,
-    /// Our reason; `None` for a message that the host moved there.
-    pub(super) reason: Option<String>,
-    pub(super) at: Duration,
-    /// The delivery that created it; empty if the host moved it.
-    pub(super) invocation: String,
-}
-
 /// One lease from its grant on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Lease {
     /// The host that acquired it.
     pub(super) host: String,
@@ -101,35 +84,15 @@ pub(super) struct Lease {
     pub(super) key: String,
     pub(super) id: String,
     pub(super) granted: Duration,
-    /// When it ends unless it is renewed again.
-    pub(super) until: Duration,
-    /// When it was released.
-    pub(super) released: Option<Duration>,
-    /// When a fault ended it.
-    pub(super) taken: Option<Duration>,
-}
-
-impl Lease {
-    /// When it was lost, that is, ended without being released; `None` if it was released.
-    pub(super) fn lost(&self) -> Option<Duration> {
-        match (self.released, self.taken) {
-            (Some(_), _) => None,
-            (None, taken) => Some(taken.map_or(self.until, |taken| taken.min(self.until))),
-        }
-    }
+    /// When it expired or was ended by a fault; `None` if it was released.
+    pub(super) lost: Option<Duration>,
 }
 
 impl Evidence {
-    /// The lease under which a write was sent: the last one granted to its host for the key before the write.
-    pub(super) fn lease_of(&self, write: &Write) -> Option<&Lease> {
-        let of_write = |lease: &&Lease| {
-            lease.host == write.host && Some(&lease.key) == write.key.as_ref() && lease.granted <= write.start
-        };
-        self.leases.iter().filter(of_write).max_by_key(|lease| lease.granted)
-    }
-
-    /// The deliveries of a message, in the order in which they ended.
-    pub(super) fn deliveries_of(&self, message: usize) -> impl Iterator<Item = &Delivery> {
-        self.deliveries.iter().filter(move |delivery| delivery.message == message)
+    /// Whether the lease under which a write was sent, the last one granted to its host for the key before it, was lost by then.
+    pub(super) fn had_lost_its_lease(&self, key: &str, write: &Event, by: Duration) -> bool {
+        let of_write = |lease: &&Lease| lease.host == write.host && lease.key == key && lease.granted <= write.from;
+        let lease = self.leases.iter().filter(of_write).max_by_key(|lease| lease.granted);
+        lease.and_then(|lease| lease.lost).is_some_and(|lost| lost <= by)
     }
 }

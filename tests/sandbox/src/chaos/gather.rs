@@ -1,8 +1,7 @@
-//! Collects the [`Evidence`] of a run from the hosts, the stand-ins and the run itself, on one clock.
+//! Collects the [`Evidence`] of a run from the hosts, the stand-ins and the run's own log.
 
-mod leases;
-
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,208 +11,282 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
-use uuid::Uuid;
 
-use super::evidence::{DeadLetter, Delivery, End, Evidence, Row, Write};
+use super::evidence::{Event, Evidence, History, Lease, Row, What};
 use super::hosts::{HOST_HEADER, Member};
-use super::workload::{CANARY, TABLE, Workload, companion, marker};
+use super::lock;
+use super::workload::{CANARY, Message, TABLE, companion, number_of};
 use crate::world::{POISON_QUEUE, QUEUE, World};
-use stand_ins::dataverse::{Dataverse, Entry};
-use stand_ins::host::{Category, Closing, InvocationRecord, InvocationResult};
-use stand_ins::storage::Storage;
+use stand_ins::dataverse::Entry;
+use stand_ins::host::{Category, Closing, InvocationResult};
+use stand_ins::storage::{LeaseEvent, Op, Storage};
 
 /// The beginning of every token: `{"` in base64, as JWTs begin.
 const TOKEN: &str = "eyJ";
 
-/// The start of a run on both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    pub(super) instant: Instant,
-    utc: OffsetDateTime,
-}
+/// The count of deliveries beyond each message's first.
+pub(super) const REDELIVERIES: &str = "deliveries beyond a message's first";
 
-impl Clock {
-    pub(super) fn start() -> Self {
-        Self { instant: Instant::now(), utc: OffsetDateTime::now_utc() }
-    }
+/// The duration of the handlers' leases.
+const LEASE: Duration = Duration::from_secs(15);
 
-    fn at(self, instant: Instant) -> Duration {
-        instant.saturating_duration_since(self.instant)
-    }
-
-    fn at_utc(self, utc: OffsetDateTime) -> Duration {
-        Duration::try_from(utc - self.utc).unwrap_or_default()
-    }
-}
-
-/// What the run itself recorded.
-pub(super) struct Notes {
-    pub(super) clock: Clock,
+/// What the run itself records.
+pub(super) struct RunLog {
+    /// The beginning of the run on both clocks.
+    pub(super) begun: Instant,
+    pub(super) begun_utc: OffsetDateTime,
     /// The messages by the queue's ids.
-    pub(super) sent: HashMap<String, usize>,
+    pub(super) sent: Mutex<HashMap<String, u32>>,
     /// Leases that a fault ended, by blob.
-    pub(super) taken: Vec<(Instant, String)>,
+    pub(super) ended_leases: Mutex<Vec<(Instant, String)>>,
     /// The keys of the rows that existed from the beginning, by id.
-    pub(super) given: HashMap<String, String>,
-    pub(super) members: Vec<Member>,
+    pub(super) existing: HashMap<String, String>,
 }
 
 /// The evidence of a finished run.
 pub(super) fn evidence(
     world: &World,
     storage: &Storage,
-    workload: &Workload,
-    notes: &Notes,
+    messages: &[Message],
+    log: &RunLog,
+    members: &[Member],
 ) -> anyhow::Result<Evidence> {
-    let markers: HashMap<String, usize> =
-        workload.messages.iter().map(|message| (message.marker(), message.number)).collect();
-    let (deliveries, hashes) = deliveries(workload, notes);
-    let journal = world.dataverse.journal();
-    let writes = writes(&world.dataverse, &journal, workload, &markers, notes);
-    let place: HashMap<u64, usize> = journal.iter().enumerate().map(|(place, entry)| (entry.seq, place)).collect();
-    let overlaps = world.dataverse.overlaps().iter().map(|(a, b)| (place[&a.seq], place[&b.seq])).collect();
-    let waiting = storage.messages(QUEUE).iter().filter_map(|message| notes.sent.get(&message.id).copied()).collect();
+    let mut gather = Gather { messages, log, evidence: Evidence::default(), hashes: BTreeMap::new() };
+    for message in messages {
+        gather.of(&message.key).messages.push(message.clone());
+    }
+    let mut deliveries = HashMap::new();
+    for member in members {
+        gather.deliveries(member, &mut deliveries);
+    }
+    gather.dead_letters(storage, &deliveries)?;
+    gather.writes(world);
+    for (key, row) in world.dataverse.rows(TABLE).iter().filter_map(row) {
+        gather.of(key).rows.push(row);
+    }
     let history = storage.lease_history();
     anyhow::ensure!(history.dropped == 0, "the lease history was too short by {}", history.dropped);
-    Ok(Evidence {
-        deliveries,
-        writes,
-        overlaps,
-        rows: world.dataverse.rows(TABLE).iter().filter_map(|row| self::row(row, &markers)).collect(),
-        dead_letters: dead_letters(storage, workload, notes)?,
-        waiting,
-        leases: leases::read(&history.events, &hashes, notes),
-        leaks: leaks(world, &notes.members),
-    })
+    gather.leases(&history.events, members);
+    let Gather { mut evidence, .. } = gather;
+    evidence.keys.values_mut().for_each(|history| history.events.sort_by_key(|event| event.to));
+    let sent = lock(&log.sent);
+    evidence.waiting = storage.messages(QUEUE).iter().filter_map(|message| sent.get(&message.id).copied()).collect();
+    evidence.leaks = leaks(world, members);
+    evidence.counts.extend([
+        ("puts into the queue", sent.len()),
+        ("leases granted", evidence.leases.len()),
+        ("held leases ended by a fault", lock(&log.ended_leases).len()),
+        ("hosts started", members.len()),
+    ]);
+    Ok(evidence)
 }
 
-/// All deliveries, and the key of each reported hash.
-fn deliveries(workload: &Workload, notes: &Notes) -> (Vec<Delivery>, HashMap<String, String>) {
-    let (mut deliveries, mut hashes) = (Vec::new(), HashMap::new());
-    for member in &notes.members {
-        let lines = invocation_lines(member);
-        for record in member.records.invocations() {
-            let Some(number) = record.message_id.as_ref().and_then(|id| notes.sent.get(id)) else { continue };
-            let end = end(&record, &lines);
-            let (End::Reported(text) | End::Failed(text)) = &end;
-            if let Some(hash) = hash(text) {
-                hashes.insert(hash.to_owned(), workload.messages[*number].key.clone());
+struct Gather<'a> {
+    messages: &'a [Message],
+    log: &'a RunLog,
+    evidence: Evidence,
+    /// The key of each hash in the handlers' closing lines.
+    hashes: BTreeMap<String, String>,
+}
+
+impl<'a> Gather<'a> {
+    fn of(&mut self, key: &str) -> &mut History {
+        self.evidence.keys.entry(key.to_owned()).or_default()
+    }
+
+    fn message(&self, number: u32) -> Option<&'a Message> {
+        self.messages.get(usize::try_from(number).ok()?)
+    }
+
+    fn count(&mut self, what: &'static str, applies: bool) {
+        *self.evidence.counts.entry(what).or_default() += usize::from(applies);
+    }
+
+    fn at(&self, utc: OffsetDateTime) -> Duration {
+        Duration::try_from(utc - self.log.begun_utc).unwrap_or_default()
+    }
+
+    /// The deliveries to a host; `started` receives the beginning of each by its invocation.
+    fn deliveries(&mut self, member: &Member, started: &mut HashMap<String, Duration>) {
+        let mut closings = HashMap::new();
+        for line in member.records.logs() {
+            if let (Category::Invocation(id), Some(closing)) = (line.category, Closing::read(&line.text)) {
+                closings.insert(id, closing);
             }
-            deliveries.push(Delivery {
-                message: *number,
-                host: member.name.clone(),
-                count: record.dequeue_count,
-                started: notes.clock.at_utc(record.started),
-                ended: notes.clock.at_utc(record.ended),
-                invocation: record.id.to_string(),
-                end,
-            });
+        }
+        for record in member.records.invocations() {
+            let number = record.message_id.as_ref().and_then(|id| lock(&self.log.sent).get(id).copied());
+            let Some(message) = number.and_then(|number| self.message(number)) else { continue };
+            let closing = closings.remove(&record.id);
+            if let Some(hash) = closing.as_ref().and_then(|closing| closing.key_hash.clone()) {
+                self.hashes.insert(hash, message.key.clone());
+            }
+            let what = match record.result {
+                InvocationResult::Succeeded => {
+                    What::Reported(closing.map(|closing| closing.ending).unwrap_or_default())
+                }
+                InvocationResult::Failed(exception) => What::Failed(exception),
+                InvocationResult::TimedOut => What::Failed("the function's time limit".to_owned()),
+            };
+            self.count("deliveries that ended", true);
+            self.count(REDELIVERIES, record.dequeue_count > 1);
+            self.count("deliveries that went back to the queue", matches!(what, What::Failed(_)));
+            let (from, to, host) = (self.at(record.started), self.at(record.ended), member.records.host().to_owned());
+            started.insert(record.id.to_string(), from);
+            self.of(&message.key).events.push(Event { message: Some(message.number), host, from, to, what });
         }
     }
-    deliveries.sort_by_key(|delivery| delivery.ended);
-    (deliveries, hashes)
-}
 
-/// The reported outcomes by invocation: `applied/created key=1f2e3d4c5b6a`, as a reason phrase would.
-fn invocation_lines(member: &Member) -> HashMap<Uuid, String> {
-    let lines = member.records.logs().into_iter().filter_map(|line| match line.category {
-        Category::Invocation(id) => Some((id, outcome(&Closing::read(&line.text)?))),
-        Category::Handler | Category::Host => None,
-    });
-    lines.collect()
-}
-
-fn outcome(closing: &Closing) -> String {
-    let key = closing.key_hash.as_ref().map(|hash| format!(" key={hash}")).unwrap_or_default();
-    format!("{}{key}", closing.ending)
-}
-
-fn end(record: &InvocationRecord, lines: &HashMap<Uuid, String>) -> End {
-    match &record.result {
-        InvocationResult::Succeeded => End::Reported(lines.get(&record.id).cloned().unwrap_or_default()),
-        InvocationResult::Failed(exception) => End::Failed(phrase(exception).to_owned()),
-        InvocationResult::TimedOut => End::Failed("the function's time limit".to_owned()),
+    fn dead_letters(&mut self, storage: &Storage, started: &HashMap<String, Duration>) -> anyhow::Result<()> {
+        let sent: HashMap<&str, &Message> =
+            self.messages.iter().map(|message| (message.text.as_str(), message)).collect();
+        for letter in storage.messages(POISON_QUEUE) {
+            let bytes = STANDARD.decode(&letter.text).context("a dead letter is not base64")?;
+            let text = String::from_utf8(bytes).context("a dead letter is not UTF-8")?;
+            let parsed: Value = serde_json::from_str(&text).unwrap_or_default();
+            let field = |name: &str| parsed[name].as_str();
+            let Some(message) = sent.get(field("message").unwrap_or(&text)) else {
+                self.evidence.foreign.push(text);
+                continue;
+            };
+            let at = field("at").and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+            let from = field("invocationId").and_then(|id| started.get(id)).copied().unwrap_or_default();
+            let to = at.map(|at| self.at(at)).unwrap_or_default();
+            let what = What::DeadLetter(field("message").and(field("reason")).map(str::to_owned));
+            let letter = Event { message: Some(message.number), host: String::new(), from, to, what };
+            self.of(&message.key).events.push(letter);
+        }
+        Ok(())
     }
-}
 
-/// The reason phrase in the host's exception, where there is one.
-fn phrase(exception: &str) -> &str {
-    exception.rsplit_once("500 (").and_then(|(_, rest)| rest.strip_suffix(").")).unwrap_or(exception)
-}
-
-/// `1f2e3d4c5b6a` in `applied/created key=1f2e3d4c5b6a`.
-fn hash(text: &str) -> Option<&str> {
-    text.split(' ').find_map(|word| word.strip_prefix("key="))
-}
-
-fn writes(
-    dataverse: &Dataverse,
-    journal: &[Entry],
-    workload: &Workload,
-    markers: &HashMap<String, usize>,
-    notes: &Notes,
-) -> Vec<Write> {
-    let mut keys = notes.given.clone();
-    let message =
-        |entry: &Entry| entry.values.get("jobtitle")?.as_str().and_then(|marker| markers.get(marker)).copied();
-    for entry in journal {
-        if let (Some(row), Some(number)) = (&entry.row, message(entry)) {
-            keys.insert(row.clone(), workload.messages[number].key.clone());
+    fn writes(&mut self, world: &World) {
+        let (journal, begun) = (world.dataverse.journal(), world.dataverse.started());
+        let message = |entry: &Entry| self.message(marked(&entry.values)?);
+        // A deletion addresses its row by the id.
+        let mut keys = self.log.existing.clone();
+        keys.extend(journal.iter().filter_map(|entry| Some((entry.row.clone()?, message(entry)?.key.clone()))));
+        let at = |time: Duration| (begun + time).saturating_duration_since(self.log.begun);
+        let event = |entry: &Entry| {
+            let message = message(entry);
+            let key = message.map(|message| &message.key).or_else(|| keys.get(entry.row.as_ref()?));
+            let what = entry.change.map_or(What::NotCommitted(entry.status), What::Committed);
+            let host = entry.headers.get(HOST_HEADER).cloned().unwrap_or_default();
+            let (from, to) = (at(entry.start), at(entry.commit.unwrap_or(entry.end)));
+            (key.cloned().unwrap_or_default(), Event { message: message.map(|one| one.number), host, from, to, what })
+        };
+        let events: Vec<_> = journal.iter().map(event).collect();
+        let overlap = |(a, b): &(Entry, Entry)| (event(a).0, event(a).1, event(b).1);
+        let overlaps = world.dataverse.overlaps().iter().map(overlap).collect();
+        self.evidence.overlaps = overlaps;
+        for ((key, event), entry) in events.into_iter().zip(&journal) {
+            self.count("writes that reached Dataverse", true);
+            self.count("writes answered 412", entry.status == Some(412));
+            self.count("writes that got no answer", entry.status.is_none());
+            self.of(&key).events.push(event);
         }
     }
-    let at = |time: Duration| notes.clock.at(dataverse.started() + time);
-    let write = |entry: &Entry| {
-        let message = message(entry);
-        let by_row = || entry.row.as_ref().and_then(|row| keys.get(row)).cloned();
-        Write {
-            host: entry.headers.get(HOST_HEADER).cloned().unwrap_or_default(),
-            message,
-            key: message.map(|number| workload.messages[number].key.clone()).or_else(by_row),
-            start: at(entry.start),
-            end: at(entry.end),
-            commit: entry.commit.map(at),
-            change: entry.change,
-            status: entry.status,
+
+    /// Every granted lease, from the storage's history and the faults that ended leases. A blob's name ends with the hash of its
+    /// key, of which `hashes` has the beginning; a lease of an unknown key has the blob's name.
+    fn leases(&mut self, history: &[LeaseEvent], members: &[Member]) {
+        let ended = lock(&self.log.ended_leases);
+        let mut events: Vec<(Instant, &str, Option<&LeaseEvent>)> =
+            ended.iter().map(|(at, blob)| (*at, blob.as_str(), None)).collect();
+        events.extend(history.iter().map(|event| (event.at, event.blob.as_str(), Some(event))));
+        events.sort_by_key(|(at, ..)| *at);
+        let (mut last, leases) = (HashMap::new(), &mut self.evidence.leases);
+        for (at, blob, event) in events {
+            let at = at.saturating_duration_since(self.log.begun);
+            let current = last.get(blob).map(|index: &usize| &mut leases[*index]);
+            let Some(event) = event else {
+                if let Some(lease) = current {
+                    lease.lost = lease.lost.map(|lost| lost.min(at));
+                }
+                continue;
+            };
+            let id = event.lease.map(|id| id.to_string()).unwrap_or_default();
+            match (event.op, event.status, current.filter(|lease| lease.id == id)) {
+                // An acquire whose response was lost is repeated with the same id.
+                (Op::Acquire, Some(201), Some(lease)) | (Op::Renew, Some(200), Some(lease)) => {
+                    lease.lost = Some(at + LEASE);
+                }
+                (Op::Release, Some(200), Some(lease)) => lease.lost = None,
+                (Op::Acquire, Some(201), None) => {
+                    let hash = blob.rsplit('-').next().unwrap_or_default();
+                    let key =
+                        self.hashes.iter().find(|(prefix, _)| hash.starts_with(*prefix)).map_or(blob, |(_, key)| key);
+                    let member = members.iter().find(|member| member.caller == event.caller);
+                    let host = member.map(|member| member.records.host().to_owned()).unwrap_or_default();
+                    last.insert(blob, leases.len());
+                    leases.push(Lease { host, key: key.to_owned(), id, granted: at, lost: Some(at + LEASE) });
+                }
+                _ => {}
+            }
         }
-    };
-    journal.iter().map(write).collect()
+    }
 }
 
-/// A row of the workload; the row that only holds [`TAKEN`](super::workload::TAKEN) has no key.
-fn row(values: &Map<String, Value>, markers: &HashMap<String, usize>) -> Option<Row> {
+/// The message whose marker these values contain.
+fn marked(values: &Map<String, Value>) -> Option<u32> {
+    number_of(values.get("jobtitle")?.as_str()?)
+}
+
+/// A row of the workload and its key; `None` if it has no key.
+fn row(values: &Map<String, Value>) -> Option<(&str, Row)> {
     let text = |column: &str| values.get(column).and_then(Value::as_str);
-    let message = text("jobtitle").and_then(|marker| markers.get(marker)).copied();
-    let whole = message.is_some_and(|number| text("firstname") == Some(&companion(&marker(number))));
+    let whole = text("jobtitle").is_some_and(|marker| text("firstname") == Some(&companion(marker)));
     let version = values.get(super::VERSION_COLUMN).and_then(Value::as_i64);
-    Some(Row { key: text("employeeid")?.to_owned(), message, whole, version })
-}
-
-fn dead_letters(storage: &Storage, workload: &Workload, notes: &Notes) -> anyhow::Result<Vec<DeadLetter>> {
-    let texts: HashMap<&str, usize> =
-        workload.messages.iter().map(|message| (message.text.as_str(), message.number)).collect();
-    let letter = |raw: &str| {
-        let bytes = STANDARD.decode(raw).context("a dead letter is not base64")?;
-        let text = String::from_utf8(bytes).context("a dead letter is not UTF-8")?;
-        let parsed: Value = serde_json::from_str(&text).unwrap_or_default();
-        let member = |name: &str| parsed[name].as_str();
-        let at = member("at").and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
-        anyhow::Ok(DeadLetter {
-            message: member("message").or(Some(&text)).and_then(|text| texts.get(text)).copied(),
-            reason: member("message").and(member("reason")).map(str::to_owned),
-            at: at.map(|at| notes.clock.at_utc(at)).unwrap_or_default(),
-            invocation: member("invocationId").unwrap_or_default().to_owned(),
-        })
-    };
-    storage.messages(POISON_QUEUE).iter().map(|message| letter(&message.text)).collect()
+    Some((text("employeeid")?, Row { message: marked(values), whole, version }))
 }
 
 /// Log lines of any host or handler that contain a value, a record key, a token, or a storage or identity secret.
 fn leaks(world: &World, members: &[Member]) -> Vec<String> {
     let account = world.settings["AzureWebJobsStorage"].split(';').find_map(|part| part.strip_prefix("AccountKey="));
-    let secrets = [CANARY, TOKEN, world.identity.header()].into_iter().chain(account);
-    let secrets: Vec<&str> = secrets.collect();
-    let lines =
-        members.iter().flat_map(|member| member.records.logs().into_iter().map(|line| (&member.name, line.text)));
-    let leaked = lines.filter(|(_, text)| secrets.iter().any(|secret| text.contains(secret)));
-    leaked.map(|(host, text)| format!("{host}: {text}")).collect()
+    let secrets: Vec<&str> = [CANARY, TOKEN, world.identity.header()].into_iter().chain(account).collect();
+    let lines = members.iter().flat_map(|member| {
+        member.records.logs().into_iter().map(|line| format!("{}: {}", member.records.host(), line.text))
+    });
+    lines.filter(|line| secrets.iter().any(|secret| line.contains(secret))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// When the leases were granted and lost, in seconds. A request is a second, an operation, a lease and a status.
+    fn leases(requests: &[(u64, Op, u128, u16)], ended_by_fault: Option<u64>) -> Vec<(u64, Option<u64>)> {
+        let (begun, blob) = (Instant::now(), "contacts-0123456789abcdef");
+        let at = |second: u64| begun + Duration::from_secs(second);
+        let event = |(second, op, lease, status): &(u64, Op, u128, u16)| LeaseEvent {
+            at: at(*second),
+            op: *op,
+            container: "sync-locks".to_owned(),
+            blob: blob.to_owned(),
+            lease: Some(Uuid::from_u128(*lease)),
+            status: Some(*status),
+            caller: String::new(),
+        };
+        let ended_leases = Mutex::new(ended_by_fault.map(|second| (at(second), blob.to_owned())).into_iter().collect());
+        let (begun_utc, sent, existing) = (OffsetDateTime::now_utc(), Mutex::default(), HashMap::new());
+        let log = RunLog { begun, begun_utc, sent, ended_leases, existing };
+        let hashes = BTreeMap::from([("0123456789ab".to_owned(), "K".to_owned())]);
+        let mut gather = Gather { messages: &[], log: &log, evidence: Evidence::default(), hashes };
+        gather.leases(&requests.iter().map(event).collect::<Vec<_>>(), &[]);
+        let leases = gather.evidence.leases.iter().filter(|lease| lease.key == "K");
+        leases.map(|lease| (lease.granted.as_secs(), lease.lost.map(|lost| lost.as_secs()))).collect()
+    }
+
+    #[test]
+    fn a_lease_is_lost_when_it_expires_or_a_fault_ends_it_and_not_when_it_is_released() {
+        use Op::{Acquire, Release, Renew};
+        let granted = (1, Acquire, 1, 201);
+        assert_eq!(leases(&[granted, (6, Renew, 1, 200), (7, Acquire, 2, 409)], None), [(1, Some(21))]);
+        assert_eq!(leases(&[granted, (6, Renew, 1, 200), (9, Release, 1, 200)], None), [(1, None)]);
+        assert_eq!(leases(&[granted, (16, Acquire, 2, 201)], None), [(1, Some(16)), (16, Some(31))]);
+        assert_eq!(leases(&[granted, (2, Acquire, 1, 201)], None), [(1, Some(17))]);
+        assert_eq!(leases(&[granted, (6, Renew, 1, 409)], Some(3)), [(1, Some(3))]);
+        assert_eq!(leases(&[granted, (6, Renew, 1, 200)], Some(3)), [(1, Some(21))]);
+    }
 }

@@ -3,7 +3,7 @@
 //! Every host has a unique name, which its handler sends with each request to Dataverse, and its own listener of the storage, so the
 //! journal and the lease history identify the host also after it is gone.
 
-use std::sync::{Mutex as Shared, PoisonError};
+use std::sync::Mutex as Shared;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Plan;
+use super::{INVISIBILITY, VERSION_COLUMN, VISIBILITY_TIMEOUT, lock};
 use crate::world::World;
 use stand_ins::host::{self, Host, HostRecords};
 use stand_ins::storage::{ExtraListener, Storage};
@@ -29,8 +29,6 @@ const POLL: Duration = Duration::from_millis(20);
 /// A host that ran at any time.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
-    /// `instance-2.1`: the first host in the second slot.
-    pub(super) name: String,
     /// The host and port by which the storage knows it.
     pub(super) caller: String,
     pub(super) records: HostRecords,
@@ -40,76 +38,65 @@ pub(super) struct Member {
 pub(super) struct Hosts<'a> {
     world: &'a World,
     storage: &'a Storage,
-    plan: &'a Plan,
-    places: Vec<Mutex<Place>>,
+    slots: Vec<Mutex<Slot>>,
     members: Shared<Vec<Member>>,
 }
 
 #[derive(Default)]
-struct Place {
+struct Slot {
     host: Option<Host>,
-    started: usize,
-    /// Stay open after their hosts: a handler may outlive its host for a moment.
+    /// One of each host that was started; they stay open, as a handler may outlive its host for a moment.
     listeners: Vec<ExtraListener>,
 }
 
 impl<'a> Hosts<'a> {
     /// Starts a host in every slot.
-    pub(super) async fn start(world: &'a World, storage: &'a Storage, plan: &'a Plan) -> anyhow::Result<Self> {
-        let places = (0..plan.instances).map(|_| Mutex::default()).collect();
-        let hosts = Self { world, storage, plan, places, members: Shared::default() };
-        for number in 0..plan.instances {
-            let mut place = hosts.places[number].lock().await;
-            hosts.fill(number, &mut place).await?;
+    pub(super) async fn start(world: &'a World, storage: &'a Storage, instances: u8) -> anyhow::Result<Self> {
+        let slots = (0..instances).map(|_| Mutex::default()).collect();
+        let hosts = Self { world, storage, slots, members: Shared::default() };
+        for number in 0..hosts.slots.len() {
+            hosts.fill(number, &mut *hosts.slots[number].lock().await).await?;
         }
         Ok(hosts)
     }
 
-    /// All hosts so far.
-    pub(super) fn members(&self) -> Vec<Member> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Running invocations.
     pub(super) fn in_flight(&self) -> u64 {
-        self.members().iter().map(|member| member.records.in_flight()).sum()
+        lock(&self.members).iter().map(|member| member.records.in_flight()).sum()
     }
 
     /// SIGKILL to the handler. The host restarts it; a host that gives up restarting is replaced.
     pub(super) async fn kill(&self, number: usize) -> anyhow::Result<()> {
-        let mut place = self.places[number].lock().await;
-        let Some(host) = &place.host else { return Ok(()) };
+        let mut slot = self.slots[number].lock().await;
+        let Some(host) = &slot.host else { return Ok(()) };
         host.kill_handler().await;
-        if host.ready().await {
-            return Ok(());
-        }
-        self.fill(number, &mut place).await
+        if host.ready().await { Ok(()) } else { self.fill(number, &mut slot).await }
     }
 
     /// The host takes no more work and its handler gets SIGTERM, after another host has started in its place.
     pub(super) async fn terminate(&self, number: usize) -> anyhow::Result<()> {
-        let mut place = self.places[number].lock().await;
-        let leaving = place.host.take();
-        self.fill(number, &mut place).await?;
-        drop(place);
+        let mut slot = self.slots[number].lock().await;
+        let leaving = slot.host.take();
+        self.fill(number, &mut slot).await?;
+        drop(slot);
         if let Some(host) = leaving {
-            close(host).await;
+            drain(host).await;
         }
         Ok(())
     }
 
     /// Host and handler are gone; another host starts after `absent`.
-    pub(super) async fn lose(&self, number: usize, absent: Duration) -> anyhow::Result<()> {
-        let mut place = self.places[number].lock().await;
-        place.host = None;
+    pub(super) async fn replace(&self, number: usize, absent: Duration) -> anyhow::Result<()> {
+        let mut slot = self.slots[number].lock().await;
+        slot.host = None;
         sleep(absent).await;
-        self.fill(number, &mut place).await
+        self.fill(number, &mut slot).await
     }
 
     /// The handler is stopped for `pause`.
     pub(super) async fn pause(&self, number: usize, pause: Duration) -> anyhow::Result<()> {
-        let place = self.places[number].lock().await;
-        let pid = || place.host.as_ref().and_then(Host::pid);
+        let slot = self.slots[number].lock().await;
+        let pid = || slot.host.as_ref().and_then(Host::pid);
         let Some(paused) = pid() else { return Ok(()) };
         signal(paused, "STOP").await?;
         sleep(pause).await;
@@ -119,41 +106,38 @@ impl<'a> Hosts<'a> {
         Ok(())
     }
 
-    /// Ends every host, so that its records are complete.
-    pub(super) async fn end(self) -> Vec<Member> {
-        let members = self.members();
-        let hosts = self.places.into_iter().filter_map(|place| place.into_inner().host);
-        futures::future::join_all(hosts.map(|host| timeout(DRAIN_TIMEOUT, close(host)))).await;
-        members
+    /// Stops every host, so that its records are complete; returns all hosts that ever ran.
+    pub(super) async fn stop(self) -> Vec<Member> {
+        let hosts = self.slots.into_iter().filter_map(|slot| slot.into_inner().host);
+        futures::future::join_all(hosts.map(|host| timeout(DRAIN_TIMEOUT, drain(host)))).await;
+        lock(&self.members).clone()
     }
 
-    async fn fill(&self, number: usize, place: &mut Place) -> anyhow::Result<()> {
-        place.started += 1;
-        let name = format!("instance-{}.{}", number + 1, place.started);
+    async fn fill(&self, number: usize, slot: &mut Slot) -> anyhow::Result<()> {
+        let name = format!("instance-{}.{}", number + 1, slot.listeners.len() + 1);
         let listener = self.storage.extra_listener().await.context("opening another listener of the storage")?;
         let headers = json!({ HOST_HEADER: name }).to_string();
         let settings = [
             ("AzureWebJobsStorage", listener.connection_string()),
             ("SYNC_HEADERS", headers.as_str()),
-            ("SYNC_VERSION_COLUMN", super::VERSION_COLUMN),
+            ("SYNC_VERSION_COLUMN", VERSION_COLUMN),
         ];
         let options = host::Options {
-            visibility_timeout: Some(self.plan.visibility_timeout),
-            invisibility: Some(self.plan.invisibility),
+            visibility_timeout: Some(VISIBILITY_TIMEOUT),
+            invisibility: Some(INVISIBILITY),
             kept_lines: Some(usize::MAX),
             ..self.world.host_options(&name, &settings)
         };
         let host = Host::start(options).await.with_context(|| format!("starting {name}"))?;
-        let member = Member { name, caller: listener.authority(), records: host.records() };
-        self.members.lock().unwrap_or_else(PoisonError::into_inner).push(member);
-        place.listeners.push(listener);
-        place.host = Some(host);
+        lock(&self.members).push(Member { caller: listener.authority(), records: host.records() });
+        slot.listeners.push(listener);
+        slot.host = Some(host);
         Ok(())
     }
 }
 
 /// As on scale-in: invocations in flight end within the handler's own drain time.
-async fn close(host: Host) {
+async fn drain(host: Host) {
     host.terminate_handler().await;
     let begun = Instant::now();
     while host.records().in_flight() > 0 && begun.elapsed() < DRAIN_TIMEOUT {

@@ -1,207 +1,164 @@
 //! Runs one seed: senders, hosts and faults concurrently, then recovery, then the evidence.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use fastrand::Rng;
 use futures::future::try_join_all;
 use indicatif::ProgressBar;
 use serde_json::json;
+use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Plan;
 use super::evidence::Evidence;
-use super::fault_schedule::{Event, FaultSchedule};
-use super::faults::{self, Injection};
-use super::gather::{self, Clock, Notes};
+use super::faults::{Fault, Injection, SLOWER_WRITE};
+use super::gather::{self, RunLog};
 use super::hosts::Hosts;
-use super::workload::{CANARY, Message, SOURCES, TABLE, TAKEN, Workload};
+use super::workload::{self, CANARY, Message, SOURCES, TABLE, TAKEN};
+use super::{Plan, lock};
 use crate::world::{Options as WorldOptions, QUEUE, World};
+use stand_ins::dataverse;
 use stand_ins::identity;
 use stand_ins::storage::{self, LeaseState, Storage};
-
-use crate::bench;
 
 /// Capacity of the lease log: a run of an hour makes some hundred thousand requests.
 const LEASE_LOG: usize = 2_000_000;
 
 /// A short lifetime, so that tokens are requested repeatedly.
-const TOKEN_LIFE: Duration = Duration::from_mins(1);
+const TOKEN_LIFETIME: Duration = Duration::from_mins(1);
 
-/// How often a sender repeats a failed put.
-const SEND_AGAIN: Duration = Duration::from_millis(200);
-
-/// How often the queue is read.
+/// How often a sender repeats a failed put, and how often the queue is read.
 const POLL: Duration = Duration::from_millis(200);
 
-/// The outcome of a seed.
-pub(super) struct RunOutcome {
-    pub(super) workload: Workload,
-    pub(super) evidence: Evidence,
-    /// The number of hosts started.
-    pub(super) hosts: usize,
-    /// From the first message until all were settled, or until the time limit.
-    pub(super) took: Duration,
-}
-
 /// The shared state of a run.
-struct Scene<'a> {
+struct Run<'a> {
     world: &'a World,
     storage: &'a Storage,
     hosts: Hosts<'a>,
-    clock: Clock,
-    sent: Mutex<HashMap<String, usize>>,
-    taken: Mutex<Vec<(Instant, String)>>,
+    log: RunLog,
 }
 
-/// Runs a seed.
-pub(super) async fn run(plan: &Plan, schedule: &FaultSchedule, bar: &ProgressBar) -> anyhow::Result<RunOutcome> {
-    let workload = Workload::draw(schedule.seed, plan.workload_extent());
-    let world = world(plan).await?;
+/// Runs a seed. Returns the evidence, and the time from the first message until all were settled or time was up.
+pub(super) async fn run(
+    plan: &Plan,
+    handler: &Path,
+    seed: u64,
+    schedule: &[Fault],
+    bar: &ProgressBar,
+) -> anyhow::Result<(Evidence, Duration)> {
+    let messages = workload::draw(seed, plan);
+    let options = WorldOptions {
+        handler: handler.to_owned(),
+        embedded: storage::Options { lease_log: LEASE_LOG, ..storage::Options::default() },
+        identity: identity::Options { lifetime: TOKEN_LIFETIME, ..identity::Options::default() },
+        ..WorldOptions::default()
+    };
+    let world = World::start(options).await?;
     let storage = world.storage.embedded().context("faults need the embedded storage")?;
-    let given = given_rows(&world, plan);
-    let hosts = Hosts::start(&world, storage, plan).await?;
-    let (sent, taken) = (Mutex::default(), Mutex::default());
-    let scene = Scene { world: &world, storage, hosts, clock: Clock::start(), sent, taken };
+    world.dataverse.insert(TABLE, &json!({ "employeeid": format!("{CANARY}-taken"), "emailaddress1": TAKEN }));
+    let insert = |key| (world.dataverse.insert(TABLE, &json!({ "employeeid": key })), key);
+    let existing = workload::present_keys(plan).map(insert).collect();
+    let hosts = Hosts::start(&world, storage, plan.instances).await?;
+    let (begun, begun_utc) = (Instant::now(), OffsetDateTime::now_utc());
+    let log = RunLog { begun, begun_utc, sent: Mutex::default(), ended_leases: Mutex::default(), existing };
+    let run = Run { world: &world, storage, hosts, log };
     let whole = async {
-        tokio::try_join!(scene.send(&workload), scene.inject(schedule, plan.fault_phase))?;
-        scene.recover(plan.patience).await;
-        anyhow::Ok(scene.clock.instant.elapsed())
+        let senders = try_join_all(SOURCES.map(|source| run.send(&messages, source)));
+        tokio::try_join!(senders, run.inject(seed, schedule, plan.fault_phase()))?;
+        run.recover(plan.patience()).await;
+        anyhow::Ok(begun.elapsed())
     };
     let took = tokio::select! {
         took = whole => took?,
-        never = scene.show(plan, workload.puts(), bar) => match never {},
+        never = run.show_progress(plan, bar) => match never {},
     };
-    let Scene { hosts, clock, sent, taken, .. } = scene;
-    let members = hosts.end().await;
-    let hosts = members.len();
-    let (sent, taken) = (into_inner(sent), into_inner(taken));
-    let evidence = gather::evidence(&world, storage, &workload, &Notes { clock, sent, taken, given, members })?;
-    Ok(RunOutcome { workload, evidence, hosts, took })
+    let Run { hosts, log, .. } = run;
+    Ok((gather::evidence(&world, storage, &messages, &log, &hosts.stop().await)?, took))
 }
 
-async fn world(plan: &Plan) -> anyhow::Result<World> {
-    let options = WorldOptions {
-        handler: plan.handler.clone(),
-        embedded: storage::Options { lease_log: LEASE_LOG, ..storage::Options::default() },
-        identity: identity::Options { lifetime: TOKEN_LIFE, ..identity::Options::default() },
-        ..WorldOptions::default()
-    };
-    World::start(options).await
-}
-
-/// Inserts the rows that exist from the beginning; returns their keys by id.
-fn given_rows(world: &World, plan: &Plan) -> HashMap<String, String> {
-    world.dataverse.insert(TABLE, &json!({ "employeeid": format!("{CANARY}-taken"), "emailaddress1": TAKEN }));
-    let keys = Workload::present_keys(plan.workload_extent()).into_iter();
-    keys.map(|key| (world.dataverse.insert(TABLE, &json!({ "employeeid": key })), key)).collect()
-}
-
-impl Scene<'_> {
-    /// Each source sends its own messages at their times.
-    async fn send(&self, workload: &Workload) -> anyhow::Result<()> {
-        try_join_all(SOURCES.map(|source| self.send_as(workload, source))).await.map(drop)
-    }
-
-    async fn send_as(&self, workload: &Workload, source: &str) -> anyhow::Result<()> {
-        let mut own: Vec<&Message> = workload.messages.iter().filter(|message| message.source == source).collect();
+impl Run<'_> {
+    /// A source sends its own messages at their times.
+    async fn send(&self, messages: &[Message], source: &str) -> anyhow::Result<()> {
+        let mut own: Vec<&Message> = messages.iter().filter(|message| message.source == source).collect();
         own.sort_by_key(|message| message.at);
         for message in own {
-            sleep_until(self.clock.instant + message.at).await;
+            sleep_until(self.log.begun + message.at).await;
             for _ in 0..message.copies {
-                self.put(message).await;
+                let id = loop {
+                    match self.world.put(&message.text).await {
+                        Ok(id) => break id,
+                        Err(_) => sleep(POLL).await,
+                    }
+                };
+                lock(&self.log.sent).insert(id, message.number);
             }
         }
         Ok(())
     }
 
-    async fn put(&self, message: &Message) {
-        loop {
-            match self.world.queue.put(&STANDARD.encode(&message.text)).await {
-                Ok(id) => {
-                    lock(&self.sent).insert(id, message.number);
-                    return;
-                }
-                Err(_) => sleep(SEND_AGAIN).await,
-            }
-        }
-    }
-
-    /// Applies all events at their times, then ends every fault.
-    async fn inject(&self, schedule: &FaultSchedule, lasts: Duration) -> anyhow::Result<()> {
-        let mut rng = Rng::with_seed(schedule.seed);
-        let injections = schedule.events.iter().map(|event| self.apply(event, rng.fork()));
-        try_join_all(injections).await?;
-        sleep_until(self.clock.instant + lasts).await;
+    /// Applies all faults at their times, then ends every one.
+    async fn inject(&self, seed: u64, schedule: &[Fault], lasts: Duration) -> anyhow::Result<()> {
+        let mut rng = Rng::with_seed(seed);
+        try_join_all(schedule.iter().map(|fault| self.apply(fault, rng.fork()))).await?;
+        sleep_until(self.log.begun + lasts).await;
         self.world.dataverse.clear_faults();
         self.world.identity.clear_faults();
         self.storage.clear_faults();
         Ok(())
     }
 
-    async fn apply(&self, event: &Event, mut rng: Rng) -> anyhow::Result<()> {
-        sleep_until(self.clock.instant + event.at).await;
-        let (dataverse, identity) = (&self.world.dataverse, &self.world.identity);
-        match &event.injection {
-            Injection::Kill(place) => self.hosts.kill(*place).await?,
-            Injection::Terminate(place) => self.hosts.terminate(*place).await?,
-            Injection::Gone(place) => self.hosts.lose(*place, event.lasts).await?,
-            Injection::Pause(place) => self.hosts.pause(*place, event.lasts).await?,
-            Injection::Dataverse(_, fault) => {
-                dataverse.fault(fault.clone());
-                when_over(event, || dataverse.end_fault(fault)).await;
+    async fn apply(&self, fault: &Fault, mut rng: Rng) -> anyhow::Result<()> {
+        sleep_until(self.log.begun + fault.at).await;
+        let (dataverse, identity, storage) = (&self.world.dataverse, &self.world.identity, self.storage);
+        let host = fault.host.unwrap_or_default();
+        match &fault.injection {
+            Injection::Kill => self.hosts.kill(host).await?,
+            Injection::Terminate => self.hosts.terminate(host).await?,
+            Injection::Replace => self.hosts.replace(host, fault.lasts).await?,
+            Injection::Pause => self.hosts.pause(host, fault.lasts).await?,
+            Injection::Dataverse(of_dataverse) => {
+                dataverse.fault(of_dataverse.clone());
+                after(fault.lasts, || dataverse.end_fault(of_dataverse)).await;
             }
-            Injection::Storage(_, fault) => {
-                self.storage.fault(fault.clone());
-                when_over(event, || self.storage.end_fault(fault)).await;
+            Injection::Storage(of_storage) => {
+                storage.fault(of_storage.clone());
+                after(fault.lasts, || storage.end_fault(of_storage)).await;
             }
-            Injection::Identity(_, fault) => {
-                identity.fault(*fault);
+            Injection::Identity(of_identity) => {
+                identity.fault(*of_identity);
                 identity.revoke_all();
-                when_over(event, || identity.end_fault(*fault)).await;
+                after(fault.lasts, || identity.end_fault(*of_identity)).await;
             }
-            Injection::Revoke => identity.revoke_all(),
-            Injection::Break(share) => {
-                let break_one = |blob: (&str, &str)| self.storage.break_leases(Some(blob));
-                self.under_slow_writes(event, || self.end_leases(*share, &mut rng, break_one)).await;
+            Injection::RevokeTokens => identity.revoke_all(),
+            Injection::BreakLeases(share) => {
+                self.end_leases(fault.lasts, *share, &mut rng, |blob| storage.break_leases(Some(blob))).await;
             }
-            Injection::Expire(share) => {
-                let expire_one = |blob: (&str, &str)| self.storage.expire_leases(Some(blob));
-                self.under_slow_writes(event, || self.end_leases(*share, &mut rng, expire_one)).await;
+            Injection::ExpireLeases(share) => {
+                self.end_leases(fault.lasts, *share, &mut rng, |blob| storage.expire_leases(Some(blob))).await;
             }
-            Injection::Redeliver(count) => drop(self.storage.redeliver(QUEUE, *count)),
-            Injection::Postpone(count, by) => drop(self.storage.postpone(QUEUE, *count, *by)),
+            Injection::Redeliver(count) => drop(storage.redeliver(QUEUE, *count)),
+            Injection::Postpone(count, by) => drop(storage.postpone(QUEUE, *count, *by)),
         }
         Ok(())
     }
 
-    /// Makes writes slow for the event's duration, and calls `act` halfway.
-    async fn under_slow_writes(&self, event: &Event, act: impl FnOnce()) {
-        let slow = faults::slow_writes();
+    /// Makes writes slow for this time. Halfway it ends about `share` percent of the held leases, and records which and when.
+    async fn end_leases(&self, lasts: Duration, share: u8, rng: &mut Rng, end: impl Fn((&str, &str)) -> usize) {
+        let slow = dataverse::Fault::new(dataverse::Effect::Slow(SLOWER_WRITE)).method("PATCH").until_cleared();
         self.world.dataverse.fault(slow.clone());
-        sleep(event.lasts / 2).await;
-        act();
-        sleep(event.lasts / 2).await;
-        self.world.dataverse.end_fault(&slow);
-    }
-
-    /// Ends about `share` percent of the held leases, and records which and when.
-    fn end_leases(&self, share: u8, rng: &mut Rng, end: impl Fn((&str, &str)) -> usize) {
+        sleep(lasts / 2).await;
         for lease in self.storage.leases().into_iter().filter(|lease| lease.state == LeaseState::Leased) {
-            if rng.u8(..100) >= share {
-                continue;
-            }
             // Before it happens: another holder cannot have acquired the lease earlier.
             let now = Instant::now();
-            if end((&lease.container, &lease.blob)) > 0 {
-                lock(&self.taken).push((now, lease.blob));
+            if rng.u8(..100) < share && end((&lease.container, &lease.blob)) > 0 {
+                lock(&self.log.ended_leases).push((now, lease.blob));
             }
         }
+        sleep(lasts / 2).await;
+        self.world.dataverse.end_fault(&slow);
     }
 
     /// Waits until every message is settled, or until the time limit.
@@ -213,31 +170,22 @@ impl Scene<'_> {
     }
 
     /// Updates the progress bar until it is dropped.
-    async fn show(&self, plan: &Plan, puts: usize, bar: &ProgressBar) -> Infallible {
-        bench::report::begin(bar, u64::try_from(puts).unwrap_or(u64::MAX), "");
+    async fn show_progress(&self, plan: &Plan, bar: &ProgressBar) -> Infallible {
         loop {
-            let (sent, waiting) = (lock(&self.sent).len(), self.storage.messages(QUEUE).len());
-            let elapsed = self.clock.instant.elapsed();
-            let phase = if elapsed < plan.fault_phase { "faults" } else { "recovery" };
+            let (sent, waiting) = (lock(&self.log.sent).len(), self.storage.messages(QUEUE).len());
+            let elapsed = self.log.begun.elapsed();
+            let phase = if elapsed < plan.fault_phase() { "faults" } else { "recovery" };
             bar.set_position(u64::try_from(sent.saturating_sub(waiting)).unwrap_or(u64::MAX));
-            bar.set_message(format!("settled, {waiting} in the queue; {phase}, {:.0} s", elapsed.as_secs_f64()));
+            bar.set_message(format!("{:.0} s, {phase}: {waiting} in the queue, settled", elapsed.as_secs_f64()));
             sleep(POLL).await;
         }
     }
 }
 
 /// Ends a fault with a duration; one with a number of requests ends by itself.
-async fn when_over(event: &Event, end: impl FnOnce()) {
-    if !event.lasts.is_zero() {
-        sleep(event.lasts).await;
+async fn after(lasts: Duration, end: impl FnOnce()) {
+    if !lasts.is_zero() {
+        sleep(lasts).await;
         end();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn into_inner<T>(mutex: Mutex<T>) -> T {
-    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,8 @@
-//! The output of the demonstration: paragraphs, checked claims, a final table, and a progress bar.
+//! The output of the demonstration: paragraphs, checked claims, and a final table.
 
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
-use indicatif::{ProgressBar, ProgressStyle};
 
 /// One line of the closing table.
 #[derive(Debug)]
@@ -104,11 +103,4 @@ impl Report {
         }
         table
     }
-}
-
-/// A progress bar; hidden without a terminal.
-pub(super) fn bar(total: usize, doing: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("    {msg} {wide_bar} {pos}/{len}").expect("the template is well-formed");
-    let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX)).with_style(style);
-    bar.with_message(doing.to_owned())
 }

@@ -8,7 +8,8 @@ use futures::future::try_join_all;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::report::{Report, Row, bar};
+use super::report::{Report, Row};
+use crate::progress::bar;
 use crate::world::World;
 use stand_ins::dataverse::{self, Entry};
 use stand_ins::host::{Category, Closing, Host};

@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use crate::dataverse::client::Environment;
 use crate::identity::Choice;
-use crate::record::OnConflict;
+use crate::record::{OnConflict, is_logical_name};
 use crate::settings::{Lookup, Problem, non_empty};
 use crate::storage::{self, Address, Service};
 
@@ -164,9 +164,7 @@ impl Reader<'_> {
     fn version_column(&mut self) -> Option<String> {
         const NAME: &str = "SYNC_VERSION_COLUMN";
         let text = self.get(NAME)?;
-        let valid = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        if !valid {
+        if !is_logical_name(&text) {
             self.problem(NAME, "must be a column's logical name: lower-case letters, digits and _");
         }
         Some(text)

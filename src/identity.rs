@@ -108,7 +108,7 @@ impl Choice {
         let application = Application::from_settings("AZURE_CLIENT_CERTIFICATE_PATH", lookup);
         let password = lookup("AZURE_CLIENT_CERTIFICATE_PASSWORD");
         let certificate = Certificate::read(path.as_ref(), password.as_deref())
-            .map_err(|error| vec![Problem::new("AZURE_CLIENT_CERTIFICATE_PATH", error.to_string())]);
+            .map_err(|problem| vec![Problem::new("AZURE_CLIENT_CERTIFICATE_PATH", problem)]);
         match (application, certificate) {
             (Ok(application), Ok(certificate)) => {
                 Ok(Self::ClientCertificate { application, certificate: Arc::new(certificate) })

@@ -118,89 +118,70 @@ impl Reason {
 
     /// The stable snake_case code.
     pub fn code(self) -> &'static str {
-        self.properties().code
+        self.properties().1
     }
 
     /// What the reason means for the message.
     pub fn disposition(self) -> Disposition {
-        self.properties().disposition
+        self.properties().0
     }
 
     /// The status that an HTTP caller gets.
     pub fn http_status(self) -> u16 {
-        self.properties().http_status
+        self.properties().2
     }
 
     /// One sentence for people, the title of a problem document.
     pub fn title(self) -> &'static str {
-        self.properties().title
+        self.properties().3
     }
 
     /// How long an HTTP caller should wait when no service named a delay; `None` unless it is a retry.
     pub(crate) fn default_retry_after(self) -> Option<Duration> {
-        self.properties().retry_after
+        let seconds = match self {
+            Self::LockBusy | Self::LockLost | Self::Conflict => 1,
+            Self::ParentMissing => 30,
+            _ => 10,
+        };
+        (self.disposition() == Disposition::Retry).then_some(Duration::from_secs(seconds))
     }
 
-    fn properties(self) -> Properties {
+    /// Its disposition, code, HTTP status and title.
+    fn properties(self) -> (Disposition, &'static str, u16, &'static str) {
+        use Disposition::{Applied, Rejected, Retry, Skipped};
         match self {
-            Self::Created => applied("created", 201, "The row was created."),
-            Self::Updated => applied("updated", 200, "The row was updated."),
-            Self::Upserted => applied("upserted", 200, "The row was created or updated."),
-            Self::Deleted => applied("deleted", 200, "The row was deleted."),
-            Self::AlreadyWritten => skipped("already_written", "The row already holds these values."),
-            Self::WrittenElsewhere => skipped("written_elsewhere", "Another instance has written this row."),
-            Self::Superseded => skipped("superseded", "The row has this version or a newer one."),
-            Self::AlreadyAbsent => skipped("already_absent", "There was no row to delete."),
-            Self::LockBusy => retry("lock_busy", 1, "Another writer holds the lock on this record."),
-            Self::LockLost => retry("lock_lost", 1, "The lock was lost before the write ended."),
-            Self::Conflict => retry("conflict", 1, "Other writers kept winning."),
-            Self::ParentMissing => retry("parent_missing", 30, "A row that this record refers to does not exist yet."),
-            Self::Throttled => {
-                Properties { http_status: 429, ..retry("throttled", 10, "Dataverse limits the rate of requests.") }
+            Self::Created => (Applied, "created", 201, "The row was created."),
+            Self::Updated => (Applied, "updated", 200, "The row was updated."),
+            Self::Upserted => (Applied, "upserted", 200, "The row was created or updated."),
+            Self::Deleted => (Applied, "deleted", 200, "The row was deleted."),
+            Self::AlreadyWritten => (Skipped, "already_written", 200, "The row already holds these values."),
+            Self::WrittenElsewhere => (Skipped, "written_elsewhere", 200, "Another instance has written this row."),
+            Self::Superseded => (Skipped, "superseded", 200, "The row has this version or a newer one."),
+            Self::AlreadyAbsent => (Skipped, "already_absent", 200, "There was no row to delete."),
+            Self::LockBusy => (Retry, "lock_busy", 503, "Another writer holds the lock on this record."),
+            Self::LockLost => (Retry, "lock_lost", 503, "The lock was lost before the write ended."),
+            Self::Conflict => (Retry, "conflict", 503, "Other writers kept winning."),
+            Self::ParentMissing => {
+                (Retry, "parent_missing", 503, "A row that this record refers to does not exist yet.")
             }
-            Self::Unavailable => retry("unavailable", 10, "Dataverse or Entra ID is not available."),
+            Self::Throttled => (Retry, "throttled", 429, "Dataverse limits the rate of requests."),
+            Self::Unavailable => (Retry, "unavailable", 503, "Dataverse or Entra ID is not available."),
             Self::Unauthorized => {
-                retry("unauthorized", 10, "Dataverse or Entra ID refuses this application's identity.")
+                (Retry, "unauthorized", 503, "Dataverse or Entra ID refuses this application's identity.")
             }
-            Self::StorageUnavailable => retry("storage_unavailable", 10, "The lock storage is not available."),
-            Self::Internal => retry("internal", 10, "The handler failed."),
-            Self::InvalidMessage => rejected("invalid_message", 400, "The message is not a valid record."),
-            Self::NotFound => rejected("not_found", 404, "The row or the table does not exist."),
-            Self::Exists => rejected("exists", 409, "The row exists already."),
-            Self::KeyCollision => rejected("key_collision", 409, "Another row has the same unique key."),
+            Self::StorageUnavailable => (Retry, "storage_unavailable", 503, "The lock storage is not available."),
+            Self::Internal => (Retry, "internal", 503, "The handler failed."),
+            Self::InvalidMessage => (Rejected, "invalid_message", 400, "The message is not a valid record."),
+            Self::NotFound => (Rejected, "not_found", 404, "The row or the table does not exist."),
+            Self::Exists => (Rejected, "exists", 409, "The row exists already."),
+            Self::KeyCollision => (Rejected, "key_collision", 409, "Another row has the same unique key."),
             Self::DuplicateDetected => {
-                rejected("duplicate_detected", 409, "A duplicate-detection rule refused the row.")
+                (Rejected, "duplicate_detected", 409, "A duplicate-detection rule refused the row.")
             }
-            Self::InvalidData => rejected("invalid_data", 422, "Dataverse refuses the data."),
-            Self::TooLarge => rejected("too_large", 413, "The message is too large."),
+            Self::InvalidData => (Rejected, "invalid_data", 422, "Dataverse refuses the data."),
+            Self::TooLarge => (Rejected, "too_large", 413, "The message is too large."),
         }
     }
-}
-
-/// What is fixed for a reason.
-struct Properties {
-    disposition: Disposition,
-    code: &'static str,
-    http_status: u16,
-    retry_after: Option<Duration>,
-    title: &'static str,
-}
-
-fn applied(code: &'static str, http_status: u16, title: &'static str) -> Properties {
-    Properties { disposition: Disposition::Applied, code, http_status, retry_after: None, title }
-}
-
-fn skipped(code: &'static str, title: &'static str) -> Properties {
-    Properties { disposition: Disposition::Skipped, code, http_status: 200, retry_after: None, title }
-}
-
-fn retry(code: &'static str, seconds: u64, title: &'static str) -> Properties {
-    let retry_after = Some(Duration::from_secs(seconds));
-    Properties { disposition: Disposition::Retry, code, http_status: 503, retry_after, title }
-}
-
-fn rejected(code: &'static str, http_status: u16, title: &'static str) -> Properties {
-    Properties { disposition: Disposition::Rejected, code, http_status, retry_after: None, title }
 }
 
 impl Serialize for Reason {

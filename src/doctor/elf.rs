@@ -6,18 +6,15 @@
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 //! <https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html>
 
-use std::fmt;
-
-use object::Endianness;
-use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, SHT_SYMTAB};
-use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use object::read::elf::{ElfFile64, ProgramHeader as _};
+use object::{Architecture, Endianness, Object as _};
 
 /// How to get an executable that runs on any of the images.
 pub const REBUILD: &str = "cargo stage --target x86_64-unknown-linux-musl";
 
-/// The versions in the images, as far as the documentation says.
-const OLDER_IMAGES: Version = Version { major: 2, minor: 31 };
-const NEWER_IMAGES: Version = Version { major: 2, minor: 36 };
+/// The versions of glibc in the images, as far as the documentation says: 2.31 and 2.36.
+const OLDER_IMAGES: u32 = 31;
+const NEWER_IMAGES: u32 = 36;
 
 /// What was found by a check that succeeds; else what is wrong, and the remedy.
 pub type CheckResult = Result<String, (String, String)>;
@@ -27,47 +24,17 @@ pub(super) fn wrong<T>(found: impl Into<String>, remedy: impl Into<String>) -> R
     Err((found.into(), remedy.into()))
 }
 
-/// The processor that an executable is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Processor {
-    /// x86-64.
-    X86_64,
-    /// 64-bit ARM.
-    Aarch64,
-    /// Another one.
-    Other,
-}
-
-/// A version of glibc.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
-    major: u32,
-    minor: u32,
-}
-
-impl Version {
-    /// From the name of a symbol version, such as `GLIBC_2.34` or `GLIBC_2.2.5`.
-    fn parse(name: &[u8]) -> Option<Self> {
-        let mut parts = str::from_utf8(name).ok()?.strip_prefix("GLIBC_")?.split('.');
-        Some(Self { major: parts.next()?.parse().ok()?, minor: parts.next()?.parse().ok()? })
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
-
 /// What an executable needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needs {
-    processor: Processor,
+    /// The processor that it is for.
+    pub architecture: Architecture,
+    /// Whether it has no symbols for a debugger.
+    pub is_stripped: bool,
     /// A static executable names no loader.
     loader: Option<String>,
-    /// The newest version of glibc that a symbol names.
-    glibc: Option<Version>,
-    has_symbols: bool,
+    /// The newest version of glibc that a symbol names, without its 2.
+    glibc: Option<u32>,
 }
 
 /// Reads an executable.
@@ -82,47 +49,35 @@ pub fn read(bytes: &[u8]) -> Result<Needs, &'static str> {
 }
 
 fn parse(bytes: &[u8]) -> object::Result<Needs> {
-    let header = FileHeader64::<Endianness>::parse(bytes)?;
-    let endian = header.endian()?;
+    let file = ElfFile64::<Endianness>::parse(bytes)?;
+    let endian = file.endian();
     let mut loader = None;
-    for segment in header.program_headers(endian, bytes)? {
+    for segment in file.elf_program_headers() {
         if let Some(path) = segment.interpreter(endian, bytes)? {
             loader = Some(String::from_utf8_lossy(path).into_owned());
         }
     }
-    let processor = match header.e_machine(endian) {
-        EM_X86_64 => Processor::X86_64,
-        EM_AARCH64 => Processor::Aarch64,
-        _ => Processor::Other,
-    };
-    let sections = header.sections(endian, bytes)?;
-    let has_symbols = sections.iter().any(|section| section.sh_type(endian) == SHT_SYMTAB);
-    let mut glibc = None;
+    let (sections, mut glibc) = (file.elf_section_table(), None);
     if let Some((mut libraries, names)) = sections.gnu_verneed(endian, bytes)? {
         let names = sections.strings(endian, bytes, names)?;
         while let Some((_, mut versions)) = libraries.next()? {
             while let Some(version) = versions.next()? {
-                glibc = glibc.max(Version::parse(version.name(endian, names)?));
+                glibc = glibc.max(minor_version(version.name(endian, names)?));
             }
         }
     }
-    Ok(Needs { processor, loader, glibc, has_symbols })
+    Ok(Needs { architecture: file.architecture(), is_stripped: file.elf_symbol_table().is_empty(), loader, glibc })
+}
+
+/// From the name of a symbol version, such as `GLIBC_2.34` or `GLIBC_2.2.5`. The major version is 2 since 1997.
+fn minor_version(name: &[u8]) -> Option<u32> {
+    str::from_utf8(name).ok()?.strip_prefix("GLIBC_2.")?.split('.').next()?.parse().ok()
 }
 
 impl Needs {
-    /// The processor that it is for.
-    pub fn processor(&self) -> Processor {
-        self.processor
-    }
-
-    /// Whether it has no symbols for a debugger.
-    pub fn is_stripped(&self) -> bool {
-        !self.has_symbols
-    }
-
     /// Compares the processor with those of Azure.
     pub fn judge_architecture(&self) -> CheckResult {
-        if self.processor == Processor::X86_64 {
+        if self.architecture == Architecture::X86_64 {
             return Ok("x86-64, as the machines of Azure Functions".to_owned());
         }
         wrong("it is for another processor than x86-64, which Azure Functions has", REBUILD)
@@ -137,14 +92,14 @@ impl Needs {
         }
         let Some(needed) = self.glibc else { return Ok(format!("any version, by {loader}")) };
         if needed > NEWER_IMAGES {
-            return wrong(format!("it needs {needed}; the newest Linux images have {NEWER_IMAGES} (?)"), REBUILD);
+            return wrong(format!("it needs 2.{needed}; the newest Linux images have 2.{NEWER_IMAGES} (?)"), REBUILD);
         }
         if needed > OLDER_IMAGES {
             return Ok(format!(
-                "it needs {needed}; newer Linux images have {NEWER_IMAGES} (?), older ones {OLDER_IMAGES} (?); static runs on both"
+                "it needs 2.{needed}; newer Linux images have 2.{NEWER_IMAGES} (?), older ones 2.{OLDER_IMAGES} (?); static runs on both"
             ));
         }
-        Ok(format!("it needs {needed}, and even the older Linux images have {OLDER_IMAGES} (?)"))
+        Ok(format!("it needs 2.{needed}, and even the older Linux images have 2.{OLDER_IMAGES} (?)"))
     }
 }
 
@@ -153,15 +108,15 @@ mod tests {
     use super::*;
 
     fn needs(loader: Option<&str>, glibc: Option<&str>) -> Needs {
-        let glibc = glibc.map(|name| Version::parse(name.as_bytes()).expect("a version"));
-        Needs { processor: Processor::X86_64, loader: loader.map(str::to_owned), glibc, has_symbols: false }
+        let glibc = glibc.map(|name| minor_version(name.as_bytes()).expect("a version"));
+        Needs { architecture: Architecture::X86_64, loader: loader.map(str::to_owned), glibc, is_stripped: true }
     }
 
     const GNU: Option<&str> = Some("/lib64/ld-linux-x86-64.so.2");
 
     #[test]
     fn versions_are_compared_by_number() {
-        let version = |name: &str| Version::parse(name.as_bytes());
+        let version = |name: &str| minor_version(name.as_bytes());
         assert!(version("GLIBC_2.4") < version("GLIBC_2.31") && version("GLIBC_2.2.5") < version("GLIBC_2.3"));
         assert_eq!((version("GLIBC_PRIVATE"), version("GCC_3.0")), (None, None));
     }
@@ -182,7 +137,7 @@ mod tests {
             let text = judged.as_ref().unwrap_or_else(|(found, _)| found);
             assert!(judged.is_ok() == good && text.contains(word), "{needs:?}: {judged:?}");
         }
-        assert!(Needs { processor: Processor::Aarch64, ..needs(None, None) }.judge_architecture().is_err());
+        assert!(Needs { architecture: Architecture::Aarch64, ..needs(None, None) }.judge_architecture().is_err());
     }
 
     #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
@@ -190,13 +145,13 @@ mod tests {
     fn reads_an_executable_of_this_machine_and_rejects_half_of_it() {
         let bytes = std::fs::read(std::env::current_exe().expect("it runs")).expect("readable");
         let needs = read(&bytes).expect("an executable");
-        assert!(needs.processor() == Processor::X86_64 && needs.glibc >= Version::parse(b"GLIBC_2.17"), "{needs:?}");
+        assert!(needs.architecture == Architecture::X86_64 && needs.glibc >= minor_version(b"GLIBC_2.17"), "{needs:?}");
         assert_eq!(needs.loader.as_deref(), GNU);
         let mut other = bytes.clone();
         // e_machine: AArch64.
         other[18] = 183;
-        assert_eq!(read(&other).expect("still one").processor(), Processor::Aarch64);
-        assert!(!needs.is_stripped(), "the tests are debugged");
+        assert_eq!(read(&other).expect("still one").architecture, Architecture::Aarch64);
+        assert!(!needs.is_stripped, "the tests are debugged");
         assert!(read(&bytes[..bytes.len() / 2]).is_err() && read(&bytes[..40]).is_err());
     }
 

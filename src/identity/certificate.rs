@@ -25,28 +25,10 @@ use super::Application;
 /// Each assertion is used once, immediately. Entra accepts up to 24 hours.
 const LIFETIME_SECONDS: i64 = 300;
 
-/// Why a certificate file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// The file cannot be read.
-    #[error("names a file that cannot be read: {problem}")]
-    File {
-        /// What the system says.
-        problem: std::io::Error,
-    },
-    /// The file holds no certificate.
-    #[error("names a file without a certificate; it must hold certificate and key, as PEM or PKCS#12")]
-    NoCertificate,
-    /// The file holds no private key.
-    #[error("names a file without a private key; it must hold certificate and key, as PEM or PKCS#12")]
-    NoKey,
-    /// The key is not an RSA key, or too short or too long.
-    #[error("names a file whose key is not a usable RSA key of 2048 to 4096 bits")]
-    NotRsa,
-    /// The PKCS#12 file does not open.
-    #[error("names a PKCS#12 file that does not open; is AZURE_CLIENT_CERTIFICATE_PASSWORD right?")]
-    Sealed,
-}
+const NO_CERTIFICATE: &str = "names a file without a certificate; it must hold certificate and key, as PEM or PKCS#12";
+const NO_KEY: &str = "names a file without a private key; it must hold certificate and key, as PEM or PKCS#12";
+const NOT_RSA: &str = "names a file whose key is not a usable RSA key of 2048 to 4096 bits";
+const SEALED: &str = "names a PKCS#12 file that does not open; is AZURE_CLIENT_CERTIFICATE_PASSWORD right?";
 
 /// A certificate with its private key.
 pub struct Certificate {
@@ -64,24 +46,21 @@ impl Certificate {
     /// Reads a PEM or PKCS#12 file.
     ///
     /// # Errors
-    /// Why it cannot be used; contains nothing of the file.
-    pub(crate) fn read(path: &Path, password: Option<&str>) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|problem| Error::File { problem })?;
-        if bytes.windows(11).any(|window| window == b"-----BEGIN ") {
-            from_pem(&bytes)
-        } else {
-            from_pkcs12(&bytes, password)
-        }
+    /// Why it cannot be used, as a clause that follows the variable; contains nothing of the file.
+    pub(crate) fn read(path: &Path, password: Option<&str>) -> Result<Self, String> {
+        let bytes = std::fs::read(path).map_err(|problem| format!("names a file that cannot be read: {problem}"))?;
+        let is_pem = bytes.windows(11).any(|window| window == b"-----BEGIN ");
+        Ok(if is_pem { from_pem(&bytes)? } else { from_pkcs12(&bytes, password)? })
     }
 
-    fn new(certificate: &[u8], pkcs8_or_pkcs1: &PrivateKeyDer<'_>) -> Result<Self, Error> {
+    fn new(certificate: &[u8], pkcs8_or_pkcs1: &PrivateKeyDer<'_>) -> Result<Self, &'static str> {
         let key = match pkcs8_or_pkcs1 {
             PrivateKeyDer::Pkcs8(key) => rsa::KeyPair::from_pkcs8(key.secret_pkcs8_der()),
             PrivateKeyDer::Pkcs1(key) => rsa::KeyPair::from_der(key.secret_pkcs1_der()),
-            _ => return Err(Error::NotRsa),
+            _ => return Err(NOT_RSA),
         };
         let thumbprint = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, certificate));
-        Ok(Self { thumbprint, key: key.map_err(|_| Error::NotRsa)? })
+        Ok(Self { thumbprint, key: key.map_err(|_| NOT_RSA)? })
     }
 
     fn sign(&self, text: &str) -> String {
@@ -93,17 +72,17 @@ impl Certificate {
     }
 }
 
-fn from_pem(bytes: &[u8]) -> Result<Certificate, Error> {
-    let certificate = CertificateDer::from_pem_slice(bytes).map_err(|_| Error::NoCertificate)?;
-    let key = PrivateKeyDer::from_pem_slice(bytes).map_err(|_| Error::NoKey)?;
+fn from_pem(bytes: &[u8]) -> Result<Certificate, &'static str> {
+    let certificate = CertificateDer::from_pem_slice(bytes).map_err(|_| NO_CERTIFICATE)?;
+    let key = PrivateKeyDer::from_pem_slice(bytes).map_err(|_| NO_KEY)?;
     Certificate::new(&certificate, &key)
 }
 
-fn from_pkcs12(bytes: &[u8], password: Option<&str>) -> Result<Certificate, Error> {
-    let store = KeyStore::from_pkcs12(bytes, password.unwrap_or_default(), Pkcs12ImportPolicy::Relaxed)
-        .map_err(|_| Error::Sealed)?;
-    let (_, chain) = store.private_key_chain().ok_or(Error::NoKey)?;
-    let certificate = chain.certs().first().ok_or(Error::NoCertificate)?;
+fn from_pkcs12(bytes: &[u8], password: Option<&str>) -> Result<Certificate, &'static str> {
+    let store =
+        KeyStore::from_pkcs12(bytes, password.unwrap_or_default(), Pkcs12ImportPolicy::Relaxed).map_err(|_| SEALED)?;
+    let (_, chain) = store.private_key_chain().ok_or(NO_KEY)?;
+    let certificate = chain.certs().first().ok_or(NO_CERTIFICATE)?;
     let key = PrivateKeyDer::Pkcs8(chain.key().as_der().into());
     Certificate::new(certificate.as_der(), &key)
 }

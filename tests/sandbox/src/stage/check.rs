@@ -9,9 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, anyhow, bail};
+use object::Architecture;
 use serde_json::Value;
 
-use super::elf::{self, Needs, Processor};
+use super::elf::{self, Needs};
 use super::target::{Machine, Target};
 
 /// The doctor's findings about an executable that is not for Azure; expected here.
@@ -75,12 +76,12 @@ pub(super) fn check(app: &Path, name: &str, purpose: &Purpose, must_start: bool)
         Err(problem) if must_start => bail!("it does not start on this machine: {problem}"),
         Err(problem) => Err(problem),
     };
-    Ok(Good { bytes: bytes.len(), library, stripped: needs.is_none_or(|needs| needs.is_stripped()), started })
+    Ok(Good { bytes: bytes.len(), library, stripped: needs.is_none_or(|needs| needs.is_stripped), started })
 }
 
 fn check_library(needs: &Needs, purpose: &Purpose) -> anyhow::Result<String> {
     let processor = match purpose {
-        Purpose::Arm if needs.processor() == Processor::Aarch64 => Ok(String::new()),
+        Purpose::Arm if needs.architecture == Architecture::Aarch64 => Ok(String::new()),
         Purpose::Arm => {
             Err(("it is not for 64-bit ARM".to_owned(), "build it again with `cargo clean` before".to_owned()))
         }

@@ -153,12 +153,9 @@ impl Reader<'_> {
     }
 
     fn on_conflict(&mut self) -> OnConflict {
-        const NAME: &str = "SYNC_ON_CONFLICT";
-        let Some(text) = self.get(NAME) else { return OnConflict::default() };
-        OnConflict::parse(&text).unwrap_or_else(|| {
-            self.problem(NAME, "must be verify, skip or retry");
-            OnConflict::default()
-        })
+        let is_valid = |text: &str| OnConflict::parse(text).is_some();
+        let text = self.text("SYNC_ON_CONFLICT", "verify", is_valid, "must be verify, skip or retry");
+        OnConflict::parse(&text).unwrap_or_default()
     }
 
     fn version_column(&mut self) -> Option<String> {

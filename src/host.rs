@@ -13,6 +13,7 @@ mod dead_letter;
 mod dequeue_count;
 mod host_json;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use crate::json::{Members, Value};
 use crate::outcome::{Disposition, Outcome, Reason};
 pub(crate) use dead_letter::DeadLetter;
 use dequeue_count::dequeue_count;
-pub(crate) use host_json::{FunctionTimeout, HostJson, HostJsonError, MessageEncoding, json_object};
+pub(crate) use host_json::{HostJson, HostJsonError, MessageEncoding, read_object};
 pub use host_json::{OVERRIDE_PREFIX, max_dequeue_count};
 
 /// The queue-triggered function: its folder, and the path that the host calls.
@@ -66,10 +67,11 @@ pub enum Error {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Envelope<'a> {
-    #[serde(rename = "Data", borrow)]
+    #[serde(borrow)]
     data: Members<'a>,
-    #[serde(rename = "Metadata", borrow)]
+    #[serde(borrow)]
     metadata: Option<&'a RawValue>,
 }
 
@@ -117,19 +119,12 @@ pub enum Answer {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
 struct Body {
-    #[serde(rename = "Outputs")]
-    outputs: Outputs,
-    #[serde(rename = "Logs")]
+    /// By the name of the binding.
+    outputs: BTreeMap<&'static str, DeadLetter>,
     logs: Vec<String>,
-    #[serde(rename = "ReturnValue")]
     return_value: Option<()>,
-}
-
-#[derive(Serialize)]
-struct Outputs {
-    #[serde(rename = "deadLetter", skip_serializing_if = "Option::is_none")]
-    dead_letter: Option<DeadLetter>,
 }
 
 impl Answer {
@@ -154,7 +149,8 @@ impl Answer {
     }
 
     fn done(dead_letter: Option<DeadLetter>, logs: Vec<String>) -> Self {
-        let body = Body { outputs: Outputs { dead_letter }, logs, return_value: None };
+        let outputs = dead_letter.map(|letter| (DEAD_LETTER_BINDING, letter)).into_iter().collect();
+        let body = Body { outputs, logs, return_value: None };
         Self::Done(serde_json::to_string(&body).expect("the answer is plain data"))
     }
 }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
 
 use anyhow::Context as _;
-use azure_core::credentials::TokenCredential;
 use clap::{Parser, Subcommand};
 use dataverse_sync::admission::Admission;
 use dataverse_sync::config::Config;
@@ -283,8 +282,7 @@ fn build(config: Config) -> anyhow::Result<Pipeline> {
     let locks = match config.locks {
         None => None,
         Some(settings) => {
-            let credential: Arc<dyn TokenCredential> = identity.clone();
-            let connection = Connection::new(settings.address, &credential, &http);
+            let connection = Connection::new(settings.address, identity.clone(), &http);
             let blobs = BlobLocks::new(&connection, &settings.container, settings.life).context("LOCK_STORAGE")?;
             Some((LocalQueue::new(Arc::new(blobs)), settings.wait))
         }

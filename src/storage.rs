@@ -120,8 +120,8 @@ impl Address {
 
 impl Connection {
     /// A connection to `address`, with tokens from `identity` if it needs them.
-    pub fn new(address: Address, identity: &Arc<dyn TokenCredential>, http: &Http) -> Self {
-        let credential = address.needs_identity().then(|| identity.clone());
+    pub fn new(address: Address, identity: Arc<dyn TokenCredential>, http: &Http) -> Self {
+        let credential = address.needs_identity().then_some(identity);
         let client = http.to(address.service.as_str()).clone();
         Self { address, credential, client }
     }
@@ -181,7 +181,13 @@ fn from_connection_string(service: Service, text: &str) -> Result<Address, Strin
         parts.filter(|(found, _)| found.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
     };
     if part("UseDevelopmentStorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return development(service, part("DevelopmentStorageProxyUri"));
+        let host = part("DevelopmentStorageProxyUri").unwrap_or("http://127.0.0.1").trim_end_matches('/');
+        let (_, endpoint, port) = service.names();
+        let text = format!(
+            "AccountName={DEVELOPMENT_ACCOUNT};AccountKey={DEVELOPMENT_KEY};{endpoint}={host}:{port}/{DEVELOPMENT_ACCOUNT}"
+        );
+        return from_connection_string(service, &text)
+            .map_err(|_| "has a DevelopmentStorageProxyUri that is not a URL".to_owned());
     }
     let (account, (_, endpoint, _)) = (part("AccountName"), service.names());
     let address = match (part(endpoint), account) {
@@ -208,14 +214,6 @@ fn access<'a>(account: Option<&str>, part: &dyn Fn(&str) -> Option<&'a str>) -> 
         (None, Some(sas), _) => Ok(Access::Sas(Secret::new(sas.trim_start_matches('?').to_owned()))),
         (None, None, _) => Err("has neither AccountKey nor SharedAccessSignature"),
     }
-}
-
-fn development(service: Service, proxy: Option<&str>) -> Result<Address, String> {
-    let host = proxy.unwrap_or("http://127.0.0.1").trim_end_matches('/');
-    let address = Url::parse(&format!("{host}:{}/{DEVELOPMENT_ACCOUNT}", service.names().2))
-        .map_err(|_| "has a DevelopmentStorageProxyUri that is not a URL")?;
-    let key = SharedKey::new(DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY).expect("the well-known key is base64");
-    Ok(Address { service: address, access: Access::SharedKey(key) })
 }
 
 #[cfg(test)]

@@ -1,9 +1,5 @@
 //! The storage account of the queues, opened with only the settings that it needs.
 
-use std::sync::Arc;
-
-use azure_core::credentials::TokenCredential;
-
 use super::queue::Queue;
 use crate::identity::{self, Choice};
 use crate::settings::{Lookup, Problem, non_empty};
@@ -27,9 +23,8 @@ impl Account {
         let choice = if address.needs_identity() { Choice::from_settings(&lookup)? } else { Choice::DeveloperTools };
         let unusable = |problem: String| vec![Problem::new(name, format!("cannot be used: {problem}"))];
         let (identity, http) = identity::open(choice).map_err(unusable)?;
-        let identity: Arc<dyn TokenCredential> = identity;
         let host = address.host().to_owned();
-        Ok(Self { connection: Connection::new(address, &identity, &http), name: name.to_owned(), host })
+        Ok(Self { connection: Connection::new(address, identity, &http), name: name.to_owned(), host })
     }
 
     /// The queue `name`; nothing is sent yet.

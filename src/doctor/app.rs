@@ -12,7 +12,7 @@ use super::functions::{self, Queues};
 use super::host_json;
 use super::report::{CheckResult, Failed, Report, wrong};
 use crate::config::Config;
-use crate::host::{HTTP_FUNCTION, HostJson, QUEUE_FUNCTION, json_object};
+use crate::host::{HTTP_FUNCTION, HostJson, QUEUE_FUNCTION, read_object};
 use crate::settings::Lookup;
 
 const STAGE: &str = "`cargo stage` lays it out; publish that folder, or run this in it (or with --app)";
@@ -51,12 +51,8 @@ impl<'a> App<'a> {
 
     fn function(&self, name: &str) -> Result<Value, (String, String)> {
         let file = format!("{name}/function.json");
-        let text = fs::read_to_string(self.folder.join(&file)).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => format!("does not exist ({})", self.folder.display()),
-            _ => format!("cannot be read: {error}"),
-        });
-        let function = text.and_then(|text| json_object(&text).map(Value::Object).map_err(|error| error.to_string()));
-        function.map_err(|problem| (format!("{file} {problem}"), STAGE.to_owned()))
+        let function = read_object(&self.folder.join(&file));
+        function.map_err(|error| (format!("{file} {error} ({})", self.folder.display()), STAGE.to_owned()))
     }
 
     fn queue_function(&self, report: &mut Report) -> Queues {

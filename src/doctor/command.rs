@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use azure_core::credentials::TokenCredential;
 use futures::TryFutureExt as _;
 use futures::future::ready;
 
@@ -59,18 +58,17 @@ async fn check_services(arguments: &Arguments, config: Config, report: &mut Repo
     environment::check(arguments, version_column.as_deref(), client, report).await;
     let needs_token = locks.as_ref().is_some_and(|locks| locks.address.needs_identity());
     let access = if needs_token { token.and(opened) } else { opened };
-    let locks = async |(identity, http)| Ok(check_locks(locks, &identity, &http).await);
+    let locks = async |(identity, http)| Ok(check_locks(locks, identity, &http).await);
     report.add("lock_storage", ready(access).and_then(locks).await);
     token.is_ok()
 }
 
-async fn check_locks(settings: Option<LockSettings>, identity: &Arc<Identity>, http: &Http) -> CheckResult {
+async fn check_locks(settings: Option<LockSettings>, identity: Arc<Identity>, http: &Http) -> CheckResult {
     let Some(LockSettings { address, container, life, .. }) = settings else {
         return Ok("not needed: LOCK_MODE is off".to_owned());
     };
     let access = address.access();
-    let credential: Arc<dyn TokenCredential> = identity.clone();
-    let connection = Connection::new(address, &credential, http);
+    let connection = Connection::new(address, identity, http);
     let Ok(locks) = BlobLocks::new(&connection, &container, life) else {
         return wrong("the address of LOCK_STORAGE cannot be used", "Entra ID needs an https address");
     };

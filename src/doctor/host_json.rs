@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::report::{CheckResult, Failed, Report, wrong};
 use crate::config::Config;
-use crate::host::{FunctionTimeout, HostJson, MessageEncoding};
+use crate::host::{HostJson, MessageEncoding};
 
 const BUNDLE: &str = "Microsoft.Azure.Functions.ExtensionBundle";
 
@@ -112,11 +112,9 @@ fn time_limit(host: &HostJson, config: &Config) -> CheckResult {
     let remedy =
         "raise functionTimeout in host.json (at most 00:10:00 on the Consumption plan), or lower SYNC_HOLD_SECONDS";
     let limit = match &host.function_timeout {
-        Ok(FunctionTimeout::Limit(limit)) => *limit,
-        Ok(FunctionTimeout::Unlimited) => return Ok("none (functionTimeout is -1)".to_owned()),
-        Ok(FunctionTimeout::PlanDefault) => {
-            return wrong("functionTimeout is not set, and 5 minutes on the Consumption plan", remedy);
-        }
+        Ok(Some(limit)) if *limit == Duration::MAX => return Ok("none (functionTimeout is -1)".to_owned()),
+        Ok(Some(limit)) => *limit,
+        Ok(None) => return wrong("functionTimeout is not set, and 5 minutes on the Consumption plan", remedy),
         Err(error) => return wrong(error.to_string(), remedy),
     };
     match limit.checked_sub(config.hold + wait).filter(|left| *left >= life) {

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::settings::{Lookup, non_empty};
 
@@ -54,18 +54,11 @@ pub(crate) enum MessageEncoding {
     None,
 }
 
-/// The longest time of one invocation (`functionTimeout`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FunctionTimeout {
-    /// Not set: the default depends on the hosting plan.
-    PlanDefault,
-    Unlimited,
-    Limit(Duration),
-}
+const MAX_DEQUEUE_COUNT: &str = "extensions/queues/maxDequeueCount";
 
 /// Deliveries after which the host moves a message to the poison queue; `None` where host.json, in this folder, cannot tell.
 pub fn max_dequeue_count(lookup: &Lookup<'_>) -> Option<u32> {
-    let overridden = Source { file: Value::Null, lookup }.number("maxDequeueCount").ok().flatten();
+    let overridden = Source { file: Value::Null, lookup }.number(MAX_DEQUEUE_COUNT).ok().flatten();
     overridden.or_else(|| HostJson::load(Path::new("."), lookup).ok()?.max_dequeue_count.ok())
 }
 
@@ -79,7 +72,8 @@ pub(crate) struct HostJson {
     /// `None`: half of the batch size for each processor.
     pub(crate) new_batch_threshold: Result<Option<u32>, InvalidValue>,
     pub(crate) message_encoding: Result<MessageEncoding, InvalidValue>,
-    pub(crate) function_timeout: Result<FunctionTimeout, InvalidValue>,
+    /// The longest time of one invocation: unlimited is [`Duration::MAX`], and without a value it depends on the hosting plan.
+    pub(crate) function_timeout: Result<Option<Duration>, InvalidValue>,
     pub(crate) route_prefix: String,
     pub(crate) executable: Option<String>,
     pub(crate) forwards_http_requests: bool,
@@ -91,26 +85,31 @@ pub(crate) struct HostJson {
 impl HostJson {
     /// Reads the host.json in `folder`, and the overrides that `lookup` gives.
     pub(crate) fn load(folder: &Path, lookup: &Lookup<'_>) -> Result<Self, HostJsonError> {
-        let text = fs::read_to_string(folder.join(FILE)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => HostJsonError::Missing,
-            _ => HostJsonError::Unreadable(error),
-        })?;
-        Self::read(&text, lookup)
+        Self::read(read_object(&folder.join(FILE))?, lookup)
     }
 
-    /// Reads the text of a host.json, and the overrides that `lookup` gives.
-    pub(crate) fn read(text: &str, lookup: &Lookup<'_>) -> Result<Self, HostJsonError> {
-        let source = Source { file: json_object(text)?.into(), lookup };
+    /// Takes the values from the content of a host.json, and the overrides that `lookup` gives.
+    pub(crate) fn read(file: Value, lookup: &Lookup<'_>) -> Result<Self, HostJsonError> {
+        let source = Source { file, lookup };
         if source.file["version"] != "2.0" {
             return Err(HostJsonError::Version);
         }
         Ok(Self {
-            max_dequeue_count: source.number("maxDequeueCount").map(|count| count.unwrap_or(5)),
-            visibility_timeout: source.visibility_timeout(),
-            batch_size: source.number("batchSize").map(|size| size.unwrap_or(16)),
-            new_batch_threshold: source.number("newBatchThreshold"),
-            message_encoding: source.message_encoding(),
-            function_timeout: source.function_timeout(),
+            max_dequeue_count: source.number(MAX_DEQUEUE_COUNT).map(|count| count.unwrap_or(5)),
+            visibility_timeout: source
+                .parsed("extensions/queues/visibilityTimeout", "a time such as 00:00:30", time_span)
+                .map(Option::unwrap_or_default),
+            batch_size: source.number("extensions/queues/batchSize").map(|size| size.unwrap_or(16)),
+            new_batch_threshold: source.number("extensions/queues/newBatchThreshold"),
+            message_encoding: source
+                .parsed("extensions/queues/messageEncoding", "base64 or none", |text| {
+                    MessageEncoding::from_str(text, true).ok()
+                })
+                .map(Option::unwrap_or_default),
+            function_timeout: source.parsed("functionTimeout", "a time such as 00:10:00", |text| match text {
+                "-1" => Some(Duration::MAX),
+                _ => time_span(text),
+            }),
             route_prefix: source.get("extensions/http/routePrefix").unwrap_or_else(|| "api".to_owned()),
             executable: source.get("customHandler/description/defaultExecutablePath"),
             forwards_http_requests: source.flag("customHandler/enableForwardingHttpRequest"),
@@ -121,9 +120,19 @@ impl HostJson {
     }
 }
 
+/// Reads a file that holds a JSON object.
+pub(crate) fn read_object(path: &Path) -> Result<Value, HostJsonError> {
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => HostJsonError::Missing,
+        _ => HostJsonError::Unreadable(error),
+    })?;
+    json_object(&text)
+}
+
 /// Parses a JSON object that may begin with a byte order mark.
-pub(crate) fn json_object(text: &str) -> Result<Map<String, Value>, HostJsonError> {
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(HostJsonError::NotAnObject)
+fn json_object(text: &str) -> Result<Value, HostJsonError> {
+    let object = serde_json::from_str(text.trim_start_matches('\u{feff}'));
+    object.map(Value::Object).map_err(HostJsonError::NotAnObject)
 }
 
 struct Source<'a> {
@@ -149,38 +158,23 @@ impl Source<'_> {
         })
     }
 
-    fn queues(&self, name: &str) -> Option<String> {
-        self.get(&format!("extensions/queues/{name}"))
+    /// What `parse` makes of the value at a path.
+    fn parsed<T>(
+        &self,
+        path: &'static str,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, InvalidValue> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        self.get(path).map(|text| parse(&text).ok_or(InvalidValue { name, expected })).transpose()
     }
 
-    fn number(&self, name: &'static str) -> Result<Option<u32>, InvalidValue> {
-        let invalid = |_| InvalidValue { name, expected: "a whole number" };
-        self.queues(name).map(|text| text.trim().parse()).transpose().map_err(invalid)
+    fn number(&self, path: &'static str) -> Result<Option<u32>, InvalidValue> {
+        self.parsed(path, "a whole number", |text| text.trim().parse().ok())
     }
 
     fn flag(&self, path: &str) -> bool {
         self.get(path).is_some_and(|text| text.eq_ignore_ascii_case("true"))
-    }
-
-    fn visibility_timeout(&self) -> Result<Duration, InvalidValue> {
-        let Some(text) = self.queues("visibilityTimeout") else { return Ok(Duration::ZERO) };
-        time_span(&text).ok_or(InvalidValue { name: "visibilityTimeout", expected: "a time such as 00:00:30" })
-    }
-
-    fn message_encoding(&self) -> Result<MessageEncoding, InvalidValue> {
-        let Some(text) = self.queues("messageEncoding") else { return Ok(MessageEncoding::default()) };
-        let invalid = |_| InvalidValue { name: "messageEncoding", expected: "base64 or none" };
-        MessageEncoding::from_str(&text, true).map_err(invalid)
-    }
-
-    fn function_timeout(&self) -> Result<FunctionTimeout, InvalidValue> {
-        match self.get("functionTimeout").as_deref() {
-            None => Ok(FunctionTimeout::PlanDefault),
-            Some("-1") => Ok(FunctionTimeout::Unlimited),
-            Some(text) => time_span(text)
-                .map(FunctionTimeout::Limit)
-                .ok_or(InvalidValue { name: "functionTimeout", expected: "a time such as 00:10:00" }),
-        }
     }
 }
 
@@ -206,7 +200,7 @@ mod tests {
 
     fn read(text: &str, settings: &[(&str, &str)]) -> Result<HostJson, String> {
         let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-        HostJson::read(text, &lookup).map_err(|error| error.to_string())
+        json_object(text).and_then(|file| HostJson::read(file, &lookup)).map_err(|error| error.to_string())
     }
 
     fn queues(queues: &str, settings: &[(&str, &str)]) -> HostJson {
@@ -219,7 +213,7 @@ mod tests {
         assert_eq!((host.max_dequeue_count, host.batch_size, host.new_batch_threshold), (Ok(10), Ok(16), Ok(Some(32))));
         assert_eq!(host.visibility_timeout, Ok(Duration::from_secs(30)));
         assert_eq!(host.message_encoding, Ok(MessageEncoding::Base64));
-        assert_eq!(host.function_timeout, Ok(FunctionTimeout::Limit(Duration::from_mins(10))));
+        assert_eq!(host.function_timeout, Ok(Some(Duration::from_mins(10))));
         assert_eq!((host.executable.as_deref(), host.route_prefix.as_str()), (Some("handler"), "api"));
         assert!(host.forwards_http_requests && !host.has_retry_policy);
     }
@@ -229,7 +223,7 @@ mod tests {
         let host = queues("{}", &[]);
         assert_eq!((host.max_dequeue_count, host.batch_size, host.new_batch_threshold), (Ok(5), Ok(16), Ok(None)));
         assert_eq!((host.visibility_timeout, host.message_encoding), (Ok(Duration::ZERO), Ok(MessageEncoding::Base64)));
-        assert_eq!(host.function_timeout, Ok(FunctionTimeout::PlanDefault));
+        assert_eq!(host.function_timeout, Ok(None));
     }
 
     #[test]
@@ -251,7 +245,7 @@ mod tests {
         ];
         let host = queues(r#"{"maxDequeueCount":10}"#, &settings);
         assert_eq!((host.max_dequeue_count, host.message_encoding), (Ok(20), Ok(MessageEncoding::None)));
-        assert_eq!(host.function_timeout, Ok(FunctionTimeout::Unlimited));
+        assert_eq!(host.function_timeout, Ok(Some(Duration::MAX)));
         assert!(host.has_retry_policy);
     }
 

@@ -137,7 +137,7 @@ fn a_queue_url_has_its_name_and_the_signature() {
         ("QueueEndpoint=http://127.0.0.1:2/a/;AccountName=a;AccountKey=a2V5", "http://127.0.0.1:2/a/letters"),
     ] {
         let found = resolve_for(Service::Queue, &[("Locks", text)]).expect("a connection");
-        let connection = Connection::new(found, &identity, &Http::new().expect("the settings are valid"));
+        let connection = Connection::new(found, identity.clone(), &Http::new().expect("the settings are valid"));
         assert_eq!(connection.url("letters").as_str(), address);
         assert!(connection.credential().is_none());
     }

@@ -55,7 +55,7 @@ impl LeaseStore for Account {
         // An account key needs no token.
         let identity = Identity::open(Choice::DeveloperTools, &http).expect("nothing is opened yet");
         let identity: Arc<dyn TokenCredential> = Arc::new(identity);
-        let locks = BlobLocks::new(&Connection::new(address, &identity, &http), container, LIFE);
+        let locks = BlobLocks::new(&Connection::new(address, identity, &http), container, LIFE);
         Arc::new(locks.expect("the address is usable"))
     }
 }

@@ -11,22 +11,18 @@ use crate::dead_letters::scan::{Scan, Stop};
 /// Asks before `messages` are dropped, and keeps them hidden meanwhile.
 pub(super) async fn is_confirmed(scan: &mut Scan, messages: usize) -> Result<bool, Stop> {
     say(&format!("Drop these {messages} messages for good? Type yes: "));
-    let is_confirmed = wait_for_yes(scan).await;
+    let (stop, mut answer) = (scan.stop.clone(), line());
+    let is_confirmed = loop {
+        tokio::select! {
+            line = &mut answer => break line.is_ok_and(|line| line.trim().eq_ignore_ascii_case("yes")),
+            () = stop.cancelled() => break false,
+            () = sleep(scan.report.hidden / 4) => scan.extend_due().await,
+        }
+    };
     if !is_confirmed {
         say("nothing is dropped\n");
     }
-    if scan.stop.is_cancelled() && !is_confirmed { Err(Stop::Interrupted) } else { Ok(is_confirmed) }
-}
-
-async fn wait_for_yes(scan: &mut Scan) -> bool {
-    let (stop, mut answer) = (scan.stop.clone(), line());
-    loop {
-        tokio::select! {
-            line = &mut answer => return line.is_ok_and(|line| line.trim().eq_ignore_ascii_case("yes")),
-            () = stop.cancelled() => return false,
-            () = sleep(scan.report.hidden / 4) => scan.extend_due().await,
-        }
-    }
+    if stop.is_cancelled() && !is_confirmed { Err(Stop::Interrupted) } else { Ok(is_confirmed) }
 }
 
 /// Reads on a thread of its own: a read from the keyboard cannot be cancelled, and the runtime would wait for it at its end.

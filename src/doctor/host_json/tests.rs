@@ -22,7 +22,7 @@ fn config(settings: &[(&str, &str)]) -> Config {
 
 fn findings(file: &Value, settings: &[(&str, &str)]) -> Vec<Finding> {
     let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-    let host = HostJson::read(&file.to_string(), &lookup).expect("a host.json");
+    let host = HostJson::read(file.clone(), &lookup).expect("a host.json");
     let mut report = Report::new(true);
     report.add("host_json", Ok(extension_bundle(&host)));
     check(Ok(&host), Ok(&config(settings)), &mut report);

@@ -10,7 +10,7 @@
 //! - [`report`]: the results of the checks, printed.
 //! - [`settings`], [`host_json`], [`functions`], [`elf`], [`token`]: checks that need no network. Pure.
 //! - [`app`]: the files of the app.
-//! - [`environment`], [`storage`], [`queues`]: Dataverse and the storage account.
+//! - [`environment`], [`storage`]: Dataverse and the storage account.
 //! - [`arguments`], [`command`]: the command line.
 
 pub mod arguments;
@@ -21,7 +21,6 @@ mod app;
 mod environment;
 mod functions;
 mod host_json;
-mod queues;
 mod report;
 mod settings;
 mod storage;

@@ -52,20 +52,6 @@ pub struct Invocation {
     pub dequeue_count: Option<u32>,
 }
 
-/// The request is not an invocation of the queue function: function.json does not match this version.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The body is not JSON, or not of the shape that the host sends to a custom handler.
-    #[error("the request is not an invocation: {problem}")]
-    NotAnInvocation {
-        /// What is wrong and where; quotes no data.
-        problem: String,
-    },
-    /// The binding has another name.
-    #[error("the invocation has no `{RECORD_BINDING}` in `Data`; check the name of the binding in function.json")]
-    NoRecord,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Envelope<'a> {
@@ -79,11 +65,16 @@ impl Invocation {
     /// Parses the host's request.
     ///
     /// # Errors
-    /// The body is not an invocation of the queue function.
-    pub fn parse(body: &[u8]) -> Result<Self, Error> {
-        let envelope: Envelope<'_> =
-            serde_json::from_slice(body).map_err(|error| Error::NotAnInvocation { problem: place(&error) })?;
-        let message = message(envelope.data.get(RECORD_BINDING).ok_or(Error::NoRecord)?);
+    /// What is wrong and where, if function.json does not match this version; quotes no data.
+    pub fn parse(body: &[u8]) -> Result<Self, String> {
+        let envelope: Envelope<'_> = serde_json::from_slice(body)
+            .map_err(|error| format!("the request is not an invocation: {}", place(&error)))?;
+        let no_record = || {
+            format!(
+                "the invocation has no `{RECORD_BINDING}` in `Data`; check the name of the binding in function.json"
+            )
+        };
+        let message = message(envelope.data.get(RECORD_BINDING).ok_or_else(no_record)?);
         let dequeue_count = envelope.metadata.and_then(|metadata| dequeue_count(metadata, &message));
         Ok(Self { message, dequeue_count })
     }

@@ -35,7 +35,8 @@ impl Disposition {
 }
 
 /// Why a message has this disposition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The row did not exist and was created.
     Created,
@@ -181,12 +182,6 @@ impl Reason {
             Self::InvalidData => (Rejected, "invalid_data", 422, "Dataverse refuses the data."),
             Self::TooLarge => (Rejected, "too_large", 413, "The message is too large."),
         }
-    }
-}
-
-impl Serialize for Reason {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.code())
     }
 }
 

@@ -1,11 +1,11 @@
 //! The commands: each reads the queue, may change it, and prints a report.
 
-mod confirm;
-
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal as _, Write as _, stderr, stdin, stdout};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _, stderr, stdin, stdout};
 use std::path::{Path, PathBuf};
 
+use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
@@ -13,14 +13,14 @@ use super::arguments::{self, Arguments, Command, Query};
 use super::encoding;
 use super::entry::Entry;
 use super::progress::{Progress, say};
-use super::queue::Error;
+use super::queue::describe;
 use super::replay::Replay;
 use super::report::{Dropped, Replayed, Report};
 use super::scan::{Scan, Selection, Stop};
 use super::summary::Summary;
 use crate::sanitize::sanitize;
 use crate::settings::{Lookup, Problem};
-use confirm::is_confirmed;
+use crate::storage::Error;
 
 /// Why a command has no report.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +84,7 @@ async fn replay(arguments: arguments::Replay, lookup: &Lookup<'_>, stop: Cancell
 }
 
 fn failed(account: &Account, queue: &str, error: &Error) -> Failure {
-    Failure::Queue(format!("{}, queue {queue}: {error}", account.name()))
+    Failure::Queue(format!("{}, queue {queue}: {}", account.name(), describe(error)))
 }
 
 /// An open queue, and how its messages are printed.
@@ -226,4 +226,34 @@ fn create(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Asks before `messages` are dropped, and keeps them hidden meanwhile.
+async fn is_confirmed(scan: &mut Scan, messages: usize) -> Result<bool, Stop> {
+    say(&format!("Drop these {messages} messages for good? Type yes: "));
+    let (stop, mut answer) = (scan.stop.clone(), line());
+    let is_confirmed = loop {
+        tokio::select! {
+            line = &mut answer => break line.is_ok_and(|line| line.trim().eq_ignore_ascii_case("yes")),
+            () = stop.cancelled() => break false,
+            () = sleep(scan.report.hidden / 4) => scan.extend_due().await,
+        }
+    };
+    if !is_confirmed {
+        say("nothing is dropped\n");
+    }
+    if stop.is_cancelled() && !is_confirmed { Err(Stop::Interrupted) } else { Ok(is_confirmed) }
+}
+
+/// Reads on a thread of its own: a read from the keyboard cannot be cancelled, and the runtime would wait for it at its end.
+fn line() -> oneshot::Receiver<String> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        if stdin().lock().read_line(&mut line).is_ok() {
+            // After a signal there is no receiver.
+            let _ = sender.send(line);
+        }
+    });
+    receiver
 }

@@ -20,7 +20,7 @@ pub(super) fn resolve(chosen: Option<MessageEncoding>, lookup: &Lookup<'_>) -> R
         return Ok(encoding);
     }
     let found = match HostJson::load(Path::new("."), lookup) {
-        Ok(host) => host.message_encoding.map_err(|error| error.to_string()),
+        Ok(host) => host.message_encoding,
         Err(HostJsonError::Missing) => Ok(MessageEncoding::default()),
         Err(error) => Err(error.to_string()),
     };

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use crate::storage::{self, Connection, Retried, RetryPolicy};
+use crate::storage::{Connection, Error, Retried, RetryPolicy};
 
 /// The most messages that the service gives at once.
 pub(super) const MAX_RECEIVE: usize = 32;
@@ -32,39 +32,20 @@ const DATE: HeaderName = HeaderName::from_static("date");
 static RETRIES: RetryPolicy =
     RetryPolicy { request_timeout: Duration::from_secs(15), max_retries: 4, first_pause: Duration::from_millis(200) };
 
+/// The service's code where a queue does not exist.
+pub(crate) const NO_QUEUE: &str = "QueueNotFound";
+
 /// The bytes of an answer that are read: 32 messages of 64 KiB, every character of which may be escaped as `&quot;`.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Why a request to a queue failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("there is no such queue in this storage account")]
-    NoQueue,
-    #[error("{0}; an identity needs the role Storage Queue Data Contributor")]
-    Refused(storage::Error),
-    #[error(transparent)]
-    Storage(storage::Error),
-}
-
-impl Error {
-    /// Whether only this one message is refused, so that others may succeed.
-    pub(super) fn is_about_the_message(&self) -> bool {
-        matches!(self, Self::Storage(storage::Error::Service { status: 400 | 413, .. }))
-    }
-
-    /// Whether the service answered, so that requests for other messages may succeed.
-    pub(super) fn is_an_answer(&self) -> bool {
-        matches!(self, Self::Storage(storage::Error::Service { .. }))
-    }
-}
-
-impl From<storage::Error> for Error {
-    fn from(error: storage::Error) -> Self {
-        match error {
-            storage::Error::Service { status: 404, code } if code == "QueueNotFound" => Self::NoQueue,
-            storage::Error::Refused { .. } => Self::Refused(error),
-            error => Self::Storage(error),
+/// The text of an error about a queue.
+pub(crate) fn describe(error: &Error) -> String {
+    match error {
+        Error::Service { status: 404, code } if code == NO_QUEUE => {
+            "there is no such queue in this storage account".to_owned()
         }
+        Error::Refused { .. } => format!("{error}; an identity needs the role Storage Queue Data Contributor"),
+        _ => error.to_string(),
     }
 }
 
@@ -80,15 +61,6 @@ where
 pub(crate) struct Queue {
     client: QueueClient,
     name: String,
-}
-
-/// What a queue reports about itself.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct QueueStats {
-    /// The number of messages, hidden ones included; never too low.
-    pub(crate) counted: usize,
-    /// The time by the service's clock.
-    pub(super) now: OffsetDateTime,
 }
 
 /// Permits to update or delete a message that was received.
@@ -128,13 +100,13 @@ impl Queue {
         &self.name
     }
 
-    pub(crate) async fn stats(&self) -> Result<QueueStats, Error> {
+    /// How many messages it has, hidden ones included and never too low, and the time by the service's clock.
+    pub(crate) async fn stats(&self) -> Result<(usize, OffsetDateTime), Error> {
         let answer = retried(|| self.client.get_properties(None)).await.result?;
         let counted = answer.approximate_messages_count().ok().flatten().unwrap_or_default();
         let date = answer.headers().get_optional_str(&DATE);
         let now = date.and_then(|date| OffsetDateTime::parse(&date.replace("GMT", "+0000"), &Rfc2822).ok());
-        let counted = usize::try_from(counted).unwrap_or_default();
-        Ok(QueueStats { counted, now: now.unwrap_or_else(OffsetDateTime::now_utc) })
+        Ok((usize::try_from(counted).unwrap_or_default(), now.unwrap_or_else(OffsetDateTime::now_utc)))
     }
 
     /// Receives up to `max` messages (32 at most) and hides them for `time`, in whole seconds.
@@ -149,8 +121,8 @@ impl Queue {
             self.client.receive_messages(Some(options))
         };
         let answer = retried(request).await.result?;
-        let messages = answer.into_model().map_err(|_| NOT_UNDERSTOOD)?.items.unwrap_or_default();
-        messages.into_iter().map(|message| received(message).ok_or(NOT_UNDERSTOOD)).collect()
+        let messages = answer.into_model().map_err(|_| Error::NotUnderstood)?.items.unwrap_or_default();
+        messages.into_iter().map(|message| received(message).ok_or(Error::NotUnderstood)).collect()
     }
 
     /// Hides a received message for `time` from now on, in whole seconds; zero makes it visible at once. Returns its new
@@ -158,7 +130,7 @@ impl Queue {
     pub(super) async fn hide(&self, receipt: &Receipt, time: Duration) -> Result<Option<Receipt>, Error> {
         let request = || self.client.update_message(&receipt.message_id, &receipt.pop_receipt, seconds(time), None);
         let Some(answer) = if_ours(retried(request).await.result)? else { return Ok(None) };
-        let renewed = answer.headers().get_optional_str(&POP_RECEIPT).ok_or(NOT_UNDERSTOOD)?;
+        let renewed = answer.headers().get_optional_str(&POP_RECEIPT).ok_or(Error::NotUnderstood)?;
         Ok(Some(Receipt { message_id: receipt.message_id.clone(), pop_receipt: renewed.into() }))
     }
 
@@ -172,7 +144,7 @@ impl Queue {
             self.client.send_message(message, Some(options))
         };
         let Retried { result, is_ambiguous } = retried(request).await;
-        (result.map(drop).map_err(Error::from), is_ambiguous)
+        (result.map(drop), is_ambiguous)
     }
 
     /// Deletes a received message. Returns `false` when another reader received or deleted it, or it expired.
@@ -184,16 +156,12 @@ impl Queue {
     }
 }
 
-const NOT_UNDERSTOOD: Error = Error::Storage(storage::Error::NotUnderstood);
-
 /// `None` when the receipt is no longer valid. <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes>
-fn if_ours<T>(result: Result<T, storage::Error>) -> Result<Option<T>, Error> {
+fn if_ours<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(answer) => Ok(Some(answer)),
-        Err(storage::Error::Service { code, .. }) if code == "MessageNotFound" || code == "PopReceiptMismatch" => {
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
+        Err(Error::Service { code, .. }) if code == "MessageNotFound" || code == "PopReceiptMismatch" => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -230,20 +198,18 @@ mod tests {
 
     #[test]
     fn an_invalid_receipt_is_not_an_error() {
-        let refused =
-            |status, code: &str| if_ours::<()>(Err(storage::Error::Service { status, code: code.to_owned() }));
+        let refused = |status, code: &str| if_ours::<()>(Err(Error::Service { status, code: code.to_owned() }));
         assert_eq!(refused(404, "MessageNotFound"), Ok(None));
         assert_eq!(refused(400, "PopReceiptMismatch"), Ok(None));
         assert!(refused(400, "InvalidXmlDocument").is_err() && refused(409, "").is_err());
     }
 
     #[test]
-    fn a_refusal_names_the_role_and_a_missing_queue_is_an_error_of_its_own() {
-        let error = |status, code: &str| Error::from(storage::Error::Service { status, code: code.to_owned() });
-        assert_eq!(error(404, "QueueNotFound"), Error::NoQueue);
-        assert!(matches!(error(404, ""), Error::Storage(_)));
-        let refused = Error::from(storage::Error::Refused { status: 403, code: "AuthorizationFailure".to_owned() });
-        assert!(refused.to_string().ends_with("the role Storage Queue Data Contributor"), "{refused}");
+    fn a_refusal_names_the_role_and_a_missing_queue_is_named() {
+        let service = |status, code: &str| describe(&Error::Service { status, code: code.to_owned() });
+        assert!(service(404, "QueueNotFound").contains("no such queue") && !service(404, "").contains("queue"));
+        let refused = describe(&Error::Refused { status: 403, code: "AuthorizationFailure".to_owned() });
+        assert!(refused.ends_with("the role Storage Queue Data Contributor"), "{refused}");
     }
 
     #[test]

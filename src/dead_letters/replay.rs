@@ -17,9 +17,10 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::encoding::encode;
 use super::entry::Entry;
-use super::queue::{Error, MAX_RECEIVE, Queue};
+use super::queue::{MAX_RECEIVE, Queue, describe};
 use super::scan::{Scan, Stop};
 use crate::host::MessageEncoding;
+use crate::storage::Error;
 
 /// Messages in flight; after a kill as many can be in both queues.
 const MAX_IN_FLIGHT: usize = 8;
@@ -68,7 +69,7 @@ enum Problem {
     #[error("{0}")]
     Message(String),
     /// Other messages would meet it too.
-    #[error(transparent)]
+    #[error("{}", describe(.0))]
     Queue(Error),
 }
 
@@ -134,7 +135,8 @@ impl Replay {
         let (sent, is_ambiguous) = self.to.send(&text).await;
         match sent {
             Ok(()) => {}
-            Err(error) if error.is_about_the_message() => {
+            // Only this message is refused.
+            Err(error @ Error::Service { status: 400 | 413, .. }) => {
                 return (is_ambiguous, Err(Problem::Message(error.to_string())));
             }
             Err(error) => return (is_ambiguous, Err(Problem::Queue(error))),

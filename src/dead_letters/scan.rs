@@ -23,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 use super::entry::Entry;
 use super::filter::Filter;
 use super::progress::{Progress, say};
-use super::queue::{Error, MAX_RECEIVE, Queue, Receipt, Received};
+use super::queue::{MAX_RECEIVE, Queue, Receipt, Received, describe};
 use super::report::Report;
 use crate::host::MessageEncoding;
+use crate::storage::Error;
 
 /// Messages are hidden for at least this time.
 const MIN_HIDDEN: Duration = Duration::from_mins(5);
@@ -55,7 +56,7 @@ pub(super) struct Selection {
 pub(super) enum Stop {
     #[error("interrupted")]
     Interrupted,
-    #[error(transparent)]
+    #[error("{}", describe(.0))]
     Queue(#[from] Error),
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
@@ -83,8 +84,7 @@ pub(super) struct Scan {
 impl Scan {
     /// Reads how full the queue is; nothing is received yet.
     pub(super) async fn begin(queue: Queue, selection: Selection, stop: CancellationToken) -> Result<Self, Error> {
-        let stats = queue.stats().await?;
-        let (name, counted) = (queue.name().to_owned(), stats.counted);
+        let (name, (counted, start)) = (queue.name().to_owned(), queue.stats().await?);
         Ok(Self {
             queue,
             selection,
@@ -92,7 +92,7 @@ impl Scan {
             progress: Progress::new("read", counted),
             report: Report { queue: name, counted, hidden: hidden(counted), ..Report::default() },
             batch: MAX_RECEIVE,
-            start: stats.now,
+            start,
             held: HashMap::new(),
         })
     }
@@ -250,7 +250,7 @@ impl Scan {
             self.progress.add(1);
             match result {
                 Ok(_) => {}
-                Err(error) if error.is_an_answer() => failed += 1,
+                Err(Error::Service { .. }) => failed += 1,
                 // Without a connection the others would fail too, each after its own timeout.
                 Err(_) => return failed + 1 + left,
             }

@@ -9,7 +9,7 @@ use futures::future::ready;
 use super::app::App;
 use super::arguments::Arguments;
 use super::report::{CheckResult, Report, wrong};
-use super::{environment, queues, settings, storage};
+use super::{environment, settings, storage};
 use crate::config::{Config, LockSettings};
 use crate::dataverse::client::Client;
 use crate::http::Http;
@@ -35,7 +35,7 @@ pub async fn run(arguments: &Arguments, lookup: &Lookup<'_>) -> io::Result<bool>
             true
         }
     };
-    queues::check(&queues, has_token, lookup, &mut report).await;
+    storage::queues(&queues, has_token, lookup, &mut report).await;
     report.finish()
 }
 

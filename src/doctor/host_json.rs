@@ -48,13 +48,13 @@ pub(super) fn no_retry(file: &str, has_retry_policy: bool) -> CheckResult {
 
 fn redelivery(host: &HostJson) -> CheckResult {
     let remedy = "set extensions.queues.maxDequeueCount to 10 in host.json";
-    let deliveries = host.max_dequeue_count.clone().map_err(|error| (error.to_string(), remedy.to_owned()))?;
+    let deliveries = host.max_dequeue_count.clone().map_err(|error| (error, remedy.to_owned()))?;
     if deliveries < MIN_DELIVERIES {
         let found = format!("maxDequeueCount is below {MIN_DELIVERIES}: a short outage ends in the poison queue");
         return wrong(found, remedy);
     }
     let remedy = r#"set extensions.queues.visibilityTimeout to "00:00:30" in host.json"#;
-    let pause = host.visibility_timeout.clone().map_err(|error| (error.to_string(), remedy.to_owned()))?;
+    let pause = host.visibility_timeout.clone().map_err(|error| (error, remedy.to_owned()))?;
     if pause == Duration::ZERO {
         return wrong(format!("visibilityTimeout is 0, so {deliveries} deliveries are gone within seconds"), remedy);
     }
@@ -65,7 +65,7 @@ fn encoding(host: &HostJson) -> CheckResult {
     match &host.message_encoding {
         Ok(MessageEncoding::Base64) => Ok("base64: senders encode, or the host cannot read the message".to_owned()),
         Ok(MessageEncoding::None) => Ok("none: senders do not encode".to_owned()),
-        Err(error) => wrong(error.to_string(), "set extensions.queues.messageEncoding to \"base64\""),
+        Err(error) => wrong(error, "set extensions.queues.messageEncoding to \"base64\""),
     }
 }
 
@@ -81,12 +81,12 @@ fn forwarding(host: &HostJson) -> CheckResult {
 
 fn concurrency(host: &HostJson, max_concurrency: usize) -> CheckResult {
     let remedy = format!("in host.json, extensions.queues: batchSize + newBatchThreshold of at most {max_concurrency}");
-    let invalid = |error: &dyn ToString| (error.to_string(), remedy.clone());
-    let batch = host.batch_size.as_ref().map_err(|error| invalid(error))?;
+    let invalid = |error: &String| (error.clone(), remedy.clone());
+    let batch = host.batch_size.as_ref().map_err(invalid)?;
     if !(1..=MAX_BATCH_SIZE).contains(batch) {
         return wrong(format!("batchSize must be from 1 to {MAX_BATCH_SIZE}"), remedy);
     }
-    let Some(threshold) = host.new_batch_threshold.as_ref().map_err(|error| invalid(error))? else {
+    let Some(threshold) = host.new_batch_threshold.as_ref().map_err(invalid)? else {
         let found = "newBatchThreshold is not set, so it is half of batchSize for each processor of the host's machine";
         return wrong(found, remedy);
     };
@@ -115,7 +115,7 @@ fn time_limit(host: &HostJson, config: &Config) -> CheckResult {
         Ok(Some(limit)) if *limit == Duration::MAX => return Ok("none (functionTimeout is -1)".to_owned()),
         Ok(Some(limit)) => *limit,
         Ok(None) => return wrong("functionTimeout is not set, and 5 minutes on the Consumption plan", remedy),
-        Err(error) => return wrong(error.to_string(), remedy),
+        Err(error) => return wrong(error, remedy),
     };
     match limit.checked_sub(config.hold + wait).filter(|left| *left >= life) {
         None => wrong(format!("functionTimeout is {} s, shorter than {needs}", limit.as_secs()), remedy),

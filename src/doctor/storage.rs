@@ -1,10 +1,16 @@
-//! The lock storage: the doctor takes a lock of its own, renews it and gives it back, as serving does.
+//! The storage account: the locks, and the two queues.
 //!
-//! The lock container and an empty blob, [`PROBE`], are created if they are missing, and stay.
+//! The doctor takes a lock of its own, renews it and gives it back, as serving does. Of the queues it checks whether they exist
+//! and may be read; no message is received. The lock container and an empty blob, [`PROBE`], are created if they are missing, and stay.
 
-use super::report::{CheckResult, wrong};
+use super::functions::Queues;
+use super::report::{CheckResult, Report, wrong};
+use crate::dead_letters::account::Account;
+use crate::dead_letters::queue::{NO_QUEUE, describe};
 use crate::lock::blob::BlobLocks;
 use crate::lock::{Error, LockName, Locks as _, Renewed, TryAcquire};
+use crate::settings::{Lookup, Problem, non_empty};
+use crate::storage::{Address, Service};
 
 /// The blob of the doctor's lock. No record's lock has this name: those end in 64 hexadecimal digits.
 const PROBE: &str = "doctor-probe";
@@ -32,7 +38,7 @@ pub(super) async fn lock(locks: &BlobLocks, access: &str, container: &str) -> Ch
 }
 
 /// The remedy for an error of the storage, by the kind of access to it.
-pub(super) fn remedy(error: &Error, access: &str) -> &'static str {
+fn remedy(error: &Error, access: &str) -> &'static str {
     match (error, access) {
         (Error::Refused { .. }, "entra") => {
             "give the identity the role Storage Blob Data Contributor on the storage account, and wait some minutes"
@@ -50,6 +56,59 @@ pub(super) fn remedy(error: &Error, access: &str) -> &'static str {
         (Error::Service { .. } | Error::NotUnderstood, _) => {
             "check that the account has blobs and queues (general-purpose v2)"
         }
+    }
+}
+
+/// Without a token, queues that need one are not tried.
+pub(super) async fn queues(queues: &Queues, has_token: bool, lookup: &Lookup<'_>, report: &mut Report) {
+    let trimmed = |name: &str| non_empty(lookup, name);
+    let failed = match Address::resolve(Service::Queue, &queues.connection, &trimmed) {
+        Err(_) => names(report, &queues.connection).then_some("settings"),
+        Ok(address) => (address.needs_identity() && !has_token).then_some("token"),
+    };
+    let account = failed.map_or_else(|| Ok(Account::open(&queues.connection, lookup)), Err);
+    for (check, name) in [("queue", &queues.records), ("poison_queue", &queues.poison)] {
+        let result = match &account {
+            Ok(Ok(account)) => Ok(look(account, name).await),
+            Ok(Err(problems)) => Ok(unusable(problems)),
+            Err(failed) => Err(*failed),
+        };
+        report.add(check, result);
+    }
+}
+
+/// Whether a finding about the settings names the variable.
+fn names(report: &Report, variable: &str) -> bool {
+    let mut wrong = report.findings().iter().filter(|finding| finding.check == "settings" && finding.remedy.is_some());
+    wrong.any(|finding| finding.found.split(' ').next() == Some(variable))
+}
+
+fn unusable(problems: &[Problem]) -> CheckResult {
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    wrong(problems.join("; "), "set the connection that function.json names, as the README's settings say")
+}
+
+async fn look(account: &Account, name: &str) -> CheckResult {
+    let queue = match account.queue(name) {
+        Ok(queue) => queue,
+        Err(problems) => return unusable(&problems),
+    };
+    match queue.stats().await {
+        Ok((counted, _)) => Ok(format!("{name} in {}: about {counted} messages", account.name())),
+        Err(error) => wrong(format!("{name} in {}: {}", account.name(), describe(&error)), queue_remedy(&error, name)),
+    }
+}
+
+fn queue_remedy(error: &Error, name: &str) -> String {
+    match error {
+        Error::Service { status: 404, code } if code == NO_QUEUE => {
+            format!("az storage queue create --name {name} --account-name <account> --auth-mode login")
+        }
+        Error::Refused { .. } => {
+            "give the identity the role Storage Queue Data Contributor, or check that the key or signature is still valid"
+                .to_owned()
+        }
+        _ => remedy(error, "").to_owned(),
     }
 }
 

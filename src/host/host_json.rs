@@ -36,14 +36,6 @@ pub(crate) enum HostJsonError {
     Version,
 }
 
-/// A value that the host cannot use.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name} must be {expected}")]
-pub(crate) struct InvalidValue {
-    name: &'static str,
-    expected: &'static str,
-}
-
 /// How the host writes queue messages (`messageEncoding`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum MessageEncoding {
@@ -62,18 +54,19 @@ pub fn max_dequeue_count(lookup: &Lookup<'_>) -> Option<u32> {
     overridden.or_else(|| HostJson::load(Path::new("."), lookup).ok()?.max_dequeue_count.ok())
 }
 
-/// The values of host.json that this program depends on, with the host's defaults where they are not set.
+/// The values of host.json that this program depends on, with the host's defaults where they are not set. A value that the host
+/// cannot use is an `Err` that says what it must be.
 #[derive(Debug)]
 pub(crate) struct HostJson {
-    pub(crate) max_dequeue_count: Result<u32, InvalidValue>,
+    pub(crate) max_dequeue_count: Result<u32, String>,
     /// The pause before a message is delivered again.
-    pub(crate) visibility_timeout: Result<Duration, InvalidValue>,
-    pub(crate) batch_size: Result<u32, InvalidValue>,
+    pub(crate) visibility_timeout: Result<Duration, String>,
+    pub(crate) batch_size: Result<u32, String>,
     /// `None`: half of the batch size for each processor.
-    pub(crate) new_batch_threshold: Result<Option<u32>, InvalidValue>,
-    pub(crate) message_encoding: Result<MessageEncoding, InvalidValue>,
+    pub(crate) new_batch_threshold: Result<Option<u32>, String>,
+    pub(crate) message_encoding: Result<MessageEncoding, String>,
     /// The longest time of one invocation: unlimited is [`Duration::MAX`], and without a value it depends on the hosting plan.
-    pub(crate) function_timeout: Result<Option<Duration>, InvalidValue>,
+    pub(crate) function_timeout: Result<Option<Duration>, String>,
     pub(crate) route_prefix: String,
     pub(crate) executable: Option<String>,
     pub(crate) forwards_http_requests: bool,
@@ -164,12 +157,12 @@ impl Source<'_> {
         path: &'static str,
         expected: &'static str,
         parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, InvalidValue> {
+    ) -> Result<Option<T>, String> {
         let name = path.rsplit('/').next().unwrap_or(path);
-        self.get(path).map(|text| parse(&text).ok_or(InvalidValue { name, expected })).transpose()
+        self.get(path).map(|text| parse(&text).ok_or_else(|| format!("{name} must be {expected}"))).transpose()
     }
 
-    fn number(&self, path: &'static str) -> Result<Option<u32>, InvalidValue> {
+    fn number(&self, path: &'static str) -> Result<Option<u32>, String> {
         self.parsed(path, "a whole number", |text| text.trim().parse().ok())
     }
 
@@ -252,7 +245,7 @@ mod tests {
     #[test]
     fn a_value_that_cannot_be_used_leaves_the_others_readable() {
         let host = queues(r#"{"maxDequeueCount":"many","messageEncoding":"utf8","visibilityTimeout":"30 s"}"#, &[]);
-        let problem = host.max_dequeue_count.expect_err("not a number").to_string();
+        let problem = host.max_dequeue_count.expect_err("not a number");
         assert_eq!(problem, "maxDequeueCount must be a whole number");
         assert!(host.message_encoding.is_err() && host.visibility_timeout.is_err());
         assert_eq!(host.batch_size, Ok(16));

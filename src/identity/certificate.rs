@@ -53,8 +53,8 @@ impl Certificate {
         Ok(if is_pem { from_pem(&bytes)? } else { from_pkcs12(&bytes, password)? })
     }
 
-    fn new(certificate: &[u8], pkcs8_or_pkcs1: &PrivateKeyDer<'_>) -> Result<Self, &'static str> {
-        let key = match pkcs8_or_pkcs1 {
+    fn new(certificate: &[u8], key: &PrivateKeyDer<'_>) -> Result<Self, &'static str> {
+        let key = match key {
             PrivateKeyDer::Pkcs8(key) => rsa::KeyPair::from_pkcs8(key.secret_pkcs8_der()),
             PrivateKeyDer::Pkcs1(key) => rsa::KeyPair::from_der(key.secret_pkcs1_der()),
             _ => return Err(NOT_RSA),

@@ -7,6 +7,7 @@ fn every_reason_has_a_code_of_its_own_in_snake_case() {
     let codes: HashSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
     assert_eq!(codes.len(), Reason::ALL.len());
     assert!(codes.iter().all(|code| code.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+    assert!(Reason::ALL.iter().all(|reason| serde_json::json!(reason) == reason.code()), "JSON has the codes");
 }
 
 #[test]

@@ -42,9 +42,7 @@ async fn ready() -> &'static str {
 async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
     let id = invocation_id(&headers);
     let trace_span = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&headers));
-    let invocation = body
-        .map_err(|rejection| rejection.body_text())
-        .and_then(|body| Invocation::parse(&body).map_err(|error| error.to_string()));
+    let invocation = body.map_err(|rejection| rejection.body_text()).and_then(|body| Invocation::parse(&body));
     let invocation = match invocation {
         Ok(invocation) => invocation,
         Err(problem) => {

@@ -12,6 +12,7 @@ mod certificate;
 
 use std::error::Error as _;
 use std::fmt;
+use std::iter::successors;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -87,21 +88,21 @@ impl Choice {
     /// # Errors
     /// Every setting that is missing or unusable.
     pub fn from_settings(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
+        let application = |because| Application::from_settings(because, lookup);
         if let Some(secret) = lookup("AZURE_CLIENT_SECRET") {
-            let application = Application::from_settings("AZURE_CLIENT_SECRET", lookup)?;
-            return Ok(Self::ClientSecret { application, secret: secret.into() });
+            return Ok(Self::ClientSecret { application: application("AZURE_CLIENT_SECRET")?, secret: secret.into() });
         }
         if let Some(path) = lookup("AZURE_CLIENT_CERTIFICATE_PATH") {
             return Self::from_certificate(&path, lookup);
         }
         if let Some(file) = lookup("AZURE_FEDERATED_TOKEN_FILE") {
-            let application = Application::from_settings("AZURE_FEDERATED_TOKEN_FILE", lookup)?;
+            let application = application("AZURE_FEDERATED_TOKEN_FILE")?;
             return Ok(Self::WorkloadIdentity { application, token_file: file.into() });
         }
-        if lookup("IDENTITY_ENDPOINT").is_some() {
-            return Ok(Self::ManagedIdentity { client: lookup("AZURE_CLIENT_ID") });
-        }
-        Ok(Self::DeveloperTools)
+        Ok(match lookup("IDENTITY_ENDPOINT") {
+            Some(_) => Self::ManagedIdentity { client: lookup("AZURE_CLIENT_ID") },
+            None => Self::DeveloperTools,
+        })
     }
 
     fn from_certificate(path: &str, lookup: &Lookup) -> Result<Self, Vec<Problem>> {
@@ -234,10 +235,6 @@ impl Identity {
         Ok(Self { choice, transport, current })
     }
 
-    fn current(&self) -> Arc<dyn TokenCredential> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Forgets every cached token. The caches of `azure_identity` cannot be emptied, so this opens a new credential.
     pub(crate) fn refresh(&self) {
         match self.choice.open(self.transport.clone()) {
@@ -254,7 +251,8 @@ impl TokenCredential for Identity {
         scopes: &[&str],
         options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        self.current().get_token(scopes, options).await
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        current.get_token(scopes, options).await
     }
 }
 
@@ -270,33 +268,26 @@ pub(crate) fn open(choice: Choice) -> Result<(Arc<Identity>, Http), String> {
 
 /// Whether a token request failed because our identity is refused, as opposed to no answer from the authority.
 pub(crate) fn is_refusal(error: &azure_core::Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        match error.downcast_ref::<azure_core::Error>().map(azure_core::Error::kind) {
-            Some(ErrorKind::HttpResponse { status, .. }) => {
-                let status = u16::from(*status);
-                return status < 500 && status != 408 && status != 429;
-            }
-            // No connection, or an answer that is not Entra's, such as a proxy's page.
-            Some(ErrorKind::Io | ErrorKind::Connection | ErrorKind::DataConversion) => return false,
-            _ => next = error.source(),
+    let first: &(dyn std::error::Error + 'static) = error;
+    let mut errors = successors(Some(first), |&error| error.source()).filter_map(|error| error.downcast_ref());
+    let refusal = errors.find_map(|error: &azure_core::Error| match error.kind() {
+        ErrorKind::HttpResponse { status, .. } => {
+            let status = u16::from(*status);
+            Some(status < 500 && status != 408 && status != 429)
         }
-    }
-    // A local problem: no developer login, no `az`, an unreadable token file.
-    true
+        // No connection, or an answer that is not Entra's, such as a proxy's page.
+        ErrorKind::Io | ErrorKind::Connection | ErrorKind::DataConversion => Some(false),
+        _ => None,
+    });
+    // Else a local problem: no developer login, no `az`, an unreadable token file.
+    refusal.unwrap_or(true)
 }
 
 /// Why there is no token, in one line: the first line of Entra's message.
 pub(crate) fn problem(error: &azure_core::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
+    let sources = successors(error.source(), |&inner| inner.source()).map(ToString::to_string);
+    let join = |text: String, inner: String| if text.contains(&inner) { text } else { format!("{text}: {inner}") };
+    let text = sources.fold(error.to_string(), join);
     text.lines().next().unwrap_or_default().chars().take(400).collect()
 }
 

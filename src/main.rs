@@ -150,7 +150,7 @@ async fn run_dead_letters(arguments: dead_letters::arguments::Arguments) -> anyh
     install_tls();
     let stop = stop_token().context("cannot listen for the shutdown signal")?;
     match dead_letters::command::run(arguments, &setting, stop).await {
-        Ok(is_complete) => Ok(exit_code(is_complete)),
+        Ok(is_complete) => Ok(ExitCode::from(u8::from(!is_complete))),
         Err(Failure::Settings(problems)) => Ok(print_problems(&problems)),
         Err(failure @ Failure::Usage(_)) => {
             eprintln!("error: {failure}");
@@ -167,11 +167,7 @@ async fn run_doctor(arguments: &doctor::arguments::Arguments) -> anyhow::Result<
     }
     install_tls();
     let is_well = doctor::command::run(arguments, &setting).await.context("cannot write the output")?;
-    Ok(exit_code(is_well))
-}
-
-fn exit_code(is_success: bool) -> ExitCode {
-    if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(ExitCode::from(u8::from(!is_well)))
 }
 
 /// Cancelled by the first signal or when the terminal is closed; a second signal ends the process at once.

@@ -3,13 +3,12 @@
 //! Settings come from a [`Lookup`]; only `main` reads the process environment. A [`Problem`] names its variable, so that all
 //! problems can be reported at once.
 
-use std::fmt;
-
 /// Returns the value of the variable with the given name, if it is set.
 pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// One problem with the settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} {text}")]
 pub struct Problem {
     /// The variable.
     pub variable: String,
@@ -21,12 +20,6 @@ impl Problem {
     /// `variable` has a problem.
     pub fn new(variable: &str, text: impl Into<String>) -> Self {
         Self { variable: variable.to_owned(), text: text.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.variable, self.text)
     }
 }
 

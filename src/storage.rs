@@ -53,7 +53,8 @@ impl Service {
 #[derive(Debug)]
 pub struct Connection {
     address: Address,
-    credential: Option<Arc<dyn TokenCredential>>,
+    /// The Entra credential, if one is needed.
+    pub(crate) credential: Option<Arc<dyn TokenCredential>>,
     client: reqwest::Client,
 }
 
@@ -134,11 +135,6 @@ impl Connection {
             url.set_query(Some(signature.secret()));
         }
         url
-    }
-
-    /// The Entra credential, if one is needed.
-    pub(crate) fn credential(&self) -> Option<Arc<dyn TokenCredential>> {
-        self.credential.clone()
     }
 
     /// Options for an SDK client that reads answers of at most `body_cap` bytes. It does not retry: [`RetryPolicy`] does.

@@ -14,7 +14,7 @@ use super::encoding;
 use super::entry::Entry;
 use super::progress::{Progress, say};
 use super::queue::describe;
-use super::replay::Replay;
+use super::replay;
 use super::report::{Dropped, Replayed, Report};
 use super::scan::{Scan, Selection, Stop};
 use super::summary::Summary;
@@ -37,12 +37,6 @@ pub enum Failure {
     /// A file, or stdout.
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
-}
-
-impl From<Vec<Problem>> for Failure {
-    fn from(problems: Vec<Problem>) -> Self {
-        Self::Settings(problems)
-    }
 }
 
 /// Runs a command; returns whether it succeeded. `stop` ends it early, and the messages that it holds are given back.
@@ -69,7 +63,7 @@ async fn replay(arguments: arguments::Replay, lookup: &Lookup<'_>, stop: Cancell
         return Err(Failure::Usage("--to is the queue that the messages are in".to_owned()));
     }
     let mut session = Session::open(query, max, lookup, stop).await?;
-    let queue = session.account.queue(&to)?;
+    let queue = session.account.queue(&to).map_err(Failure::Settings)?;
     // Before anything is received: if the queue does not exist, nothing is touched.
     queue.stats().await.map_err(|error| failed(&session.account, &to, &error))?;
     if dry_run {
@@ -79,7 +73,7 @@ async fn replay(arguments: arguments::Replay, lookup: &Lookup<'_>, stop: Cancell
     }
     session.show_progress("replayed");
     session.scan.report.replayed = Some(Replayed { to, ..Replayed::default() });
-    let end = Replay::new(queue, rate, &mut session.scan).run(&mut session.scan).await;
+    let end = replay::replay(queue, rate, &mut session.scan).await;
     session.finish_and_print(end).await
 }
 
@@ -107,11 +101,11 @@ impl Session {
             (Ok(account), Ok(encoding)) => (account, encoding),
             (account, encoding) => {
                 let problems = [account.err(), encoding.err()];
-                return Err(problems.into_iter().flatten().flatten().collect::<Vec<_>>().into());
+                return Err(Failure::Settings(problems.into_iter().flatten().flatten().collect()));
             }
         };
-        let (queue, selection) = (account.queue(&source.queue)?, Selection { filter, max, encoding });
-        let scan = Scan::begin(queue, selection, stop).await;
+        let queue = account.queue(&source.queue).map_err(Failure::Settings)?;
+        let scan = Scan::begin(queue, Selection { filter, max, encoding }, stop).await;
         let scan = scan.map_err(|error| failed(&account, &source.queue, &error))?;
         Ok(Self { account, scan, json: source.json })
     }

@@ -18,8 +18,8 @@ use azure_storage_queue::models::{
 };
 use azure_storage_queue::{QueueClient, QueueClientOptions};
 use bytes::Bytes;
+use httpdate::parse_http_date;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
 use crate::storage::{Connection, Error, Retried, RetryPolicy};
 
@@ -92,7 +92,7 @@ impl Queue {
     pub(super) fn open(connection: &Connection, name: &str) -> azure_core::Result<Self> {
         let options =
             QueueClientOptions { client_options: connection.client_options(MAX_BODY_BYTES), ..Default::default() };
-        let client = QueueClient::new(connection.url(name), connection.credential(), Some(options))?;
+        let client = QueueClient::new(connection.url(name), connection.credential.clone(), Some(options))?;
         Ok(Self { client, name: name.to_owned() })
     }
 
@@ -105,7 +105,7 @@ impl Queue {
         let answer = retried(|| self.client.get_properties(None)).await.result?;
         let counted = answer.approximate_messages_count().ok().flatten().unwrap_or_default();
         let date = answer.headers().get_optional_str(&DATE);
-        let now = date.and_then(|date| OffsetDateTime::parse(&date.replace("GMT", "+0000"), &Rfc2822).ok());
+        let now = date.and_then(|date| parse_http_date(date).ok()).map(OffsetDateTime::from);
         Ok((usize::try_from(counted).unwrap_or_default(), now.unwrap_or_else(OffsetDateTime::now_utc)))
     }
 

@@ -56,7 +56,19 @@ fn ticks(pause: Duration) -> Mutex<Interval> {
     Mutex::new(ticks)
 }
 
-pub(super) struct Replay {
+/// Returns all selected messages to the queue `to`, with this pause between two of them, until the end, the limit, a signal, or an
+/// error that other messages would meet too. What is in flight is finished in any case.
+pub(super) async fn replay(to: Queue, pause: Option<Duration>, scan: &mut Scan) -> Result<(), Stop> {
+    scan.batch = pause.map_or(MAX_RECEIVE, |pause| batch(pause, scan.report.hidden / 4));
+    let replay = Replay { to, encoding: scan.selection.encoding, ticks: pause.map(ticks) };
+    loop {
+        let last_start = Instant::now() + scan.report.hidden.saturating_sub(MARGIN);
+        let Some(entries) = scan.next().await? else { return Ok(()) };
+        replay.send(entries, scan, last_start).await?;
+    }
+}
+
+struct Replay {
     to: Queue,
     encoding: MessageEncoding,
     /// Locked by the one message that waits for its turn.
@@ -74,22 +86,6 @@ enum Problem {
 }
 
 impl Replay {
-    /// A replay with this pause between two messages.
-    pub(super) fn new(to: Queue, pause: Option<Duration>, scan: &mut Scan) -> Self {
-        scan.batch = pause.map_or(MAX_RECEIVE, |pause| batch(pause, scan.report.hidden / 4));
-        Self { to, encoding: scan.selection.encoding, ticks: pause.map(ticks) }
-    }
-
-    /// Returns all selected messages, until the end, the limit, a signal, or an error that other messages would meet too. What is
-    /// in flight is finished in any case.
-    pub(super) async fn run(&self, scan: &mut Scan) -> Result<(), Stop> {
-        loop {
-            let last_start = Instant::now() + scan.report.hidden.saturating_sub(MARGIN);
-            let Some(entries) = scan.next().await? else { return Ok(()) };
-            self.send(entries, scan, last_start).await?;
-        }
-    }
-
     /// Sends a batch and waits for all of it that was begun.
     async fn send(&self, entries: Vec<Entry>, scan: &mut Scan, last_start: Instant) -> Result<(), Error> {
         let (halt, mut end, poison) = (scan.stop.child_token(), Ok(()), &scan.queue);

@@ -152,17 +152,12 @@ impl Source<'_> {
     }
 
     /// What `parse` makes of the value at a path.
-    fn parsed<T>(
-        &self,
-        path: &'static str,
-        expected: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, String> {
+    fn parsed<T>(&self, path: &str, expected: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>, String> {
         let name = path.rsplit('/').next().unwrap_or(path);
         self.get(path).map(|text| parse(&text).ok_or_else(|| format!("{name} must be {expected}"))).transpose()
     }
 
-    fn number(&self, path: &'static str) -> Result<Option<u32>, String> {
+    fn number(&self, path: &str) -> Result<Option<u32>, String> {
         self.parsed(path, "a whole number", |text| text.trim().parse().ok())
     }
 

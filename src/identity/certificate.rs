@@ -3,7 +3,6 @@
 //! Reads PEM (certificate and RSA key in one file) and PKCS#12, as other SDKs do for `AZURE_CLIENT_CERTIFICATE_PATH`.
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,16 +29,11 @@ const NO_KEY: &str = "names a file without a private key; it must hold certifica
 const NOT_RSA: &str = "names a file whose key is not a usable RSA key of 2048 to 4096 bits";
 const SEALED: &str = "names a PKCS#12 file that does not open; is AZURE_CLIENT_CERTIFICATE_PASSWORD right?";
 
-/// A certificate with its private key.
+/// A certificate with its private key, which `ring` shows in no Debug output.
+#[derive(Debug)]
 pub struct Certificate {
     thumbprint: String,
     key: rsa::KeyPair,
-}
-
-impl fmt::Debug for Certificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificate").field("thumbprint", &self.thumbprint).finish_non_exhaustive()
-    }
 }
 
 impl Certificate {

@@ -2,10 +2,7 @@
 //!
 //! At the limit, further connections wait in the system's backlog until another one closes.
 
-use std::io::{
-    self,
-    ErrorKind::{ConnectionAborted, ConnectionReset},
-};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,7 +46,7 @@ impl serve::Listener for Listener {
                     return (Connection { stream, _slot: slot }, address);
                 }
                 // The peer closed the connection before it was accepted.
-                Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
                 Err(error) => {
                     if !is_reported {
                         warn!(%error, "cannot accept a connection; retrying every second");

@@ -139,7 +139,7 @@ fn a_queue_url_has_its_name_and_the_signature() {
         let found = resolve_for(Service::Queue, &[("Locks", text)]).expect("a connection");
         let connection = Connection::new(found, identity.clone(), &Http::new().expect("the settings are valid"));
         assert_eq!(connection.url("letters").as_str(), address);
-        assert!(connection.credential().is_none());
+        assert!(connection.credential.is_none());
     }
 }
 

@@ -172,20 +172,20 @@ fn account_url(scheme: &str, account: &str, service: Service, suffix: &str) -> O
 }
 
 fn from_connection_string(service: Service, text: &str) -> Result<Address, String> {
+    let (_, endpoint, emulator) = service.names();
     let part = |name: &str| {
         let parts = text.split(';').filter_map(|part| part.trim().split_once('='));
         parts.filter(|(found, _)| found.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
     };
     if part("UseDevelopmentStorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         let host = part("DevelopmentStorageProxyUri").unwrap_or("http://127.0.0.1").trim_end_matches('/');
-        let (_, endpoint, port) = service.names();
         let text = format!(
-            "AccountName={DEVELOPMENT_ACCOUNT};AccountKey={DEVELOPMENT_KEY};{endpoint}={host}:{port}/{DEVELOPMENT_ACCOUNT}"
+            "AccountName={DEVELOPMENT_ACCOUNT};AccountKey={DEVELOPMENT_KEY};{endpoint}={host}:{emulator}/{DEVELOPMENT_ACCOUNT}"
         );
         return from_connection_string(service, &text)
             .map_err(|_| "has a DevelopmentStorageProxyUri that is not a URL".to_owned());
     }
-    let (account, (_, endpoint, _)) = (part("AccountName"), service.names());
+    let account = part("AccountName");
     let address = match (part(endpoint), account) {
         (Some(text), _) => Url::parse(text).ok().filter(|url| url.has_host() && !url.cannot_be_a_base()),
         (None, Some(account)) => {

@@ -1,54 +1,77 @@
-//! What all benchmarks share: selection of cases, the command line, output as a table, a page and JSON, and the exit code.
+//! What all benchmarks share: the command line, runs in turn, and the exit code.
 //!
-//! A [`Benchmark`] only measures. A case that could not be measured is a result as well, and the other cases still run.
+//! The handler and the baseline alternate run by run, so that other load on the machine affects both alike. A case that could not
+//! be measured is a result as well, and the other cases still run.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
-use tokio::time::Instant;
 
-use super::machine::Machine;
-use super::results::Findings;
-use super::{CaseResult, Environment, Results, report};
+use super::report;
+use super::results::{CaseResult, Environment, Outcome, Results};
+use super::samples::Samples;
+use super::target::Target;
 use crate::stage::{self, Build};
 
-/// The executable that is measured.
-#[derive(Debug, Clone)]
-pub struct Handler {
-    /// Its path.
-    pub path: PathBuf,
-    /// How it was built; `None` with `--handler`.
-    pub built: Option<Build>,
-}
-
-/// A benchmark with its parameters.
-pub trait Benchmark: Sized {
+/// A benchmark, as the enum of its cases.
+pub trait Benchmark: ValueEnum + fmt::Debug + Copy + Send + Sync + 'static {
     /// Its name on the command line.
     const NAME: &'static str;
-    /// Its cases, in the order in which they are measured.
-    type Case: ValueEnum + fmt::Debug + Send + Sync + 'static;
-    /// Its own options.
-    type Options: clap::Args + fmt::Debug;
+    /// How often each case runs; with fewer runs the results are those of a smoke test.
+    const RUNS: u64;
+    /// The factor by which its times are scaled down; `None` if they are not.
+    const FACTOR: Option<u32> = None;
 
-    /// Creates it from its options for this executable.
-    fn plan(handler: Handler, options: Self::Options) -> anyhow::Result<Self>;
+    /// Runs this case once.
+    fn run(self, context: &Context<'_>, samples: &mut Samples) -> impl Future<Output = anyhow::Result<()>>;
+}
 
-    /// Whether it is too short for the bounds.
-    fn is_short(&self) -> bool;
+/// How a benchmark is run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The handler, then the baseline if there is one.
+    pub(super) targets: Vec<Target>,
+    /// How often each case runs; `None`: as often as the benchmark says.
+    runs: Option<u64>,
+    /// Whether it is a smoke test with few messages and short times.
+    quick: bool,
+    /// The factor by which times are scaled down; `None`: the benchmark's.
+    factor: Option<u32>,
+}
 
-    /// A note to print before and after, such as how times are scaled; may be empty.
-    fn remark(&self) -> String {
-        String::new()
+/// What a case needs to know.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The executable to measure.
+    pub(super) target: &'a Target,
+    /// Whether it is a smoke test with few messages and short times.
+    pub(super) quick: bool,
+    /// The factor by which times are scaled down.
+    pub(super) factor: u32,
+    /// For the progress of a single run.
+    pub(super) bar: &'a ProgressBar,
+}
+
+impl Context<'_> {
+    /// `full`, or `quick` in a smoke test.
+    pub(super) fn or_quick<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+impl Plan {
+    /// A smoke test of this handler.
+    pub fn quick(handler: &Path) -> Self {
+        Self { targets: vec![Target::new("handler", handler)], runs: Some(1), quick: true, factor: None }
     }
 
-    /// Measures one case and updates the progress bar.
-    fn measure(&self, case: &Self::Case, bar: &ProgressBar) -> impl Future<Output = anyhow::Result<Findings>>;
-
-    /// A summary of the main values; by default the number of kept bounds.
-    fn finding(&self, _: &Results) -> Option<String> {
-        None
+    /// Whether it is too short for the bounds.
+    fn is_short<B: Benchmark>(&self) -> bool {
+        self.quick || self.runs.is_some_and(|runs| runs < B::RUNS) || self.factor > B::FACTOR
     }
 }
 
@@ -57,78 +80,112 @@ pub trait Benchmark: Sized {
 pub struct Arguments<B: Benchmark> {
     /// Measures this case alone; may be given several times.
     #[arg(long, value_name = "CASE", value_enum, hide_possible_values = true)]
-    only: Vec<B::Case>,
-    #[command(flatten)]
-    options: B::Options,
-    #[command(flatten)]
-    common: CommonOptions,
-}
-
-/// The options of every benchmark.
-#[derive(Debug, clap::Args)]
-struct CommonOptions {
-    /// Uses a development build of the handler instead of a release build.
-    #[arg(long)]
-    debug: bool,
-    /// Uses this handler executable instead of building one.
-    #[arg(long, value_name = "PATH", conflicts_with = "debug")]
-    handler: Option<PathBuf>,
-    /// Writes the results as JSON to this path instead of target/bench; `-` writes JSON to stdout and the table to stderr.
+    only: Vec<B>,
+    /// The number of runs of each case; values are their medians.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    runs: Option<u64>,
+    /// The handler of another commit: it gets the same load in alternating runs, and the relative bounds are checked against it.
     #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    baseline: Option<PathBuf>,
+    /// Scales times down by this factor (gate and outage).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=30))]
+    factor: Option<u32>,
+    /// A smoke test: one run with few messages and short times.
+    #[arg(long, conflicts_with_all = ["runs", "factor"])]
+    quick: bool,
+    /// Uses this handler executable instead of a release build.
+    #[arg(long, value_name = "PATH")]
+    handler: Option<PathBuf>,
 }
 
 impl<B: Benchmark> Arguments<B> {
     /// Builds the handler, measures and reports; returns whether every bound was kept.
     pub(super) async fn run(self) -> anyhow::Result<bool> {
-        let (handler, environment) = self.common.handler()?;
-        let benchmark = B::plan(handler, self.options)?;
-        let remark = benchmark.remark();
-        if !remark.is_empty() {
-            eprintln!("{remark}");
-        }
-        let all = B::Case::value_variants();
-        let cases = measure(&benchmark, if self.only.is_empty() { all } else { &self.only }).await;
-        let results = Results::new(B::NAME, environment, benchmark.is_short(), cases);
-        let finding = benchmark.finding(&results);
-        let results = Results { finding, ..results };
-        report::publish(&results, self.common.json, &remark)?;
-        Ok(results.held())
+        ensure!(self.factor.is_none() || B::FACTOR.is_some(), "--factor is for gate and outage");
+        // Before the build, which itself loads the machine.
+        let environment = Environment::new(if self.handler.is_some() { "given" } else { "release" });
+        let plan = self.plan()?;
+        let cases = measure(&plan, if self.only.is_empty() { B::value_variants() } else { &self.only }).await;
+        let results = Results::new(B::NAME, environment, plan.is_short::<B>(), cases);
+        report::publish(&results)?;
+        Ok(results.held)
     }
-}
 
-impl CommonOptions {
-    /// The handler to measure, given or built now.
-    fn handler(&self) -> anyhow::Result<(Handler, Environment)> {
-        // Measured before the build, which itself loads the machine.
-        let ran_on = Machine::look();
-        if let Some(path) = &self.handler {
-            return Ok((Handler { path: path.clone(), built: None }, Environment { handler: "given", ran_on }));
+    fn plan(&self) -> anyhow::Result<Plan> {
+        let handler = match &self.handler {
+            Some(path) => path.canonicalize().context("--handler")?,
+            None => stage::build(&Build { release: true, ..Build::default() })?,
+        };
+        let mut targets = vec![Target::new("handler", &handler)];
+        if let Some(path) = &self.baseline {
+            targets.push(Target::new("baseline", &path.canonicalize().context("--baseline")?));
         }
-        let build = Build { release: !self.debug, ..Build::default() };
-        let path = stage::build(&build)?;
-        let name = if build.release { "release" } else { "debug" };
-        Ok((Handler { path, built: Some(build) }, Environment { handler: name, ran_on }))
+        let runs = if self.quick { Some(1) } else { self.runs };
+        Ok(Plan { targets, runs, quick: self.quick, factor: self.factor })
     }
 }
 
 /// Measures these cases in sequence and prints how each ended.
-pub async fn measure<B: Benchmark>(benchmark: &B, cases: &[B::Case]) -> Vec<CaseResult> {
+pub async fn measure<B: Benchmark>(plan: &Plan, cases: &[B]) -> Vec<CaseResult> {
     let mut results = Vec::with_capacity(cases.len());
     for case in cases {
-        results.push(measured(benchmark, case).await);
+        let value = case.to_possible_value().expect("no case is hidden");
+        let (begun, bar) = (Instant::now(), report::bar(value.get_name()));
+        let outcome = in_turn(plan, *case, &bar).await;
+        bar.finish_and_clear();
+        let result = CaseResult::new(value.get_name(), begun.elapsed(), outcome);
+        report::ended(&result);
+        results.push(result);
     }
     results
 }
 
-/// Measures one case with its own progress bar.
-async fn measured<B: Benchmark>(benchmark: &B, case: &B::Case) -> CaseResult {
-    let value = case.to_possible_value().expect("no case is hidden");
-    let about = value.get_help().map(ToString::to_string).unwrap_or_default();
-    let (begun, bar) = (Instant::now(), report::bar(value.get_name()));
-    let outcome = benchmark.measure(case, &bar).await;
-    bar.finish_and_clear();
-    let result = CaseResult::new(value.get_name(), about, begun.elapsed(), outcome);
-    report::ended(&result);
-    result
+/// Runs a case once for each target in turn, as often as planned. Returns the samples by target.
+async fn in_turn<B: Benchmark>(plan: &Plan, case: B, bar: &ProgressBar) -> Outcome {
+    let mut by_target: Vec<_> = plan.targets.iter().map(|target| (target.name, Samples::default())).collect();
+    let (runs, factor) = (plan.runs.unwrap_or(B::RUNS), plan.factor.or(B::FACTOR).unwrap_or(1));
+    let of_runs = if B::RUNS > 1 { bar.clone() } else { ProgressBar::hidden() };
+    report::begin(&of_runs, runs.saturating_mul(u64::try_from(plan.targets.len())?), "runs");
+    for _ in 0..runs {
+        for (target, (_, samples)) in plan.targets.iter().zip(&mut by_target) {
+            case.run(&Context { target, quick: plan.quick, factor, bar }, samples).await?;
+            of_runs.inc(1);
+        }
+    }
+    Ok(by_target)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    static TURN: AtomicU32 = AtomicU32::new(1);
+
+    #[derive(Debug, Clone, Copy, ValueEnum)]
+    enum Turns {
+        /// Counts the turns.
+        Counted,
+    }
+
+    impl Benchmark for Turns {
+        const NAME: &'static str = "turns";
+        const RUNS: u64 = 2;
+
+        async fn run(self, _: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+            samples.add("turn", "", TURN.fetch_add(1, Ordering::Relaxed).into());
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_handler_and_the_baseline_take_turns() {
+        let targets = ["handler", "baseline"].map(|name| Target::new(name, Path::new(""))).to_vec();
+        let plan = Plan { targets, runs: None, quick: false, factor: None };
+        let results = measure(&plan, &[Turns::Counted]).await;
+        let turns: Vec<_> = results[0].measurements.iter().map(|found| &*found.runs).collect();
+        assert_eq!(turns[..2], [[1.0, 3.0], [2.0, 4.0]]);
+        assert!(!plan.is_short::<Turns>() && Plan { runs: Some(1), ..plan }.is_short::<Turns>());
+    }
 }

@@ -1,25 +1,25 @@
 //! Throughput under service protection limits, compared with a client that does not adapt: `cargo sandbox bench gate`.
 //!
-//! Four handler processes share one application user, each with more messages than the limits allow. The Dataverse stand-in has
-//! sliding windows as the service does; a second one, with the same limits, serves the naive client meanwhile.
-//!
-//! The windows and their contents are scaled by the same factor, so the allowed rates do not change. The handler's own
-//! times are not scaled, and each window costs each process at least one rejection: with windows shorter than the
-//! default's, or less than two of them measured, values are printed without bounds.
+//! The Dataverse stand-in has sliding windows as the service does; a second one, with the same limits, serves the naive client
+//! meanwhile. The handler's own times are not scaled, and each window costs each process at least one rejection: with windows
+//! shorter than the default's, values are printed without bounds.
 
-mod naive;
-mod summary;
-mod trial;
-
-use std::path::PathBuf;
+use std::convert::Infallible;
 use std::time::Duration;
 
-use anyhow::ensure;
-use indicatif::ProgressBar;
+use anyhow::{Context as _, bail, ensure};
+use futures::future::try_join_all;
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, StatusCode};
+use tokio::time::sleep;
 
-use super::{Benchmark, Bound, Findings, Handler, Measurement, report};
-use stand_ins::dataverse::Limits;
-use trial::Trial;
+use super::benchmark::Context;
+use super::driver::{Keys, Load};
+use super::message::Message;
+use super::{Benchmark, Bound, Limit, Samples, number, report};
+use crate::world::{Options, World};
+use stand_ins::dataverse::{self, Dataverse, Entry, Limits};
+use stand_ins::net::http_client;
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
@@ -33,21 +33,26 @@ window, 75 s, and lasts for two.
 Beside it runs a naive client: 52 concurrent messages for each of four instances; each waits for the Retry-After of its own 429
 and is sent again, as the retry loop of an SDK does. Its values are printed without bounds.
 
-It takes four minutes for each case, ends with a table and JSON, and exits with 1 when a bound is broken: at least 90 % of what the
-limits allow, 429 on at most 1 % of the requests. Shorter windows, or less than two of them measured, are printed without bounds.
+It takes four minutes for each case. The bounds: at least 90 % of what the limits allow, 429 on at most 1 % of the requests. With
+shorter windows values are printed without bounds.
 
 Cases:
   requests   a write takes 50 to 150 ms: the number of requests is the limit
   execution  a write takes 125 to 375 ms: the execution time is the limit
   at-once    a write takes 0.5 to 1.5 s, and only concurrent requests are limited, as if many servers shared the load";
 
-/// The end of `--help`.
-pub const EXAMPLES: &str = "\
-Examples:
-  cargo sandbox bench gate
-  cargo sandbox bench gate --only at-once --seconds 300
-  cargo sandbox bench gate --factor 1                   the windows of Azure: 15 minutes for each case
-  cargo sandbox bench gate --debug --quick              a smoke test: no release build, a minute";
+/// The factor by which windows are scaled down.
+const FACTOR: u32 = 4;
+
+const INSTANCES: u64 = 4;
+
+/// Messages in flight for each instance: more than it may send concurrently.
+const MESSAGES: u64 = 60;
+
+/// Concurrent messages of the naive client for each instance: the documented limit.
+const NAIVE_MESSAGES: u64 = 52;
+
+const BODY: &str = r#"{"firstname":"Ada"}"#;
 
 /// The limit that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -60,7 +65,55 @@ pub enum Case {
     AtOnce,
 }
 
+impl Benchmark for Case {
+    const NAME: &'static str = "gate";
+    const RUNS: u64 = 1;
+    const FACTOR: Option<u32> = Some(FACTOR);
+
+    async fn run(self, context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+        let limits = self.limits(context.or_quick(context.factor, 75));
+        let trial = Trial {
+            options: dataverse::Options {
+                limits: Some(limits),
+                race_window: self.write(),
+                race_spread: 0.5,
+                ..dataverse::Options::default()
+            },
+            window: limits.window,
+            time: context.or_quick(2, 1) * limits.window,
+        };
+        let showing = async {
+            report::pass(context.bar, trial.window + trial.time).await;
+            anyhow::Ok(())
+        };
+        let (handlers, naive, ()) = tokio::try_join!(trial.handlers(context), trial.naive_client(), showing)?;
+        ensure!(handlers.writes > 0, "the handlers wrote nothing");
+        let is_judged = !context.quick && context.factor <= FACTOR;
+        let limit = |bound| is_judged.then_some(Limit::Always(bound));
+        let used = samples.add("handlers: writes, of what the limits allow", "%", handlers.used(&limits));
+        used.limit(limit(Bound::AtLeast(90.0)));
+        let refused = samples.add("handlers: 429, of all requests", "%", handlers.refused());
+        refused.limit(limit(Bound::AtMost(1.0)));
+        samples.add("handlers: written", "/s", handlers.rate());
+        samples.add("the limits allow", "/s", handlers.allowed_rate(&limits));
+        samples.add("naive client: writes, of what the limits allow", "%", naive.used(&limits));
+        samples.add("naive client: 429, of all requests", "%", naive.refused());
+        samples.add("a window", "s", limits.window.as_secs_f64());
+        Ok(())
+    }
+}
+
 impl Case {
+    fn limits(self, factor: u32) -> Limits {
+        let documented = Limits::default();
+        let requests = documented.requests / usize::try_from(factor).unwrap_or(usize::MAX);
+        let (execution, window) = (documented.execution / factor, documented.window / factor);
+        match self {
+            Self::Requests | Self::Execution => Limits { requests, execution, window, ..documented },
+            Self::AtOnce => Limits { requests: usize::MAX, execution: Duration::MAX, window, ..documented },
+        }
+    }
+
     /// The mean duration of a write, which varies by half of it.
     fn write(self) -> Duration {
         Duration::from_millis(match self {
@@ -71,132 +124,146 @@ impl Case {
     }
 }
 
-/// The options of this benchmark.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Options {
-    /// Scales the windows of the limits and their contents down by this factor.
-    #[arg(long, default_value_t = Plan::FACTOR, value_parser = clap::value_parser!(u32).range(1..=60))]
-    factor: u32,
-    /// Seconds to measure, after one window; by default two windows.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(5..=36_000))]
-    seconds: Option<u64>,
-    /// Measures one window of ten seconds without bounds: a smoke test.
-    #[arg(long, conflicts_with_all = ["factor", "seconds"])]
-    quick: bool,
+/// One measurement. The windows are empty at first, so it begins after one of them.
+struct Trial {
+    options: dataverse::Options,
+    window: Duration,
+    time: Duration,
 }
 
-/// What is measured.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The handler's executable.
-    pub handler: PathBuf,
-    /// The factor by which windows are scaled down.
-    pub factor: u32,
-    /// The time to measure, after one window.
-    pub time: Duration,
+impl Trial {
+    /// Measures handler processes with queue messages, each for a row of its own.
+    async fn handlers(&self, context: &Context<'_>) -> anyhow::Result<Summary> {
+        let (handler, dataverse) = (context.target.path.clone(), self.options.clone());
+        let world = World::start(Options { handler, dataverse, ..Options::default() }).await?;
+        let hosts = world.hosts(usize::try_from(INSTANCES)?, &[("RUST_LOG", "warn")]).await?;
+        let message = Message::new(BODY);
+        let loads = (0..).zip(&hosts).map(|(instance, host)| {
+            let keys = Keys::InTurn { first: instance * MESSAGES, each: 1 };
+            Load { keys, ..Load::to(host.port_of_handler(), &message, MESSAGES, u64::MAX) }.send()
+        });
+        let summary = self.watch(&world.dataverse, try_join_all(loads)).await?;
+        for host in hosts {
+            host.stop().await;
+        }
+        Ok(summary)
+    }
+
+    /// Measures a client that does not adapt, under the same limits.
+    async fn naive_client(&self) -> anyhow::Result<Summary> {
+        let dataverse = Dataverse::start(self.options.clone()).await?;
+        let (http, set) = (http_client(), format!("{}/api/data/v9.2/contacts", dataverse.url()));
+        let row = |number| format!("{set}(employeeid='N-{number}')");
+        let messages = (0..INSTANCES * NAIVE_MESSAGES).map(|number| keep_writing(&http, row(number)));
+        self.watch(&dataverse, try_join_all(messages)).await
+    }
+
+    async fn watch<T>(
+        &self,
+        dataverse: &Dataverse,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<Summary> {
+        let from = dataverse.started().elapsed() + self.window;
+        tokio::select! {
+            ended = work => ended.and_then(|_| bail!("the load ended")),
+            () = sleep(self.window + self.time) => Ok(Summary::of(&dataverse.journal(), from, self.time)),
+        }
+    }
 }
 
-impl Plan {
-    const FACTOR: u32 = 4;
-
-    /// Two windows at this factor.
-    pub fn full(handler: PathBuf, factor: u32) -> Self {
-        Self { handler, factor, time: 2 * Limits::default().window / factor }
-    }
-
-    /// One short window of `seconds`.
-    pub fn quick(handler: PathBuf, seconds: u32) -> Self {
-        let time = Duration::from_secs(seconds.into());
-        Self { handler, factor: 300 / seconds.clamp(1, 300), time }
-    }
-
-    fn bounded(&self, name: &str, value: f64, bound: Bound) -> Measurement {
-        if self.is_short() {
-            Measurement::unbounded(name, value, "%")
+/// Upserts one row repeatedly; a rejected request is repeated after its `Retry-After`, as in an SDK's retry loop.
+async fn keep_writing(http: &Client, url: String) -> anyhow::Result<Infallible> {
+    loop {
+        let request = http.patch(&url).bearer_auth("naive").header(CONTENT_TYPE, "application/json").body(BODY);
+        let response = request.send().await.context("calling the Dataverse stand-in")?;
+        let status = response.status();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let named = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            sleep(Duration::from_secs(named.context("a 429 names no time to wait")?)).await;
         } else {
-            Measurement::bounded(name, value, "%", bound)
-        }
-    }
-
-    fn limits(&self, case: Case) -> Limits {
-        let documented = Limits::default();
-        let scaled = Limits {
-            requests: documented.requests / usize::try_from(self.factor).unwrap_or(usize::MAX),
-            execution: documented.execution / self.factor,
-            window: documented.window / self.factor,
-            ..documented
-        };
-        match case {
-            Case::Requests | Case::Execution => scaled,
-            Case::AtOnce => Limits { requests: usize::MAX, execution: Duration::MAX, ..scaled },
+            ensure!(status.is_success(), "the naive client was answered {status}");
         }
     }
 }
 
-impl Benchmark for Plan {
-    const NAME: &'static str = "gate";
-    type Case = Case;
-    type Options = Options;
-
-    fn plan(handler: Handler, options: Options) -> anyhow::Result<Self> {
-        let plan = if options.quick { Self::quick(handler.path, 10) } else { Self::full(handler.path, options.factor) };
-        Ok(Self { time: options.seconds.map_or(plan.time, Duration::from_secs), ..plan })
-    }
-
-    fn is_short(&self) -> bool {
-        self.factor > Self::FACTOR || self.time < Self::full(PathBuf::new(), self.factor).time
-    }
-
-    fn remark(&self) -> String {
-        let window = self.limits(Case::Requests).window.as_secs_f64();
-        format!(
-            "Windows of 300 s and what they hold were scaled 1:{} to {window:.0} s; measured for {:.0} s after the first {window:.0} s.",
-            self.factor,
-            self.time.as_secs_f64()
-        )
-    }
-
-    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
-        measure_one(self, *case, bar).await.map(Into::into)
-    }
+/// Writes and rejections in a period, from the stand-in's journal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Summary {
+    time: Duration,
+    requests: usize,
+    refused: usize,
+    writes: usize,
+    /// Execution time of all writes.
+    spent: Duration,
 }
 
-async fn measure_one(plan: &Plan, case: Case, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let trial = Trial { plan, case };
-    let showing = async {
-        report::pass(bar, trial.lasts()).await;
-        anyhow::Ok(())
-    };
-    let (handlers, naive, ()) = tokio::try_join!(trial.handlers(), trial.naive_client(), showing)?;
-    ensure!(handlers.rate() > 0.0, "the handlers wrote nothing");
-    let limits = plan.limits(case);
-    Ok(vec![
-        plan.bounded("handlers: writes, of what the limits allow", handlers.used(&limits), Bound::AtLeast(90.0)),
-        plan.bounded("429, of all requests", handlers.refused(), Bound::AtMost(1.0)),
-        Measurement::unbounded("written", handlers.rate(), "/s"),
-        Measurement::unbounded("the limits allow", handlers.allowed_rate(&limits), "/s"),
-        Measurement::unbounded("naive client: writes, of what the limits allow", naive.used(&limits), "%"),
-        Measurement::unbounded("429, of all requests", naive.refused(), "%"),
-    ])
+impl Summary {
+    /// Sums up the requests that ended in the `time` after `from`.
+    fn of(journal: &[Entry], from: Duration, time: Duration) -> Self {
+        let mut summary = Self { time, requests: 0, refused: 0, writes: 0, spent: Duration::ZERO };
+        for entry in journal.iter().filter(|entry| (from..from + time).contains(&entry.end)) {
+            summary.requests += 1;
+            summary.refused += usize::from(entry.status == Some(429));
+            if let Some((began, ended)) = entry.looked_up.zip(entry.commit) {
+                summary.writes += 1;
+                summary.spent += ended.saturating_sub(began);
+            }
+        }
+        summary
+    }
+
+    /// Writes in percent of those that the limits allow. Requests in flight when a limit is reached still finish, so
+    /// slightly more than 100 % is possible.
+    fn used(&self, limits: &Limits) -> f64 {
+        100.0 * self.rate() / self.allowed_rate(limits)
+    }
+
+    /// Rejections in percent of all requests.
+    fn refused(&self) -> f64 {
+        100.0 * number(self.refused) / number(self.requests)
+    }
+
+    /// Writes per second.
+    fn rate(&self) -> f64 {
+        number(self.writes) / self.time.as_secs_f64()
+    }
+
+    /// The writes per second that the limits allow at the measured duration of a write.
+    fn allowed_rate(&self, limits: &Limits) -> f64 {
+        let mean = self.spent.as_secs_f64() / number(self.writes);
+        let by_requests = number(limits.requests) / limits.window.as_secs_f64();
+        let by_execution = limits.execution.div_duration_f64(limits.window) / mean;
+        let by_slots = number(limits.concurrent) / mean;
+        by_requests.min(by_execution).min(by_slots)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn scaled_windows_allow_the_same_rates() {
-        let plan = Plan::full(PathBuf::new(), 4);
-        let limits = plan.limits(Case::Requests);
-        let (window, execution) = (Duration::from_secs(75), Duration::from_mins(5));
-        assert_eq!(limits, Limits { requests: 1_500, execution, concurrent: 52, window });
-        assert_eq!((plan.time, plan.is_short()), (2 * window, false));
+    fn summary(writes: usize, millis: u64) -> Summary {
+        let spent = Duration::from_millis(millis) * u32::try_from(writes).expect("few writes");
+        Summary { time: Duration::from_mins(5), requests: writes + 50, refused: 50, writes, spent }
     }
 
     #[test]
-    fn a_quick_plan_has_windows_of_the_given_length() {
-        let plan = Plan::quick(PathBuf::new(), 10);
-        let window = plan.limits(Case::Execution).window;
-        assert_eq!((window, plan.time, plan.is_short()), (Duration::from_secs(10), Duration::from_secs(10), true));
+    fn the_tightest_limit_says_what_is_allowed_at_any_factor() {
+        for (case, millis, allowed) in
+            [(Case::Requests, 100, 20.0), (Case::Execution, 250, 16.0), (Case::AtOnce, 500, 104.0)]
+        {
+            for factor in [1, 4] {
+                let found = summary(3_000, millis).allowed_rate(&case.limits(factor));
+                assert!((found - allowed).abs() < 1e-6, "{case:?}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn shares_are_of_what_is_allowed_and_of_all_requests() {
+        let (summary, limits) = (summary(4_950, 100), Limits::default());
+        let found = [summary.rate(), summary.used(&limits), summary.refused()].map(|value| format!("{value:.3}"));
+        assert_eq!(found, ["16.500", "82.500", "1.000"]);
+        assert!(Summary { requests: 0, refused: 0, ..summary }.refused().is_nan());
     }
 }

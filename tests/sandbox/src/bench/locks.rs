@@ -1,178 +1,196 @@
 //! What the per-record lock costs, and whether it keeps its guarantees: `cargo sandbox bench locks`.
-//!
-//! Real handler processes and the embedded storage, which counts requests and logs leases. Each case has its own file and its own
-//! world; they run in sequence so that they do not affect each other's times.
 
-mod contest;
-mod many_keys;
-mod one_process;
-mod simulation;
-mod slow_write;
-mod two_processes;
-mod uncontended;
+mod contention;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use indicatif::ProgressBar;
+use anyhow::{Context as _, ensure};
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use super::{Benchmark, Findings, Handler};
-use crate::world::{Options as WorldOptions, World};
+use super::benchmark::Context;
+use super::driver::{Keys, Load};
+use super::message::{Message, many_columns};
+use super::target::Scene;
+use super::{Benchmark, Bound, Samples, megabytes, meter, number};
+use crate::world::{Options, World};
 use stand_ins::dataverse;
-use stand_ins::storage::{self, ExtraListener, Storage};
-
-/// Capacity of the lease log; a minute of contention makes a few thousand requests.
-const LEASE_LOG: usize = 200_000;
+use stand_ins::host::Host;
+use stand_ins::net::http_client;
+use stand_ins::storage::{self, Storage};
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
 What the per-record lock costs, and whether it keeps its guarantees.
 
-Real handler processes against the embedded storage, which counts every request to the lock storage and logs every lease. It
-takes five to fifteen minutes after the build, ends with a table and JSON, and exits with 1 when a bound is broken or a case could
-not be measured.
+Real handler processes against the embedded storage, which counts requests and logs leases, or against a null server that counts
+calls. It takes about fifteen minutes after the build, most of them for the million keys. The lock under random faults is a test:
+cargo test --test it simulation.
 
 Cases:
-  uncontended    storage requests of an uncontended write: 2, or 4 for a new key
-  one-process    200 concurrent messages for one key in one process: at most 40 lease requests
+  uncontended    calls of an uncontended write: the response waits for 2, lease and write; 2 requests to the storage, 4 for a new key
+  one-process    200 concurrent calls for one key in one process: at most 40 lease requests
   two-processes  two saturated processes contending for one key: shares, hand-overs, polling
-  many-keys      a million keys through one process: memory stays within 5 MB (Linux)
-  slow-write     a 90-second write under 15-second leases, whose renewals are then cut off
-  simulation     10,000 seeded runs in simulated time: lost requests and responses, 5xx, processes that stop";
-
-/// The end of `--help`.
-pub const EXAMPLES: &str = "\
-Examples:
-  cargo sandbox bench locks
-  cargo sandbox bench locks --debug --quick                 a smoke test: no release build, short times
-  cargo sandbox bench locks --only two-processes --seconds 20
-  cargo sandbox bench locks --only many-keys --keys 100000
-  jq '.cases[].measurements[] | select(.held | not)' target/bench/locks.json";
+  many-keys      a million keys through one process: memory grows by at most 5 MB after the first 10,000 (Linux)";
 
 /// One case; the quick ones come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Case {
     /// An uncontended write.
     Uncontended,
-    /// Many messages for one key in one process.
+    /// Many calls for one key in one process.
     OneProcess,
-    /// Random faults of leases, in simulated time.
-    Simulation,
     /// Two processes contending for one key.
     TwoProcesses,
-    /// A write that outlives its lease.
-    SlowWrite,
     /// Very many keys.
     ManyKeys,
 }
 
-/// The options of this benchmark.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Options {
-    /// How long two processes contend, in seconds.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=3600))]
-    seconds: u64,
-    /// How many keys pass through one process.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(2_000..=100_000_000))]
-    keys: u64,
-    /// How many seeds the simulation runs.
-    #[arg(long, default_value_t = Plan::SEEDS, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
-    seeds: u64,
-    /// Short times and few keys: a smoke test.
-    #[arg(long, conflicts_with_all = ["seconds", "keys", "seeds"])]
-    quick: bool,
-    /// Builds the handler as it is deployed; the default.
-    #[arg(long, conflicts_with_all = ["debug", "handler"])]
-    release: bool,
-}
-
-/// What is measured, and how long.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The handler's executable.
-    pub handler: PathBuf,
-    /// How long two processes contend.
-    pub contention: Duration,
-    /// How many keys pass through one process.
-    pub keys: u64,
-    /// How long the slow write takes.
-    pub slow_write: Duration,
-    /// The number of renewals before they are cut off.
-    pub renewals_before_cut: usize,
-    /// How many seeds the simulation runs.
-    pub seeds: u64,
-}
-
-impl Plan {
-    /// The simulation's seeds in an ordinary test run.
-    const SEEDS: u64 = 10_000;
-
-    /// The full lengths, for which the bounds apply.
-    pub fn full(handler: PathBuf) -> Self {
-        let (contention, slow_write) = (Duration::from_mins(1), Duration::from_secs(90));
-        Self { handler, contention, keys: 1_000_000, slow_write, renewals_before_cut: 2, seeds: Self::SEEDS }
-    }
-
-    /// Short lengths for a smoke test.
-    pub fn quick(handler: PathBuf) -> Self {
-        let (contention, slow_write) = (Duration::from_secs(10), Duration::from_secs(21));
-        Self { handler, contention, keys: 10_000, slow_write, renewals_before_cut: 1, seeds: 500 }
-    }
-}
-
-impl Benchmark for Plan {
+impl Benchmark for Case {
     const NAME: &'static str = "locks";
-    type Case = Case;
-    type Options = Options;
+    const RUNS: u64 = 1;
 
-    fn plan(handler: Handler, options: Options) -> anyhow::Result<Self> {
-        if options.quick {
-            return Ok(Self::quick(handler.path));
+    async fn run(self, context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+        match self {
+            Self::Uncontended => uncontended(context, samples).await,
+            Self::OneProcess => one_process(context, samples).await,
+            Self::TwoProcesses => contention::measure(context, samples).await,
+            Self::ManyKeys => many_keys(context, samples).await,
         }
-        let contention = Duration::from_secs(options.seconds);
-        Ok(Self { contention, keys: options.keys, seeds: options.seeds, ..Self::full(handler.path) })
     }
+}
 
-    fn is_short(&self) -> bool {
-        let full = Self::full(PathBuf::new());
-        self.contention < full.contention
-            || self.keys < full.keys
-            || self.slow_write < full.slow_write
-            || self.seeds < full.seeds
+/// One message at a time. A call counts as waited for if it was answered before the message: with latency in the network, a call
+/// in the background is answered later.
+async fn uncontended(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let background = Duration::from_millis(200);
+    let (scene, message) = (Scene::set(context.target, false).await?, Message::new(&many_columns(1_024)));
+    let running = scene.warm(&message).await?;
+    scene.null_server.state().storage_delay = Duration::from_millis(10);
+    for (keys_are_new, keys, bound) in
+        [(false, "known key", Bound::Exactly(2.0)), (true, "new key", Bound::AtMost(4.0))]
+    {
+        scene.null_server.state().keys_are_new = keys_are_new;
+        let (mut before_answer, mut in_all) = (Vec::new(), Vec::new());
+        for record in 0..context.or_quick(50, 5) {
+            sleep(background).await;
+            let before = scene.null_server.state().calls;
+            Load { keys: Keys::Fresh(1_000 + record), ..running.load(&message, 1, 1) }.send().await?;
+            before_answer.push(scene.null_server.state().calls - before);
+            sleep(background).await;
+            in_all.push(scene.null_server.state().calls - before);
+        }
+        let most = |calls: &[u64]| calls.iter().max().map_or(f64::NAN, |most| number(*most));
+        let fewest = in_all.iter().min().map_or(f64::NAN, |fewest| number(*fewest) - 1.0);
+        let name = |what: &str| format!("{what}, {keys}");
+        samples.bounded(name("calls that the answer waits for"), "calls", most(&before_answer), bound);
+        samples.bounded(name("storage requests: fewest"), "requests", fewest, bound);
+        samples.bounded(name("storage requests: most"), "requests", most(&in_all) - 1.0, bound);
     }
+    running.stop().await
+}
 
-    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
-        let measurements = match case {
-            Case::Uncontended => uncontended::measure(self, bar).await,
-            Case::OneProcess => one_process::measure(self, bar).await,
-            Case::Simulation => simulation::measure(self, bar).await,
-            Case::TwoProcesses => two_processes::measure(self, bar).await,
-            Case::SlowWrite => slow_write::measure(self, bar).await,
-            Case::ManyKeys => many_keys::measure(self, bar).await,
-        };
-        measurements.map(Into::into)
+/// A lock without a local queue needs two requests per message.
+async fn one_process(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    const CALLS: u32 = 200;
+    let world = world(context, Duration::from_millis(10)).await?;
+    // Long enough for the last call, even with a debug build on a busy machine.
+    let process = Process::start(&world, "alone", &[("LOCK_WAIT_SECONDS", "60")]).await?;
+    process.apply("P-1").await?;
+    let before = store(&world)?.counts();
+    let answers = try_join_all((0..CALLS).map(|_| process.write("P-1"))).await?;
+    let requests = store(&world)?.counts().since(&before).leases();
+    let applied = answers.iter().filter(|answer| answer.is_applied()).count();
+    samples.bounded("calls applied", "calls", number(applied), Bound::Exactly(CALLS.into()));
+    samples.bounded("lease requests", "requests", number(requests), Bound::AtMost(40.0));
+    samples.bounded("writes that overlapped", "pairs", number(world.dataverse.overlaps().len()), Bound::Exactly(0.0));
+    process.host.stop().await;
+    Ok(())
+}
+
+/// Memory must not grow with the keys seen. The first 10,000 fill buffers, thread stacks and the allocator's pools.
+async fn many_keys(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    const STEP: u64 = 10_000;
+    let keys = context.or_quick(1_000_000, 20_000);
+    let (scene, message) = (Scene::set(context.target, false).await?, Message::new(r#"{"firstname":"Ada"}"#));
+    scene.null_server.state().keys_are_new = true;
+    let running = scene.start().await?;
+    let mut resident = Vec::new();
+    super::report::begin(context.bar, keys, "keys");
+    for from in (0..keys).step_by(10_000) {
+        Load { keys: Keys::Fresh(from), ..running.load(&message, 48, STEP) }.send().await?;
+        context.bar.inc(STEP);
+        resident.push(megabytes(meter::resident(running.pid)?));
     }
+    let writes = number(scene.null_server.state().writes.len());
+    ensure!(writes >= number(keys), "only {writes} rows for {keys} keys");
+    let (first, last) = resident.first().zip(resident.last()).context("there are no keys")?;
+    samples.add("resident after 10,000 keys", "MB", *first);
+    samples.add(format!("resident after {keys} keys"), "MB", *last);
+    samples.bounded("growth from there on", "MB", last - first, Bound::AtMost(5.0));
+    running.stop().await
 }
 
 /// A new world in which a write takes Dataverse `write`, with a lease log.
-async fn world(plan: &Plan, write: Duration) -> anyhow::Result<World> {
-    let options = WorldOptions {
-        handler: plan.handler.clone(),
-        embedded: storage::Options { lease_log: LEASE_LOG, ..storage::Options::default() },
+async fn world(context: &Context<'_>, write: Duration) -> anyhow::Result<World> {
+    let options = Options {
+        handler: context.target.path.clone(),
+        embedded: storage::Options { lease_log: 200_000, ..storage::Options::default() },
         dataverse: dataverse::Options { race_window: write, ..dataverse::Options::default() },
-        ..WorldOptions::default()
+        ..Options::default()
     };
     World::start(options).await
 }
 
-/// Opens a storage listener for one process, which identifies the process in the lease log.
-async fn extra_listener(store: &Storage) -> anyhow::Result<ExtraListener> {
-    store.extra_listener().await.context("opening another listener of the storage")
+/// The embedded storage of a world.
+fn store(world: &World) -> anyhow::Result<&Storage> {
+    world.storage.embedded().context("requests are counted by the embedded storage")
 }
 
-/// The blob of the last lease request.
-fn last_blob(store: &Storage) -> anyhow::Result<String> {
-    let last = store.lease_history().events.pop();
-    Ok(last.context("no lease was requested: are the locks enabled?")?.blob)
+/// A handler that is called on its own port, as the Functions host calls it, so that the host stand-in is not measured.
+#[derive(Debug)]
+struct Process {
+    name: &'static str,
+    host: Host,
+    http: reqwest::Client,
+}
+
+/// The response to a call: its status and the contract's reason.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    reason: String,
+}
+
+impl Answer {
+    fn is_applied(&self) -> bool {
+        matches!(self.status, 200 | 201)
+    }
+}
+
+impl Process {
+    async fn start(world: &World, name: &'static str, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Ok(Self { name, host: world.host(name, settings).await?, http: http_client() })
+    }
+
+    /// Writes one row and waits for the answer.
+    async fn write(&self, key: &str) -> anyhow::Result<Answer> {
+        let columns = json!({ "firstname": "Ada", "jobtitle": self.name });
+        let record = json!({ "table": "contacts", "key": { "employeeid": key }, "columns": columns }).to_string();
+        let url = format!("http://127.0.0.1:{}/api/records", self.host.port_of_handler());
+        let request = self.http.post(url).header("content-type", "application/json").body(record);
+        let response = request.send().await.with_context(|| format!("calling {}", self.name))?;
+        let status = response.status().as_u16();
+        let body: Value = serde_json::from_str(&response.text().await?).context("the answer is not JSON")?;
+        let reason = body["reason"].as_str().unwrap_or_default().to_owned();
+        Ok(Answer { status, reason })
+    }
+
+    /// The same, and anything but `applied` is an error.
+    async fn apply(&self, key: &str) -> anyhow::Result<()> {
+        let answer = self.write(key).await?;
+        ensure!(answer.is_applied(), "the write of {key} was answered {answer:?}");
+        Ok(())
+    }
 }

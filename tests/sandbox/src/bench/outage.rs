@@ -1,26 +1,26 @@
 //! The effect of a ten-minute outage, compared with a plain queue trigger: `cargo sandbox bench outage`.
 //!
-//! For each kind of outage two worlds run concurrently, each with waiting messages: one configured as the app is
-//! deployed, one with the host's defaults (5 immediate deliveries) and without holding.
-//!
-//! The outage, `Retry-After`, the host's times and `SYNC_HOLD_SECONDS` are scaled by a factor, which is printed. Recovery is not
+//! For each kind of outage two worlds run concurrently: one as the app is deployed, one as a plain queue trigger. Recovery is not
 //! scaled: leases, probes and writes take their real time.
 
-mod trial;
-
-use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use indicatif::ProgressBar;
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::future::try_join_all;
+use reqwest::StatusCode;
+use serde_json::json;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Benchmark, Bound, Findings, Handler, Measurement, number, report};
-use trial::{Policy, Trial};
-
-/// Unscaled times.
-const OUTAGE: Duration = Duration::from_mins(10);
-const RETRY_AFTER: Duration = Duration::from_mins(5);
+use super::benchmark::Context;
+use super::{Benchmark, Bound, Samples, number, report};
+use crate::world::{Options, POISON_QUEUE, QUEUE, World};
+use stand_ins::dataverse::{self, Status};
+use stand_ins::host::{self, Host};
+use stand_ins::identity;
+use stand_ins::storage::{self, Op, Storage};
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
@@ -33,8 +33,7 @@ immediate deliveries) and SYNC_HOLD_SECONDS=0: a plain queue trigger.
 Times are scaled 1:20 (--factor): outage, Retry-After, host.json's visibility timeout and the like, SYNC_HOLD_SECONDS. The time
 from the outage's end until all messages are applied is not: the handler's own waits take their real time.
 
-It ends with a table and JSON, and exits with 1 when a bound is broken: none in poison, at most one delivery more than without
-the outage, all applied within a minute of its end.
+The bounds: none in poison, at most one delivery more than without the outage, all applied within a minute of its end.
 
 Cases:
   503       Dataverse answers 503 to everything
@@ -43,12 +42,16 @@ Cases:
   storage   every connection to the lock storage breaks
   identity  the identity endpoint fails, and the tokens that were issued are revoked";
 
-/// The end of `--help`.
-pub const EXAMPLES: &str = "\
-Examples:
-  cargo sandbox bench outage
-  cargo sandbox bench outage --only 503 --only storage
-  cargo sandbox bench outage --only 503 --factor 1      in real time: 11 minutes";
+const OUTAGE: Duration = Duration::from_mins(10);
+const RETRY_AFTER: Duration = Duration::from_mins(5);
+const INSTANCES: usize = 2;
+const TABLE: &str = "contacts";
+
+/// A generous limit, also for a busy machine; messages not settled by then are stuck.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Far longer than it takes to put all messages.
+const OUT_OF_SIGHT: Duration = Duration::from_hours(1);
 
 /// A kind of outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -68,97 +71,158 @@ pub enum Case {
     Identity,
 }
 
-/// The options of this benchmark.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Options {
-    /// Scales times down by this factor.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=30))]
-    factor: u32,
-    /// The number of waiting messages.
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    messages: u32,
-}
-
-/// How outages are measured.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The handler's executable.
-    pub handler: PathBuf,
-    /// Scales times down by this factor.
-    pub factor: u32,
-    /// The number of waiting messages.
-    pub messages: usize,
-}
-
-impl Plan {
-    /// Scales a time down.
-    fn scaled(&self, time: Duration) -> Duration {
-        time / self.factor
-    }
-
-    /// The same in whole seconds, at least one.
-    fn scaled_seconds(&self, time: Duration) -> Duration {
-        let scaled = self.scaled(time);
-        Duration::from_secs((scaled.as_secs() + u64::from(scaled.subsec_nanos() > 0)).max(1))
-    }
-}
-
-impl Benchmark for Plan {
+impl Benchmark for Case {
     const NAME: &'static str = "outage";
-    type Case = Case;
-    type Options = Options;
+    const RUNS: u64 = 1;
+    const FACTOR: Option<u32> = Some(20);
 
-    fn plan(handler: Handler, options: Options) -> anyhow::Result<Self> {
-        let messages = usize::try_from(options.messages).context("too many messages")?;
-        Ok(Self { handler: handler.path, factor: options.factor, messages })
-    }
-
-    fn is_short(&self) -> bool {
-        self.factor > 1
-    }
-
-    fn remark(&self) -> String {
-        format!(
-            "{} messages, outages of {} min scaled 1:{} to {:.0} s; the time after an outage's end is as it was measured.",
-            self.messages,
-            OUTAGE.as_secs() / 60,
-            self.factor,
-            self.scaled(OUTAGE).as_secs_f64()
-        )
-    }
-
-    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
-        under_the_bar(self, *case, bar).await.map(Into::into)
-    }
-}
-
-/// The progress bar covers the outage only; the duration of the recovery is not known.
-async fn under_the_bar(plan: &Plan, case: Case, bar: &ProgressBar) -> anyhow::Result<Vec<Measurement>> {
-    let showing = async {
-        report::pass(bar, plan.scaled(OUTAGE)).await;
-        std::future::pending::<Infallible>().await
-    };
-    tokio::select! {
-        outcome = measure_one(plan, case) => outcome,
-        never = showing => match never {},
+    async fn run(self, context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+        let (factor, messages) = (context.or_quick(context.factor, 60), context.or_quick(500, 60));
+        let handler = &context.target.path;
+        let trial = |deployed| Trial { handler, case: self, factor, messages, deployed }.run();
+        // The bar covers the outage only; the duration of the recovery is not known.
+        let showing = async {
+            report::pass(context.bar, OUTAGE / factor).await;
+            anyhow::Ok(())
+        };
+        let (deployed, alone, ()) = tokio::try_join!(trial(true), trial(false), showing)?;
+        let after = deployed.settled_after.map_or(f64::NAN, |after| after.as_secs_f64());
+        let applied = Bound::Exactly(number(messages));
+        samples.bounded("as deployed: in poison", "messages", number(deployed.in_poison), Bound::Exactly(0.0));
+        samples.bounded("applied", "messages", number(deployed.applied), applied);
+        let most = Bound::AtMost(2.0);
+        samples.bounded("most deliveries of one message", "", deployed.most_deliveries.into(), most);
+        samples.bounded("from the end until all were applied", "s", after, Bound::AtMost(60.0));
+        samples.add("left alone: in poison", "messages", number(alone.in_poison));
+        samples.add("left alone: applied", "messages", number(alone.applied));
+        samples.add("times are scaled by", "", factor.into());
+        Ok(())
     }
 }
 
-async fn measure_one(plan: &Plan, case: Case) -> anyhow::Result<Vec<Measurement>> {
-    let trials = [Policy::Deployed, Policy::LeftAlone].map(|policy| Trial { plan, case, policy });
-    let [deployed, alone] = &trials;
-    let (deployed, alone) = tokio::try_join!(deployed.run(), alone.run())?;
-    let messages = number(plan.messages);
-    let after = deployed.settled_after.map_or(f64::NAN, |after| after.as_secs_f64());
-    Ok(vec![
-        Measurement::bounded("as deployed: in poison", number(deployed.in_poison), "messages", Bound::Exactly(0.0)),
-        Measurement::bounded("applied", number(deployed.applied), "messages", Bound::Exactly(messages)),
-        Measurement::bounded("most deliveries of one message", deployed.most_deliveries.into(), "", Bound::AtMost(2.0)),
-        Measurement::bounded("from the end until all were applied", after, "s", Bound::AtMost(60.0)),
-        Measurement::unbounded("left alone: in poison", number(alone.in_poison), "messages"),
-        Measurement::unbounded("applied", number(alone.applied), "messages"),
-        Measurement::unbounded("times are scaled by", plan.factor.into(), ""),
-    ])
+/// Scales a time down to whole seconds, at least one.
+fn seconds(time: Duration, factor: u32) -> Duration {
+    Duration::from_secs(time.as_secs().div_ceil(factor.into()).max(1))
+}
+
+/// One outage in its own world: the outage begins, messages arrive, it ends, and the outcomes are counted.
+struct Trial<'a> {
+    handler: &'a Path,
+    case: Case,
+    factor: u32,
+    messages: usize,
+    /// As the app is deployed; otherwise the host's defaults, without holding.
+    deployed: bool,
+}
+
+/// The outcomes of the messages.
+struct Losses {
+    in_poison: usize,
+    applied: usize,
+    most_deliveries: u32,
+    /// From the outage's end until every message was settled; `None`: not within the time limit.
+    settled_after: Option<Duration>,
+}
+
+impl Trial<'_> {
+    async fn run(self) -> anyhow::Result<Losses> {
+        let options = Options { handler: self.handler.to_owned(), ..Options::default() };
+        let world = World::start(options).await?;
+        let storage = world.storage.embedded().context("an outage needs the embedded storage")?;
+        let hosts = try_join_all((1..=INSTANCES).map(|number| self.host(&world, number))).await?;
+        // Gives all handlers a token and connections before the outage begins.
+        for number in 0..INSTANCES * 8 {
+            world.put(&record(&format!("warm-{number}"))).await?;
+        }
+        ensure!(settled(storage, &hosts).await.is_some(), "the messages before the outage were not settled");
+        // Hidden, so that all appear at once when the outage begins.
+        for number in 0..self.messages {
+            let text = STANDARD.encode(record(&format!("O-{number}")));
+            world.queue.put_with(&text, OUT_OF_SIGHT).await.context("putting a message on the queue")?;
+        }
+        let begun = Instant::now();
+        self.begin(&world, storage);
+        storage.redeliver(QUEUE, usize::MAX);
+        sleep_until(begun + OUTAGE / self.factor).await;
+        world.dataverse.clear_faults();
+        storage.clear_faults();
+        world.identity.clear_faults();
+        let settled_after = settled(storage, &hosts).await;
+        let deliveries = hosts.iter().flat_map(Host::invocations).map(|invocation| invocation.dequeue_count);
+        let keys = world.dataverse.rows(TABLE).into_iter().filter_map(|mut row| row.remove("employeeid"));
+        let losses = Losses {
+            in_poison: storage.messages(POISON_QUEUE).len(),
+            applied: keys.filter(|key| key.as_str().is_some_and(|key| key.starts_with("O-"))).count(),
+            most_deliveries: deliveries.max().unwrap_or_default(),
+            settled_after,
+        };
+        for host in hosts {
+            host.stop().await;
+        }
+        Ok(losses)
+    }
+
+    /// A host with the times of the app's host.json and of the queue extension, scaled.
+    async fn host(&self, world: &World, number: usize) -> anyhow::Result<Host> {
+        // SYNC_HOLD_SECONDS, visibilityTimeout, maxDequeueCount: as deployed, or the host's defaults without holding.
+        let (hold, visibility, deliveries) = if self.deployed {
+            let (hold, visibility) = (Duration::from_mins(8), Duration::from_secs(30));
+            (seconds(hold, self.factor), seconds(visibility, self.factor), None)
+        } else {
+            (Duration::ZERO, Duration::ZERO, Some(5))
+        };
+        let name = format!("instance-{number}");
+        let hold = hold.as_secs().to_string();
+        let options = host::Options {
+            // A host polls no more often than every 100 ms.
+            polling: Some((Duration::from_secs(5) / self.factor).max(Duration::from_millis(100))),
+            // A message is hidden for ten minutes while it is processed, which may take ten minutes.
+            invisibility: Some(seconds(Duration::from_mins(10), self.factor)),
+            function_timeout: Some(Duration::from_mins(10) / self.factor),
+            visibility_timeout: Some(visibility),
+            max_dequeue_count: deliveries,
+            ..world.host_options(&name, &[("SYNC_HOLD_SECONDS", &hold)])
+        };
+        Host::start(options).await.with_context(|| format!("starting {name}"))
+    }
+
+    fn begin(&self, world: &World, storage: &Storage) {
+        let dataverse = |status| {
+            let fault = dataverse::Fault::new(dataverse::Effect::Status(status));
+            world.dataverse.fault(fault.until_cleared());
+        };
+        match self.case {
+            Case::Busy => dataverse(Status::new(503, "0x8004a001", "The server is busy.")),
+            Case::Unauthorized => dataverse(Status::new(401, "", "Authorization has been denied for this request.")),
+            Case::Throttled => {
+                let text = "Number of requests exceeded the limit of 6000 over time window of 300 seconds.";
+                let retry_after = u32::try_from(seconds(RETRY_AFTER, self.factor).as_secs()).ok();
+                dataverse(Status { retry_after, ..Status::new(429, "0x80072322", text) });
+            }
+            Case::Storage => storage.fault(storage::Fault::until_cleared(Op::AnyBlob, storage::Effect::DropBefore)),
+            Case::Identity => {
+                world.identity.fault(identity::Fault::Status(StatusCode::INTERNAL_SERVER_ERROR));
+                world.identity.revoke_all();
+            }
+        }
+    }
+}
+
+fn record(key: &str) -> String {
+    json!({ "table": TABLE, "key": { "employeeid": key }, "columns": { "firstname": "Ada" } }).to_string()
+}
+
+/// The time until the queue is empty and nothing runs; `None` if that takes too long.
+async fn settled(storage: &Storage, hosts: &[Host]) -> Option<Duration> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let running: u64 = hosts.iter().map(|host| host.stats().in_flight).sum();
+        if running == 0 && storage.messages(QUEUE).is_empty() {
+            return Some(begun.elapsed());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -166,10 +230,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scaled_times_keep_their_proportions_and_whole_seconds_never_become_none() {
-        let plan = Plan { handler: PathBuf::new(), factor: 20, messages: 1 };
-        assert_eq!((plan.scaled(OUTAGE), plan.scaled(RETRY_AFTER)), (Duration::from_secs(30), Duration::from_secs(15)));
-        assert_eq!(plan.scaled_seconds(Duration::from_secs(30)), Duration::from_secs(2));
-        assert_eq!(plan.scaled_seconds(Duration::from_secs(5)), Duration::from_secs(1));
+    fn scaled_times_are_whole_seconds_and_never_none() {
+        let scaled = [30, 5, 300].map(|time| seconds(Duration::from_secs(time), 20).as_secs());
+        assert_eq!(scaled, [2, 1, 15]);
     }
 }

@@ -1,122 +1,134 @@
 //! What the handler adds to the cost of the network: `cargo sandbox bench overhead`.
-//!
-//! The load is queue messages in the host's own envelope, over real sockets. CPU time is the operating system's figure
-//! for the process. Time added is the time until the response, less the latency of the two calls that a write waits for
-//! (acquiring the lease and the PATCH), each as measured at the null server. The handler has its own core; the load and
-//! the null server share another. All values of one table are measured in alternating runs.
 
-mod allocations;
-mod copy;
-mod no_mimalloc;
-mod path;
-mod relay;
-mod size;
-mod steps;
+use std::time::Duration;
 
-use std::path::Path;
-
-use indicatif::ProgressBar;
-
-use super::runs::{Comparison, Runs};
-use super::scene::WIDEST;
-use super::{Benchmark, Findings, Handler, Results};
-use crate::stage::Build;
+use super::benchmark::Context;
+use super::driver::{Keys, Load};
+use super::message::{Message, long_text, many_columns};
+use super::target::Scene;
+use super::{Benchmark, Bound, Limit, Samples, median, milliseconds, number, quantile};
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
-What the handler adds to the cost of the network: CPU time, allocations, and time.
+What the handler adds to the cost of the network: CPU time, and time. Medians of 10 runs.
 
 The load is queue messages, byte for byte as the Functions host sends them, with 1 KiB of columns unless stated otherwise.
-Storage and Dataverse are a null server with a fixed latency: 3 ms for the storage and 80 ms for Dataverse, or none. The handler
-has a core to itself; the load and the null server share another, in another process.
+Storage and Dataverse are a null server with a latency of 3 ms for the storage and 80 ms for Dataverse, or none. It and the load
+share the machine with the handler, in another process.
 
-Time added is the time until the response, less the measured latency of the two calls that a write waits for (acquiring the
-lease, the PATCH). With network latency the messages in flight start staggered over one round trip; without latency they start
-together. CPU time is user and system time of the whole process.
-
-It takes about ten minutes after the builds, ends with a table, a page and JSON, and exits with 1 when a bound is broken. Bounds
-on time need --baseline: the handler of another commit, measured in alternating runs. Without it times are printed, not checked.
+Time added is the time until the response, less the median delays of the two calls that a write waits for (acquiring the lease, the
+PATCH) as measured at the null server. CPU time is user and system time of the whole process. Bounds need --baseline: the handler of
+another commit, measured in alternating runs.
 
 Cases:
-  path         the calls that a response waits for: exactly two, and at most three in all
-  load         CPU time and time added with 1, 16, 48 and 256 messages in flight. With 48 and network latency: CPU time at most
-               2.5 times the baseline's, and at most 1 ms added at the median
-  relay        the same with 48, in turn with a relay that forwards the handler's own bytes without parsing them: the cost of
-               these calls on this machine
-  size         CPU time by kind of message: columns of 1 KiB; of 32 KiB, as hundreds of columns and as one long text; a new lock;
-               TLS to both services. The copy is the CPU time of a thread that only reads the additional bytes of the larger
-               message from a socket and writes its columns to another
-  allocations  allocations and instructions per message, by valgrind: the difference between N and 2 N messages. Allocations
-               are counted in a second build, without mimalloc, whose allocations valgrind cannot see. With --handler there is
-               no second build";
+  load  CPU time and time added with 1, 4, 16 and 48 messages in flight. With 48 and network latency: CPU time at most 2.5 times the
+        baseline's, and at most 1 ms added at the median
+  size  CPU time by kind of message, 16 in flight: columns of 1 KiB; of 32 KiB, as hundreds of columns and as one long text; a new
+        lock; TLS to both services";
 
-/// The end of `--help`.
-pub const EXAMPLES: &str = "\
-Examples:
-  cargo sandbox bench overhead
-  cargo sandbox bench overhead --only load --runs 3
-  cargo sandbox bench overhead --only allocations
-  cargo sandbox bench overhead --baseline ../other/handler";
+/// CPU time per message, in multiples of the baseline's.
+const MAX_CPU_RATIO: f64 = 2.5;
+
+/// Median of the time added, in milliseconds.
+const MAX_ADDED: f64 = 1.0;
+
+/// The network, with latency and without: its name, the latency of storage and Dataverse, and the messages for each one in flight.
+const NETWORKS: [(&str, [Duration; 2], u64); 2] = [
+    ("3 + 80 ms", [Duration::from_millis(3), Duration::from_millis(80)], 24),
+    ("no latency", [Duration::ZERO, Duration::ZERO], 80),
+];
+
+const IN_FLIGHT: [u64; 4] = [1, 4, 16, 48];
+
+/// The load whose figures have bounds.
+const BOUNDED: (&str, u64) = ("3 + 80 ms", 48);
 
 /// One case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Case {
-    /// The calls that a response waits for.
-    Path,
     /// CPU time and time added, by messages in flight.
     Load,
-    /// CPU time and time added, beside a relay that forwards bytes.
-    Relay,
     /// CPU time by kind of message.
     Size,
-    /// Allocations and instructions.
-    Allocations,
 }
 
-/// What is measured.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    runs: Runs,
-    /// How the handler was built; `None`: it was given.
-    built: Option<Build>,
-    /// The largest number of messages in flight.
-    widest: u64,
-}
-
-impl Plan {
-    /// One short run.
-    pub fn quick(handler: &Path) -> Self {
-        Self { runs: Runs::quick(handler), built: None, widest: 48 }
-    }
-}
-
-impl Benchmark for Plan {
+impl Benchmark for Case {
     const NAME: &'static str = "overhead";
-    type Case = Case;
-    type Options = Comparison;
+    const RUNS: u64 = 10;
 
-    fn plan(handler: Handler, options: Comparison) -> anyhow::Result<Self> {
-        Ok(Self { runs: Runs::new(&handler.path, &options)?, built: handler.built, widest: WIDEST })
-    }
-
-    fn is_short(&self) -> bool {
-        self.runs.are_few()
-    }
-
-    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
-        match case {
-            Case::Path => path::measure(&self.runs, bar).await.map(Into::into),
-            Case::Load => steps::measure(self, bar).await,
-            Case::Relay => relay::measure(self, bar).await,
-            Case::Size => size::measure(&self.runs, bar).await.map(Into::into),
-            Case::Allocations => allocations::measure(&self.runs, self.built.as_ref(), bar).await,
+    async fn run(self, context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+        match self {
+            Self::Load => load(context, samples).await,
+            Self::Size => size(context, samples).await,
         }
     }
+}
 
-    fn finding(&self, results: &Results) -> Option<String> {
-        let [cpu, added] = steps::quoted().map(|name| results.value(&name));
-        let found =
-            || format!("A message costs {cpu:.0} µs of CPU time and adds {added:.1} ms to the network's latency");
-        cpu.is_finite().then(found)
+async fn load(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let (scene, message) = (Scene::set(context.target, false).await?, Message::new(&many_columns(1_024)));
+    let running = scene.warm(&message).await?;
+    for (network, latency, each) in NETWORKS {
+        for in_flight in IN_FLIGHT {
+            // Opens the connections.
+            running.load(&message, in_flight, 2 * in_flight).send().await?;
+            scene.delay(latency);
+            let load = running.load(&message, in_flight, context.or_quick(each, 2) * in_flight.max(8));
+            let load = Load { spread: latency.iter().sum(), ..load };
+            let (answers, cpu) = running.measure(load).await?;
+            let name = |what: &str| format!("{what}, {in_flight} in flight, {network}");
+            let limit = |limit| ((network, in_flight) == BOUNDED).then_some(limit);
+            let each = 1_000.0 * milliseconds(cpu) / number(answers.took.len());
+            let row = samples.add(name("CPU per message"), "µs", each);
+            row.limit(limit(Limit::TimesBaseline(MAX_CPU_RATIO))).plotted("CPU time of a message", network, in_flight);
+            let state = scene.null_server.state();
+            let added = added(&answers.took, [&state.acquires, &state.writes]);
+            let row = samples.add(name("time added, median"), "ms", added[0]);
+            let limit = limit(Limit::BesideBaseline(Bound::AtMost(MAX_ADDED)));
+            row.limit(limit).plotted("time added", network, in_flight);
+            samples.add(name("time added, p99"), "ms", added[1]);
+        }
+        scene.delay([Duration::ZERO; 2]);
+    }
+    running.stop().await
+}
+
+/// The time of the messages less the medians of the network's calls, in milliseconds: the median, and the 99th percentile.
+fn added(took: &[Duration], calls: [&[Duration]; 2]) -> [f64; 2] {
+    let values = |times: &[Duration]| times.iter().copied().map(milliseconds).collect::<Vec<_>>();
+    let network: f64 = calls.map(|times| median(&values(times))).iter().sum();
+    [0.5, 0.99].map(|share| quantile(&values(took), share) - network)
+}
+
+async fn size(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let (in_flight, messages) = (16, context.or_quick(2_000, 50));
+    for (name, columns, keys_are_new, tls) in [
+        ("columns of 1 KiB", many_columns(1_024), false, false),
+        ("columns of 1 KiB, lock seen for the first time", many_columns(1_024), true, false),
+        ("columns of 1 KiB, TLS to both services", many_columns(1_024), false, true),
+        ("columns of 32 KiB, hundreds of them", many_columns(32 * 1_024), false, false),
+        ("columns of 32 KiB, one long text", long_text(32 * 1_024), false, false),
+    ] {
+        let (scene, message) = (Scene::set(context.target, tls).await?, Message::new(&columns));
+        let running = scene.warm(&message).await?;
+        running.load(&message, in_flight, 10 * in_flight).send().await?;
+        scene.null_server.state().keys_are_new = keys_are_new;
+        let load = Load { keys: Keys::Fresh(1_000), ..running.load(&message, in_flight, messages) };
+        let (_, cpu) = running.measure(load).await?;
+        samples.add(format!("CPU per message, {name}"), "µs", 1_000.0 * milliseconds(cpu) / number(messages));
+        running.stop().await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_added_is_what_the_two_calls_did_not_take() {
+        let ms = |all: [u64; 3]| all.map(Duration::from_millis).to_vec();
+        let found = added(&ms([86, 85, 99]), [&ms([3, 4, 90]), &ms([81, 80, 1])]);
+        assert_eq!(found.map(|value| value.round().to_string()), ["2", "15"]);
+        assert!(added(&ms([86, 85, 99]), [&[], &[]])[0].is_nan(), "without calls nothing is known");
     }
 }

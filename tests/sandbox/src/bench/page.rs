@@ -1,120 +1,112 @@
-//! The results of a benchmark as a page: one file, no script, nothing loaded from anywhere.
+//! The results of a benchmark as a page: one file from one template, no script, nothing loaded from anywhere.
 //!
-//! The title is the finding. Every value with a bound is a bar with its bound as a line and the range of its runs as a
-//! whisker; series are plots; the rest is a table. It computes nothing: every value comes from the measurements.
+//! It computes nothing: every value comes from the measurements.
 
-mod bar;
-mod index;
 mod plot;
 
-use super::report::{in_words, mark, shown};
-use super::{CaseResult, Measurement, Results};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
-pub(super) use index::index;
+use serde_json::Value;
 
-const STYLE: &str = include_str!("page/style.css");
+use super::report::{self, mark};
+use super::results::Results;
+
+/// The page without its title and its content.
+const TEMPLATE: &str = include_str!("page/template.html");
 
 /// The page of one benchmark.
-pub(super) fn page(results: &Results, remark: &str) -> String {
-    let finding = escaped(&results.finding());
-    let (bench, verdict) = (escaped(results.bench), verdict(results));
-    let head = format!(
-        "<p class=\"soft\"><a href=\"index.html\">benchmarks</a> · cargo sandbox bench {bench}</p><h1>{finding}</h1>{verdict}"
-    );
-    let warnings = results.warnings().into_iter().map(|text| format!("<p class=\"warn\">{}</p>", escaped(&text)));
-    let remark = (!remark.is_empty()).then(|| format!("<p class=\"soft\">{}</p>", escaped(remark)));
-    let cases = results.cases.iter().map(case);
-    let body: String = [head].into_iter().chain(warnings).chain(remark).chain(cases).chain([ran_on(results)]).collect();
-    document(&finding, &body)
+pub(super) fn page(results: &Results) -> String {
+    let plots: String = results.cases.iter().flat_map(|case| plot::plots(&case.samples)).collect();
+    let body =
+        format!("<p><a href=\"index.html\">benchmarks</a></p>{plots}<pre>{}</pre>", escaped(&report::text(results)));
+    document(&format!("{} {}", mark(results.held), results.finding), &body)
 }
 
-/// A whole page; `title` is escaped already.
 fn document(title: &str, body: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><style>{STYLE}</style></head>\n\
-         <body><main>{body}</main></body></html>\n"
-    )
+    let (before, after) = TEMPLATE.split_once("{body}").expect("the template has a place for the content");
+    format!("{}{body}{after}", before.replace("{title}", &escaped(title)))
 }
 
-fn verdict(results: &Results) -> String {
-    let (bounds, broken) = results.bounds();
-    let (class, text) = match (results.held(), broken) {
-        (true, _) if bounds == 0 => ("soft", "no bounds".to_owned()),
-        (true, _) => ("good", format!("✓ all {bounds} bounds kept")),
-        (false, 0) => ("bad", "✗ not everything could be measured".to_owned()),
-        (false, broken) => ("bad", format!("✗ {broken} of {bounds} bounds broken")),
-    };
-    format!("<p><span class=\"verdict {class}\">{text}</span></p>")
+/// The index page: the last finding of each benchmark, read from the JSON files in this folder; other files are ignored.
+pub(super) fn index(folder: &Path) -> String {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let texts = files.filter(|path| path.extension().is_some_and(|end| end == "json")).map(fs::read_to_string);
+    let lines = texts.filter_map(|text| card(&serde_json::from_str(&text.ok()?).ok()?));
+    let lines: BTreeSet<String> = lines.collect();
+    document("dataverse-sync: benchmarks", &lines.into_iter().collect::<String>())
 }
 
-fn case(case: &CaseResult) -> String {
-    let (bounded, unbounded): (Vec<_>, Vec<_>) =
-        case.measurements.iter().partition(|measurement| measurement.bound.is_some());
-    let (name, about) = (escaped(&case.case), escaped(&case.about));
-    let head = format!("<section><h2>{name}</h2><p class=\"soft\">{about}</p>");
-    let problem = case.problem.as_deref();
-    let problem = problem.map(|text| format!("<p class=\"bad\">✗ could not be measured: {}</p>", escaped(text)));
-    let charts = case.charts.iter().map(plot::plot);
-    let parts = [head].into_iter().chain(problem).chain(bounded.into_iter().map(row)).chain(charts);
-    parts.chain(beside(&unbounded, case.charts.is_empty())).chain(["</section>".to_owned()]).collect()
-}
-
-/// The values without bounds; collapsed if plots show them.
-fn beside(unbounded: &[&Measurement], open: bool) -> Option<String> {
-    let rows: String = unbounded.iter().copied().map(unbounded_row).collect();
-    let open = if open { " open" } else { "" };
-    let summary = "<summary>values without bounds</summary>";
-    (!unbounded.is_empty()).then(|| format!("<details{open}>{summary}<table>{rows}</table></details>"))
-}
-
-/// A value with a bound.
-fn row(measurement: &Measurement) -> String {
-    let bound = measurement.bound.map_or_else(String::new, in_words);
-    let class = if measurement.held { "good" } else { "bad" };
-    let runs = measurement.runs.map_or_else(String::new, |runs| {
-        format!(" · {} runs, {} to {}", runs.count, shown(runs.least), shown(runs.most))
-    });
-    format!(
-        "<div class=\"row\"><div class=\"head\"><span class=\"mark {class}\">{}</span><span class=\"name\">{}</span>\
-         <span class=\"value {class}\">{} {}</span></div>{}<p class=\"soft\">bound: {bound}{runs}</p></div>",
-        mark(measurement.held),
-        escaped(&measurement.name),
-        shown(measurement.value),
-        escaped(measurement.unit),
-        bar::bar(measurement)
-    )
-}
-
-fn unbounded_row(measurement: &Measurement) -> String {
-    let Measurement { name, value, unit, .. } = measurement;
-    format!("<tr><td>{}</td><td>{} {}</td></tr>", escaped(name), shown(*value), escaped(unit))
-}
-
-fn ran_on(results: &Results) -> String {
-    let lines =
-        results.environment.ran_on.lines().into_iter().chain([("handler", results.environment.handler.to_owned())]);
-    let line = |(name, value): (&str, String)| format!("<dt>{name}</dt><dd>{}</dd>", escaped(&value));
-    let lines: Vec<String> = lines.map(line).collect();
-    let lines = lines.concat();
-    format!("<div class=\"card\"><h3>what it ran on</h3><dl>{lines}</dl></div>")
+fn card(found: &Value) -> Option<String> {
+    let text = |value: &Value| value.as_str().map(escaped);
+    let (bench, finding, mark) = (text(&found["bench"])?, text(&found["finding"])?, mark(found["held"] == true));
+    let (begun, commit) = (text(&found["environment"]["begun"])?, text(&found["environment"]["commit"])?);
+    Some(format!("<h2><a href=\"{bench}.html\">{finding}</a> {mark}</h2><p>{begun} · {commit}</p>"))
 }
 
 /// Escapes text for an element or an attribute.
 fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// Results with a broken bound, a value in a plot, and a failed case; `name` is an input from outside.
+#[cfg(test)]
+pub(super) fn example(name: &str) -> Results {
+    use super::results::{Bound, CaseResult, Environment};
+    use super::samples::Samples;
+
+    let mut samples = Samples::default();
+    for value in [140.0, 160.0, 180.0] {
+        samples.bounded(name, "µs", value, Bound::AtMost(150.0));
     }
-    safe
+    samples.add("rate", "/s", 12.345);
+    for at in [1_u32, 16, 48] {
+        samples.add(format!("{name} {at}"), "ms", f64::from(at)).plotted("time <added>", "median & p99", at.into());
+    }
+    let failed = Err(anyhow::anyhow!("{name}"));
+    let cases = [("load", Ok(vec![("handler", samples)])), ("failed", failed)];
+    let cases = cases.map(|(case, outcome)| CaseResult::new(case, super::Duration::ZERO, outcome));
+    Results::new("overhead", Environment::new("given"), false, cases.to_vec())
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use quick_xml::events::Event;
+
+    use super::*;
+
+    const HOSTILE: &str = "<script src=\"https://evil.example\">alert('1')</script> {body} & co";
+
+    #[test]
+    fn a_hostile_name_stays_text_and_nothing_is_loaded() {
+        let page = page(&example(HOSTILE));
+        assert!(!page.contains(HOSTILE) && page.matches(&escaped(HOSTILE)).count() >= 5, "{page}");
+        let lower = page.to_ascii_lowercase();
+        assert!(page.contains("<svg") && page.contains("160 µs"), "{page}");
+        for never in ["<script", "<link", "<img", "<iframe", "@import", "url(", "javascript:", " onload"] {
+            assert!(!lower.contains(never), "{never} is in {page}");
+        }
+    }
+
+    /// Checks the nesting by parsing the page as XML, which is stricter than HTML.
+    #[test]
+    fn every_element_is_closed_where_it_was_opened() {
+        let page = page(&example(HOSTILE));
+        let mut reader = quick_xml::Reader::from_str(page.trim_start_matches("<!doctype html>"));
+        while reader.read_event().unwrap_or_else(|error| panic!("{error}: {page}")) != Event::Eof {}
+    }
+
+    #[test]
+    fn the_index_has_the_finding_of_each_benchmark_and_a_link_to_its_page() {
+        let folder = std::env::temp_dir().join(format!("dataverse-sync-index-{}", uuid::Uuid::new_v4()));
+        fs::create_dir_all(&folder).expect("writable");
+        fs::write(folder.join("overhead.json"), serde_json::to_string(&example("CPU")).expect("JSON"))
+            .expect("writable");
+        fs::write(folder.join("other.json"), "{}").expect("writable");
+        let page = index(&folder);
+        fs::remove_dir_all(folder).expect("removable");
+        assert!(page.contains("<a href=\"overhead.html\">overhead: 1 cases") && page.contains('✗'), "{page}");
+    }
+}

@@ -1,16 +1,20 @@
 //! The results of a benchmark: values with bounds, and the environment in which they were measured.
 //!
 //! A value that could not be obtained is NaN and breaks every bound; a case that could not be measured has failed. Results that may
-//! be unreliable (a busy machine, few runs, a debug build) carry a warning.
+//! be unreliable (a busy machine, few runs) carry a warning.
 
 use std::cmp::Ordering;
+use std::fs;
+use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
+use time::OffsetDateTime;
 
-use super::chart::Chart;
-use super::machine::Machine;
-use super::{median, quantile};
+use super::samples::{Samples, compared};
+use super::{median, meter};
+use crate::stage;
 
 /// The bound of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -22,8 +26,6 @@ pub enum Bound {
     AtMost(f64),
     /// This value or more.
     AtLeast(f64),
-    /// Within this closed range.
-    Between(f64, f64),
 }
 
 impl Bound {
@@ -33,17 +35,16 @@ impl Bound {
             Self::Exactly(wanted) => value.partial_cmp(&wanted).is_some_and(Ordering::is_eq),
             Self::AtMost(most) => value <= most,
             Self::AtLeast(least) => value >= least,
-            Self::Between(least, most) => (least..=most).contains(&value),
         }
     }
 }
 
 /// A measured value with its bound.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Measurement {
     /// What was measured.
     pub name: String,
-    /// The value; null in JSON if it could not be obtained.
+    /// The median of the runs; null in JSON if it could not be obtained.
     pub value: f64,
     /// The unit.
     pub unit: &'static str,
@@ -51,92 +52,45 @@ pub struct Measurement {
     pub bound: Option<Bound>,
     /// Whether the bound was kept; true without one.
     pub held: bool,
-    /// The spread, if it is the median of several runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runs: Option<Spread>,
-}
-
-/// The spread of the runs behind a median.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Spread {
-    /// The number of runs.
-    pub count: usize,
-    /// The smallest value.
-    pub least: f64,
-    /// The largest value.
-    pub most: f64,
+    /// The value of each run.
+    pub runs: Vec<f64>,
 }
 
 impl Measurement {
-    /// A value without a bound.
-    pub fn unbounded(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit, bound: None, held: true, runs: None }
-    }
-
-    /// A value with a bound.
-    pub fn bounded(name: impl Into<String>, value: f64, unit: &'static str, bound: Bound) -> Self {
-        Self { bound: Some(bound), held: bound.holds(value), ..Self::unbounded(name, value, unit) }
-    }
-
-    /// The median of several runs, without a bound.
-    pub(super) fn of_runs(name: impl Into<String>, values: &[f64], unit: &'static str) -> Self {
-        let (least, most) = (quantile(values, 0.0), quantile(values, 1.0));
-        let runs = (values.len() > 1).then_some(Spread { count: values.len(), least, most });
-        Self { runs, ..Self::unbounded(name, median(values), unit) }
-    }
-
-    /// The same value with a bound.
-    pub(super) fn with_bound(self, bound: Bound) -> Self {
-        Self { bound: Some(bound), held: bound.holds(self.value), ..self }
-    }
-}
-
-/// The results of a case: values and charts.
-#[derive(Debug, Default)]
-pub struct Findings {
-    pub(super) measurements: Vec<Measurement>,
-    pub(super) charts: Vec<Chart>,
-    /// How it was measured, if that depends on the machine.
-    pub(super) note: Option<&'static str>,
-}
-
-impl From<Vec<Measurement>> for Findings {
-    fn from(measurements: Vec<Measurement>) -> Self {
-        Self { measurements, ..Self::default() }
+    /// The median of these runs.
+    pub(super) fn new(name: String, runs: &[f64], unit: &'static str, bound: Option<Bound>) -> Self {
+        let value = median(runs);
+        let held = bound.is_none_or(|bound| bound.holds(value));
+        Self { name, value, unit, bound, held, runs: runs.to_vec() }
     }
 }
 
 /// The result of one case.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct CaseResult {
     /// The case's name on the command line.
     pub case: String,
-    /// A short description.
-    pub about: String,
     /// How long it took.
     pub seconds: f64,
     /// In the order of the table.
     pub measurements: Vec<Measurement>,
-    /// A note for the terminal; `about` ends with it.
-    #[serde(skip)]
-    pub(super) note: Option<&'static str>,
-    /// The charts of the page.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub charts: Vec<Chart>,
     /// Why it could not be measured.
     pub problem: Option<String>,
+    /// The values by target, for the plots.
+    #[serde(skip)]
+    pub(super) samples: Vec<(&'static str, Samples)>,
 }
+
+/// The samples by target, or why they could not be had.
+pub(super) type Outcome = anyhow::Result<Vec<(&'static str, Samples)>>;
 
 impl CaseResult {
     /// The result of a case that took this long.
-    pub(super) fn new(case: &str, about: String, took: Duration, outcome: anyhow::Result<Findings>) -> Self {
-        let (findings, problem) = match outcome {
-            Ok(findings) => (findings, None),
-            Err(error) => (Findings::default(), Some(format!("{error:#}"))),
-        };
-        let Findings { measurements, charts, note } = findings;
-        let about = if let Some(note) = note { format!("{about}: {note}") } else { about };
-        Self { case: case.to_owned(), about, seconds: took.as_secs_f64(), measurements, note, charts, problem }
+    pub(super) fn new(case: &str, took: Duration, outcome: Outcome) -> Self {
+        let problem = outcome.as_ref().err().map(|error| format!("{error:#}"));
+        let samples = outcome.unwrap_or_default();
+        let (case, seconds, measurements) = (case.to_owned(), took.as_secs_f64(), compared(&samples));
+        Self { case, seconds, measurements, problem, samples }
     }
 
     /// Whether it was measured and every bound was kept.
@@ -145,139 +99,131 @@ impl CaseResult {
     }
 }
 
-/// The handler's build and the machine.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Environment {
-    /// The handler's build: `release`, `debug` or `given`.
-    pub handler: &'static str,
-    /// The machine.
-    pub ran_on: Machine,
+/// How long the machine's load is measured.
+const MOMENT: Duration = Duration::from_millis(250);
+
+/// Above this load, in percent of all cores, measurements are disturbed.
+const BUSY: f64 = 15.0;
+
+/// The handler's build and the machine; what cannot be determined is `unknown`.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Environment {
+    /// The handler's build: `release` or `given`.
+    pub(super) handler: &'static str,
+    /// The processor, the number of cores, and the operating system.
+    pub(super) machine: String,
+    /// The commit of the workspace, and whether there are uncommitted changes.
+    pub(super) commit: String,
+    /// The load of other processes before the benchmark, in percent of all cores; null in JSON if unknown.
+    pub(super) others: f64,
+    /// When the benchmark began.
+    pub(super) begun: String,
 }
 
 impl Environment {
-    /// This machine and a handler of this build.
-    pub fn new(handler: &'static str) -> Self {
-        Self { handler, ran_on: Machine::look() }
+    /// This machine now, and a handler of this build.
+    pub(super) fn new(handler: &'static str) -> Self {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let system = output("uname", &["-srm"]);
+        Self {
+            handler,
+            machine: format!("{}, {cores} cores, {system}", model.map_or("unknown", |(_, name)| name)),
+            commit: output("git", &["describe", "--always", "--dirty", "--exclude=*"]),
+            others: meter::busy(MOMENT).unwrap_or(f64::NAN),
+            begun: OffsetDateTime::now_utc().truncate_to_second().to_string(),
+        }
     }
+}
+
+/// What a program prints in the workspace, or `unknown`.
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).current_dir(stage::workspace()).output();
+    let output = output.ok().filter(|output| output.status.success());
+    output.map_or_else(|| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The results of a benchmark.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Results {
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Results {
     /// The benchmark.
-    pub bench: &'static str,
-    /// The handler's build and the machine.
-    pub environment: Environment,
+    pub(super) bench: &'static str,
+    /// The summary in one line.
+    pub(super) finding: String,
+    /// Whether everything was measured and every bound was kept.
+    pub(super) held: bool,
     /// Whether it was too short for the bounds.
-    pub quick: bool,
+    pub(super) quick: bool,
+    /// The handler's build and the machine.
+    pub(super) environment: Environment,
     /// The cases, in the order in which they ran.
-    pub cases: Vec<CaseResult>,
-    /// A summary; `None`: the number of kept bounds.
-    pub(super) finding: Option<String>,
+    pub(super) cases: Vec<CaseResult>,
 }
 
 impl Results {
-    /// The results of these cases.
-    pub fn new(bench: &'static str, environment: Environment, quick: bool, cases: Vec<CaseResult>) -> Self {
-        Self { bench, environment, quick, cases, finding: None }
-    }
-
-    /// Whether everything was measured and every bound was kept.
-    pub fn held(&self) -> bool {
-        self.cases.iter().all(CaseResult::held)
-    }
-
-    /// The number of bounds, and how many of them were broken.
-    pub(super) fn bounds(&self) -> (usize, usize) {
-        let measurements = || self.cases.iter().flat_map(|case| &case.measurements);
-        let bounds = measurements().filter(|measurement| measurement.bound.is_some()).count();
-        (bounds, measurements().filter(|measurement| !measurement.held).count())
-    }
-
-    /// The summary.
-    pub(super) fn finding(&self) -> String {
-        let (bounds, broken) = self.bounds();
-        let usual = || match broken {
-            0 if bounds == 0 => format!("{}: measured, no bounds", self.bench),
-            0 => format!("{}: all {bounds} bounds kept", self.bench),
-            broken => format!("{}: {broken} of {bounds} bounds broken", self.bench),
+    /// Sums up these cases.
+    pub(super) fn new(bench: &'static str, environment: Environment, quick: bool, cases: Vec<CaseResult>) -> Self {
+        let count = |counts: fn(&Measurement) -> bool| {
+            cases.iter().flat_map(|case| &case.measurements).filter(|measurement| counts(measurement)).count()
         };
-        self.finding.clone().unwrap_or_else(usual)
-    }
-
-    /// A value by name; NaN if it was not measured.
-    pub(super) fn value(&self, name: &str) -> f64 {
-        let mut all = self.cases.iter().flat_map(|case| &case.measurements);
-        all.find(|measurement| measurement.name == name).map_or(f64::NAN, |measurement| measurement.value)
+        let (bounds, broken) = (count(|found| found.bound.is_some()), count(|found| !found.held));
+        let failed = cases.iter().filter(|case| case.problem.is_some()).count();
+        let verdict = match (failed, broken, bounds) {
+            (0, 0, 0) => "measured, no bounds".to_owned(),
+            (0, 0, _) => format!("all {bounds} bounds kept"),
+            (0, ..) => format!("{broken} of {bounds} bounds broken"),
+            _ => format!("{failed} cases could not be measured, {broken} of {bounds} bounds broken"),
+        };
+        let finding = format!("{bench}: {verdict}");
+        Self { bench, finding, held: cases.iter().all(CaseResult::held), quick, environment, cases }
     }
 
     /// Warnings about the reliability of the results.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let others = self.environment.ran_on.others;
-        let busy = format!(
-            "The machine was busy with other work ({others:.0} % of all cores): counts and CPU times are about right, times and rates are not."
-        );
+    pub(super) fn warnings(&self) -> Vec<&'static str> {
+        let busy =
+            "The machine was busy with other work: counts and CPU times are about right, times and rates are not.";
         let short = "Too short, or too few runs for the bounds: this is a smoke test.";
-        let debug = "A development build: its figures are not those of the deployed program.";
-        let all = [
-            (self.environment.ran_on.was_busy(), busy),
-            (self.quick, short.to_owned()),
-            (self.environment.handler == "debug", debug.to_owned()),
-        ];
+        let all = [(self.environment.others > BUSY, busy), (self.quick, short)];
         all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
-    }
-
-    /// All of it as JSON.
-    pub(super) fn json(&self) -> serde_json::Result<String> {
-        #[derive(Serialize)]
-        struct Output<'a> {
-            bench: &'a str,
-            finding: String,
-            held: bool,
-            quick: bool,
-            #[serde(flatten)]
-            environment: &'a Environment,
-            cases: &'a [CaseResult],
-        }
-        let (finding, held) = (self.finding(), self.held());
-        let Self { bench, environment, quick, cases, .. } = self;
-        serde_json::to_string_pretty(&Output { bench, finding, held, quick: *quick, environment, cases })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+
     use super::*;
 
     #[test]
-    fn a_bound_includes_its_own_value() {
-        for (bound, kept, broken) in [
-            (Bound::Exactly(2.0), 2.0, 2.1),
-            (Bound::AtMost(40.0), 40.0, 41.0),
-            (Bound::AtLeast(35.0), 35.0, 34.9),
-            (Bound::Between(4.0, 6.0), 6.0, 6.1),
-        ] {
-            assert!(bound.holds(kept) && !bound.holds(broken), "{bound:?}");
+    fn a_bound_includes_its_own_value_and_nan_breaks_it() {
+        for (bound, kept, broken) in
+            [(Bound::Exactly(2.0), 2.0, 2.1), (Bound::AtMost(40.0), 40.0, 41.0), (Bound::AtLeast(35.0), 35.0, 34.9)]
+        {
+            assert!(bound.holds(kept) && !bound.holds(broken) && !bound.holds(f64::NAN), "{bound:?}");
         }
-    }
-
-    #[test]
-    fn nan_breaks_every_bound() {
-        let all = [Bound::Exactly(f64::NAN), Bound::AtMost(1.0), Bound::AtLeast(1.0), Bound::Between(0.0, 1.0)];
-        assert!(!all.iter().any(|bound| bound.holds(median(&[]))));
+        assert!(!Bound::Exactly(f64::NAN).holds(f64::NAN));
     }
 
     #[test]
     fn results_hold_if_every_case_was_measured_and_no_bound_was_broken() {
-        let case = |outcome| CaseResult::new("a", String::new(), Duration::from_secs(1), outcome);
-        let kept = case(Ok(vec![Measurement::bounded("requests", 2.0, "", Bound::Exactly(2.0))].into()));
-        let unbounded = case(Ok(vec![Measurement::unbounded("requests", 2.0, "")].into()));
-        let broken = case(Ok(vec![Measurement::bounded("requests", 3.0, "", Bound::Exactly(2.0))].into()));
-        let failed = case(Err(anyhow::anyhow!("no handler")));
-        let results = |cases| Results::new("locks", Environment::new("debug"), true, cases);
-        assert!(results(vec![kept.clone(), unbounded]).held());
-        assert!(!results(vec![kept.clone(), broken]).held());
-        assert!(!results(vec![kept, failed]).held());
+        let case = |outcome: anyhow::Result<f64>| {
+            let samples = outcome.map(|value| {
+                let mut samples = Samples::default();
+                samples.bounded("requests", "requests", value, Bound::Exactly(2.0));
+                vec![("handler", samples)]
+            });
+            CaseResult::new("uncontended", Duration::from_secs(1), samples)
+        };
+        for (outcomes, held, finding) in [
+            (vec![Ok(2.0)], true, "locks: all 1 bounds kept"),
+            (vec![Ok(2.0), Ok(f64::NAN)], false, "locks: 1 of 2 bounds broken"),
+            (vec![Err(anyhow!("gone"))], false, "locks: 1 cases could not be measured, 0 of 0 bounds broken"),
+        ] {
+            let cases = outcomes.into_iter().map(case).collect();
+            let results = Results::new("locks", Environment::new("given"), true, cases);
+            assert_eq!((results.held, results.finding.as_str()), (held, finding));
+            assert!(serde_json::to_value(&results).is_ok_and(|json| json["held"] == held));
+        }
     }
 }

@@ -1,43 +1,45 @@
 //! Start time, executable size and memory: `cargo sandbox bench start`.
-//!
-//! Start time is from before the exec to the first `GET /` that is answered 200, polled without a pause on a separate
-//! thread. Memory is the operating system's figure. Nothing is warmed up before a start except the file cache.
 
-mod memory;
-mod time;
+use std::fs;
+use std::time::Duration;
 
-use std::path::Path;
+use anyhow::Context as _;
+use tokio::time::sleep;
 
-use indicatif::ProgressBar;
-
-use super::runs::{Comparison, Runs};
-use super::{Benchmark, Findings, Handler, Results};
+use super::benchmark::Context;
+use super::message::{Message, many_columns};
+use super::target::{MAX_IN_FLIGHT, Scene};
+use super::{Benchmark, Bound, Limit, Samples, megabytes, meter, milliseconds, number};
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
-Start time, executable size and memory.
+Start time, executable size and memory: medians of 10 runs.
 
-Start time is from before the exec until GET / is answered 200, polled without a pause: the median of 20 starts, with the settings
-of an app that has a managed identity, and with a client secret and locks by lease. No call to Entra ID, storage or Dataverse may
-come before that answer. The executable is measured as it is deployed, stripped.
-
-Memory is read from /proc: idle after the start, the maximum with 256 messages in flight, and after 10,000 and 1,000,000 queue
-messages, each for another record.
-
-It takes about five minutes after the build, ends with a table, a page and JSON, and exits with 1 when a bound is broken. The bound
-on the start time needs --baseline: the handler of another commit, measured in alternating runs.
+Start time is from before the exec until GET / is answered 200, polled without a pause, with the settings of an app that has a
+managed identity, and with a client secret. No call to Entra ID, storage or Dataverse may come before that answer. The bound on it
+needs --baseline: the handler of another commit, measured in alternating runs. The executable is measured as it is deployed,
+stripped; memory is read from /proc.
 
 Cases:
   time    exec to the first answer: at most 1.5 times the baseline's
-  memory  the executable: at most 12 MB; resident: at most 45 MB with 256 in flight, and at most 2 MB more after the last message
-          than after 10,000";
+  memory  the executable: at most 12 MB; resident: idle after the start, and at most 45 MB with 256 messages in flight";
 
-/// The end of `--help`.
-pub const EXAMPLES: &str = "\
-Examples:
-  cargo sandbox bench start
-  cargo sandbox bench start --only memory --messages 100000
-  cargo sandbox bench start --runs 50 --baseline ../other/handler";
+/// A start may take at most this many times the baseline's.
+const MAX_START_RATIO: f64 = 1.5;
+
+/// In megabytes.
+const MAX_EXECUTABLE: f64 = 12.0;
+const MAX_FULL: f64 = 45.0;
+
+/// With these settings, too, no call may be made during the start; that they are invalid would show only later.
+const CLIENT_SECRET: [(&str, &str); 3] = [
+    ("AZURE_TENANT_ID", "11111111-1111-4111-8111-111111111111"),
+    ("AZURE_CLIENT_ID", "22222222-2222-4222-8222-222222222222"),
+    ("AZURE_CLIENT_SECRET", "none"),
+];
+
+/// A delay of writes long enough for all messages to be in flight together.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// One case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -48,61 +50,58 @@ pub enum Case {
     Memory,
 }
 
-/// The options of this benchmark.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Options {
-    /// The number of messages before the last reading of the memory.
-    #[arg(long, default_value_t = Plan::MESSAGES, value_parser = clap::value_parser!(u64).range(1_000..=9_999_999))]
-    messages: u64,
-    #[command(flatten)]
-    comparison: Comparison,
-}
-
-/// What is measured.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    runs: Runs,
-    messages: u64,
-}
-
-impl Plan {
-    const MESSAGES: u64 = 1_000_000;
-
-    /// One short run.
-    pub fn quick(handler: &Path) -> Self {
-        Self { runs: Runs::quick(handler), messages: 1_000 }
-    }
-}
-
-impl Benchmark for Plan {
+impl Benchmark for Case {
     const NAME: &'static str = "start";
-    type Case = Case;
-    type Options = Options;
+    const RUNS: u64 = 10;
 
-    fn plan(handler: Handler, options: Options) -> anyhow::Result<Self> {
-        Ok(Self { runs: Runs::new(&handler.path, &options.comparison)?, messages: options.messages })
+    async fn run(self, context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+        let scene = Scene::set(context.target, false).await?;
+        match self {
+            Self::Time => time(scene, samples).await,
+            Self::Memory => memory(context, &scene, samples).await,
+        }
     }
+}
 
-    fn is_short(&self) -> bool {
-        self.runs.are_few() || self.messages < Self::MESSAGES
+async fn time(mut scene: Scene, samples: &mut Samples) -> anyhow::Result<()> {
+    let managed_identity = scene.settings.clone();
+    let mut client_secret = managed_identity.clone();
+    client_secret.retain(|name, _| !name.starts_with("IDENTITY_"));
+    client_secret.extend(CLIENT_SECRET.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    for (name, settings) in [("managed identity", managed_identity), ("client secret", client_secret)] {
+        scene.settings = settings;
+        let running = scene.start().await?;
+        let limit = Limit::TimesBaseline(MAX_START_RATIO);
+        samples.add(format!("exec to the first 200, {name}"), "ms", milliseconds(running.ready_after)).limit(limit);
+        running.stop().await?;
     }
+    samples.bounded("calls to the network before it", "calls", number(scene.calls()), Bound::Exactly(0.0));
+    Ok(())
+}
 
-    async fn measure(&self, case: &Case, bar: &ProgressBar) -> anyhow::Result<Findings> {
-        let measurements = match case {
-            Case::Time => time::measure(&self.runs, bar).await,
-            Case::Memory => memory::measure(self, bar).await,
-        };
-        measurements.map(Into::into)
+/// Measures a process that idles and then gets the full load.
+async fn memory(context: &Context<'_>, scene: &Scene, samples: &mut Samples) -> anyhow::Result<()> {
+    let executable = fs::metadata(&context.target.path).context("looking at the executable")?.len();
+    samples.bounded("executable", "MB", megabytes(executable), Bound::AtMost(MAX_EXECUTABLE));
+    let running = scene.start().await?;
+    // The start is finished by then.
+    sleep(Duration::from_millis(300)).await;
+    samples.add("resident, idle", "MB", megabytes(meter::resident(running.pid)?));
+    let message = Message::new(&many_columns(1_024));
+    running.load(&message, 1, 20).send().await?;
+    scene.null_server.state().dataverse_delay = SLOW;
+    let mut most = 0;
+    let looking = async {
+        loop {
+            sleep(Duration::from_millis(10)).await;
+            most = most.max(meter::resident(running.pid)?);
+        }
+    };
+    let rounds = context.or_quick(4, 1);
+    tokio::select! {
+        sent = running.load(&message, MAX_IN_FLIGHT, rounds * MAX_IN_FLIGHT).send() => drop(sent?),
+        failed = looking => return failed,
     }
-
-    fn finding(&self, results: &Results) -> Option<String> {
-        let values = [
-            (results.value(time::MANAGED), "ready in", "ms"),
-            (results.value(memory::IDLE), "idle with", "MB"),
-            (results.value(memory::FULL), "with 256 messages in flight", "MB"),
-        ];
-        let values = values.into_iter().filter(|(value, ..)| value.is_finite());
-        let texts: Vec<String> = values.map(|(value, what, unit)| format!("{what} {value:.0} {unit}")).collect();
-        (!texts.is_empty()).then(|| format!("The handler is {}", texts.join(", ")))
-    }
+    samples.bounded("resident, the most with 256 in flight", "MB", megabytes(most), Bound::AtMost(MAX_FULL));
+    running.stop().await
 }

@@ -1,30 +1,32 @@
-//! An executable under measurement: the handler, or the baseline.
+//! An executable under measurement (the handler, or the baseline) against a null server and an identity stand-in.
 //!
 //! It is started as the Functions host starts it (a port, the app settings, the app's folder, and nothing else of this process's
-//! environment), on the given cores, and its output is discarded. It is not restarted: a process that ends fails the measurement.
+//! environment), and its output is discarded. It is not restarted: a process that ends fails the measurement.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use anyhow::{Context as _, ensure};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
 
-use super::cores::{Cores, TASKSET};
+use super::driver::{Answers, Load};
+use super::message::Message;
+use super::meter;
+use super::null_server::NullServer;
+use crate::world::Folder;
+use stand_ins::identity::{self, Identity};
+use stand_ins::net::Tls;
 
 /// How long the host waits for the first response.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The interval between two attempts to connect.
-const POLL: Duration = Duration::from_millis(2);
-
-/// What the Functions host polls.
-pub(super) const READY: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+/// The largest number of messages in flight.
+pub(super) const MAX_IN_FLIGHT: u64 = 256;
 
 /// An executable to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,136 +37,129 @@ pub(super) struct Target {
     pub(super) path: PathBuf,
 }
 
-/// How it is started.
-#[derive(Debug, Clone)]
-pub(super) struct Start {
+impl Target {
+    /// An executable with a name for the results.
+    pub(super) fn new(name: &'static str, path: &Path) -> Self {
+        Self { name, path: path.to_owned() }
+    }
+}
+
+/// The services and the app of one target.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) null_server: NullServer,
     /// The app settings.
     pub(super) settings: BTreeMap<String, String>,
-    /// Its working directory.
-    pub(super) folder: PathBuf,
-    /// Its cores; `None`: any core, and it is executed directly.
-    pub(super) cores: Option<Cores>,
-    /// A program that runs it, with arguments.
-    pub(super) under: Vec<String>,
+    path: PathBuf,
+    identity: Identity,
+    app: Folder,
 }
 
 /// A running target; dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
-    port: u16,
-    begun: std::time::Instant,
+    pub(super) port: u16,
+    pub(super) pid: u32,
+    /// From before the exec to the first `GET /` that is answered 200, polled without a pause.
+    pub(super) ready_after: Duration,
 }
 
-impl Target {
-    /// The handler that is measured.
-    pub(super) fn handler(path: &Path) -> Self {
-        Self { name: "handler", path: path.to_owned() }
+impl Scene {
+    /// Starts the services for one target, optionally with TLS.
+    pub(super) async fn set(target: &Target, tls: bool) -> anyhow::Result<Self> {
+        let app = Folder::staged(&target.path)?;
+        let tls = tls.then(Tls::generate).transpose().context("making a certificate")?;
+        let identity = Identity::start(identity::Options::default()).await.context("starting the identity stand-in")?;
+        let null_server = NullServer::start(tls.as_ref()).await.context("starting the null server")?;
+        let mut settings = BTreeMap::from([
+            ("FUNCTIONS_WORKER_RUNTIME".to_owned(), "custom".to_owned()),
+            ("IDENTITY_ENDPOINT".to_owned(), identity.endpoint()),
+            ("IDENTITY_HEADER".to_owned(), identity.header().to_owned()),
+            ("SYNC_MAX_CONCURRENCY".to_owned(), MAX_IN_FLIGHT.to_string()),
+            ("DATAVERSE_URL".to_owned(), null_server.url()),
+            ("AzureWebJobsStorage".to_owned(), null_server.connection_string()),
+        ]);
+        if let Some(tls) = &tls {
+            let path = app.path().join("authority.pem");
+            fs::write(&path, tls.ca_pem()).context("writing the certificate to trust")?;
+            settings.insert("SSL_CERT_FILE".to_owned(), path.display().to_string());
+        }
+        Ok(Self { null_server, settings, path: target.path.clone(), identity, app })
     }
 
-    /// The baseline.
-    pub(super) fn baseline(path: &Path) -> Self {
-        Self { name: "baseline", path: path.to_owned() }
+    /// Connections to the services and issued tokens so far.
+    pub(super) fn calls(&self) -> u64 {
+        let tokens = u64::try_from(self.identity.tokens_issued()).unwrap_or(u64::MAX);
+        self.null_server.state().connections.saturating_add(tokens)
     }
 
-    /// Starts it on a free port without waiting for it.
-    pub(super) async fn exec(&self, start: &Start) -> anyhow::Result<Running> {
-        let port = free_port().await.context("looking for a free port")?;
-        let mut words: Vec<String> = match start.cores {
-            Some(cores) => vec![TASKSET.to_owned(), "--cpu-list".to_owned(), cores.to_string()],
-            None => Vec::new(),
-        };
-        words.extend(start.under.iter().cloned());
-        let path = self.path.to_str().context("the executable's path is not UTF-8")?;
-        words.push(path.to_owned());
-        let (program, arguments) = words.split_first().expect("the executable is among the words");
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir(&start.folder).env_clear().envs(&start.settings);
+    /// Sets the latency of storage and Dataverse, and forgets the delays so far.
+    pub(super) fn delay(&self, [storage, dataverse]: [Duration; 2]) {
+        let mut state = self.null_server.state();
+        (state.storage_delay, state.dataverse_delay) = (storage, dataverse);
+        (state.acquires, state.writes) = (Vec::new(), Vec::new());
+    }
+
+    /// Starts the target and waits until it answers.
+    pub(super) async fn start(&self) -> anyhow::Result<Running> {
+        let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let mut command = Command::new(&self.path);
+        command.current_dir(self.app.path()).env_clear().envs(&self.settings);
         command.envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         let port_text = port.to_string();
         command.envs(["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"].map(|name| (name, &port_text)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let begun = std::time::Instant::now();
-        let mut child = command.spawn().with_context(|| format!("starting the {}", self.name))?;
-        drain(child.stdout.take());
-        drain(child.stderr.take());
-        Ok(Running { child, port, begun })
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let begun = Instant::now();
+        let mut child = command.spawn().with_context(|| format!("starting {}", self.path.display()))?;
+        let ready = tokio::task::spawn_blocking(move || poll(begun, port)).await.context("the client panicked")?;
+        let ended = child.try_wait().context("looking after the process")?;
+        ensure!(ended.is_none(), "the process ended by itself ({ended:?})");
+        let pid = child.id().context("the process is gone")?;
+        Ok(Running { child, port, pid, ready_after: ready? })
     }
 
-    /// Starts it and waits until it responds.
-    pub(super) async fn start(&self, start: &Start) -> anyhow::Result<Running> {
-        let mut running = self.exec(start).await?;
-        let begun = Instant::now();
-        while !running.answers().await {
-            running.must_live(self.name)?;
-            ensure!(
-                begun.elapsed() < START_TIMEOUT,
-                "the {} did not answer in {} s",
-                self.name,
-                START_TIMEOUT.as_secs()
-            );
-            sleep(POLL).await;
-        }
+    /// Starts the target and sends its first messages, which request the token and raise the concurrency limit.
+    pub(super) async fn warm(&self, message: &Message) -> anyhow::Result<Running> {
+        let running = self.start().await?;
+        running.load(message, 1, 20).send().await?;
         Ok(running)
     }
 }
 
 impl Running {
-    /// The process.
-    pub(super) fn pid(&self) -> anyhow::Result<u32> {
-        self.child.id().context("the process is gone")
+    /// A load for it.
+    pub(super) fn load(&self, message: &Message, in_flight: u64, messages: u64) -> Load {
+        Load::to(self.port, message, in_flight, messages)
     }
 
-    /// Its port.
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// When it was started.
-    pub(super) fn begun(&self) -> std::time::Instant {
-        self.begun
-    }
-
-    /// Fails if it has exited.
-    pub(super) fn must_live(&mut self, name: &str) -> anyhow::Result<()> {
-        match self.child.try_wait().context("looking after the process")? {
-            Some(status) => bail!("the {name} ended by itself ({status})"),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether `GET /` is answered 200.
-    pub(super) async fn answers(&self) -> bool {
-        let asked = async {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
-            stream.write_all(READY).await?;
-            let mut head = [0; 12];
-            stream.read_exact(&mut head).await?;
-            std::io::Result::Ok(head)
-        };
-        asked.await.is_ok_and(|head| head.ends_with(b" 200"))
+    /// Sends this load; returns the CPU time of the process meanwhile.
+    pub(super) async fn measure(&self, load: Load) -> anyhow::Result<(Answers, Duration)> {
+        let before = meter::cpu(self.pid)?;
+        Ok((load.send().await?, meter::cpu(self.pid)?.saturating_sub(before)))
     }
 
     /// Kills it, as Azure does.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("killing the process")
     }
+}
 
-    /// Returns the child process, to be ended by the caller.
-    pub(super) fn into_child(self) -> Child {
-        self.child
+/// Asks without a pause until `GET /` is answered 200.
+fn poll(begun: Instant, port: u16) -> anyhow::Result<Duration> {
+    loop {
+        if first_line(port).is_ok_and(|head| head.ends_with(b" 200")) {
+            return Ok(begun.elapsed());
+        }
+        ensure!(begun.elapsed() < START_TIMEOUT, "GET / was not answered 200 in {} s", START_TIMEOUT.as_secs());
     }
 }
 
-async fn free_port() -> std::io::Result<u16> {
-    Ok(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?.port())
-}
-
-/// Reads and discards all output, so that the process does not block on a full pipe.
-fn drain(output: Option<impl AsyncRead + Unpin + Send + 'static>) {
-    let Some(mut output) = output else { return };
-    tokio::spawn(async move {
-        let mut bytes = vec![0; 64 * 1024];
-        while output.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
-    });
+fn first_line(port: u16) -> std::io::Result<[u8; 12]> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(START_TIMEOUT))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    Ok(head)
 }

@@ -26,7 +26,6 @@ use dataverse_sync::settings::Problem;
 use dataverse_sync::storage::Connection;
 use dataverse_sync::telemetry::otlp::Export;
 use dataverse_sync::{host, server, telemetry};
-#[cfg(feature = "mimalloc")]
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -38,7 +37,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 /// A message makes some hundreds of small allocations; the C library's allocator would take a tenth of its time.
-#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

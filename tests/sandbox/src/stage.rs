@@ -85,7 +85,7 @@ pub fn workspace() -> PathBuf {
 /// If the build fails or the doctor would reject the app. The previous app then stays in place.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let target = arguments.target;
-    let executable = build(&Build { release: true, target: target.clone(), ..Build::default() })?;
+    let executable = build(&Build { release: true, target: target.clone() })?;
     let app = workspace().join("target").join("functionapp");
     print!("{}", place(&app, &executable, target.as_ref())?);
     Ok(())

@@ -21,8 +21,6 @@ pub struct Build {
     pub release: bool,
     /// The target; `None`: this machine.
     pub target: Option<Target>,
-    /// Without mimalloc: the C library's allocator is used.
-    pub no_default_features: bool,
 }
 
 /// The tools that are installed on this machine.
@@ -151,9 +149,6 @@ fn arguments(options: &Build, tool: Tool) -> Vec<String> {
     if options.release {
         words.extend(["--package", "dataverse-sync", "--release"]);
     }
-    if options.no_default_features {
-        words.push("--no-default-features");
-    }
     let target = options.target.as_ref().map(|target| ["--target".to_owned(), target.to_string()]);
     words.into_iter().map(str::to_owned).chain(target.into_iter().flatten()).collect()
 }
@@ -224,20 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn cargo_receives_the_profile_the_features_and_the_target() {
+    fn cargo_receives_the_profile_and_the_target() {
         let words = |options: Build, tool| {
             arguments(&options, tool).join(" ").replace(" --message-format=json-render-diagnostics", "")
         };
         let release = Build { release: true, ..Build::default() };
-        let without_mimalloc = |build: &Build| Build { no_default_features: true, ..build.clone() };
         let musl = Build { target: Some(target("x86_64-unknown-linux-musl")), ..release.clone() };
         let deployed = "build --bin handler --package dataverse-sync --release";
         assert_eq!(words(Build::default(), Tool::Cargo), "build --bin handler");
-        assert_eq!(
-            words(without_mimalloc(&Build::default()), Tool::Cargo),
-            "build --bin handler --no-default-features"
-        );
-        assert_eq!(words(without_mimalloc(&release), Tool::Cargo), format!("{deployed} --no-default-features"));
         assert_eq!(words(release, Tool::Cargo), deployed);
         let zigbuild = format!("zig{deployed} --target x86_64-unknown-linux-musl");
         assert_eq!(words(musl, Tool::Zigbuild), zigbuild);
@@ -274,7 +263,7 @@ mod tests {
 
     #[test]
     fn an_announcement_names_the_target_and_the_time() {
-        let musl = Build { release: true, target: Some(target("x86_64-unknown-linux-musl")), ..Build::default() };
+        let musl = Build { release: true, target: Some(target("x86_64-unknown-linux-musl")) };
         let expected = "building the handler for x86_64-unknown-linux-musl (optimised): about 5 minutes the first time, then only what has changed";
         assert_eq!(announcement(&musl), expected);
         assert!(announcement(&Build::default()).starts_with("building the handler (for development): up to 2 minutes"));

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::num::NonZero;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
@@ -26,6 +27,7 @@ use dataverse_sync::settings::Problem;
 use dataverse_sync::storage::Connection;
 use dataverse_sync::telemetry::otlp::Export;
 use dataverse_sync::{host, server, telemetry};
+use futures::future::select;
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -174,10 +176,7 @@ fn stop_token() -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            () = first => {}
-            () = closed => {}
-        }
+        select(pin!(first), pin!(closed)).await;
         stop.cancel();
         // Registered only now: an earlier one would have received the first signal too.
         if let Ok(second) = stop_requested() {
@@ -242,10 +241,7 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
 fn stop_requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
     })
 }
 

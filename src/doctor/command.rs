@@ -3,12 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use futures::TryFutureExt as _;
-use futures::future::ready;
-
 use super::app::App;
 use super::arguments::Arguments;
-use super::report::{CheckResult, Report, wrong};
+use super::report::{CheckResult, Report, after, wrong};
 use super::{environment, settings, storage};
 use crate::config::{Config, LockSettings};
 use crate::dataverse::client::Client;
@@ -58,8 +55,8 @@ async fn check_services(arguments: &Arguments, config: Config, report: &mut Repo
     environment::check(arguments, version_column.as_deref(), client, report).await;
     let needs_token = locks.as_ref().is_some_and(|locks| locks.address.needs_identity());
     let access = if needs_token { token.and(opened) } else { opened };
-    let locks = async |(identity, http)| Ok(check_locks(locks, identity, &http).await);
-    report.add("lock_storage", ready(access).and_then(locks).await);
+    let locks = async |(identity, http)| check_locks(locks, identity, &http).await;
+    report.add("lock_storage", after(access, locks).await);
     token.is_ok()
 }
 

@@ -3,12 +3,10 @@
 //! <https://learn.microsoft.com/power-platform/admin/manage-application-users>
 
 use azure_core::credentials::TokenCredential as _;
-use futures::TryFutureExt as _;
-use futures::future::ready;
 use tokio::time::timeout;
 
 use super::arguments::Arguments;
-use super::report::{CheckResult, Failed, Report, wrong};
+use super::report::{CheckResult, Failed, Report, after, wrong};
 use super::token;
 use crate::dataverse::Error;
 use crate::dataverse::client::metadata::{Column, Key, Table};
@@ -70,28 +68,28 @@ pub(super) async fn check(
     client: Result<(&Client, &Environment), Failed>,
     report: &mut Report,
 ) {
-    let caller = ready(client).and_then(async |(client, environment)| Ok(who_am_i(client, environment).await)).await;
+    let caller = after(client, async |(client, environment)| who_am_i(client, environment).await).await;
     let caller = report.keep("who_am_i", caller, String::clone);
     let client = caller.and(client).map(|(client, _)| client);
     let Some(set) = arguments.table.as_deref() else { return };
-    let table = ready(client).and_then(async |client| Ok(table(client, set).await)).await;
+    let table = after(client, async |client| table(client, set).await).await;
     let table = report.keep("table", table, |table| format!("{set} is the table {}", table.logical_name));
     let found = client.and_then(|client| Ok((client, table.as_ref().map_err(|failed| *failed)?)));
     if !arguments.key.is_empty() {
         let key = async |(client, table): (&Client, &Table)| {
             let keys = client.keys(table).await.map_err(|error| failed(&error, APPLICATION_USER));
-            Ok(keys.and_then(|keys| judge_key(&keys, &arguments.key)))
+            keys.and_then(|keys| judge_key(&keys, &arguments.key))
         };
-        report.add("alternate_key", ready(found).and_then(key).await);
+        report.add("alternate_key", after(found, key).await);
     }
     if let Some(column) = version_column {
         let version = async |(client, table): (&Client, &Table)| {
             let columns = client.columns(table).await.map_err(|error| failed(&error, APPLICATION_USER));
-            Ok(columns.and_then(|columns| judge_version(table, &columns, column)))
+            columns.and_then(|columns| judge_version(table, &columns, column))
         };
-        report.add("version_column", ready(found).and_then(version).await);
+        report.add("version_column", after(found, version).await);
     }
-    report.add("read", ready(found).and_then(async |(client, table)| Ok(read(client, set, table).await)).await);
+    report.add("read", after(found, async |(client, table)| read(client, set, table).await).await);
 }
 
 async fn who_am_i(client: &Client, environment: &Environment) -> CheckResult {

@@ -16,6 +16,11 @@ const INDENT: usize = 19;
 /// The name of a check that failed: those that depend on it are not tried.
 pub(crate) type Failed = &'static str;
 
+/// Makes a check with the result of another one.
+pub(super) async fn after<N, T>(needed: Result<N, Failed>, check: impl AsyncFnOnce(N) -> T) -> Result<T, Failed> {
+    Ok(check(needed?).await)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {

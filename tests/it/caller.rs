@@ -60,6 +60,12 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
 }
 
 impl Answer {
+    /// Status, outcome and reason, for comparison.
+    pub(crate) fn verdict(&self) -> (u16, &str, &str) {
+        let text = |name: &str| self.body[name].as_str().unwrap_or_default();
+        (self.status, text("outcome"), text("reason"))
+    }
+
     /// A header's value.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().expect("headers are text"))
@@ -96,4 +102,17 @@ pub(crate) fn contact(key: &str, columns: &Value) -> Value {
         record["columns"] = columns.clone();
     }
     record
+}
+
+/// The verdict of an applied upsert.
+pub(crate) const UPSERTED: (u16, &str, &str) = (200, "applied", "upserted");
+
+/// Sends the contact `key` through `host` and reads the answer.
+pub(crate) async fn send(host: &Host, key: &str) -> Answer {
+    Caller::of(host).post(&contact(key, &json!({ "firstname": "Ada" }))).await
+}
+
+/// Whether the handler printed a line that contains `text`.
+pub(crate) fn printed(host: &Host, text: &str) -> bool {
+    host.logs().iter().any(|line| line.text.contains(text))
 }

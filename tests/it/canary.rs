@@ -1,5 +1,6 @@
-//! Canaries: secrets and data that must not leak, checked for every reason, command and kind of exit at log level
-//! trace. Data may appear only in the outputs marked below, and must appear there.
+//! Every reason, command and kind of exit, once: the answer of each reason is the contract's, and secrets and data that
+//! must not leak (canaries) are in no output, at log level trace. Data may appear only in the outputs marked below, and
+//! must appear there.
 //!
 //! | output | the key | column values | Dataverse's message | secrets |
 //! |---|---|---|---|---|
@@ -9,12 +10,12 @@
 //! | a dead letter; `dead-letters show` and `export` on stdout | yes | yes | yes | no |
 //! | `dead-letters list`, `replay`, `drop`; `doctor` | no | no | no | no |
 
+mod canary_host;
 mod commands;
 mod reasons;
-mod scene;
 
+use canary_host::{CanaryHost, Trigger};
 use dataverse_sync::outcome::Reason;
-use scene::{Scene, Trigger};
 
 /// A column's value.
 const COLUMN: &str = "canary-of-a-column";
@@ -26,20 +27,20 @@ const KEY: &str = "canary-of-a-key";
 const SAID: &str = "canary-of-dataverse";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_reason_of_an_http_call_shows_data_only_where_it_is_expected() {
+async fn every_reason_of_an_http_call_has_its_answer_and_shows_data_only_where_it_is_expected() {
     check(Trigger::Http).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_reason_of_a_queue_message_shows_data_only_where_it_is_expected() {
+async fn every_reason_of_a_queue_message_has_its_answer_and_shows_data_only_where_it_is_expected() {
     check(Trigger::Queue).await;
 }
 
 async fn check(trigger: Trigger) {
-    let scene = Scene::start().await;
+    let host = CanaryHost::start().await;
     for reason in Reason::ALL {
-        scene.provoke(reason, trigger).await;
-        scene.recovers().await;
+        host.provoke(reason, trigger).await;
+        host.recovers().await;
     }
-    scene.check_logs_and_exports().await;
+    host.check_logs_and_exports().await;
 }

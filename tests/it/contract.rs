@@ -1,5 +1,5 @@
-//! The deployed files against the code: host.json, both function.json, and the settings sample. A function whose names
-//! differ is never invoked.
+//! The deployed files against the code: both function.json and the settings sample. A function whose names differ is
+//! never invoked. What else they and host.json need is tested beside `doctor`.
 
 mod queries;
 pub(crate) mod readme;
@@ -8,7 +8,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use dataverse_sync::config::Config;
 use dataverse_sync::host::{DEAD_LETTER_BINDING, RECORD_BINDING};
@@ -27,12 +26,6 @@ fn text(path: &str) -> String {
 
 fn file(path: &str) -> Value {
     serde_json::from_str(&text(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn span(value: &Value) -> Duration {
-    let parts: Vec<u64> = value.as_str().expect("a time span").split(':').flat_map(str::parse).collect();
-    let [hours, minutes, seconds] = parts[..] else { panic!("{value} is not hh:mm:ss") };
-    Duration::from_secs((hours * 60 + minutes) * 60 + seconds)
 }
 
 /// The settings in the sample.
@@ -114,53 +107,6 @@ fn the_http_function_is_forwarded_from_post_api_records_with_a_function_key() {
     let host = file("host.json");
     assert_eq!(host["extensions"]["http"]["routePrefix"], "api");
     assert_eq!(host["customHandler"]["enableForwardingHttpRequest"], true);
-}
-
-#[test]
-fn there_are_no_other_functions_and_each_folder_has_its_function() {
-    let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions");
-    let entries = fs::read_dir(functions).expect("the folder is there").flatten();
-    let names: BTreeSet<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    assert_eq!(names, BTreeSet::from(["SyncHttp", "SyncQueue"].map(str::to_owned)));
-}
-
-#[test]
-fn the_executable_path_has_no_prefix_so_that_publishing_sets_its_executable_bit() {
-    let description = &file("host.json")["customHandler"]["description"];
-    assert_eq!(description["defaultExecutablePath"], "handler", "not ./handler");
-    let built = crate::handler();
-    assert_eq!(built.file_stem().and_then(|name| name.to_str()), Some("handler"));
-    assert_eq!(description["arguments"], json!([]), "without arguments it serves");
-}
-
-#[test]
-fn redelivery_is_configured_on_the_queue_and_no_file_has_a_retry_block() {
-    let host = file("host.json");
-    let queues = &host["extensions"]["queues"];
-    assert_eq!(span(&queues["visibilityTimeout"]), Duration::from_secs(30));
-    assert_eq!(queues["maxDequeueCount"], 10);
-    assert_eq!(queues["messageEncoding"], "base64");
-    for path in ["host.json", "functions/SyncQueue/function.json", "functions/SyncHttp/function.json"] {
-        assert_eq!(file(path).get("retry"), None, "{path}");
-    }
-}
-
-#[test]
-fn the_function_timeout_exceeds_the_longest_wait_in_place() {
-    let limit = span(&file("host.json")["functionTimeout"]);
-    assert_eq!(limit, Duration::from_mins(10));
-    let locks = config(&with_port(sample())).locks.expect("leases are the default");
-    assert!(config(&with_port(sample())).hold + locks.wait < limit);
-}
-
-#[test]
-fn the_host_fetches_no_more_messages_than_may_be_in_flight() {
-    let queues = &file("host.json")["extensions"]["queues"];
-    let number = |name: &str| queues[name].as_u64().expect("a number");
-    let in_flight = number("batchSize") + number("newBatchThreshold");
-    let ceiling = u64::try_from(config(&with_port(sample())).max_concurrency).expect("a small number");
-    assert!(in_flight <= ceiling, "{in_flight} in flight, {ceiling} places");
-    assert!((1..=32).contains(&number("batchSize")));
 }
 
 #[test]

@@ -3,17 +3,14 @@
 //! None is printed, at any log level. A refused credential or an unreachable authority loses no message.
 
 mod files;
-mod tenant;
-
-use std::time::Duration;
 
 use reqwest::StatusCode;
-use stand_ins::host::{Host, InvocationResult, Options as HostOptions};
+use stand_ins::host::{Host, Options as HostOptions};
 use stand_ins::identity::{Credential, Fault, Options};
-use tenant::{CLIENT, SECRET, Tenant};
 
 use crate::AT_ONCE;
-use crate::one_contact::{UPSERTED, contact, printed, send};
+use crate::caller::{UPSERTED, printed, send};
+use crate::tenant::{CLIENT, SECRET, Tenant};
 use crate::trust::Folder;
 use crate::waiting::wait_until;
 
@@ -70,7 +67,7 @@ async fn every_credential_of_an_application_opens_dataverse_and_none_is_printed(
 }
 
 #[tokio::test]
-async fn a_refused_credential_is_unauthorized_with_entras_code_and_costs_no_message() {
+async fn a_refused_credential_is_unauthorized_with_entras_code() {
     let (known, unknown) = (files::Certificate::new().await, files::Certificate::new().await);
     let trust = Credential::Federated { issuer: ISSUER.to_owned(), subject: SUBJECT.to_owned() };
     let tenant = Tenant::start(vec![Credential::Secret(SECRET.to_owned()), trust, known.credential().await]).await;
@@ -88,19 +85,6 @@ async fn a_refused_credential_is_unauthorized_with_entras_code_and_costs_no_mess
         assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(code)), "{answer:?}");
         assert!(!printed(&host, "mistyped-secret") && !answer.text.contains("mistyped-secret"));
     }
-
-    let host = tenant.host(&[("AZURE_CLIENT_SECRET", "mistyped-secret"), AT_ONCE]).await;
-    tenant.world.put(&contact("T-2").to_string()).await.expect("the queue takes it");
-    let failed = || host.invocations().into_iter().find(|invocation| invocation.message_id.is_some());
-    wait_until("the message is delivered", async || failed().is_some()).await;
-    let failed = failed().expect("just seen");
-    assert!(failed.outputs.is_empty(), "no dead letter: {failed:?}");
-    let InvocationResult::Failed(text) = &failed.result else { panic!("not a failure: {failed:?}") };
-    assert!(text.contains("500 (retry/unauthorized"), "{text}");
-    host.stop().await;
-    let _host = tenant.host(&[("AZURE_CLIENT_SECRET", SECRET)]).await;
-    let written = || tenant.world.dataverse.row("contacts", &[("employeeid", "T-2")]).is_some();
-    wait_until("the right secret applies the message", async || written()).await;
 }
 
 #[tokio::test]
@@ -132,19 +116,6 @@ async fn without_a_credential_the_developer_login_is_tried_and_its_absence_costs
     assert_eq!(answer.verdict(), UNAUTHORIZED, "{answer:?}");
     assert!(printed(&host, "credential=developer_tools"), "{:?}", host.logs());
     assert_eq!(world.dataverse.requests().total(), 0, "without a token nothing is sent");
-}
-
-#[tokio::test]
-async fn a_token_is_used_until_shortly_before_it_ends() {
-    for (lifetime, expected) in [(Duration::from_mins(1), 3), (Duration::from_hours(1), 1)] {
-        let identity = Options { lifetime, ..Options::default() };
-        let world = crate::world_with(sandbox::world::Options { identity, ..Default::default() }).await;
-        let host = world.host("one", &[]).await.expect("the handler starts");
-        for key in ["T-5", "T-6", "T-7"] {
-            assert_eq!(send(&host, key).await.verdict(), UPSERTED);
-        }
-        assert_eq!(world.identity.tokens_issued(), expected, "tokens that live for {lifetime:?}");
-    }
 }
 
 #[tokio::test]

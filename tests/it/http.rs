@@ -1,7 +1,6 @@
 //! The HTTP function beyond single outcomes: routes, arrays, bodies, disconnecting callers, and what reaches Dataverse.
 
 mod arrays;
-mod raw;
 mod requests;
 mod sent;
 
@@ -53,24 +52,6 @@ async fn a_body_that_the_host_dropped_is_refused_with_a_hint_and_an_incomplete_o
     assert_eq!(answer(to_handler().body(in_chunks(&record.replace("C1", "C2")))).await.body["reason"], "upserted");
     let keys: Vec<_> = world.dataverse.journal().into_iter().map(|entry| entry.key).collect();
     assert_eq!(keys, ["employeeid='C2'"]);
-}
-
-#[tokio::test]
-async fn a_cloud_events_data_is_the_record_with_its_source_and_id() {
-    let (_world, _host, caller) = start(&[]).await;
-    let event = json!({
-        "specversion": "1.0", "type": "com.example.person.changed", "source": "/hr", "id": "event-1",
-        "time": "2026-11-23T10:00:00Z", "datacontenttype": "application/json",
-        "data": { "table": "contacts", "key": { "employeeid": "C1" }, "columns": { "firstname": "Ada" } },
-    });
-    let request = caller.request().header(CONTENT_TYPE, "application/cloudevents+json").body(event.to_string());
-    answer(request).await.is_result(
-        200,
-        &json!({
-            "outcome": "applied", "reason": "upserted", "table": "contacts", "key": { "employeeid": "C1" },
-            "messageId": "event-1", "attempts": 1,
-        }),
-    );
 }
 
 /// Sends a request and disconnects while the handler processes it.

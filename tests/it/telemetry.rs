@@ -26,13 +26,13 @@ const NEVER: [(&str, &str); 2] = [("OTEL_BSP_SCHEDULE_DELAY", "3000000"), ("OTEL
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// A handler and the collector that it exports to.
-struct Scene {
+struct ExportingHandler {
     world: World,
     collector: Collector,
     handler: Running,
 }
 
-impl Scene {
+impl ExportingHandler {
     async fn start(settings: &[(&str, &str)]) -> Self {
         let world = crate::world().await;
         let collector = Collector::start().await.expect("the collector starts");

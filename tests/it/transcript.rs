@@ -3,8 +3,6 @@
 //! The handler runs under the sandbox's host, which assigns severities like the real one; real traffic causes every
 //! level.
 
-mod startup;
-
 use std::collections::BTreeSet;
 
 use sandbox::world::World;
@@ -49,16 +47,16 @@ fn severity(level: &str) -> Option<Severity> {
     }
 }
 
-struct Scene {
+struct Transcript {
     world: World,
     host: Host,
     format: &'static Format,
 }
 
-impl Scene {
-    async fn start(format: &'static Format, filter: &str) -> Self {
+impl Transcript {
+    async fn start(format: &'static Format) -> Self {
         let world = crate::world().await;
-        let settings = [("RUST_LOG", filter), ("SYNC_LOG_FORMAT", format.name), crate::AT_ONCE];
+        let settings = [("SYNC_LOG_FORMAT", format.name), crate::AT_ONCE];
         let host = world.host("instance-1", &settings).await.expect("the host starts");
         Self { world, host, format }
     }
@@ -189,29 +187,11 @@ impl Scene {
 #[tokio::test]
 async fn the_default_log_has_the_severity_of_each_level_and_settled_messages_in_their_scope() {
     for format in &FORMATS {
-        let scene = Scene::start(format, "info").await;
-        scene.log_settled_messages_in_their_scope().await;
-        scene.log_a_failed_message_by_its_reason_phrase().await;
-        scene.log_http_calls_by_printed_lines().await;
-        let levels = scene.check_severities();
+        let transcript = Transcript::start(format).await;
+        transcript.log_settled_messages_in_their_scope().await;
+        transcript.log_a_failed_message_by_its_reason_phrase().await;
+        transcript.log_http_calls_by_printed_lines().await;
+        let levels = transcript.check_severities();
         assert!(levels.iter().eq(["ERROR", "INFO", "WARN"]), "{levels:?}");
-    }
-}
-
-#[tokio::test]
-async fn the_trace_log_has_the_severity_of_each_level_and_an_answer_stays_small() {
-    for format in &FORMATS {
-        let scene = Scene::start(format, "trace").await;
-        let ended = scene.deliver(&contact("C1", &json!({ "firstname": "warn" }))).await;
-        let scope = scene.lines(Category::Invocation(ended.id));
-        assert!(scope.len() <= 33 && scope.iter().all(|line| line.text.len() <= 1024), "{} lines", scope.len());
-        let last = scope.last().expect("its closing line");
-        assert_eq!(scene.member(last, "outcome").as_deref(), Some("applied"), "{last:?}");
-        let rejected = json!({ "table": "warnings", "key": { "a": "1" }, "columns": {}, "messageId": "warn-2" });
-        scene.deliver(&rejected).await;
-        scene.printed("warn-2", "rejected").await;
-        scene.log_a_failed_message_by_its_reason_phrase().await;
-        let levels = scene.check_severities();
-        assert!(levels.iter().eq(["DEBUG", "ERROR", "INFO", "TRACE", "WARN"]), "{levels:?}");
     }
 }

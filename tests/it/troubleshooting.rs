@@ -1,6 +1,6 @@
 //! The README's table "Errors people meet": every row's symptom is reproduced in the sandbox and found in its output.
 
-mod scenes;
+mod causes;
 
 use std::collections::BTreeSet;
 
@@ -27,12 +27,12 @@ fn every_symptom_is_listed_once() {
     assert!(symptoms.len() >= 15);
 }
 
-/// A row without a scene fails, and so does a scene whose output differs.
+/// A row that is not reproduced fails, and so does one whose output differs.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_symptom_is_printed_as_the_table_says() {
     let mut missing = Vec::new();
     for words in symptoms() {
-        let printed = scenes::printed(&words).await;
+        let printed = causes::output(&words).await;
         for word in words.iter().filter(|word| !printed.contains(*word)) {
             missing.push(format!("{word} is not in the output:\n{printed:.4000}"));
         }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::caller::{Answer, Caller, contact};
-use crate::one_contact::UPSERTED;
+use crate::caller::{Answer, Caller, UPSERTED, contact};
 
 /// Long enough for both writes of a pair to be looked up before either is committed.
 const WINDOW: Duration = Duration::from_millis(1_500);

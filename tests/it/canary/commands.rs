@@ -6,16 +6,16 @@ use base64::engine::general_purpose::STANDARD;
 use dataverse_sync::outcome::Reason;
 use serde_json::json;
 
-use super::scene::Scene;
+use super::canary_host::CanaryHost;
 use super::{COLUMN, KEY, SAID};
 use crate::command::{CommandOutput, command};
 
-impl Scene {
-    /// Runs the handler with the settings of this scene, overridden by these.
+impl CanaryHost {
+    /// Runs the handler with the settings of this host, overridden by these.
     async fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
-        let all = self.world.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let all = self.world().settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut command = command(arguments, all.chain(settings.iter().copied()));
-        command.current_dir(self.world.app());
+        command.current_dir(self.world().app());
         CommandOutput::of(command).await
     }
 
@@ -29,16 +29,16 @@ impl Scene {
                 "message": message.to_string(), "reason": reason.code(), "detail": SAID, "dataverse": answer,
                 "attempts": 1, "invocationId": "i", "at": "2026-01-02T03:04:05Z",
             });
-            self.world.poison.put(&STANDARD.encode(letter.to_string())).await.expect("the queue takes it");
+            self.world().poison.put(&STANDARD.encode(letter.to_string())).await.expect("the queue takes it");
         }
     }
 }
 
 #[tokio::test]
 async fn commands_print_data_only_where_it_is_requested() {
-    let scene = Scene::start().await;
-    scene.letters().await;
-    let file = scene.world.app().join("letters.jsonl").to_str().expect("text").to_owned();
+    let host = CanaryHost::start().await;
+    host.letters().await;
+    let file = host.world().app().join("letters.jsonl").to_str().expect("text").to_owned();
     for (arguments, shows_data) in [
         (&["dead-letters", "list"][..], false),
         (&["dead-letters", "list", "--json"], false),
@@ -52,15 +52,15 @@ async fn commands_print_data_only_where_it_is_requested() {
         (&["doctor", "--table", "contacts", "--key", "employeeid"], false),
         (&["doctor", "--json"], false),
     ] {
-        let output = scene.run(arguments, &[]).await;
+        let output = host.run(arguments, &[]).await;
         assert_eq!(output.code, Some(0), "{arguments:?}: {output:?}");
         assert!(!output.stdout.is_empty() || !output.stderr.is_empty(), "{arguments:?}");
-        scene.holds_nothing(&output.stderr, &format!("stderr of {arguments:?}"));
+        host.holds_nothing(&output.stderr, &format!("stderr of {arguments:?}"));
         if shows_data {
             assert!([KEY, COLUMN, SAID].iter().all(|data| output.stdout.contains(data)), "{arguments:?}: {output:?}");
-            scene.holds_no_secret(&output.stdout, &format!("stdout of {arguments:?}"));
+            host.holds_no_secret(&output.stdout, &format!("stdout of {arguments:?}"));
         } else {
-            scene.holds_nothing(&output.stdout, &format!("stdout of {arguments:?}"));
+            host.holds_nothing(&output.stdout, &format!("stdout of {arguments:?}"));
         }
     }
 }
@@ -68,9 +68,9 @@ async fn commands_print_data_only_where_it_is_requested() {
 /// Covers invalid settings beside valid secrets, a port in use and refusing services; each has its exit code.
 #[tokio::test]
 async fn a_failed_start_or_command_prints_no_secret() {
-    let scene = Scene::start().await;
-    let used = scene.host.port_of_handler().to_string();
-    let wrong_key = scene.world.settings["AzureWebJobsStorage"].replace("AccountKey=", "AccountKey=eyJj");
+    let host = CanaryHost::start().await;
+    let used = host.host.port_of_handler().to_string();
+    let wrong_key = host.world().settings["AzureWebJobsStorage"].replace("AccountKey=", "AccountKey=eyJj");
     for (arguments, settings, code) in [
         (&[][..], &[("FUNCTIONS_CUSTOMHANDLER_PORT", used.as_str())][..], 1),
         (&[], &[("FUNCTIONS_CUSTOMHANDLER_PORT", "none")], 2),
@@ -83,9 +83,9 @@ async fn a_failed_start_or_command_prints_no_secret() {
         (&["dead-letters", "list"], &[("AzureWebJobsStorage", &wrong_key)], 1),
         (&["dead-letters", "list"], &[("AzureWebJobsStorage", "AccountName=a;AccountKey=canary-of-a-column")], 2),
     ] {
-        let output = scene.run(arguments, settings).await;
+        let output = host.run(arguments, settings).await;
         assert_eq!(output.code, Some(code), "{arguments:?} {settings:?}: {output:?}");
-        scene.holds_nothing(&output.stdout, "stdout");
-        scene.holds_nothing(&output.stderr, "stderr");
+        host.holds_nothing(&output.stdout, "stdout");
+        host.holds_nothing(&output.stderr, "stderr");
     }
 }

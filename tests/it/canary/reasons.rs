@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use stand_ins::dataverse::{Effect, Fault, Status};
 use stand_ins::storage;
 
-use super::scene::{Scene, Trigger};
+use super::canary_host::{CanaryHost, Trigger};
 use super::{COLUMN, KEY, SAID};
 use crate::waiting::eventually;
 
@@ -14,17 +14,17 @@ const DUPLICATE: &str = "A record with matching key values already exists.";
 
 /// One record with its own key.
 struct Case<'a> {
-    scene: &'a Scene,
+    host: &'a CanaryHost,
     trigger: Trigger,
     reason: Reason,
     key: String,
 }
 
-impl Scene {
+impl CanaryHost {
     /// Sends a record with canaries that ends with this reason.
     pub(super) async fn provoke(&self, reason: Reason, trigger: Trigger) {
         let key = format!("{KEY}-{}-{trigger:?}", reason.code());
-        let case = Case { scene: self, trigger, reason, key };
+        let case = Case { host: self, trigger, reason, key };
         match reason {
             Reason::Created => case.operate("create").await,
             Reason::Updated => case.with_row().operate("update").await,
@@ -71,7 +71,7 @@ impl Case<'_> {
     async fn send(&self, field: &str, value: Value) {
         let mut record = self.record();
         record[field] = value;
-        self.scene.send(self.trigger, &record, self.reason).await;
+        self.host.send(self.trigger, &record, self.reason).await;
     }
 
     async fn operate(&self, operation: &str) {
@@ -84,7 +84,7 @@ impl Case<'_> {
 
     fn with_row(self) -> Self {
         let row = json!({ "employeeid": self.key, "firstname": COLUMN, "new_sourceversion": 5 });
-        self.scene.world.dataverse.insert("contacts", &row);
+        self.host.world().dataverse.insert("contacts", &row);
         self
     }
 
@@ -95,20 +95,20 @@ impl Case<'_> {
     }
 
     fn strike(&self, effect: Effect, times: u32) {
-        self.scene.world.dataverse.fault(Fault::new(effect).method("PATCH").key(&self.key).times(times));
+        self.host.world().dataverse.fault(Fault::new(effect).method("PATCH").key(&self.key).times(times));
     }
 
     /// An ambiguous write leaves its lease held.
     async fn while_another_holds_the_lock(self) {
         self.strike(Effect::DropBefore, 2);
-        self.scene.send(Trigger::Http, &self.record(), Reason::Unavailable).await;
-        self.scene.recovers().await;
+        self.host.send(Trigger::Http, &self.record(), Reason::Unavailable).await;
+        self.host.recovers().await;
         self.operate("upsert").await;
     }
 
     async fn while_the_lease_is_broken(self) {
         self.strike(Effect::Hang, 1);
-        let storage = self.scene.storage();
+        let storage = self.host.storage();
         // Break the leases left by earlier records.
         storage.break_leases(None);
         let broken = eventually("a lease to break", async || (storage.break_leases(None) > 0).then_some(()));
@@ -122,23 +122,23 @@ impl Case<'_> {
 
     async fn while_the_storage_refuses(self) {
         let refused = storage::Effect::Status { code: 403, error_code: "AuthorizationFailure", retry_after: None };
-        self.scene.storage().fault(storage::Fault::until_cleared(storage::Op::AnyBlob, refused));
+        self.host.storage().fault(storage::Fault::until_cleared(storage::Op::AnyBlob, refused));
         self.operate("upsert").await;
-        self.scene.storage().clear_faults();
+        self.host.storage().clear_faults();
     }
 
     /// `internal` needs a defect, and none is known; an invalid invocation request is reported with the same reason.
     async fn in_an_invalid_invocation(self) {
         let record = self.record();
         for data in [json!({ "item": record }), json!(COLUMN), json!([self.key])] {
-            self.scene.invoke(&data, &record, self.reason).await;
+            self.host.invoke(&data, &record, self.reason).await;
         }
     }
 
     async fn beside_a_row_with_its_address(self) {
         let address = format!("{COLUMN}-{:?}@example.com", self.trigger);
         let other = json!({ "employeeid": format!("other-{:?}", self.trigger), "emailaddress1": address });
-        self.scene.world.dataverse.insert("contacts", &other);
+        self.host.world().dataverse.insert("contacts", &other);
         self.send("columns", json!({ "emailaddress1": address })).await;
     }
 }

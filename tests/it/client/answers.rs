@@ -11,7 +11,7 @@ use super::{Act, Answered, Bench, answer, refusal, unanswered};
 const DUPLICATE: Option<u32> = Some(0x8004_0237);
 
 #[tokio::test]
-async fn an_error_has_the_facts_that_were_sent() {
+async fn an_error_has_the_facts_that_were_sent_after_one_request() {
     let duplicate = r#"{"error":{"code":"0x80040237","message":"taken"}}"#;
     let other_shape = r#"{"Message":"outer","ExceptionMessage":"taken","ErrorCode":"0x80040237"}"#;
     let page = "<html>Bad gateway</html>";
@@ -23,10 +23,16 @@ async fn an_error_has_the_facts_that_were_sent() {
         ("503", "", Answered::new(503, None, None)),
         ("304 Not Modified", "", Answered::new(304, None, None)),
         ("599 Odder", "null", Answered::new(599, None, None)),
+        ("301 Moved Permanently", "", Answered::new(301, None, None)),
+        ("308 Permanent Redirect", "", Answered::new(308, None, None)),
+        ("408 Request Timeout", "", Answered::new(408, None, None)),
+        ("425 Too Early", "", Answered::new(425, None, None)),
+        ("504 X", "", Answered::new(504, None, None)),
     ] {
-        let bench = Bench::with(Act::Send(answer(status, "", body))).await;
-        assert_eq!(Answered::of(bench.upsert().await), expected, "{status} {body}");
-        assert_eq!(bench.seen().requests.len(), 1, "{status}");
+        let bench = Bench::with(Act::Send(answer(status, "Location: /login\r\nRetry-After: 0\r\n", body))).await;
+        let found = Answered { retry_after: None, ..Answered::of(bench.upsert().await) };
+        assert_eq!(found, expected, "{status} {body}");
+        assert_eq!(bench.seen().requests.len(), 1, "neither repeated nor redirected: {status}");
     }
 }
 
@@ -95,16 +101,6 @@ async fn reads_chunked_and_slow_bodies_completely() {
     for act in [Act::Send(chunked.clone().into()), Act::Dribble(chunked.into()), Act::Dribble(plain)] {
         let bench = Bench::with(act).await;
         assert_eq!(Answered::of(bench.upsert().await), Answered::new(412, DUPLICATE, Some("taken")));
-    }
-}
-
-#[tokio::test]
-async fn does_not_follow_redirects() {
-    for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
-        let bench = Bench::with(Act::Send(answer(status, "Location: /login\r\n", ""))).await;
-        let expected: u16 = status[..3].parse().expect("a status");
-        assert_eq!(Answered::of(bench.upsert().await), Answered::new(expected, None, None));
-        assert_eq!(bench.seen().requests.len(), 1, "{status}");
     }
 }
 

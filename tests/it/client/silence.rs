@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use dataverse_sync::dataverse::Error;
+use stand_ins::identity::Fault;
 use tokio::time::{Instant, pause};
 
-use super::{Act, Answered, Bench, answer, client, unanswered};
+use super::{Act, Answered, Bench, answer, client, refusal, unanswered};
 
 #[tokio::test]
 async fn an_unanswered_request_may_have_arrived() {
@@ -19,11 +20,13 @@ async fn an_unanswered_request_may_have_arrived() {
         Act::SendAndClose(garbage.clone()),
         Act::Send(garbage),
         Act::Send(no_status),
+        // The request may have been sent before the connection broke.
+        Act::Refuse,
     ] {
         let bench = Bench::with(act.clone()).await;
         assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"), "{act:?}");
-        let seen = bench.seen();
-        assert_eq!((seen.connections, seen.requests.len()), (1, 1), "{act:?}: nothing is repeated");
+        let (seen, requests) = (bench.seen(), usize::from(!matches!(act, Act::Refuse)));
+        assert_eq!((seen.connections, seen.requests.len()), (1, requests), "{act:?}: nothing is repeated");
     }
 }
 
@@ -39,31 +42,11 @@ async fn a_pooled_connection_that_breaks_is_not_retried() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_closed_at_once_is_not_retried() {
-    let bench = Bench::with(Act::Refuse).await;
-    // The request may have been sent before the connection broke.
-    assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"));
-    let seen = bench.seen();
-    assert_eq!((seen.connections, seen.requests.len()), (1, 0));
-}
-
-#[tokio::test]
 async fn a_request_that_finds_no_server_was_not_sent() {
     let mut bench = Bench::start(Vec::new()).await;
     // Nothing listens on port 1.
     (bench.client, bench.tenant) = client(1, "secret").await;
     assert_eq!(unanswered(bench.upsert().await), (false, "no connection"));
-}
-
-#[tokio::test]
-async fn no_status_is_retried() {
-    for status in ["408 Request Timeout", "425 Too Early", "429 Too Many Requests", "500 X", "502 X", "503 X", "504 X"]
-    {
-        let bench = Bench::with(Act::Send(answer(status, "Retry-After: 0\r\n", ""))).await;
-        let expected: u16 = status[..3].parse().expect("a status");
-        assert_eq!(Answered::of(bench.upsert().await).status, expected);
-        assert_eq!(bench.seen().requests.len(), 1, "{status}");
-    }
 }
 
 /// Runs `request`, and advances the test's clock once the server has received it.
@@ -104,4 +87,21 @@ async fn an_error_whose_body_never_arrives_keeps_its_status() {
     let (result, waited) = after_hours(&bench, bench.upsert()).await;
     assert_eq!(Answered::of(result), Answered::new(412, None, None));
     assert!(waited <= Duration::from_secs(140), "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_token_request_that_hangs_times_out() {
+    // The answer makes the client ask for another token, over the connection that it has.
+    let denied = Act::Send(refusal("401 Unauthorized", "", "0x80040277", "no"));
+    let bench = Bench::start(vec![Act::Send(answer("204 No Content", "", "")), denied]).await;
+    bench.upsert().await.expect("a success");
+    bench.tenant.fault(Fault::Hang);
+    let refused = async {
+        bench.server.received(2).await;
+        pause();
+        Instant::now()
+    };
+    let (result, sent) = tokio::join!(bench.upsert(), refused);
+    assert!(matches!(&result, Err(Error::NoToken { refused: false, .. })), "{result:?}");
+    assert!((15..=21).contains(&sent.elapsed().as_secs()), "{:?}", sent.elapsed());
 }

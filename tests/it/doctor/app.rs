@@ -1,7 +1,6 @@
 //! The app that the doctor checks: its files and its settings.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 
 use sandbox::world::World;
@@ -52,28 +51,5 @@ impl App {
     /// The path of a file of the app.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
-    }
-
-    /// Changes a JSON file of the app; dropping the result restores it.
-    pub(super) fn edit(&self, name: &str, pointer: &str, value: Value) -> Restored {
-        let path = self.path(name);
-        let was = fs::read(&path).expect("it is there");
-        let mut file: Value = serde_json::from_slice(&was).expect("it is JSON");
-        let (parent, last) = pointer.rsplit_once('/').expect("a pointer");
-        file.pointer_mut(parent).expect("it is in the file")[last] = value;
-        fs::write(&path, file.to_string()).expect("writable");
-        Restored { path, was }
-    }
-}
-
-/// Restores a file on drop.
-pub(super) struct Restored {
-    path: PathBuf,
-    was: Vec<u8>,
-}
-
-impl Drop for Restored {
-    fn drop(&mut self) {
-        fs::write(&self.path, &self.was).expect("writable");
     }
 }

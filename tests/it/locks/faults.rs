@@ -47,15 +47,6 @@ async fn faults_are_errors_and_never_busy() {
 }
 
 #[tokio::test]
-async fn short_faults_are_retried() {
-    let (storage, locks) = embedded().await;
-    for effect in [status(503, "ServerBusy"), status(500, "OperationTimedOut"), Effect::DropBefore, Effect::DropAfter] {
-        storage.fault(Fault::times(2, Op::AnyBlob, effect));
-        held(&locks, &fresh(), LONG).await;
-    }
-}
-
-#[tokio::test]
 async fn a_fault_while_waiting_for_a_lock_is_an_error() {
     let (storage, locks) = embedded().await;
     let name = fresh();

@@ -1,26 +1,21 @@
 //! Stalled connections and shutdown, with the server in this process and a paused clock.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dataverse_sync::admission::Admission;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
-use dataverse_sync::lock::local_queue::LocalQueue;
 use dataverse_sync::lock::{self, Lease, LockName, Locks, Renewed, TombstoneWrite, TryAcquire};
-use dataverse_sync::pipeline::Pipeline;
-use dataverse_sync::record::{OnConflict, RecordKey};
-use dataverse_sync::server::{self, QueuePolicy};
+use dataverse_sync::record::RecordKey;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::caller::contact;
+use crate::in_process::Server;
 
 /// A store that never answers, and notifies when it is called.
 #[derive(Debug, Default)]
@@ -86,31 +81,12 @@ impl Locks for SlowToRelease {
     }
 }
 
-/// A server in this process, and its shutdown trigger.
-struct Server {
-    address: SocketAddr,
-    task: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
+/// A server that holds failed messages for long.
+async fn start(store: Arc<dyn Store>, locks: Option<Arc<dyn Locks>>) -> Server {
+    Server::start(store, locks, Duration::from_mins(8)).await
 }
 
 impl Server {
-    async fn start(store: Arc<dyn Store>, locks: Option<Arc<dyn Locks>>) -> Self {
-        let sync = Pipeline {
-            store,
-            locks: locks.map(|locks| (LocalQueue::new(locks), Duration::from_secs(10))),
-            admission: Admission::new(1),
-            on_conflict: OnConflict::default(),
-            version_column: None,
-            unknown_codes: Mutex::default(),
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async move { stopped.await.unwrap_or_default() };
-        let queue = QueuePolicy { hold: Duration::from_mins(8), max_deliveries: None };
-        Self { address, task: tokio::spawn(server::run(listener, sync, queue, shutdown)), stop }
-    }
-
     /// Opens a connection and sends this text.
     async fn send(&self, text: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.expect("it listens");
@@ -141,39 +117,32 @@ const PARTIAL_BODY: &str = "POST /api/records HTTP/1.1\r\nHost: 127.0.0.1\r\nCon
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_stays_open() {
-    let server = Server::start(Arc::new(Accepting), None).await;
+    let server = start(Arc::new(Accepting), None).await;
     let mut stream = server.send("").await;
     sleep(Duration::from_hours(1)).await;
     stream.write_all(request().as_bytes()).await.expect("it is open");
     assert!(read_all(stream).await.contains("upserted"));
 }
 
-#[tokio::test]
-async fn two_hundred_stalled_connections_do_not_delay_another_request() {
-    let server = Server::start(Arc::new(Accepting), None).await;
-    let mut stalled = Vec::new();
+#[tokio::test(start_paused = true)]
+async fn two_hundred_stalled_connections_delay_neither_another_request_nor_the_shutdown() {
+    let server = start(Arc::new(Accepting), None).await;
+    let mut stalled = vec![server.send("").await];
     for part in [PARTIAL_HEAD, PARTIAL_BODY].iter().cycle().take(200) {
         stalled.push(server.send(part).await);
     }
-    assert!(server.post().await.contains("upserted"));
-    drop(stalled);
-}
-
-#[tokio::test(start_paused = true)]
-async fn stalled_connections_do_not_delay_the_shutdown() {
-    let server = Server::start(Arc::new(Accepting), None).await;
-    let _stalled = [server.send("").await, server.send(PARTIAL_HEAD).await, server.send(PARTIAL_BODY).await];
     assert!(server.post().await.contains("upserted"));
     let begun = Instant::now();
     server.stop.send(()).expect("the server waits for it");
     server.task.await.expect("it does not panic");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    drop(stalled);
 }
 
 #[tokio::test(start_paused = true)]
 async fn work_that_does_not_end_is_left_to_its_lease_before_azure_kills_the_process() {
     let store = Arc::new(Hanging::default());
-    let server = Server::start(store.clone(), None).await;
+    let server = start(store.clone(), None).await;
     let _call = server.send(&request()).await;
     store.called.notified().await;
 
@@ -187,7 +156,7 @@ async fn work_that_does_not_end_is_left_to_its_lease_before_azure_kills_the_proc
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_is_being_released_is_released_before_the_process_ends() {
     let locks = Arc::new(SlowToRelease::default());
-    let server = Server::start(Arc::new(Accepting), Some(locks.clone())).await;
+    let server = start(Arc::new(Accepting), Some(locks.clone())).await;
     assert!(server.post().await.starts_with("HTTP/1.1 200 "), "answered before the lock is released");
     server.stop.send(()).expect("the server waits for it");
     let mut task = server.task;

@@ -63,17 +63,13 @@ async fn extra_headers_can_neither_split_a_request_nor_replace_one_of_our_own() 
     ];
     for (name, value) in [
         ("X-A", "canary\r\nX-Injected: 1"),
-        ("X-A", "canary\nX"),
         ("X-A", "canary\0"),
         ("X-A\r\nX-Injected", "canary"),
-        ("X-A:", "canary"),
-        ("X A", "canary"),
         ("", "canary"),
         ("Authorization", "canary"),
         ("HOST", "canary"),
         ("Content-Length", "7"),
         ("transfer-encoding", "chunked"),
-        ("If-Match", "*"),
         ("Cookie", "canary"),
     ] {
         let headers = serde_json::json!({ name: value }).to_string();

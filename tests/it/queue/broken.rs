@@ -44,20 +44,6 @@ async fn a_message_that_is_not_a_record_is_in_its_dead_letter_byte_for_byte_with
     assert_eq!(world.dataverse.requests().total(), 0);
 }
 
-/// The dead letter contains Dataverse's own text.
-#[tokio::test]
-async fn data_that_dataverse_refuses_is_a_dead_letter_with_its_answer() {
-    let (world, _host) = start(&[]).await;
-    let message = r#"{ "table":"contacts","key":{"employeeid":"C1"},"columns":{"shoesize":42},"messageId":"m-1"}"#;
-    put(&world, message).await;
-    let letter = dead_letter(&world).await;
-    let entry = world.dataverse.journal().swap_remove(0);
-    assert_eq!((&letter["message"], &letter["reason"]), (&json!(message), &json!("invalid_data")));
-    let answer = &letter["dataverse"];
-    assert_eq!((&answer["status"], &answer["requestId"]), (&json!(400), &json!(entry.request_id)));
-    assert!(letter["detail"].as_str().is_some_and(|detail| detail.contains("shoesize")), "{letter}");
-}
-
 /// A dead letter is larger than its message, so for a message near the limit it is too large for the host to write.
 #[tokio::test]
 async fn a_message_too_large_for_a_dead_letter_ends_raw_in_the_poison_queue() {
@@ -72,17 +58,4 @@ async fn a_message_too_large_for_a_dead_letter_ends_raw_in_the_poison_queue() {
         assert!(text.contains("too large"), "{text}");
     }
     emptied(&world).await;
-}
-
-/// The handler never gets a message that is not the base64 of a text; the host moves it unchanged.
-#[tokio::test]
-async fn a_message_that_the_host_cannot_decode_ends_raw_in_the_poison_queue() {
-    let (world, host) = start(&[]).await;
-    for (moved, raw) in [(1, STANDARD.encode([0xff, 0xfe, 0x00, 0x80])), (2, r#"{"table":"contacts"}"#.to_owned())] {
-        world.queue.put(&raw).await.expect("the queue takes it");
-        assert_eq!(raw_poison(&world).await, raw);
-        emptied(&world).await;
-        assert_eq!((host.invocations().len(), host.stats().poisoned), (0, moved));
-        world.poison.clear().await.expect("the queue answers");
-    }
 }

@@ -166,16 +166,16 @@ impl Process {
         let mut work = pin!(work);
         loop {
             self.running().await;
-            let done = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
-                Poll::Ready(done) => Poll::Ready(Some(done)),
+            let polled = std::future::poll_fn(|cx| {
                 // Woken while stopped: wait for the end of the stop first.
-                Poll::Pending if self.stopped().is_some() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            });
-            let mut done = pin!(done);
-            let polled = std::future::poll_fn(|cx| match self.stopped() {
-                Some(_) => Poll::Ready(None),
-                None => done.as_mut().poll(cx),
+                if self.stopped().is_some() {
+                    return Poll::Ready(None);
+                }
+                match work.as_mut().poll(cx) {
+                    Poll::Ready(done) => Poll::Ready(Some(done)),
+                    Poll::Pending if self.stopped().is_some() => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                }
             });
             if let Some(done) = polled.await {
                 return done;

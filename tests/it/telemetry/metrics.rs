@@ -6,27 +6,27 @@ use serde_json::json;
 use stand_ins::collector::Point;
 use stand_ins::dataverse::Status;
 
-use super::{SOON, Scene};
+use super::{ExportingHandler, SOON};
 use crate::caller::contact;
 use crate::contract::readme;
 use crate::waiting::eventually;
 
-/// A scene after one event of every kind: a record applied, one rejected, a pause begun and ended.
-async fn eventful() -> Scene {
-    let scene = Scene::start(&SOON).await;
+/// A exporting after one event of every kind: a record applied, one rejected, a pause begun and ended.
+async fn eventful() -> ExportingHandler {
+    let exporting = ExportingHandler::start(&SOON).await;
     let contact = |key: &str| contact(key, &json!({ "firstname": "Ada" }));
-    assert_eq!(scene.post(&contact("C1")).await.status, 200);
-    scene.refuse(Status::new(400, "0x80040203", "Not like this."));
-    assert_eq!(scene.post(&contact("C2")).await.status, 422);
-    scene.refuse(Status { retry_after: Some(1), ..Status::new(429, "0x80072322", "Too many.") });
-    assert_eq!(scene.post(&contact("C3")).await.status, 200);
-    scene
+    assert_eq!(exporting.post(&contact("C1")).await.status, 200);
+    exporting.refuse(Status::new(400, "0x80040203", "Not like this."));
+    assert_eq!(exporting.post(&contact("C2")).await.status, 422);
+    exporting.refuse(Status { retry_after: Some(1), ..Status::new(429, "0x80072322", "Too many.") });
+    assert_eq!(exporting.post(&contact("C3")).await.status, 200);
+    exporting
 }
 
 /// The metrics, once they cover all three records.
-async fn figures(scene: &Scene) -> Vec<Point> {
+async fn figures(exporting: &ExportingHandler) -> Vec<Point> {
     eventually("the figures of three records", async || {
-        let points = scene.collector.points();
+        let points = exporting.collector.points();
         let records = points.iter().filter(|point| point.name == "dataverse_sync.records");
         (records.map(|point| point.count).sum::<u64>() == 3).then_some(points)
     })
@@ -41,8 +41,8 @@ fn one<'a>(points: &'a [Point], name: &str, labels: &[(&str, &str)]) -> &'a Poin
 
 #[tokio::test]
 async fn the_metrics_are_those_of_the_readme_with_their_units_labels_and_values() {
-    let scene = eventful().await;
-    let points = figures(&scene).await;
+    let exporting = eventful().await;
+    let points = figures(&exporting).await;
     let mut sent: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
     for point in &points {
         let entry = sent.entry(&point.name).or_insert_with(|| (&point.unit, BTreeSet::new()));
@@ -57,10 +57,10 @@ async fn the_metrics_are_those_of_the_readme_with_their_units_labels_and_values(
         promised.insert(name, (unit.trim_matches('`'), labels));
     }
     assert_eq!(sent, promised);
-    check_values(&scene, &points).await;
+    check_values(&exporting, &points).await;
 }
 
-async fn check_values(scene: &Scene, points: &[Point]) {
+async fn check_values(exporting: &ExportingHandler, points: &[Point]) {
     let record = |outcome, reason| {
         let labels =
             [("faas.name", "SyncHttp"), ("dataverse_sync.outcome", outcome), ("dataverse_sync.reason", reason)];
@@ -71,7 +71,7 @@ async fn check_values(scene: &Scene, points: &[Point]) {
     let durations = one(points, "dataverse_sync.record.duration", &labels);
     assert!(durations.count == 2 && durations.sum >= 1.0, "one of them waited through the pause: {durations:?}");
 
-    let server: std::net::SocketAddr = scene.world.dataverse.url()["http://".len()..].parse().expect("an address");
+    let server: std::net::SocketAddr = exporting.world.dataverse.url()["http://".len()..].parse().expect("an address");
     let port = server.port().to_string();
     let writes = |more: &[(&str, &str)]| {
         let server = [("http.request.method", "PATCH"), ("server.address", "127.0.0.1"), ("server.port", &*port)];
@@ -91,7 +91,7 @@ async fn check_values(scene: &Scene, points: &[Point]) {
     assert!(lasted.count == 1 && lasted.sum >= 1.0, "{lasted:?}");
     assert!(one(points, "dataverse_sync.gate.width", &[]).count >= 1);
     let idle = eventually("an empty gate", async || {
-        let points = scene.collector.points();
+        let points = exporting.collector.points();
         (one(&points, "dataverse_sync.gate.in_flight", &[]).count == 0).then_some(points)
     })
     .await;
@@ -100,23 +100,23 @@ async fn check_values(scene: &Scene, points: &[Point]) {
 
 #[tokio::test]
 async fn a_hold_is_counted_when_it_begins_and_measured_when_it_ends() {
-    let scene = Scene::start(&SOON).await;
-    scene.world.identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::SERVICE_UNAVAILABLE));
+    let exporting = ExportingHandler::start(&SOON).await;
+    exporting.world.identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::SERVICE_UNAVAILABLE));
     let held = [("dataverse_sync.gate.closed_by", "hold"), ("dataverse_sync.reason", "unavailable")];
     let record = contact("C1", &json!({ "firstname": "Ada" }));
     let outage = async {
         eventually("a hold", async || {
-            let points = scene.collector.points();
+            let points = exporting.collector.points();
             points.iter().any(|point| point.name == "dataverse_sync.gate.closings").then_some(())
         })
         .await;
-        assert_eq!(one(&scene.collector.points(), "dataverse_sync.gate.closings", &held).count, 1);
-        scene.world.identity.clear_faults();
+        assert_eq!(one(&exporting.collector.points(), "dataverse_sync.gate.closings", &held).count, 1);
+        exporting.world.identity.clear_faults();
     };
-    let (answer, ()) = tokio::join!(scene.post(&record), outage);
+    let (answer, ()) = tokio::join!(exporting.post(&record), outage);
     assert_eq!(answer.status, 200, "{}", answer.text);
     let lasted = eventually("its end", async || {
-        let points = scene.collector.points();
+        let points = exporting.collector.points();
         points.into_iter().find(|point| point.name == "dataverse_sync.gate.closed.duration")
     })
     .await;

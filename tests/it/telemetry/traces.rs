@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sandbox::world::World;
 use serde_json::json;
 use stand_ins::collector::{Collector, Span};
 use stand_ins::dataverse::{Effect, Fault, Status};
-use stand_ins::host::Host;
 
-use super::{ENDPOINT, SOON, Scene, attribute, names, only, whole_trace};
+use super::{ENDPOINT, ExportingHandler, SOON, attribute, names, only, whole_trace};
 use crate::caller::contact;
 use crate::waiting::eventually;
 
@@ -19,15 +17,6 @@ const CALLERS_SPAN: &str = "00f067aa0ba902b7";
 
 fn lost_race() -> Status {
     Status::new(412, "0x80060892", "A record with matching key values already exists.")
-}
-
-/// A host whose handler exports to the collector.
-async fn under_a_host() -> (World, Collector, Host) {
-    let (world, collector) = (crate::world().await, Collector::start().await.expect("the collector starts"));
-    let endpoint = collector.endpoint();
-    let settings = [(ENDPOINT, endpoint.as_str()), SOON[0], SOON[1]];
-    let host = world.host("instance-1", &settings).await.expect("the host starts");
-    (world, collector, host)
 }
 
 /// Every span but the root has its parent in the trace and lies within it; a release may end later, as it runs after
@@ -43,7 +32,9 @@ fn hangs_together(spans: &[Span], root: &Span) {
 
 #[tokio::test]
 async fn a_queue_message_is_one_trace_with_the_hosts_id_from_token_to_release() {
-    let (world, collector, host) = under_a_host().await;
+    let (world, collector) = (crate::world().await, Collector::start().await.expect("the collector starts"));
+    let endpoint = collector.endpoint();
+    let host = world.host("one", &[(ENDPOINT, endpoint.as_str()), SOON[0], SOON[1]]).await.expect("the host starts");
     world.dataverse.insert("contacts", &json!({ "employeeid": "C1", "firstname": "Ada" }));
     world.dataverse.fault(Fault::new(Effect::Status(lost_race())).method("PATCH"));
     world.put(&contact("C1", &json!({ "firstname": "Ada" })).to_string()).await.expect("the queue takes it");
@@ -91,38 +82,12 @@ async fn a_queue_message_is_one_trace_with_the_hosts_id_from_token_to_release() 
 }
 
 #[tokio::test]
-async fn forty_concurrent_messages_are_forty_separate_traces() {
-    let (world, collector, host) = under_a_host().await;
-    for number in 0..40 {
-        world.put(&contact(&format!("C{number}"), &json!({ "firstname": "Ada" })).to_string()).await.expect("it fits");
-    }
-    let ended = eventually("the invocations", async || {
-        let ended = host.invocations();
-        (ended.len() == 40).then_some(ended)
-    })
-    .await;
-    let mut hashes = BTreeSet::new();
-    for invocation in ended {
-        let trace = invocation.trace.expect("the host asks for one").simple().to_string();
-        let spans = whole_trace(&collector, &trace, "SyncQueue").await;
-        let message = only(&spans, "SyncQueue");
-        assert_eq!(attribute(message, "faas.invocation_id"), invocation.id.to_string());
-        hangs_together(&spans, message);
-        assert!(names(&spans).is_superset(&BTreeSet::from(["lock", "write", "release"])), "{spans:#?}");
-        hashes.insert(attribute(message, "dataverse_sync.key_hash").to_owned());
-    }
-    assert_eq!(hashes.len(), 40);
-    let writes = collector.spans().into_iter().filter(|span| span.name == "write").count();
-    assert_eq!(writes, 40);
-}
-
-#[tokio::test]
 async fn a_call_continues_its_callers_trace_and_a_cached_token_has_no_span() {
-    let scene = Scene::start(&SOON).await;
-    assert_eq!(scene.post(&contact("C1", &json!({}))).await.status, 200);
+    let exporting = ExportingHandler::start(&SOON).await;
+    assert_eq!(exporting.post(&contact("C1", &json!({}))).await.status, 200);
     let headers = [("traceparent", CALLER), ("x-azure-functions-invocationid", "i-2")];
-    assert_eq!(scene.post_within(&contact("C2", &json!({})), &headers).await.status, 200);
-    let spans = whole_trace(&scene.collector, CALLERS_TRACE, "SyncHttp").await;
+    assert_eq!(exporting.post_within(&contact("C2", &json!({})), &headers).await.status, 200);
+    let spans = whole_trace(&exporting.collector, CALLERS_TRACE, "SyncHttp").await;
     assert_eq!(names(&spans), BTreeSet::from(["SyncHttp", "lock", "release", "write"]));
     let call = only(&spans, "SyncHttp");
     assert_eq!((call.parent.as_deref(), call.kind.as_str()), (Some(CALLERS_SPAN), "Server"));
@@ -140,10 +105,10 @@ async fn a_call_continues_its_callers_trace_and_a_cached_token_has_no_span() {
 
 #[tokio::test]
 async fn the_records_of_an_array_are_children_of_the_call() {
-    let scene = Scene::start(&SOON).await;
+    let exporting = ExportingHandler::start(&SOON).await;
     let records = json!([contact("C1", &json!({})), contact("C2", &json!({})), { "table": "contacts" }]);
-    assert_eq!(scene.post_within(&records, &[("traceparent", CALLER)]).await.status, 207);
-    let spans = whole_trace(&scene.collector, CALLERS_TRACE, "SyncHttp").await;
+    assert_eq!(exporting.post_within(&records, &[("traceparent", CALLER)]).await.status, 207);
+    let spans = whole_trace(&exporting.collector, CALLERS_TRACE, "SyncHttp").await;
     let call = only(&spans, "SyncHttp");
     hangs_together(&spans, call);
     let records: Vec<_> = spans.iter().filter(|span| span.name == "record").collect();
@@ -158,27 +123,19 @@ async fn the_records_of_an_array_are_children_of_the_call() {
 
 #[tokio::test]
 async fn an_invalid_traceparent_begins_a_new_trace() {
-    let scene = Scene::start(&SOON).await;
-    let long = format!("{CALLER}{}", "0".repeat(7_000));
-    let hostile = [
-        "x",
-        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-        "'; DROP TABLE spans; --",
-        long.as_str(),
-    ];
-    for text in hostile {
-        let answer = scene.post_within(&contact("C1", &json!({})), &[("traceparent", text)]).await;
-        assert_eq!(answer.status, 200, "{text}");
+    let exporting = ExportingHandler::start(&SOON).await;
+    let (upper, long) = (CALLER.to_uppercase(), format!("{CALLER}{}", "0".repeat(7_000)));
+    let zero = CALLER.replace(CALLERS_TRACE, &"0".repeat(32));
+    let invalid = [&["'; DROP TABLE spans; --"][..], &[&zero], &[&upper], &[&long], &[CALLER, CALLER]];
+    for headers in invalid {
+        let headers: Vec<_> = headers.iter().map(|text| ("traceparent", *text)).collect();
+        let answer = exporting.post_within(&contact("C1", &json!({})), &headers).await;
+        assert_eq!(answer.status, 200, "{headers:?}");
     }
-    // Two `traceparent` headers are invalid.
-    let two = [("traceparent", CALLER), ("traceparent", CALLER)];
-    assert_eq!(scene.post_within(&contact("C1", &json!({})), &two).await.status, 200);
     let roots = eventually("all roots", async || {
-        let spans = scene.collector.spans();
+        let spans = exporting.collector.spans();
         let roots: Vec<_> = spans.into_iter().filter(|span| span.name == "SyncHttp").collect();
-        (roots.len() == hostile.len() + 1).then_some(roots)
+        (roots.len() == invalid.len()).then_some(roots)
     })
     .await;
     assert!(roots.iter().all(|root| root.parent.is_none()), "{roots:#?}");
@@ -188,13 +145,13 @@ async fn an_invalid_traceparent_begins_a_new_trace() {
 
 #[tokio::test]
 async fn a_lock_handed_on_within_the_process_is_visible_in_its_span() {
-    let scene = Scene::start(&SOON).await;
-    scene.world.dataverse.fault(Fault::new(Effect::Slow(Duration::from_millis(500))).method("PATCH"));
+    let exporting = ExportingHandler::start(&SOON).await;
+    exporting.world.dataverse.fault(Fault::new(Effect::Slow(Duration::from_millis(500))).method("PATCH"));
     let (one, other) = (contact("C1", &json!({})), contact("C1", &json!({})));
-    let (one, other) = tokio::join!(scene.post(&one), scene.post(&other));
+    let (one, other) = tokio::join!(exporting.post(&one), exporting.post(&other));
     assert_eq!((one.status, other.status), (200, 200));
     let results = eventually("both locks", async || {
-        let spans = scene.collector.spans();
+        let spans = exporting.collector.spans();
         let locks = spans.iter().filter(|span| span.name == "lock");
         let results: BTreeSet<_> = locks.map(|lock| attribute(lock, "dataverse_sync.lock.result").to_owned()).collect();
         (results.len() == 2).then_some(results)
@@ -205,25 +162,25 @@ async fn a_lock_handed_on_within_the_process_is_visible_in_its_span() {
 
 #[tokio::test]
 async fn a_refused_request_is_a_failed_span_with_its_error() {
-    let scene = Scene::start(&[SOON[0], SOON[1], crate::AT_ONCE]).await;
+    let exporting = ExportingHandler::start(&[SOON[0], SOON[1], crate::AT_ONCE]).await;
     let sent = async |trace: &str| {
         let parent = format!("00-{trace}-{CALLERS_SPAN}-01");
-        let answer = scene.post_within(&contact("C1", &json!({})), &[("traceparent", &parent)]).await;
+        let answer = exporting.post_within(&contact("C1", &json!({})), &[("traceparent", &parent)]).await;
         assert_eq!(answer.body["outcome"], "retry", "{}", answer.text);
-        whole_trace(&scene.collector, trace, "SyncHttp").await
+        whole_trace(&exporting.collector, trace, "SyncHttp").await
     };
-    scene.world.identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::BAD_REQUEST));
+    exporting.world.identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::BAD_REQUEST));
     let spans = sent(&"2".repeat(32)).await;
     let token = only(&spans, "token");
     assert!(token.failed && !attribute(token, "error.type").is_empty(), "{token:#?}");
     assert!(spans.iter().all(|span| span.name != "write"), "nothing was sent");
 
-    scene.world.identity.clear_faults();
+    exporting.world.identity.clear_faults();
     eventually("the circuit breaker closes", async || {
-        (scene.post(&contact("C2", &json!({}))).await.status == 200).then_some(())
+        (exporting.post(&contact("C2", &json!({}))).await.status == 200).then_some(())
     })
     .await;
-    scene.refuse(Status::new(503, "", "busy"));
+    exporting.refuse(Status::new(503, "", "busy"));
     let spans = sent(CALLERS_TRACE).await;
     let (call, write) = (only(&spans, "SyncHttp"), only(&spans, "write"));
     assert_eq!((attribute(write, "error.type"), write.failed), ("503", true));

@@ -1,20 +1,19 @@
 //! A host whose settings contain canaries, its two functions, and all of their output.
 
-use dataverse_sync::outcome::Reason;
-use sandbox::world::{Options, World};
+use dataverse_sync::outcome::{Disposition, Reason};
+use sandbox::world::World;
 use serde_json::{Value, json};
 use stand_ins::collector::Collector;
 use stand_ins::host::{Host, Options as HostOptions};
-use stand_ins::identity::{App, Credential, Options as IdentityOptions};
+use stand_ins::identity::Credential;
 use stand_ins::net::http_client;
 use stand_ins::storage::Storage;
 
 use super::{COLUMN, KEY, SAID};
-use crate::trust::{self, Folder};
+use crate::caller::{Answer, answer, send};
+use crate::tenant::Tenant;
 use crate::waiting::eventually;
 
-/// The application that the client secret belongs to.
-const CLIENT: &str = "33333333-3333-4333-8333-333333333333";
 const SECRET: &str = "canary-of-a-client-secret";
 const HEADER: &str = "canary-of-a-header";
 const COLLECTOR_KEY: &str = "canary-of-a-collector";
@@ -30,51 +29,45 @@ pub(super) enum Trigger {
 }
 
 /// A host with every secret that can be set at the same time.
-pub(super) struct Scene {
-    pub(super) world: World,
+pub(super) struct CanaryHost {
+    tenant: Tenant,
     pub(super) host: Host,
     collector: Collector,
-    _folder: Folder,
 }
 
-impl Scene {
+impl CanaryHost {
     pub(super) async fn start() -> Self {
-        let (tls, folder) = (trust::authority(), Folder::new());
-        let apps = vec![App { client_id: CLIENT.to_owned(), credentials: vec![Credential::Secret(SECRET.to_owned())] }];
-        let identity = IdentityOptions { tls: Some(tls.clone()), apps, ..IdentityOptions::default() };
-        let tenant = identity.tenant.clone();
-        let mut world = crate::world_with(Options { identity, ..Options::default() }).await;
-        world.settings.remove("IDENTITY_ENDPOINT");
-        world.settings.remove("IDENTITY_HEADER");
+        let mut tenant = Tenant::start(vec![Credential::Secret(SECRET.to_owned())]).await;
         let collector = Collector::start().await.expect("loopback has free ports");
         let set = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
             ("OTEL_EXPORTER_OTLP_HEADERS", format!("api-key={COLLECTOR_KEY}")),
             ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned()),
-            ("AZURE_AUTHORITY_HOST", world.identity.authority().expect("there is a certificate")),
-            ("AZURE_TENANT_ID", tenant),
-            ("AZURE_CLIENT_ID", CLIENT.to_owned()),
             ("AZURE_CLIENT_SECRET", SECRET.to_owned()),
-            ("SSL_CERT_FILE", folder.write("authority.pem", tls.ca_pem())),
             ("SYNC_HEADERS", json!({ "CallerObjectId": HEADER }).to_string()),
             ("SYNC_VERSION_COLUMN", "new_sourceversion".to_owned()),
             ("LOCK_WAIT_SECONDS", "1".to_owned()),
             ("SYNC_HOLD_SECONDS", "0".to_owned()),
             ("RUST_LOG", "trace".to_owned()),
         ];
-        world.settings.extend(set.map(|(name, value)| (name.to_owned(), value)));
-        let options = HostOptions { kept_lines: Some(1_000_000), ..world.host_options("canary", &[]) };
+        tenant.world.settings.extend(set.map(|(name, value)| (name.to_owned(), value)));
+        tenant.world.settings.extend(tenant.settings().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let options = HostOptions { kept_lines: Some(1_000_000), ..tenant.world.host_options("canary", &[]) };
         let host = Host::start(options).await.expect("the host starts");
-        Self { world, host, collector, _folder: folder }
+        Self { tenant, host, collector }
+    }
+
+    pub(super) fn world(&self) -> &World {
+        &self.tenant.world
     }
 
     pub(super) fn storage(&self) -> &Storage {
-        self.world.storage.embedded().expect("this world is on the embedded storage")
+        self.world().storage.embedded().expect("this world is on the embedded storage")
     }
 
     /// The texts that no output may contain, not even output with data.
     pub(super) fn secrets(&self) -> Vec<String> {
-        let connection = &self.world.settings["AzureWebJobsStorage"];
+        let connection = &self.world().settings["AzureWebJobsStorage"];
         let account = connection.split(';').find_map(|part| part.strip_prefix("AccountKey="));
         let account = account.expect("the connection string has a key");
         [SECRET, HEADER, COLLECTOR_KEY, TOKEN, "Bearer ey", account, self.host.function_key()].map(str::to_owned).into()
@@ -90,12 +83,10 @@ impl Scene {
 
     async fn call(&self, record: &Value, reason: Reason) {
         let url = format!("{}/api/records?code={}", self.host.http_url(), self.host.function_key());
-        let response = http_client().post(url).body(record.to_string()).send().await.expect("the host answers");
-        let (status, headers) = (response.status().as_u16(), format!("{:?}", response.headers()));
-        let text = response.text().await.expect("the answer is whole");
-        let mut body: Value = serde_json::from_str(&text).expect("it is JSON");
-        assert_eq!((status, body["reason"].as_str()), (reason.http_status(), Some(reason.code())), "{body}");
-        self.holds_nothing(&headers, "the headers");
+        let answer = answer(http_client().post(url).body(record.to_string())).await;
+        check_members(&answer, record, reason);
+        self.holds_nothing(&format!("{:?}", answer.headers), "the headers");
+        let mut body = answer.body;
         remove_messages(&mut body);
         body.as_object_mut().expect("an object").remove("key");
         self.holds_nothing(&body.to_string(), reason.code());
@@ -125,14 +116,7 @@ impl Scene {
 
     /// Waits until a plain record is applied again after an outage.
     pub(super) async fn recovers(&self) {
-        let record =
-            json!({ "table": "contacts", "key": { "employeeid": "plain" }, "columns": { "firstname": "Ada" } });
-        let url = format!("{}/api/records?code={}", self.host.http_url(), self.host.function_key());
-        eventually("a success", async || {
-            let answer = http_client().post(&url).body(record.to_string()).send().await.expect("the host answers");
-            answer.status().is_success().then_some(())
-        })
-        .await;
+        eventually("a success", async || (send(&self.host, "plain").await.status == 200).then_some(())).await;
     }
 
     /// Stops the handler as Core Tools does, then checks all of its output, its exports and the names of its lock blobs.
@@ -177,6 +161,29 @@ impl Scene {
             assert!(!text.contains(&secret), "{secret} in {what}: {text}");
         }
     }
+}
+
+/// Asserts that this is the contract's answer for this reason: a result or a problem document, with the record's own
+/// members, and a delay only for a retry.
+fn check_members(answer: &Answer, record: &Value, reason: Reason) {
+    let mut members = answer.body.clone();
+    assert_eq!(members["outcome"], reason.disposition().code(), "{}", answer.text);
+    assert_eq!((&members["reason"], &members["attempts"]), (&json!(reason.code()), &json!(1)), "{}", answer.text);
+    assert_eq!(members["messageId"], record["messageId"]);
+    if reason != Reason::InvalidMessage {
+        assert_eq!((&members["table"], &members["key"]), (&record["table"], &record["key"]));
+    }
+    let status = reason.http_status();
+    if status < 400 {
+        return answer.is_result(status, &members);
+    }
+    for name in ["title", "status", "detail"] {
+        members.as_object_mut().expect("an object").remove(name);
+    }
+    answer.is_problem(status, &members);
+    let seconds = answer.header("retry-after").map(str::parse::<u64>);
+    assert_eq!(seconds.is_some(), reason.disposition() == Disposition::Retry, "{reason:?}: {seconds:?}");
+    assert!(seconds.is_none_or(|seconds| seconds.is_ok_and(|seconds| seconds > 0)), "{reason:?}");
 }
 
 /// Removes Dataverse's messages, and asserts that they contain no other canary.

@@ -1,40 +1,47 @@
-//! One scene per symptom: it creates the cause and returns all output.
+//! How each symptom is reproduced: its cause is created, and all output is returned.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use sandbox::world::World;
 use serde_json::{Value, json};
 use stand_ins::dataverse::{Effect, Fault, Status};
-use stand_ins::host::{Host, InvocationResult, Options as HostOptions};
+use stand_ins::host::Host;
 use stand_ins::{identity, storage};
 use tokio::process::Command;
 
 use crate::caller::{Caller, contact};
 use crate::command::{CommandOutput, command};
+use crate::queue;
 use crate::waiting::eventually;
 
 /// Dataverse's message for a duplicate key.
 const DUPLICATE: &str = "A record with matching key values already exists.";
 
-/// The output of the scene for the row with these words; the first word selects the scene.
-pub(super) async fn printed(words: &[String]) -> String {
+/// The output for the row with these words; the first one selects the cause.
+pub(super) async fn output(words: &[String]) -> String {
     match words[0].as_str() {
         "of the settings cannot be used" => alone(&[]).await,
         "FUNCTIONS_CUSTOMHANDLER_PORT is not set" => alone(&[("DATAVERSE_URL", "https://x.crm.dynamics.com")]).await,
         "LOCK_CONTAINER must be a container name" => alone(&[("LOCK_CONTAINER", "Sync_Locks")]).await,
         "cannot listen" => a_port_that_is_taken().await,
         "no root certificates" => without_root_certificates().await,
-        "has no executable bit" => examined(not_executable, &[]).await,
+        "has no executable bit" => examined(|world| permit(&world.app().join("handler"), 0o644), &[]).await,
         "handler is not an ELF" => examined(built_elsewhere, &[]).await,
-        "visibilityTimeout is 0" => examined(at_once, &[]).await,
-        "the host fetches" => examined(whole, &[("SYNC_MAX_CONCURRENCY", "8")]).await,
-        "has no column" => examined(whole, &[("SYNC_VERSION_COLUMN", "new_nothing")]).await,
+        "visibilityTimeout is 0" => {
+            let path = "/extensions/queues/visibilityTimeout";
+            examined(|world| edit(world, "host.json", path, json!("00:00:00")), &[]).await
+        }
+        "the host fetches" => examined(|_| {}, &[("SYNC_MAX_CONCURRENCY", "8")]).await,
+        "has no column" => examined(|_| {}, &[("SYNC_VERSION_COLUMN", "new_nothing")]).await,
         "there is no such queue" => without_queues().await,
-        "0x80072560" => refused_by_dataverse(Status::new(403, "0x80072560", "The user is not a member.")).await,
-        "Dataverse answered 401" => with_a_token_for_another().await,
+        "0x80072560" => {
+            let refused = Effect::Status(Status::new(403, "0x80072560", "The user is not a member."));
+            let refused = Fault::new(refused).set("WhoAmI").until_cleared();
+            examined(|world| world.dataverse.fault(refused), &[]).await
+        }
+        "Dataverse answered 401" => examined(|world| world.identity.fault(identity::Fault::WrongAudience), &[]).await,
         "invalid invocation request; check that function.json matches this version" => a_renamed_binding().await,
         "\"reason\":null" => a_message_that_was_not_encoded().await,
         "The request body is too large" => a_letter_that_is_too_large().await,
@@ -157,16 +164,10 @@ async fn without_root_certificates() -> String {
 }
 
 /// The doctor's report on the app after this change.
-async fn examined(change: fn(&World), settings: &[(&str, &str)]) -> String {
+async fn examined(change: impl FnOnce(&World), settings: &[(&str, &str)]) -> String {
     let world = crate::world().await;
     change(&world);
     ended(handler(&world, &["doctor", "--table", "contacts"], settings), 1).await
-}
-
-fn whole(_: &World) {}
-
-fn not_executable(world: &World) {
-    permit(&world.app().join("handler"), 0o644);
 }
 
 fn built_elsewhere(world: &World) {
@@ -179,10 +180,6 @@ fn built_elsewhere(world: &World) {
 fn permit(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
-}
-
-fn at_once(world: &World) {
-    edit(world, "host.json", "/extensions/queues/visibilityTimeout", json!("00:00:00"));
 }
 
 /// Changes one value of a JSON file of the app.
@@ -199,24 +196,13 @@ async fn without_queues() -> String {
     ended(handler(&world, &["doctor"], &[("AzureWebJobsStorage", &empty.connection_string())]), 1).await
 }
 
-async fn refused_by_dataverse(status: Status) -> String {
-    let world = crate::world().await;
-    world.dataverse.fault(Fault::new(Effect::Status(status)).set("WhoAmI").until_cleared());
-    ended(handler(&world, &["doctor"], &[]), 1).await
-}
-
-async fn with_a_token_for_another() -> String {
-    let world = crate::world().await;
-    world.identity.fault(identity::Fault::WrongAudience);
-    ended(handler(&world, &["doctor"], &[]), 1).await
-}
-
 async fn a_renamed_binding() -> String {
     let world = crate::world().await;
     edit(&world, "SyncQueue/function.json", "/bindings/0/name", json!("message"));
     let host = world.host("one", &[]).await.expect("the host starts");
     world.put(&contact("C1", &json!({})).to_string()).await.expect("the queue takes it");
-    ended_invocation(&host).await;
+    // Another task reads the handler's output.
+    eventually("its line", async || logged(&host).contains("invalid invocation request").then_some(())).await;
     logged(&host)
 }
 
@@ -224,44 +210,25 @@ fn logged(host: &Host) -> String {
     host.logs().into_iter().map(|line| line.text + "\n").collect()
 }
 
-async fn ended_invocation(host: &Host) -> InvocationResult {
-    let ended = eventually("an invocation", async || host.invocations().into_iter().next()).await;
-    // Another task reads the handler's output.
-    eventually("a line", async || {
-        host.logs().iter().any(|line| line.text.contains("invalid invocation request")).then_some(())
-    })
-    .await;
-    ended.result
-}
-
-async fn in_the_poison_queue(world: &World) {
-    eventually("a letter", async || world.poison.peek(1).await.expect("the queue answers").pop()).await;
-}
-
 async fn a_message_that_was_not_encoded() -> String {
     let world = crate::world().await;
     let host = world.host("one", &[]).await.expect("the host starts");
     world.queue.put(&contact("C1", &json!({})).to_string()).await.expect("the queue takes it");
-    in_the_poison_queue(&world).await;
+    queue::raw_poison(&world).await;
     assert!(host.invocations().is_empty(), "the handler never saw it");
     ended(handler(&world, &["dead-letters", "show", "--json"], &[]), 0).await
 }
 
 async fn a_letter_that_is_too_large() -> String {
-    let world = crate::world().await;
-    let options = HostOptions { visibility_timeout: Some(Duration::ZERO), ..world.host_options("one", &[]) };
-    let host = Host::start(options).await.expect("the host starts");
+    let (world, host) = queue::start(&[]).await;
     world.put(&"x".repeat(48 * 1024)).await.expect("the queue takes it");
     let ended = eventually("an invocation", async || host.invocations().into_iter().next()).await;
     format!("{:?}", ended.result)
 }
 
 async fn the_last_delivery() -> String {
-    let world = crate::world().await;
-    let options =
-        HostOptions { visibility_timeout: Some(Duration::ZERO), ..world.host_options("one", &[crate::AT_ONCE]) };
-    let _host = Host::start(options).await.expect("the host starts");
+    let (world, _host) = queue::start(&[crate::AT_ONCE]).await;
     world.put(&contact("C1", &missing_parent()).to_string()).await.expect("the queue takes it");
-    in_the_poison_queue(&world).await;
+    queue::raw_poison(&world).await;
     ended(handler(&world, &["dead-letters", "show"], &[]), 0).await
 }

@@ -1,0 +1,43 @@
+//! The server in this process, with stores and locks that no stand-in can be, and a clock that can be paused.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dataverse_sync::admission::Admission;
+use dataverse_sync::dataverse::Store;
+use dataverse_sync::lock::Locks;
+use dataverse_sync::lock::local_queue::LocalQueue;
+use dataverse_sync::pipeline::Pipeline;
+use dataverse_sync::record::OnConflict;
+use dataverse_sync::server::{self, QueuePolicy};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A server with one slot, and its shutdown trigger.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) task: JoinHandle<()>,
+    pub(crate) stop: oneshot::Sender<()>,
+}
+
+impl Server {
+    /// Starts a server on a free port; failed messages are held in place for as long as `hold`.
+    pub(crate) async fn start(store: Arc<dyn Store>, locks: Option<Arc<dyn Locks>>, hold: Duration) -> Self {
+        let pipeline = Pipeline {
+            store,
+            locks: locks.map(|locks| (LocalQueue::new(locks), Duration::from_secs(10))),
+            admission: Admission::new(1),
+            on_conflict: OnConflict::default(),
+            version_column: None,
+            unknown_codes: Mutex::default(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move { stopped.await.unwrap_or_default() };
+        let queue = QueuePolicy { hold, max_deliveries: None };
+        Self { address, task: tokio::spawn(server::run(listener, pipeline, queue, shutdown)), stop }
+    }
+}

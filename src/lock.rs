@@ -1,7 +1,7 @@
 //! One writer per record at a time: the [`Locks`] seam, the [`Lease`] it grants, and work that runs under one.
 //!
 //! [`local_queue::LocalQueue`] is what the program uses: it queues the work of this process in front of [`Locks`]. Contention is
-//! an answer ([`TryAcquire::Held`], [`local_queue::Acquired::Busy`]), never an error: an [`Error`] means that we do not know.
+//! an answer ([`local_queue::Acquired::Busy`]), never an error: an [`Error`] means that we do not know.
 //!
 //! Invariants:
 //! - the clock is read before a lease is requested or renewed, so a lease is never believed to live longer than it does;
@@ -15,7 +15,6 @@
 
 pub mod blob;
 pub mod local_queue;
-mod poll_schedule;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -62,17 +61,17 @@ impl fmt::Display for LockName {
 /// Exclusive locks by name, across processes. Waiting is the business of [`local_queue`].
 #[async_trait]
 pub trait Locks: fmt::Debug + Send + Sync {
-    /// Requests the lock once.
+    /// Requests the lock once; `None` if another holder has it.
     ///
     /// # Errors
     /// When it is not known whether it was granted.
-    async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, Error>;
+    async fn try_acquire(&self, name: &LockName) -> Result<Option<Lease>, Error>;
 
-    /// Restarts the life of the lease.
+    /// Restarts the life of the lease; `false` if it has ended.
     ///
     /// # Errors
     /// When it is not known whether the lease was renewed.
-    async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error>;
+    async fn renew(&self, lease: &mut Lease) -> Result<bool, Error>;
 
     /// Releases the lock. A lease that cannot be released expires by itself, so failures are only logged.
     async fn release(&self, lease: Lease);
@@ -83,39 +82,12 @@ pub trait Locks: fmt::Debug + Send + Sync {
     /// When the storage gave no usable answer.
     async fn tombstone(&self, name: &LockName) -> Result<Option<String>, Error>;
 
-    /// Stores a tombstone with the lock, replacing an earlier one: one line of ASCII that outlives the lease. The lease `id`
-    /// must be alive, so that no other writer decides by the tombstone at the same time.
+    /// Stores a tombstone with the lock, replacing an earlier one: one line of ASCII that outlives the lease. `false` if the lease
+    /// `id` has ended: then nothing was stored, because another writer may be deciding by the tombstone.
     ///
     /// # Errors
     /// When it is not known whether it was stored.
-    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<TombstoneWrite, Error>;
-}
-
-/// The answer to a tombstone write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TombstoneWrite {
-    /// The tombstone is stored.
-    Done,
-    /// The lease has ended, and nothing was stored.
-    Lost,
-}
-
-/// The answer to a request for a lock.
-#[derive(Debug)]
-pub enum TryAcquire {
-    /// The lock is ours until the lease expires.
-    Granted(Lease),
-    /// Another holder has it.
-    Held,
-}
-
-/// The answer to a renewal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Renewed {
-    /// The lease lives on.
-    Extended,
-    /// The lease has ended.
-    Lost,
+    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<bool, Error>;
 }
 
 /// The right to work on one record for a limited time. Dropped without [`Locks::release`] it expires by itself.
@@ -198,8 +170,8 @@ async fn run_under_lease<T>(
             done = guarded => return done,
             () = sleep_until(deadline) => return Err(LeaseLost),
             renewed = renewal => match renewed {
-                Ok(Renewed::Extended) => due = lease.renewal_due(),
-                Ok(Renewed::Lost) => return Err(LeaseLost),
+                Ok(true) => due = lease.renewal_due(),
+                Ok(false) => return Err(LeaseLost),
                 Err(error) => {
                     tracing::warn!(%error, "the lease could not be renewed; retrying");
                     due = Instant::now() + RENEW_RETRY_PAUSE;
@@ -210,7 +182,7 @@ async fn run_under_lease<T>(
 }
 
 /// One renewal, with a timeout of its own.
-async fn renew(locks: &dyn Locks, lease: &mut Lease) -> Result<Renewed, Error> {
+async fn renew(locks: &dyn Locks, lease: &mut Lease) -> Result<bool, Error> {
     let unanswered = |_| Err(Error::Unreachable { sent: true, problem: "no answer to a renewal in time" });
     timeout(RENEW_TIMEOUT, locks.renew(lease)).await.unwrap_or_else(unanswered)
 }

@@ -29,8 +29,7 @@ use crate::lock::local_queue::{Acquired, HeldLock, LocalQueue};
 use crate::lock::{self, LeaseLost, LockName};
 use crate::outcome::{Outcome, Reason, Timings};
 use crate::record::{OnConflict, Record};
-use crate::telemetry::metrics::{self, Stopwatch};
-use crate::telemetry::trace;
+use crate::telemetry::{metrics, trace};
 use settlement::Settlement;
 use tombstone::Tombstones;
 use write::Writer;
@@ -112,7 +111,7 @@ impl Pipeline {
         let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
         let mut last = None;
         loop {
-            let mut permit = match trace::span_if_pending(entry.enter(), trace::admission, |_, _| {}).await {
+            let mut permit = match trace::span_if_pending(entry.enter(), || trace::child("gate"), |_, _| {}).await {
                 Ok(permit) => permit,
                 Err(rejection) => return (Settlement::not_admitted(last, rejection), spent),
             };
@@ -193,7 +192,7 @@ async fn acquire(
     wait: Duration,
     permit: &mut Permit<'_>,
 ) -> Result<Acquired, lock::Error> {
-    let (span, since) = (trace::lock(), Stopwatch::start());
+    let (span, since) = (trace::child("lock"), Instant::now());
     let acquiring = async {
         let mut acquire = pin!(locks.acquire(name, wait));
         if let Ok(acquired) = timeout(UNCONTENDED_LOCK, &mut acquire).await {
@@ -209,7 +208,7 @@ async fn acquire(
         Ok(Acquired::Busy) => "busy",
         Err(_) => "unknown",
     };
-    trace::acquired(&span, result);
+    trace::ended(&span, "dataverse_sync.lock.result", result);
     metrics::lock_waited(since, result);
     acquired
 }
@@ -222,7 +221,7 @@ async fn write_under_lease(
     mut writer: Writer<'_>,
     spent: &mut Duration,
 ) -> Option<Settlement> {
-    let since = Stopwatch::start();
+    let since = Instant::now();
     writer.tombstones = Some(Tombstones::new(&held));
     let work = async {
         permit.reacquire_slot().await.ok()?;

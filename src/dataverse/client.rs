@@ -107,7 +107,8 @@ impl Client {
         let scopes = [self.scope.as_str()];
         let token = timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None));
         // A cached token needs no span.
-        let token = match trace::span_if_pending(token, trace::token, exchange::record_token_failure).await {
+        let token = match trace::span_if_pending(token, || trace::child("token"), exchange::record_token_failure).await
+        {
             Ok(Ok(token)) => token,
             Ok(Err(error)) => {
                 let refused = identity::is_refusal(&error);

@@ -8,7 +8,7 @@ use super::report::{CheckResult, Report, wrong};
 use crate::dead_letters::account::Account;
 use crate::dead_letters::queue::{NO_QUEUE, describe};
 use crate::lock::blob::BlobLocks;
-use crate::lock::{Error, LockName, Locks as _, Renewed, TryAcquire};
+use crate::lock::{Error, LockName, Locks as _};
 use crate::settings::{Lookup, Problem, non_empty};
 use crate::storage::{Address, Service};
 
@@ -20,16 +20,16 @@ pub(super) async fn lock(locks: &BlobLocks, access: &str, container: &str) -> Ch
     let failed = |error: Error| (error.to_string(), remedy(&error, access).to_owned());
     let again = "run this again in a minute; another doctor may have been at work";
     let name = LockName::new(PROBE);
-    let TryAcquire::Granted(mut lease) = locks.try_acquire(&name).await.map_err(failed)? else {
+    let Some(mut lease) = locks.try_acquire(&name).await.map_err(failed)? else {
         return wrong(format!("another process holds the lock {PROBE}"), again);
     };
     let renewed = locks.renew(&mut lease).await;
     locks.release(lease).await;
-    if renewed.map_err(failed)? == Renewed::Lost {
+    if !renewed.map_err(failed)? {
         return wrong("a lock was lost as soon as it was taken", again);
     }
     // A release reports no result; a lock that can be taken again was given back.
-    let TryAcquire::Granted(lease) = locks.try_acquire(&name).await.map_err(failed)? else {
+    let Some(lease) = locks.try_acquire(&name).await.map_err(failed)? else {
         let remedy = "see the warning on stderr; the lock expires by itself";
         return wrong("a lock was taken and could not be given back", remedy);
     };

@@ -21,7 +21,7 @@ use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOpt
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Error, Lease, LockName, Locks, Renewed, TombstoneWrite, TryAcquire};
+use super::{Error, Lease, LockName, Locks};
 use crate::storage::{Connection, RetryPolicy};
 
 /// Short: a lease lives for seconds, and the host delivers the message again.
@@ -108,24 +108,21 @@ impl BlobLocks {
 
 #[async_trait]
 impl Locks for BlobLocks {
-    async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, Error> {
+    async fn try_acquire(&self, name: &LockName) -> Result<Option<Lease>, Error> {
         let (blob, id) = (self.blob(name), Uuid::new_v4().to_string());
         let begun = RETRIES.run(|| self.acquire_as(&blob, &id)).await.result?;
-        Ok(match begun {
-            Some(begun) => TryAcquire::Granted(Lease::new(name.clone(), id, begun, self.life)),
-            None => TryAcquire::Held,
-        })
+        Ok(begun.map(|begun| Lease::new(name.clone(), id, begun, self.life)))
     }
 
-    async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error> {
+    async fn renew(&self, lease: &mut Lease) -> Result<bool, Error> {
         let begun = Instant::now();
         match RETRIES.once(self.blob(lease.name()).renew_lease(lease.id().to_owned(), None)).await {
             Ok(_) => {
                 lease.extend(begun);
-                Ok(Renewed::Extended)
+                Ok(true)
             }
             // The lease is deleted with its blob.
-            Err(Error::Service { status: 404 | 409 | 412, .. }) => Ok(Renewed::Lost),
+            Err(Error::Service { status: 404 | 409 | 412, .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -151,13 +148,13 @@ impl Locks for BlobLocks {
         }
     }
 
-    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<TombstoneWrite, Error> {
+    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<bool, Error> {
         let blob = self.blob(name);
         let metadata = HashMap::from([(TOMBSTONE.to_owned(), tombstone.to_owned())]);
         let options = || BlobClientSetMetadataOptions { lease_id: Some(id.to_owned()), ..Default::default() };
         match RETRIES.run(|| RETRIES.once(blob.set_metadata(&metadata, Some(options())))).await.result {
-            Ok(_) => Ok(TombstoneWrite::Done),
-            Err(Error::Service { status: 404 | 409 | 412, .. }) => Ok(TombstoneWrite::Lost),
+            Ok(_) => Ok(true),
+            Err(Error::Service { status: 404 | 409 | 412, .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

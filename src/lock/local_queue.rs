@@ -19,8 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use super::poll_schedule::{MAX_PAUSE, PollSchedule};
-use super::{Error, Lease, LeaseLost, LockName, Locks, Renewed, TryAcquire, renew, run_under_lease};
+use super::{Error, Lease, LeaseLost, LockName, Locks, renew, run_under_lease};
 use crate::telemetry::trace;
 
 /// How often a lease is used in one session. 40 writes then cost two storage requests instead of eighty, and [`YIELD`] costs a
@@ -31,11 +30,17 @@ const MAX_SESSION_USES: u32 = 40;
 /// The longest session: with the default wait of 10 s, two other instances get the lock in time.
 const MAX_SESSION: Duration = Duration::from_secs(3);
 
-/// How long the next waiter leaves the lock to other processes after a full session. Longer than [`MAX_PAUSE`], so every other
-/// process that waits for the key requests it meanwhile.
-const YIELD: Duration = Duration::from_millis(400);
+/// The pause before a lock that another process holds is requested again grows from the first to the last: short holds are
+/// noticed soon, and long ones cost less than three requests a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(60);
+const LAST_PAUSE: Duration = Duration::from_millis(375);
 
-const _: () = assert!(MAX_PAUSE.as_millis() < YIELD.as_millis());
+/// At most this share is added to a pause or taken off it, so that several processes do not poll in step.
+const JITTER: f64 = 0.05;
+
+/// How long the next waiter leaves the lock to other processes after a full session. Longer than [`LAST_PAUSE`] with its jitter,
+/// so every other process that waits for the key requests it meanwhile.
+const YIELD: Duration = Duration::from_millis(400);
 
 /// Maximum concurrent background releases; beyond it callers wait (backpressure).
 const MAX_BACKGROUND_RELEASES: usize = 256;
@@ -61,13 +66,8 @@ pub enum Acquired {
 pub struct HeldLock {
     /// The lease.
     pub lease: Lease,
-    session: LeaseSession,
-}
-
-/// How long a lease has been handed on within this process.
-#[derive(Debug)]
-struct LeaseSession {
     head: QueueHead,
+    /// When the session began: since then the lease has been handed on within this process.
     since: Instant,
     uses: u32,
 }
@@ -83,7 +83,6 @@ struct Shared {
 #[derive(Debug, Default)]
 struct KeyQueue {
     waiters: VecDeque<oneshot::Sender<Wakeup>>,
-    schedule: PollSchedule,
     /// Other processes go first until then.
     yields_until: Option<Instant>,
 }
@@ -161,31 +160,25 @@ impl LocalQueue {
 }
 
 impl HeldLock {
-    fn new(lease: Lease, head: QueueHead) -> Self {
-        Self { lease, session: LeaseSession { head, since: Instant::now(), uses: 1 } }
-    }
-
     /// Runs `work` under the lease, and renews the lease when a renewal is due.
     ///
     /// # Errors
     /// [`LeaseLost`] when the lease ended first. The work was dropped where it stood, so a request of it may still be in flight.
     pub async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T, LeaseLost> {
-        run_under_lease(self.session.head.shared.storage.as_ref(), &mut self.lease, work).await
+        run_under_lease(self.head.shared.storage.as_ref(), &mut self.lease, work).await
     }
 
     /// The storage that granted the lease.
     pub(crate) fn storage(&self) -> Arc<dyn Locks> {
-        self.session.head.shared.storage.clone()
+        self.head.shared.storage.clone()
     }
 
     /// Whether another task of this process held the lease before.
     pub(crate) fn is_handed_on(&self) -> bool {
-        self.session.uses > 1
+        self.uses > 1
     }
-}
 
-impl LeaseSession {
-    fn is_over(&self) -> bool {
+    fn is_session_over(&self) -> bool {
         self.uses >= MAX_SESSION_USES || self.since.elapsed() >= MAX_SESSION
     }
 }
@@ -235,11 +228,10 @@ async fn wait_until(deadline: Instant, mut waiter: oneshot::Receiver<Wakeup>) ->
 
 /// Requests the lock until it is granted or the deadline has passed; at least once, and for the last time at the deadline.
 async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired, Error> {
-    let begun = Instant::now();
-    let (schedule, yields_until) = head.with_queue(|queue| (queue.schedule, queue.yields_until)).unwrap_or_default();
-    let mut wait = schedule.wait();
-    let yields = yields_until.map(|until| until.saturating_duration_since(begun)).unwrap_or_default();
-    let mut next = begun + wait.first(yields);
+    let now = Instant::now();
+    let yields_until = head.with_queue(|queue| queue.yields_until).flatten().filter(|until| *until > now);
+    // Another process that got the lock meanwhile has a session of its own, which is long.
+    let (mut next, mut pause) = yields_until.map_or((now, FIRST_PAUSE), |until| (until, LAST_PAUSE));
     loop {
         let at = next.min(deadline);
         // Even an expired timer takes up to a millisecond.
@@ -247,15 +239,12 @@ async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired
             sleep_until(at).await;
         }
         match try_acquire(head).await? {
-            Wakeup::Lease(handoff) => {
-                let lock = handoff.take();
-                lock.session.head.with_queue(|queue| queue.schedule.learn(&wait, begun.elapsed()));
-                return Ok(Acquired::Held(lock));
-            }
+            Wakeup::Lease(handoff) => return Ok(Acquired::Held(handoff.take())),
             Wakeup::Poll(_) if Instant::now() >= deadline => return Ok(Acquired::Busy),
             Wakeup::Poll(same) => head = same,
         }
-        next = Instant::now() + wait.next(begun.elapsed(), fastrand::f64());
+        next = Instant::now() + pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64());
+        pause = pause.mul_f64(1.4).min(LAST_PAUSE);
     }
 }
 
@@ -263,8 +252,8 @@ async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired
 async fn try_acquire(head: QueueHead) -> Result<Wakeup, Error> {
     let request = async move {
         Ok(match head.shared.storage.try_acquire(&head.name).await? {
-            TryAcquire::Granted(lease) => Wakeup::Lease(LeaseHandoff(Some(HeldLock::new(lease, head)))),
-            TryAcquire::Held => Wakeup::Poll(head),
+            Some(lease) => Wakeup::Lease(LeaseHandoff(Some(HeldLock { lease, head, since: Instant::now(), uses: 1 }))),
+            None => Wakeup::Poll(head),
         })
     };
     let panicked = |_| Err(Error::Unreachable { sent: true, problem: "the request for the lock was not finished" });
@@ -274,7 +263,7 @@ async fn try_acquire(head: QueueHead) -> Result<Wakeup, Error> {
 /// Hands the lock to the next waiter, or releases it. The trace span begins here, while the caller's is current: a spawned task
 /// only has the log span. It is never entered, so that log lines written meanwhile belong to the record's span.
 fn release(held: HeldLock) -> impl Future<Output = ()> + Send {
-    let span = trace::release();
+    let span = trace::child("release");
     async move {
         hand_on_or_release(held).await;
         drop(span);
@@ -283,29 +272,29 @@ fn release(held: HeldLock) -> impl Future<Output = ()> + Send {
 
 async fn hand_on_or_release(mut held: HeldLock) {
     if let Some(waiter) = next_waiter(&mut held).await {
-        held.session.uses += 1;
+        held.uses += 1;
         // If the waiter leaves in this moment, the dropped handoff releases the lock.
         drop(waiter.send(Wakeup::Lease(LeaseHandoff(Some(held)))));
         return;
     }
-    let HeldLock { lease, session } = held;
-    session.head.shared.storage.release(lease).await;
-    if session.is_over() {
-        session.head.with_queue(|queue| queue.yields_until = Some(Instant::now() + YIELD));
+    let is_session_over = held.is_session_over();
+    let HeldLock { lease, head, .. } = held;
+    head.shared.storage.release(lease).await;
+    if is_session_over {
+        head.with_queue(|queue| queue.yields_until = Some(Instant::now() + YIELD));
     }
 }
 
 /// The waiter that gets the lease, if the session and the lease last long enough for one more use.
 async fn next_waiter(lock: &mut HeldLock) -> Option<oneshot::Sender<Wakeup>> {
-    let head = &lock.session.head;
-    if lock.session.is_over() || !head.with_queue(|queue| queue.has_waiters()).unwrap_or_default() {
+    let head = &lock.head;
+    if lock.is_session_over() || !head.with_queue(|queue| queue.has_waiters()).unwrap_or_default() {
         return None;
     }
     if Instant::now() >= lock.lease.renewal_due() {
-        let renewed = renew(head.shared.storage.as_ref(), &mut lock.lease).await;
-        renewed.ok().filter(|renewed| *renewed == Renewed::Extended)?;
+        renew(head.shared.storage.as_ref(), &mut lock.lease).await.ok().filter(|is_alive| *is_alive)?;
     }
-    lock.session.head.with_queue(KeyQueue::pop).flatten()
+    head.with_queue(KeyQueue::pop).flatten()
 }
 
 impl LeaseHandoff {
@@ -318,7 +307,7 @@ impl Drop for LeaseHandoff {
     fn drop(&mut self) {
         // Without a runtime the process is ending, and the lease expires by itself.
         if let (Some(held), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            let shared = held.session.head.shared.clone();
+            let shared = held.head.shared.clone();
             shared.releases.spawn_on(release(held), &runtime);
         }
     }

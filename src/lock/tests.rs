@@ -21,14 +21,14 @@ fn name() -> LockName {
 
 async fn take(locks: &MemoryLocks) -> Lease {
     match locks.try_acquire(&name()).await.expect("no fault is scripted for it") {
-        TryAcquire::Granted(lease) => lease,
-        TryAcquire::Held => panic!("the lock should be free"),
+        Some(lease) => lease,
+        None => panic!("the lock should be free"),
     }
 }
 
 async fn is_held_for(locks: &MemoryLocks, span: Duration) -> bool {
     sleep(span).await;
-    matches!(locks.try_acquire(&name()).await, Ok(TryAcquire::Held))
+    matches!(locks.try_acquire(&name()).await, Ok(None))
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,10 +54,10 @@ async fn an_expired_lease_is_renewed_unless_another_holder_took_the_lock() {
     let locks = MemoryLocks::new(LIFE);
     let mut lease = take(&locks).await;
     advance(2 * LIFE).await;
-    assert!(matches!(locks.renew(&mut lease).await, Ok(Renewed::Extended)));
+    assert!(matches!(locks.renew(&mut lease).await, Ok(true)));
     advance(2 * LIFE).await;
     let _rival = take(&locks).await;
-    assert!(matches!(locks.renew(&mut lease).await, Ok(Renewed::Lost)));
+    assert!(matches!(locks.renew(&mut lease).await, Ok(false)));
     locks.release(lease).await;
     assert!(locks.is_held(&name()), "what was lost cannot be released");
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Settlement, order};
 use crate::lock::local_queue::HeldLock;
-use crate::lock::{LockName, Locks, TombstoneWrite};
+use crate::lock::{LockName, Locks};
 use crate::outcome::Reason;
 use crate::record::Version;
 
@@ -39,10 +39,8 @@ impl Tombstones {
             return Ok(());
         }
         match self.storage.put_tombstone(&self.name, &self.lease_id, &order::text(version)).await {
-            Ok(TombstoneWrite::Done) => Ok(()),
-            Ok(TombstoneWrite::Lost) => {
-                Err(Settlement::new(Reason::LockLost).detail("the lease ended before the row was deleted"))
-            }
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Settlement::new(Reason::LockLost).detail("the lease ended before the row was deleted")),
             Err(error) => Err(Settlement::lock_storage(&error)),
         }
     }

@@ -220,9 +220,9 @@ impl<'a> Writer<'a> {
             // A read cannot prove that a row with our values was created by us.
             Operation::Create => return Settlement::refused(Reason::Unavailable, fault),
         };
-        let span = trace::verify();
+        let span = trace::child("verify");
         let is_as_sent = timeout(READ_BACK_TIMEOUT, self.is_as_sent()).instrument(span.clone()).await.unwrap_or(false);
-        trace::found(&span, if is_as_sent { "same" } else { "unknown" });
+        trace::ended(&span, "dataverse_sync.verify.result", if is_as_sent { "same" } else { "unknown" });
         if is_as_sent { as_sent(reason, fault) } else { Settlement::refused(Reason::Unavailable, fault) }
     }
 

@@ -79,7 +79,7 @@ async fn settle_group(
     for (position, message) in group {
         let delivery = app.http_delivery(received);
         let span = invocation::span(HTTP_FUNCTION, id, delivery.attempts);
-        let outcome = app.settle(span, message, delivery).instrument(trace::record()).await;
+        let outcome = app.settle(span, message, delivery).instrument(trace::child("record")).await;
         settled.push((position, outcome));
     }
     settled

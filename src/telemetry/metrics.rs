@@ -66,23 +66,6 @@ pub(super) fn observe_admission(meter: &Meter, figures: impl Fn() -> [u64; 3] + 
     }
 }
 
-/// The time since its start; without an export it does not read the clock.
-#[derive(Debug, Clone, Copy)]
-#[must_use]
-pub(crate) struct Stopwatch(Option<Instant>);
-
-impl Stopwatch {
-    /// Starts one.
-    pub(crate) fn start() -> Self {
-        Self(METERS.get().map(|_| Instant::now()))
-    }
-
-    /// The instruments and the seconds since the start.
-    fn read(self) -> Option<(&'static Meters, f64)> {
-        METERS.get().zip(self.0).map(|(meters, started)| (meters, started.elapsed().as_secs_f64()))
-    }
-}
-
 /// A record of `function` has come to its end after `took`.
 pub(crate) fn settled(function: &'static str, outcome: &Outcome, took: Duration) {
     let Some(meters) = METERS.get() else { return };
@@ -96,22 +79,22 @@ pub(crate) fn settled(function: &'static str, outcome: &Outcome, took: Duration)
 }
 
 /// The wait for a lock has ended with `result`.
-pub(crate) fn lock_waited(since: Stopwatch, result: &'static str) {
-    if let Some((meters, seconds)) = since.read() {
-        meters.lock_wait.record(seconds, &[KeyValue::new("dataverse_sync.lock.result", result)]);
+pub(crate) fn lock_waited(since: Instant, result: &'static str) {
+    if let Some(meters) = METERS.get() {
+        meters.lock_wait.record(since.elapsed().as_secs_f64(), &[KeyValue::new("dataverse_sync.lock.result", result)]);
     }
 }
 
 /// A lock that was granted at `since` has been released.
-pub(crate) fn lock_held(since: Stopwatch) {
-    if let Some((meters, seconds)) = since.read() {
-        meters.lock_hold.record(seconds, &[]);
+pub(crate) fn lock_held(since: Instant) {
+    if let Some(meters) = METERS.get() {
+        meters.lock_hold.record(since.elapsed().as_secs_f64(), &[]);
     }
 }
 
 /// A request to Dataverse has been answered with this status, or has failed with this kind of error.
-pub(crate) fn exchanged(since: Stopwatch, method: &str, server: (&str, u16), ended: Result<u16, &'static str>) {
-    let Some((meters, seconds)) = since.read() else { return };
+pub(crate) fn exchanged(since: Instant, method: &str, server: (&str, u16), ended: Result<u16, &'static str>) {
+    let Some(meters) = METERS.get() else { return };
     let mut labels = vec![
         KeyValue::new("http.request.method", method.to_owned()),
         KeyValue::new("server.address", server.0.to_owned()),
@@ -124,7 +107,7 @@ pub(crate) fn exchanged(since: Stopwatch, method: &str, server: (&str, u16), end
         }
         Err(kind) => labels.push(KeyValue::new("error.type", kind)),
     }
-    meters.request_duration.record(seconds, &labels);
+    meters.request_duration.record(since.elapsed().as_secs_f64(), &labels);
 }
 
 /// A `pause` or a `hold` of admission has begun, for this reason.

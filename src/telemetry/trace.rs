@@ -1,7 +1,8 @@
 //! The OpenTelemetry spans of an invocation; without an export they are disabled and cost next to nothing.
 //!
-//! One span per queue message or HTTP call continues the caller's trace ([`queue_message`], [`http_call`]). Its children are what the
-//! message waits for and does: `gate`, `token`, `lock`, `write`, `read`, `verify`, `release`.
+//! One span per queue message or HTTP call continues the caller's trace ([`queue_message`], [`http_call`]). Its children are the
+//! records of a call with many (`record`), and what each waits for and does: admission (`gate`), an Entra ID token (`token`), its
+//! `lock`, a `write`, a `read`, whether the row holds what was sent (`verify`), and handing the lock on or releasing it (`release`).
 //!
 //! All spans are made here, so their target is [`TARGET`]: [`crate::telemetry`] keeps that target out of the log and everything else
 //! out of the traces. Attributes hold entity sets, hashes, methods, statuses and codes; never a key, a URL or a column value.
@@ -67,11 +68,6 @@ pub(crate) fn http_call(
     span
 }
 
-/// One record of a call with many.
-pub(crate) fn record() -> Span {
-    info_span!("record", otel.kind = "internal")
-}
-
 /// Records the outcome of the record that `span` covers.
 pub(crate) fn settled(span: &Span, outcome: &Outcome) {
     if span.is_disabled() {
@@ -108,39 +104,14 @@ pub(crate) fn failed(span: &Span, kind: &'static str, description: impl Into<Cow
     span.set_status(Status::error(description));
 }
 
-/// Waiting for admission.
-pub(crate) fn admission() -> Span {
-    info_span!("gate", otel.kind = "internal")
+/// A part of an invocation.
+pub(crate) fn child(name: &'static str) -> Span {
+    info_span!("child", otel.name = name, otel.kind = "internal")
 }
 
-/// Waiting for an Entra ID token.
-pub(crate) fn token() -> Span {
-    info_span!("token", otel.kind = "internal")
-}
-
-/// Waiting for the record's lock; see [`acquired`].
-pub(crate) fn lock() -> Span {
-    info_span!("lock", otel.kind = "internal")
-}
-
-/// Records how the wait for a lock ended.
-pub(crate) fn acquired(span: &Span, result: &'static str) {
-    span.set_attribute("dataverse_sync.lock.result", result);
-}
-
-/// Handing a lock on, or releasing it.
-pub(crate) fn release() -> Span {
-    info_span!("release", otel.kind = "internal")
-}
-
-/// Checking whether the row holds what was sent; see [`found`].
-pub(crate) fn verify() -> Span {
-    info_span!("verify", otel.kind = "internal")
-}
-
-/// Records the result of the check.
-pub(crate) fn found(span: &Span, result: &'static str) {
-    span.set_attribute("dataverse_sync.verify.result", result);
+/// Records the result of what `span` covers.
+pub(crate) fn ended(span: &Span, attribute: &'static str, result: &'static str) {
+    span.set_attribute(attribute, result);
 }
 
 /// A request to Dataverse: `read` for GET, else `write`. See [`exchanged`] and [`failed`].

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataverse_sync::lock::local_queue::{Acquired, LocalQueue};
-use dataverse_sync::lock::{LockName, Locks as _, TryAcquire};
+use dataverse_sync::lock::{LockName, Locks as _};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -153,7 +153,7 @@ async fn all_is_free(service: &Arc<Service>, processes: &[(Arc<Process>, LocalQu
     for key in 0..KEYS {
         let name = LockName::new(format!("key-{key}"));
         match visitor.try_acquire(&name).await {
-            Ok(TryAcquire::Granted(_)) => {}
+            Ok(Some(_)) => {}
             other => return Err(format!("{name} is not free at the end: {other:?}")),
         }
     }

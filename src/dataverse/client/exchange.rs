@@ -14,8 +14,7 @@ use super::CLIENT_REQUEST_ID;
 use crate::dataverse::Error;
 use crate::http::response::{TransportError, read_into};
 use crate::identity;
-use crate::telemetry::metrics::{self, Stopwatch};
-use crate::telemetry::trace;
+use crate::telemetry::{metrics, trace};
 
 /// An answer whose headers have arrived.
 #[derive(Debug)]
@@ -57,10 +56,11 @@ pub(super) async fn exchange(
     timeout: Duration,
     root: &Url,
 ) -> Result<Answer, Error> {
-    let (method, deadline) = (request.method().clone(), Instant::now() + timeout);
+    let (method, since) = (request.method().clone(), Instant::now());
+    let deadline = since + timeout;
     let server = (root.host_str().unwrap_or_default(), root.port_or_known_default().unwrap_or_default());
     let id = || request.headers().get(CLIENT_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let (span, since) = (trace::request(method.as_str(), server.0, server.1, id), Stopwatch::start());
+    let span = trace::request(method.as_str(), server.0, server.1, id);
     let sent = timeout_at(deadline, client.execute(request)).instrument(span.clone()).await;
     let answered = sent.map_err(|_| TIMEOUT).and_then(|sent| sent.map_err(|error| failure(&error.into())));
     let ended = answered.as_ref().map(|response| response.status().as_u16()).map_err(|failure| failure.kind);

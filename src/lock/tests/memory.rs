@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
-use crate::lock::{Error, Lease, LockName, Locks, Renewed, TombstoneWrite, TryAcquire};
+use crate::lock::{Error, Lease, LockName, Locks};
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,22 +129,22 @@ impl MemoryLocks {
 
 #[async_trait]
 impl Locks for MemoryLocks {
-    async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, Error> {
+    async fn try_acquire(&self, name: &LockName) -> Result<Option<Lease>, Error> {
         self.receive(Request::Acquire).await?;
-        Ok(self.take(name).map_or(TryAcquire::Held, TryAcquire::Granted))
+        Ok(self.take(name))
     }
 
-    async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error> {
+    async fn renew(&self, lease: &mut Lease) -> Result<bool, Error> {
         let begun = Instant::now();
         self.receive(Request::Renew).await?;
         let mut state = self.state();
         // An expired lease can be renewed while no other holder has the lock.
         match state.holders.get_mut(lease.name()).filter(|holder| holder.id == lease.id()) {
-            None => Ok(Renewed::Lost),
+            None => Ok(false),
             Some(holder) => {
                 holder.until = begun + self.life;
                 lease.extend(begun);
-                Ok(Renewed::Extended)
+                Ok(true)
             }
         }
     }
@@ -164,14 +164,14 @@ impl Locks for MemoryLocks {
         Ok(self.state().tombstones.get(name).cloned())
     }
 
-    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<TombstoneWrite, Error> {
+    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<bool, Error> {
         self.receive(Request::PutTombstone).await?;
         let mut state = self.state();
         let alive = state.holders.get(name).is_some_and(|holder| holder.id == id && Instant::now() < holder.until);
         if !alive {
-            return Ok(TombstoneWrite::Lost);
+            return Ok(false);
         }
         state.tombstones.insert(name.clone(), tombstone.to_owned());
-        Ok(TombstoneWrite::Done)
+        Ok(true)
     }
 }

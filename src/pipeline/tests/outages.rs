@@ -232,7 +232,7 @@ async fn a_long_wait_for_a_lock_releases_the_slot() {
     world.pipeline.admission = Admission::new(1);
     let (contested, free) = (row(1), row(2));
     let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
-    let crate::lock::TryAcquire::Granted(rival) = rival else { panic!("the lock is free") };
+    let Some(rival) = rival else { panic!("the lock is free") };
     let begun = Instant::now();
     let others = async {
         sleep(SECOND / 10).await;
@@ -249,7 +249,7 @@ async fn a_lock_that_is_granted_during_a_pause_is_released_and_requested_again()
     let world = World::new([Answer::wait(429, Some(10 * SECOND)), UPSERTED]);
     let (contested, throttled) = (row(1), row(2));
     let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
-    let crate::lock::TryAcquire::Granted(rival) = rival else { panic!("the lock is free") };
+    let Some(rival) = rival else { panic!("the lock is free") };
     let begun = Instant::now();
     let others = async {
         sleep(SECOND / 10).await;

@@ -40,9 +40,10 @@ impl Writer<'_> {
 
     /// Compares the row by our key with what was sent, as far as the policy needs it.
     pub(super) async fn verify(&self) -> Result<RowMatch, Settlement> {
-        let span = trace::verify();
+        let span = trace::child("verify");
         let found = self.verify_by_policy().instrument(span.clone()).await;
-        trace::found(&span, found.as_ref().map_or("unknown", |found| found.as_str()));
+        let result = found.as_ref().map_or("unknown", |found| found.as_str());
+        trace::ended(&span, "dataverse_sync.verify.result", result);
         found
     }
 

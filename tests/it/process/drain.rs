@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
-use dataverse_sync::lock::{self, Lease, LockName, Locks, Renewed, TombstoneWrite, TryAcquire};
+use dataverse_sync::lock::{self, Lease, LockName, Locks};
 use dataverse_sync::record::RecordKey;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -59,12 +59,12 @@ struct SlowToRelease {
 
 #[async_trait]
 impl Locks for SlowToRelease {
-    async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, lock::Error> {
-        Ok(TryAcquire::Granted(Lease::new(name.clone(), "lease".to_owned(), Instant::now(), Duration::from_secs(15))))
+    async fn try_acquire(&self, name: &LockName) -> Result<Option<Lease>, lock::Error> {
+        Ok(Some(Lease::new(name.clone(), "lease".to_owned(), Instant::now(), Duration::from_secs(15))))
     }
 
-    async fn renew(&self, _: &mut Lease) -> Result<Renewed, lock::Error> {
-        Ok(Renewed::Extended)
+    async fn renew(&self, _: &mut Lease) -> Result<bool, lock::Error> {
+        Ok(true)
     }
 
     async fn release(&self, _: Lease) {
@@ -76,8 +76,8 @@ impl Locks for SlowToRelease {
         Ok(None)
     }
 
-    async fn put_tombstone(&self, _: &LockName, _: &str, _: &str) -> Result<TombstoneWrite, lock::Error> {
-        Ok(TombstoneWrite::Done)
+    async fn put_tombstone(&self, _: &LockName, _: &str, _: &str) -> Result<bool, lock::Error> {
+        Ok(true)
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dataverse_sync::lock::{Error, Lease, LockName, Locks, Renewed, TombstoneWrite, TryAcquire};
+use dataverse_sync::lock::{Error, Lease, LockName, Locks};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Holder;
@@ -114,14 +114,14 @@ impl Service {
         }
     }
 
-    fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> TombstoneWrite {
+    fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> bool {
         let mut state = self.state();
         let held = state.leases.get(name).filter(|held| held.id.to_string() == id && Instant::now() < held.until);
         if held.is_none() {
-            return TombstoneWrite::Lost;
+            return false;
         }
         state.tombstones.insert(name.clone(), tombstone.to_owned());
-        TombstoneWrite::Done
+        true
     }
 
     fn release(&self, name: &LockName, id: u64) {
@@ -241,7 +241,7 @@ fn number(lease: &Lease) -> u64 {
 
 #[async_trait]
 impl Locks for Remote {
-    async fn try_acquire(&self, name: &LockName) -> Result<TryAcquire, Error> {
+    async fn try_acquire(&self, name: &LockName) -> Result<Option<Lease>, Error> {
         let id = {
             let mut state = self.service.state();
             state.ids += 1;
@@ -251,22 +251,22 @@ impl Locks for Remote {
         loop {
             let begun = Instant::now() + self.service.belief;
             match self.request(|service| service.acquire(name, id, self.life)).await {
-                Ok(true) => return Ok(TryAcquire::Granted(Lease::new(name.clone(), id.to_string(), begun, self.life))),
-                Ok(false) => return Ok(TryAcquire::Held),
+                Ok(true) => return Ok(Some(Lease::new(name.clone(), id.to_string(), begun, self.life))),
+                Ok(false) => return Ok(None),
                 Err(error) if repeats == MOST_REPEATS => return Err(error),
                 Err(_) => repeats += 1,
             }
         }
     }
 
-    async fn renew(&self, lease: &mut Lease) -> Result<Renewed, Error> {
+    async fn renew(&self, lease: &mut Lease) -> Result<bool, Error> {
         let begun = Instant::now() + self.service.belief;
         let (name, id) = (lease.name().clone(), number(lease));
         if self.request(|service| service.renew(&name, id, self.life)).await? {
             lease.extend(begun);
-            return Ok(Renewed::Extended);
+            return Ok(true);
         }
-        Ok(Renewed::Lost)
+        Ok(false)
     }
 
     async fn release(&self, lease: Lease) {
@@ -281,7 +281,7 @@ impl Locks for Remote {
         self.request(|service| service.state().tombstones.get(name).cloned()).await
     }
 
-    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<TombstoneWrite, Error> {
+    async fn put_tombstone(&self, name: &LockName, id: &str, tombstone: &str) -> Result<bool, Error> {
         self.request(|service| service.put_tombstone(name, id, tombstone)).await
     }
 }

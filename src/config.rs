@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use crate::dataverse::client::Environment;
 use crate::identity::Choice;
-use crate::record::{OnConflict, is_logical_name};
+use crate::record::{OnConflict, is_logical_name, parse_word};
 use crate::settings::{Lookup, Problem, non_empty};
 use crate::storage::{self, Address, Service};
 
@@ -153,9 +153,9 @@ impl Reader<'_> {
     }
 
     fn on_conflict(&mut self) -> OnConflict {
-        let is_valid = |text: &str| OnConflict::parse(text).is_some();
+        let is_valid = |text: &str| parse_word::<OnConflict>(text).is_some();
         let text = self.text("SYNC_ON_CONFLICT", "verify", is_valid, "must be verify, skip or retry");
-        OnConflict::parse(&text).unwrap_or_default()
+        parse_word(&text).unwrap_or_default()
     }
 
     fn version_column(&mut self) -> Option<String> {

@@ -6,32 +6,31 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of one object, in the order sent: each name, and its value as text or as a `V`.
+/// The members of one object, in the order sent: each name, and its value as text.
 #[derive(Debug)]
-pub struct Members<'a, V = &'a RawValue>(pub Vec<(Cow<'a, str>, V)>);
+pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<V: Copy> Members<'_, V> {
+impl<'a> Members<'a> {
     /// The value of the member with this name.
-    pub(crate) fn get(&self, name: &str) -> Option<V> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(found, _)| found == name).map(|(_, value)| *value)
     }
 }
 
-impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Members<'a, V> {
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor(PhantomData))
+        deserializer.deserialize_map(MembersVisitor)
     }
 }
 
-struct MembersVisitor<V>(PhantomData<V>);
+struct MembersVisitor;
 
-impl<'de, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<V> {
-    type Value = Members<'de, V>;
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")

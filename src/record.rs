@@ -11,6 +11,9 @@ mod decode;
 mod error;
 mod key;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
@@ -68,7 +71,8 @@ pub struct Record {
 }
 
 /// What to do with a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// Create or update.
     #[default]
@@ -81,20 +85,9 @@ pub enum Operation {
     Delete,
 }
 
-impl Operation {
-    fn parse(name: &str) -> Option<Self> {
-        match name {
-            "upsert" => Some(Self::Upsert),
-            "create" => Some(Self::Create),
-            "update" => Some(Self::Update),
-            "delete" => Some(Self::Delete),
-            _ => None,
-        }
-    }
-}
-
 /// What a lost create race leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnConflict {
     /// Read the row; skip when it holds our values, else send again.
     #[default]
@@ -105,16 +98,9 @@ pub enum OnConflict {
     Retry,
 }
 
-impl OnConflict {
-    /// The policy with this name.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        match name {
-            "verify" => Some(Self::Verify),
-            "skip" => Some(Self::Skip),
-            "retry" => Some(Self::Retry),
-            _ => None,
-        }
-    }
+/// The [`Operation`] or [`OnConflict`] with this name.
+pub(crate) fn parse_word<T: DeserializeOwned>(name: &str) -> Option<T> {
+    T::deserialize(StrDeserializer::<ValueError>::new(name)).ok()
 }
 
 /// The source's own order of the changes of one record.
@@ -143,10 +129,7 @@ pub(crate) fn is_entity_set_name(name: &str) -> bool {
 
 /// Logical column names are lower case.
 pub(crate) fn is_logical_name(name: &str) -> bool {
-    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    first
-        && name.len() <= MAX_NAME_LENGTH
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    is_entity_set_name(name) && !name.contains(|c: char| c.is_ascii_uppercase())
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::json::{Members, Value};
@@ -36,7 +35,7 @@ pub(super) fn dequeue_count(metadata: &RawValue, message: &str) -> Option<u32> {
 /// Whether the message may have a property that replaces the host's count. The host reads more as an object than we do, so
 /// where our parser fails it is enough that the name occurs, or an escape that could hide it.
 fn may_set_count(message: &str) -> bool {
-    match serde_json::from_str::<Members<'_, IgnoredAny>>(message) {
+    match serde_json::from_str::<Members<'_>>(message) {
         Ok(Members(members)) => members.iter().any(|(name, _)| name.eq_ignore_ascii_case(DEQUEUE_COUNT)),
         Err(_) => message.contains("\\u") || message.to_ascii_lowercase().contains("dequeuecount"),
     }

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::error::parser_problem;
 use super::{Error, RecordKey};
 use crate::json::{Members, Value};
 
@@ -48,22 +47,22 @@ impl Columns {
     /// The value is not an object, has a duplicate name or contradicts the key.
     pub(super) fn read(sent: &RawValue, message: &Bytes, key: &RecordKey) -> Result<Self, Error> {
         if !sent.get().starts_with('{') {
-            let found = Value::of(sent).kind();
-            return Err(Error::Kind { field: "columns".into(), expected: "an object of column values", found });
+            return Err(Error::kind("columns", &Value::of(sent), "an object of column values"));
         }
-        let problem = |error| Error::Object { field: "columns", problem: parser_problem(&error) };
-        let Members::<&RawValue>(mut members) = serde_json::from_str(sent.get()).map_err(problem)?;
+        let Members(mut members) =
+            serde_json::from_str(sent.get()).map_err(|error| Error::object("columns", &error))?;
         let sent_count = members.len();
         for column in key.columns() {
             if members.iter().any(|(name, value)| *name == column.name && !column.agrees_with(value)) {
-                return Err(Error::Contradiction { column: column.name.clone() });
+                let name = &column.name;
+                return Err(Error::invalid(format!("columns.{name}"), format!("contradicts `key.{name}`")));
             }
             members.retain(|(name, _)| *name != column.name);
         }
         let object = if members.len() == sent_count {
             message.slice_ref(sent.get().as_bytes())
         } else {
-            object_of(&members).into()
+            object_of(&members.iter().map(|(name, value)| member(name, value.get())).collect::<Vec<_>>()).into()
         };
         let binds = members.iter().any(|(name, _)| name.ends_with(BIND));
         Ok(Self { object, is_empty: members.is_empty(), binds })
@@ -98,43 +97,19 @@ impl Columns {
     /// The JSON object with more members, each a name and a JSON value: some before the columns, and one after them.
     pub(crate) fn object_with(&self, before: &[(&str, String)], after: Option<(&str, &str)>) -> Vec<u8> {
         let own = self.object.strip_prefix(b"{").and_then(|own| own.strip_suffix(b"}")).expect("it is an object");
-        let mut object = Vec::with_capacity(self.object.len() + 64 * (before.len() + 1));
-        object.push(b'{');
-        for (name, value) in before {
-            member(&mut object, name, value);
-        }
-        if !self.is_empty {
-            separate(&mut object);
-            object.extend_from_slice(own);
-        }
-        if let Some((name, value)) = after {
-            member(&mut object, name, value);
-        }
-        object.push(b'}');
-        object
+        let mut members: Vec<_> = before.iter().map(|(name, value)| member(name, value)).collect();
+        members.extend((!self.is_empty).then(|| own.to_vec()));
+        members.extend(after.map(|(name, value)| member(name, value)));
+        object_of(&members)
     }
 }
 
-fn object_of(members: &[(Cow<'_, str>, &RawValue)]) -> Vec<u8> {
-    let mut object = vec![b'{'];
-    for (name, value) in members {
-        member(&mut object, name, value.get());
-    }
-    object.push(b'}');
-    object
+fn object_of(members: &[Vec<u8>]) -> Vec<u8> {
+    [b"{", members.join(&b',').as_slice(), b"}"].concat()
 }
 
-fn separate(object: &mut Vec<u8>) {
-    if object.len() > 1 {
-        object.push(b',');
-    }
-}
-
-fn member(object: &mut Vec<u8>, name: &str, value: &str) {
-    separate(object);
-    serde_json::to_writer(&mut *object, name).expect("text can be written to memory");
-    object.push(b':');
-    object.extend_from_slice(value.as_bytes());
+fn member(name: &str, value: &str) -> Vec<u8> {
+    format!("{}:{value}", serde_json::Value::from(name)).into_bytes()
 }
 
 #[cfg(test)]

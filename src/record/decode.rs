@@ -1,14 +1,15 @@
 //! Decodes a message: the fields of a record by name, in a CloudEvent or bare.
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::error::parser_problem;
 use super::{
-    Columns, Error, FIELDS, MAX_BYTES, MAX_DEPTH, MAX_LABEL_LENGTH, OnConflict, Operation, PartialRecord, Record,
-    RecordKey, SCHEMA_SETS, Version, is_entity_set_name, is_logical_name,
+    Columns, Error, FIELDS, MAX_BYTES, MAX_DEPTH, MAX_LABEL_LENGTH, MAX_NAME_LENGTH, Operation, PartialRecord, Record,
+    RecordKey, SCHEMA_SETS, Version, is_entity_set_name, is_logical_name, parse_word,
 };
 use crate::json::{self, Members, Value};
 
@@ -79,7 +80,7 @@ fn read_record(members: &Members<'_>, message: &Bytes, partial: &mut PartialReco
     let key_sent = required("key")?;
     let key = RecordKey::read(key_sent)?;
     let operations = "must be one of upsert, create, update, delete";
-    let operation = choice(members, "operation", Operation::parse, operations)?.unwrap_or_default();
+    let operation = choice(members, "operation", operations)?.unwrap_or_default();
     let columns = match required("columns") {
         Ok(sent) => Columns::read(sent, message, &key)?,
         Err(_) if operation == Operation::Delete => Columns::default(),
@@ -99,7 +100,7 @@ fn read_record(members: &Members<'_>, message: &Bytes, partial: &mut PartialReco
         source: label(members, "source")?,
         version,
         version_column,
-        on_conflict: choice(members, "onConflict", OnConflict::parse, "must be one of verify, skip, retry")?,
+        on_conflict: choice(members, "onConflict", "must be one of verify, skip, retry")?,
         message_id,
     })
 }
@@ -121,8 +122,11 @@ fn label(members: &Members<'_>, field: &'static str) -> Result<Option<String>, E
         Value::Text(text) if text.chars().count() <= MAX_LABEL_LENGTH && !text.contains(char::is_control) => {
             Ok(text.into_owned())
         }
-        Value::Text(_) => Err(Error::Label { field }),
-        other => Err(Error::Kind { field: field.to_owned(), expected: "a string", found: other.kind() }),
+        Value::Text(_) => Err(Error::invalid(
+            field,
+            format!("must have at most {MAX_LABEL_LENGTH} characters and no control characters"),
+        )),
+        other => Err(Error::kind(field, &other, "a string")),
     })
 }
 
@@ -132,20 +136,18 @@ fn table(value: &Value<'_>) -> Result<String, Error> {
             Err(Error::invalid("table", "names definitions of tables and columns, which are not records"))
         }
         Value::Text(name) if is_entity_set_name(name) => Ok(name.to_string()),
-        _ => Err(Error::Table),
+        _ => Err(Error::invalid(
+            "table",
+            format!("must be an entity set name such as contacts: letters, digits and `_`, at most {MAX_NAME_LENGTH}"),
+        )),
     }
 }
 
 /// An optional field that is one of a few words.
-fn choice<T>(
-    members: &Members<'_>,
-    field: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-    problem: &'static str,
-) -> Result<Option<T>, Error> {
+fn choice<T: DeserializeOwned>(members: &Members<'_>, field: &str, problem: &str) -> Result<Option<T>, Error> {
     optional(members, field, |value| {
         let Value::Text(name) = value else { return Err(Error::invalid(field, problem)) };
-        parse(&name).ok_or_else(|| Error::invalid(field, problem))
+        parse_word(&name).ok_or_else(|| Error::invalid(field, problem))
     })
 }
 
@@ -168,6 +170,6 @@ fn version_column(value: Value<'_>) -> Result<String, Error> {
     match value {
         Value::Text(name) if is_logical_name(&name) => Ok(name.into_owned()),
         Value::Text(_) => Err(Error::column_name("versionColumn")),
-        other => Err(Error::Kind { field: "versionColumn".into(), expected: "a column's name", found: other.kind() }),
+        other => Err(Error::kind("versionColumn", &other, "a column's name")),
     }
 }

@@ -1,6 +1,7 @@
 //! What can be wrong with a message. Every text names the field and quotes no value.
 
-use super::{FIELDS, MAX_BYTES, MAX_DEPTH, MAX_LABEL_LENGTH, MAX_NAME_LENGTH};
+use super::{FIELDS, MAX_BYTES, MAX_DEPTH};
+use crate::json::Value;
 
 /// Why a message is not a record.
 #[derive(Debug, thiserror::Error)]
@@ -44,58 +45,29 @@ pub enum Error {
         /// Its name.
         field: &'static str,
     },
-    /// A value has the wrong kind.
-    #[error("`{field}` is {found}; it must be {expected}")]
-    Kind {
-        /// Its path.
-        field: String,
-        /// What it should be.
-        expected: &'static str,
-        /// What it is.
-        found: &'static str,
-    },
     /// A value is not one that this field can have.
     #[error("`{field}` {problem}")]
     Invalid {
         /// Its path.
         field: String,
         /// What is wrong, as a clause that follows the path.
-        problem: &'static str,
-    },
-    /// `key` or `columns` is not an object that can be used.
-    #[error("`{field}` is not a valid object: {problem}")]
-    Object {
-        /// Its name.
-        field: &'static str,
-        /// The parser's error.
         problem: String,
-    },
-    /// `table` is not an entity set name.
-    #[error("`table` must be an entity set name such as contacts: letters, digits and `_`, at most {MAX_NAME_LENGTH}")]
-    Table,
-    /// A label, such as `source`, is too long or contains control characters.
-    #[error("`{field}` must have at most {MAX_LABEL_LENGTH} characters and no control characters")]
-    Label {
-        /// Its name.
-        field: &'static str,
-    },
-    /// `key` has no columns, or too many.
-    #[error("`key` has {found} columns; an alternate key has 1 to 16")]
-    KeyColumns {
-        /// How many.
-        found: usize,
-    },
-    /// A key column occurs in `columns` with another value.
-    #[error("`columns.{column}` contradicts `key.{column}`")]
-    Contradiction {
-        /// The column.
-        column: String,
     },
 }
 
 impl Error {
-    pub(super) fn invalid(field: impl Into<String>, problem: &'static str) -> Self {
-        Self::Invalid { field: field.into(), problem }
+    pub(super) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), problem: problem.into() }
+    }
+
+    /// The value is of another kind than `expected`.
+    pub(super) fn kind(field: impl Into<String>, found: &Value<'_>, expected: &str) -> Self {
+        Self::invalid(field, format!("is {}; it must be {expected}", found.kind()))
+    }
+
+    /// The value is not an object that can be used.
+    pub(super) fn object(field: &str, error: &serde_json::Error) -> Self {
+        Self::invalid(field, format!("is not a valid object: {}", parser_problem(error)))
     }
 
     pub(super) fn column_name(field: impl Into<String>) -> Self {

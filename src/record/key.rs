@@ -10,7 +10,6 @@ use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::error::parser_problem;
 use super::{Error, is_logical_name};
 use crate::json::{Members, Number, Value};
 
@@ -62,17 +61,15 @@ impl RecordKey {
                 Error::invalid("key", "is a string but not a GUID; write an alternate key as an object")
             }),
             Value::Nested if raw.get().starts_with('{') => Self::read_columns(raw),
-            other => {
-                Err(Error::Kind { field: "key".into(), expected: "a GUID string or an object", found: other.kind() })
-            }
+            other => Err(Error::kind("key", &other, "a GUID string or an object")),
         }
     }
 
     fn read_columns(raw: &RawValue) -> Result<Self, Error> {
-        let problem = |error| Error::Object { field: "key", problem: parser_problem(&error) };
-        let Members::<&RawValue>(members) = serde_json::from_str(raw.get()).map_err(problem)?;
+        let Members(members) = serde_json::from_str(raw.get()).map_err(|error| Error::object("key", &error))?;
         if members.is_empty() || members.len() > MAX_KEY_COLUMNS {
-            return Err(Error::KeyColumns { found: members.len() });
+            let problem = format!("has {} columns; an alternate key has 1 to {MAX_KEY_COLUMNS}", members.len());
+            return Err(Error::invalid("key", problem));
         }
         let mut columns = members
             .into_iter()
@@ -155,7 +152,7 @@ impl KeyColumn {
             Value::Number(_) if !lookup => return Err(Error::invalid(field, "is out of the range of every column")),
             other => {
                 let expected = if lookup { "a GUID string" } else { "a string or a number" };
-                return Err(Error::Kind { field, expected, found: other.kind() });
+                return Err(Error::kind(field, &other, expected));
             }
         };
         Ok(Self { name: name.to_owned(), value })

@@ -9,7 +9,6 @@ mod answer;
 mod exchange;
 pub(crate) mod metadata;
 mod metadata_cache;
-mod request_spec;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,10 +17,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential as _;
 use bytes::Bytes;
-use reqwest::Method;
-use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+};
+use reqwest::{Method, Request};
 use tokio::time::timeout;
 use url::Url;
+use uuid::Uuid;
 
 use super::table_metadata::TableMetadata;
 use super::{Change, Error, Row, Store, WriteKind, Written};
@@ -31,7 +33,6 @@ use crate::record::{KeyValue, Operation, Record, RecordKey};
 use crate::telemetry::trace;
 use exchange::Answer;
 use metadata_cache::MetadataCache;
-use request_spec::RequestSpec;
 
 /// Synchronous plug-ins may run for two minutes.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
@@ -122,19 +123,31 @@ impl Client {
         Ok(value)
     }
 
+    /// A request with the headers that every request has.
+    fn request(&self, method: Method, url: Url) -> Request {
+        let mut request = Request::new(method, url);
+        request.headers_mut().clone_from(&self.headers);
+        request
+    }
+
     /// Sends a request and gives its success; a token that is refused is refreshed once.
-    async fn send(&self, spec: &RequestSpec) -> Result<Answer, Error> {
-        let mut answer = self.send_once(spec).await?;
+    async fn send(&self, request: &Request) -> Result<Answer, Error> {
+        let mut answer = self.send_once(request).await?;
         if answer.status() == 401 {
             self.identity.refresh();
-            answer = self.send_once(spec).await?;
+            answer = self.send_once(request).await?;
         }
         if answer.is_success() { Ok(answer) } else { Err(answer::error(answer).await) }
     }
 
-    async fn send_once(&self, spec: &RequestSpec) -> Result<Answer, Error> {
-        let request = spec.build(&self.headers, self.token().await?)?;
-        let answer = exchange::exchange(&self.http, request, spec.timeout, &self.root).await?;
+    /// Adds a token, and a request id that no other sending has.
+    async fn send_once(&self, request: &Request) -> Result<Answer, Error> {
+        let mut request = request.try_clone().expect("its body is in memory");
+        let (token, id) = (self.token().await?, Uuid::new_v4().to_string());
+        request.headers_mut().insert(AUTHORIZATION, token);
+        request.headers_mut().insert(CLIENT_REQUEST_ID, HeaderValue::try_from(id).expect("a UUID is ASCII"));
+        let timeout = if request.method() == Method::GET { READ_TIMEOUT } else { WRITE_TIMEOUT };
+        let answer = exchange::exchange(&self.http, request, timeout, &self.root).await?;
         if let Some(hint) = answer.header(PARALLELISM).and_then(|value| value.trim().parse().ok()) {
             self.parallelism.store(hint, Ordering::Relaxed);
         }
@@ -142,29 +155,38 @@ impl Client {
     }
 
     /// PATCH and DELETE name the row. A row that no URL can name, and that does not exist, is created by POST.
-    fn write_spec(&self, change: &Change<'_>) -> Result<RequestSpec, Error> {
+    fn write_request(&self, change: &Change<'_>) -> Result<Request, Error> {
         let record = change.record;
-        let Some(row) = address::row(&self.root, &record.table, &record.key, change.id) else {
-            let set = address::set(&self.root, &record.table);
-            return Ok(RequestSpec::write(Method::POST, set, Some(new_row(change)?)));
+        let (method, url, json) = match address::row(&self.root, &record.table, &record.key, change.id) {
+            None => (Method::POST, address::set(&self.root, &record.table), Some(new_row(change)?)),
+            Some(row) if record.operation == Operation::Delete => (Method::DELETE, row, None),
+            Some(row) => (Method::PATCH, row, Some(body(change, &[]))),
         };
-        let spec = if record.operation == Operation::Delete {
-            RequestSpec::write(Method::DELETE, row, None)
-        } else {
-            RequestSpec::write(Method::PATCH, row, Some(body(change, &[])))
+        let condition = match change.kind {
+            // A new row, without a condition.
+            _ if method == Method::POST => None,
+            WriteKind::Create => Some((IF_NONE_MATCH, "*")),
+            WriteKind::Update | WriteKind::UpdateFound => Some((IF_MATCH, "*")),
+            WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged => Some((IF_MATCH, change.etag.unwrap_or("*"))),
+            WriteKind::Upsert | WriteKind::Delete | WriteKind::Read => None,
         };
-        Ok(match change.kind {
-            WriteKind::Create => spec.with(IF_NONE_MATCH, "*"),
-            WriteKind::Update | WriteKind::UpdateFound => spec.with(IF_MATCH, "*"),
-            WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged => spec.with(IF_MATCH, change.etag.unwrap_or("*")),
-            WriteKind::Upsert | WriteKind::Delete | WriteKind::Read => spec,
-        })
+        let mut request = self.request(method, url);
+        if let Some(json) = json {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(json.into());
+        }
+        if let Some((name, value)) = condition {
+            request.headers_mut().insert(name, HeaderValue::from_str(value).map_err(|_| Error::NOT_SENDABLE)?);
+        }
+        Ok(request)
     }
 
     /// A read of `url` that also says which table a lookup points to.
     async fn read_rows(&self, mut url: Url, query: Option<&str>) -> Result<Answer, Error> {
         url.set_query(query);
-        self.send(&RequestSpec::read(url).with(PREFER, metadata::LOOKUP_TABLES)).await
+        let mut request = self.request(Method::GET, url);
+        request.headers_mut().insert(PREFER, HeaderValue::from_static(metadata::LOOKUP_TABLES));
+        self.send(&request).await
     }
 
     /// The row that a filter by key finds.
@@ -180,7 +202,7 @@ impl Client {
 #[async_trait]
 impl Store for Client {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
-        let answer = self.send(&self.write_spec(change)?).await?;
+        let answer = self.send(&self.write_request(change)?).await?;
         Ok(match (change.kind, answer.status()) {
             (WriteKind::Delete | WriteKind::DeleteUnchanged, _) => Written::Deleted,
             (WriteKind::Create, _) | (_, 201) => Written::Created,

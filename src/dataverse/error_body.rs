@@ -9,6 +9,7 @@
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors>
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -34,17 +35,17 @@ pub struct ServiceError {
 
 /// Reads an error body, which may be truncated.
 pub fn read(body: &[u8]) -> ServiceError {
-    let mut found = Found::default();
+    let mut found = HashMap::new();
     let mut json = serde_json::Deserializer::from_slice(without_half_number(body));
     // What was complete before the error has been found.
-    let _ = Object { found: &mut found, level: Level::Body }.deserialize(&mut json);
-    let text = |value: Option<Value>| match value {
+    let _ = Object { found: &mut found, is_inner: false }.deserialize(&mut json);
+    let text = |kept| match found.get(kept) {
         Some(Value::String(text)) if !text.is_empty() => Some(text.chars().take(MESSAGE_CAP).collect()),
         _ => None,
     };
     ServiceError {
-        code: found.code.as_ref().and_then(parse_code),
-        message: text(found.message).or_else(|| text(found.exception)).or_else(|| text(found.outer_message)),
+        code: found.get("code").and_then(parse_code),
+        message: ["message", "exception", "outer message"].into_iter().find_map(text),
     }
 }
 
@@ -68,39 +69,11 @@ fn parse_code(value: &Value) -> Option<u32> {
     (code != 0).then_some(code)
 }
 
-/// The complete members.
-#[derive(Default)]
-struct Found {
-    code: Option<Value>,
-    message: Option<Value>,
-    exception: Option<Value>,
-    outer_message: Option<Value>,
-}
-
-impl Found {
-    fn slot(&mut self, level: Level, name: &str) -> Option<&mut Option<Value>> {
-        match (level, name) {
-            (Level::Error, "code") | (Level::Body, "ErrorCode") => Some(&mut self.code),
-            (Level::Error, "message") => Some(&mut self.message),
-            (Level::Body, "ExceptionMessage") => Some(&mut self.exception),
-            (Level::Body, "Message") => Some(&mut self.outer_message),
-            _ => None,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
-    /// The whole body.
-    Body,
-    /// The object in its member `error`.
-    Error,
-}
-
-/// Reads the members of one object.
+/// Reads the complete members of one object that matter.
 struct Object<'a> {
-    found: &'a mut Found,
-    level: Level,
+    found: &'a mut HashMap<&'static str, Value>,
+    /// Whether it is the object in the body's member `error`.
+    is_inner: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Object<'_> {
@@ -124,18 +97,23 @@ impl<'de> Visitor<'de> for Object<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<String>()? {
-            if self.level == Level::Body && name == "error" {
-                map.next_value_seed(Object { found: &mut *self.found, level: Level::Error })?;
-                continue;
-            }
-            let Some(slot) = self.found.slot(self.level, &name) else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
+            let kept = match (self.is_inner, name.as_str()) {
+                (true, "code") | (false, "ErrorCode") => "code",
+                (true, "message") => "message",
+                (false, "ExceptionMessage") => "exception",
+                (false, "Message") => "outer message",
+                (false, "error") => {
+                    map.next_value_seed(Object { found: self.found, is_inner: true })?;
+                    continue;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
             };
-            let value = map.next_value()?;
-            if slot.replace(value).is_some() {
+            if self.found.insert(kept, map.next_value()?).is_some() {
                 // Ambiguous: other parsers may pick the other one.
-                *slot = None;
+                self.found.remove(kept);
                 return Err(A::Error::custom("duplicate member"));
             }
         }

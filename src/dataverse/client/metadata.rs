@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::request_spec::RequestSpec;
 use super::{Client, answer};
 use crate::dataverse::Error;
 use crate::dataverse::table_metadata::TableMetadata;
@@ -138,7 +138,7 @@ impl Client {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path()));
         url.set_query(query);
-        let answer = self.send(&RequestSpec::read(url)).await?;
+        let answer = self.send(&self.request(Method::GET, url)).await?;
         answer::json(answer).await.ok_or_else(|| unusable("the answer is not understood"))
     }
 }

@@ -15,7 +15,6 @@
 mod circuit_breaker;
 mod concurrency_limit;
 mod report;
-mod signal;
 mod state;
 mod wait_queue;
 
@@ -27,7 +26,6 @@ use tokio::time::Instant;
 
 use crate::classify::{FailureScope, LimitKind};
 use crate::outcome::Reason;
-pub(crate) use signal::Signal;
 use state::{Observation, State};
 use wait_queue::{QueuePosition, Slot, WaitQueue};
 

@@ -12,7 +12,6 @@ mod codes;
 
 use crate::dataverse::verify::RowMatch;
 use crate::dataverse::{Error, WriteKind};
-use crate::lock;
 use crate::outcome::Reason;
 use crate::record::OnConflict;
 use codes::{Meaning, meaning_of_code, meaning_of_status, meaning_of_text};
@@ -157,17 +156,6 @@ pub(crate) fn create_refused(found: RowMatch, delivered_before: bool) -> AfterRa
         RowMatch::Same | RowMatch::NotProven => AfterRace::Settle(Reason::Exists),
         // The winner was rolled back, or another key collides.
         RowMatch::Missing => AfterRace::Resend,
-    }
-}
-
-/// Judges a failure of the lock storage: an operator can fix it, and nothing was written yet.
-pub(crate) fn judge_locks(error: &lock::Error) -> Reason {
-    match error {
-        lock::Error::Refused { .. }
-        | lock::Error::Service { .. }
-        | lock::Error::Unreachable { .. }
-        | lock::Error::NotUnderstood
-        | lock::Error::Token { .. } => Reason::StorageUnavailable,
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, warn};
 
-use crate::admission::{Admission, OutageCause, Permit, Signal, WaitBudget};
+use crate::admission::{Admission, OutageCause, Permit, WaitBudget};
 use crate::classify::{self, FailureScope};
 use crate::dataverse::{Error, Store};
 use crate::lock::local_queue::{Acquired, HeldLock, LocalQueue};
@@ -120,9 +120,8 @@ impl Pipeline {
             let Some(settlement) = Box::pin(self.attempt(name, &mut permit, writer, &mut spent)).await else {
                 continue;
             };
-            match self.report(permit, record, name, &settlement) {
-                Signal::Success | Signal::Neutral => return (settlement, spent),
-                Signal::Throttled | Signal::Failure => {}
+            if !self.report(permit, record, name, &settlement) {
+                return (settlement, spent);
             }
             delivered_before |= settlement.is_ambiguous;
             last = Some(settlement);
@@ -148,19 +147,26 @@ impl Pipeline {
         }
     }
 
-    /// Reports to admission what the attempt has shown.
-    fn report(&self, permit: Permit<'_>, record: &Record, name: &LockName, settlement: &Settlement) -> Signal {
+    /// Reports to admission what the attempt has shown; whether another is worth waiting for in place.
+    fn report(&self, permit: Permit<'_>, record: &Record, name: &LockName, settlement: &Settlement) -> bool {
         let fault = settlement.fault.as_deref();
         self.log_unknown_code(fault);
-        let was_sent = !matches!(fault, Some(Error::NotAddressable { .. }));
-        let signal = if was_sent { settlement.reason.into() } else { Signal::Neutral };
-        match signal {
-            Signal::Success => permit.succeeded(self.store.parallelism()),
-            Signal::Neutral => drop(permit),
-            Signal::Throttled => permit.throttled(settlement.retry_after, classify::limit_kind(fault)),
-            Signal::Failure => permit.failed(&outage_cause(record, name, settlement), settlement.not_before),
+        match settlement.reason {
+            Reason::Throttled => permit.throttled(settlement.retry_after, classify::limit_kind(fault)),
+            // A service is down or refuses our credentials: transient, or fixable by an operator.
+            Reason::Unavailable | Reason::Unauthorized | Reason::StorageUnavailable => {
+                permit.failed(&outage_cause(record, name, settlement), settlement.not_before);
+            }
+            // Contention, a lost lease, a defect or an invalid message: Dataverse was not asked, or is not the cause.
+            Reason::LockBusy | Reason::LockLost | Reason::Internal | Reason::InvalidMessage => return false,
+            _ if matches!(fault, Some(Error::NotAddressable { .. })) => return false,
+            // Dataverse answered, even if only to refuse the data.
+            _ => {
+                permit.succeeded(self.store.parallelism());
+                return false;
+            }
         }
-        signal
+        true
     }
 
     /// A code that is not in the table was judged by its status, perhaps wrongly: logged once per code.

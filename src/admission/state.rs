@@ -46,14 +46,6 @@ pub(super) struct SlotToken {
     pub(super) is_released: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Availability {
-    Now,
-    /// When another message has left.
-    Full,
-    NotBefore(Instant),
-}
-
 /// What a message observed while it was admitted.
 #[derive(Debug)]
 pub(super) enum Observation<'a> {
@@ -88,13 +80,15 @@ impl State {
         Self { rng, limit, in_flight: 0, epoch: 0, successes: 0, pause: None, breaker }
     }
 
-    pub(super) fn availability(&self, now: Instant) -> Availability {
-        let closed_until = self.pause.as_ref().map(|pause| pause.until).max(self.breaker.next_probe());
-        match closed_until {
-            Some(until) if until > now => Availability::NotBefore(until),
-            _ if !self.is_circuit_open() && self.in_flight >= self.limit() => Availability::Full,
-            _ => Availability::Now,
-        }
+    /// The end of the pause, or the time of the next probe: until then no message is admitted.
+    pub(super) fn closed_until(&self, now: Instant) -> Option<Instant> {
+        let pause = self.pause.as_ref().map(|pause| pause.until);
+        pause.max(self.breaker.next_probe()).filter(|until| *until > now)
+    }
+
+    /// Whether another message has to leave first.
+    pub(super) fn is_full(&self) -> bool {
+        !self.is_circuit_open() && self.in_flight >= self.limit()
     }
 
     pub(super) fn reject_reason(&self, now: Instant) -> RejectReason {
@@ -105,7 +99,7 @@ impl State {
         }
     }
 
-    /// Admits a message; only while the availability is [`Availability::Now`].
+    /// Admits a message; only while admission is neither closed nor full.
     pub(super) fn admit(&mut self, now: Instant) -> (SlotToken, Option<Event>) {
         let ended = self.pause.take().map(|pause| Event::Resumed(pause.until - pause.since));
         if ended.is_some() {

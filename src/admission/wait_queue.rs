@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::report::report;
-use super::state::{Availability, Event, Observation, SlotToken, State};
+use super::state::{Event, Observation, SlotToken, State};
 use super::{NotAdmitted, WaitBudget};
 
 /// A position in the queue: messages that return with a lock go first.
@@ -87,7 +87,7 @@ impl WaitQueue {
             if let Ok(slot) = waiter.slot.try_recv() {
                 return Ok(slot);
             }
-            let closed_until = self.inner().closed_until();
+            let closed_until = self.inner().state.closed_until(Instant::now());
             let too_long = give_up_if_closed_at.zip(closed_until).is_some_and(|(at, until)| until > at);
             let end = if closed_until.is_some() { budget.until } else { budget.queue_until };
             if too_long || self.is_over(end) {
@@ -149,7 +149,7 @@ impl WaitQueue {
 
     fn not_admitted(&self) -> NotAdmitted {
         let (inner, now) = (self.inner(), Instant::now());
-        let retry_after = inner.closed_until().map(|until| until.saturating_duration_since(now));
+        let retry_after = inner.state.closed_until(now).map(|until| until.saturating_duration_since(now));
         NotAdmitted { reason: inner.state.reject_reason(now), retry_after }
     }
 
@@ -183,16 +183,9 @@ impl WaitQueue {
 }
 
 impl Inner {
-    fn closed_until(&self) -> Option<Instant> {
-        match self.state.availability(Instant::now()) {
-            Availability::NotBefore(until) => Some(until),
-            Availability::Now | Availability::Full => None,
-        }
-    }
-
     fn admit_next(&mut self) -> Option<(oneshot::Sender<Slot>, SlotToken, Option<Event>, usize)> {
         let (now, waiting) = (Instant::now(), self.waiting.len());
-        if self.state.availability(now) != Availability::Now {
+        if self.state.closed_until(now).is_some() || self.state.is_full() {
             return None;
         }
         let (_, sender) = self.waiting.pop_first()?;

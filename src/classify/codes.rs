@@ -215,16 +215,13 @@ pub(super) fn meaning_of_text(status: u16, message: &str) -> Option<Meaning> {
 pub(super) fn meaning_of_status(status: u16, kind: WriteKind) -> Meaning {
     match (status, kind) {
         // No condition of ours can have failed, so a key was taken.
-        (412, WriteKind::Upsert | WriteKind::Create | WriteKind::Update | WriteKind::UpdateFound) => {
-            return DuplicateKey;
-        }
-        (412, WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged) => return VersionMismatch,
-        _ => {}
-    }
-    match STATUSES.iter().find(|(known, ..)| *known == status) {
-        Some((_, meaning, _)) => *meaning,
-        None if (400..=499).contains(&status) => InvalidData,
-        // Other 5xx, and answers that do not come from Dataverse, such as a redirect to a login page.
-        None => Busy,
+        (412, WriteKind::Upsert | WriteKind::Create | WriteKind::Update | WriteKind::UpdateFound) => DuplicateKey,
+        (412, WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged) => VersionMismatch,
+        _ => match STATUSES.iter().find(|(known, ..)| *known == status) {
+            Some((_, meaning, _)) => *meaning,
+            None if (400..=499).contains(&status) => InvalidData,
+            // Other 5xx, and answers that do not come from Dataverse, such as a redirect to a login page.
+            None => Busy,
+        },
     }
 }

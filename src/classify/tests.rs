@@ -258,20 +258,6 @@ fn a_refused_create_is_settled_by_the_row() {
 }
 
 #[test]
-fn a_lock_storage_failure_costs_no_message() {
-    let (status, code, problem) = (500, "InternalError".to_owned(), "no connection");
-    for error in [
-        lock::Error::Refused { status: 403, code: code.clone() },
-        lock::Error::Service { status, code },
-        lock::Error::Unreachable { sent: false, problem },
-        lock::Error::NotUnderstood,
-        lock::Error::Token { refused: true, problem: problem.to_owned() },
-    ] {
-        assert_eq!(judge_locks(&error), Reason::StorageUnavailable);
-    }
-}
-
-#[test]
 fn a_failure_has_the_scope_that_it_is_evidence_for() {
     let no_token = |refused| Error::NoToken { refused, problem: String::new() };
     for (fault, reach_of_it) in [

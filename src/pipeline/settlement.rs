@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::admission::{NotAdmitted, RejectReason};
-use crate::classify;
 use crate::dataverse::Error;
 use crate::lock;
 use crate::outcome::Reason;
@@ -38,9 +37,9 @@ impl Settlement {
         Self { is_ambiguous, retry_after, fault: Some(Box::new(fault)), ..Self::new(reason).detail(detail) }
     }
 
-    /// The lock storage gave no usable answer.
+    /// The lock storage gave no usable answer: an operator can fix it, and nothing was written yet.
     pub(super) fn lock_storage(error: &lock::Error) -> Self {
-        Self::new(classify::judge_locks(error)).detail(error.to_string())
+        Self::new(Reason::StorageUnavailable).detail(error.to_string())
     }
 
     /// The last attempt was `last`, and there is no time for another.

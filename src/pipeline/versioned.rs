@@ -4,7 +4,6 @@
 //! with the lock (see `tombstone.rs`) before it deletes the row.
 
 use std::cmp::Ordering;
-use std::ops::ControlFlow::{self, Break, Continue};
 
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -39,44 +38,38 @@ impl Writer<'_> {
     pub(super) async fn in_order(&self, version: &RecordVersion<'_>) -> Settlement {
         let mut past = Past::default();
         for reads in 1..=MAX_READS {
-            match self.one_round(version, &mut past, reads == MAX_READS).await {
-                Break(end) => return end,
-                Continue(()) => pause(reads).await,
+            if let Err(end) = self.one_round(version, &mut past, reads == MAX_READS).await {
+                return end;
             }
+            pause(reads).await;
         }
         Settlement::new(Reason::Conflict).detail("the row kept changing while it was read and written")
     }
 
-    async fn one_round(&self, version: &RecordVersion<'_>, past: &mut Past, last: bool) -> ControlFlow<Settlement> {
-        let step = match self.next_step(version, past).await {
-            Ok(step) => step,
-            Err(end) => return Break(end),
-        };
+    /// An error is the end of the attempt, whatever its reason.
+    async fn one_round(&self, version: &RecordVersion<'_>, past: &mut Past, last: bool) -> Result<(), Settlement> {
+        let step = self.next_step(version, past).await?;
         let fault = match self.send(step.kind, step.etag.as_deref(), step.id).await {
-            Ok(reason) => return Break(Settlement::new(reason)),
-            Err(fault) if fault.is_ambiguous() => return Break(self.resolve_conditional_write(version, fault).await),
+            Ok(reason) => return Err(Settlement::new(reason)),
+            Err(fault) if fault.is_ambiguous() => return Err(self.resolve_conditional_write(version, fault).await),
             Err(fault) => fault,
         };
         match judge(&fault, Attempt { kind: step.kind, binds: self.binds, again: past.again }) {
-            Verdict::Settle(reason) => Break(Settlement::refused(reason, fault)),
+            Verdict::Settle(reason) => Err(Settlement::refused(reason, fault)),
             Verdict::Again => {
                 past.again += 1;
-                Continue(())
+                Ok(())
             }
-            Verdict::RowOrParent => match self.is_present().await {
-                Ok(true) => Break(Settlement::refused(Reason::ParentMissing, fault)),
-                // It was read a moment ago, so it was deleted since.
-                Ok(false) => Continue(()),
-                Err(end) => Break(end),
-            },
+            Verdict::RowOrParent if self.is_present().await? => Err(Settlement::refused(Reason::ParentMissing, fault)),
             // Refused twice while no row has our key: another unique key, or the recycle bin.
-            Verdict::LostRace if !past.seen && past.refused > 0 => Break(collision(fault)),
-            Verdict::LostRace | Verdict::Moved if last => Break(Settlement::refused(Reason::Conflict, fault)),
+            Verdict::LostRace if !past.seen && past.refused > 0 => Err(collision(fault)),
+            Verdict::LostRace | Verdict::Moved if last => Err(Settlement::refused(Reason::Conflict, fault)),
             Verdict::LostRace => {
                 past.refused += 1;
-                Continue(())
+                Ok(())
             }
-            Verdict::Moved => Continue(()),
+            // It was read a moment ago, so it was changed or deleted since.
+            Verdict::RowOrParent | Verdict::Moved => Ok(()),
         }
     }
 

@@ -7,7 +7,6 @@
 
 mod race;
 
-use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -144,36 +143,34 @@ impl<'a> Writer<'a> {
     async fn plain(&self, kind: WriteKind) -> Settlement {
         let mut counters = RetryCounters::default();
         loop {
-            match self.try_once(kind, &mut counters).await {
-                Break(end) => return end,
-                Continue(()) => pause(counters.again + counters.resends + counters.moved).await,
+            if let Err(end) = self.try_once(kind, &mut counters).await {
+                return end;
             }
+            pause(counters.again + counters.resends + counters.moved).await;
         }
     }
 
-    async fn try_once(&self, kind: WriteKind, counters: &mut RetryCounters) -> ControlFlow<Settlement> {
+    /// An error is the end of the attempt, whatever its reason.
+    async fn try_once(&self, kind: WriteKind, counters: &mut RetryCounters) -> Result<(), Settlement> {
         let (kind, id) = if self.is_unaddressable() { self.resolve_target(kind).await? } else { (kind, None) };
         let fault = match self.send(kind, None, id).await {
-            Ok(reason) => return Break(Settlement::new(reason)),
-            Err(fault) if fault.is_ambiguous() => return Break(self.resolve_ambiguous_write(fault).await),
+            Ok(reason) => return Err(Settlement::new(reason)),
+            Err(fault) if fault.is_ambiguous() => return Err(self.resolve_ambiguous_write(fault).await),
             Err(fault) => fault,
         };
         match judge(&fault, Attempt { kind, binds: self.binds, again: counters.again }) {
-            Verdict::Settle(reason) => Break(Settlement::refused(reason, fault)),
+            Verdict::Settle(reason) => Err(Settlement::refused(reason, fault)),
             Verdict::Again => {
                 counters.again += 1;
-                Continue(())
+                Ok(())
             }
             Verdict::LostRace => self.after_race(fault, counters).await,
             Verdict::Moved if kind == WriteKind::UpdateFound => counters.move_on(fault),
             // We sent no condition, so an extra header of the settings did; the host may try again.
-            Verdict::Moved => Break(Settlement::refused(Reason::Conflict, fault)),
-            Verdict::RowOrParent => match self.is_present().await {
-                Ok(true) => Break(Settlement::refused(Reason::ParentMissing, fault)),
-                Ok(false) if kind == WriteKind::UpdateFound => counters.move_on(fault),
-                Ok(false) => Break(Settlement::refused(Reason::NotFound, fault)),
-                Err(end) => Break(end),
-            },
+            Verdict::Moved => Err(Settlement::refused(Reason::Conflict, fault)),
+            Verdict::RowOrParent if self.is_present().await? => Err(Settlement::refused(Reason::ParentMissing, fault)),
+            Verdict::RowOrParent if kind == WriteKind::UpdateFound => counters.move_on(fault),
+            Verdict::RowOrParent => Err(Settlement::refused(Reason::NotFound, fault)),
         }
     }
 
@@ -183,30 +180,23 @@ impl<'a> Writer<'a> {
     }
 
     /// What to send for an unaddressable row, and its primary key.
-    async fn resolve_target(&self, kind: WriteKind) -> ControlFlow<Settlement, (WriteKind, Option<Uuid>)> {
+    async fn resolve_target(&self, kind: WriteKind) -> Result<(WriteKind, Option<Uuid>), Settlement> {
         let columns = self.key_columns();
-        let row = match self.read(&columns).await {
-            Ok(row) => row,
-            Err(end) => return Break(end),
-        };
-        let Some(row) = row else {
+        let Some(row) = self.read(&columns).await? else {
             return match kind {
-                WriteKind::Update => Break(Settlement::new(Reason::NotFound).detail("there is no row to update")),
-                WriteKind::Delete => Break(Settlement::new(Reason::AlreadyAbsent)),
-                _ => Continue((WriteKind::Create, None)),
+                WriteKind::Update => Err(Settlement::new(Reason::NotFound).detail("there is no row to update")),
+                WriteKind::Delete => Err(Settlement::new(Reason::AlreadyAbsent)),
+                _ => Ok((WriteKind::Create, None)),
             };
         };
-        let Some(id) = row.id(&columns) else { return Break(unidentified()) };
+        let id = row.id(&columns).ok_or_else(unidentified)?;
         match kind {
-            WriteKind::Create => match self.verify().await {
-                Ok(found) => match create_refused(found, self.delivered_before) {
-                    AfterRace::Settle(reason) => Break(Settlement::new(reason).detail("the row is there")),
-                    AfterRace::Resend => Continue((WriteKind::Create, None)),
-                },
-                Err(end) => Break(end),
+            WriteKind::Create => match create_refused(self.verify().await?, self.delivered_before) {
+                AfterRace::Settle(reason) => Err(Settlement::new(reason).detail("the row is there")),
+                AfterRace::Resend => Ok((WriteKind::Create, None)),
             },
-            WriteKind::Upsert => Continue((WriteKind::UpdateFound, Some(id))),
-            _ => Continue((kind, Some(id))),
+            WriteKind::Upsert => Ok((WriteKind::UpdateFound, Some(id))),
+            _ => Ok((kind, Some(id))),
         }
     }
 
@@ -255,9 +245,9 @@ fn binds(record: &Record) -> bool {
 
 impl RetryCounters {
     /// The row disappeared or changed: read it again, a bounded number of times.
-    fn move_on(&mut self, fault: Error) -> ControlFlow<Settlement> {
+    fn move_on(&mut self, fault: Error) -> Result<(), Settlement> {
         self.moved += 1;
-        if self.moved < MAX_READS { Continue(()) } else { Break(Settlement::refused(Reason::Conflict, fault)) }
+        if self.moved < MAX_READS { Ok(()) } else { Err(Settlement::refused(Reason::Conflict, fault)) }
     }
 }
 

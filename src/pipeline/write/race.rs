@@ -1,7 +1,5 @@
 //! After a 412 for a duplicate key: a lost race, the same data written by another instance, or a collision with another row.
 
-use std::ops::ControlFlow::{self, Break, Continue};
-
 use tracing::Instrument as _;
 
 use super::{RetryCounters, Writer, read_failed};
@@ -18,22 +16,19 @@ const OTHER_KEY: &str = "a value of this record in another unique key";
 
 impl Writer<'_> {
     /// Two more requests distinguish a lost race from a collision.
-    pub(super) async fn after_race(&self, fault: Error, counters: &mut RetryCounters) -> ControlFlow<Settlement> {
+    pub(super) async fn after_race(&self, fault: Error, counters: &mut RetryCounters) -> Result<(), Settlement> {
         let creates = self.record.operation == Operation::Create;
         let after = if counters.resends > 0 {
             race_again(if creates { OnConflict::Verify } else { self.policy }, counters.resends)
         } else {
-            let found = match self.verify().await {
-                Ok(found) => found,
-                Err(end) => return Break(end),
-            };
+            let found = self.verify().await?;
             if creates { create_refused(found, self.delivered_before) } else { race(self.policy, found) }
         };
         match after {
-            AfterRace::Settle(reason) => Break(settled_race(reason, fault)),
+            AfterRace::Settle(reason) => Err(settled_race(reason, fault)),
             AfterRace::Resend => {
                 counters.resends += 1;
-                Continue(())
+                Ok(())
             }
         }
     }

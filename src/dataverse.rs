@@ -128,9 +128,7 @@ impl Row {
 
     /// Its ETag. ETags are not ordered.
     pub fn etag(&self) -> Option<String> {
-        let Members(members) = self.members();
-        let (_, raw) = members.into_iter().find(|(name, _)| name == "@odata.etag")?;
-        serde_json::from_str(raw.get()).ok()
+        serde_json::from_str(self.members().get("@odata.etag")?.get()).ok()
     }
 }
 

@@ -37,22 +37,16 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
+        // The standard library's hash set is keyed at random (SipHash), so a sender cannot craft names that collide.
+        let (mut members, mut seen) = (Vec::new(), HashSet::new());
         while let Some((Unescaped(name), value)) = map.next_entry()? {
+            if !seen.insert(name.clone()) {
+                return Err(A::Error::custom(format_args!("duplicate member `{name}`")));
+            }
             members.push((name, value));
         }
-        match first_duplicate(members.iter().map(|(name, _)| name.as_ref())) {
-            Some(name) => Err(A::Error::custom(format_args!("duplicate member `{name}`"))),
-            None => Ok(Members(members)),
-        }
+        Ok(Members(members))
     }
-}
-
-/// The first name that occurs a second time. The standard library's hash set is keyed at random (SipHash), so a sender cannot
-/// craft names that collide.
-fn first_duplicate<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let mut seen = HashSet::new();
-    names.find(|name| !seen.insert(*name))
 }
 
 /// A string without its escapes; borrowed where it has none.

@@ -9,7 +9,6 @@
 //! storage.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -97,6 +96,7 @@ enum Wakeup {
 }
 
 /// The head of one key's queue. Dropping it makes the next waiter the head.
+#[derive(Debug)]
 struct QueueHead {
     name: LockName,
     shared: Arc<Shared>,
@@ -316,12 +316,6 @@ impl Drop for LeaseHandoff {
 impl QueueHead {
     fn with_queue<T>(&self, change: impl FnOnce(&mut KeyQueue) -> T) -> Option<T> {
         self.shared.queues().get_mut(&self.name).map(change)
-    }
-}
-
-impl fmt::Debug for QueueHead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueueHead").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

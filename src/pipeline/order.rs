@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::dataverse::Row;
-use crate::json::{Members, Value};
+use crate::json::Value;
 use crate::record::Version;
 
 /// A version and the column that holds it.
@@ -44,8 +44,7 @@ pub(super) enum Stored {
 
 /// Reads the version column of a row.
 pub(super) fn stored(row: &Row, column: &str) -> Stored {
-    let Members(members) = row.members();
-    let Some((_, raw)) = members.into_iter().find(|(name, _)| name == column) else { return Stored::Nothing };
+    let Some(raw) = row.members().get(column) else { return Stored::Nothing };
     match Value::of(raw) {
         Value::Null => Stored::Nothing,
         _ => read(raw).map_or(Stored::Unreadable, Stored::Version),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Settlement;
 use super::order::{self, RecordVersion, Stored};
-use super::write::{MAX_READS, READ_BACK_TIMEOUT, Writer, as_sent, collision, pause, unidentified};
+use super::write::{MAX_READS, Past, READ_BACK_TIMEOUT, Writer, as_sent, collision, pause, unidentified};
 use crate::classify::{Attempt, Verdict, judge};
 use crate::dataverse::{Error, Row, WriteKind};
 use crate::outcome::Reason;
@@ -21,16 +21,6 @@ struct Step {
     kind: WriteKind,
     etag: Option<String>,
     id: Option<Uuid>,
-}
-
-/// What happened so far.
-#[derive(Default)]
-struct Past {
-    again: u32,
-    /// Whether a row was read.
-    seen: bool,
-    /// Creates that were refused for a duplicate key.
-    refused: u32,
 }
 
 impl Writer<'_> {
@@ -62,10 +52,10 @@ impl Writer<'_> {
             }
             Verdict::RowOrParent if self.is_present().await? => Err(Settlement::refused(Reason::ParentMissing, fault)),
             // Refused twice while no row has our key: another unique key, or the recycle bin.
-            Verdict::LostRace if !past.seen && past.refused > 0 => Err(collision(fault)),
+            Verdict::LostRace if !past.seen && past.resends > 0 => Err(collision(fault)),
             Verdict::LostRace | Verdict::Moved if last => Err(Settlement::refused(Reason::Conflict, fault)),
             Verdict::LostRace => {
-                past.refused += 1;
+                past.resends += 1;
                 Ok(())
             }
             // It was read a moment ago, so it was changed or deleted since.
@@ -80,24 +70,23 @@ impl Writer<'_> {
         past.seen |= row.is_some();
         let delete = self.record.operation == Operation::Delete;
         let Some(row) = row else {
-            return Err(match self.record.operation {
-                Operation::Delete => self.delete_missing(version).await,
-                Operation::Update => match self.check_tombstone(version).await {
-                    Ok(()) => Settlement::new(Reason::NotFound).detail("there is no row to update"),
-                    Err(end) => end,
-                },
-                Operation::Upsert | Operation::Create => {
-                    self.check_tombstone(version).await?;
-                    return Ok(Step { kind: WriteKind::Create, etag: None, id: None });
-                }
-            });
+            if delete {
+                // The version is remembered, as the row's creation may arrive later.
+                self.put_tombstone(version).await?;
+                return Err(Settlement::new(Reason::AlreadyAbsent));
+            }
+            self.check_tombstone(version).await?;
+            if self.record.operation == Operation::Update {
+                return Err(Settlement::new(Reason::NotFound).detail("there is no row to update"));
+            }
+            return Ok(Step { kind: WriteKind::Create, etag: None, id: None });
         };
         if !is_newer(version, &row)? {
             return Err(Settlement::new(Reason::Superseded));
         }
-        if let Some(tombstones) = self.tombstones.as_ref().filter(|_| delete) {
+        if delete {
             // First the tombstone: from then on an older message cannot create the row again.
-            tombstones.put(version.value).await?;
+            self.put_tombstone(version).await?;
         }
         let id = if self.is_unaddressable() { Some(row.id(&columns).ok_or_else(unidentified)?) } else { None };
         Ok(Step {
@@ -117,14 +106,9 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A delete of a missing row: its version is remembered, as the row's creation may arrive later.
-    async fn delete_missing(&self, version: &RecordVersion<'_>) -> Settlement {
-        match &self.tombstones {
-            None => Settlement::new(Reason::AlreadyAbsent),
-            Some(tombstones) => {
-                tombstones.put(version.value).await.err().unwrap_or_else(|| Settlement::new(Reason::AlreadyAbsent))
-            }
-        }
+    async fn put_tombstone(&self, version: &RecordVersion<'_>) -> Result<(), Settlement> {
+        let Some(tombstones) = &self.tombstones else { return Ok(()) };
+        tombstones.put(version.value).await
     }
 
     /// An ambiguous conditional write must not be repeated before a read: the row's version shows whether it was made.

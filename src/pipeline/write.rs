@@ -55,15 +55,17 @@ pub(super) struct Writer<'a> {
     repeated: AtomicBool,
 }
 
-/// What was repeated so far.
+/// What happened so far.
 #[derive(Debug, Default)]
-struct RetryCounters {
-    /// After a deadlock, or an answer that deserves one more try.
-    again: u32,
-    /// After a lost race.
-    resends: u32,
-    /// After a row disappeared between the read and the write.
+pub(super) struct Past {
+    /// Sent again after a deadlock, or an answer that deserves one more try.
+    pub(super) again: u32,
+    /// Sent again after a lost race: a key was taken.
+    pub(super) resends: u32,
+    /// Read again after a row disappeared between the read and the write.
     moved: u32,
+    /// Whether a row was read.
+    pub(super) seen: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -141,35 +143,35 @@ impl<'a> Writer<'a> {
 
     /// Without a version: Dataverse decides.
     async fn plain(&self, kind: WriteKind) -> Settlement {
-        let mut counters = RetryCounters::default();
+        let mut past = Past::default();
         loop {
-            if let Err(end) = self.try_once(kind, &mut counters).await {
+            if let Err(end) = self.try_once(kind, &mut past).await {
                 return end;
             }
-            pause(counters.again + counters.resends + counters.moved).await;
+            pause(past.again + past.resends + past.moved).await;
         }
     }
 
     /// An error is the end of the attempt, whatever its reason.
-    async fn try_once(&self, kind: WriteKind, counters: &mut RetryCounters) -> Result<(), Settlement> {
+    async fn try_once(&self, kind: WriteKind, past: &mut Past) -> Result<(), Settlement> {
         let (kind, id) = if self.is_unaddressable() { self.resolve_target(kind).await? } else { (kind, None) };
         let fault = match self.send(kind, None, id).await {
             Ok(reason) => return Err(Settlement::new(reason)),
             Err(fault) if fault.is_ambiguous() => return Err(self.resolve_ambiguous_write(fault).await),
             Err(fault) => fault,
         };
-        match judge(&fault, Attempt { kind, binds: self.binds, again: counters.again }) {
+        match judge(&fault, Attempt { kind, binds: self.binds, again: past.again }) {
             Verdict::Settle(reason) => Err(Settlement::refused(reason, fault)),
             Verdict::Again => {
-                counters.again += 1;
+                past.again += 1;
                 Ok(())
             }
-            Verdict::LostRace => self.after_race(fault, counters).await,
-            Verdict::Moved if kind == WriteKind::UpdateFound => counters.move_on(fault),
+            Verdict::LostRace => self.after_race(fault, past).await,
+            Verdict::Moved if kind == WriteKind::UpdateFound => past.move_on(fault),
             // We sent no condition, so an extra header of the settings did; the host may try again.
             Verdict::Moved => Err(Settlement::refused(Reason::Conflict, fault)),
             Verdict::RowOrParent if self.is_present().await? => Err(Settlement::refused(Reason::ParentMissing, fault)),
-            Verdict::RowOrParent if kind == WriteKind::UpdateFound => counters.move_on(fault),
+            Verdict::RowOrParent if kind == WriteKind::UpdateFound => past.move_on(fault),
             Verdict::RowOrParent => Err(Settlement::refused(Reason::NotFound, fault)),
         }
     }
@@ -243,7 +245,7 @@ fn binds(record: &Record) -> bool {
     record.columns.binds() || record.key.columns().iter().any(|column| matches!(column.value, KeyValue::Guid(_)))
 }
 
-impl RetryCounters {
+impl Past {
     /// The row disappeared or changed: read it again, a bounded number of times.
     fn move_on(&mut self, fault: Error) -> Result<(), Settlement> {
         self.moved += 1;

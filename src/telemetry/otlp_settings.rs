@@ -96,22 +96,20 @@ fn signal(lookup: &Lookup, name: &str, interval: &str) -> Result<bool, Problem> 
         Some(_) => return Err(Problem::new(&exporter, "must be otlp or none")),
     }
     // The signal's own variable takes precedence.
-    let find = |option: &str| {
+    let check = |option: &str, is_usable: fn(&str) -> bool, problem| {
         let names = [format!("OTEL_EXPORTER_OTLP_{name}_{option}"), format!("OTEL_EXPORTER_OTLP_{option}")];
-        names.into_iter().find_map(|name| non_empty(lookup, &name).map(|value| (name, value)))
+        match names.into_iter().find_map(|name| non_empty(lookup, &name).map(|value| (name, value))) {
+            Some((variable, value)) if !is_usable(&value) => Err(Problem::new(&variable, problem)),
+            _ => Ok(()),
+        }
     };
-    if let Some((variable, _)) = find("PROTOCOL").filter(|(_, value)| value != "http/protobuf") {
-        return Err(Problem::new(&variable, "must be http/protobuf"));
-    }
-    if let Some((variable, _)) = find("COMPRESSION") {
-        return Err(Problem::new(&variable, "is not supported"));
-    }
-    if let Some((variable, _)) = find("ENDPOINT").filter(|(_, value)| !is_endpoint(value)) {
-        return Err(Problem::new(
-            &variable,
-            "must be an http or https URL such as http://localhost:4318, without user or query",
-        ));
-    }
+    check("PROTOCOL", |value| value == "http/protobuf", "must be http/protobuf")?;
+    check("COMPRESSION", |_| false, "is not supported")?;
+    check(
+        "ENDPOINT",
+        is_endpoint,
+        "must be an http or https URL such as http://localhost:4318, without user or query",
+    )?;
     if non_empty(lookup, interval).is_some_and(|value| value.parse() == Ok(0_u64)) {
         // The SDK would export in a busy loop.
         return Err(Problem::new(interval, "must be above 0"));

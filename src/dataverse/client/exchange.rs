@@ -63,33 +63,25 @@ pub(super) async fn exchange(
     let span = trace::request(method.as_str(), server.0, server.1, id);
     let sent = timeout_at(deadline, client.execute(request)).instrument(span.clone()).await;
     let answered = sent.map_err(|_| TIMEOUT).and_then(|sent| sent.map_err(|error| failure(&error.into())));
-    let ended = answered.as_ref().map(|response| response.status().as_u16()).map_err(|failure| failure.kind);
+    let ended = answered.as_ref().map(|response| response.status().as_u16()).map_err(|(kind, _)| *kind);
     metrics::exchanged(since, method.as_str(), server, ended);
     match ended {
         Ok(status) => trace::exchanged(&span, status),
         Err(kind) => trace::failed(&span, kind, "no answer came"),
     }
-    let response = answered.map_err(|Failure { sent, problem, .. }| Error::NoAnswer { sent, problem })?;
+    let response = answered.map_err(|(_, error)| error)?;
     Ok(Answer { response, deadline })
 }
 
-/// Why there is no answer: for metrics, whether the request may have arrived, and for people.
-struct Failure {
-    kind: &'static str,
-    sent: bool,
-    problem: &'static str,
-}
+const TIMEOUT: (&str, Error) = ("timeout", Error::NoAnswer { sent: true, problem: "no answer in time" });
 
-const TIMEOUT: Failure = Failure { kind: "timeout", sent: true, problem: "no answer in time" };
-
-fn failure(error: &TransportError) -> Failure {
+/// Why there is no answer: in a word for metrics, and as an error.
+fn failure(error: &TransportError) -> (&'static str, Error) {
     match error {
-        TransportError::NotSendable(_) => {
-            Failure { kind: "broken", sent: false, problem: "the request could not be built" }
-        }
-        TransportError::NoConnection(_) => Failure { kind: "connect", sent: false, problem: "no connection" },
+        TransportError::NotSendable(_) => ("broken", Error::NOT_SENDABLE),
+        TransportError::NoConnection(_) => ("connect", Error::NoAnswer { sent: false, problem: "no connection" }),
         TransportError::Broken(_) | TransportError::TooLarge => {
-            Failure { kind: "broken", sent: true, problem: "the connection broke" }
+            ("broken", Error::NoAnswer { sent: true, problem: "the connection broke" })
         }
     }
 }

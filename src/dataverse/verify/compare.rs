@@ -7,7 +7,6 @@
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/web-api-types-operations>
 
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -40,8 +39,8 @@ pub(super) fn is_comparable(column: &Column<'_>) -> bool {
 
 /// The columns in which null was sent and null was read, where every other value is proven; else `None`.
 pub(super) fn unproven_nulls(sent: &[Column<'_>], row: &Row) -> Option<Vec<String>> {
-    let Members(stored) = row.members();
-    let stored = Stored(stored.iter().map(|(name, value)| (name.as_ref(), *value)).collect());
+    let members = row.members();
+    let stored = Stored(&members);
     let mut nulls = Vec::new();
     for column in sent {
         if let Proof::NullIn(name) = proof(column, &stored)? {
@@ -69,11 +68,11 @@ fn proof<'a>(column: &'a Column<'_>, row: &Stored<'a>) -> Option<Proof<'a>> {
 }
 
 /// The properties of a row.
-struct Stored<'a>(Vec<(&'a str, &'a RawValue)>);
+struct Stored<'a>(&'a Members<'a>);
 
 impl<'a> Stored<'a> {
     fn column(&self, name: &str) -> Option<(&'a str, Value<'a>)> {
-        let (name, value) = self.0.iter().find(|(found, _)| *found == name)?;
+        let (name, value) = self.0.0.iter().find(|(found, _)| found == name)?;
         Some((name, Value::of(value)))
     }
 
@@ -81,7 +80,7 @@ impl<'a> Stored<'a> {
     /// the column can point at several tables, `<column>_<table>`.
     fn lookup(&self, navigation: &str) -> Option<(&'a str, Value<'a>)> {
         let navigation = navigation.to_ascii_lowercase();
-        self.0.iter().find_map(|(name, value)| {
+        self.0.0.iter().find_map(|(name, value)| {
             let column = name.strip_prefix('_')?.strip_suffix("_value")?;
             let is_written = match navigation.strip_prefix(column)? {
                 "" => true,

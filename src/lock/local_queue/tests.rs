@@ -127,6 +127,22 @@ async fn after_a_full_session_the_lease_is_released_and_requested_again_after_a_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_wait_does_not_delay_the_next_one() {
+    let process = Process::new();
+    // The lease of a process that ended: it expires by itself.
+    drop(Process::beside(&process.storage).take().await);
+    let begun = Instant::now();
+    let holder = held(process.local.acquire(&process.name, 2 * LIFE).await);
+    assert!((LIFE..LIFE + YIELD).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    let next = process.enqueue(WAIT);
+    advance(MAX_SESSION).await;
+    let begun = Instant::now();
+    process.local.release(holder).await;
+    held(next.await);
+    assert_eq!(begun.elapsed(), YIELD);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_ends_after_its_maximum_time() {
     let process = Process::new();
     let first = process.take().await;

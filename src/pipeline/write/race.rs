@@ -2,7 +2,7 @@
 
 use tracing::Instrument as _;
 
-use super::{RetryCounters, Writer, read_failed};
+use super::{Past, Writer, read_failed};
 use crate::classify::{AfterRace, create_refused, race, race_again};
 use crate::dataverse::Error;
 use crate::dataverse::verify::{RowMatch, verify};
@@ -16,10 +16,10 @@ const OTHER_KEY: &str = "a value of this record in another unique key";
 
 impl Writer<'_> {
     /// Two more requests distinguish a lost race from a collision.
-    pub(super) async fn after_race(&self, fault: Error, counters: &mut RetryCounters) -> Result<(), Settlement> {
+    pub(super) async fn after_race(&self, fault: Error, past: &mut Past) -> Result<(), Settlement> {
         let creates = self.record.operation == Operation::Create;
-        let after = if counters.resends > 0 {
-            race_again(if creates { OnConflict::Verify } else { self.policy }, counters.resends)
+        let after = if past.resends > 0 {
+            race_again(if creates { OnConflict::Verify } else { self.policy }, past.resends)
         } else {
             let found = self.verify().await?;
             if creates { create_refused(found, self.delivered_before) } else { race(self.policy, found) }
@@ -27,7 +27,7 @@ impl Writer<'_> {
         match after {
             AfterRace::Settle(reason) => Err(settled_race(reason, fault)),
             AfterRace::Resend => {
-                counters.resends += 1;
+                past.resends += 1;
                 Ok(())
             }
         }

@@ -259,3 +259,6 @@ fn body(change: &Change<'_>, key: &[(&str, String)]) -> Bytes {
         version => columns.object_with(key, version).into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,11 @@
 //! The demo that `cargo sandbox` runs, as a test.
 
 use sandbox::demo;
-use sandbox::world::StorageKind;
+use sandbox::world::{Options, StorageKind};
 
 async fn every_claim_holds(storage: StorageKind) {
-    let options = demo::Options { handler: super::handler(), app: None, instances: 3, storage };
-    assert!(demo::run(options).await.expect("the demo runs"), "a claim does not hold, see above");
+    let options = Options { handler: super::handler(), storage, ..Options::default() };
+    assert!(demo::run(options, 3).await.expect("the demo runs"), "a claim does not hold, see above");
 }
 
 #[tokio::test(flavor = "multi_thread")]

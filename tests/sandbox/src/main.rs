@@ -93,8 +93,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     match arguments.command {
         None => {
             let instances = arguments.world.instances.into();
-            let world::Options { handler, app, storage, .. } = arguments.world.world()?;
-            demo::run(demo::Options { handler, app, instances, storage }).await
+            demo::run(arguments.world.world()?, instances).await
         }
         Some(Command::Up(world)) => {
             let instances = world.instances.into();

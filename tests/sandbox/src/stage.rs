@@ -19,8 +19,6 @@ mod check;
 pub mod elf;
 pub mod layout;
 mod report;
-#[cfg(test)]
-mod scratch;
 pub mod target;
 
 use std::path::{Path, PathBuf};
@@ -123,17 +121,17 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::stage::scratch::Scratch;
+    use crate::world::Folder;
 
     #[test]
-    fn what_is_refused_leaves_nothing_that_could_be_published_or_what_was_there() {
-        let scratch = Scratch::new();
-        let (app, executable) = (scratch.path("app"), scratch.path("built"));
+    fn a_rejected_app_is_not_staged_and_the_previous_one_stays() {
+        let folder = Folder::new().expect("the temporary folder is writable");
+        let (app, executable) = (folder.path().join("app"), folder.path().join("built"));
         fs::write(&executable, "MZ").expect("writable");
         let target = "x86_64-unknown-linux-musl".parse::<Target>().expect("sensible");
         let message = place(&app, &executable, Some(&target)).expect_err("it is not ELF").to_string();
         assert!(message.contains("is not an ELF executable") && message.ends_with("is not there"), "{message}");
-        assert!(!app.exists() && !scratch.path("app.new").exists());
+        assert!(!app.exists() && !folder.path().join("app.new").exists());
         fs::create_dir_all(&app).expect("writable");
         fs::write(app.join("handler"), "good").expect("writable");
         let message = place(&app, &executable, Some(&target)).expect_err("still none").to_string();
@@ -142,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_are_commands_that_there_are() {
+    fn every_target_in_the_examples_is_supported() {
         for line in EXAMPLES.lines().filter_map(|line| line.trim().strip_prefix("cargo stage --target ")) {
             line.parse::<Target>().unwrap_or_else(|error| panic!("{line}: {error}"));
         }

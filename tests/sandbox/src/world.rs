@@ -101,27 +101,9 @@ pub struct World {
     pub poison: Queue,
     /// The app settings of every host.
     pub settings: BTreeMap<String, String>,
-    app: App,
-}
-
-/// The app's folder.
-#[derive(Debug)]
-enum App {
-    Own(Folder),
-    Given(PathBuf),
-}
-
-impl App {
-    /// Uses the given app, or stages one with this handler.
-    fn of(handler: &Path, given: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(given) = given else {
-            return Ok(Self::Own(Folder::staged(handler)?));
-        };
-        if !given.join("host.json").is_file() {
-            bail!("there is no staged app in {}: `cargo stage` lays one out", given.display());
-        }
-        Ok(Self::Given(std::path::absolute(given).with_context(|| format!("looking for {}", given.display()))?))
-    }
+    app: PathBuf,
+    /// The app's folder, if it is the world's own.
+    _staged: Option<Folder>,
 }
 
 /// A temporary folder, removed on drop.
@@ -129,9 +111,16 @@ impl App {
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
+    /// An empty folder.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("dataverse-sync-{}", Uuid::new_v4()));
+        fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(Self(path))
+    }
+
     /// Stages the app with this executable.
     pub(crate) fn staged(executable: &Path) -> anyhow::Result<Self> {
-        let folder = Self(std::env::temp_dir().join(format!("dataverse-sync-{}", Uuid::new_v4())));
+        let folder = Self::new()?;
         stage::lay_out(&folder.0, executable).context("staging the app")?;
         Ok(folder)
     }
@@ -168,7 +157,15 @@ impl World {
         let (queue, poison) = (queues.queue(QUEUE), queues.queue(POISON_QUEUE));
         queue.create_if_missing().await.context("creating the queue")?;
         poison.create_if_missing().await.context("creating the poison queue")?;
-        let app = App::of(&options.handler, options.app.as_deref())?;
+        let (app, staged) = if let Some(app) = options.app {
+            if !app.join("host.json").is_file() {
+                bail!("there is no staged app in {}: `cargo stage` lays one out", app.display());
+            }
+            (std::path::absolute(&app).with_context(|| format!("looking for {}", app.display()))?, None)
+        } else {
+            let staged = Folder::staged(&options.handler)?;
+            (staged.path().to_owned(), Some(staged))
+        };
         let settings = BTreeMap::from([
             ("FUNCTIONS_WORKER_RUNTIME".to_owned(), "custom".to_owned()),
             ("AzureWebJobsStorage".to_owned(), connection),
@@ -176,15 +173,12 @@ impl World {
             ("IDENTITY_ENDPOINT".to_owned(), identity.endpoint()),
             ("IDENTITY_HEADER".to_owned(), identity.header().to_owned()),
         ]);
-        Ok(Self { dataverse, identity, storage, queue, poison, settings, app })
+        Ok(Self { dataverse, identity, storage, queue, poison, settings, app, _staged: staged })
     }
 
     /// The staged app.
     pub fn app(&self) -> &Path {
-        match &self.app {
-            App::Own(folder) => &folder.0,
-            App::Given(path) => path,
-        }
+        &self.app
     }
 
     /// The options of a host in this world: the world's settings overridden by `settings`, and times scaled down so
@@ -224,16 +218,15 @@ impl World {
     /// The texts of up to 32 dead letters, oldest first, without dequeuing them.
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<String>> {
         let letters = self.poison.peek(32).await.context("looking at the dead letters")?;
-        letters.into_iter().map(|letter| decoded(&letter.text)).collect()
+        let decode = |text: &str| {
+            let bytes = STANDARD.decode(text).context("a dead letter is not base64")?;
+            String::from_utf8(bytes).context("a dead letter is not UTF-8")
+        };
+        letters.iter().map(|letter| decode(&letter.text)).collect()
     }
 
     /// The number of messages on the queue, including hidden ones.
     pub async fn waiting(&self) -> anyhow::Result<u64> {
         self.queue.approximate_count().await.context("counting the queue")
     }
-}
-
-fn decoded(text: &str) -> anyhow::Result<String> {
-    let bytes = STANDARD.decode(text).context("a dead letter is not base64")?;
-    String::from_utf8(bytes).context("a dead letter is not UTF-8")
 }

@@ -14,7 +14,7 @@ use stand_ins::net::http_client;
 const WINDOW: Duration = Duration::from_millis(250);
 
 pub(super) async fn show(world: &World, report: &mut Report) -> anyhow::Result<()> {
-    report.chapter("a", "Two concurrent PATCHes of one new key, directly to Dataverse");
+    Report::chapter("a", "Two concurrent PATCHes of one new key, directly to Dataverse");
     world.dataverse.set_race_window(WINDOW);
     let (token, _) = world.identity.tokens().issue(&world.dataverse.url(), "the-experiment");
     let url = format!("{}/api/data/v9.2/contacts(employeeid='A-1')", world.dataverse.url());
@@ -34,7 +34,7 @@ pub(super) async fn show(world: &World, report: &mut Report) -> anyhow::Result<(
     for (name, response) in [("Ada  ", first), ("Grace", second)] {
         let status = response.status();
         let body = response.text().await.context("reading an answer")?;
-        report.line(&format!("    PATCH contacts(employeeid='A-1') {name} → {status} {body}"));
+        println!("    PATCH contacts(employeeid='A-1') {name} → {status} {body}");
     }
     statuses.sort_unstable();
     report.claim(statuses == [204, 412], "one is answered 204 and the other 412: the upsert is not atomic");

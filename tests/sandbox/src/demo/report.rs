@@ -4,53 +4,25 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
 
-/// One line of the closing table.
-#[derive(Debug)]
-pub(super) struct Row {
-    /// The name of the run.
-    pub(super) run: String,
-    /// Messages put on the queue.
-    pub(super) messages: usize,
-    /// Dataverse's 412 responses.
-    pub(super) refused: usize,
-    /// Messages that were applied.
-    pub(super) applied: usize,
-    /// Messages that were skipped with a reason.
-    pub(super) skipped: usize,
-    /// Deliveries that failed and were retried by the host.
-    pub(super) retried: usize,
-    /// Requests to the lock storage, if counted.
-    pub(super) lease_calls: Option<u64>,
-    /// Writes of one row that overlapped in time.
-    pub(super) overlaps: usize,
-    /// How long it took.
-    pub(super) took: Duration,
-}
+use super::round::{MESSAGES, RoundResult};
 
 /// The output so far.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    rows: Vec<Row>,
+    results: Vec<RoundResult>,
     held: usize,
     broken: Vec<String>,
 }
 
 impl Report {
-    /// A line of prose.
-    #[expect(clippy::unused_self, reason = "telling goes through the report, wherever it may write one day")]
-    pub(super) fn line(&self, text: &str) {
-        println!("{text}");
-    }
-
-    /// A new chapter.
-    pub(super) fn chapter(&self, label: &str, title: &str) {
-        self.line("");
-        self.line(&format!("({label}) {title}"));
+    /// Begins a chapter.
+    pub(super) fn chapter(label: &str, title: &str) {
+        println!("\n({label}) {title}");
     }
 
     /// A claim, and whether it held.
     pub(super) fn claim(&mut self, held: bool, claim: &str) {
-        self.line(&format!("    {} {claim}", if held { '✓' } else { '✗' }));
+        println!("    {} {claim}", if held { '✓' } else { '✗' });
         if held {
             self.held += 1;
         } else {
@@ -59,23 +31,23 @@ impl Report {
     }
 
     /// A line for the closing table.
-    pub(super) fn row(&mut self, row: Row) {
-        self.rows.push(row);
+    pub(super) fn add(&mut self, result: RoundResult) {
+        self.results.push(result);
     }
 
     /// Prints the table and the verdict; returns whether every claim held.
     pub(super) fn close(&self, took: Duration) -> bool {
-        self.line("");
-        println!("{}", self.table());
-        self.line("");
+        println!("\n{}\n", self.table());
         if self.broken.is_empty() {
-            self.line(&format!("{} claims checked, all of them hold ({:.0} s).", self.held, took.as_secs_f64()));
-            self.line("Play with it: `cargo sandbox up`. Deploy it: `cargo stage`.");
+            println!("{} claims checked, all of them hold ({:.0} s).", self.held, took.as_secs_f64());
+            println!(
+                "Next: `cargo sandbox up` keeps it running for your own calls; `cargo stage` prepares a deployment."
+            );
             return true;
         }
-        self.line(&format!("{} of {} claims do NOT hold:", self.broken.len(), self.held + self.broken.len()));
+        println!("{} of {} claims do NOT hold:", self.broken.len(), self.held + self.broken.len());
         for claim in &self.broken {
-            self.line(&format!("  ✗ {claim}"));
+            println!("  ✗ {claim}");
         }
         false
     }
@@ -85,17 +57,18 @@ impl Report {
         table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
         let head = ["run", "messages", "412s", "applied", "skipped", "retried", "lock requests", "overlaps", "seconds"];
         table.set_header(head);
-        for row in &self.rows {
+        for result in &self.results {
+            let requests = result.lock_requests.map(|counts| counts.blob().to_string());
             table.add_row([
-                row.run.clone(),
-                row.messages.to_string(),
-                row.refused.to_string(),
-                row.applied.to_string(),
-                row.skipped.to_string(),
-                row.retried.to_string(),
-                row.lease_calls.map_or_else(|| "not counted".to_owned(), |calls| calls.to_string()),
-                row.overlaps.to_string(),
-                format!("{:.1}", row.took.as_secs_f64()),
+                result.title.clone(),
+                MESSAGES.to_string(),
+                result.refused.to_string(),
+                result.count("applied/").to_string(),
+                result.count("skipped/").to_string(),
+                result.count("retry/").to_string(),
+                requests.unwrap_or_else(|| "not counted".to_owned()),
+                result.overlaps.to_string(),
+                format!("{:.1}", result.took.as_secs_f64()),
             ]);
         }
         for column in table.column_iter_mut().skip(1) {

@@ -8,16 +8,16 @@ use futures::future::try_join_all;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::report::{Report, Row};
+use super::report::Report;
 use crate::progress::bar;
 use crate::world::World;
-use stand_ins::dataverse::{self, Entry};
+use stand_ins::dataverse;
 use stand_ins::host::{Category, Closing, Host};
 use stand_ins::storage::Counts;
 
 const KEYS: usize = 100;
 const PAIRS_PER_KEY: usize = 10;
-const MESSAGES: usize = KEYS * PAIRS_PER_KEY * 2;
+pub(super) const MESSAGES: usize = KEYS * PAIRS_PER_KEY * 2;
 
 /// The host's batch size, so that one instance fetches the first messages of these pairs and another the second.
 const KEYS_AT_ONCE: usize = 16;
@@ -31,22 +31,6 @@ const RACE_WINDOW: Duration = Duration::from_millis(200);
 /// How often the queue is counted: rarely enough not to add load.
 const COUNT_EVERY: Duration = Duration::from_millis(100);
 
-/// The conflict policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Policy {
-    Skip,
-    Retry,
-}
-
-impl Policy {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Skip => "skip",
-            Self::Retry => "retry",
-        }
-    }
-}
-
 /// One run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Round {
@@ -54,38 +38,54 @@ pub(super) struct Round {
     pub(super) label: &'static str,
     /// The sources: a single one sends duplicates, several send conflicting values.
     pub(super) sources: &'static [&'static str],
-    pub(super) policy: Policy,
+    /// The value of `SYNC_ON_CONFLICT`.
+    pub(super) policy: &'static str,
     pub(super) leases: bool,
 }
 
 /// The result of a run.
-struct Result {
-    reasons: BTreeMap<String, usize>,
-    writes: Vec<Entry>,
-    overlaps: usize,
+#[derive(Debug)]
+pub(super) struct RoundResult {
+    pub(super) title: String,
+    /// The number of each reported outcome.
+    outcomes: BTreeMap<String, usize>,
+    writes: usize,
+    /// Dataverse's 412 responses.
+    pub(super) refused: usize,
+    /// Writes of one row that overlapped in time.
+    pub(super) overlaps: usize,
+    /// Messages in the poison queue, moved there by the host or the handler.
     poisoned: u64,
-    letters: u64,
-    lease_calls: Option<Counts>,
-    took: Duration,
+    /// Requests to the lock storage, if counted.
+    pub(super) lock_requests: Option<Counts>,
+    pub(super) took: Duration,
+}
+
+impl RoundResult {
+    /// The number of deliveries with an outcome that begins like this.
+    pub(super) fn count(&self, class: &str) -> usize {
+        self.outcomes.iter().filter(|(outcome, _)| outcome.starts_with(class)).map(|(_, count)| count).sum()
+    }
 }
 
 impl Round {
     pub(super) async fn show(&self, world: &World, instances: usize, report: &mut Report) -> anyhow::Result<()> {
-        report.chapter(self.label, &self.title(instances));
+        Report::chapter(self.label, &self.title(instances));
         let result = self.run(world, instances).await?;
-        let refused = result.writes.iter().filter(|entry| entry.status == Some(412)).count();
-        let settled: Vec<_> = result.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        report.line(&format!("    Dataverse answered {} writes, {refused} of them with 412", result.writes.len()));
-        report.line(&format!("    how the messages ended: {}", settled.join(", ")));
-        if let Some(calls) = result.lease_calls.filter(|_| self.leases) {
-            let (acquired, held, released) = (calls.acquire, calls.acquire_conflict, calls.release);
-            report.line(&format!(
-                "    lock storage: {acquired} acquires ({held} found the lock held), {released} releases, {} creations",
+        let outcomes: Vec<_> = result.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+        println!("    Dataverse answered {} writes, {} of them with 412", result.writes, result.refused);
+        println!("    how the messages ended: {}", outcomes.join(", "));
+        if let Some(calls) = result.lock_requests.filter(|_| self.leases) {
+            println!(
+                "    lock storage: {} acquires ({} found the lock held), {} releases, {} creations",
+                calls.acquire,
+                calls.acquire_conflict,
+                calls.release,
                 calls.put_blob + calls.create_container
-            ));
+            );
         }
-        self.check(world, &result, refused, report);
-        report.row(self.row(&result, refused, instances));
+        self.check(world, &result, report);
+        report.add(result);
         Ok(())
     }
 
@@ -94,31 +94,35 @@ impl Round {
             [_] => "one source that sends everything twice",
             _ => "two sources with different data",
         };
-        let locks = if self.leases { "leases on" } else { "LOCK_MODE=off" };
-        let policy = self.policy.name();
+        let (locks, policy) = (if self.leases { "leases on" } else { "LOCK_MODE=off" }, self.policy);
         format!("{MESSAGES} messages for {KEYS} new keys from {who}; {instances} instances, policy {policy}, {locks}")
     }
 
-    async fn run(&self, world: &World, instances: usize) -> anyhow::Result<Result> {
-        let (begun, before) = (Instant::now(), Before::of(world).await?);
+    async fn run(&self, world: &World, instances: usize) -> anyhow::Result<RoundResult> {
+        let begun = Instant::now();
+        let (writes_before, counts_before) = (world.dataverse.journal().len(), world.storage.counts());
+        let letters_before = dead_letters(world).await?;
         let window = if self.leases { dataverse::Options::default().race_window } else { RACE_WINDOW };
         world.dataverse.set_race_window(window);
         self.send(world).await?;
         let mode = if self.leases { "lease" } else { "off" };
-        let settings = [("LOCK_MODE", mode), ("SYNC_ON_CONFLICT", self.policy.name()), ("LOCK_WAIT_SECONDS", "30")];
+        let settings = [("LOCK_MODE", mode), ("SYNC_ON_CONFLICT", self.policy), ("LOCK_WAIT_SECONDS", "30")];
         let names: Vec<String> = (1..=instances).map(|number| format!("instance-{number}")).collect();
         let hosts: Vec<Host> = try_join_all(names.iter().map(|name| world.host(name, &settings))).await?;
         wait(world, &hosts).await?;
         let took = begun.elapsed();
-        let writes: Vec<Entry> = world.dataverse.journal().split_off(before.writes);
-        let overlaps = world.dataverse.overlaps().into_iter().filter(|(_, late)| late.seq > before.last_seq()).count();
-        let result = Result {
-            reasons: reasons(&hosts),
-            writes,
-            overlaps,
-            poisoned: hosts.iter().map(|host| host.stats().poisoned).sum(),
-            letters: world.poison.approximate_count().await.context("counting dead letters")? - before.letters,
-            lease_calls: world.storage.counts().zip(before.counts).map(|(now, then)| now.since(&then)),
+        let writes = world.dataverse.journal().split_off(writes_before);
+        let first = writes.first().map_or(u64::MAX, |entry| entry.seq);
+        let moved_by_host: u64 = hosts.iter().map(|host| host.stats().poisoned).sum();
+        let locks = if self.leases { "leases" } else { "no locks" };
+        let result = RoundResult {
+            title: format!("({}) {instances} × {} source(s), {locks}", self.label, self.sources.len()),
+            outcomes: outcomes(&hosts),
+            writes: writes.len(),
+            refused: writes.iter().filter(|entry| entry.status == Some(412)).count(),
+            overlaps: world.dataverse.overlaps().iter().filter(|(_, late)| late.seq >= first).count(),
+            poisoned: moved_by_host + dead_letters(world).await? - letters_before,
+            lock_requests: world.storage.counts().zip(counts_before).map(|(now, then)| now.since(&then)),
             took,
         };
         for host in hosts {
@@ -159,30 +163,27 @@ impl Round {
         .to_string()
     }
 
-    fn check(&self, world: &World, result: &Result, refused: usize, report: &mut Report) {
-        let count = |reason: &str| result.reasons.get(reason).copied().unwrap_or_default();
-        let settled: usize =
-            result.reasons.iter().filter(|(reason, _)| !reason.starts_with("retry/")).map(|(_, n)| n).sum();
+    fn check(&self, world: &World, result: &RoundResult, report: &mut Report) {
+        let settled = result.count("") - result.count("retry/");
         report.claim(settled == MESSAGES, &format!("every one of {MESSAGES} messages was settled, once"));
-        report.claim(result.poisoned + result.letters == 0, "none is in the poison queue");
+        report.claim(result.poisoned == 0, "none is in the poison queue");
         if self.leases {
-            report.claim(refused == 0, "no 412 is left");
+            report.claim(result.refused == 0, "no 412 is left");
             report.claim(result.overlaps == 0, "no two writes of one row overlapped");
         } else {
-            report.claim(refused >= 20, "without locks at least 20 first writes were refused with 412");
-            match self.policy {
-                Policy::Skip => report.claim(
-                    count("skipped/written_elsewhere") == refused,
+            report.claim(result.refused >= 20, "without locks at least 20 first writes were refused with 412");
+            let (outcome, expected, claim) = match self.policy {
+                "skip" => (
+                    "skipped/written_elsewhere",
+                    result.refused,
                     "each 412 was settled as written elsewhere: another instance had done the work",
                 ),
-                Policy::Retry => report.claim(
-                    count("applied/upserted") == MESSAGES,
-                    "each 412 was sent again, until the message was applied",
-                ),
-            }
+                _ => ("applied/upserted", MESSAGES, "each 412 was sent again, until the message was applied"),
+            };
+            report.claim(result.count(outcome) == expected, claim);
         }
-        let wrong: Vec<_> = (0..KEYS).filter(|number| !self.row_is_right(world, *number)).collect();
-        report.claim(wrong.is_empty(), &format!("all {KEYS} rows hold what a source sent, whole"));
+        let right = (0..KEYS).all(|number| self.row_is_right(world, number));
+        report.claim(right, &format!("all {KEYS} rows hold what a source sent, whole"));
     }
 
     fn row_is_right(&self, world: &World, number: usize) -> bool {
@@ -192,44 +193,10 @@ impl Round {
                 && row.get("jobtitle").and_then(|value| value.as_str()) == Some(&*format!("as {source} says"))
         })
     }
-
-    fn row(&self, result: &Result, refused: usize, instances: usize) -> Row {
-        let sum =
-            |class: &str| result.reasons.iter().filter(|(reason, _)| reason.starts_with(class)).map(|(_, n)| n).sum();
-        let locks = if self.leases { "leases" } else { "no locks" };
-        Row {
-            run: format!("({}) {} × {} source(s), {locks}", self.label, instances, self.sources.len()),
-            messages: MESSAGES,
-            refused,
-            applied: sum("applied/"),
-            skipped: sum("skipped/"),
-            retried: sum("retry/"),
-            lease_calls: result.lease_calls.map(|counts| counts.blob()),
-            overlaps: result.overlaps,
-            took: result.took,
-        }
-    }
 }
 
-/// The counts before a run.
-struct Before {
-    writes: usize,
-    letters: u64,
-    counts: Option<Counts>,
-    seq: u64,
-}
-
-impl Before {
-    async fn of(world: &World) -> anyhow::Result<Self> {
-        let journal = world.dataverse.journal();
-        let letters = world.poison.approximate_count().await.context("counting dead letters")?;
-        let seq = journal.last().map_or(0, |entry| entry.seq);
-        Ok(Self { writes: journal.len(), letters, counts: world.storage.counts(), seq })
-    }
-
-    fn last_seq(&self) -> u64 {
-        self.seq
-    }
+async fn dead_letters(world: &World) -> anyhow::Result<u64> {
+    world.poison.approximate_count().await.context("counting dead letters")
 }
 
 /// Waits until the queue is empty, including hidden messages, and no invocation runs.
@@ -250,15 +217,15 @@ async fn wait(world: &World, hosts: &[Host]) -> anyhow::Result<()> {
 }
 
 /// The number of each reported outcome, from the log lines in the handler's responses and from reason phrases.
-fn reasons(hosts: &[Host]) -> BTreeMap<String, usize> {
-    let mut reasons = BTreeMap::new();
+fn outcomes(hosts: &[Host]) -> BTreeMap<String, usize> {
+    let mut outcomes = BTreeMap::new();
     for line in hosts.iter().flat_map(Host::logs) {
         let Category::Invocation(_) = line.category else { continue };
         let phrase = || line.text.rsplit_once("500 (")?.1.split([' ', ')']).next().map(str::to_owned);
         let ending = Closing::read(&line.text).map(|closing| closing.ending).or_else(phrase);
         if let Some(ending) = ending.filter(|ending| ending.contains('/')) {
-            *reasons.entry(ending).or_default() += 1;
+            *outcomes.entry(ending).or_default() += 1;
         }
     }
-    reasons
+    outcomes
 }

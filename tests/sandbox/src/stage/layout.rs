@@ -136,120 +136,92 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::stage::scratch::Scratch;
+    use crate::world::Folder;
 
-    fn built(scratch: &Scratch, text: &str) -> PathBuf {
-        let executable = scratch.path(&format!("built-{text}"));
-        fs::write(&executable, text).expect("writable");
-        executable
+    /// A folder, the app in it that is to be staged, and an executable.
+    fn scene() -> (Folder, PathBuf, PathBuf) {
+        let folder = Folder::new().expect("the temporary folder is writable");
+        let (app, executable) = (folder.path().join("app"), folder.path().join("built"));
+        fs::write(&executable, "one").expect("writable");
+        (folder, app, executable)
     }
 
     fn read(path: &Path) -> String {
         fs::read_to_string(path).expect("readable")
     }
 
+    fn stage(app: &Path, executable: &Path) {
+        let site = Site::enter(app).expect("free");
+        site.prepare(executable).expect("laid out");
+        site.replace().expect("replaced");
+    }
+
     #[test]
-    fn the_app_stands_side_by_side_as_the_host_wants_it() {
-        let scratch = Scratch::new();
-        let app = scratch.path("app");
-        lay_out(&app, &built(&scratch, "x")).expect("laid out");
+    fn the_app_has_the_layout_that_the_host_requires() {
+        let (_folder, app, executable) = scene();
+        let mut permissions = fs::metadata(&executable).expect("it exists").permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&executable, permissions.clone()).expect("ours");
+        lay_out(&app, &executable).expect("laid out");
         for file in ["host.json", "handler", "SyncQueue/function.json", "SyncHttp/function.json", ".funcignore"] {
             assert!(app.join(file).is_file(), "{file}");
         }
         assert!(read(&app.join(".funcignore")).lines().any(|line| line == LOCAL_SETTINGS));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn the_executable_bit_is_kept() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let scratch = Scratch::new();
-        let (app, executable) = (scratch.path("app"), built(&scratch, "x"));
-        fs::set_permissions(&executable, fs::Permissions::from_mode(0o755)).expect("ours");
-        lay_out(&app, &executable).expect("laid out");
-        let mode = fs::metadata(app.join("handler")).expect("there").permissions().mode();
-        assert_eq!(mode & 0o111, 0o111);
+        let copied = fs::metadata(app.join("handler")).expect("it exists").permissions();
+        assert_eq!(copied, permissions, "the executable bit is one of them");
+        let error = lay_out(&app, Path::new("nowhere")).expect_err("there is no such executable");
+        assert!(format!("{error:#}").contains("copying nowhere to "), "{error:#}");
     }
 
     #[test]
-    fn the_next_app_takes_the_place_of_the_one_before_with_its_settings() {
-        let scratch = Scratch::new();
-        let app = scratch.path("app");
-        for text in ["one", "two"] {
-            let site = Site::enter(&app).expect("free");
-            site.prepare(&built(&scratch, text)).expect("laid out");
-            site.replace().expect("replaced");
-            assert_eq!(read(&app.join("handler")), text);
-            if text == "one" {
-                assert!(read(&app.join(LOCAL_SETTINGS)).contains("DATAVERSE_URL"), "the sample");
-                fs::write(app.join(LOCAL_SETTINGS), "mine").expect("writable");
-                fs::write(app.join("left.over"), "").expect("writable");
-            }
-        }
-        assert_eq!(read(&app.join(LOCAL_SETTINGS)), "mine");
+    fn the_next_app_replaces_the_previous_one_and_keeps_its_settings() {
+        let (folder, app, executable) = scene();
+        stage(&app, &executable);
+        assert!(read(&app.join(LOCAL_SETTINGS)).contains("DATAVERSE_URL"), "the sample");
+        fs::write(app.join(LOCAL_SETTINGS), "mine").expect("writable");
+        fs::write(app.join("left.over"), "").expect("writable");
+        fs::write(&executable, "two").expect("writable");
+        stage(&app, &executable);
+        assert_eq!(
+            (read(&app.join("handler")), read(&app.join(LOCAL_SETTINGS))),
+            ("two".to_owned(), "mine".to_owned())
+        );
         assert!(!app.join("left.over").exists(), "what is staged is what is uploaded");
-        assert!(!scratch.path("app.new").exists() && !scratch.path("app.old").exists());
-    }
-
-    #[test]
-    fn what_is_discarded_leaves_what_was_there() {
-        let scratch = Scratch::new();
-        let app = scratch.path("app");
-        let site = Site::enter(&app).expect("free");
-        site.prepare(&built(&scratch, "one")).expect("laid out");
-        assert!(!site.discard().expect("discarded") && !app.exists() && !site.new_app().exists());
-        site.prepare(&built(&scratch, "one")).expect("laid out");
-        site.replace().expect("replaced");
-        site.prepare(&built(&scratch, "two")).expect("laid out");
-        assert!(site.discard().expect("discarded"));
-        assert_eq!(read(&app.join("handler")), "one");
+        assert!(!folder.path().join("app.new").exists() && !folder.path().join("app.old").exists());
     }
 
     #[test]
     fn a_killed_stage_leaves_a_complete_app_or_none() {
-        let scratch = Scratch::new();
-        let app = scratch.path("app");
+        let (folder, app, executable) = scene();
+        let (next, old) = (folder.path().join("app.new"), folder.path().join("app.old"));
         // Killed while copying.
-        fs::create_dir_all(scratch.path("app.new")).expect("writable");
-        fs::write(scratch.path("app.new/handler"), "half").expect("writable");
+        fs::create_dir_all(&next).expect("writable");
         drop(Site::enter(&app).expect("free"));
-        assert!(!app.exists() && !scratch.path("app.new").exists());
+        assert!(!app.exists() && !next.exists());
         // Killed between the two steps of replacing.
-        fs::create_dir_all(scratch.path("app.old")).expect("writable");
-        fs::write(scratch.path("app.old/local.settings.json"), "mine").expect("writable");
-        let site = Site::enter(&app).expect("free");
+        fs::create_dir_all(&old).expect("writable");
+        fs::write(old.join(LOCAL_SETTINGS), "mine").expect("writable");
+        drop(Site::enter(&app).expect("free"));
         assert_eq!(read(&app.join(LOCAL_SETTINGS)), "mine");
-        site.prepare(&built(&scratch, "one")).expect("laid out");
-        site.replace().expect("replaced");
+        stage(&app, &executable);
         assert_eq!(read(&app.join(LOCAL_SETTINGS)), "mine");
     }
 
     #[test]
-    fn the_second_waits_until_the_first_is_done() {
-        let scratch = Scratch::new();
-        let app = scratch.path("app");
+    fn a_second_stage_waits_until_the_first_is_done() {
+        let (_folder, app, executable) = scene();
         let first = Site::enter(&app).expect("free");
         let (entered, second) = mpsc::channel();
-        let (other, executable) = (app.clone(), built(&scratch, "two"));
+        let other = app.clone();
         let thread = thread::spawn(move || {
-            let site = Site::enter(&other).expect("free at last");
+            let _site = Site::enter(&other).expect("free at last");
             entered.send(read(&other.join("handler"))).expect("the receiver is open");
-            site.prepare(&executable).expect("laid out");
-            site.replace().expect("replaced");
         });
-        first.prepare(&built(&scratch, "one")).expect("laid out");
+        first.prepare(&executable).expect("laid out");
         first.replace().expect("replaced");
         assert!(second.try_recv().is_err(), "it waits");
         drop(first);
         assert_eq!(second.recv().expect("it enters"), "one");
         thread.join().expect("no panic");
-        assert_eq!(read(&app.join("handler")), "two");
-    }
-
-    #[test]
-    fn what_cannot_be_copied_is_named() {
-        let scratch = Scratch::new();
-        let error = lay_out(&scratch.path("app"), &scratch.path("nowhere")).expect_err("there is none");
-        assert!(format!("{error:#}").contains("nowhere"), "{error:#}");
     }
 }

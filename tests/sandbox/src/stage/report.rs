@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_app_for_azure_ends_with_the_command_that_publishes_it() {
+    fn the_report_names_the_files_and_ends_with_the_command_that_comes_next() {
         let text = text_for(Some("x86_64-unknown-linux-musl"), &Purpose::Azure, Ok(()));
         for line in [
             "staged target/functionapp for x86_64-unknown-linux-musl\n",
@@ -106,23 +106,16 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}{text}");
         }
+        let publish = "cd target/functionapp && func azure functionapp publish <your function app>\n";
+        assert!(text.ends_with(publish), "{text}");
+        let native = text_for(None, &Purpose::ThisMachine, Ok(()));
+        assert!(native.ends_with("cargo stage --target x86_64-unknown-linux-musl\n"), "{native}");
         assert!(
-            text.ends_with("cd target/functionapp && func azure functionapp publish <your function app>\n"),
-            "{text}"
+            native.contains("func start --script-root target/functionapp") && !native.contains("publish"),
+            "{native}"
         );
-    }
-
-    #[test]
-    fn the_next_command_for_another_machine_does_not_start_it_here() {
-        let text = text_for(Some("aarch64-unknown-linux-musl"), &Purpose::Arm, Err("Exec format error".to_owned()));
-        assert!(text.contains("not started here (Exec format error)") && !text.contains("sandbox up"), "{text}");
-        assert!(text.contains("no plan of Azure Functions has ARM") && !text.contains("publish"), "{text}");
-    }
-
-    #[test]
-    fn an_app_for_this_machine_only_is_not_published_but_staged_again() {
-        let text = text_for(None, &Purpose::ThisMachine, Ok(()));
-        assert!(text.ends_with("cargo stage --target x86_64-unknown-linux-musl\n"), "{text}");
-        assert!(text.contains("func start --script-root target/functionapp") && !text.contains("publish"), "{text}");
+        let arm = text_for(Some("aarch64-unknown-linux-musl"), &Purpose::Arm, Err("Exec format error".to_owned()));
+        assert!(arm.contains("not started here (Exec format error)") && !arm.contains("sandbox up"), "{arm}");
+        assert!(arm.contains("no plan of Azure Functions has ARM") && !arm.contains("publish"), "{arm}");
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The supported triples and what each is for.
-const SENSIBLE: [(&str, &str); 4] = [
+const SUPPORTED: [(&str, &str); 4] = [
     ("x86_64-unknown-linux-musl", "static: any Linux plan of Azure Functions, whatever its image"),
     (
         "x86_64-unknown-linux-gnu",
@@ -23,8 +23,8 @@ const SENSIBLE: [(&str, &str); 4] = [
 ];
 
 /// The oldest glibc that Rust's standard library supports, and the newest in any image, by minor version.
-const OLDEST_GLIBC: u32 = 17;
-const NEWEST_GLIBC: u32 = 36;
+const MIN_GLIBC: u32 = 17;
+const MAX_GLIBC: u32 = 36;
 
 /// A supported target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub enum Error {
     },
     /// A glibc version that cannot be built for, or that no image has.
     #[error(
-        "glibc {given:?} is none to build for: from 2.{OLDEST_GLIBC}, which Rust needs, to 2.{NEWEST_GLIBC}, which the newest images have; 2.31 runs on all of them"
+        "glibc {given:?} is none to build for: from 2.{MIN_GLIBC}, which Rust needs, to 2.{MAX_GLIBC}, which the newest images have; 2.31 runs on all of them"
     )]
     Glibc {
         /// The given version.
@@ -83,7 +83,7 @@ pub enum Error {
 }
 
 fn list() -> String {
-    let lines: Vec<_> = SENSIBLE.iter().map(|(triple, good_for)| format!("  {triple:<28}{good_for}")).collect();
+    let lines: Vec<_> = SUPPORTED.iter().map(|(triple, good_for)| format!("  {triple:<28}{good_for}")).collect();
     lines.join("\n")
 }
 
@@ -95,7 +95,7 @@ impl FromStr for Target {
             Some((name, glibc)) if name.ends_with("-gnu") => (name, Some(glibc)),
             _ => (text, None),
         };
-        let Some((triple, _)) = SENSIBLE.iter().find(|(triple, _)| *triple == name) else {
+        let Some((triple, _)) = SUPPORTED.iter().find(|(triple, _)| *triple == name) else {
             return Err(Error::Unknown { given: text.to_owned() });
         };
         let glibc = glibc.map(|glibc| minor(glibc).ok_or_else(|| Error::Glibc { given: glibc.to_owned() }));
@@ -105,7 +105,7 @@ impl FromStr for Target {
 
 fn minor(glibc: &str) -> Option<u32> {
     let minor = glibc.strip_prefix("2.")?.parse().ok()?;
-    (OLDEST_GLIBC..=NEWEST_GLIBC).contains(&minor).then_some(minor)
+    (MIN_GLIBC..=MAX_GLIBC).contains(&minor).then_some(minor)
 }
 
 /// The machine that builds.
@@ -148,44 +148,25 @@ mod tests {
     }
 
     #[test]
-    fn a_sensible_target_is_read_and_written_the_same() {
-        for text in [
-            "x86_64-unknown-linux-musl",
-            "x86_64-unknown-linux-gnu",
-            "x86_64-unknown-linux-gnu.2.31",
-            "aarch64-unknown-linux-musl",
-        ] {
+    fn supported_targets_are_accepted_and_any_other_is_rejected_with_the_list() {
+        for text in ["x86_64-unknown-linux-musl", "x86_64-unknown-linux-gnu.2.31", "aarch64-unknown-linux-musl"] {
             assert_eq!(target(text).to_string(), text);
         }
-        let older = target("x86_64-unknown-linux-gnu.2.31");
-        assert!(older.names_glibc() && older.triple() == "x86_64-unknown-linux-gnu");
-        assert!(older.fits_azure() && !target("aarch64-unknown-linux-musl").fits_azure());
-    }
-
-    #[test]
-    fn any_other_is_refused_with_the_list() {
-        for text in
-            ["", "x86_64", "x86_64-unknown-linux-musl.2.31", "x86_64-apple-darwin", "x86_64-unknown-linux-gnux32"]
-        {
+        assert!(target("x86_64-unknown-linux-gnu.2.31").names_glibc());
+        assert!(target("x86_64-unknown-linux-gnu").fits_azure() && !target("aarch64-unknown-linux-musl").fits_azure());
+        for text in ["", "x86_64", "x86_64-unknown-linux-musl.2.31", "x86_64-apple-darwin"] {
             let message = text.parse::<Target>().expect_err(text).to_string();
             assert!(message.starts_with(&format!("{text:?} is not a target")), "{message}");
-            assert!(SENSIBLE.iter().all(|(triple, _)| message.contains(triple)), "{message}");
+            assert!(SUPPORTED.iter().all(|(triple, _)| message.contains(triple)), "{message}");
         }
-    }
-
-    #[test]
-    fn a_glibc_that_no_build_or_no_image_has_is_refused() {
         for glibc in ["2.16", "2.37", "3.1", "2", "2.x", "2.31.1", ""] {
             let message = format!("x86_64-unknown-linux-gnu.{glibc}").parse::<Target>().expect_err(glibc).to_string();
-            assert!(
-                message.starts_with(&format!("glibc {glibc:?}")) && message.contains("2.31 runs on all"),
-                "{message}"
-            );
+            assert!(message.starts_with(&format!("glibc {glibc:?}")), "{message}");
         }
     }
 
     #[test]
-    fn only_a_machines_own_system_needs_nothing_more_than_cargo() {
+    fn only_a_build_for_the_machine_itself_needs_no_more_than_cargo() {
         let linux = Machine { os: "linux", arch: "x86_64" };
         let mac = Machine { os: "macos", arch: "aarch64" };
         assert!(target("x86_64-unknown-linux-gnu").is_native(linux));
@@ -197,7 +178,6 @@ mod tests {
         ] {
             assert!(!target(text).is_native(machine), "{text} on {machine}");
         }
-        assert!(linux.fits_azure() && !mac.fits_azure());
-        assert!(!Machine { os: "linux", arch: "aarch64" }.fits_azure());
+        assert!(linux.fits_azure() && !mac.fits_azure() && !Machine { arch: "aarch64", ..linux }.fits_azure());
     }
 }

@@ -1,35 +1,31 @@
-use std::path::PathBuf;
-
 use serde_json::json;
 
 use super::*;
-use crate::stage::scratch::Scratch;
+use crate::world::Folder;
 
 const LINUX: Machine = Machine { os: "linux", arch: "x86_64" };
 
-fn folder(scratch: &Scratch, bytes: &[u8]) -> PathBuf {
-    let app = scratch.path("app");
-    fs::create_dir_all(&app).expect("writable");
-    fs::write(app.join("handler"), bytes).expect("writable");
+fn app(handler: &[u8]) -> Folder {
+    let app = Folder::new().expect("the temporary folder is writable");
+    fs::write(app.path().join("handler"), handler).expect("writable");
     app
 }
 
 fn refused(bytes: &[u8], purpose: &Purpose) -> String {
-    let scratch = Scratch::new();
-    let app = folder(&scratch, bytes);
-    format!("{:#}", check(&app, "handler", purpose, false).expect_err("it is refused"))
+    let app = app(bytes);
+    format!("{:#}", check(app.path(), "handler", purpose, false).expect_err("it is refused"))
 }
 
 #[cfg(unix)]
-fn script(scratch: &Scratch, text: &str) -> PathBuf {
+fn script(text: &str) -> Folder {
     use std::os::unix::fs::PermissionsExt as _;
-    let app = folder(scratch, format!("#!/bin/sh\n{text}\n").as_bytes());
-    fs::set_permissions(app.join("handler"), fs::Permissions::from_mode(0o755)).expect("ours");
+    let app = app(format!("#!/bin/sh\n{text}\n").as_bytes());
+    fs::set_permissions(app.path().join("handler"), fs::Permissions::from_mode(0o755)).expect("ours");
     app
 }
 
 #[test]
-fn a_build_is_for_azure_where_azure_has_such_machines() {
+fn a_build_is_for_azure_if_azure_has_such_machines() {
     let of = |text: Option<&str>, machine| {
         Purpose::of(text.map(|text| text.parse::<Target>().expect("sensible")).as_ref(), machine)
     };
@@ -42,7 +38,7 @@ fn a_build_is_for_azure_where_azure_has_such_machines() {
 }
 
 #[test]
-fn what_linux_cannot_start_is_refused() {
+fn an_executable_that_linux_cannot_start_is_rejected() {
     for purpose in [Purpose::Azure, Purpose::Arm] {
         assert!(refused(b"MZ", &purpose).contains("is not an ELF executable"));
         assert!(refused(b"\x7fELF\x02\x01", &purpose).contains("is truncated"));
@@ -51,7 +47,7 @@ fn what_linux_cannot_start_is_refused() {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
-fn another_processor_than_the_one_asked_for_is_refused() {
+fn an_executable_for_another_processor_is_rejected() {
     let bytes = fs::read(std::env::current_exe().expect("it runs")).expect("readable");
     assert!(refused(&bytes, &Purpose::Arm).contains("not for 64-bit ARM"));
     let mut other = bytes;
@@ -63,7 +59,7 @@ fn another_processor_than_the_one_asked_for_is_refused() {
 
 #[cfg(unix)]
 #[test]
-fn findings_of_its_doctor_about_the_files_are_shown_with_the_remedy() {
+fn findings_of_the_doctor_about_the_files_are_shown_with_the_remedy() {
     let report = json!({"findings": [
         {"check": "settings", "verdict": "wrong", "found": "DATAVERSE_URL is missing", "remedy": "set it"},
         {"check": "redelivery", "verdict": "wrong", "found": "visibilityTimeout is 0", "remedy": "set it to 30 s"},
@@ -71,30 +67,27 @@ fn findings_of_its_doctor_about_the_files_are_shown_with_the_remedy() {
         {"check": "glibc", "verdict": "wrong", "found": "it needs 2.99", "remedy": "build again"},
         {"check": "token", "verdict": "not_tried", "found": "because of settings"},
     ]});
-    let scratch = Scratch::new();
-    let app = script(&scratch, &format!("echo '{report}'"));
-    let message = check(&app, "handler", &Purpose::ThisMachine, true).expect_err("it is refused").to_string();
+    let app = script(&format!("echo '{report}'"));
+    let message = check(app.path(), "handler", &Purpose::ThisMachine, true).expect_err("it is refused").to_string();
     assert_eq!(message, "its doctor refuses it:\n  redelivery: visibilityTimeout is 0\n  → set it to 30 s");
     assert_eq!(wrong(&report, false).len(), 2, "here the form counts too");
 }
 
 #[cfg(unix)]
 #[test]
-fn what_does_not_start_here_is_refused_only_when_it_was_built_for_this_machine() {
-    let scratch = Scratch::new();
-    let app = script(&scratch, "echo 'GLIBC_2.99 not found' >&2; exit 1");
-    let message = check(&app, "handler", &Purpose::ThisMachine, true).expect_err("it is refused").to_string();
+fn an_executable_that_does_not_start_is_rejected_only_if_it_was_built_for_this_machine() {
+    let app = script("echo 'GLIBC_2.99 not found' >&2; exit 1");
+    let message = check(app.path(), "handler", &Purpose::ThisMachine, true).expect_err("it is refused").to_string();
     assert!(message.starts_with("it does not start") && message.ends_with("GLIBC_2.99 not found"), "{message}");
-    let good = check(&app, "handler", &Purpose::ThisMachine, false).expect("another machine's");
+    let good = check(app.path(), "handler", &Purpose::ThisMachine, false).expect("another machine's");
     assert!(good.started.expect_err("it was not started").contains("GLIBC_2.99"));
 }
 
 #[cfg(unix)]
 #[test]
-fn it_is_started_without_the_settings_of_this_process() {
-    let scratch = Scratch::new();
+fn the_doctor_is_started_without_the_settings_of_this_process() {
     // Prints JSON only if the environment has nothing except what the shell itself sets.
-    let app = script(&scratch, r#"[ -z "$(env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= )" ] && echo '{"findings":[]}'"#);
-    let good = check(&app, "handler", &Purpose::ThisMachine, true).expect("nothing is wrong");
+    let app = script(r#"[ -z "$(env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= )" ] && echo '{"findings":[]}'"#);
+    let good = check(app.path(), "handler", &Purpose::ThisMachine, true).expect("nothing is wrong");
     assert_eq!((good.library, good.started), (None, Ok(())));
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::progress;
 use crate::stage::{self, Build};
-use report::Totals;
+pub use report::Totals;
 use verifier::{LOST, RAW, STUCK};
 
 /// The column that holds the versions.
@@ -47,7 +47,7 @@ skipped with a reason that holds, or a dead letter with a matching cause; every 
 highest version); no two writes of one row may have overlapped while both held a valid lease; no log may contain a column value
 or a secret.
 
-It prints the fault schedule and the outcomes, and exits with 1 on any difference, with the history of the messages concerned.
+It prints the fault schedule and the outcomes, and exits with 1 on any difference, with the history of the keys concerned.
 The seed determines the messages and the faults, but not the scheduling of processes.";
 
 /// The end of `--help`.
@@ -140,14 +140,6 @@ pub struct Outcome {
     pub differences: String,
 }
 
-/// Runs one seed with this handler executable, and prints its result.
-///
-/// # Errors
-/// When the world or a host does not start.
-pub async fn run_seed(plan: &Plan, handler: &Path, seed: u64) -> anyhow::Result<Outcome> {
-    seed_into(plan, handler, seed, &mut Totals::default()).await
-}
-
 /// Builds the handler and runs every seed; returns whether all outcomes are as expected.
 ///
 /// # Errors
@@ -170,7 +162,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let (mut all, mut broken) = (Totals::default(), Vec::new());
     for seed in (0..arguments.seeds).map(|offset| first.wrapping_add(offset)) {
         println!();
-        if !seed_into(&plan, &handler, seed, &mut all).await?.differences.is_empty() {
+        if !run_seed(&plan, &handler, seed, &mut all).await?.differences.is_empty() {
             broken.push(seed);
         }
     }
@@ -186,8 +178,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     Ok(broken.is_empty())
 }
 
-/// Runs one seed, prints its result and adds it to the totals.
-async fn seed_into(plan: &Plan, handler: &Path, seed: u64, all: &mut Totals) -> anyhow::Result<Outcome> {
+/// Runs one seed with this handler executable, prints its result and adds it to the totals.
+///
+/// # Errors
+/// When the world or a host does not start.
+pub async fn run_seed(plan: &Plan, handler: &Path, seed: u64, all: &mut Totals) -> anyhow::Result<Outcome> {
     let schedule = faults::schedule(seed, plan);
     let seconds = plan.fault_phase().as_secs_f64();
     println!("fault schedule of seed {seed}: {} faults in {seconds:.0} s, then recovery", schedule.len());

@@ -37,8 +37,8 @@ pub(super) struct RunLog {
     pub(super) begun_utc: OffsetDateTime,
     /// The messages by the queue's ids.
     pub(super) sent: Mutex<HashMap<String, u32>>,
-    /// Leases that a fault ended, by blob.
-    pub(super) ended_leases: Mutex<Vec<(Instant, String)>>,
+    /// Leases that a fault ended, as the storage would log it.
+    pub(super) ended_leases: Mutex<Vec<LeaseEvent>>,
     /// The keys of the rows that existed from the beginning, by id.
     pub(super) existing: HashMap<String, String>,
 }
@@ -66,8 +66,19 @@ pub(super) fn evidence(
     }
     let history = storage.lease_history();
     anyhow::ensure!(history.dropped == 0, "the lease history was too short by {}", history.dropped);
-    gather.leases(&history.events, members);
-    let Gather { mut evidence, .. } = gather;
+    let ended = lock(&log.ended_leases);
+    let leases = leases(history.events.iter().chain(ended.iter()), log.begun);
+    let hosts: HashMap<&str, &str> =
+        members.iter().map(|member| (member.caller.as_str(), member.records.host())).collect();
+    let Gather { mut evidence, hashes, .. } = gather;
+    // A blob's name ends with the hash of its key, of which the log lines have the beginning.
+    let key =
+        |blob: &str| hashes.iter().find(|(hash, _)| blob.rsplit('-').next().is_some_and(|of| of.starts_with(*hash)));
+    evidence.leases.extend(leases.into_iter().map(|lease| Lease {
+        key: key(&lease.key).map_or(lease.key.as_str(), |(_, key)| key).to_owned(),
+        host: hosts.get(lease.host.as_str()).copied().unwrap_or_default().to_owned(),
+        ..lease
+    }));
     evidence.keys.values_mut().for_each(|history| history.events.sort_by_key(|event| event.to));
     let sent = lock(&log.sent);
     evidence.waiting = storage.messages(QUEUE).iter().filter_map(|message| sent.get(&message.id).copied()).collect();
@@ -75,7 +86,7 @@ pub(super) fn evidence(
     evidence.counts.extend([
         ("puts into the queue", sent.len()),
         ("leases granted", evidence.leases.len()),
-        ("held leases ended by a fault", lock(&log.ended_leases).len()),
+        ("held leases ended by a fault", ended.len()),
         ("hosts started", members.len()),
     ]);
     Ok(evidence)
@@ -185,45 +196,32 @@ impl<'a> Gather<'a> {
             self.of(&key).events.push(event);
         }
     }
+}
 
-    /// Every granted lease, from the storage's history and the faults that ended leases. A blob's name ends with the hash of its
-    /// key, of which `hashes` has the beginning; a lease of an unknown key has the blob's name.
-    fn leases(&mut self, history: &[LeaseEvent], members: &[Member]) {
-        let ended = lock(&self.log.ended_leases);
-        let mut events: Vec<(Instant, &str, Option<&LeaseEvent>)> =
-            ended.iter().map(|(at, blob)| (*at, blob.as_str(), None)).collect();
-        events.extend(history.iter().map(|event| (event.at, event.blob.as_str(), Some(event))));
-        events.sort_by_key(|(at, ..)| *at);
-        let (mut last, leases) = (HashMap::new(), &mut self.evidence.leases);
-        for (at, blob, event) in events {
-            let at = at.saturating_duration_since(self.log.begun);
-            let current = last.get(blob).map(|index: &usize| &mut leases[*index]);
-            let Some(event) = event else {
-                if let Some(lease) = current {
-                    lease.lost = lease.lost.map(|lost| lost.min(at));
-                }
-                continue;
-            };
-            let id = event.lease.map(|id| id.to_string()).unwrap_or_default();
-            match (event.op, event.status, current.filter(|lease| lease.id == id)) {
-                // An acquire whose response was lost is repeated with the same id.
-                (Op::Acquire, Some(201), Some(lease)) | (Op::Renew, Some(200), Some(lease)) => {
-                    lease.lost = Some(at + LEASE);
-                }
-                (Op::Release, Some(200), Some(lease)) => lease.lost = None,
-                (Op::Acquire, Some(201), None) => {
-                    let hash = blob.rsplit('-').next().unwrap_or_default();
-                    let key =
-                        self.hashes.iter().find(|(prefix, _)| hash.starts_with(*prefix)).map_or(blob, |(_, key)| key);
-                    let member = members.iter().find(|member| member.caller == event.caller);
-                    let host = member.map(|member| member.records.host().to_owned()).unwrap_or_default();
-                    last.insert(blob, leases.len());
-                    leases.push(Lease { host, key: key.to_owned(), id, granted: at, lost: Some(at + LEASE) });
-                }
-                _ => {}
+/// Every granted lease, with its caller as the host and its blob as the key.
+fn leases<'a>(events: impl Iterator<Item = &'a LeaseEvent>, begun: Instant) -> Vec<Lease> {
+    let mut events: Vec<&LeaseEvent> = events.collect();
+    events.sort_by_key(|event| event.at);
+    let (mut leases, mut newest) = (Vec::<Lease>::new(), HashMap::new());
+    for LeaseEvent { at, op, blob, lease, status, caller, .. } in events {
+        let at = at.saturating_duration_since(begun);
+        let (host, key, id) = (caller.clone(), blob.clone(), lease.map(|id| id.to_string()).unwrap_or_default());
+        let current = newest.get(blob).map(|index: &usize| &mut leases[*index]);
+        match (op, status, current) {
+            (Op::Break, _, Some(current)) => current.lost = current.lost.map(|lost| lost.min(at)),
+            // An acquire whose response was lost is repeated with the same id.
+            (Op::Acquire | Op::Renew, Some(200 | 201), Some(current)) if current.id == id => {
+                current.lost = Some(at + LEASE);
             }
+            (Op::Release, Some(200), Some(current)) if current.id == id => current.lost = None,
+            (Op::Acquire, Some(201), _) => {
+                newest.insert(blob, leases.len());
+                leases.push(Lease { host, key, id, granted: at, lost: Some(at + LEASE) });
+            }
+            _ => {}
         }
     }
+    leases
 }
 
 /// The message whose marker these values contain.
@@ -251,42 +249,33 @@ fn leaks(world: &World, members: &[Member]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     /// When the leases were granted and lost, in seconds. A request is a second, an operation, a lease and a status.
-    fn leases(requests: &[(u64, Op, u128, u16)], ended_by_fault: Option<u64>) -> Vec<(u64, Option<u64>)> {
-        let (begun, blob) = (Instant::now(), "contacts-0123456789abcdef");
-        let at = |second: u64| begun + Duration::from_secs(second);
+    fn granted_and_lost(requests: &[(u64, Op, u128, u16)]) -> Vec<(u64, Option<u64>)> {
+        let begun = Instant::now();
         let event = |(second, op, lease, status): &(u64, Op, u128, u16)| LeaseEvent {
-            at: at(*second),
+            at: begun + Duration::from_secs(*second),
             op: *op,
-            container: "sync-locks".to_owned(),
-            blob: blob.to_owned(),
-            lease: Some(Uuid::from_u128(*lease)),
+            container: String::new(),
+            blob: "contacts-0123456789ab".to_owned(),
+            lease: Some(uuid::Uuid::from_u128(*lease)),
             status: Some(*status),
             caller: String::new(),
         };
-        let ended_leases = Mutex::new(ended_by_fault.map(|second| (at(second), blob.to_owned())).into_iter().collect());
-        let (begun_utc, sent, existing) = (OffsetDateTime::now_utc(), Mutex::default(), HashMap::new());
-        let log = RunLog { begun, begun_utc, sent, ended_leases, existing };
-        let hashes = BTreeMap::from([("0123456789ab".to_owned(), "K".to_owned())]);
-        let mut gather = Gather { messages: &[], log: &log, evidence: Evidence::default(), hashes };
-        gather.leases(&requests.iter().map(event).collect::<Vec<_>>(), &[]);
-        let leases = gather.evidence.leases.iter().filter(|lease| lease.key == "K");
+        let leases = leases(requests.iter().map(event).collect::<Vec<_>>().iter(), begun).into_iter();
         leases.map(|lease| (lease.granted.as_secs(), lease.lost.map(|lost| lost.as_secs()))).collect()
     }
 
     #[test]
     fn a_lease_is_lost_when_it_expires_or_a_fault_ends_it_and_not_when_it_is_released() {
-        use Op::{Acquire, Release, Renew};
-        let granted = (1, Acquire, 1, 201);
-        assert_eq!(leases(&[granted, (6, Renew, 1, 200), (7, Acquire, 2, 409)], None), [(1, Some(21))]);
-        assert_eq!(leases(&[granted, (6, Renew, 1, 200), (9, Release, 1, 200)], None), [(1, None)]);
-        assert_eq!(leases(&[granted, (16, Acquire, 2, 201)], None), [(1, Some(16)), (16, Some(31))]);
-        assert_eq!(leases(&[granted, (2, Acquire, 1, 201)], None), [(1, Some(17))]);
-        assert_eq!(leases(&[granted, (6, Renew, 1, 409)], Some(3)), [(1, Some(3))]);
-        assert_eq!(leases(&[granted, (6, Renew, 1, 200)], Some(3)), [(1, Some(21))]);
+        use Op::{Acquire, Break, Release, Renew};
+        let (granted, renewed) = ((1, Acquire, 1, 201), (6, Renew, 1, 200));
+        assert_eq!(granted_and_lost(&[granted, renewed, (7, Acquire, 2, 409)]), [(1, Some(21))]);
+        assert_eq!(granted_and_lost(&[granted, renewed, (9, Release, 1, 200)]), [(1, None)]);
+        assert_eq!(granted_and_lost(&[granted, (16, Acquire, 2, 201)]), [(1, Some(16)), (16, Some(31))]);
+        assert_eq!(granted_and_lost(&[granted, (2, Acquire, 1, 201)]), [(1, Some(17))]);
+        assert_eq!(granted_and_lost(&[granted, (6, Renew, 1, 409), (3, Break, 0, 202)]), [(1, Some(3))]);
+        assert_eq!(granted_and_lost(&[granted, (3, Break, 0, 202), renewed]), [(1, Some(21))]);
     }
 }

@@ -12,7 +12,7 @@ const MAX_SHOWN: usize = 20;
 
 /// Counts of one seed or of several.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Totals {
+pub struct Totals {
     /// Messages by kind and final state.
     states: BTreeMap<(&'static str, String), usize>,
     counts: BTreeMap<&'static str, usize>,

@@ -22,7 +22,7 @@ use super::{Plan, lock};
 use crate::world::{Options as WorldOptions, QUEUE, World};
 use stand_ins::dataverse;
 use stand_ins::identity;
-use stand_ins::storage::{self, LeaseState, Storage};
+use stand_ins::storage::{self, LeaseEvent, LeaseState, Op, Storage};
 
 /// Capacity of the lease log: a run of an hour makes some hundred thousand requests.
 const LEASE_LOG: usize = 2_000_000;
@@ -150,11 +150,13 @@ impl Run<'_> {
         let slow = dataverse::Fault::new(dataverse::Effect::Slow(SLOWER_WRITE)).method("PATCH").until_cleared();
         self.world.dataverse.fault(slow.clone());
         sleep(lasts / 2).await;
-        for lease in self.storage.leases().into_iter().filter(|lease| lease.state == LeaseState::Leased) {
+        for held in self.storage.leases().into_iter().filter(|lease| lease.state == LeaseState::Leased) {
             // Before it happens: another holder cannot have acquired the lease earlier.
-            let now = Instant::now();
-            if rng.u8(..100) < share && end((&lease.container, &lease.blob)) > 0 {
-                lock(&self.log.ended_leases).push((now, lease.blob));
+            let at = Instant::now();
+            if rng.u8(..100) < share && end((&held.container, &held.blob)) > 0 {
+                let (container, blob, lease, caller) = (held.container, held.blob, None, String::new());
+                let event = LeaseEvent { at, op: Op::Break, container, blob, lease, status: None, caller };
+                lock(&self.log.ended_leases).push(event);
             }
         }
         sleep(lasts / 2).await;

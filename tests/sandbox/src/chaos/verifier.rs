@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::evidence::{Event, Evidence, History, Row, What};
-use super::workload::{Kind, Message, Operation};
-use stand_ins::dataverse::Change;
+use super::workload::{Kind, Message};
+use stand_ins::dataverse::{Change, Operation};
 
 /// The host's clock and the journal's are read one after the other.
 const TOLERANCE: Duration = Duration::from_millis(50);
@@ -93,17 +93,16 @@ impl Verifier<'_> {
         if self.evidence.waiting.contains(&message.number) {
             return Err(STUCK);
         }
-        let mut state = Err(LOST);
+        let (mut dead_letter, mut reported) = (None, None);
         for event in self.events_of(message) {
-            match (&event.what, &state) {
-                (What::DeadLetter(None), _) => return Err(RAW),
-                (What::DeadLetter(Some(reason)), _) => state = Ok(format!("dead letter/{reason}")),
-                (What::Reported(outcome), Err(_)) => state = Ok(outcome.clone()),
-                (What::Reported(outcome), Ok(last)) if !last.starts_with("dead letter/") => state = Ok(outcome.clone()),
+            match &event.what {
+                What::DeadLetter(None) => return Err(RAW),
+                What::DeadLetter(Some(reason)) => dead_letter = Some(format!("dead letter/{reason}")),
+                What::Reported(outcome) => reported = Some(outcome.clone()),
                 _ => {}
             }
         }
-        state
+        dead_letter.or(reported).ok_or(LOST)
     }
 
     /// Verifies the final state of a message, every reported outcome, and the cause of its dead letter.

@@ -14,6 +14,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::Plan;
+use stand_ins::dataverse::Operation;
 
 /// The entity set of all messages except those with an invalid one.
 pub(super) const TABLE: &str = "contacts";
@@ -35,15 +36,6 @@ const UNADDRESSABLE: u32 = 8;
 
 /// The maximum reordering of a message, as a share of the sending time.
 const DISORDER: f64 = 0.06;
-
-/// The operation of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
-    Upsert,
-    Create,
-    Update,
-    Delete,
-}
 
 /// Why a message must be rejected: this field of this object in the record has a wrong value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,7 +232,7 @@ fn record(message: &Message) -> Value {
         "key": { "employeeid": message.key },
         "source": message.source,
         "messageId": format!("m-{}", message.number),
-        "operation": format!("{:?}", message.operation).to_ascii_lowercase(),
+        "operation": message.operation,
     });
     if message.operation != Operation::Delete {
         record["columns"] = json!({ "firstname": companion(&marker), "jobtitle": marker });
@@ -263,40 +255,33 @@ fn record(message: &Message) -> Value {
 mod tests {
     use super::*;
 
-    fn messages(seed: u64) -> Vec<Message> {
-        draw(seed, &Plan::for_test())
-    }
-
     #[test]
     fn a_seed_determines_the_messages_and_every_kind_occurs() {
-        let all = messages(7);
-        assert!(all == messages(7) && all != messages(8));
+        let plan = Plan::for_test();
+        let all = draw(7, &plan);
+        assert!(all == draw(7, &plan) && all != draw(8, &plan));
         for (_, kind) in KINDS.into_iter().chain([(0, Kind::Silent)]) {
-            let of_kind = || all.iter().filter(move |message| message.kind == kind);
             for operation in kind.profile().operations {
-                assert!(of_kind().any(|message| message.operation == *operation), "{kind:?} {operation:?}");
+                let occurs = |message: &Message| (message.kind, message.operation) == (kind, *operation);
+                assert!(all.iter().any(occurs), "{kind:?} {operation:?}");
             }
         }
         assert!(all.iter().any(|message| message.copies == 2) && all.iter().any(|message| message.key.contains('/')));
+        for message in all {
+            let record: Value = serde_json::from_str(&message.text).expect("JSON");
+            let mut values = record["columns"].as_object().into_iter().flatten().map(|(_, value)| value);
+            let has_canary = |value: &Value| value.as_str().is_some_and(|text| text.contains(CANARY));
+            assert!(values.all(has_canary) && has_canary(&record["key"]["employeeid"]), "{record}");
+        }
     }
 
     #[test]
     fn versions_are_unique_to_a_key_and_some_are_sent_out_of_order() {
-        let mut versioned = messages(7);
-        versioned.retain(|message| message.version.is_some() && message.kind == Kind::Versioned);
+        let mut versioned = draw(7, &Plan::for_test());
+        versioned.retain(|message| message.kind == Kind::Versioned);
         versioned.sort_by_key(|message| (message.key.clone(), message.version));
         let same_key = || versioned.windows(2).filter(|pair| pair[0].key == pair[1].key);
         assert!(same_key().all(|pair| pair[0].version < pair[1].version));
         assert!(same_key().any(|pair| pair[0].at > pair[1].at), "every key is sent in order");
-    }
-
-    #[test]
-    fn every_value_and_key_contains_the_canary() {
-        for message in messages(7) {
-            let record: Value = serde_json::from_str(&message.text).expect("JSON");
-            let columns = record["columns"].as_object().cloned().unwrap_or_default();
-            let mut values = columns.values().chain([&record["key"]["employeeid"]]);
-            assert!(values.all(|value| value.as_str().is_some_and(|text| text.contains(CANARY))), "{record}");
-        }
     }
 }

@@ -54,35 +54,41 @@ fn lease(host: &str, granted: u64, lost: Option<u64>) -> Lease {
 
 fn evidence() -> Evidence {
     use Operation::{Create, Upsert};
-    let versioned = History {
-        messages: [(OLDER, 1), (NEWER, 2)]
-            .map(|(number, version)| message(number, Kind::Versioned, Upsert, Some(version)))
-            .into(),
-        events: vec![created(NEWER, 2), reported(NEWER, "applied/created"), reported(OLDER, "skipped/superseded")],
-        rows: vec![row(NEWER, Some(2))],
-    };
-    let plain = History {
-        messages: vec![message(PLAIN, Kind::Plain, Upsert, None)],
-        events: vec![created(PLAIN, 2), reported(PLAIN, "applied/upserted")],
-        rows: vec![row(PLAIN, None)],
-    };
-    let invalid = History {
-        messages: vec![message(INVALID, invalid("invalid_data", "", "", ""), Upsert, None)],
-        events: vec![dead_letter(INVALID, "invalid_data"), reported(INVALID, "rejected/invalid_data")],
-        rows: Vec::new(),
-    };
-    let creates = History {
-        messages: [FIRST, SECOND].map(|number| message(number, Kind::Created, Create, None)).into(),
-        events: vec![
-            created(FIRST, 2),
-            reported(FIRST, "applied/created"),
-            dead_letter(SECOND, "exists"),
-            reported(SECOND, "rejected/exists"),
-        ],
-        rows: vec![row(FIRST, None)],
-    };
-    let keys = [(V, versioned), (P, plain), (D, invalid), (C, creates)].map(|(key, of)| (key.to_owned(), of));
-    Evidence { keys: BTreeMap::from(keys), leases: vec![lease("one", 1, Some(16))], ..Evidence::default() }
+    let versioned = |number, version| message(number, Kind::Versioned, Upsert, Some(version));
+    let create = |number| message(number, Kind::Created, Create, None);
+    let keys = [
+        (
+            V,
+            vec![versioned(OLDER, 1), versioned(NEWER, 2)],
+            vec![created(NEWER, 2), reported(NEWER, "applied/created"), reported(OLDER, "skipped/superseded")],
+            vec![row(NEWER, Some(2))],
+        ),
+        (
+            P,
+            vec![message(PLAIN, Kind::Plain, Upsert, None)],
+            vec![created(PLAIN, 2), reported(PLAIN, "applied/upserted")],
+            vec![row(PLAIN, None)],
+        ),
+        (
+            D,
+            vec![message(INVALID, invalid("invalid_data", "", "", ""), Upsert, None)],
+            vec![dead_letter(INVALID, "invalid_data"), reported(INVALID, "rejected/invalid_data")],
+            vec![],
+        ),
+        (
+            C,
+            vec![create(FIRST), create(SECOND)],
+            vec![
+                created(FIRST, 2),
+                reported(FIRST, "applied/created"),
+                dead_letter(SECOND, "exists"),
+                reported(SECOND, "rejected/exists"),
+            ],
+            vec![row(FIRST, None)],
+        ),
+    ];
+    let keys = keys.map(|(key, messages, events, rows)| (key.to_owned(), History { messages, events, rows }));
+    Evidence { keys: keys.into(), leases: vec![lease("one", 1, Some(16))], ..Evidence::default() }
 }
 
 fn verify_changed(change: impl FnOnce(&mut Evidence)) -> Verification {

@@ -102,7 +102,7 @@ pub fn place(app: &Path, executable: &Path, target: Option<&Target>) -> anyhow::
     match check::check(&next, name, &purpose, target.is_none()) {
         Ok(good) => {
             site.replace()?;
-            Ok(report::after(&report::Staged { app, name, target, purpose: &purpose, good: &good }))
+            Ok(report::after(app, name, target, &purpose, &good))
         }
         Err(refusal) => {
             let rest = if site.discard()? { "is as it was" } else { "is not there" };

@@ -9,7 +9,8 @@ use super::round::{MESSAGES, RoundResult};
 /// The output so far.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    results: Vec<RoundResult>,
+    /// The lines of the closing table.
+    pub(super) results: Vec<RoundResult>,
     held: usize,
     broken: Vec<String>,
 }
@@ -28,11 +29,6 @@ impl Report {
         } else {
             self.broken.push(claim.to_owned());
         }
-    }
-
-    /// A line for the closing table.
-    pub(super) fn add(&mut self, result: RoundResult) {
-        self.results.push(result);
     }
 
     /// Prints the table and the verdict; returns whether every claim held.

@@ -85,7 +85,7 @@ impl Round {
             );
         }
         self.check(world, &result, report);
-        report.add(result);
+        report.results.push(result);
         Ok(())
     }
 

@@ -26,8 +26,8 @@ pub struct Build {
 /// The tools that are installed on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Installed {
+    /// cargo-zigbuild and Zig.
     zigbuild: bool,
-    zig: bool,
     standard_library: bool,
 }
 
@@ -67,7 +67,7 @@ fn choose(target: &Target, machine: Machine, installed: Installed) -> Result<Too
     if !installed.standard_library {
         return Err(Missing::StandardLibrary { triple: target.triple() });
     }
-    match (installed.zigbuild && installed.zig, target.names_glibc()) {
+    match (installed.zigbuild, target.names_glibc()) {
         _ if target.is_native(machine) => Ok(Tool::Cargo),
         (true, _) => Ok(Tool::Zigbuild),
         (false, true) => Err(Missing::Zigbuild { target: target.to_string() }),
@@ -111,8 +111,7 @@ fn detect_installed(target: &Target) -> Installed {
     let library = library.ok().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     Installed {
         // As a cargo subcommand it does not accept `--version`.
-        zigbuild: succeeds(cargo().args(["zigbuild", "--help"])),
-        zig,
+        zigbuild: zig && succeeds(cargo().args(["zigbuild", "--help"])),
         standard_library: library.is_some_and(|path| !path.is_empty() && Path::new(&path).is_dir()),
     }
 }
@@ -176,7 +175,7 @@ mod tests {
 
     const LINUX: Machine = Machine { os: "linux", arch: "x86_64" };
     const MAC: Machine = Machine { os: "macos", arch: "aarch64" };
-    const ALL: Installed = Installed { zigbuild: true, zig: true, standard_library: true };
+    const ALL: Installed = Installed { zigbuild: true, standard_library: true };
 
     fn target(text: &str) -> Target {
         text.parse().expect("sensible")
@@ -189,22 +188,20 @@ mod tests {
             ("x86_64-unknown-linux-gnu.2.31", LINUX, ALL, Tool::Zigbuild),
             ("x86_64-unknown-linux-gnu", LINUX, ALL, Tool::Cargo),
             ("x86_64-unknown-linux-gnu", MAC, ALL, Tool::Zigbuild),
-            ("x86_64-unknown-linux-musl", MAC, Installed { zig: false, ..ALL }, Tool::Cargo),
+            ("x86_64-unknown-linux-musl", MAC, Installed { zigbuild: false, ..ALL }, Tool::Cargo),
             ("x86_64-unknown-linux-musl", LINUX, Installed { zigbuild: false, ..ALL }, Tool::Cargo),
         ] {
-            assert_eq!(choose(&target(text), machine, installed), Ok(tool), "{text} on {machine}");
+            assert_eq!(choose(&target(text), machine, installed), Ok(tool), "{text} on {machine:?}");
         }
     }
 
     #[test]
     fn missing_tools_are_reported_with_the_commands_that_install_them() {
         let older = target("x86_64-unknown-linux-gnu.2.31");
-        for installed in [Installed { zig: false, ..ALL }, Installed { zigbuild: false, ..ALL }] {
-            let message = choose(&older, LINUX, installed).expect_err("it cannot be linked").to_string();
-            for command in ["cargo install --locked cargo-zigbuild", "pip install ziglang", "x86_64-unknown-linux-musl"]
-            {
-                assert!(message.contains(command), "{message}");
-            }
+        let without_zig = Installed { zigbuild: false, ..ALL };
+        let message = choose(&older, LINUX, without_zig).expect_err("it cannot be linked").to_string();
+        for command in ["cargo install --locked cargo-zigbuild", "pip install ziglang", "x86_64-unknown-linux-musl"] {
+            assert!(message.contains(command), "{message}");
         }
         let nothing = Installed { standard_library: false, ..ALL };
         let message = choose(&target("x86_64-unknown-linux-musl"), LINUX, nothing).expect_err("no library").to_string();

@@ -1,6 +1,5 @@
 //! What `cargo stage` prints after staging: the files, and what to do next. Reads file sizes, otherwise pure.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -14,41 +13,51 @@ const FILES: [&str; 4] = ["host.json", "SyncQueue/function.json", "SyncHttp/func
 /// The command that builds for any Linux plan on any machine.
 const FOR_AZURE: &str = "cargo stage --target x86_64-unknown-linux-musl";
 
-/// A staged app.
-pub(super) struct Staged<'a> {
-    pub(super) app: &'a Path,
-    pub(super) name: &'a str,
-    pub(super) target: Option<&'a Target>,
-    pub(super) purpose: &'a Purpose,
-    pub(super) good: &'a Good,
-}
-
 /// The report on the app, and the next command.
-pub(super) fn after(staged: &Staged<'_>) -> String {
-    let mut text = String::new();
-    files(&mut text, staged).and_then(|()| next(&mut text, staged)).expect("a string takes any text");
-    text
-}
-
-fn files(text: &mut String, staged: &Staged<'_>) -> std::fmt::Result {
-    let Staged { app, name, target, purpose, good } = staged;
-    let what = target.map_or_else(|| format!("this machine, {}", Machine::THIS), Target::to_string);
-    writeln!(text, "staged {} for {what}", shown(app))?;
+pub(super) fn after(app: &Path, name: &str, target: Option<&Target>, purpose: &Purpose, good: &Good) -> String {
+    let target = target
+        .map_or_else(|| format!("this machine, {} on {}", Machine::THIS.os, Machine::THIS.arch), Target::to_string);
     let stripped = if good.stripped { "stripped" } else { "not stripped: it holds symbols for a debugger" };
-    writeln!(text, "  {name:<26}{}, {stripped}", size(good.bytes))?;
-    for file in FILES {
+    let line = |file: &&str| {
         let bytes = fs::metadata(app.join(file)).map_or(0, |metadata| metadata.len());
-        writeln!(text, "  {file:<26}{bytes} B")?;
-    }
-    writeln!(text, "  {LOCAL_SETTINGS:<26}for `func start`, never uploaded")?;
-    if let Some(library) = &good.library {
-        writeln!(text, "glibc    {library}")?;
-    }
-    writeln!(text, "fits     {}", fits(purpose))?;
-    match &good.started {
-        Ok(()) => writeln!(text, "tried    it starts here, and its doctor finds nothing wrong with these files"),
-        Err(why) => writeln!(text, "tried    not started here ({why}); its form is what the doctor wants"),
-    }
+        format!("  {file:<26}{bytes} B\n")
+    };
+    let (size, files): (_, String) = (size(good.bytes), FILES.iter().map(line).collect());
+    let glibc = good.library.as_ref().map(|library| format!("glibc    {library}\n")).unwrap_or_default();
+    let (app, fits) = (shown(app), fits(purpose));
+    let (tried, here) = match &good.started {
+        Ok(()) => (
+            "it starts here, and its doctor finds nothing wrong with these files".to_owned(),
+            format!(
+                "
+next, on this machine with nothing else installed:
+  cargo sandbox up --app {app}
+or with Azure Functions Core Tools, and Azurite for storage:
+  edit {app}/{LOCAL_SETTINGS}
+  func start --script-root {app}
+"
+            ),
+        ),
+        Err(why) => (format!("not started here ({why}); its form is what the doctor wants"), String::new()),
+    };
+    let next = match purpose {
+        Purpose::Azure => format!(
+            "next, to Azure (the app itself: see Deploy in README.md):
+  cd {app} && func azure functionapp publish <your function app>"
+        ),
+        Purpose::ThisMachine => format!("for Azure, stage once more:\n  {FOR_AZURE}"),
+        Purpose::Arm => format!("copy it there and start it there:\n  func start --script-root {app}"),
+    };
+    format!(
+        "staged {app} for {target}
+  {name:<26}{size}, {stripped}
+{files}  {LOCAL_SETTINGS:<26}for `func start`, never uploaded
+{glibc}fits     {fits}
+tried    {tried}
+{here}
+{next}
+"
+    )
 }
 
 fn size(bytes: usize) -> String {
@@ -66,23 +75,6 @@ fn fits(purpose: &Purpose) -> &'static str {
     }
 }
 
-fn next(text: &mut String, staged: &Staged<'_>) -> std::fmt::Result {
-    let app = shown(staged.app);
-    if staged.good.started.is_ok() {
-        writeln!(text, "\nnext, on this machine with nothing else installed:\n  cargo sandbox up --app {app}")?;
-        writeln!(text, "or with Azure Functions Core Tools, and Azurite for storage:")?;
-        writeln!(text, "  edit {app}/{LOCAL_SETTINGS}\n  func start --script-root {app}")?;
-    }
-    match staged.purpose {
-        Purpose::Azure => {
-            writeln!(text, "\nnext, to Azure (the app itself: see Deploy in README.md):")?;
-            writeln!(text, "  cd {app} && func azure functionapp publish <your function app>")
-        }
-        Purpose::ThisMachine => writeln!(text, "\nfor Azure, stage once more:\n  {FOR_AZURE}"),
-        Purpose::Arm => writeln!(text, "\ncopy it there and start it there:\n  func start --script-root {app}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +84,7 @@ mod tests {
         let library = (*purpose != Purpose::ThisMachine).then(|| "none needed: it is static".to_owned());
         let good = Good { bytes: 9_876_543, library, stripped: true, started };
         let app = super::super::workspace().join("target/functionapp");
-        after(&Staged { app: &app, name: "handler", target: target.as_ref(), purpose, good: &good })
+        after(&app, "handler", target.as_ref(), purpose, &good)
     }
 
     #[test]

@@ -63,42 +63,26 @@ impl fmt::Display for Target {
     }
 }
 
-/// Why a target is rejected, with the valid ones.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Error {
-    /// Not a supported target.
-    #[error("{given:?} is not a target of this program; valid targets:\n{}", list())]
-    Unknown {
-        /// The given target.
-        given: String,
-    },
-    /// A glibc version that cannot be built for, or that no image has.
-    #[error(
-        "glibc {given:?} is none to build for: from 2.{MIN_GLIBC}, which Rust needs, to 2.{MAX_GLIBC}, which the newest images have; 2.31 runs on all of them"
-    )]
-    Glibc {
-        /// The given version.
-        given: String,
-    },
-}
-
-fn list() -> String {
-    let lines: Vec<_> = SUPPORTED.iter().map(|(triple, good_for)| format!("  {triple:<28}{good_for}")).collect();
-    lines.join("\n")
-}
-
 impl FromStr for Target {
-    type Err = Error;
+    /// Why it is rejected, with the valid targets.
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let (name, glibc) = match text.split_once('.') {
             Some((name, glibc)) if name.ends_with("-gnu") => (name, Some(glibc)),
             _ => (text, None),
         };
         let Some((triple, _)) = SUPPORTED.iter().find(|(triple, _)| *triple == name) else {
-            return Err(Error::Unknown { given: text.to_owned() });
+            let lines = SUPPORTED.map(|(triple, good_for)| format!("  {triple:<28}{good_for}"));
+            return Err(format!("{text:?} is not a target of this program; valid targets:\n{}", lines.join("\n")));
         };
-        let glibc = glibc.map(|glibc| minor(glibc).ok_or_else(|| Error::Glibc { given: glibc.to_owned() }));
+        let rejected = |glibc| {
+            format!(
+                "glibc {glibc:?} is not supported: from 2.{MIN_GLIBC}, which Rust needs, to 2.{MAX_GLIBC}, which the newest images \
+                 have; 2.31 runs on all of them"
+            )
+        };
+        let glibc = glibc.map(|glibc| minor(glibc).ok_or_else(|| rejected(glibc)));
         Ok(Self { triple, glibc: glibc.transpose()? })
     }
 }
@@ -127,18 +111,6 @@ impl Machine {
     }
 }
 
-impl fmt::Display for Machine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let os = match self.os {
-            "linux" => "Linux",
-            "macos" => "macOS",
-            "windows" => "Windows",
-            other => other,
-        };
-        write!(f, "{os} on {}", self.arch)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,12 +127,12 @@ mod tests {
         assert!(target("x86_64-unknown-linux-gnu.2.31").names_glibc());
         assert!(target("x86_64-unknown-linux-gnu").fits_azure() && !target("aarch64-unknown-linux-musl").fits_azure());
         for text in ["", "x86_64", "x86_64-unknown-linux-musl.2.31", "x86_64-apple-darwin"] {
-            let message = text.parse::<Target>().expect_err(text).to_string();
+            let message = text.parse::<Target>().expect_err(text);
             assert!(message.starts_with(&format!("{text:?} is not a target")), "{message}");
             assert!(SUPPORTED.iter().all(|(triple, _)| message.contains(triple)), "{message}");
         }
         for glibc in ["2.16", "2.37", "3.1", "2", "2.x", "2.31.1", ""] {
-            let message = format!("x86_64-unknown-linux-gnu.{glibc}").parse::<Target>().expect_err(glibc).to_string();
+            let message = format!("x86_64-unknown-linux-gnu.{glibc}").parse::<Target>().expect_err(glibc);
             assert!(message.starts_with(&format!("glibc {glibc:?}")), "{message}");
         }
     }
@@ -176,7 +148,7 @@ mod tests {
             ("aarch64-unknown-linux-gnu", linux),
             ("aarch64-unknown-linux-gnu", mac),
         ] {
-            assert!(!target(text).is_native(machine), "{text} on {machine}");
+            assert!(!target(text).is_native(machine), "{text} on {machine:?}");
         }
         assert!(linux.fits_azure() && !mac.fits_azure() && !Machine { arch: "aarch64", ..linux }.fits_azure());
     }

@@ -49,7 +49,7 @@ async fn call(host: &Host, what: &str, body: &Value) -> anyhow::Result<(u16, Val
 }
 
 async fn dead_letter(world: &World, report: &mut Report) -> anyhow::Result<()> {
-    Report::chapter("e", "An invalid message on the queue");
+    Report::chapter("f", "An invalid message on the queue");
     let message = r#"{"table":"contacts","key":{"employeeid":"E-7"},"columns":{"shoesize":42},"messageId":"m-1"}"#;
     println!("    {message}");
     world.put(message).await?;

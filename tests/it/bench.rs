@@ -19,11 +19,8 @@ async fn smoke<B: Benchmark>(cases: &[B], names: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn start_overhead_and_throughput_are_measured() {
-    smoke(
-        start::Case::value_variants(),
-        &["calls to the network before it", "exec to the first 200, client secret", "resident, idle"],
-    )
-    .await;
+    let names = ["calls to the network before it", "exec to the first 200, client secret", "resident, idle"];
+    smoke(start::Case::value_variants(), &names).await;
     let names = ["CPU per message, 48 in flight, 3 + 80 ms", "CPU per message, columns of 1 KiB, TLS to both services"];
     smoke(overhead::Case::value_variants(), &names).await;
     smoke(throughput::Case::value_variants(), &["messages, 16 in flight", "in step, 4 in flight"]).await;

@@ -1,11 +1,11 @@
 //! Benchmarks with bounds, measured on real `handler` processes: `cargo sandbox bench`.
 //!
 //! A [`Benchmark`] has cases; a case runs once or several times and adds values by name to [`Samples`], some of them with a
-//! [`Limit`]. `benchmark.rs` takes the medians; `report.rs` prints the table and writes JSON and a page. It fails when a bound is
-//! broken or a case could not be measured. A value that could not be obtained is NaN and breaks every bound.
+//! [`Limit`]. It fails when a bound is broken or a case could not be measured. A value that could not be obtained is NaN and
+//! breaks every bound.
 //!
-//! The parts: [`target`] starts an executable against the [`null_server`]; [`driver`] sends it messages; [`meter`] reads its CPU
-//! time and memory.
+//! [`target`] starts an executable against the [`null_server`], [`driver`] sends it messages, [`meter`] reads its CPU time and
+//! memory; `report.rs` prints the medians and writes them as JSON and as a page.
 
 mod benchmark;
 mod driver;
@@ -58,8 +58,7 @@ Examples:
   cargo sandbox bench start --baseline ../other/handler the handler of another commit gets the same load, in turn
   cargo sandbox bench gate --quick                      a smoke test: short times
   cargo sandbox bench outage --only 503 --factor 1      in real time: 11 minutes
-  cargo sandbox bench locks --help                      each benchmark has its own help
-  jq '.cases[].measurements[] | select(.held | not)' target/bench/locks.json";
+  cargo sandbox bench locks --help                      each benchmark has its own help";
 
 /// The command line.
 #[derive(Debug, clap::Args)]
@@ -94,32 +93,22 @@ pub enum Command {
 /// Runs a benchmark, or the three about speed and size; returns whether every bound was kept.
 pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     match arguments.benchmark {
-        Some(benchmark) => benchmark.run().await,
-        None => run_all().await,
-    }
-}
-
-impl Command {
-    async fn run(self) -> anyhow::Result<bool> {
-        match self {
-            Self::Start(arguments) => Box::pin(arguments.run()).await,
-            Self::Overhead(arguments) => Box::pin(arguments.run()).await,
-            Self::Throughput(arguments) => Box::pin(arguments.run()).await,
-            Self::Locks(arguments) => Box::pin(arguments.run()).await,
-            Self::Gate(arguments) => Box::pin(arguments.run()).await,
-            Self::Outage(arguments) => Box::pin(arguments.run()).await,
+        Some(Command::Start(arguments)) => Box::pin(arguments.run()).await,
+        Some(Command::Overhead(arguments)) => Box::pin(arguments.run()).await,
+        Some(Command::Throughput(arguments)) => Box::pin(arguments.run()).await,
+        Some(Command::Locks(arguments)) => Box::pin(arguments.run()).await,
+        Some(Command::Gate(arguments)) => Box::pin(arguments.run()).await,
+        Some(Command::Outage(arguments)) => Box::pin(arguments.run()).await,
+        None => {
+            let mut held = true;
+            for name in ["start", "overhead", "throughput"] {
+                let bench = Command::augment_subcommands(clap::Command::new("bench"));
+                let benchmark = Command::from_arg_matches(&bench.get_matches_from(["bench", name]))?;
+                held &= Box::pin(run(Arguments { benchmark: Some(benchmark) })).await?;
+            }
+            Ok(held)
         }
     }
-}
-
-/// Runs all three, also when one has a broken bound.
-async fn run_all() -> anyhow::Result<bool> {
-    let mut held = true;
-    for name in ["start", "overhead", "throughput"] {
-        let mut matches = Command::augment_subcommands(clap::Command::new("bench")).get_matches_from(["bench", name]);
-        held &= Command::from_arg_matches_mut(&mut matches)?.run().await?;
-    }
-    Ok(held)
 }
 
 /// A count as a value; counts above `u32::MAX` become infinity.

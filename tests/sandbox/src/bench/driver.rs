@@ -17,9 +17,6 @@ use tokio::time::timeout;
 
 use super::message::Message;
 
-/// Records of each connection, so many that a record's lease is released before the record is used again.
-const TURNS: u64 = 8;
-
 /// After this time without a response the handler is considered stuck; it may hold a message for eight minutes.
 const RESPONSE_TIMEOUT: Duration = Duration::from_mins(10);
 
@@ -61,7 +58,8 @@ pub(super) struct Answers {
 impl Load {
     /// A load for this port, which reuses records.
     pub(super) fn to(port: u16, message: &Message, in_flight: u64, messages: u64) -> Self {
-        let (message, keys) = (message.clone(), Keys::InTurn { first: 0, each: TURNS });
+        // So many records that a record's lease is released before the record is used again.
+        let (message, keys) = (message.clone(), Keys::InTurn { first: 0, each: 8 });
         Self { port, message, in_flight, messages, spread: Duration::ZERO, keys }
     }
 

@@ -18,7 +18,7 @@ use crate::world::{Options, World};
 use stand_ins::dataverse;
 use stand_ins::host::Host;
 use stand_ins::net::http_client;
-use stand_ins::storage::{self, Storage};
+use stand_ins::storage;
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
@@ -73,7 +73,7 @@ async fn uncontended(context: &Context<'_>, samples: &mut Samples) -> anyhow::Re
     {
         scene.null_server.state().keys_are_new = keys_are_new;
         let (mut before_answer, mut in_all) = (Vec::new(), Vec::new());
-        for record in 0..context.or_quick(50, 5) {
+        for record in 0..context.or_quick(50, 3) {
             sleep(background).await;
             let before = scene.null_server.state().calls;
             Load { keys: Keys::Fresh(1_000 + record), ..running.load(&message, 1, 1) }.send().await?;
@@ -97,10 +97,12 @@ async fn one_process(context: &Context<'_>, samples: &mut Samples) -> anyhow::Re
     let world = world(context, Duration::from_millis(10)).await?;
     // Long enough for the last call, even with a debug build on a busy machine.
     let process = Process::start(&world, "alone", &[("LOCK_WAIT_SECONDS", "60")]).await?;
-    process.apply("P-1").await?;
-    let before = store(&world)?.counts();
+    let store = world.storage.embedded().context("requests are counted by the embedded storage")?;
+    // Creates the blob.
+    process.write("P-1").await?;
+    let before = store.counts();
     let answers = try_join_all((0..CALLS).map(|_| process.write("P-1"))).await?;
-    let requests = store(&world)?.counts().since(&before).leases();
+    let requests = store.counts().since(&before).leases();
     let applied = answers.iter().filter(|answer| answer.is_applied()).count();
     samples.bounded("calls applied", "calls", number(applied), Bound::Exactly(CALLS.into()));
     samples.bounded("lease requests", "requests", number(requests), Bound::AtMost(40.0));
@@ -143,11 +145,6 @@ async fn world(context: &Context<'_>, write: Duration) -> anyhow::Result<World> 
     World::start(options).await
 }
 
-/// The embedded storage of a world.
-fn store(world: &World) -> anyhow::Result<&Storage> {
-    world.storage.embedded().context("requests are counted by the embedded storage")
-}
-
 /// A handler that is called on its own port, as the Functions host calls it, so that the host stand-in is not measured.
 #[derive(Debug)]
 struct Process {
@@ -185,12 +182,5 @@ impl Process {
         let body: Value = serde_json::from_str(&response.text().await?).context("the answer is not JSON")?;
         let reason = body["reason"].as_str().unwrap_or_default().to_owned();
         Ok(Answer { status, reason })
-    }
-
-    /// The same, and anything but `applied` is an error.
-    async fn apply(&self, key: &str) -> anyhow::Result<()> {
-        let answer = self.write(key).await?;
-        ensure!(answer.is_applied(), "the write of {key} was answered {answer:?}");
-        Ok(())
     }
 }

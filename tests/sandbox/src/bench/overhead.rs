@@ -72,7 +72,7 @@ async fn load(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()
             // Opens the connections.
             running.load(&message, in_flight, 2 * in_flight).send().await?;
             scene.delay(latency);
-            let load = running.load(&message, in_flight, context.or_quick(each, 2) * in_flight.max(8));
+            let load = running.load(&message, in_flight, context.or_quick(each, 1) * in_flight.max(8));
             let load = Load { spread: latency.iter().sum(), ..load };
             let (answers, cpu) = running.measure(load).await?;
             let name = |what: &str| format!("{what}, {in_flight} in flight, {network}");
@@ -100,7 +100,7 @@ fn added(took: &[Duration], calls: [&[Duration]; 2]) -> [f64; 2] {
 }
 
 async fn size(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let (in_flight, messages) = (16, context.or_quick(2_000, 50));
+    let (in_flight, messages) = (16, context.or_quick(2_000, 20));
     for (name, columns, keys_are_new, tls) in [
         ("columns of 1 KiB", many_columns(1_024), false, false),
         ("columns of 1 KiB, lock seen for the first time", many_columns(1_024), true, false),
@@ -110,7 +110,7 @@ async fn size(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()
     ] {
         let (scene, message) = (Scene::set(context.target, tls).await?, Message::new(&columns));
         let running = scene.warm(&message).await?;
-        running.load(&message, in_flight, 10 * in_flight).send().await?;
+        running.load(&message, in_flight, messages / 10).send().await?;
         scene.null_server.state().keys_are_new = keys_are_new;
         let load = Load { keys: Keys::Fresh(1_000), ..running.load(&message, in_flight, messages) };
         let (_, cpu) = running.measure(load).await?;

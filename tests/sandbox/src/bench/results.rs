@@ -99,9 +99,6 @@ impl CaseResult {
     }
 }
 
-/// How long the machine's load is measured.
-const MOMENT: Duration = Duration::from_millis(250);
-
 /// Above this load, in percent of all cores, measurements are disturbed.
 const BUSY: f64 = 15.0;
 
@@ -131,7 +128,7 @@ impl Environment {
             handler,
             machine: format!("{}, {cores} cores, {system}", model.map_or("unknown", |(_, name)| name)),
             commit: output("git", &["describe", "--always", "--dirty", "--exclude=*"]),
-            others: meter::busy(MOMENT).unwrap_or(f64::NAN),
+            others: meter::busy(Duration::from_millis(250)).unwrap_or(f64::NAN),
             begun: OffsetDateTime::now_utc().truncate_to_second().to_string(),
         }
     }

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use super::driver::{Answers, Load};
 use super::message::Message;
-use super::meter;
+use super::meter::Cpu;
 use super::null_server::NullServer;
 use crate::world::Folder;
 use stand_ins::identity::{self, Identity};
@@ -135,8 +135,8 @@ impl Running {
 
     /// Sends this load; returns the CPU time of the process meanwhile.
     pub(super) async fn measure(&self, load: Load) -> anyhow::Result<(Answers, Duration)> {
-        let before = meter::cpu(self.pid)?;
-        Ok((load.send().await?, meter::cpu(self.pid)?.saturating_sub(before)))
+        let before = Cpu::of(self.pid)?;
+        Ok((load.send().await?, Cpu::of(self.pid)?.since(&before)))
     }
 
     /// Kills it, as Azure does.

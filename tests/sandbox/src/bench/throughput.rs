@@ -42,12 +42,12 @@ impl Benchmark for Case {
     async fn run(self, context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
         let (scene, message) = (Scene::set(context.target, false).await?, Message::new(&many_columns(1_024)));
         let running = scene.warm(&message).await?;
-        let latency = if self == Self::Latency { LATENCY } else { [Duration::ZERO; 2] };
+        let (latency, least) = if self == Self::Latency { (LATENCY, 300) } else { ([Duration::ZERO; 2], 3_000) };
         scene.delay(latency);
         let mut one = f64::NAN;
         for in_flight in context.or_quick(&IN_FLIGHT[..], &IN_FLIGHT[..3]).iter().copied() {
             running.load(&message, in_flight, 2 * in_flight).send().await?;
-            let messages = context.or_quick(20 * in_flight.max(16), 2 * in_flight);
+            let messages = context.or_quick(least.max(20 * in_flight), 2 * in_flight);
             let load = Load { spread: latency.iter().sum(), ..running.load(&message, in_flight, messages) };
             let (answers, cpu) = running.measure(load).await?;
             let rate = number(messages) / answers.lasted.as_secs_f64();

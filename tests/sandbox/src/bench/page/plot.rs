@@ -5,6 +5,7 @@ use std::error::Error;
 
 use plotters::prelude::*;
 
+use crate::bench::report::shown;
 use crate::bench::samples::Samples;
 use crate::bench::{median, number};
 
@@ -18,13 +19,13 @@ const COLOURS: [RGBColor; 4] =
 type Lines = BTreeMap<String, Vec<(f64, f64)>>;
 
 /// One SVG for each plot that the samples name.
-pub(super) fn plots(by_target: &[(&'static str, Samples)]) -> Vec<String> {
+pub(super) fn plots(case: &str, by_target: &[(&'static str, Samples)]) -> Vec<String> {
     let mut plots: BTreeMap<String, Lines> = BTreeMap::new();
     for (target, samples) in by_target {
         for row in &samples.0 {
             let value = median(&row.values);
             if let (Some((title, line, in_flight)), true) = (row.place, value.is_finite()) {
-                let lines = plots.entry(format!("{title} ({})", row.unit)).or_default();
+                let lines = plots.entry(format!("{case}: {title} ({})", row.unit)).or_default();
                 lines.entry(format!("{target}, {line}")).or_default().push((number(in_flight), value));
             }
         }
@@ -49,13 +50,21 @@ fn draw(svg: &mut String, title: &str, (widest, most): (f64, f64), lines: Lines)
         .x_label_area_size(40)
         .y_label_area_size(60)
         .build_cartesian_2d((0.9..widest * 1.1).log_scale().base(2.0), 0.0..most * 1.25)?;
-    chart.configure_mesh().x_desc("messages in flight").light_line_style(TRANSPARENT).draw()?;
+    let text = |value: &f64| shown(*value);
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc("messages in flight").x_label_formatter(&text).y_label_formatter(&text);
+    mesh.light_line_style(TRANSPARENT).draw()?;
     for ((name, points), colour) in lines.into_iter().zip(COLOURS.into_iter().cycle()) {
         let line = LineSeries::new(points, colour.stroke_width(2)).point_size(3);
         let series = chart.draw_series(line)?;
         series.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
     }
-    chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).border_style(BLACK).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE)
+        .border_style(BLACK)
+        .draw()?;
     area.present()?;
     Ok(())
 }

@@ -68,15 +68,15 @@ pub(super) fn evidence(
     anyhow::ensure!(history.dropped == 0, "the lease history was too short by {}", history.dropped);
     let ended = lock(&log.ended_leases);
     let leases = leases(history.events.iter().chain(ended.iter()), log.begun);
-    let hosts: HashMap<&str, &str> =
-        members.iter().map(|member| (member.caller.as_str(), member.records.host())).collect();
+    let hosts: HashMap<String, &str> =
+        members.iter().map(|member| (member.listener.authority(), member.records.host())).collect();
     let Gather { mut evidence, hashes, .. } = gather;
     // A blob's name ends with the hash of its key, of which the log lines have the beginning.
     let key =
         |blob: &str| hashes.iter().find(|(hash, _)| blob.rsplit('-').next().is_some_and(|of| of.starts_with(*hash)));
     evidence.leases.extend(leases.into_iter().map(|lease| Lease {
         key: key(&lease.key).map_or(lease.key.as_str(), |(_, key)| key).to_owned(),
-        host: hosts.get(lease.host.as_str()).copied().unwrap_or_default().to_owned(),
+        host: hosts.get(&lease.host).copied().unwrap_or_default().to_owned(),
         ..lease
     }));
     evidence.keys.values_mut().for_each(|history| history.events.sort_by_key(|event| event.to));

@@ -3,7 +3,6 @@
 //! Every host has a unique name, which its handler sends with each request to Dataverse, and its own listener of the storage, so the
 //! journal and the lease history identify the host also after it is gone.
 
-use std::sync::Mutex as Shared;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,7 +11,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{INVISIBILITY, VERSION_COLUMN, VISIBILITY_TIMEOUT, lock};
+use super::{INVISIBILITY, VERSION_COLUMN, VISIBILITY_TIMEOUT};
 use crate::world::World;
 use stand_ins::host::{self, Host, HostRecords};
 use stand_ins::storage::{ExtraListener, Storage};
@@ -27,33 +26,31 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A host that ran at any time.
-#[derive(Debug, Clone)]
 pub(super) struct Member {
-    /// The host and port by which the storage knows it.
-    pub(super) caller: String,
+    /// The storage's listener for it; stays open, as a handler may outlive its host for a moment.
+    pub(super) listener: ExtraListener,
     pub(super) records: HostRecords,
 }
 
-/// The slots for hosts, and all hosts that ran in them.
+/// The slots for hosts.
 pub(super) struct Hosts<'a> {
     world: &'a World,
     storage: &'a Storage,
     slots: Vec<Mutex<Slot>>,
-    members: Shared<Vec<Member>>,
 }
 
 #[derive(Default)]
 struct Slot {
     host: Option<Host>,
-    /// One of each host that was started; they stay open, as a handler may outlive its host for a moment.
-    listeners: Vec<ExtraListener>,
+    /// All hosts that ran in it.
+    members: Vec<Member>,
 }
 
 impl<'a> Hosts<'a> {
     /// Starts a host in every slot.
     pub(super) async fn start(world: &'a World, storage: &'a Storage, instances: u8) -> anyhow::Result<Self> {
         let slots = (0..instances).map(|_| Mutex::default()).collect();
-        let hosts = Self { world, storage, slots, members: Shared::default() };
+        let hosts = Self { world, storage, slots };
         for number in 0..hosts.slots.len() {
             hosts.fill(number, &mut *hosts.slots[number].lock().await).await?;
         }
@@ -61,8 +58,12 @@ impl<'a> Hosts<'a> {
     }
 
     /// Running invocations.
-    pub(super) fn in_flight(&self) -> u64 {
-        lock(&self.members).iter().map(|member| member.records.in_flight()).sum()
+    pub(super) async fn in_flight(&self) -> u64 {
+        let mut sum = 0;
+        for slot in &self.slots {
+            sum += slot.lock().await.members.iter().map(|member| member.records.in_flight()).sum::<u64>();
+        }
+        sum
     }
 
     /// SIGKILL to the handler. The host restarts it; a host that gives up restarting is replaced.
@@ -108,13 +109,15 @@ impl<'a> Hosts<'a> {
 
     /// Stops every host, so that its records are complete; returns all hosts that ever ran.
     pub(super) async fn stop(self) -> Vec<Member> {
-        let hosts = self.slots.into_iter().filter_map(|slot| slot.into_inner().host);
-        futures::future::join_all(hosts.map(|host| timeout(DRAIN_TIMEOUT, drain(host)))).await;
-        lock(&self.members).clone()
+        let slots = self.slots.into_iter().map(Mutex::into_inner).map(|slot| (slot.host, slot.members));
+        let (hosts, members): (Vec<_>, Vec<_>) = slots.unzip();
+        let drained = hosts.into_iter().flatten().map(|host| timeout(DRAIN_TIMEOUT, drain(host)));
+        futures::future::join_all(drained).await;
+        members.into_iter().flatten().collect()
     }
 
     async fn fill(&self, number: usize, slot: &mut Slot) -> anyhow::Result<()> {
-        let name = format!("instance-{}.{}", number + 1, slot.listeners.len() + 1);
+        let name = format!("instance-{}.{}", number + 1, slot.members.len() + 1);
         let listener = self.storage.extra_listener().await.context("opening another listener of the storage")?;
         let headers = json!({ HOST_HEADER: name }).to_string();
         let settings = [
@@ -129,8 +132,7 @@ impl<'a> Hosts<'a> {
             ..self.world.host_options(&name, &settings)
         };
         let host = Host::start(options).await.with_context(|| format!("starting {name}"))?;
-        lock(&self.members).push(Member { caller: listener.authority(), records: host.records() });
-        slot.listeners.push(listener);
+        slot.members.push(Member { listener, records: host.records() });
         slot.host = Some(host);
         Ok(())
     }

@@ -61,12 +61,12 @@ impl Totals {
 pub(super) fn differences(evidence: &Evidence, verification: &Verification) -> String {
     let mut lines = Vec::new();
     for (key, differences) in verification.differences.iter().take(MAX_SHOWN) {
-        lines.extend(differences.iter().map(|what| format!("  ✗ {key} {what}")));
+        lines.extend(differences.iter().map(|what| format!("  ✗ {key}: {what}")));
         let Some(history) = evidence.keys.get(key) else { continue };
         for message in &history.messages {
-            let (number, at, version) = (message.number, message.at.as_secs_f64(), message.version);
-            let (operation, source) = (message.operation, message.source);
-            lines.push(format!("    {at:8.3} s  m-{number} sent by {source}: {operation:?}, version {version:?}"));
+            let version = message.version.map(|version| format!(", version {version}")).unwrap_or_default();
+            let (number, at, operation) = (message.number, message.at.as_secs_f64(), message.operation);
+            lines.push(format!("    {at:8.3} s  m-{number} sent by {}: {operation:?}{version}", message.source));
         }
         for event in &history.events {
             let message = event.message.map(|number| format!("m-{number}")).unwrap_or_default();

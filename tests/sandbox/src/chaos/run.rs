@@ -166,7 +166,9 @@ impl Run<'_> {
     /// Waits until every message is settled, or until the time limit.
     async fn recover(&self, patience: Duration) {
         let begun = Instant::now();
-        while (!self.storage.messages(QUEUE).is_empty() || self.hosts.in_flight() > 0) && begun.elapsed() < patience {
+        while (!self.storage.messages(QUEUE).is_empty() || self.hosts.in_flight().await > 0)
+            && begun.elapsed() < patience
+        {
             sleep(POLL).await;
         }
     }

@@ -56,7 +56,9 @@ pub(super) fn verify(evidence: &Evidence) -> Verification {
         if [a, b].into_iter().any(|write| evidence.had_lost_its_lease(key, write, later)) {
             result.late_overlaps += 1;
         } else {
-            result.differs(key, format!("two writes at {:.3} s, each under its lease", later.as_secs_f64()));
+            let (at, hosts) = (later.as_secs_f64(), [a.host.as_str(), &b.host].join(" and "));
+            let what = format!("two writes overlapped at {at:.3} s, by {hosts}, and neither had lost its lease");
+            result.differs(key, what);
         }
     }
     for text in &evidence.foreign {

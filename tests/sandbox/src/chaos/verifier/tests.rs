@@ -172,7 +172,7 @@ fn overlapping_writes_are_found_unless_one_had_lost_its_lease() {
         })
     };
     for (granted, lost) in [(10, Some(25)), (10, None), (21, Some(21))] {
-        assert!(overlap(granted, lost).differences[V][0].contains("each under its lease"), "{granted} {lost:?}");
+        assert!(overlap(granted, lost).differences[V][0].contains("neither had lost its lease"), "{granted} {lost:?}");
     }
     let lost = overlap(10, Some(21));
     assert_eq!((lost.differences.len(), lost.late_overlaps), (0, 1));

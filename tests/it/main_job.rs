@@ -3,9 +3,12 @@
 use sandbox::demo;
 use sandbox::world::{Options, StorageKind};
 
+/// Two for each key, which race.
+const MESSAGES: usize = 200;
+
 async fn every_claim_holds(storage: StorageKind) {
     let options = Options { handler: super::handler(), storage, ..Options::default() };
-    assert!(demo::run(options, 3).await.expect("the demo runs"), "a claim does not hold, see above");
+    assert!(demo::run(options, 3, MESSAGES).await.expect("the demo runs"), "a claim does not hold, see above");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,8 +26,11 @@ const PARALLELISM: u32 = 52;
 /// In the experiment: long enough for both requests to look up the row before either commits, even on a busy machine.
 const RACE_WINDOW: Duration = Duration::from_millis(250);
 
-/// Runs the demonstration in this world with this many hosts; returns whether every claim held.
-pub async fn run(options: world::Options, instances: usize) -> anyhow::Result<bool> {
+/// The messages of a round of `cargo sandbox`: twenty for each key.
+pub const MESSAGES: usize = 2_000;
+
+/// Runs the demonstration in this world with this many hosts and messages per round; returns whether every claim held.
+pub async fn run(options: world::Options, instances: usize, messages: usize) -> anyhow::Result<bool> {
     let begun = Instant::now();
     let mut report = Report::default();
     println!(
@@ -40,10 +43,10 @@ pub async fn run(options: world::Options, instances: usize) -> anyhow::Result<bo
     race(&world, &mut report).await?;
 
     let rounds = [
-        Round { label: "b", sources: &["hr"], policy: "skip", leases: false },
-        Round { label: "c", sources: &["hr", "shop"], policy: "retry", leases: false },
-        Round { label: "d1", sources: &["hr"], policy: "skip", leases: true },
-        Round { label: "d2", sources: &["hr", "shop"], policy: "retry", leases: true },
+        Round { label: "b", sources: &["hr"], policy: "skip", leases: false, messages },
+        Round { label: "c", sources: &["hr", "shop"], policy: "retry", leases: false, messages },
+        Round { label: "d1", sources: &["hr"], policy: "skip", leases: true, messages },
+        Round { label: "d2", sources: &["hr", "shop"], policy: "retry", leases: true, messages },
     ];
     for round in rounds {
         round.show(&world, instances, &mut report).await?;

@@ -93,7 +93,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     match arguments.command {
         None => {
             let instances = arguments.world.instances.into();
-            demo::run(arguments.world.world()?, instances).await
+            demo::run(arguments.world.world()?, instances, demo::MESSAGES).await
         }
         Some(Command::Up(world)) => {
             let instances = world.instances.into();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
 
-use super::round::{MESSAGES, RoundResult};
+use super::round::RoundResult;
 
 /// The output so far.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl Report {
             let requests = result.lock_requests.map(|counts| counts.blob().to_string());
             table.add_row([
                 result.title.clone(),
-                MESSAGES.to_string(),
+                result.messages.to_string(),
                 result.refused.to_string(),
                 result.count("applied/").to_string(),
                 result.count("skipped/").to_string(),

@@ -1,4 +1,4 @@
-//! Two thousand messages for a hundred new keys, in simultaneous pairs, through the queue and several instances.
+//! Messages for a hundred new keys, in simultaneous pairs, through the queue and several instances.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,8 +16,6 @@ use stand_ins::host::{Category, Closing, Host};
 use stand_ins::storage::Counts;
 
 const KEYS: usize = 100;
-const PAIRS_PER_KEY: usize = 10;
-pub(super) const MESSAGES: usize = KEYS * PAIRS_PER_KEY * 2;
 
 /// The host's batch size, so that one instance fetches the first messages of these pairs and another the second.
 const KEYS_AT_ONCE: usize = 16;
@@ -41,12 +39,15 @@ pub(super) struct Round {
     /// The value of `SYNC_ON_CONFLICT`.
     pub(super) policy: &'static str,
     pub(super) leases: bool,
+    /// How many: the same number of pairs for each key.
+    pub(super) messages: usize,
 }
 
 /// The result of a run.
 #[derive(Debug)]
 pub(super) struct RoundResult {
     pub(super) title: String,
+    pub(super) messages: usize,
     /// The number of each reported outcome.
     outcomes: BTreeMap<String, usize>,
     writes: usize,
@@ -95,7 +96,8 @@ impl Round {
             _ => "two sources with different data",
         };
         let (locks, policy) = (if self.leases { "leases on" } else { "LOCK_MODE=off" }, self.policy);
-        format!("{MESSAGES} messages for {KEYS} new keys from {who}; {instances} instances, policy {policy}, {locks}")
+        let messages = self.messages;
+        format!("{messages} messages for {KEYS} new keys from {who}; {instances} instances, policy {policy}, {locks}")
     }
 
     async fn run(&self, world: &World, instances: usize) -> anyhow::Result<RoundResult> {
@@ -109,7 +111,7 @@ impl Round {
         let settings = [("LOCK_MODE", mode), ("SYNC_ON_CONFLICT", self.policy), ("LOCK_WAIT_SECONDS", "30")];
         let names: Vec<String> = (1..=instances).map(|number| format!("instance-{number}")).collect();
         let hosts: Vec<Host> = try_join_all(names.iter().map(|name| world.host(name, &settings))).await?;
-        wait(world, &hosts).await?;
+        wait(world, &hosts, self.messages).await?;
         let took = begun.elapsed();
         let writes = world.dataverse.journal().split_off(writes_before);
         let first = writes.first().map_or(u64::MAX, |entry| entry.seq);
@@ -117,6 +119,7 @@ impl Round {
         let locks = if self.leases { "leases" } else { "no locks" };
         let result = RoundResult {
             title: format!("({}) {instances} × {} source(s), {locks}", self.label, self.sources.len()),
+            messages: self.messages,
             outcomes: outcomes(&hosts),
             writes: writes.len(),
             refused: writes.iter().filter(|entry| entry.status == Some(412)).count(),
@@ -133,9 +136,9 @@ impl Round {
 
     /// Sends the pairs so close together that two instances fetch the two messages of a pair at the same time.
     async fn send(&self, world: &World) -> anyhow::Result<()> {
-        let bar = bar(MESSAGES, "sending ");
+        let bar = bar(self.messages, "sending ");
         let keys: Vec<usize> = (0..KEYS).collect();
-        for _ in 0..PAIRS_PER_KEY {
+        for _ in 0..self.messages / (2 * KEYS) {
             for group in keys.chunks(KEYS_AT_ONCE) {
                 for half in 0..2 {
                     let texts: Vec<String> = group.iter().map(|key| self.message(*key, half)).collect();
@@ -165,7 +168,8 @@ impl Round {
 
     fn check(&self, world: &World, result: &RoundResult, report: &mut Report) {
         let settled = result.count("") - result.count("retry/");
-        report.claim(settled == MESSAGES, &format!("every one of {MESSAGES} messages was settled, once"));
+        report
+            .claim(settled == result.messages, &format!("every one of {} messages was settled, once", result.messages));
         report.claim(result.poisoned == 0, "none is in the poison queue");
         if self.leases {
             report.claim(result.refused == 0, "no 412 is left");
@@ -178,7 +182,7 @@ impl Round {
                     result.refused,
                     "each 412 was settled as written elsewhere: another instance had done the work",
                 ),
-                _ => ("applied/upserted", MESSAGES, "each 412 was sent again, until the message was applied"),
+                _ => ("applied/upserted", result.messages, "each 412 was sent again, until the message was applied"),
             };
             report.claim(result.count(outcome) == expected, claim);
         }
@@ -200,8 +204,8 @@ async fn dead_letters(world: &World) -> anyhow::Result<u64> {
 }
 
 /// Waits until the queue is empty, including hidden messages, and no invocation runs.
-async fn wait(world: &World, hosts: &[Host]) -> anyhow::Result<()> {
-    let (bar, begun) = (bar(MESSAGES, "settling"), Instant::now());
+async fn wait(world: &World, hosts: &[Host], messages: usize) -> anyhow::Result<()> {
+    let (bar, begun) = (bar(messages, "settling"), Instant::now());
     loop {
         let settled: u64 = hosts.iter().map(|host| host.stats().succeeded).sum();
         bar.set_position(settled);
@@ -211,7 +215,7 @@ async fn wait(world: &World, hosts: &[Host]) -> anyhow::Result<()> {
             bar.finish_and_clear();
             return Ok(());
         }
-        ensure!(begun.elapsed() < PATIENCE, "stuck: {settled} of {MESSAGES} messages settled, {running} running");
+        ensure!(begun.elapsed() < PATIENCE, "stuck: {settled} of {messages} messages settled, {running} running");
         sleep(COUNT_EVERY).await;
     }
 }

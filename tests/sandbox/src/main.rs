@@ -4,11 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use sandbox::bench;
-use sandbox::chaos;
-use sandbox::demo;
 use sandbox::stage::{self, Build};
 use sandbox::world::{self, StorageKind};
+use sandbox::{bench, chaos, demo};
 
 mod up;
 

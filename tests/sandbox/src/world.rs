@@ -218,11 +218,9 @@ impl World {
     /// The texts of up to 32 dead letters, oldest first, without dequeuing them.
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<String>> {
         let letters = self.poison.peek(32).await.context("looking at the dead letters")?;
-        let decode = |text: &str| {
-            let bytes = STANDARD.decode(text).context("a dead letter is not base64")?;
-            String::from_utf8(bytes).context("a dead letter is not UTF-8")
-        };
-        letters.iter().map(|letter| decode(&letter.text)).collect()
+        let decode = |text: &str| anyhow::Ok(String::from_utf8(STANDARD.decode(text)?)?);
+        let texts = letters.iter().map(|letter| decode(&letter.text)).collect::<anyhow::Result<_>>();
+        texts.context("a dead letter is not base64 of UTF-8")
     }
 
     /// The number of messages on the queue, including hidden ones.

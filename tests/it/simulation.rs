@@ -33,7 +33,7 @@ const TIMEOUT: Duration = Duration::from_hours(1);
 
 #[test]
 fn no_seed_breaks_the_lock() {
-    let (first, seeds) = (number("LOCK_SIMULATION_FIRST", 1), number("LOCK_SIMULATION_SEEDS", 2_000));
+    let (first, seeds) = (number("LOCK_SIMULATION_FIRST", 1), number("LOCK_SIMULATION_SEEDS", 1_000));
     let begun = std::time::Instant::now();
     // Two threads, each with its own runtime and half of the seeds.
     std::thread::scope(|scope| {
@@ -105,7 +105,7 @@ async fn turns(service: Arc<Service>, process: Arc<Process>, local: LocalQueue, 
         let mut attempts = 0;
         while !turn_once(&service, &process, &local, &name, (holder, attempts)).await {
             attempts += 1;
-            sleep(Duration::from_millis(fastrand::u64(10..2_000))).await;
+            sleep(Duration::from_millis(fastrand::u64(10..1_000))).await;
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{LIFE, LONG, LeaseStore, acquire, fresh, held, is_busy};
 const RIVALS: usize = 8;
 
 /// How long a holder waits before it renews its lease.
-const BEFORE_RENEWAL: Duration = Duration::from_secs(1);
+const BEFORE_RENEWAL: Duration = Duration::from_millis(500);
 
 /// The container that all claims but one share.
 const CONTAINER: &str = "sync-locks";
@@ -120,6 +120,9 @@ pub(super) async fn a_lease_lives_from_its_last_renewal(store: &dyn LeaseStore) 
     assert!(crashing.renew(&mut lease).await.expect("the storage answers"));
     assert!(lease.deadline() >= first_deadline + BEFORE_RENEWAL);
     drop(lease);
+    // A new waiter polls often.
+    sleep(LIFE.saturating_sub(Duration::from_secs(2))).await;
+    assert!(is_busy(&heir, &name).await);
     let inherited = held(&heir, &name, LONG).await;
     // Services count a lease's life in whole seconds, from the arrival of the request.
     let waited = renewed.elapsed();

@@ -35,7 +35,7 @@ const MAX_ADDED: f64 = 1.0;
 /// The network, with latency and without: its name, the latency of storage and Dataverse, and the messages for each one in flight.
 const NETWORKS: [(&str, [Duration; 2], u64); 2] = [
     ("3 + 80 ms", [Duration::from_millis(3), Duration::from_millis(80)], 24),
-    ("no latency", [Duration::ZERO, Duration::ZERO], 80),
+    ("no latency", [Duration::ZERO, Duration::ZERO], 160),
 ];
 
 const IN_FLIGHT: [u64; 4] = [1, 4, 16, 48];
@@ -72,7 +72,7 @@ async fn load(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()
             // Opens the connections.
             running.load(&message, in_flight, 2 * in_flight).send().await?;
             scene.delay(latency);
-            let load = running.load(&message, in_flight, context.or_quick(each, 1) * in_flight.max(8));
+            let load = running.load(&message, in_flight, context.or_quick(each, 1) * in_flight.max(2));
             let load = Load { spread: latency.iter().sum(), ..load };
             let (answers, cpu) = running.measure(load).await?;
             let name = |what: &str| format!("{what}, {in_flight} in flight, {network}");

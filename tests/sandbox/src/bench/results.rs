@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::samples::{Samples, compared};
 use super::{median, meter};
@@ -129,7 +130,7 @@ impl Environment {
             machine: format!("{}, {cores} cores, {system}", model.map_or("unknown", |(_, name)| name)),
             commit: output("git", &["describe", "--always", "--dirty", "--exclude=*"]),
             others: meter::busy(Duration::from_millis(250)).unwrap_or(f64::NAN),
-            begun: OffsetDateTime::now_utc().truncate_to_second().to_string(),
+            begun: OffsetDateTime::now_utc().truncate_to_second().format(&Rfc3339).unwrap_or_default(),
         }
     }
 }

@@ -63,13 +63,12 @@ pub(super) async fn measure(context: &Context<'_>, samples: &mut Samples) -> any
         let acquires = log.events.iter().filter(|event| event.caller == *caller && event.op == Op::Acquire).count();
         number(acquires) / time.saturating_sub(held_by(&leases, caller, until)).as_secs_f64()
     });
-    let overlaps = number(world.dataverse.overlaps().len());
     samples.bounded("smaller share of the writes", "%", share(written), Bound::AtLeast(35.0));
     samples.bounded("smaller share of the leases", "%", share(held), Bound::AtLeast(35.0));
     samples.bounded("release to the other's grant: median", "ms", median(&handovers), Bound::AtMost(150.0));
     samples.add("release to the other's grant: 95 of 100", "ms", quantile(&handovers, 0.95));
     samples.bounded("lease requests per second of waiting", "/s", asked[0].max(asked[1]), Bound::AtMost(3.0));
-    samples.bounded("writes that overlapped", "pairs", overlaps, Bound::Exactly(0.0));
+    samples.bounded("writes that overlapped", "pairs", number(world.dataverse.overlaps().len()), Bound::Exactly(0.0));
     samples.add("calls written", "/s", number(writes.len()) / time.as_secs_f64());
     samples.add("calls answered lock_busy", "calls", busy.into_inner().into());
     for process in processes {

@@ -279,6 +279,7 @@ fn build(config: Config) -> anyhow::Result<Pipeline> {
     };
     Ok(Pipeline {
         store: Arc::new(Client::new(&config.dataverse, identity, &http)),
+        environment: config.dataverse.url.authority().to_owned(),
         locks,
         admission: Admission::new(config.max_concurrency),
         on_conflict: config.on_conflict,

@@ -37,6 +37,9 @@ use write::Writer;
 /// How much of a key's hash is shown in logs and reason phrases.
 const HASH_SHOWN: usize = 12;
 
+/// The detail of a record that goes back unsent.
+const BEHIND: &str = "not sent, because an earlier record of this key in the same call goes back";
+
 /// How many unknown service codes are logged at most.
 const MAX_UNKNOWN_CODES: usize = 256;
 
@@ -48,6 +51,8 @@ const UNCONTENDED_LOCK: Duration = Duration::from_millis(20);
 pub struct Pipeline {
     /// The rows.
     pub store: Arc<dyn Store>,
+    /// The environment's host and port: part of each lock's name, because environments may share lock storage.
+    pub environment: String,
     /// The locks and the longest wait for one; `None` with `LOCK_MODE=off`.
     pub locks: Option<(LocalQueue, Duration)>,
     /// Admission to the store.
@@ -73,15 +78,20 @@ pub struct Delivery {
     pub queue_budget: Duration,
     /// Whether it ends at once when the wait is known to exceed the budget.
     pub fail_fast: bool,
+    /// Why an earlier record of the same key and call goes back: then this one does too, unsent, or it would be applied first.
+    pub behind: Option<Reason>,
 }
 
 impl Pipeline {
     /// Writes one record, and returns what became of it.
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
-        let name = record.key.lock_name(&record.table);
+        let name = record.key.lock_name(&self.environment, &record.table);
         let key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN));
         Span::current().record("key_hash", key_hash);
-        let (settlement, spent) = self.run_with_retries(record, &LockName::new(&*name), delivery).await;
+        let (settlement, spent) = match delivery.behind {
+            None => self.run_with_retries(record, &LockName::new(&*name), delivery).await,
+            Some(reason) => (Settlement::new(reason).detail(BEHIND), Timings::default()),
+        };
         let mut outcome = Outcome::new(settlement.reason);
         outcome.detail = settlement.detail;
         outcome.table = Some(record.table.clone());
@@ -228,7 +238,7 @@ async fn write_under_lease(
     spent: &mut Duration,
 ) -> Option<Settlement> {
     let since = Instant::now();
-    writer.tombstones = Some(Tombstones::new(&held));
+    writer.tombstones = Some(Tombstones::new(&held, &writer.record.key));
     let work = async {
         permit.reacquire_slot().await.ok()?;
         Some(timed(spent, writer.run()).await)

@@ -34,7 +34,7 @@ impl<'a> RecordVersion<'a> {
 
 /// The content of a row's version column.
 pub(super) enum Stored {
-    /// Empty: older than every version.
+    /// Empty: older than every version, unless a deletion is known.
     Nothing,
     /// A version.
     Version(Version),

@@ -25,6 +25,7 @@ const FIRST: Delivery = Delivery {
     wait_budget: Duration::ZERO,
     queue_budget: Duration::from_secs(20),
     fail_fast: false,
+    behind: None,
 };
 const SECOND_TIME: Delivery = Delivery { attempts: Some(2), ..FIRST };
 
@@ -45,6 +46,7 @@ impl World {
         let store = Arc::new(ScriptedStore::new(answers));
         let locks = Arc::new(MemoryLocks::new(15 * SECOND));
         let pipeline = Pipeline {
+            environment: String::new(),
             store: store.clone(),
             locks: Some((LocalQueue::new(locks.clone()), 10 * SECOND)),
             admission: Admission::new(8),
@@ -160,7 +162,7 @@ async fn logs_show_the_start_of_the_hash_of_a_key() {
     let world = World::new([Answer::Wrote(Written::Upserted)]);
     let record = contact(&json!({}));
     let shown = world.settle(&record).await.key_hash.expect("every record has a key");
-    assert!(record.key.lock_name("contacts").starts_with(&format!("contacts-{shown}")));
+    assert!(record.key.lock_name("", "contacts").starts_with(&format!("contacts-{shown}")));
     assert_eq!(shown.len(), HASH_SHOWN);
 }
 

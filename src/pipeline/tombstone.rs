@@ -1,47 +1,90 @@
-//! The version of a deleted row, kept with the record's lock, so that an older message does not create the row again.
+//! The versions of deleted rows, kept with the record's lock, so that an older message does not create the row again.
 //!
-//! It is read and written under the lease only, so no other writer decides in between. It lives as long as the lock's blob: a
-//! lifecycle rule that deletes old blobs sets its lifetime. Without locks there are no tombstones.
+//! There is one entry per key, version column and kind of version, because each source counts for itself. The entries are read and
+//! written under the lease only, so no other writer decides in between. They live as long as the lock's blob: a lifecycle rule
+//! that deletes old blobs sets their lifetime. Without locks there are no tombstones.
+//!
+//! As text, entries are separated by blanks: `<key>/<column>/<version>`, and `/<row id>` where the row that was to be deleted
+//! showed no version itself.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::{Settlement, order};
+use uuid::Uuid;
+
+use super::Settlement;
+use super::order::{self, RecordVersion};
 use crate::lock::local_queue::HeldLock;
 use crate::lock::{LockName, Locks};
 use crate::outcome::Reason;
-use crate::record::Version;
+use crate::record::RecordKey;
 
-/// The tombstone of one record.
+/// The tombstones of one record, and of those that share its lock.
 pub(super) struct Tombstones {
     storage: Arc<dyn Locks>,
     name: LockName,
     lease_id: String,
+    /// Names the record within its lock.
+    key: String,
+}
+
+/// How a known deletion compares with a version.
+struct Tombstone {
+    order: Ordering,
+    /// The row, if it showed no version itself: it may still be there.
+    row: Option<Uuid>,
 }
 
 impl Tombstones {
-    /// The tombstone stored with the lock `held`.
-    pub(super) fn new(held: &HeldLock) -> Self {
+    /// The tombstones stored with the lock `held` on the record with this key.
+    pub(super) fn new(held: &HeldLock, key: &RecordKey) -> Self {
         let (name, lease_id) = (held.lease.name().clone(), held.lease.id().to_owned());
-        Self { storage: held.storage(), name, lease_id }
+        Self { storage: held.storage(), name, lease_id, key: key.tombstone_name() }
     }
 
-    /// Whether the row was deleted with this version or a newer one. Text that is not a version is ignored.
-    pub(super) async fn covers(&self, version: Version) -> Result<bool, Settlement> {
-        let text = self.storage.tombstone(&self.name).await.map_err(|error| Settlement::lock_storage(&error))?;
-        let order = text.as_deref().and_then(order::parse).and_then(|deleted| order::compare(deleted, version));
-        Ok(order.is_some_and(Ordering::is_ge))
+    /// Whether a deletion with this version or a newer one is known. The same deletion of the `row` that is about to be deleted
+    /// does not count: it was not completed.
+    pub(super) async fn covers(&self, version: &RecordVersion<'_>, row: Option<Uuid>) -> Result<bool, Settlement> {
+        Ok(match self.find(&self.read().await?, version) {
+            Some(known) if known.order.is_eq() => row.is_none() || known.row != row,
+            Some(known) => known.order.is_gt(),
+            None => false,
+        })
     }
 
     /// Remembers that the row is deleted as of `version`, unless something newer is known.
-    pub(super) async fn put(&self, version: Version) -> Result<(), Settlement> {
-        if self.covers(version).await? {
+    pub(super) async fn put(&self, version: &RecordVersion<'_>, row: Option<Uuid>) -> Result<(), Settlement> {
+        let text = self.read().await?;
+        if self.find(&text, version).is_some_and(|known| known.order.is_ge()) {
             return Ok(());
         }
-        match self.storage.put_tombstone(&self.name, &self.lease_id, &order::text(version)).await {
+        let others = text.split_whitespace().filter(|entry| self.parse(entry, version).is_none());
+        let row = row.map(|row| format!("/{row}")).unwrap_or_default();
+        let entry = format!("{}/{}/{}{row}", self.key, version.column, order::text(version.value));
+        let text = others.chain([entry.as_str()]).collect::<Vec<_>>().join(" ");
+        match self.storage.put_tombstone(&self.name, &self.lease_id, &text).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Settlement::new(Reason::LockLost).detail("the lease ended before the row was deleted")),
             Err(error) => Err(Settlement::lock_storage(&error)),
         }
+    }
+
+    async fn read(&self) -> Result<String, Settlement> {
+        let text = self.storage.tombstone(&self.name).await.map_err(|error| Settlement::lock_storage(&error))?;
+        Ok(text.unwrap_or_default())
+    }
+
+    fn find(&self, text: &str, version: &RecordVersion<'_>) -> Option<Tombstone> {
+        text.split_whitespace().find_map(|entry| self.parse(entry, version))
+    }
+
+    /// An entry of this record, for the version's column and kind.
+    fn parse(&self, entry: &str, version: &RecordVersion<'_>) -> Option<Tombstone> {
+        let mut parts = entry.split('/');
+        if (parts.next()?, parts.next()?) != (&self.key, version.column) {
+            return None;
+        }
+        let order = order::compare(order::parse(parts.next()?)?, version.value)?;
+        Some(Tombstone { order, row: parts.next().and_then(|row| Uuid::try_parse(row).ok()) })
     }
 }

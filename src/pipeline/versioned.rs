@@ -72,21 +72,28 @@ impl Writer<'_> {
         let Some(row) = row else {
             if delete {
                 // The version is remembered, as the row's creation may arrive later.
-                self.put_tombstone(version).await?;
+                self.put_tombstone(version, None).await?;
                 return Err(Settlement::new(Reason::AlreadyAbsent));
             }
-            self.check_tombstone(version).await?;
+            self.check_tombstone(version, None).await?;
             if self.record.operation == Operation::Update {
                 return Err(Settlement::new(Reason::NotFound).detail("there is no row to update"));
             }
             return Ok(Step { kind: WriteKind::Create, etag: None, id: None });
         };
-        if !is_newer(version, &row)? {
-            return Err(Settlement::new(Reason::Superseded));
+        let mut unversioned = None;
+        match order::stored(&row, version.column) {
+            // Another source may have created the row again after this one had deleted it.
+            Stored::Nothing => {
+                unversioned = if delete { Some(row.id(&columns).ok_or_else(unidentified)?) } else { None };
+                self.check_tombstone(version, unversioned).await?;
+            }
+            stored if !is_newer(version, &stored)? => return Err(Settlement::new(Reason::Superseded)),
+            _ => {}
         }
         if delete {
             // First the tombstone: from then on an older message cannot create the row again.
-            self.put_tombstone(version).await?;
+            self.put_tombstone(version, unversioned).await?;
         }
         let id = if self.is_unaddressable() { Some(row.id(&columns).ok_or_else(unidentified)?) } else { None };
         Ok(Step {
@@ -96,19 +103,24 @@ impl Writer<'_> {
         })
     }
 
-    /// A missing row may be written unless it was deleted with this version or a newer one.
-    pub(super) async fn check_tombstone(&self, version: &RecordVersion<'_>) -> Result<(), Settlement> {
+    /// A row without a version, missing or present, may be written unless a deletion with this version or a newer one is known.
+    /// `deleting` is the row that is to be deleted.
+    pub(super) async fn check_tombstone(
+        &self,
+        version: &RecordVersion<'_>,
+        deleting: Option<Uuid>,
+    ) -> Result<(), Settlement> {
         let Some(tombstones) = &self.tombstones else { return Ok(()) };
-        if tombstones.covers(version.value).await? {
+        if tombstones.covers(version, deleting).await? {
             let detail = "the row was deleted with this version or a newer one";
             return Err(Settlement::new(Reason::Superseded).detail(detail));
         }
         Ok(())
     }
 
-    async fn put_tombstone(&self, version: &RecordVersion<'_>) -> Result<(), Settlement> {
+    async fn put_tombstone(&self, version: &RecordVersion<'_>, row: Option<Uuid>) -> Result<(), Settlement> {
         let Some(tombstones) = &self.tombstones else { return Ok(()) };
-        tombstones.put(version.value).await
+        tombstones.put(version, row).await
     }
 
     /// An ambiguous conditional write must not be repeated before a read: the row's version shows whether it was made.
@@ -123,10 +135,10 @@ impl Writer<'_> {
     }
 }
 
-fn is_newer(version: &RecordVersion<'_>, row: &Row) -> Result<bool, Settlement> {
-    let order = match order::stored(row, version.column) {
+fn is_newer(version: &RecordVersion<'_>, stored: &Stored) -> Result<bool, Settlement> {
+    let order = match stored {
         Stored::Nothing => return Ok(true),
-        Stored::Version(stored) => order::compare(version.value, stored),
+        Stored::Version(stored) => order::compare(version.value, *stored),
         Stored::Unreadable => None,
     };
     order.map(|order| order == Ordering::Greater).ok_or_else(|| incomparable(version))

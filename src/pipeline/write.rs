@@ -102,7 +102,7 @@ impl<'a> Writer<'a> {
         }
         match (self.record.operation, &self.version) {
             (Operation::Create, None) => self.plain(WriteKind::Create).await,
-            (Operation::Create, Some(version)) => match self.check_tombstone(version).await {
+            (Operation::Create, Some(version)) => match self.check_tombstone(version, None).await {
                 Err(end) => end,
                 Ok(()) => self.plain(WriteKind::Create).await,
             },

@@ -1,11 +1,14 @@
 //! The key of a record: it addresses the row and names its lock.
 //!
-//! Two keys are equal when they address the same row: GUIDs ignoring case and braces, numbers by value, columns in any order.
-//! Text is compared as written; whether Dataverse ignores its case is not documented, and two locks for one row cost a 412,
-//! never a wrong row.
+//! Two keys are equal when they are written alike: GUIDs ignoring case and braces, numbers by value, columns in any order. A lock is
+//! coarser: keys that a collation of Dataverse may equate share it, see `fold.rs`.
+
+mod fold;
 
 use std::fmt::{self, Write as _};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -96,10 +99,10 @@ impl RecordKey {
         self.columns().iter().find(has_forbidden_character).map(|column| column.name.as_str())
     }
 
-    /// The name of the lock on this row: `<table>-<SHA-256 of the canonical key>`. Two keys have the same name only when they
-    /// are equal, and the name does not reveal the key.
-    pub fn lock_name(&self, table: &str) -> String {
-        let hash = digest(&SHA256, &self.canonical(table));
+    /// The name of the lock on this row of the environment: `<table>-<SHA-256>`. Keys that may address the same row have the same
+    /// name, and it does not reveal the key.
+    pub fn lock_name(&self, environment: &str, table: &str) -> String {
+        let hash = digest(&SHA256, &self.canonical(environment, table, fold::coarse));
         let mut name = format!("{table}-");
         for byte in hash.as_ref() {
             write!(name, "{byte:02x}").expect("writing to a string cannot fail");
@@ -107,14 +110,20 @@ impl RecordKey {
         name
     }
 
+    /// What tells this row's tombstones from those of other rows with the same lock, in 43 characters without a `/`.
+    pub(crate) fn tombstone_name(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, &self.canonical("", "", fold::fine)))
+    }
+
     /// Tagged and length-prefixed, so that different keys have different bytes.
-    fn canonical(&self, table: &str) -> Vec<u8> {
+    fn canonical(&self, environment: &str, table: &str, fold: fn(&str) -> String) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(96);
         let mut put = |tag: u8, part: &[u8]| {
             bytes.push(tag);
             bytes.extend_from_slice(&u64::try_from(part.len()).expect("usize fits u64").to_be_bytes());
             bytes.extend_from_slice(part);
         };
+        put(b'E', environment.as_bytes());
         put(b'T', table.as_bytes());
         match self {
             Self::Id(id) => put(b'I', id.as_bytes()),
@@ -122,7 +131,7 @@ impl RecordKey {
                 for column in columns {
                     put(b'C', column.name.as_bytes());
                     match &column.value {
-                        KeyValue::Text(text) => put(b's', text.as_bytes()),
+                        KeyValue::Text(text) => put(b's', fold(text).as_bytes()),
                         KeyValue::Number(_) => put(b'n', column.value.to_string().as_bytes()),
                         KeyValue::Guid(id) => put(b'g', id.as_bytes()),
                     }
@@ -210,12 +219,13 @@ mod tests {
             (r#""9b2e0c3a-1111-4222-8333-444455556666""#, r#""{9B2E0C3A-1111-4222-8333-444455556666}""#),
             (r#"{"a":1,"b":"x"}"#, r#"{"b":"x","a":1.0}"#),
             (r#"{"a":12e2}"#, r#"{"a":1200}"#),
+            (r#"{"a":"Müller-1"}"#, r#"{"a":"MULLER-1  "}"#),
             (
                 r#"{"_p_value":"9b2e0c3a-1111-4222-8333-444455556666"}"#,
                 r#"{"_p_value":"{9B2E0C3A-1111-4222-8333-444455556666}"}"#,
             ),
         ] {
-            assert_eq!(key(a).lock_name("contacts"), key(b).lock_name("contacts"), "{a} and {b}");
+            assert_eq!(key(a).lock_name("", "contacts"), key(b).lock_name("", "contacts"), "{a} and {b}");
         }
     }
 
@@ -234,9 +244,10 @@ mod tests {
             r#""9b2e0c3a-1111-4222-8333-444455556666""#,
             r#"{"a":"9b2e0c3a-1111-4222-8333-444455556666"}"#,
         ];
-        let names: std::collections::HashSet<_> = keys.iter().map(|json| key(json).lock_name("contacts")).collect();
+        let names: std::collections::HashSet<_> = keys.iter().map(|json| key(json).lock_name("", "contacts")).collect();
         assert_eq!(names.len(), keys.len());
-        assert_ne!(key(keys[0]).lock_name("contacts"), key(keys[0]).lock_name("accounts"));
+        assert_ne!(key(keys[0]).lock_name("", "contacts"), key(keys[0]).lock_name("", "accounts"));
+        assert_ne!(key(keys[0]).lock_name("a.crm.dynamics.com", "contacts"), key(keys[0]).lock_name("", "contacts"));
     }
 
     #[test]

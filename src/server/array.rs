@@ -1,6 +1,7 @@
 //! An array of records in one HTTP call, answered in the order sent.
 //!
-//! Records with the same key are processed one after the other, in the order sent; all others run in parallel.
+//! Records with the same key are processed one after the other, in the order sent; all others run in parallel. Once one of a key
+//! has to be sent again, those behind it are too: a caller who resends what failed would otherwise write older over newer.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use tracing::Instrument as _;
 use super::{AppState, invocation, respond};
 use crate::host::HTTP_FUNCTION;
 use crate::outcome::{Disposition, Outcome, Reason};
+use crate::pipeline::Delivery;
 use crate::record::decode;
 use crate::telemetry::trace;
 
@@ -61,7 +63,7 @@ pub(super) async fn process(app: AppState, id: String, body: Bytes) -> Response 
 fn group_by_key(messages: impl Iterator<Item = Bytes>) -> Vec<Vec<(usize, Bytes)>> {
     let mut groups = BTreeMap::<Result<String, usize>, Vec<(usize, Bytes)>>::new();
     for (position, message) in messages.enumerate() {
-        let key = decode(&message).map(|record| record.key.lock_name(&record.table)).map_err(|_| position);
+        let key = decode(&message).map(|record| record.key.lock_name("", &record.table)).map_err(|_| position);
         groups.entry(key).or_default().push((position, message));
     }
     let mut groups: Vec<_> = groups.into_values().collect();
@@ -76,10 +78,12 @@ async fn settle_group(
     group: Vec<(usize, Bytes)>,
 ) -> Vec<(usize, Outcome)> {
     let mut settled = Vec::with_capacity(group.len());
+    let mut behind = None;
     for (position, message) in group {
-        let delivery = app.http_delivery(received);
+        let delivery = Delivery { behind, ..app.http_delivery(received) };
         let span = invocation::span(HTTP_FUNCTION, id, delivery.attempts);
         let outcome = app.settle(span, message, delivery).instrument(trace::child("record")).await;
+        behind = behind.or((outcome.disposition == Disposition::Retry).then_some(outcome.reason));
         settled.push((position, outcome));
     }
     settled

@@ -30,14 +30,16 @@ impl AppState {
     pub(super) fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
         let QueuePolicy { hold, max_deliveries } = self.queue;
         let last = attempts.zip(max_deliveries).is_some_and(|(attempts, max)| attempts >= max);
-        Delivery { attempts, last, wait_budget: hold, queue_budget: hold.max(MIN_QUEUE_WAIT), fail_fast: false }
+        let queue_budget = hold.max(MIN_QUEUE_WAIT);
+        Delivery { attempts, last, wait_budget: hold, queue_budget, fail_fast: false, behind: None }
     }
 
     /// Limits for a record of a call that was received at `received`.
     pub(super) fn http_delivery(&self, received: Instant) -> Delivery {
         let left = |budget: Duration| budget.saturating_sub(received.elapsed());
         let wait_budget = left(self.queue.hold.min(HTTP_WAIT_BUDGET));
-        Delivery { attempts: Some(1), last: false, wait_budget, queue_budget: left(HTTP_WAIT_BUDGET), fail_fast: true }
+        let queue_budget = left(HTTP_WAIT_BUDGET);
+        Delivery { attempts: Some(1), last: false, wait_budget, queue_budget, fail_fast: true, behind: None }
     }
 
     /// Processes one message in a task of its own, which finishes even if this future is dropped. The task's log lines belong to

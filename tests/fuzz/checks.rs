@@ -51,12 +51,12 @@ pub fn record(message: &[u8]) -> bool {
         record.columns.list().iter().all(|column| columns.iter().all(|key| key.name != column.name)),
         "a key column is left"
     );
-    let name = record.key.lock_name(&record.table);
+    let name = record.key.lock_name("", &record.table);
     let (table, hash) = name.rsplit_once('-').expect("a table and a hash");
     assert!(table == record.table && hash.len() == 64, "{name} is not a lock's name");
     let again = decode(&written_again(&record).into()).unwrap_or_else(|(error, _)| panic!("not read again: {error}"));
     assert_eq!(again.key, record.key, "the key has changed");
-    assert_eq!(again.key.lock_name(&again.table), name, "equal keys have different locks");
+    assert_eq!(again.key.lock_name("", &again.table), name, "equal keys have different locks");
     true
 }
 

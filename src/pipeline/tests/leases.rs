@@ -11,7 +11,7 @@ use crate::lock::tests::memory::{Fault as StorageFault, Request};
 const UPSERTED: Answer = Answer::Wrote(Written::Upserted);
 
 fn lock_of(record: &Record) -> LockName {
-    LockName::new(record.key.lock_name(&record.table))
+    LockName::new(record.key.lock_name("", &record.table))
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,4 +205,14 @@ async fn without_locks_the_record_is_written() {
     world.pipeline.locks = None;
     assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Upserted);
     assert_eq!(world.locks.count_all(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_behind_one_of_its_key_that_goes_back_is_not_sent() {
+    let world = World::new([]);
+    let behind = Delivery { behind: Some(Reason::Throttled), ..FIRST };
+    let outcome = world.deliver(&contact(&json!({ "messageId": "m-2" })), behind).await;
+    assert_eq!((outcome.reason, outcome.message_id.as_deref()), (Reason::Throttled, Some("m-2")));
+    assert_eq!(outcome.detail.as_deref(), Some(BEHIND));
+    assert!(world.store.requests().is_empty() && world.locks.count(Request::Acquire) == 0);
 }

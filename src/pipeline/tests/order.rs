@@ -51,6 +51,7 @@ impl Storm {
         let (table, locks) = (Arc::new(Table::default()), Arc::new(MemoryLocks::new(15 * SECOND)));
         let instance = |_| {
             Arc::new(Pipeline {
+                environment: String::new(),
                 store: table.clone(),
                 locks: (locking != Locking::Off).then(|| (LocalQueue::new(locks.clone()), 10 * SECOND)),
                 admission: Admission::new(8),

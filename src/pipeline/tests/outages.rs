@@ -61,7 +61,7 @@ async fn final_verdicts_are_not_retried_in_place() {
         assert_eq!(begun.elapsed(), Duration::ZERO, "{}", reason.code());
     }
     let world = World::new([]);
-    let _rival = world.locks.try_acquire(&LockName::new(contact(&json!({})).key.lock_name("contacts"))).await;
+    let _rival = world.locks.try_acquire(&LockName::new(contact(&json!({})).key.lock_name("", "contacts"))).await;
     assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::LockBusy);
 }
 
@@ -231,7 +231,7 @@ async fn a_long_wait_for_a_lock_releases_the_slot() {
     let mut world = World::new([UPSERTED, UPSERTED]);
     world.pipeline.admission = Admission::new(1);
     let (contested, free) = (row(1), row(2));
-    let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
+    let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("", "contacts"))).await.expect("free");
     let Some(rival) = rival else { panic!("the lock is free") };
     let begun = Instant::now();
     let others = async {
@@ -248,7 +248,7 @@ async fn a_long_wait_for_a_lock_releases_the_slot() {
 async fn a_lock_that_is_granted_during_a_pause_is_released_and_requested_again() {
     let world = World::new([Answer::wait(429, Some(10 * SECOND)), UPSERTED]);
     let (contested, throttled) = (row(1), row(2));
-    let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("contacts"))).await.expect("free");
+    let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("", "contacts"))).await.expect("free");
     let Some(rival) = rival else { panic!("the lock is free") };
     let begun = Instant::now();
     let others = async {
@@ -256,7 +256,10 @@ async fn a_lock_that_is_granted_during_a_pause_is_released_and_requested_again()
         assert_eq!(world.settle(&throttled).await.reason, Reason::Throttled);
         world.locks.release(rival).await;
         sleep(3 * SECOND).await;
-        assert!(!world.locks.is_held(&LockName::new(contested.key.lock_name("contacts"))), "none waits with a lease");
+        assert!(
+            !world.locks.is_held(&LockName::new(contested.key.lock_name("", "contacts"))),
+            "none waits with a lease"
+        );
     };
     let (outcome, ()) = tokio::join!(world.pipeline.settle(&contested, PATIENT), others);
     assert_eq!(outcome.reason, Reason::Upserted);

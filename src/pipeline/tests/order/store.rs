@@ -121,7 +121,7 @@ impl Store for Table {
 
 /// The name under which a key is stored here.
 pub(super) fn name(key: &RecordKey) -> String {
-    key.lock_name("contacts")
+    key.lock_name("", "contacts")
 }
 
 fn version(record: &Record) -> i64 {

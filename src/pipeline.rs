@@ -25,7 +25,7 @@ use tracing::{Instrument as _, Span, warn};
 use crate::admission::{Admission, OutageCause, Permit, WaitBudget};
 use crate::classify::{self, FailureScope};
 use crate::dataverse::{Error, Store};
-use crate::lock::local_queue::{Acquired, HeldLock, LocalQueue};
+use crate::lock::local_queue::{Acquired, HeldLock, LocalQueue, WaitLimits};
 use crate::lock::{self, LeaseLost, LockName};
 use crate::outcome::{Outcome, Reason, Timings};
 use crate::record::{OnConflict, Record};
@@ -42,6 +42,22 @@ const BEHIND: &str = "not sent, because an earlier record of this key in the sam
 
 /// How many unknown service codes are logged at most.
 const MAX_UNKNOWN_CODES: usize = 256;
+
+/// A message may wait so long beyond its hold for other work of this process: that is waiting in line, not a failure.
+pub(crate) const LINE_GRACE: Duration = Duration::from_secs(60);
+
+/// No invocation lasts longer than its hold and this: the host would end the process with all that is in flight.
+pub(crate) const INVOCATION_GRACE: Duration = Duration::from_secs(110);
+
+/// A write begins only with so much time left.
+const MIN_WRITE_TIME: Duration = Duration::from_secs(40);
+
+/// A write is given so much time: synchronous plug-ins may run for two minutes and twenty seconds.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
+const MAX_WRITE_TIME: Duration = Duration::from_secs(150);
+
+/// What is left of the invocation when a write without an answer ends: time to read the row.
+const AFTER_WRITE: Duration = Duration::from_secs(10);
 
 /// A free lock is acquired within about this time; a message that waits longer releases its admission slot meanwhile.
 const UNCONTENDED_LOCK: Duration = Duration::from_millis(20);
@@ -74,7 +90,7 @@ pub struct Delivery {
     pub last: bool,
     /// How long it may wait in place through an outage or throttling, over all its attempts.
     pub wait_budget: Duration,
-    /// How long it may wait for a free slot while nothing fails.
+    /// How long it may wait for other work of this process: for a free slot while nothing fails, and for its lock.
     pub queue_budget: Duration,
     /// Whether it ends at once when the wait is known to exceed the budget.
     pub fail_fast: bool,
@@ -117,6 +133,9 @@ impl Pipeline {
         let mut spent = Timings::default();
         let now = Instant::now();
         let (until, queue_until) = (now + delivery.wait_budget, now + delivery.queue_budget);
+        let ends_at = until + INVOCATION_GRACE;
+        // A caller is told at once that the lock is held; a queue message asks again within its hold.
+        let for_others_until = if delivery.fail_fast { now } else { until };
         let mut entry = self.admission.entry(WaitBudget { until, queue_until, fail_fast: delivery.fail_fast });
         let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
         let mut last = None;
@@ -125,9 +144,12 @@ impl Pipeline {
                 Ok(permit) => permit,
                 Err(rejection) => return (Settlement::not_admitted(last, rejection), spent),
             };
-            let writer = Writer::new(self, record, delivered_before);
+            let writer = Writer::new(self, record, delivered_before, ends_at);
+            let locked = self.locks.as_ref().map(|(locks, for_others)| {
+                (locks, WaitLimits { in_line_until: queue_until, for_others: *for_others, for_others_until })
+            });
             // On the heap: hundreds of messages may wait for admission.
-            let Some(settlement) = Box::pin(self.attempt(name, &mut permit, writer, &mut spent)).await else {
+            let Some(settlement) = Box::pin(attempt(locked, name, &mut permit, writer, &mut spent)).await else {
                 continue;
             };
             if !self.report(permit, record, name, &settlement) {
@@ -135,25 +157,6 @@ impl Pipeline {
             }
             delivered_before |= settlement.is_ambiguous;
             last = Some(settlement);
-        }
-    }
-
-    /// One attempt. `None`: admission was revoked while the message waited for its lock, and nothing was sent.
-    async fn attempt(
-        &self,
-        name: &LockName,
-        permit: &mut Permit<'_>,
-        writer: Writer<'_>,
-        spent: &mut Timings,
-    ) -> Option<Settlement> {
-        let Some((locks, wait)) = &self.locks else { return Some(timed(&mut spent.write, writer.run()).await) };
-        match timed(&mut spent.lock, acquire(locks, name, *wait, permit)).await {
-            Ok(Acquired::Held(held)) => write_under_lease(locks, held, permit, writer, &mut spent.write).await,
-            Ok(Acquired::Busy) => {
-                let detail = format!("the lock was held by another writer for {} s", wait.as_secs());
-                Some(Settlement::new(Reason::LockBusy).detail(detail))
-            }
-            Err(error) => Some(Settlement::lock_storage(&error)),
         }
     }
 
@@ -201,16 +204,36 @@ async fn timed<T>(spent: &mut Duration, work: impl Future<Output = T>) -> T {
     done
 }
 
+/// One attempt. `None`: admission was revoked while the message waited for its lock, and nothing was sent.
+async fn attempt(
+    locked: Option<(&LocalQueue, WaitLimits)>,
+    name: &LockName,
+    permit: &mut Permit<'_>,
+    writer: Writer<'_>,
+    spent: &mut Timings,
+) -> Option<Settlement> {
+    let Some((locks, limits)) = locked else { return Some(timed(&mut spent.write, writer.run()).await) };
+    let begun = Instant::now();
+    match timed(&mut spent.lock, acquire(locks, name, limits, permit)).await {
+        Ok(Acquired::Held(held)) => write_under_lease(locks, held, permit, writer, &mut spent.write).await,
+        Ok(Acquired::Busy) => {
+            let detail = format!("the lock was held by another writer for {} s", begun.elapsed().as_secs());
+            Some(Settlement::new(Reason::LockBusy).detail(detail))
+        }
+        Err(error) => Some(Settlement::lock_storage(&error)),
+    }
+}
+
 /// Waits for the lock, and records the wait. During a long wait the message's admission slot is released.
 async fn acquire(
     locks: &LocalQueue,
     name: &LockName,
-    wait: Duration,
+    limits: WaitLimits,
     permit: &mut Permit<'_>,
 ) -> Result<Acquired, lock::Error> {
     let (span, since) = (trace::child("lock"), Instant::now());
     let acquiring = async {
-        let mut acquire = pin!(locks.acquire(name, wait));
+        let mut acquire = pin!(locks.acquire(name, limits));
         if let Ok(acquired) = timeout(UNCONTENDED_LOCK, &mut acquire).await {
             return acquired;
         }

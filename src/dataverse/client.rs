@@ -34,9 +34,9 @@ use crate::telemetry::trace;
 use exchange::Answer;
 use metadata_cache::MetadataCache;
 
-/// Synchronous plug-ins may run for two minutes.
+/// Synchronous plug-ins may run for two minutes and twenty seconds; the caller sets an earlier end where it has less time.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
-const WRITE_TIMEOUT: Duration = Duration::from_secs(130);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(150);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait for a token.
 pub(crate) const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::report::{CheckResult, Failed, Report, wrong};
 use crate::config::Config;
 use crate::host::{HostJson, MessageEncoding};
+use crate::pipeline::INVOCATION_GRACE;
 
 const BUNDLE: &str = "Microsoft.Azure.Functions.ExtensionBundle";
 
@@ -100,15 +101,10 @@ fn concurrency(host: &HostJson, max_concurrency: usize) -> CheckResult {
     wrong(found, remedy)
 }
 
-/// The last write may begin when the longest waits are over, and is given at least the life of a lease.
+/// An invocation may last as long as its hold and what the pipeline adds at most.
 fn time_limit(host: &HostJson, config: &Config) -> CheckResult {
-    let (wait, life) = config.locks.as_ref().map_or_else(Default::default, |locks| (locks.wait, locks.life));
-    let needs = format!(
-        "SYNC_HOLD_SECONDS {} + LOCK_WAIT_SECONDS {} + a write of {} s",
-        config.hold.as_secs(),
-        wait.as_secs(),
-        life.as_secs()
-    );
+    let longest = config.hold + INVOCATION_GRACE;
+    let needs = format!("SYNC_HOLD_SECONDS {} + {} s", config.hold.as_secs(), INVOCATION_GRACE.as_secs());
     let remedy =
         "raise functionTimeout in host.json (at most 00:10:00 on the Consumption plan), or lower SYNC_HOLD_SECONDS";
     let limit = match &host.function_timeout {
@@ -117,10 +113,10 @@ fn time_limit(host: &HostJson, config: &Config) -> CheckResult {
         Ok(None) => return wrong("functionTimeout is not set, and 5 minutes on the Consumption plan", remedy),
         Err(error) => return wrong(error, remedy),
     };
-    match limit.checked_sub(config.hold + wait).filter(|left| *left >= life) {
-        None => wrong(format!("functionTimeout is {} s, shorter than {needs}", limit.as_secs()), remedy),
-        Some(left) => Ok(format!("{} s, at least {} of them for the last write", limit.as_secs(), left.as_secs())),
+    if limit < longest {
+        return wrong(format!("functionTimeout is {} s, shorter than {needs}", limit.as_secs()), remedy);
     }
+    Ok(format!("{} s, and an invocation lasts {} s at most", limit.as_secs(), longest.as_secs()))
 }
 
 #[cfg(test)]

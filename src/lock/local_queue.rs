@@ -59,6 +59,17 @@ pub enum Acquired {
     Busy,
 }
 
+/// How long to wait for a lock.
+#[derive(Debug, Clone, Copy)]
+pub struct WaitLimits {
+    /// Behind other work of this process, until then.
+    pub in_line_until: Instant,
+    /// For a holder in another process at least so long, from the moment when no work of this process is in front.
+    pub for_others: Duration,
+    /// For a holder in another process at least until then.
+    pub for_others_until: Instant,
+}
+
 /// A lease, and the place at the head of its key's queue. [`LocalQueue::release`] gives both back. Dropped instead, the lease
 /// expires by itself, which is right when the outcome of a write is unknown; the next waiter then polls the storage.
 #[derive(Debug)]
@@ -93,6 +104,8 @@ enum Wakeup {
     Lease(LeaseHandoff),
     /// The head of the queue: poll the storage.
     Poll(QueueHead),
+    /// The storage gave no usable answer to the head of the queue, and would give none to those behind it.
+    Failed(Error),
 }
 
 /// The head of one key's queue. Dropping it makes the next waiter the head.
@@ -120,19 +133,22 @@ impl LocalQueue {
         self.shared.queues().len()
     }
 
-    /// Takes the lock, waiting at most `wait` for other holders.
+    /// Takes the lock, waiting within `limits` for other holders.
     ///
     /// # Errors
-    /// When it is not known whether the lock was granted.
-    pub async fn acquire(&self, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
-        let deadline = Instant::now() + wait;
+    /// When it is not known whether the lock was granted, to this caller or to the one in front of it.
+    pub async fn acquire(&self, name: &LockName, limits: WaitLimits) -> Result<Acquired, Error> {
         let wakeup = match self.shared.join(name) {
             Ok(head) => Some(Wakeup::Poll(head)),
-            Err(waiter) => wait_until(deadline, waiter).await,
+            Err(waiter) => wait_until(limits.in_line_until, waiter).await,
         };
         match wakeup {
             Some(Wakeup::Lease(handoff)) => Ok(Acquired::Held(handoff.take())),
-            Some(Wakeup::Poll(head)) => poll_storage(head, deadline).await,
+            Some(Wakeup::Poll(head)) => {
+                let deadline = limits.for_others_until.max(Instant::now() + limits.for_others);
+                poll_storage(head, deadline).await
+            }
+            Some(Wakeup::Failed(error)) => Err(error),
             None => Ok(Acquired::Busy),
         }
     }
@@ -156,6 +172,14 @@ impl LocalQueue {
     /// Waits until all background releases are done.
     pub async fn all_released(&self) {
         self.shared.releases.wait().await;
+    }
+}
+
+impl WaitLimits {
+    /// At most `wait` in all.
+    pub fn new(wait: Duration) -> Self {
+        let until = Instant::now() + wait;
+        Self { in_line_until: until, for_others: Duration::ZERO, for_others_until: until }
     }
 }
 
@@ -238,10 +262,11 @@ async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired
         if at > Instant::now() {
             sleep_until(at).await;
         }
-        match try_acquire(head).await? {
+        match try_acquire(head).await {
             Wakeup::Lease(handoff) => return Ok(Acquired::Held(handoff.take())),
             Wakeup::Poll(_) if Instant::now() >= deadline => return Ok(Acquired::Busy),
             Wakeup::Poll(same) => head = same,
+            Wakeup::Failed(error) => return Err(error),
         }
         next = Instant::now() + pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64());
         pause = pause.mul_f64(1.4).min(LAST_PAUSE);
@@ -249,15 +274,24 @@ async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired
 }
 
 /// One request, in a task of its own: when the caller is cancelled, the dropped result releases a granted lease.
-async fn try_acquire(head: QueueHead) -> Result<Wakeup, Error> {
+async fn try_acquire(head: QueueHead) -> Wakeup {
     let request = async move {
-        Ok(match head.shared.storage.try_acquire(&head.name).await? {
-            Some(lease) => Wakeup::Lease(LeaseHandoff(Some(HeldLock { lease, head, since: Instant::now(), uses: 1 }))),
-            None => Wakeup::Poll(head),
-        })
+        match head.shared.storage.try_acquire(&head.name).await {
+            Ok(Some(lease)) => {
+                let held = HeldLock { lease, head, since: Instant::now(), uses: 1 };
+                Wakeup::Lease(LeaseHandoff(Some(held)))
+            }
+            Ok(None) => Wakeup::Poll(head),
+            Err(error) => {
+                for waiter in head.with_queue(|queue| std::mem::take(&mut queue.waiters)).unwrap_or_default() {
+                    drop(waiter.send(Wakeup::Failed(error.clone())));
+                }
+                Wakeup::Failed(error)
+            }
+        }
     };
-    let panicked = |_| Err(Error::Unreachable { sent: true, problem: "the request for the lock was not finished" });
-    tokio::spawn(request).await.unwrap_or_else(panicked)
+    let panicked = Error::Unreachable { sent: true, problem: "the request for the lock was not finished" };
+    tokio::spawn(request).await.unwrap_or(Wakeup::Failed(panicked))
 }
 
 /// Hands the lock to the next waiter, or releases it. The trace span begins here, while the caller's is current: a spawned task

@@ -1,4 +1,5 @@
 mod deleted;
+mod hot_row;
 mod leases;
 mod order;
 mod outages;

@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::order::{self, RecordVersion};
 use super::tombstone::Tombstones;
-use super::{Pipeline, Settlement};
+use super::{AFTER_WRITE, MAX_WRITE_TIME, MIN_WRITE_TIME, Pipeline, Settlement};
 use crate::classify::{self, AfterRace, Attempt, Verdict, create_refused, judge};
 use crate::dataverse::verify::{RowMatch, verify};
 use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
@@ -51,6 +51,8 @@ pub(super) struct Writer<'a> {
     /// While the record's lock is held.
     pub(super) tombstones: Option<Tombstones>,
     delivered_before: bool,
+    /// When the invocation must have ended.
+    ends_at: Instant,
     /// Whether a request was sent again after its connection dropped: the first one may still be in flight.
     repeated: AtomicBool,
 }
@@ -70,7 +72,7 @@ pub(super) struct Past {
 
 impl<'a> Writer<'a> {
     /// A writer of `record`; `delivered_before` if an earlier attempt may have created the row.
-    pub(super) fn new(pipeline: &'a Pipeline, record: &'a Record, delivered_before: bool) -> Self {
+    pub(super) fn new(pipeline: &'a Pipeline, record: &'a Record, delivered_before: bool, ends_at: Instant) -> Self {
         let column = record.version_column.as_deref().or(pipeline.version_column.as_deref());
         let version = column.zip(record.version).map(|(column, version)| RecordVersion::new(column, version));
         Self {
@@ -82,6 +84,7 @@ impl<'a> Writer<'a> {
             binds: binds(record),
             tombstones: None,
             delivered_before,
+            ends_at,
             repeated: AtomicBool::new(false),
         }
     }
@@ -125,12 +128,12 @@ impl<'a> Writer<'a> {
         let version = version.map(|version| (version.column, version.json.as_str()));
         let change = Change { record: self.record, id, kind, etag, version };
         let begun = Instant::now();
-        let mut written = self.store.write(&change).await;
+        let mut written = self.write(&change).await;
         if written.as_ref().is_err_and(|error| classify::may_repeat(error, kind))
             && begun.elapsed() < DROPPED_WITHIN
             && !self.repeated.swap(true, Ordering::Relaxed)
         {
-            written = self.store.write(&change).await;
+            written = self.write(&change).await;
         }
         match written {
             Ok(Written::Created) => Ok(Reason::Created),
@@ -139,6 +142,17 @@ impl<'a> Writer<'a> {
             Ok(Written::Deleted) => Ok(Reason::Deleted),
             Err(error) => Err(error),
         }
+    }
+
+    /// One request, which begins only with enough time left, and ends while there is still time to read the row.
+    async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
+        let now = Instant::now();
+        if now + MIN_WRITE_TIME > self.ends_at {
+            return Err(Error::NoAnswer { sent: false, problem: "no time was left to send it" });
+        }
+        let deadline = (now + MAX_WRITE_TIME).min(self.ends_at - AFTER_WRITE);
+        let unanswered = |_| Err(Error::NoAnswer { sent: true, problem: "no answer in time" });
+        timeout_at(deadline, self.store.write(change)).await.unwrap_or_else(unanswered)
     }
 
     /// Without a version: Dataverse decides.

@@ -14,23 +14,19 @@ use tracing::{Instrument as _, Span, error, error_span, info, warn};
 use super::{AppState, QueuePolicy};
 use crate::host::{HTTP_FUNCTION, QUEUE_FUNCTION};
 use crate::outcome::{Disposition, Outcome, Reason};
-use crate::pipeline::{Delivery, Pipeline};
+use crate::pipeline::{Delivery, LINE_GRACE, Pipeline};
 use crate::record::{self, decode};
 use crate::telemetry::{metrics, trace};
 
 /// Longest wait in place of an HTTP call; Azure's front end gives up after 230 s.
 const HTTP_WAIT_BUDGET: Duration = Duration::from_secs(20);
 
-/// A queue message may wait at least this long for admission: while Dataverse answers, the wait queue moves, however short the
-/// hold is.
-const MIN_QUEUE_WAIT: Duration = Duration::from_mins(2);
-
 impl AppState {
     /// Limits for a queue message.
     pub(super) fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
         let QueuePolicy { hold, max_deliveries } = self.queue;
         let last = attempts.zip(max_deliveries).is_some_and(|(attempts, max)| attempts >= max);
-        let queue_budget = hold.max(MIN_QUEUE_WAIT);
+        let queue_budget = hold + LINE_GRACE;
         Delivery { attempts, last, wait_budget: hold, queue_budget, fail_fast: false, behind: None }
     }
 

@@ -12,7 +12,7 @@ use azure_core::credentials::TokenCredential;
 use dataverse_sync::http::Http;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::lock::blob::BlobLocks;
-use dataverse_sync::lock::local_queue::{Acquired, LocalQueue};
+use dataverse_sync::lock::local_queue::{Acquired, LocalQueue, WaitLimits};
 use dataverse_sync::lock::{Error, Lease, LockName, Locks};
 use dataverse_sync::storage::{self, Address, Connection};
 use stand_ins::azurite::{Azurite, AzuriteOptions};
@@ -74,7 +74,7 @@ fn fresh() -> LockName {
 
 /// Waits for the lock with no other waiter in this process, so the storage decides.
 async fn acquire(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
-    LocalQueue::new(locks.clone()).acquire(name, wait).await
+    LocalQueue::new(locks.clone()).acquire(name, WaitLimits::new(wait)).await
 }
 
 /// Acquires the lease, or fails the test.

@@ -13,7 +13,7 @@ pub(crate) mod service;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataverse_sync::lock::local_queue::{Acquired, LocalQueue};
+use dataverse_sync::lock::local_queue::{Acquired, LocalQueue, WaitLimits};
 use dataverse_sync::lock::{LockName, Locks as _};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -113,7 +113,7 @@ async fn turns(service: Arc<Service>, process: Arc<Process>, local: LocalQueue, 
 pub(crate) type Holder = ((usize, usize), usize);
 
 async fn turn_once(service: &Service, process: &Process, local: &LocalQueue, name: &LockName, holder: Holder) -> bool {
-    let mut held = match local.acquire(name, Duration::from_secs(10)).await {
+    let mut held = match local.acquire(name, WaitLimits::new(Duration::from_secs(10))).await {
         Ok(Acquired::Held(held)) => held,
         Ok(Acquired::Busy) => return false,
         Err(error) => {

@@ -36,19 +36,19 @@ impl Process {
     }
 
     async fn take(&self) -> HeldLock {
-        held(self.local.acquire(&self.name, WAIT).await)
+        held(self.local.acquire(&self.name, WaitLimits::new(WAIT)).await)
     }
 
     /// A caller that has to wait.
     fn enqueue(&self, wait: Duration) -> Waiting<'_> {
-        let mut waiting: Waiting<'_> = Box::pin(self.local.acquire(&self.name, wait));
+        let mut waiting: Waiting<'_> = Box::pin(self.local.acquire(&self.name, WaitLimits::new(wait)));
         assert!(!is_ready(&mut waiting), "the lock is free");
         waiting
     }
 
     /// One message: acquire, work, release.
     async fn serve(&self, work: Duration) {
-        let held = held(self.local.acquire(&self.name, 600 * SECOND).await);
+        let held = held(self.local.acquire(&self.name, WaitLimits::new(600 * SECOND)).await);
         sleep(work).await;
         self.local.release(held).await;
     }
@@ -106,7 +106,7 @@ async fn different_keys_do_not_wait_for_each_other() {
     let process = Process::new();
     let _first = process.take().await;
     let name = LockName::new("contacts-other");
-    assert_eq!(held(process.local.acquire(&name, Duration::ZERO).await).lease.name(), &name);
+    assert_eq!(held(process.local.acquire(&name, WaitLimits::new(Duration::ZERO)).await).lease.name(), &name);
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,7 +249,7 @@ async fn a_lock_of_another_process_is_busy_after_the_wait_and_not_before() {
     let theirs = Process::beside(&ours.storage);
     let _held = theirs.take().await;
     let begun = Instant::now();
-    assert!(matches!(ours.local.acquire(&ours.name, WAIT).await, Ok(Acquired::Busy)));
+    assert!(matches!(ours.local.acquire(&ours.name, WaitLimits::new(WAIT)).await, Ok(Acquired::Busy)));
     assert_eq!((begun.elapsed(), ours.local.keys()), (WAIT, 0));
 }
 

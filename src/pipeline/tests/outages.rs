@@ -62,7 +62,7 @@ async fn final_verdicts_are_not_retried_in_place() {
     }
     let world = World::new([]);
     let _rival = world.locks.try_acquire(&LockName::new(contact(&json!({})).key.lock_name("", "contacts"))).await;
-    assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::LockBusy);
+    assert_eq!(world.reason(&contact(&json!({})), CALL).await, Reason::LockBusy);
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,7 +75,7 @@ async fn a_lease_granted_to_a_cancelled_caller_is_released() {
     // Cancelled before the request, during it, and with the answer in transit.
     for steps in 1..6 {
         let process = Process::new();
-        let mut waiting: Waiting<'_> = Box::pin(process.local.acquire(&process.name, WAIT));
+        let mut waiting: Waiting<'_> = Box::pin(process.local.acquire(&process.name, WaitLimits::new(WAIT)));
         for _ in 0..steps {
             if waiting.as_mut().now_or_never().is_some() {
                 assert!(steps > 1, "the first poll cannot have the lease");
@@ -127,7 +127,7 @@ async fn a_cancelled_release_is_completed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_the_storage_reaches_its_caller_and_the_next_one_requests_again() {
+async fn an_error_of_the_storage_reaches_all_that_wait_and_the_next_one_requests_again() {
     for fault in [Fault::Refused, Fault::Unreachable] {
         let process = Process::new();
         let first = process.take().await;
@@ -136,8 +136,8 @@ async fn an_error_of_the_storage_reaches_its_caller_and_the_next_one_requests_ag
         process.storage.fail(Request::Acquire, [fault]);
         process.storage.break_lease(&process.name);
         drop(first);
-        assert!(second.await.is_err(), "{fault:?}");
-        assert_eq!((held(third.await).lease.id(), process.requests()), ("lease-2", (3, 0)), "{fault:?}");
+        assert!(second.await.is_err() && third.await.is_err(), "{fault:?}");
+        assert_eq!((process.take().await.lease.id(), process.requests()), ("lease-2", (3, 0)), "{fault:?}");
     }
 }
 
@@ -159,11 +159,11 @@ async fn a_key_leaves_nothing_behind_however_its_message_ended() {
     process.serve(SECOND).await;
     assert_eq!(process.local.keys(), 0, "released");
     process.storage.fail(Request::Acquire, [Fault::Unreachable]);
-    assert!(process.local.acquire(&process.name, WAIT).await.is_err());
+    assert!(process.local.acquire(&process.name, WaitLimits::new(WAIT)).await.is_err());
     assert_eq!(process.local.keys(), 0, "not granted");
     drop(process.take().await);
     assert_eq!(process.local.keys(), 0, "dropped");
-    assert!(matches!(process.local.acquire(&process.name, SECOND).await, Ok(Acquired::Busy)));
+    assert!(matches!(process.local.acquire(&process.name, WaitLimits::new(SECOND)).await, Ok(Acquired::Busy)));
     assert_eq!(process.local.keys(), 0, "busy");
     drop(process.enqueue(WAIT));
     settle().await;
@@ -208,7 +208,9 @@ async fn a_wakeup_at_the_end_of_a_wait_is_not_lost() {
         let (process, working) = (process.clone(), working.clone());
         tokio::spawn(async move {
             let wait = Duration::from_micros(message % 7 * 300);
-            let Ok(Acquired::Held(held)) = process.local.acquire(&process.name, wait).await else { return };
+            let Ok(Acquired::Held(held)) = process.local.acquire(&process.name, WaitLimits::new(wait)).await else {
+                return;
+            };
             assert!(!working.swap(true, Ordering::SeqCst), "two hold one lock");
             tokio::task::yield_now().await;
             working.store(false, Ordering::SeqCst);
@@ -229,7 +231,7 @@ async fn slow_releases_apply_backpressure() {
     for number in 0..=MAX_BACKGROUND_RELEASES {
         assert_eq!(begun.elapsed(), Duration::ZERO, "held back by {number} releases");
         let name = LockName::new(format!("contacts-{number}"));
-        let lock = held(process.local.acquire(&name, WAIT).await);
+        let lock = held(process.local.acquire(&name, WaitLimits::new(WAIT)).await);
         process.local.release_in_background(lock).await;
     }
     assert_eq!(

@@ -7,13 +7,17 @@
 //! - the **circuit breaker**: in an outage messages wait here instead of using up their deliveries, and one at a time is sent
 //!   as a probe.
 //!
-//! After a pause and after an outage the limit grows from one, by one with each answer. A message that fails while others succeed
-//! backs off by itself. A waiting message holds neither a slot nor a lock.
+//! - the **failing rows and tables**: one message at a time tries each again, and all that wait for them hold only a part of what
+//!   the host keeps in flight; the rest goes back at once.
+//!
+//! After a pause and after an outage the limit grows from one, by one with each answer. A waiting message holds neither a slot nor
+//! a lock.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/api-limits>
 
 mod circuit_breaker;
 mod concurrency_limit;
+mod failing_scopes;
 mod report;
 mod state;
 mod wait_queue;
@@ -26,6 +30,7 @@ use tokio::time::Instant;
 
 use crate::classify::{FailureScope, LimitKind};
 use crate::outcome::Reason;
+pub(crate) use circuit_breaker::CHECK_TIMEOUT;
 use state::{Observation, State};
 use wait_queue::{QueuePosition, Slot, WaitQueue};
 
@@ -51,11 +56,26 @@ pub(crate) struct WaitBudget {
 pub(crate) struct Entry {
     queue: Arc<WaitQueue>,
     budget: WaitBudget,
+    subjects: Subjects,
     position: Option<u64>,
     backs_off_until: Option<Instant>,
-    failures: u32,
-    /// The count of all successes when this message first failed.
-    successes_at_first_failure: Option<u64>,
+    /// When it was last admitted.
+    entered_at: Instant,
+    /// How often it was throttled without a delay.
+    throttled: u32,
+    /// Whether it has failed itself.
+    has_failed: bool,
+    /// Whether it is one of those that may wait in place for a failing row or table.
+    has_seat: bool,
+}
+
+/// What a failure of a message can be about, beyond everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subjects {
+    /// Identifies its table.
+    pub(crate) table: u64,
+    /// Identifies its row.
+    pub(crate) row: u64,
 }
 
 /// The right to send requests to Dataverse, until it is dropped. Dropped without a report, nothing is learned.
@@ -73,8 +93,6 @@ pub(crate) struct OutageCause {
     /// The error, for the log: no data of a record.
     pub(crate) message: String,
     pub(crate) scope: FailureScope,
-    /// Identifies the failing table or row.
-    pub(crate) subject: u64,
     /// The delay that the service named.
     pub(crate) delay: Option<Duration>,
 }
@@ -92,18 +110,36 @@ pub(crate) enum RejectReason {
     /// Dataverse asked for a pause that is not over.
     Paused,
     CircuitOpen(OutageCause),
+    /// Others about the same row or table have failed, and enough messages wait for that already.
+    Failing(OutageCause),
     Full,
 }
 
 impl Admission {
-    /// Admits at most `ceiling` messages at once.
-    pub fn new(ceiling: usize) -> Self {
-        Self { queue: Arc::new(WaitQueue::new(State::new(ceiling, Rng::new(), Instant::now()))) }
+    /// Admits at most `ceiling` messages at once, and lets at most `failing_seats` wait in place for rows and tables that fail.
+    pub fn new(ceiling: usize, failing_seats: usize) -> Self {
+        let state = State::new(ceiling, failing_seats.max(1), Rng::new(), Instant::now());
+        Self { queue: Arc::new(WaitQueue::new(state)) }
     }
 
-    pub(crate) fn entry(&self, budget: WaitBudget) -> Entry {
+    pub(crate) fn entry(&self, subjects: Subjects, budget: WaitBudget) -> Entry {
         let queue = self.queue.clone();
-        Entry { queue, budget, position: None, backs_off_until: None, failures: 0, successes_at_first_failure: None }
+        Entry {
+            queue,
+            budget,
+            subjects,
+            position: None,
+            backs_off_until: None,
+            entered_at: Instant::now(),
+            throttled: 0,
+            has_failed: false,
+            has_seat: false,
+        }
+    }
+
+    /// The result of the check that [`Permit::failed`] asked for: why everything fails, if it does.
+    pub(crate) fn checked(&self, outage: Option<OutageCause>) {
+        self.queue.checked(outage);
     }
 
     /// The concurrency limit, the messages in flight, and the messages that wait for admission.
@@ -118,54 +154,73 @@ impl Admission {
 }
 
 impl Entry {
-    /// Waits until the back-off of the last failure is over, then for a slot.
+    /// Waits until the back-off of the last failure is over and its row and table may be tried, then for a slot.
     pub(crate) async fn enter(&mut self) -> Result<Permit<'_>, NotAdmitted> {
-        if let Some(until) = self.backs_off_until {
+        while let Some(until) = self.backs_off_until.filter(|until| *until > Instant::now()) {
             self.queue.back_off(until, self.budget).await?;
-            self.backs_off_until = None;
+        }
+        while let Some((until, needs_seat)) = self.held_back() {
+            if needs_seat && !self.take_seat() {
+                return Err(self.queue.held_back(self.subjects));
+            }
+            self.queue.back_off(until, self.budget).await.map_err(|_| self.queue.held_back(self.subjects))?;
         }
         let position = *self.position.get_or_insert_with(|| self.queue.next_position());
         let give_up_if_closed_at = self.budget.fail_fast.then_some(self.budget.until);
         let slot = self.queue.wait(QueuePosition::New(position), self.budget, give_up_if_closed_at).await?;
+        self.entered_at = Instant::now();
         Ok(Permit { entry: self, slot })
     }
 
-    fn back_off(&mut self) {
-        let pause = self.queue.with_state(|state| state.back_off_after(self.failures));
-        self.backs_off_until = Some(Instant::now() + pause);
+    /// See [`State::held_back`]. A message that must not wait is tried once: then the host spaces its deliveries.
+    fn held_back(&self) -> Option<(Instant, bool)> {
+        if self.budget.until <= Instant::now() && !self.has_failed {
+            return None;
+        }
+        self.queue.with_state(|state| state.held_back(self.subjects, Instant::now()))
+    }
+
+    fn take_seat(&mut self) -> bool {
+        self.has_seat = self.has_seat || self.queue.with_state(|state| state.failing.take_seat());
+        self.has_seat
+    }
+}
+
+impl Drop for Entry {
+    /// Gives its seat back.
+    fn drop(&mut self) {
+        if self.has_seat {
+            self.queue.with_state(|state| state.failing.give_seat_back());
+        }
     }
 }
 
 impl Permit<'_> {
     /// Dataverse works. `parallelism` is the hint that it gives to all its clients together, if any.
     pub(crate) fn succeeded(mut self, parallelism: Option<u32>) {
-        self.slot.leave(&Observation::Success(parallelism));
+        self.slot.leave(&Observation::Success(parallelism, self.entry.subjects));
     }
 
     /// Throttled by `limit`; nothing is sent for `delay`. The message keeps its position in the queue.
     pub(crate) fn throttled(mut self, delay: Option<Duration>, limit: LimitKind) {
         self.slot.leave(&Observation::Throttled(delay, limit));
         if delay.is_none() {
-            self.entry.failures += 1;
-            self.entry.back_off();
+            let entry = &mut *self.entry;
+            entry.throttled += 1;
+            let pause = entry.queue.with_state(|state| state.back_off_after(entry.throttled));
+            entry.backs_off_until = Some(Instant::now() + pause);
         }
     }
 
-    /// Failed. The message goes to the end of the queue, or backs off by itself while others are admitted; in any case it is
-    /// not admitted before `not_before`.
-    pub(crate) fn failed(mut self, cause: &OutageCause, not_before: Option<Instant>) {
-        let entry = &mut *self.entry;
-        let successes = entry.queue.with_state(|state| state.successes);
-        let isolated = *entry.successes_at_first_failure.get_or_insert(successes) < successes;
-        self.slot.leave(&Observation::Failure { cause, isolated });
-        entry.position = None;
-        entry.failures += 1;
-        if !entry.queue.with_state(|state| state.is_circuit_open()) {
-            entry.back_off();
-            let named = cause.delay.map(|delay| Instant::now() + delay);
-            entry.backs_off_until = entry.backs_off_until.max(named);
-        }
-        entry.backs_off_until = entry.backs_off_until.max(not_before);
+    /// Failed. The message goes to the end of the queue, and is not admitted before `not_before`. If this returns true, perhaps
+    /// everything fails: the caller is to check that, and to report what it found with [`Admission::checked`].
+    #[must_use]
+    pub(crate) fn failed(mut self, cause: &OutageCause, not_before: Option<Instant>) -> bool {
+        self.slot.leave(&Observation::Failure(cause, self.entry.subjects));
+        self.entry.position = None;
+        self.entry.has_failed = true;
+        self.entry.backs_off_until = not_before;
+        self.entry.queue.with_state(|state| state.begin_check(Instant::now()))
     }
 
     /// Releases the slot while the message waits for something else. A probe keeps it: no other message may be in flight.
@@ -173,10 +228,13 @@ impl Permit<'_> {
         self.slot.release();
     }
 
-    /// Takes a slot again, before all that wait. Fails at once when admission has closed meanwhile.
+    /// Takes a slot again, before all that wait. Fails at once when admission has closed meanwhile, or its row or table failed.
     pub(crate) async fn reacquire_slot(&mut self) -> Result<(), NotAdmitted> {
         if self.slot.is_released() {
-            let queue = &self.entry.queue;
+            let Entry { queue, subjects, entered_at, .. } = &*self.entry;
+            if queue.with_state(|state| state.failing.failed_since(*subjects, *entered_at)) {
+                return Err(queue.held_back(*subjects));
+            }
             let position = QueuePosition::Returning(queue.next_position());
             self.slot = queue.wait(position, self.entry.budget, Some(Instant::now())).await?;
         }

@@ -12,6 +12,7 @@ mod codes;
 
 use crate::dataverse::verify::RowMatch;
 use crate::dataverse::{Error, WriteKind};
+use crate::lock;
 use crate::outcome::Reason;
 use crate::record::OnConflict;
 use codes::{Meaning, meaning_of_code, meaning_of_status, meaning_of_text};
@@ -183,7 +184,7 @@ pub(crate) fn limit_kind(fault: Option<&Error>) -> LimitKind {
 /// What one failure is evidence about: at least this much does not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureScope {
-    /// Every write: without a token no request can be sent.
+    /// Every write: without a token or a lock no request can be sent.
     Environment,
     /// The record's table: privileges are granted by table.
     Table,
@@ -199,6 +200,27 @@ pub(crate) fn failure_scope(fault: &Error) -> FailureScope {
         Error::Answered { .. } | Error::NoAnswer { .. } | Error::NotAddressable { .. } | Error::Ambiguous => {
             FailureScope::Row
         }
+    }
+}
+
+/// The scope of a failed request to the lock storage. A blob can be refused by itself, for example by a policy that makes it
+/// immutable.
+pub(crate) fn lock_failure_scope(error: &lock::Error) -> FailureScope {
+    match error {
+        lock::Error::Service { status: 400..=428 | 430..=499, .. } => FailureScope::Row,
+        lock::Error::Refused { .. }
+        | lock::Error::Service { .. }
+        | lock::Error::Unreachable { .. }
+        | lock::Error::NotUnderstood
+        | lock::Error::Token { .. } => FailureScope::Environment,
+    }
+}
+
+/// What a failed request that writes nothing shows about every write: the reason why all fail, if they do.
+pub(crate) fn judge_check(fault: &Error) -> Option<Reason> {
+    match judge(fault, Attempt { kind: WriteKind::Read, binds: false, again: MAX_DEADLOCK_RETRIES }) {
+        Verdict::Settle(reason @ (Reason::Unavailable | Reason::Unauthorized)) => Some(reason),
+        _ => None,
     }
 }
 

@@ -42,6 +42,14 @@ pub trait Store: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Finds out whether the store answers at all, by a request that writes nothing.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    async fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The table's metadata, at most an hour old; `None` when it could not be read.
     async fn metadata(&self, _table: &str) -> Option<Arc<TableMetadata>> {
         None

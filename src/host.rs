@@ -26,7 +26,7 @@ use crate::outcome::{Disposition, Outcome, Reason};
 pub(crate) use dead_letter::DeadLetter;
 use dequeue_count::dequeue_count;
 pub(crate) use host_json::{HostJson, HostJsonError, MessageEncoding, read_object};
-pub use host_json::{OVERRIDE_PREFIX, max_dequeue_count};
+pub use host_json::{OVERRIDE_PREFIX, max_dequeue_count, messages_in_flight};
 
 /// The queue-triggered function: its folder, and the path that the host calls.
 pub const QUEUE_FUNCTION: &str = "SyncQueue";

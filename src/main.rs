@@ -62,6 +62,9 @@ enum Command {
 }
 
 /// Worker threads of the runtime: no Dataverse environment takes as many messages as these can send.
+/// Messages whose rows or tables fail hold at most this part of what the host keeps in flight; the others go back at once.
+const FAILING_PART: usize = 4;
+
 const MAX_WORKERS: usize = 8;
 
 const SETTINGS: &str = "\
@@ -277,11 +280,13 @@ fn build(config: Config) -> anyhow::Result<Pipeline> {
             Some((LocalQueue::new(Arc::new(blobs)), settings.wait))
         }
     };
+    let in_flight = host::messages_in_flight(&setting).and_then(|count| usize::try_from(count).ok());
+    let failing_seats = in_flight.unwrap_or(config.max_concurrency) / FAILING_PART;
     Ok(Pipeline {
         store: Arc::new(Client::new(&config.dataverse, identity, &http)),
         environment: config.dataverse.url.authority().to_owned(),
         locks,
-        admission: Admission::new(config.max_concurrency),
+        admission: Admission::new(config.max_concurrency, failing_seats),
         on_conflict: config.on_conflict,
         version_column: config.version_column,
         unknown_codes: Mutex::default(),

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, warn};
 
-use crate::admission::{Admission, OutageCause, Permit, WaitBudget};
+use crate::admission::{Admission, CHECK_TIMEOUT, OutageCause, Permit, Subjects, WaitBudget};
 use crate::classify::{self, FailureScope};
 use crate::dataverse::{Error, Store};
 use crate::lock::local_queue::{Acquired, HeldLock, LocalQueue, WaitLimits};
@@ -136,7 +136,9 @@ impl Pipeline {
         let ends_at = until + INVOCATION_GRACE;
         // A caller is told at once that the lock is held; a queue message asks again within its hold.
         let for_others_until = if delivery.fail_fast { now } else { until };
-        let mut entry = self.admission.entry(WaitBudget { until, queue_until, fail_fast: delivery.fail_fast });
+        let subjects = Subjects { table: hash(&record.table), row: hash(name.as_str()) };
+        let mut entry =
+            self.admission.entry(subjects, WaitBudget { until, queue_until, fail_fast: delivery.fail_fast });
         let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
         let mut last = None;
         loop {
@@ -152,7 +154,7 @@ impl Pipeline {
             let Some(settlement) = Box::pin(attempt(locked, name, &mut permit, writer, &mut spent)).await else {
                 continue;
             };
-            if !self.report(permit, record, name, &settlement) {
+            if !self.report(permit, &settlement).await {
                 return (settlement, spent);
             }
             delivered_before |= settlement.is_ambiguous;
@@ -161,25 +163,54 @@ impl Pipeline {
     }
 
     /// Reports to admission what the attempt has shown; whether another is worth waiting for in place.
-    fn report(&self, permit: Permit<'_>, record: &Record, name: &LockName, settlement: &Settlement) -> bool {
+    async fn report(&self, permit: Permit<'_>, settlement: &Settlement) -> bool {
         let fault = settlement.fault.as_deref();
         self.log_unknown_code(fault);
         match settlement.reason {
             Reason::Throttled => permit.throttled(settlement.retry_after, classify::limit_kind(fault)),
             // A service is down or refuses our credentials: transient, or fixable by an operator.
             Reason::Unavailable | Reason::Unauthorized | Reason::StorageUnavailable => {
-                permit.failed(&outage_cause(record, name, settlement), settlement.not_before);
+                if permit.failed(&outage_cause(settlement), settlement.not_before) {
+                    self.check_store().await;
+                }
             }
             // Contention, a lost lease, a defect or an invalid message: Dataverse was not asked, or is not the cause.
             Reason::LockBusy | Reason::LockLost | Reason::Internal | Reason::InvalidMessage => return false,
-            _ if matches!(fault, Some(Error::NotAddressable { .. })) => return false,
-            // Dataverse answered, even if only to refuse the data.
-            _ => {
-                permit.succeeded(self.store.parallelism());
+            Reason::Created
+            | Reason::Updated
+            | Reason::Upserted
+            | Reason::Deleted
+            | Reason::AlreadyWritten
+            | Reason::WrittenElsewhere
+            | Reason::Superseded
+            | Reason::AlreadyAbsent
+            | Reason::Conflict
+            | Reason::ParentMissing
+            | Reason::NotFound
+            | Reason::Exists
+            | Reason::KeyCollision
+            | Reason::DuplicateDetected
+            | Reason::InvalidData
+            | Reason::TooLarge => {
+                // Dataverse answered, even if only to refuse the data.
+                if !matches!(fault, Some(Error::NotAddressable { .. })) {
+                    permit.succeeded(self.store.parallelism());
+                }
                 return false;
             }
         }
         true
+    }
+
+    /// Several rows failed in a row: finds out whether everything does.
+    async fn check_store(&self) {
+        let silence = Error::NoAnswer { sent: true, problem: "no answer in time" };
+        let checked = timeout(CHECK_TIMEOUT, self.store.check()).await.unwrap_or(Err(silence));
+        let outage = checked.err().and_then(|fault| {
+            let (reason, delay) = (classify::judge_check(&fault)?, fault.retry_after());
+            Some(OutageCause { reason, message: fault.to_string(), scope: FailureScope::Environment, delay })
+        });
+        self.admission.checked(outage);
     }
 
     /// A code that is not in the table was judged by its status, perhaps wrongly: logged once per code.
@@ -283,17 +314,20 @@ async fn write_under_lease(
     }
 }
 
-fn outage_cause(record: &Record, name: &LockName, settlement: &Settlement) -> OutageCause {
+fn outage_cause(settlement: &Settlement) -> OutageCause {
     let message = match &settlement.fault {
         // Without the service's own text, which can hold data.
         Some(fault) => fault.to_string(),
         None => settlement.detail.clone().unwrap_or_default(),
     };
-    let scope = settlement.fault.as_deref().map_or(FailureScope::Row, classify::failure_scope);
-    let mut subject = DefaultHasher::new();
-    if scope == FailureScope::Table { record.table.as_str() } else { name.as_str() }.hash(&mut subject);
-    let (reason, delay) = (settlement.reason, settlement.retry_after);
-    OutageCause { reason, message, scope, subject: subject.finish(), delay }
+    OutageCause { reason: settlement.reason, message, scope: settlement.scope, delay: settlement.retry_after }
+}
+
+/// Identifies a table or a row to admission.
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

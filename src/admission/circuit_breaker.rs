@@ -1,8 +1,8 @@
 //! The circuit breaker: closed while Dataverse works, open in an outage, half-open while a probe is in flight.
 //!
-//! A failure that affects every write (no token) opens it at once. Any other failure counts for its own row or table first:
-//! [`SYSTEMIC`] different ones without a success in between open it. So one failing row, or one table without a privilege, never
-//! stops the others.
+//! A failure that affects every write (no token, no lock storage) opens it at once, and so do failures of [`SYSTEMIC`] different
+//! tables without a success in between. [`SYSTEMIC`] different rows of fewer tables make an outage only suspected: a probe of our
+//! own, which writes nothing, then decides. So failing rows, or one table without a privilege, never stop the others.
 //!
 //! While it is open, one message at a time is admitted as a probe. A failed probe doubles the pause before the next, up to
 //! [`MAX_BACK_OFF`]; a probe without an answer after [`PROBE_TIMEOUT`] does not keep the next from being sent.
@@ -10,16 +10,20 @@
 //! Pure, no clock: the time and the random numbers are passed in.
 //! <https://learn.microsoft.com/azure/architecture/patterns/circuit-breaker>
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use super::OutageCause;
+use super::{OutageCause, Subjects};
 use crate::classify::FailureScope;
 
-/// So many different rows or tables that fail in a row are an outage.
+/// So many different tables that fail in a row are an outage, and so many different rows may be one.
 const SYSTEMIC: usize = 3;
+
+/// The shortest time between two probes of our own.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The pause before the first probe, and before the first retry of a message that fails by itself.
 pub(super) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
@@ -27,15 +31,24 @@ pub(super) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 /// The longest pause between probes, and between the attempts of a message that fails by itself.
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
+/// A streak of failures is remembered up to this length.
+const MAX_STREAK: usize = 64;
+
+/// A probe of our own has this time.
+pub(crate) const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// After this time the next probe may be sent; plug-ins may run longer, so a late answer still counts.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Closed without an outage.
 #[derive(Debug, Default)]
 pub(super) struct CircuitBreaker {
-    /// The rows and tables that have failed since the last success.
-    failure_streak: Vec<u64>,
+    /// The rows that have failed since the last success, and their tables.
+    failure_streak: Vec<Subjects>,
     outage: Option<Outage>,
+    /// The earliest time for the next probe of our own, or the end of the one that is under way.
+    next_check: Option<Instant>,
+    is_checking: bool,
 }
 
 #[derive(Debug)]
@@ -57,11 +70,37 @@ impl CircuitBreaker {
     }
 
     /// Counts a failure; whether it shows an outage.
-    pub(super) fn is_systemic(&mut self, cause: &OutageCause) -> bool {
-        if !self.failure_streak.contains(&cause.subject) {
-            self.failure_streak.push(cause.subject);
+    pub(super) fn is_outage(&mut self, cause: &OutageCause, subjects: Subjects) -> bool {
+        let streak = &mut self.failure_streak;
+        if streak.len() < MAX_STREAK && !streak.contains(&subjects) {
+            streak.push(subjects);
         }
-        cause.scope == FailureScope::Environment || self.failure_streak.len() >= SYSTEMIC
+        let tables: BTreeSet<u64> = streak.iter().map(|subjects| subjects.table).collect();
+        cause.scope == FailureScope::Environment || tables.len() >= SYSTEMIC
+    }
+
+    /// Whether a probe of our own is due; then it is under way.
+    pub(super) fn begin_check(&mut self, now: Instant) -> bool {
+        let is_due = self.outage.is_none()
+            && self.failure_streak.len() >= SYSTEMIC
+            && self.next_check.is_none_or(|next| next <= now);
+        if is_due {
+            self.next_check = Some(now + CHECK_TIMEOUT);
+            self.is_checking = true;
+        }
+        is_due
+    }
+
+    /// Until when a probe of our own is under way.
+    pub(super) fn checks_until(&self, now: Instant) -> Option<Instant> {
+        self.next_check.filter(|until| self.is_checking && *until > now)
+    }
+
+    /// The probe of our own has ended; without an outage the failures so far prove nothing.
+    pub(super) fn checked(&mut self, now: Instant) {
+        self.failure_streak.clear();
+        self.is_checking = false;
+        self.next_check = Some(now + MIN_CHECK_INTERVAL);
     }
 
     /// A message is admitted: while the circuit is open, as a probe.

@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 use super::circuit_breaker::{CircuitBreaker, back_off};
 use super::concurrency_limit::ConcurrencyLimit;
-use super::{LimitKind, OutageCause, RejectReason};
+use super::failing_scopes::FailingScopes;
+use super::{LimitKind, OutageCause, RejectReason, Subjects};
+use crate::classify::FailureScope;
 
 /// The jitter at the end of a pause is at most this part of it, within the two bounds below.
 const JITTER_PART: u32 = 5;
@@ -27,9 +29,9 @@ pub(super) struct State {
     pub(super) in_flight: u64,
     /// Rises with each throttling and each outage.
     epoch: u64,
-    pub(super) successes: u64,
     pause: Option<Pause>,
     breaker: CircuitBreaker,
+    pub(super) failing: FailingScopes,
 }
 
 #[derive(Debug)]
@@ -51,14 +53,10 @@ pub(super) struct SlotToken {
 pub(super) enum Observation<'a> {
     Nothing,
     /// With the recommended parallelism.
-    Success(Option<u32>),
+    Success(Option<u32>, Subjects),
     /// With the delay that was named.
     Throttled(Option<Duration>, LimitKind),
-    /// `isolated` if others have succeeded since this message first failed.
-    Failure {
-        cause: &'a OutageCause,
-        isolated: bool,
-    },
+    Failure(&'a OutageCause, Subjects),
 }
 
 /// What an operator should know.
@@ -74,10 +72,10 @@ pub(super) enum Event {
 }
 
 impl State {
-    pub(super) fn new(ceiling: usize, rng: Rng, now: Instant) -> Self {
+    pub(super) fn new(ceiling: usize, failing_seats: usize, rng: Rng, now: Instant) -> Self {
         let limit = ConcurrencyLimit::new(u64::try_from(ceiling).unwrap_or(u64::MAX), now);
-        let breaker = CircuitBreaker::default();
-        Self { rng, limit, in_flight: 0, epoch: 0, successes: 0, pause: None, breaker }
+        let (breaker, failing) = (CircuitBreaker::default(), FailingScopes::new(failing_seats));
+        Self { rng, limit, in_flight: 0, epoch: 0, pause: None, breaker, failing }
     }
 
     /// The end of the pause, or the time of the next probe: until then no message is admitted.
@@ -89,6 +87,22 @@ impl State {
     /// Whether another message has to leave first.
     pub(super) fn is_full(&self) -> bool {
         !self.is_circuit_open() && self.in_flight >= self.limit()
+    }
+
+    /// Until when a message about these subjects waits outside the queue, because its row or table fails, and whether it needs a
+    /// seat meanwhile. In an outage all wait for admission instead.
+    pub(super) fn held_back(&mut self, subjects: Subjects, now: Instant) -> Option<(Instant, bool)> {
+        if self.is_circuit_open() {
+            return None;
+        }
+        let until = self.failing.closed_until(subjects, now, &mut self.rng)?;
+        let checked = self.breaker.checks_until(now);
+        Some((checked.unwrap_or(until), checked.is_none()))
+    }
+
+    /// Whether the caller is to find out if everything fails; see [`Self::checked`].
+    pub(super) fn begin_check(&mut self, now: Instant) -> bool {
+        self.breaker.begin_check(now)
     }
 
     pub(super) fn reject_reason(&self, now: Instant) -> RejectReason {
@@ -137,11 +151,11 @@ impl State {
                 }
                 Vec::new()
             }
-            Observation::Success(hint) => {
+            Observation::Success(hint, _) => {
                 self.succeeded(now, token, *hint, contended || in_flight >= self.limit()).into_iter().collect()
             }
             Observation::Throttled(delay, limit) => self.throttled(now, token, *delay, *limit, in_flight),
-            Observation::Failure { cause, isolated } => self.failed(now, token, cause, *isolated).into_iter().collect(),
+            Observation::Failure(cause, subjects) => self.failed(now, token, cause, *subjects).into_iter().collect(),
         }
     }
 
@@ -160,7 +174,6 @@ impl State {
 
     fn succeeded(&mut self, now: Instant, token: SlotToken, hint: Option<u32>, full: bool) -> Option<Event> {
         let closed = self.answered(now, token);
-        self.successes += 1;
         if let Some(hint) = hint {
             self.limit.hinted(hint);
         }
@@ -198,20 +211,40 @@ impl State {
         since.is_none().then_some(Event::Paused(delay))
     }
 
-    fn failed(&mut self, now: Instant, token: SlotToken, cause: &OutageCause, isolated: bool) -> Option<Event> {
-        if self.is_circuit_open() {
-            if token.is_probe {
+    fn failed(&mut self, now: Instant, token: SlotToken, cause: &OutageCause, subjects: Subjects) -> Option<Event> {
+        // A table's privileges are checked only where the environment works.
+        let works =
+            |outage: &OutageCause| cause.scope == FailureScope::Table && outage.scope == FailureScope::Environment;
+        let closed = match self.breaker.cause() {
+            Some(_) if !token.is_probe => return None,
+            Some(outage) if works(outage) => self.answered(now, token),
+            Some(_) => {
                 self.breaker.probe_failed(cause.clone(), now, &mut self.rng);
+                return None;
             }
-            return None;
+            None => None,
+        };
+        if let Some(subject) = subjects.of(cause.scope) {
+            self.failing.failed(subject, cause, now, &mut self.rng);
         }
-        if isolated || token.epoch != self.epoch || !self.breaker.is_systemic(cause) {
-            return None;
+        if token.epoch == self.epoch && self.breaker.is_outage(cause, subjects) {
+            return Some(self.open(cause.clone(), now));
         }
+        closed
+    }
+
+    /// The result of the probe of our own: why everything fails, if it does.
+    pub(super) fn checked(&mut self, outage: Option<OutageCause>, now: Instant) -> Option<Event> {
+        self.breaker.checked(now);
+        let cause = outage.filter(|_| !self.is_circuit_open())?;
+        Some(self.open(cause, now))
+    }
+
+    fn open(&mut self, cause: OutageCause, now: Instant) -> Event {
         self.breaker.probe_failed(cause.clone(), now, &mut self.rng);
         self.epoch += 1;
         self.limit.stopped();
-        Some(Event::CircuitOpened(cause.clone()))
+        Event::CircuitOpened(cause)
     }
 
     /// Dataverse answered, if only to throttle: the streak of failures ends, and after a probe the outage.

@@ -15,7 +15,17 @@ const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_mins(10);
 
 fn entry(admission: &Admission, until: Instant, fail_fast: bool) -> Entry {
-    admission.entry(WaitBudget { until, queue_until: until, fail_fast })
+    admission.entry(Subjects { table: 0, row: 0 }, WaitBudget { until, queue_until: until, fail_fast })
+}
+
+/// A message about this row, which is in a table of its own.
+fn about(admission: &Admission, row: u64) -> Entry {
+    about_table(admission, row, row)
+}
+
+fn about_table(admission: &Admission, table: u64, row: u64) -> Entry {
+    let until = Instant::now() + LONG;
+    admission.entry(Subjects { table, row }, WaitBudget { until, queue_until: until, fail_fast: false })
 }
 
 /// The number of waiting messages.
@@ -49,7 +59,7 @@ async fn throttle(admission: &Admission, delay: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn admits_no_more_than_its_ceiling_at_once() {
-    let admission = Admission::new(2);
+    let admission = Admission::new(2, 4);
     let mut entries = patients(&admission, 2);
     let mut inside = at_once(&mut entries);
     assert_eq!(inside.len(), 2);
@@ -61,7 +71,7 @@ async fn admits_no_more_than_its_ceiling_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_budgets_for_outages_and_for_the_queue_are_separate() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let now = Instant::now();
     let (mut short, mut long) = (patient(&admission), patient(&admission));
     short.budget = WaitBudget { until: now, queue_until: now + 5 * SECOND, fail_fast: false };
@@ -76,7 +86,7 @@ async fn the_budgets_for_outages_and_for_the_queue_are_separate() {
 
 #[tokio::test(start_paused = true)]
 async fn admits_in_order_of_arrival() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let mut first = patient(&admission);
     let inside = first.enter().await.expect("open");
     let order = std::sync::Mutex::new(Vec::new());
@@ -101,7 +111,7 @@ async fn admits_in_order_of_arrival() {
 async fn a_pause_holds_all_messages_until_it_ends_with_jitter() {
     let times = [(SECOND, state::MIN_JITTER), (20 * SECOND, 4 * SECOND), (LONG, state::MAX_JITTER)];
     for (delay, most_jitter) in times.into_iter().cycle().take(60) {
-        let admission = Admission::new(4);
+        let admission = Admission::new(4, 4);
         throttle(&admission, delay).await;
         let begun = Instant::now();
         let mut entry = entry(&admission, begun + 2 * LONG, false);
@@ -115,7 +125,7 @@ async fn a_pause_holds_all_messages_until_it_ends_with_jitter() {
 #[tokio::test(start_paused = true)]
 async fn two_processes_do_not_resume_in_step() {
     let returns = (0..20).map(|_| async {
-        let admission = Admission::new(4);
+        let admission = Admission::new(4, 4);
         throttle(&admission, 60 * SECOND).await;
         let begun = Instant::now();
         patient(&admission).enter().await.expect("the pause is shorter").succeeded(None);
@@ -130,7 +140,7 @@ async fn two_processes_do_not_resume_in_step() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_pause_the_limit_grows_from_one_by_one_with_each_answer() {
-    let admission = Admission::new(20);
+    let admission = Admission::new(20, 4);
     let mut entries = patients(&admission, 9);
     let mut inside = at_once(&mut entries);
     assert_eq!(inside.len(), 4);
@@ -145,7 +155,7 @@ async fn after_a_pause_the_limit_grows_from_one_by_one_with_each_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn fail_fast_rejects_at_once_when_a_pause_outlasts_the_budget_and_a_message_waits() {
-    let admission = Admission::new(2);
+    let admission = Admission::new(2, 4);
     throttle(&admission, 60 * SECOND).await;
     let begun = Instant::now();
     let rejected = entry(&admission, begun + 20 * SECOND, true).enter().await.expect_err("closed");
@@ -159,7 +169,7 @@ async fn fail_fast_rejects_at_once_when_a_pause_outlasts_the_budget_and_a_messag
 
 #[tokio::test(start_paused = true)]
 async fn a_shorter_pause_does_not_end_a_longer_one_and_a_longer_one_extends_it() {
-    let admission = Admission::new(3);
+    let admission = Admission::new(3, 4);
     let mut entries = patients(&admission, 3);
     let begun = Instant::now();
     for (permit, seconds) in at_once(&mut entries).into_iter().zip([60, 1, 120]) {
@@ -172,7 +182,7 @@ async fn a_shorter_pause_does_not_end_a_longer_one_and_a_longer_one_extends_it()
 /// A message queued before the pause has no timer for its end yet.
 #[tokio::test(start_paused = true)]
 async fn queued_messages_notice_the_end_of_a_pause() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let mut first = patient(&admission);
     let inside = first.enter().await.expect("open");
     let waiters = (0..5).map(|_| async { patient(&admission).enter().await.map(|permit| permit.succeeded(None)) });
@@ -188,7 +198,7 @@ async fn queued_messages_notice_the_end_of_a_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn a_throttled_message_keeps_its_position() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let (mut first, mut second) = (patient(&admission), patient(&admission));
     let inside = first.enter().await.expect("open");
     let mut waiting = Box::pin(second.enter());
@@ -202,7 +212,7 @@ async fn a_throttled_message_keeps_its_position() {
 
 #[tokio::test(start_paused = true)]
 async fn throttling_without_a_delay_makes_only_the_message_itself_back_off() {
-    let admission = Admission::new(4);
+    let admission = Admission::new(4, 4);
     let mut entry = patient(&admission);
     entry.enter().await.expect("open").throttled(None, LimitKind::Rate);
     assert!(patient(&admission).enter().now_or_never().is_some_and(|entered| entered.is_ok()));
@@ -213,7 +223,7 @@ async fn throttling_without_a_delay_makes_only_the_message_itself_back_off() {
 
 #[tokio::test(start_paused = true)]
 async fn a_released_slot_is_free_for_others_and_is_reacquired_before_all_that_wait() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let (mut first, mut second, mut third) = (patient(&admission), patient(&admission), patient(&admission));
     let mut permit = first.enter().await.expect("open");
     permit.release_slot();
@@ -231,7 +241,7 @@ async fn a_released_slot_is_free_for_others_and_is_reacquired_before_all_that_wa
 
 #[tokio::test(start_paused = true)]
 async fn reacquiring_a_slot_during_a_pause_fails_at_once() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let mut entry = patient(&admission);
     let mut permit = entry.enter().await.expect("open");
     permit.release_slot();

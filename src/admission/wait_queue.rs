@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::report::report;
 use super::state::{Event, Observation, SlotToken, State};
-use super::{NotAdmitted, WaitBudget};
+use super::{NotAdmitted, OutageCause, RejectReason, Subjects, WaitBudget};
 
 /// A position in the queue: messages that return with a lock go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,21 +104,39 @@ impl WaitQueue {
         }
     }
 
-    /// Waits until `end` outside the queue, if the budget lasts so long.
+    /// Waits until `end` outside the queue, or until something changes; fails when the budget does not last so long.
     pub(super) async fn back_off(&self, end: Instant, budget: WaitBudget) -> Result<(), NotAdmitted> {
-        loop {
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable();
-            if end <= Instant::now() {
-                return Ok(());
-            }
-            if (budget.fail_fast && end > budget.until) || self.is_over(budget.until) {
-                return Err(self.not_admitted());
-            }
-            tokio::select! {
-                () = changed => {}
-                () = sleep_until(end.min(budget.until)) => {}
-            }
+        let mut changed = pin!(self.changed.notified());
+        changed.as_mut().enable();
+        if (budget.fail_fast && end > budget.until) || self.is_over(budget.until) {
+            return Err(self.not_admitted());
+        }
+        tokio::select! {
+            () = changed => {}
+            () = sleep_until(end.min(budget.until)) => {}
+        }
+        Ok(())
+    }
+
+    /// The result of a probe of our own: why everything fails, if it does.
+    pub(super) fn checked(&self, outage: Option<OutageCause>) {
+        let (event, waiting) = {
+            let mut inner = self.inner();
+            (inner.state.checked(outage, Instant::now()), inner.waiting.len())
+        };
+        self.changed.notify_waiters();
+        if let Some(event) = event {
+            report(&event, waiting);
+        }
+    }
+
+    /// A message about these subjects is not admitted, because others about them have failed.
+    pub(super) fn held_back(&self, subjects: Subjects) -> NotAdmitted {
+        // Not in the `match`: that would hold the mutex.
+        let cause = self.inner().state.failing.cause(subjects).cloned();
+        match cause {
+            Some(cause) => NotAdmitted { reason: RejectReason::Failing(cause), retry_after: None },
+            None => self.not_admitted(),
         }
     }
 
@@ -167,13 +185,18 @@ impl WaitQueue {
     }
 
     fn leave(self: &Arc<Self>, token: SlotToken, observation: &Observation<'_>) {
-        let (events, waiting) = {
+        let (events, recovered, waiting) = {
             let mut inner = self.inner();
             let waiting = inner.waiting.len();
-            (inner.state.leave(Instant::now(), token, observation, waiting > 0), waiting)
+            let events = inner.state.leave(Instant::now(), token, observation, waiting > 0);
+            let recovered = match observation {
+                Observation::Success(_, subjects) => inner.state.failing.succeeded(*subjects),
+                Observation::Nothing | Observation::Throttled(..) | Observation::Failure(..) => false,
+            };
+            (events, recovered, waiting)
         };
         self.admit_waiting();
-        if token.is_probe || !events.is_empty() {
+        if token.is_probe || recovered || !events.is_empty() {
             self.changed.notify_waiters();
         }
         for event in &events {

@@ -227,6 +227,10 @@ impl Store for Client {
         Some(self.parallelism.load(Ordering::Relaxed)).filter(|hint| *hint > 0)
     }
 
+    async fn check(&self) -> Result<(), Error> {
+        self.who_am_i().await.map(drop)
+    }
+
     async fn metadata(&self, table: &str) -> Option<Arc<TableMetadata>> {
         self.metadata_cache.get(table, self.read_metadata(table)).await
     }

@@ -54,6 +54,14 @@ pub fn max_dequeue_count(lookup: &Lookup<'_>) -> Option<u32> {
     overridden.or_else(|| HostJson::load(Path::new("."), lookup).ok()?.max_dequeue_count.ok())
 }
 
+/// The most queue messages that the host keeps in flight (`batchSize` and `newBatchThreshold`); `None` where host.json, in this
+/// folder, cannot tell.
+pub fn messages_in_flight(lookup: &Lookup<'_>) -> Option<u32> {
+    let host = HostJson::load(Path::new("."), lookup).ok()?;
+    let batch = host.batch_size.ok()?;
+    Some(batch + host.new_batch_threshold.ok()?.unwrap_or(batch / 2))
+}
+
 /// The values of host.json that this program depends on, with the host's defaults where they are not set. A value that the host
 /// cannot use is an `Err` that says what it must be.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::admission::{NotAdmitted, RejectReason};
+use crate::classify::{self, FailureScope};
 use crate::dataverse::Error;
 use crate::lock;
 use crate::outcome::Reason;
@@ -21,11 +22,21 @@ pub(super) struct Settlement {
     pub(super) retry_after: Option<Duration>,
     /// No other attempt may begin before: the lease is left to expire.
     pub(super) not_before: Option<Instant>,
+    /// What a failure is evidence about.
+    pub(super) scope: FailureScope,
 }
 
 impl Settlement {
     pub(super) fn new(reason: Reason) -> Self {
-        Self { reason, detail: None, fault: None, is_ambiguous: false, retry_after: None, not_before: None }
+        Self {
+            reason,
+            detail: None,
+            fault: None,
+            is_ambiguous: false,
+            retry_after: None,
+            not_before: None,
+            scope: FailureScope::Row,
+        }
     }
 
     pub(super) fn refused(reason: Reason, fault: Error) -> Self {
@@ -34,19 +45,21 @@ impl Settlement {
             other => other.to_string(),
         };
         let (is_ambiguous, retry_after) = (fault.is_ambiguous(), fault.retry_after());
-        Self { is_ambiguous, retry_after, fault: Some(Box::new(fault)), ..Self::new(reason).detail(detail) }
+        let scope = classify::failure_scope(&fault);
+        Self { is_ambiguous, retry_after, scope, fault: Some(Box::new(fault)), ..Self::new(reason).detail(detail) }
     }
 
     /// The lock storage gave no usable answer: an operator can fix it, and nothing was written yet.
     pub(super) fn lock_storage(error: &lock::Error) -> Self {
-        Self::new(Reason::StorageUnavailable).detail(error.to_string())
+        let scope = classify::lock_failure_scope(error);
+        Self { scope, ..Self::new(Reason::StorageUnavailable).detail(error.to_string()) }
     }
 
     /// The last attempt was `last`, and there is no time for another.
     pub(super) fn not_admitted(last: Option<Self>, rejection: NotAdmitted) -> Self {
         let settlement = last.unwrap_or_else(|| match rejection.reason {
             RejectReason::Paused => Self::new(Reason::Throttled).detail("Dataverse asked for a pause that is not over"),
-            RejectReason::CircuitOpen(cause) => {
+            RejectReason::CircuitOpen(cause) | RejectReason::Failing(cause) => {
                 Self::new(cause.reason).detail(format!("not tried, because others fail: {}", cause.message))
             }
             RejectReason::Full => {

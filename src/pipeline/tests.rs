@@ -1,5 +1,5 @@
 mod deleted;
-mod hot_row;
+mod deliveries;
 mod leases;
 mod order;
 mod outages;
@@ -50,7 +50,7 @@ impl World {
             environment: String::new(),
             store: store.clone(),
             locks: Some((LocalQueue::new(locks.clone()), 10 * SECOND)),
-            admission: Admission::new(8),
+            admission: Admission::new(8, 4),
             on_conflict: OnConflict::Verify,
             version_column: Some("new_version".to_owned()),
             unknown_codes: Mutex::default(),

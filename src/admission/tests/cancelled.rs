@@ -11,7 +11,7 @@ fn assert_sound(admission: &Admission, ceiling: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_in_the_queue() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let (mut first, mut leaver, mut last) = (patient(&admission), patient(&admission), patient(&admission));
     let inside = first.enter().await.expect("open");
     let mut leaving = Box::pin(leaver.enter());
@@ -28,7 +28,7 @@ async fn cancelled_in_the_queue() {
 /// The slot was sent but is never received.
 #[tokio::test(start_paused = true)]
 async fn cancelled_with_a_slot_in_transit() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let (mut first, mut leaver, mut last) = (patient(&admission), patient(&admission), patient(&admission));
     let inside = first.enter().await.expect("open");
     let mut leaving = Box::pin(leaver.enter());
@@ -44,7 +44,7 @@ async fn cancelled_with_a_slot_in_transit() {
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_in_a_pause() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     throttle(&admission, SECOND).await;
     let mut leaver = patient(&admission);
     assert!(leaver.enter().now_or_never().is_none());
@@ -54,7 +54,7 @@ async fn cancelled_in_a_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_while_it_backs_off() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let mut leaver = patient(&admission);
     leaver.enter().await.expect("open").throttled(None, LimitKind::Rate);
     assert!(leaver.enter().now_or_never().is_none());
@@ -64,7 +64,7 @@ async fn cancelled_while_it_backs_off() {
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_while_it_reacquires_its_slot() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let (mut first, mut second) = (patient(&admission), patient(&admission));
     let mut permit = first.enter().await.expect("open");
     permit.release_slot();
@@ -81,7 +81,7 @@ async fn cancelled_while_it_reacquires_its_slot() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_arrives_when_the_budget_ends_is_not_lost() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let mut first = patient(&admission);
     let inside = first.enter().await.expect("open");
     let mut waits = entry(&admission, Instant::now() + SECOND, false);
@@ -99,9 +99,9 @@ async fn a_slot_that_arrives_when_the_budget_ends_is_not_lost() {
 async fn cancelled_anywhere_at_any_time() {
     for seed in 0..200 {
         fastrand::seed(seed);
-        let admission = Admission::new(2);
+        let admission = Admission::new(2, 12);
         let message = async |number: u64| {
-            let mut entry = patient(&admission);
+            let mut entry = about(&admission, number + 1);
             sleep(SECOND.mul_f64(fastrand::f64())).await;
             for _ in 0..3 {
                 let mut permit = entry.enter().await.expect("patient");
@@ -115,7 +115,7 @@ async fn cancelled_anywhere_at_any_time() {
                 }
                 match fastrand::u8(..4) {
                     0 => permit.throttled(Some(SECOND.mul_f64(fastrand::f64())), LimitKind::Rate),
-                    1 => permit.failed(&super::outage::row_failure(number), None),
+                    1 => drop(Some(permit.failed(&super::outage::row_failure(), None))),
                     2 => permit.succeeded(Some(4)),
                     _ => drop(permit),
                 }
@@ -138,7 +138,7 @@ async fn cancelled_anywhere_at_any_time() {
 
 #[tokio::test(start_paused = true)]
 async fn stop_rejects_waiting_messages_at_once_and_leaves_those_in_flight() {
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, 4);
     let (mut first, mut second, mut third) = (patient(&admission), patient(&admission), patient(&admission));
     third.enter().await.expect("open").throttled(None, LimitKind::Rate);
     let inside = first.enter().await.expect("open");

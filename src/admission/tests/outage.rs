@@ -3,14 +3,14 @@
 use super::*;
 
 /// A failure of one row.
-pub(super) fn row_failure(row: u64) -> OutageCause {
+pub(super) fn row_failure() -> OutageCause {
     let scope = FailureScope::Row;
-    OutageCause { reason: Reason::Unavailable, message: "down".to_owned(), scope, subject: row, delay: None }
+    OutageCause { reason: Reason::Unavailable, message: "down".to_owned(), scope, delay: None }
 }
 
-/// Fails a write of this row.
+/// Fails a write of this row, which is in a table of its own.
 async fn fail(admission: &Admission, row: u64) {
-    patient(admission).enter().await.expect("open").failed(&row_failure(row), None);
+    assert!(!about(admission, row).enter().await.expect("open").failed(&row_failure(), None), "no check is due");
 }
 
 async fn succeed(admission: &Admission) {
@@ -23,7 +23,7 @@ fn is_open(admission: &Admission) -> bool {
 
 /// An admission whose circuit was opened by failures of three rows.
 async fn held() -> Admission {
-    let admission = Admission::new(8);
+    let admission = Admission::new(8, 4);
     for row in 1..=3 {
         fail(&admission, row).await;
     }
@@ -31,7 +31,7 @@ async fn held() -> Admission {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_different_rows_without_a_success_open_the_circuit_and_fewer_do_not() {
+async fn three_different_tables_without_a_success_open_the_circuit_and_fewer_do_not() {
     for (failures, closes) in [
         (&[Some(1), Some(2), Some(3)][..], true),
         (&[Some(1), Some(2)], false),
@@ -39,7 +39,7 @@ async fn three_different_rows_without_a_success_open_the_circuit_and_fewer_do_no
         (&[Some(1), Some(2), None, Some(3), Some(4)], false),
         (&[Some(1), Some(2), None, Some(3), Some(4), Some(5)], true),
     ] {
-        let admission = Admission::new(8);
+        let admission = Admission::new(8, 4);
         for failure in failures {
             match failure {
                 Some(row) => fail(&admission, *row).await,
@@ -52,9 +52,9 @@ async fn three_different_rows_without_a_success_open_the_circuit_and_fewer_do_no
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_of_the_environment_opens_the_circuit_at_once() {
-    let admission = Admission::new(8);
-    let no_token = OutageCause { reason: Reason::Unauthorized, scope: FailureScope::Environment, ..row_failure(1) };
-    patient(&admission).enter().await.expect("open").failed(&no_token, None);
+    let admission = Admission::new(8, 4);
+    let no_token = OutageCause { reason: Reason::Unauthorized, scope: FailureScope::Environment, ..row_failure() };
+    let _ = patient(&admission).enter().await.expect("open").failed(&no_token, None);
     let rejected = entry(&admission, Instant::now(), true).enter().await.expect_err("closed");
     assert_eq!(rejected.reason, RejectReason::CircuitOpen(no_token));
     assert!(
@@ -63,28 +63,86 @@ async fn a_failure_of_the_environment_opens_the_circuit_at_once() {
     );
 }
 
-/// Failing rows at low load, with occasional successes.
 #[tokio::test(start_paused = true)]
-async fn messages_that_failed_before_while_others_succeed_do_not_open_the_circuit() {
-    let admission = Admission::new(8);
-    let mut sick = patients(&admission, 3);
-    for round in 0..5 {
-        for (row, entry) in (0..).zip(&mut sick) {
-            entry.enter().await.expect("open").failed(&row_failure(row), None);
-            if round == 0 {
-                succeed(&admission).await;
-            }
-        }
-        assert!(is_open(&admission), "round {round}");
+async fn three_rows_of_one_table_ask_for_a_check_whose_result_decides() {
+    let everything = || OutageCause { scope: FailureScope::Environment, ..row_failure() };
+    for (outage, is_still_open) in [(None, true), (Some(everything()), false)] {
+        let admission = Admission::new(8, 4);
+        let fail_row =
+            async |row| about_table(&admission, 7, row).enter().await.expect("open").failed(&row_failure(), None);
+        let asked = [fail_row(1).await, fail_row(2).await, fail_row(3).await, fail_row(4).await];
+        assert_eq!(asked, [false, false, true, false], "one check at a time");
+        assert!(is_open(&admission), "others go on meanwhile");
+        admission.checked(outage);
+        assert_eq!(is_open(&admission), is_still_open);
     }
 }
 
 #[tokio::test(start_paused = true)]
+async fn messages_that_wait_for_failing_tables_hold_a_limited_number_of_seats() {
+    let admission = Admission::new(8, 2);
+    let refused = OutageCause { scope: FailureScope::Table, reason: Reason::Unauthorized, ..row_failure() };
+    let message = |row| about_table(&admission, 7, row);
+    let mut first = message(1);
+    let _ = first.enter().await.expect("open").failed(&refused, None);
+    let (mut second, mut third) = (message(2), message(3));
+    assert!(first.enter().now_or_never().is_none(), "it takes a seat");
+    assert!(second.enter().now_or_never().is_none(), "so does the next");
+    let rejected = third.enter().await.expect_err("no seat is left");
+    assert_eq!(rejected.reason, RejectReason::Failing(refused.clone()));
+    succeed(&admission).await;
+    drop(second);
+    assert!(third.enter().now_or_never().is_none(), "a seat became free");
+    let begun = Instant::now();
+    third.enter().await.expect("due").succeeded(None);
+    assert!(begun.elapsed() <= SECOND);
+    first.enter().await.expect("the table works again").succeeded(None);
+    assert!(begun.elapsed() <= SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_message_at_a_time_tries_a_failing_row() {
+    let admission = Admission::new(8, 4);
+    let _ = about(&admission, 1).enter().await.expect("open").failed(&row_failure(), None);
+    let (mut one, mut other) = (about(&admission, 1), about(&admission, 1));
+    sleep(SECOND).await;
+    let trying = one.enter().await.expect("due");
+    assert!(other.enter().now_or_never().is_none(), "it waits for the answer");
+    trying.succeeded(None);
+    assert!(other.enter().now_or_never().is_some_and(|entered| entered.is_ok()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_a_table_refuses_ends_an_outage_of_the_environment() {
+    let admission = Admission::new(8, 4);
+    let everything = OutageCause { scope: FailureScope::Environment, ..row_failure() };
+    let refused = OutageCause { scope: FailureScope::Table, ..row_failure() };
+    let _ = patient(&admission).enter().await.expect("open").failed(&everything, None);
+    sleep(SECOND).await;
+    let _ = about(&admission, 1).enter().await.expect("due").failed(&refused, None);
+    assert!(is_open(&admission));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_waited_for_its_lock_is_held_back_when_its_row_failed_meanwhile() {
+    let admission = Admission::new(8, 4);
+    let (mut failing, mut waiting) = (about(&admission, 1), about(&admission, 1));
+    let failing = failing.enter().await.expect("open");
+    let mut waiting = waiting.enter().await.expect("open");
+    waiting.release_slot();
+    sleep(SECOND).await;
+    let _ = failing.failed(&row_failure(), None);
+    let rejected = waiting.reacquire_slot().await.expect_err("its row fails");
+    assert_eq!(rejected.reason, RejectReason::Failing(row_failure()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_fails_by_itself_backs_off_longer_each_time_and_takes_no_slot() {
-    let admission = Admission::new(1);
-    let mut sick = entry(&admission, Instant::now() + 10 * LONG, false);
+    let admission = Admission::new(1, 4);
+    let mut sick = about(&admission, 7);
+    sick.budget.until += 10 * LONG;
     for doubled in [1, 2, 4, 8, 16, 30, 30] {
-        sick.enter().await.expect("open").failed(&row_failure(1), None);
+        let _ = sick.enter().await.expect("open").failed(&row_failure(), None);
         let begun = Instant::now();
         let mut again = Box::pin(sick.enter());
         assert!(again.as_mut().now_or_never().is_none());
@@ -98,14 +156,14 @@ async fn a_message_that_fails_by_itself_backs_off_longer_each_time_and_takes_no_
 
 #[tokio::test(start_paused = true)]
 async fn a_message_backs_off_for_the_named_delay_and_until_its_lease_has_expired() {
-    let admission = Admission::new(1);
-    let mut entry = patient(&admission);
-    let named = OutageCause { delay: Some(7 * SECOND), ..row_failure(1) };
+    let admission = Admission::new(1, 4);
+    let mut entry = about(&admission, 7);
+    let named = OutageCause { delay: Some(7 * SECOND), ..row_failure() };
     let begun = Instant::now();
-    entry.enter().await.expect("open").failed(&named, None);
+    let _ = entry.enter().await.expect("open").failed(&named, None);
     let permit = entry.enter().await.expect("open");
     assert_eq!(begun.elapsed(), 7 * SECOND);
-    permit.failed(&row_failure(1), Some(begun + 22 * SECOND));
+    let _ = permit.failed(&row_failure(), Some(begun + 22 * SECOND));
     entry.enter().await.expect("open").succeeded(None);
     assert_eq!(begun.elapsed(), 22 * SECOND);
 }
@@ -116,14 +174,14 @@ async fn one_message_at_a_time_is_a_probe_another_each_time_with_growing_pauses(
     let begun = Instant::now();
     let probes = std::sync::Mutex::new(Vec::new());
     let message = async |number: u64| {
-        let mut entry = patient(&admission);
+        let mut entry = about(&admission, number);
         loop {
             let permit = entry.enter().await.expect("patient");
             probes.lock().expect("no panic").push((begun.elapsed(), number));
             if begun.elapsed() > 120 * SECOND {
                 return permit.succeeded(None);
             }
-            permit.failed(&row_failure(number), None);
+            let _ = permit.failed(&row_failure(), None);
         }
     };
     join_all((0..20).map(message)).await;
@@ -158,7 +216,7 @@ async fn a_probe_without_an_answer_does_not_block_the_next_and_its_late_answer_c
     let (mut slow, mut next) = (patient(&admission), patient(&admission));
     let slow = slow.enter().await.expect("due");
     let begun = Instant::now();
-    next.enter().await.expect("due as well").failed(&row_failure(9), None);
+    let _ = next.enter().await.expect("due as well").failed(&row_failure(), None);
     assert_eq!(begun.elapsed(), circuit_breaker::PROBE_TIMEOUT);
     slow.succeeded(None);
     assert!(is_open(&admission));
@@ -190,11 +248,12 @@ async fn a_probe_that_is_throttled_ends_the_outage_and_begins_a_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn answers_to_requests_from_before_the_outage_do_not_close_the_circuit() {
-    let admission = Admission::new(8);
-    let (mut early, mut late) = (patient(&admission), patients(&admission, 3));
+    let admission = Admission::new(8, 4);
+    let mut early = patient(&admission);
     let early = early.enter().await.expect("open");
-    for (row, permit) in (1..).zip(at_once(&mut late)) {
-        permit.failed(&row_failure(row), None);
+    let mut late: Vec<_> = (1..=3).map(|row| about(&admission, row)).collect();
+    for permit in at_once(&mut late) {
+        let _ = permit.failed(&row_failure(), None);
     }
     early.succeeded(None);
     assert!(!is_open(&admission), "it was sent before the outage");
@@ -207,19 +266,19 @@ async fn a_waiting_message_returns_the_cause_when_its_budget_ends() {
     let _probe = probe.enter().await.expect("due");
     let begun = Instant::now();
     let rejected = entry(&admission, begun + 5 * SECOND, false).enter().await.expect_err("held");
-    assert_eq!((rejected.reason, begun.elapsed()), (RejectReason::CircuitOpen(row_failure(3)), 5 * SECOND));
+    assert_eq!((rejected.reason, begun.elapsed()), (RejectReason::CircuitOpen(row_failure()), 5 * SECOND));
     assert_eq!(rejected.retry_after.map(|rest| rest + 5 * SECOND), Some(circuit_breaker::PROBE_TIMEOUT));
 }
 
 /// Messages that wait for a lock have released their slots, so they see a lock storage outage without one.
 #[tokio::test(start_paused = true)]
 async fn failures_without_a_slot_count_as_well() {
-    let admission = Admission::new(8);
+    let admission = Admission::new(8, 4);
     for row in 1..=3 {
-        let mut entry = patient(&admission);
+        let mut entry = about(&admission, row);
         let mut permit = entry.enter().await.expect("open");
         permit.release_slot();
-        permit.failed(&row_failure(row), None);
+        let _ = permit.failed(&row_failure(), None);
     }
     assert!(!is_open(&admission));
     assert_eq!(admission.queue.with_state(|state| state.in_flight), 0);

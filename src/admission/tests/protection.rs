@@ -169,7 +169,7 @@ impl Run {
             let (service, begun) = (Service::new(self.limits), Instant::now());
             let mut messages = JoinSet::new();
             for _ in 0..self.processes {
-                let admission = Arc::new(Admission::new(52));
+                let admission = Arc::new(Admission::new(52, 4));
                 for _ in 0..MESSAGES {
                     messages.spawn(message(admission.clone(), service.clone(), self));
                 }

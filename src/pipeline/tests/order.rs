@@ -54,7 +54,7 @@ impl Storm {
                 environment: String::new(),
                 store: table.clone(),
                 locks: (locking != Locking::Off).then(|| (LocalQueue::new(locks.clone()), 10 * SECOND)),
-                admission: Admission::new(8),
+                admission: Admission::new(8, 4),
                 on_conflict: OnConflict::Verify,
                 version_column: Some("v".to_owned()),
                 unknown_codes: Mutex::default(),

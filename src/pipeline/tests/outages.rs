@@ -215,7 +215,7 @@ async fn a_connection_that_drops_late_is_not_tried_again_in_place() {
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_and_a_pause_have_different_details() {
     let mut world = World::new([Answer::Hangs]);
-    world.pipeline.admission = Admission::new(1);
+    world.pipeline.admission = Admission::new(1, 4);
     world.pipeline.locks = None;
     let record = contact(&json!({}));
     let mut stuck = Box::pin(world.settle(&record));
@@ -229,7 +229,7 @@ async fn a_full_queue_and_a_pause_have_different_details() {
 #[tokio::test(start_paused = true)]
 async fn a_long_wait_for_a_lock_releases_the_slot() {
     let mut world = World::new([UPSERTED, UPSERTED]);
-    world.pipeline.admission = Admission::new(1);
+    world.pipeline.admission = Admission::new(1, 4);
     let (contested, free) = (row(1), row(2));
     let rival = world.locks.try_acquire(&LockName::new(contested.key.lock_name("", "contacts"))).await.expect("free");
     let Some(rival) = rival else { panic!("the lock is free") };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::sleep;
 
+use crate::classify::{FailureScope, failure_scope};
 use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
 use crate::record::RecordKey;
 
@@ -121,6 +122,14 @@ impl Store for ScriptedStore {
             answer @ (Answer::Row(_) | Answer::SlowRow(..) | Answer::NoRow) => {
                 panic!("the script expects a read: {answer:?}")
             }
+        }
+    }
+
+    /// Fails as the next request will, unless only its table refuses us.
+    async fn check(&self) -> Result<(), Error> {
+        match lock(&self.answers).front() {
+            Some(Answer::Fails(fault)) if failure_scope(fault) != FailureScope::Table => Err(fault.clone()),
+            _ => Ok(()),
         }
     }
 

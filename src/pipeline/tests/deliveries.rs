@@ -1,0 +1,149 @@
+//! The host's deliveries, simulated: what many messages for one row cost, and many that are refused.
+//!
+//! Waiting behind work of one's own process is waiting in line, and costs no delivery.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tokio::time::{sleep, sleep_until};
+
+use super::*;
+use crate::dataverse::{Change, Row};
+use crate::lock::Locks as _;
+use crate::lock::tests::memory::{Fault as StorageFault, Request};
+use crate::outcome::Disposition;
+use crate::record::RecordKey;
+
+/// `batchSize` + `newBatchThreshold` of host.json, and the pause before a message is delivered again.
+const IN_FLIGHT: usize = 48;
+const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_DEQUEUE_COUNT: u32 = 160;
+
+/// A queue message with the default hold.
+const QUEUED: Delivery =
+    Delivery { wait_budget: Duration::from_mins(8), queue_budget: Duration::from_secs(540), ..FIRST };
+
+/// What the host did with the messages of a queue.
+#[derive(Debug, Default)]
+struct Delivered {
+    /// The highest delivery of any message.
+    highest: u32,
+    /// When the last message of each table was done.
+    done: BTreeMap<String, Instant>,
+}
+
+/// Delivers the records as the host does, until all are done.
+async fn deliver_all(pipeline: &Pipeline, records: &[Record]) -> Delivered {
+    let waiting: Mutex<VecDeque<_>> = Mutex::new(records.iter().map(|record| (Instant::now(), 1, record)).collect());
+    let delivered = Mutex::new(Delivered::default());
+    let worker = async || {
+        loop {
+            let next = waiting.lock().expect("no test panics with it").pop_front();
+            let Some((visible_at, attempt, record)) = next else { return };
+            sleep_until(visible_at).await;
+            let outcome = pipeline.settle(record, Delivery { attempts: Some(attempt), ..QUEUED }).await;
+            if outcome.disposition == Disposition::Retry {
+                let again = (Instant::now() + VISIBILITY_TIMEOUT, attempt + 1, record);
+                waiting.lock().expect("no test panics with it").push_back(again);
+            }
+            let mut delivered = delivered.lock().expect("no test panics with it");
+            delivered.highest = delivered.highest.max(attempt);
+            delivered.done.insert(record.table.clone(), Instant::now());
+        }
+    };
+    futures::future::join_all((0..IN_FLIGHT).map(|_| worker())).await;
+    delivered.into_inner().expect("no test panics with it")
+}
+
+/// A store whose table `contacts` refuses us until some time.
+#[derive(Debug)]
+struct RefusingStore {
+    until: Instant,
+}
+
+#[async_trait::async_trait]
+impl Store for RefusingStore {
+    async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
+        sleep(SECOND / 20).await;
+        if change.record.table == "contacts" && Instant::now() < self.until {
+            let (code, message) = (Some(0x8004_0220), None);
+            return Err(Error::Answered { status: 403, code, message, request_id: None, retry_after: None });
+        }
+        Ok(Written::Upserted)
+    }
+
+    async fn read(&self, _: &str, _: &RecordKey, _: &[String]) -> Result<Option<Row>, Error> {
+        panic!("nothing is to be read")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_without_a_privilege_starves_no_other_and_no_message_is_given_up() {
+    let begun = Instant::now();
+    let mut world = World::new([]);
+    world.pipeline.store = Arc::new(RefusingStore { until: begun + Duration::from_mins(60) });
+    world.pipeline.admission = Admission::new(52, IN_FLIGHT / 4);
+    let record =
+        |table: &str, number: usize| contact(&json!({ "table": table, "key": { "employeeid": number.to_string() } }));
+    let refused = (0..1_000).map(|number| record("contacts", number));
+    let records: Vec<_> = refused.chain((0..200).map(|number| record("accounts", number))).collect();
+    let delivered = deliver_all(&world.pipeline, &records).await;
+    assert!(delivered.highest < MAX_DEQUEUE_COUNT, "a message was delivered {} times", delivered.highest);
+    let good = delivered.done["accounts"] - begun;
+    assert!(good < Duration::from_mins(2), "{good:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_thousand_messages_for_one_row_need_two_deliveries_at_most() {
+    let world = World::new((0..2_000).map(|_| Answer::Slow(SECOND, Written::Upserted)));
+    let records: Vec<_> = (0..2_000).map(|_| contact(&json!({}))).collect();
+    let Delivered { highest, .. } = deliver_all(&world.pipeline, &records).await;
+    assert!(highest <= 2, "a message was delivered {highest} times");
+    assert_eq!(world.store.answers_left(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_message_asks_again_for_a_lock_of_another_process_within_its_hold() {
+    let world = World::new([Answer::Wrote(Written::Upserted)]);
+    let record = contact(&json!({}));
+    let name = LockName::new(record.key.lock_name("", "contacts"));
+    let rival = world.locks.try_acquire(&name).await.expect("the storage answers").expect("the lock is free");
+    let renewing = async {
+        let mut rival = rival;
+        for _ in 0..6 {
+            sleep(10 * SECOND).await;
+            assert!(world.locks.renew(&mut rival).await.expect("the storage answers"));
+        }
+        world.locks.release(rival).await;
+    };
+    let (outcome, ()) = tokio::join!(world.deliver(&record, QUEUED), renewing);
+    assert_eq!(outcome.reason, Reason::Upserted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_wait_in_line_share_an_error_of_the_lock_storage() {
+    let world = World::new([]);
+    world.locks.fail(Request::Acquire, [StorageFault::Unreachable]);
+    let record = contact(&json!({}));
+    let settle = || world.pipeline.settle(&record, FIRST);
+    let (one, two, three) = tokio::join!(settle(), settle(), settle());
+    assert_eq!([one.reason, two.reason, three.reason], [Reason::StorageUnavailable; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_ends_within_its_hold_and_110_seconds() {
+    let world = World::new([Answer::wait(503, None), Answer::Slow(600 * SECOND, Written::Upserted), Answer::NoRow]);
+    let begun = Instant::now();
+    let outcome = world.pipeline.settle(&contact(&json!({})), Delivery { wait_budget: 10 * SECOND, ..QUEUED }).await;
+    assert_eq!(outcome.reason, Reason::Unavailable);
+    assert!(begun.elapsed() <= 10 * SECOND + INVOCATION_GRACE, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_write_begins_without_time_for_it() {
+    let world = World::new([]);
+    let record = contact(&json!({}));
+    let writer = Writer::new(&world.pipeline, &record, false, Instant::now() + 39 * SECOND);
+    let settlement = writer.run().await;
+    assert_eq!((settlement.reason, settlement.is_ambiguous), (Reason::Unavailable, false));
+    assert!(world.store.requests().is_empty());
+}

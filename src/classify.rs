@@ -3,7 +3,7 @@
 //! The laws, each with a test below:
 //! 1. the service's code beats the HTTP status;
 //! 2. a final verdict beats a retry, and a delay never causes one;
-//! 3. unknown 5xx and transport failures are retried, unknown 4xx are rejected;
+//! 3. unknown 5xx and transport failures are retried, unknown 4xx are rejected where the body is an error of Dataverse;
 //! 4. what an operator can fix (credentials, permissions, the environment) never costs a message.
 //!
 //! The codes are data in `classify/codes.rs`.
@@ -15,7 +15,7 @@ use crate::dataverse::{Error, WriteKind};
 use crate::lock;
 use crate::outcome::Reason;
 use crate::record::OnConflict;
-use codes::{Meaning, meaning_of_code, meaning_of_status, meaning_of_text};
+use codes::{Meaning, meaning_of_code, meaning_of_gateway, meaning_of_status, meaning_of_text};
 
 /// How often one change is sent again in place after a deadlock.
 pub(crate) const MAX_DEADLOCK_RETRIES: u32 = 3;
@@ -58,6 +58,9 @@ pub fn is_known(code: u32) -> bool {
 /// Judges a request that failed.
 pub fn judge(fault: &Error, attempt: Attempt) -> Verdict {
     match fault {
+        Error::Answered { status, code: None, message: None, .. } => {
+            judge_meaning(meaning_of_gateway(*status), *status, attempt)
+        }
         Error::Answered { status, code, message, .. } => {
             let text = message.as_deref().unwrap_or_default();
             let said = match code {
@@ -196,7 +199,9 @@ pub(crate) enum FailureScope {
 pub(crate) fn failure_scope(fault: &Error) -> FailureScope {
     match fault {
         Error::NoToken { .. } => FailureScope::Environment,
-        Error::Answered { status: 403, .. } => FailureScope::Table,
+        Error::Answered { status: 403, code, message, .. } if code.is_some() || message.is_some() => {
+            FailureScope::Table
+        }
         Error::Answered { .. } | Error::NoAnswer { .. } | Error::NotAddressable { .. } | Error::Ambiguous => {
             FailureScope::Row
         }
@@ -219,8 +224,10 @@ pub(crate) fn lock_failure_scope(error: &lock::Error) -> FailureScope {
 /// What a failed request that writes nothing shows about every write: the reason why all fail, if they do.
 pub(crate) fn judge_check(fault: &Error) -> Option<Reason> {
     match judge(fault, Attempt { kind: WriteKind::Read, binds: false, again: MAX_DEADLOCK_RETRIES }) {
-        Verdict::Settle(reason @ (Reason::Unavailable | Reason::Unauthorized)) => Some(reason),
-        _ => None,
+        Verdict::Settle(reason) => {
+            Some(reason).filter(|reason| [Reason::Unavailable, Reason::Unauthorized].contains(reason))
+        }
+        Verdict::LostRace | Verdict::Moved | Verdict::RowOrParent | Verdict::Again => None,
     }
 }
 

@@ -150,7 +150,7 @@ pub enum Error {
         status: u16,
         /// The service's own code, unless it is empty or zero.
         code: Option<u32>,
-        /// The service's text. It can hold data of the row.
+        /// The service's text, which can hold data of the row; `None` if the body was not Dataverse's, such as a gateway's page.
         message: Option<String>,
         /// `x-ms-service-request-id`
         request_id: Option<String>,
@@ -193,7 +193,7 @@ impl Error {
             Self::Answered { status, code, message, request_id, .. } => Some(ServiceAnswer {
                 status: Some(*status),
                 code: code.map(|code| format!("{code:#010x}")),
-                message: message.clone(),
+                message: message.clone().filter(|text| !text.is_empty()),
                 request_id: request_id.clone(),
             }),
             Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } | Self::Ambiguous => None,

@@ -65,7 +65,7 @@ pub(super) enum Source {
 pub(super) type Row = (u32, &'static str, Meaning, Source);
 
 #[rustfmt::skip] // Aligned as a table.
-pub(super) const CODES: [Row; 81] = [
+pub(super) const CODES: [Row; 82] = [
     // A unique key is taken.
     (0x8004_0237, "DuplicateRecord",                                DuplicateKey,      Statuses),
     (0x8006_0892, "DuplicateRecordEntityKey",                       DuplicateKey,      Codes),
@@ -101,6 +101,7 @@ pub(super) const CODES: [Row; 81] = [
     (0x8004_4151, "unManagedidssqltimeouterror",                    Busy,              Codes),
     (0x8004_0255, "TransactionAborted",                             Busy,              Codes),
     (0x8004_4339, "CouldNotObtainLockOnResource",                   Busy,              Codes),
+    (0x8004_8105, "",                                               Deadlock,          Reports),
     (0x8004_A001, "CrmSqlGovernorDatabaseRequestDenied",            Busy,              Codes),
     (0x8007_3000, "CrmSQLNetworkingError",                          Busy,              Codes),
     (0x8004_8542, "VersionedRowNotFoundInTempDB",                   Busy,              Codes),
@@ -159,7 +160,7 @@ pub(super) const CODES: [Row; 81] = [
 ];
 
 /// Status, meaning without a code or a text that says more, source. 412 is not here: see [`meaning_of_status`].
-pub(super) const STATUSES: [(u16, Meaning, Source); 13] = [
+pub(super) const STATUSES: [(u16, Meaning, Source); 20] = [
     (400, InvalidData, Statuses),
     (401, Unauthorized, Statuses),
     (403, Unauthorized, Statuses),
@@ -169,11 +170,32 @@ pub(super) const STATUSES: [(u16, Meaning, Source); 13] = [
     (407, Unauthorized, Rfc),
     (408, Busy, Rfc),
     (413, TooLarge, Statuses),
+    (414, TooLarge, Rfc),
+    (421, Busy, Rfc),
+    (423, Busy, Rfc),
+    (425, Busy, Rfc),
     (429, Throttled, Limits),
+    // Our own headers are too large.
+    (431, Unauthorized, Rfc),
+    // The client of a gateway, which is another gateway, closed the connection.
+    (499, Busy, Reports),
     (500, Busy, Rfc),
+    (501, InvalidData, Rfc),
     (502, Busy, Rfc),
     (503, Busy, Statuses),
     (504, Busy, Rfc),
+];
+
+/// A gateway's page says nothing about the message. These statuses do, whatever body they come with, and these concern our identity,
+/// our headers or our rate; all others may work later.
+const GATEWAY_STATUSES: [(u16, Meaning); 7] = [
+    (401, Unauthorized),
+    (403, Unauthorized),
+    (407, Unauthorized),
+    (413, TooLarge),
+    (414, TooLarge),
+    (429, Throttled),
+    (431, Unauthorized),
 ];
 
 /// SQL errors share a code; the text holds the SQL number, 1205 for a deadlock's victim.
@@ -181,12 +203,13 @@ const SQL_ERROR: u32 = 0x8004_4150;
 const DEADLOCK: &str = "sql number: 1205";
 
 /// Texts that identify an error whose code is empty.
-pub(super) const TEXTS: [(&str, Meaning); 5] = [
+pub(super) const TEXTS: [(&str, Meaning); 6] = [
     ("a record with matching key values already exists", DuplicateKey),
     ("a record with the same value for", DuplicateKey),
     ("doesn't match the rowversion property provided", VersionMismatch),
     ("because a duplicate of the current record already exists", DuplicateDetected),
     (DEADLOCK, Deadlock),
+    ("bad request - invalid url", TooLarge),
 ];
 
 /// The meaning of a known code.
@@ -209,6 +232,11 @@ pub(super) fn meaning_of_text(status: u16, message: &str) -> Option<Meaning> {
         return Some(RowMissing);
     }
     TEXTS.iter().find(|(text, _)| message.contains(text)).map(|(_, meaning)| *meaning)
+}
+
+/// The meaning of a status whose body is not an error of Dataverse.
+pub(super) fn meaning_of_gateway(status: u16) -> Meaning {
+    GATEWAY_STATUSES.iter().find(|(known, _)| *known == status).map_or(Busy, |(_, meaning)| *meaning)
 }
 
 /// The meaning of a status alone; never [`Vague`] or [`Unclear`].

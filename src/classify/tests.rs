@@ -9,6 +9,7 @@ use Verdict::{Again, LostRace, Moved, RowOrParent, Settle};
 use WriteKind::{Create, Delete, DeleteUnchanged, Read, Update, UpdateFound, UpdateUnchanged, Upsert};
 
 use super::*;
+use crate::dataverse::error_body::INVALID_URL;
 use crate::outcome::Disposition;
 use codes::Source;
 use refusals::DEADLOCK;
@@ -16,8 +17,12 @@ use refusals::DEADLOCK;
 const KINDS: [WriteKind; 8] = [Upsert, Create, Update, UpdateFound, UpdateUnchanged, Delete, DeleteUnchanged, Read];
 
 fn answered(status: u16, code: Option<u32>, message: &str) -> Error {
-    let message = Some(message.to_owned()).filter(|text| !text.is_empty());
-    Error::Answered { status, code, message, request_id: None, retry_after: None }
+    Error::Answered { status, code, message: Some(message.to_owned()), request_id: None, retry_after: None }
+}
+
+/// An answer whose body is not an error of Dataverse.
+fn page(status: u16) -> Error {
+    Error::Answered { status, code: None, message: None, request_id: None, retry_after: None }
 }
 
 fn first(kind: WriteKind) -> Attempt {
@@ -51,7 +56,7 @@ fn a_delay_never_causes_a_retry() {
         let fault = Error::Answered {
             status,
             code,
-            message: None,
+            message: Some(String::new()),
             request_id: None,
             retry_after: Some(Duration::from_secs(5)),
         };
@@ -143,6 +148,23 @@ fn without_a_code_or_a_text_the_status_decides() {
 }
 
 #[test]
+fn a_page_of_a_gateway_costs_no_message_unless_the_message_is_too_large() {
+    for status in 100..=599 {
+        for kind in KINDS {
+            let verdict = judge(&page(status), first(kind));
+            let expected = match status {
+                401 | 403 | 407 | 431 => Settle(Reason::Unauthorized),
+                413 | 414 => Settle(Reason::TooLarge),
+                429 => Settle(Reason::Throttled),
+                _ => Settle(Reason::Unavailable),
+            };
+            assert_eq!(verdict, expected, "{status} {kind:?}");
+        }
+    }
+    assert_eq!(judge(&answered(400, None, INVALID_URL), first(Upsert)), Settle(Reason::TooLarge), "a long key");
+}
+
+#[test]
 fn a_missing_row_is_the_records_own_or_a_parent_depending_on_the_request() {
     let (gone, parent) = (Settle(Reason::NotFound), Settle(Reason::ParentMissing));
     for (kind, alone, binding) in [
@@ -186,7 +208,7 @@ fn every_answer_gets_a_verdict_and_the_laws_hold_for_each() {
         for (kind, code) in KINDS.into_iter().flat_map(|kind| codes.iter().map(move |code| (kind, *code))) {
             let verdict = judge(&answered(status, code, ""), first(kind));
             let known = code.is_some_and(is_known);
-            let mendable = status >= 500 || matches!(status, 401 | 403 | 407 | 429);
+            let mendable = status >= 500 && status != 501 || matches!(status, 401 | 403 | 407 | 429);
             if mendable && !known {
                 assert_eq!(ends(verdict), Some(Disposition::Retry), "{status} {code:x?} {kind:?}");
             }
@@ -264,6 +286,7 @@ fn a_failure_has_the_scope_that_it_is_evidence_for() {
         (no_token(true), FailureScope::Environment),
         (no_token(false), FailureScope::Environment),
         (answered(403, Some(0x8004_0220), ""), FailureScope::Table),
+        (page(403), FailureScope::Row),
         (answered(401, None, ""), FailureScope::Row),
         (answered(503, None, ""), FailureScope::Row),
         (answered(500, Some(0x8004_4151), ""), FailureScope::Row),

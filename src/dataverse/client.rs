@@ -137,7 +137,11 @@ impl Client {
             self.identity.refresh();
             answer = self.send_once(request).await?;
         }
-        if answer.is_success() { Ok(answer) } else { Err(answer::error(answer).await) }
+        match answer.is_success() {
+            true if answer.is_of_dataverse() => Ok(answer),
+            true => Err(Error::NoAnswer { sent: true, problem: "the answer is not Dataverse's" }),
+            false => Err(answer::error(answer).await),
+        }
     }
 
     /// Adds a token, and a request id that no other sending has.

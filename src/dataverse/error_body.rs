@@ -1,7 +1,7 @@
 //! Code and message in the body of an error answer. Pure, and total over any bytes.
 //!
 //! Two shapes are known, `{"error":{"code","message"}}` and `{"Message","ExceptionMessage","ErrorCode"}`. A code is a hex string
-//! or a signed number, and absent if it is empty or zero. Any other body, such as a gateway's page, has neither.
+//! or a signed number, and absent if it is empty or zero. Any other body, such as a gateway's page, has no message either.
 //!
 //! A truncated body still gives its complete members. The code precedes the text, so it is usually complete, and it keeps a
 //! transient error (a deadlock, a throttled query) from being taken for the final one that its status suggests. An incomplete
@@ -24,12 +24,16 @@ pub(crate) const MISSING_ROW: [u32; 2] = [0x8004_0217, 0x8006_0891];
 /// What a 404 without a code says about a missing row, in lower case.
 pub(crate) const MISSING_ROW_TEXT: &str = "does not exist";
 
+/// What http.sys says of a URL that is too long, under a 400 without a code.
+pub(crate) const INVALID_URL: &str = "Bad Request - Invalid URL";
+
 /// What an error body says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceError {
     /// The service's code, unless it is empty or zero.
     pub code: Option<u32>,
-    /// The service's text, unless it is empty; at most [`MESSAGE_CAP`] characters. It may contain data of the row.
+    /// The service's text, at most [`MESSAGE_CAP`] characters; `None` if the body is not an error of Dataverse. It may contain data
+    /// of the row.
     pub message: Option<String>,
 }
 
@@ -37,15 +41,17 @@ pub struct ServiceError {
 pub fn read(body: &[u8]) -> ServiceError {
     let mut found = HashMap::new();
     let mut json = serde_json::Deserializer::from_slice(without_half_number(body));
-    // What was complete before the error has been found.
-    let _ = Object { found: &mut found, is_inner: false }.deserialize(&mut json);
+    // What was complete before an error has been found.
+    let is_whole = Object { found: &mut found, is_inner: false }.deserialize(&mut json).is_ok();
     let text = |kept| match found.get(kept) {
         Some(Value::String(text)) if !text.is_empty() => Some(text.chars().take(MESSAGE_CAP).collect()),
         _ => None,
     };
+    // An error of Dataverse without a text.
+    let without_text = || (is_whole && !found.is_empty()).then(String::new);
     ServiceError {
         code: found.get("code").and_then(parse_code),
-        message: ["message", "exception", "outer message"].into_iter().find_map(text),
+        message: ["message", "exception", "outer message"].into_iter().find_map(text).or_else(without_text),
     }
 }
 

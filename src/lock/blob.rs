@@ -100,9 +100,24 @@ impl BlobLocks {
         let options = BlockBlobClientUploadOptions::default().if_not_exists();
         match RETRIES.once(blob.block_blob_client().upload(RequestContent::from(Vec::new()), Some(options))).await {
             // Another process created it, and may hold it already.
-            Err(Error::Service { status: 409 | 412, .. }) => Ok(()),
+            Err(Error::Service { code, .. })
+                if ["BlobAlreadyExists", "ConditionNotMet", "LeaseIdMissing"].contains(&code.as_str()) =>
+            {
+                Ok(())
+            }
             created => created.map(|_| ()),
         }
+    }
+}
+
+/// Whether a lease has ended, or was deleted with its blob. Other refusals, for example by a policy that makes the blob immutable,
+/// say nothing about the lease.
+/// <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>
+fn is_lease_gone(error: &Error) -> bool {
+    match error {
+        Error::Service { status: 404, .. } => true,
+        Error::Service { status, code } => matches!(status, 409 | 412) && code.starts_with("Lease"),
+        Error::Refused { .. } | Error::Unreachable { .. } | Error::NotUnderstood | Error::Token { .. } => false,
     }
 }
 
@@ -121,8 +136,7 @@ impl Locks for BlobLocks {
                 lease.extend(begun);
                 Ok(true)
             }
-            // The lease is deleted with its blob.
-            Err(Error::Service { status: 404 | 409 | 412, .. }) => Ok(false),
+            Err(error) if is_lease_gone(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -130,8 +144,9 @@ impl Locks for BlobLocks {
     async fn release(&self, lease: Lease) {
         let blob = self.blob(lease.name());
         match RETRIES.run(|| RETRIES.once(blob.release_lease(lease.id().to_owned(), None))).await.result {
-            // 409: released before (the answer was lost), or expired and taken. 404: the blob was deleted.
-            Ok(_) | Err(Error::Service { status: 404 | 409 | 412, .. }) => {}
+            Ok(_) => {}
+            // Released before (the answer was lost), or expired and taken.
+            Err(error) if is_lease_gone(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, lock = %lease.name(), "a lease was not released; it expires by itself");
             }
@@ -154,7 +169,7 @@ impl Locks for BlobLocks {
         let options = || BlobClientSetMetadataOptions { lease_id: Some(id.to_owned()), ..Default::default() };
         match RETRIES.run(|| RETRIES.once(blob.set_metadata(&metadata, Some(options())))).await.result {
             Ok(_) => Ok(true),
-            Err(Error::Service { status: 404 | 409 | 412, .. }) => Ok(false),
+            Err(error) if is_lease_gone(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }

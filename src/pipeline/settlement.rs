@@ -41,7 +41,7 @@ impl Settlement {
 
     pub(super) fn refused(reason: Reason, fault: Error) -> Self {
         let detail = match &fault {
-            Error::Answered { message: Some(message), .. } => message.clone(),
+            Error::Answered { message: Some(message), .. } if !message.is_empty() => message.clone(),
             other => other.to_string(),
         };
         let (is_ambiguous, retry_after) = (fault.is_ambiguous(), fault.retry_after());

@@ -239,6 +239,8 @@ async fn a_delay_that_dataverse_names_is_passed_on() {
             assert_eq!((outcome.reason, outcome.retry_after), (reason, expected));
         }
     }
-    let outcome = World::new([Answer::wait(400, Some(SECOND))]).settle(&contact(&json!({}))).await;
+    let message = Some("too long".to_owned());
+    let refused = Error::Answered { status: 400, code: None, message, request_id: None, retry_after: Some(SECOND) };
+    let outcome = World::new([Answer::Fails(refused)]).settle(&contact(&json!({}))).await;
     assert_eq!((outcome.reason, outcome.retry_after), (Reason::InvalidData, None), "a delay causes no retry");
 }

@@ -36,6 +36,9 @@ pub(super) const READ_BACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that drops within this time had hardly begun the request, so sending it again is cheap.
 const DROPPED_WITHIN: Duration = Duration::from_secs(5);
 
+/// The shortest pause before a deletion whose connection dropped is sent again; the longest is twice as long.
+const DELETE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// The first pause before something is sent again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(80);
 
@@ -133,6 +136,10 @@ impl<'a> Writer<'a> {
             && begun.elapsed() < DROPPED_WITHIN
             && !self.repeated.swap(true, Ordering::Relaxed)
         {
+            if kind == WriteKind::Delete {
+                // The first may still be under way, and Dataverse refuses a second one beside it.
+                sleep(DELETE_AGAIN_AFTER.mul_f64(1.0 + fastrand::f64())).await;
+            }
             written = self.write(&change).await;
         }
         match written {

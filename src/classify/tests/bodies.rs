@@ -3,12 +3,12 @@
 
 use super::super::*;
 use super::refusals::{NO_CODE, REFUSALS};
-use super::{KINDS, answered, first};
+use super::{KINDS, answered, first, page};
 use crate::dataverse::error_body::{self, ServiceError};
 
 fn judged(status: u16, body: &[u8], kind: WriteKind) -> Verdict {
     let ServiceError { code, message } = error_body::read(body);
-    judge(&answered(status, code, &message.unwrap_or_default()), first(kind))
+    judge(&Error::Answered { status, code, message, request_id: None, retry_after: None }, first(kind))
 }
 
 /// The refusal's body in the usual shape; `code` is JSON.
@@ -65,7 +65,7 @@ fn a_truncated_body_leads_to_the_verdict_of_its_complete_members() {
         let known = (code != NO_CODE).then_some(code);
         let parts = [(known, ""), (None, text), (None, "")];
         let mut fits: Vec<_> = parts.map(|(code, text)| judge(&answered(status, code, text), first(kind))).to_vec();
-        fits.push(verdict);
+        fits.extend([verdict, judge(&page(status), first(kind))]);
         for body in notations(code).iter().flat_map(|notation| [usual(notation, text), other(notation, text)]) {
             for end in 0..body.len() {
                 let found = judged(status, &body.as_bytes()[..end], kind);

@@ -35,7 +35,7 @@ pub(super) const DEADLOCK: &str =
     "Sql error: 'Transaction was deadlocked on lock resources' CRM ErrorCode: -2147204784 Sql Number: 1205";
 
 #[rustfmt::skip] // Aligned as a table.
-pub(super) const REFUSALS: [Refusal; 172] = [
+pub(super) const REFUSALS: [Refusal; 179] = [
     // A unique key is taken. Only a request that may create a row can have lost a race for its own key.
     (412, 0x8004_0237, DUPLICATE,     Upsert,          LostRace),
     (412, 0x8004_0237, DUPLICATE,     Create,          LostRace),
@@ -130,6 +130,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (409, NO_CODE,     "",            Upsert,          Settle(InvalidData)),
     (413, NO_CODE,     "",            Upsert,          Settle(TooLarge)),
     (413, NO_CODE,     "",            Create,          Settle(TooLarge)),
+    (414, NO_CODE,     "",            Upsert,          Settle(TooLarge)),
 
     // The catch-all code gets one more attempt; then the status decides (tested separately).
     (400, 0x8004_0216, "",            Upsert,          Again),
@@ -140,6 +141,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (500, 0x8004_4150, DEADLOCK,      Upsert,          Again),
     (400, 0x8004_4150, DEADLOCK,      UpdateUnchanged, Again),
     (500, NO_CODE,     DEADLOCK,      Delete,          Again),
+    (400, 0x8004_8105, "",            Delete,          Again),
     (500, 0x8004_4150, TRUNCATED,     Upsert,          Settle(Unavailable)),
     (500, 0x8004_4150, "",            Upsert,          Settle(Unavailable)),
 
@@ -177,7 +179,11 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (408, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
     (500, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
     (500, NO_CODE,     "",            Create,          Settle(Unavailable)),
-    (501, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
+    (501, NO_CODE,     "",            Upsert,          Settle(InvalidData)),
+    (421, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
+    (423, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
+    (425, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
+    (499, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
     (502, NO_CODE,     "",            Upsert,          Settle(Unavailable)),
     (503, NO_CODE,     "",            UpdateUnchanged, Settle(Unavailable)),
     (504, NO_CODE,     "",            Delete,          Settle(Unavailable)),
@@ -207,6 +213,7 @@ pub(super) const REFUSALS: [Refusal; 172] = [
     (401, NO_CODE,     "",            Read,            Settle(Unauthorized)),
     (401, NO_CODE,     NO_ROW,        Delete,          Settle(Unauthorized)),
     (407, NO_CODE,     "",            Upsert,          Settle(Unauthorized)),
+    (431, NO_CODE,     "",            Upsert,          Settle(Unauthorized)),
 
     // Operator-fixable: the application user, its roles and privileges. The code identifies these with any status.
     (403, 0x8007_2560, "",            Upsert,          Settle(Unauthorized)),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use super::exchange::Answer;
-use crate::dataverse::error_body::{self, MISSING_ROW, MISSING_ROW_TEXT, ServiceError};
+use crate::dataverse::error_body::{self, INVALID_URL, MISSING_ROW, MISSING_ROW_TEXT, ServiceError};
 use crate::dataverse::{Error, Row, retry_after};
 
 /// The bytes of an error body that are read.
@@ -26,7 +26,13 @@ pub(super) async fn error(answer: Answer) -> Error {
     // The status is known, so an incomplete body does not change the error.
     let (body, _) = answer.body(MAX_ERROR_BYTES).await;
     let ServiceError { code, message } = error_body::read(&body);
+    let message = message.or_else(|| is_invalid_url(status, &body).then(|| INVALID_URL.to_owned()));
     Error::Answered { status, code, message, request_id, retry_after }
+}
+
+/// http.sys refuses a URL that is too long, before Dataverse sees it.
+fn is_invalid_url(status: u16, body: &[u8]) -> bool {
+    status == 400 && String::from_utf8_lossy(body).contains(INVALID_URL)
 }
 
 /// The row in a success.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Request, Response};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
@@ -30,6 +31,16 @@ impl Answer {
 
     pub(super) fn is_success(&self) -> bool {
         self.response.status().is_success()
+    }
+
+    /// Whether a success is Dataverse's: 204, or 200 and 201 with JSON or OData's version. A sign-in page is not.
+    pub(super) fn is_of_dataverse(&self) -> bool {
+        let is_json = || self.header(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("application/json"));
+        match self.status() {
+            204 => true,
+            200 | 201 => self.header("odata-version").is_some() || is_json(),
+            _ => false,
+        }
     }
 
     /// The header of this name, if it is text.

@@ -132,7 +132,7 @@ async fn a_long_wait_does_not_delay_the_next_one() {
     // The lease of a process that ended: it expires by itself.
     drop(Process::beside(&process.storage).take().await);
     let begun = Instant::now();
-    let holder = held(process.local.acquire(&process.name, 2 * LIFE).await);
+    let holder = held(process.local.acquire(&process.name, WaitLimits::new(2 * LIFE)).await);
     assert!((LIFE..LIFE + YIELD).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     let next = process.enqueue(WAIT);
     advance(MAX_SESSION).await;

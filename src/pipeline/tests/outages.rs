@@ -200,7 +200,9 @@ async fn a_write_whose_connection_drops_is_sent_again_once_and_its_lease_expires
         let world = World::new([Answer::lost(true), answer]);
         let begun = Instant::now();
         assert_eq!(world.reason(&contact(&json!({ "operation": operation })), FIRST).await, reason);
-        assert_eq!(begun.elapsed(), Duration::ZERO);
+        // Dataverse refuses a second deletion beside the first.
+        let pause = if operation == "delete" { SECOND..=2 * SECOND } else { Duration::ZERO..=Duration::ZERO };
+        assert!(pause.contains(&begun.elapsed()), "{operation}: {:?}", begun.elapsed());
         assert_eq!((world.locks.count(Request::Acquire), world.locks.count(Request::Release)), (1, 0), "{operation}");
     }
 }

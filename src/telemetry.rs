@@ -7,8 +7,8 @@
 
 mod captured;
 mod fields;
+mod format;
 mod line;
-mod log_layer;
 pub(crate) mod metrics;
 pub mod otlp;
 mod otlp_client;
@@ -19,14 +19,17 @@ pub(crate) mod trace;
 
 use std::io::{IsTerminal as _, stderr, stdout};
 
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use self::log_layer::LogLayer;
+use self::fields::SpanFields;
+use self::format::EventFormat;
 use self::otlp::Export;
 use self::otlp_settings::OtlpSettings;
 use self::output::{Sink, Stream, print};
@@ -99,9 +102,10 @@ fn is_level_or_directive(part: &str) -> bool {
 
 /// Starts logging to stderr only, as text: on stdout an operator's command prints its result.
 pub fn start_on_stderr(settings: Settings) {
-    let sink = Sink::new(|_, line| print(Stream::Stderr, line));
-    let log = LogLayer { format: Format::Text, ansi: stderr().is_terminal(), sink };
-    tracing_subscriber::registry().with(log.with_filter(settings.filter)).init();
+    let format = EventFormat { format: Format::Text, ansi: stderr().is_terminal() };
+    tracing_subscriber::registry()
+        .with(log(format, Sink::new(|_, line| print(Stream::Stderr, line))).with_filter(settings.filter))
+        .init();
 }
 
 /// Starts logging to stdout and stderr, panics included, and the export if it is set up, in the runtime that this is called in.
@@ -112,9 +116,9 @@ pub fn start(settings: Settings) -> Option<Export> {
         otlp.problems.push(problem);
         None
     });
-    let log = LogLayer { format, ansi: stdout().is_terminal() && stderr().is_terminal(), sink: Sink::new(print) };
+    let format = EventFormat { format, ansi: stdout().is_terminal() && stderr().is_terminal() };
     let filter = filter.add_directive(trace::TARGET_IS_OFF.parse().expect("it is a directive"));
-    let log = tracing_subscriber::registry().with(log.with_filter(filter));
+    let log = tracing_subscriber::registry().with(log(format, Sink::new(print)).with_filter(filter));
     match export.as_ref().and_then(Export::tracer) {
         // Without a second layer: a layer that is `None` would make every disabled call site ask each time.
         None => log.init(),
@@ -135,6 +139,19 @@ pub fn start(settings: Settings) -> Option<Export> {
         tracing::warn!(problems, "some OpenTelemetry settings cannot be used; messages are not affected");
     }
     export
+}
+
+fn log<S>(format: EventFormat, sink: Sink) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let events = fmt::layer()
+        .event_format(format)
+        // `SpanFields` keeps them.
+        .fmt_fields(debug_fn(|_, _, _| Ok(())))
+        .with_writer(sink)
+        .log_internal_errors(false);
+    SpanFields.and_then(events)
 }
 
 #[cfg(test)]

@@ -15,8 +15,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan as _;
 
 use super::line::Line;
-use super::log_layer::LogLayer;
-use super::output::{Sink, as_printed};
+use super::output::{Sink, escape_warn};
 
 /// Most lines in one answer.
 pub(super) const MAX_LINES: usize = 32;
@@ -51,7 +50,7 @@ impl CapturedLogs {
     /// Captures the lines of `span`; without a log there are none.
     pub(crate) fn of(span: &Span) -> Self {
         let buffer = span.with_subscriber(|(id, dispatch)| {
-            let sink = dispatch.downcast_ref::<LogLayer>()?.sink.clone();
+            let sink = dispatch.downcast_ref::<Sink>()?.clone();
             let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
             let buffer = Buffer { state: Arc::default(), sink };
             span.extensions_mut().replace(buffer.clone());
@@ -86,8 +85,12 @@ impl Buffer {
     pub(super) fn push(&self, line: &Line, level: Level) -> bool {
         let shortened = line.shortened(MAX_LINE_BYTES);
         let is_pending = level == Level::INFO && shortened.is_none();
-        let text = shortened.unwrap_or_else(|| line.whole());
-        let entry = LogEntry { text: as_printed(level, &text).into_owned(), is_pending };
+        let mut text = shortened.unwrap_or_else(|| line.whole());
+        if level == Level::ERROR {
+            // The same text as on stderr, so that the two can be recognised as one.
+            text = String::from_utf8(escape_warn(text.as_bytes())).expect("letters are replaced by ASCII");
+        }
+        let entry = LogEntry { text, is_pending };
         let mut state = self.lock();
         if state.is_closed {
             return false;
@@ -111,7 +114,7 @@ impl Buffer {
 
     fn write(&self, entry: &LogEntry) {
         if entry.is_pending {
-            self.sink.write(Level::INFO, &entry.text);
+            self.sink.info(&entry.text);
         }
     }
 

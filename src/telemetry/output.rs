@@ -3,11 +3,11 @@
 //! The host files a line of stdout as information, and a line of stderr as a warning if it contains "warn" in any letter case, else as
 //! an error. So an error line never contains that word: its second letter is written as a JSON escape (`w\u0061rn`).
 
-use std::borrow::Cow;
-use std::io::{Write as _, stderr, stdout};
+use std::io::{self, Write, stderr, stdout};
 use std::sync::Arc;
 
-use tracing::Level;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
 
 /// A stream of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,47 +16,74 @@ pub(super) enum Stream {
     Stderr,
 }
 
-type WriteLine = dyn Fn(Stream, &str) + Send + Sync;
+type WriteLine = dyn Fn(Stream, &[u8]) + Send + Sync;
 
 /// Takes whole lines, line breaks included, and the stream that suits their level.
 #[derive(Clone)]
 pub(super) struct Sink(Arc<WriteLine>);
 
 impl Sink {
-    pub(super) fn new(write: impl Fn(Stream, &str) + Send + Sync + 'static) -> Self {
+    pub(super) fn new(write: impl Fn(Stream, &[u8]) + Send + Sync + 'static) -> Self {
         Self(Arc::new(write))
     }
 
-    /// Writes a line of this level by one call; a line break is added.
-    pub(super) fn write(&self, level: Level, line: &str) {
-        let stream = if level <= Level::WARN { Stream::Stderr } else { Stream::Stdout };
-        self.0(stream, &format!("{}\n", as_printed(level, line)));
+    /// Writes an INFO line.
+    pub(super) fn info(&self, line: &str) {
+        self.0(Stream::Stdout, format!("{line}\n").as_bytes());
     }
 }
 
-/// The text of a line of this level on its stream, and in an answer, so that the two can be recognised as one.
-pub(super) fn as_printed(level: Level, line: &str) -> Cow<'_, str> {
-    if level == Level::ERROR { Cow::Owned(escape_warn(line)) } else { Cow::Borrowed(line) }
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = LineWriter<'a>;
+
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter { sink: self, level: Level::INFO }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter<'a> {
+        LineWriter { sink: self, level: *metadata.level() }
+    }
+}
+
+/// Writes a line of one level by one call.
+pub(super) struct LineWriter<'a> {
+    sink: &'a Sink,
+    level: Level,
+}
+
+impl Write for LineWriter<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.level {
+            Level::ERROR => self.sink.0(Stream::Stderr, &escape_warn(line)),
+            Level::WARN => self.sink.0(Stream::Stderr, line),
+            _ => self.sink.0(Stream::Stdout, line),
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes to the process's own streams.
-pub(super) fn print(stream: Stream, line: &str) {
+pub(super) fn print(stream: Stream, line: &[u8]) {
     // A closed stream must not stop the handler, so the result is ignored.
     let _ = match stream {
-        Stream::Stdout => stdout().write_all(line.as_bytes()),
-        Stream::Stderr => stderr().write_all(line.as_bytes()),
+        Stream::Stdout => stdout().write_all(line),
+        Stream::Stderr => stderr().write_all(line),
     };
 }
 
 /// A backslash in a line always begins a JSON escape, so the escapes that this adds can be undone.
-fn escape_warn(line: &str) -> String {
-    let is_word = |start: usize| line.get(start..start + 4).is_some_and(|word| word.eq_ignore_ascii_case("warn"));
-    let mut escaped = String::with_capacity(line.len());
-    for (at, letter) in line.char_indices() {
-        if at.checked_sub(1).is_some_and(is_word) {
-            escaped.push_str(if letter == 'A' { r"\u0041" } else { r"\u0061" });
+pub(super) fn escape_warn(line: &[u8]) -> Vec<u8> {
+    let is_second_letter = |at: usize| line.get(at - 1..at + 3).is_some_and(|word| word.eq_ignore_ascii_case(b"warn"));
+    let mut escaped = Vec::with_capacity(line.len());
+    for (at, byte) in line.iter().enumerate() {
+        if at > 0 && is_second_letter(at) {
+            escaped.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
         } else {
-            escaped.push(letter);
+            escaped.push(*byte);
         }
     }
     escaped
@@ -75,7 +102,7 @@ mod tests {
             ("warwarn", r"warw\u0061rn"),
             ("wa rn war", "wa rn war"),
         ] {
-            assert_eq!(escape_warn(text), escaped);
+            assert_eq!(String::from_utf8(escape_warn(text.as_bytes())).expect("UTF-8"), escaped);
         }
     }
 }

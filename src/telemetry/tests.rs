@@ -22,7 +22,8 @@ impl Printed {
     fn sink(&self) -> Sink {
         let printed = self.0.clone();
         Sink::new(move |stream, line| {
-            printed.lock().unwrap_or_else(PoisonError::into_inner).push((stream, line.to_owned()));
+            let line = String::from_utf8(line.to_owned()).expect("UTF-8");
+            printed.lock().unwrap_or_else(PoisonError::into_inner).push((stream, line));
         })
     }
 
@@ -34,7 +35,7 @@ impl Printed {
 /// What is printed while `work` runs.
 fn logged(format: Format, filter: LevelFilter, work: impl FnOnce(&Printed)) -> Vec<(Stream, String)> {
     let printed = Printed::default();
-    let layer = LogLayer { format, ansi: false, sink: printed.sink() }.with_filter(filter);
+    let layer = log(EventFormat { format, ansi: false }, printed.sink()).with_filter(filter);
     with_default(tracing_subscriber::registry().with(layer), || work(&printed));
     printed.lines()
 }

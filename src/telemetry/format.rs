@@ -1,46 +1,36 @@
 //! Turns an event into a [`Line`]: its own fields first, then those of its spans from the inside out. Events of other crates name
 //! their `target`. A line that waits for the answer of its invocation ([`captured`](super::captured)) is not written here.
 
+use std::fmt;
+
 use serde_json::Value;
 use time::OffsetDateTime;
-use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::Format;
 use super::captured::Buffer;
 use super::fields::Fields;
 use super::line::Line;
-use super::output::Sink;
 
 /// The crates of this program.
 const OWN: [&str; 2] = ["dataverse_sync", "handler"];
 
-/// Writes events to the log, as text or JSON, and keeps the [`Fields`] of each span in its extensions.
-pub(super) struct LogLayer {
+/// The one format of events, as text or JSON.
+pub(super) struct EventFormat {
     pub(super) format: Format,
     /// Whether the level has a colour, for a terminal.
     pub(super) ansi: bool,
-    pub(super) sink: Sink,
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
-        context.span(id).map(|span| span.extensions_mut().replace(fields));
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        let Some(span) = context.span(id) else { return };
-        if let Some(fields) = span.extensions_mut().get_mut::<Fields>() {
-            values.record(fields);
-        }
-    }
-
-    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+impl<S, N> FormatEvent<S, N> for EventFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let (level, target) = (*event.metadata().level(), event.metadata().target());
         let mut line = Line::new(self.format, level, OffsetDateTime::now_utc(), self.ansi);
         let mut fields = Fields::default();
@@ -54,15 +44,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
             line.field("target", &Value::from(target));
         }
         let mut captured = None;
-        for span in context.event_scope(event).into_iter().flatten() {
+        for span in context.event_scope().into_iter().flatten() {
             let extensions = span.extensions();
             for (name, value) in extensions.get::<Fields>().into_iter().flat_map(Fields::iter) {
                 line.field(name, value);
             }
             captured = captured.or_else(|| extensions.get::<Buffer>().cloned());
         }
-        if !captured.is_some_and(|buffer| buffer.push(&line, level)) {
-            self.sink.write(level, &line.whole());
+        if captured.is_some_and(|buffer| buffer.push(&line, level)) {
+            return Ok(());
         }
+        writeln!(out, "{}", line.whole())
     }
 }

@@ -27,8 +27,9 @@ impl Server {
     pub(crate) async fn start(store: Arc<dyn Store>, locks: Option<Arc<dyn Locks>>, hold: Duration) -> Self {
         let pipeline = Pipeline {
             store,
+            environment: String::new(),
             locks: locks.map(|locks| (LocalQueue::new(locks), Duration::from_secs(10))),
-            admission: Admission::new(1),
+            admission: Admission::new(1, 4),
             on_conflict: OnConflict::default(),
             version_column: None,
             unknown_codes: Mutex::default(),

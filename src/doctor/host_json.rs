@@ -12,16 +12,17 @@ const BUNDLE: &str = "Microsoft.Azure.Functions.ExtensionBundle";
 /// The most messages that the service gives at once.
 const MAX_BATCH_SIZE: u32 = 32;
 
-/// Fewer deliveries are used up before a restart of the app is over.
-const MIN_DELIVERIES: u32 = 5;
+/// The deliveries of a message bridge so many holds: what goes back at once, because enough messages wait in place, is not to
+/// end in the poison queue before an operator could act.
+const HOLDS_BRIDGED: u32 = 10;
 
 /// Makes the checks. Without host.json or usable settings, what depends on them is not tried.
 pub(super) fn check(host: Result<&HostJson, Failed>, config: Result<&Config, Failed>, report: &mut Report) {
     report.add("retry_block", host.map(|host| no_retry("host.json", host.has_retry_policy)));
-    report.add("redelivery", host.map(redelivery));
     report.add("message_encoding", host.map(encoding));
     report.add("forwarding", host.map(forwarding));
     let both = host.and_then(|host| Ok((host, config?)));
+    report.add("redelivery", both.map(|(host, config)| redelivery(host, config.hold)));
     report.add("concurrency", both.map(|(host, config)| concurrency(host, config.max_concurrency)));
     report.add("time_limit", both.map(|(host, config)| time_limit(host, config)));
 }
@@ -47,19 +48,21 @@ pub(super) fn no_retry(file: &str, has_retry_policy: bool) -> CheckResult {
     )
 }
 
-fn redelivery(host: &HostJson) -> CheckResult {
-    let remedy = "set extensions.queues.maxDequeueCount to 10 in host.json";
+fn redelivery(host: &HostJson, hold: Duration) -> CheckResult {
+    let remedy = "set extensions.queues.maxDequeueCount to 160 in host.json";
     let deliveries = host.max_dequeue_count.clone().map_err(|error| (error, remedy.to_owned()))?;
-    if deliveries < MIN_DELIVERIES {
-        let found = format!("maxDequeueCount is below {MIN_DELIVERIES}: a short outage ends in the poison queue");
-        return wrong(found, remedy);
-    }
-    let remedy = r#"set extensions.queues.visibilityTimeout to "00:00:30" in host.json"#;
-    let pause = host.visibility_timeout.clone().map_err(|error| (error, remedy.to_owned()))?;
+    let pause_remedy = r#"set extensions.queues.visibilityTimeout to "00:00:30" in host.json"#;
+    let pause = host.visibility_timeout.clone().map_err(|error| (error, pause_remedy.to_owned()))?;
     if pause == Duration::ZERO {
-        return wrong(format!("visibilityTimeout is 0, so {deliveries} deliveries are gone within seconds"), remedy);
+        let found = format!("visibilityTimeout is 0, so {deliveries} deliveries are gone within seconds");
+        return wrong(found, pause_remedy);
     }
-    Ok(format!("{deliveries} deliveries, {} s apart", pause.as_secs_f64()))
+    let found = format!("{deliveries} deliveries, {} s apart", pause.as_secs_f64());
+    if pause.saturating_mul(deliveries) < hold * HOLDS_BRIDGED {
+        let needed = format!("{HOLDS_BRIDGED} times SYNC_HOLD_SECONDS ({} s)", hold.as_secs());
+        return wrong(format!("{found} (maxDequeueCount and visibilityTimeout), which is less than {needed}"), remedy);
+    }
+    Ok(found)
 }
 
 fn encoding(host: &HostJson) -> CheckResult {

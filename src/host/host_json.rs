@@ -206,7 +206,10 @@ mod tests {
     #[test]
     fn reads_our_own_file_also_after_a_byte_order_mark() {
         let host = read(&format!("\u{feff}{}", include_str!("../../host.json")), &[]).expect("our own");
-        assert_eq!((host.max_dequeue_count, host.batch_size, host.new_batch_threshold), (Ok(10), Ok(16), Ok(Some(32))));
+        assert_eq!(
+            (host.max_dequeue_count, host.batch_size, host.new_batch_threshold),
+            (Ok(160), Ok(16), Ok(Some(32)))
+        );
         assert_eq!(host.visibility_timeout, Ok(Duration::from_secs(30)));
         assert_eq!(host.message_encoding, Ok(MessageEncoding::Base64));
         assert_eq!(host.function_timeout, Ok(Some(Duration::from_mins(10))));

@@ -47,12 +47,12 @@ fn both_shapes_and_every_notation_of_a_code_lead_to_the_verdict_of_the_table() {
 }
 
 #[test]
-fn a_page_and_an_empty_body_leave_the_decision_to_the_status() {
-    let page = "<!DOCTYPE html><html><head><title>502</title></head><body>0x80040333 Does Not Exist</body></html>";
+fn a_body_that_is_not_an_error_of_dataverse_comes_from_a_gateway() {
+    let html = "<!DOCTYPE html><html><head><title>502</title></head><body>0x80040333 Does Not Exist</body></html>";
     for status in 100..=599 {
         for kind in KINDS {
-            let alone = judge(&answered(status, None, ""), first(kind));
-            for body in ["", page, "Bad Gateway", "{}", "null", "[]", r#"{"error":"invalid_token"}"#] {
+            let alone = judge(&page(status), first(kind));
+            for body in ["", html, "Bad Gateway", "{}", "null", "[]", r#"{"error":"invalid_token"}"#] {
                 assert_eq!(judged(status, body.as_bytes(), kind), alone, "{status} {body} {kind:?}");
             }
         }

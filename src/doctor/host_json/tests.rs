@@ -94,7 +94,7 @@ fn finds_each_fault_alone() {
 #[test]
 fn checks_the_file_against_settings_and_their_overrides() {
     for (setting, value, check) in [
-        ("SYNC_HOLD_SECONDS", "491", "time_limit"),
+        ("SYNC_HOLD_SECONDS", "481", "redelivery"),
         ("SYNC_MAX_CONCURRENCY", "47", "concurrency"),
         ("AzureFunctionsJobHost__extensions__queues__batchSize", "32", "concurrency"),
         ("AzureFunctionsJobHost__extensions__queues__visibilityTimeout", "00:00:00", "redelivery"),
@@ -104,6 +104,9 @@ fn checks_the_file_against_settings_and_their_overrides() {
         let found = wrong("version", "2.0".into(), &[(setting, value)]);
         assert!(found.len() == 1 && found[0].0 == check, "{setting}={value}: {found:?}");
     }
-    let longer = [("SYNC_HOLD_SECONDS", "490"), ("AzureFunctionsJobHost__extensions__queues__maxDequeueCount", "164")];
+    let deliveries = ("AzureFunctionsJobHost__extensions__queues__maxDequeueCount", "164");
+    let too_long = wrong("version", "2.0".into(), &[("SYNC_HOLD_SECONDS", "491"), deliveries]);
+    assert!(too_long.len() == 1 && too_long[0].0 == "time_limit", "{too_long:?}");
+    let longer = [("SYNC_HOLD_SECONDS", "490"), deliveries];
     assert_eq!(wrong("version", "2.0".into(), &longer), []);
 }

@@ -67,7 +67,7 @@ async fn request_and_status_determine_what_was_written() {
         (WriteKind::Delete, "204 No Content", "DELETE", "", Written::Deleted),
         (WriteKind::DeleteUnchanged, "204 No Content", "DELETE", "if-match: W/\"7\"", Written::Deleted),
     ] {
-        let bench = Bench::with(Act::Send(format!("HTTP/1.1 {status}\r\n\r\n").into_bytes())).await;
+        let bench = Bench::with(Act::Send(answer(status, "OData-Version: 4.0\r\n", ""))).await;
         assert_eq!(bench.write(kind).await.expect("a success"), expected, "{kind:?} {status}");
         let seen = bench.seen();
         let [request] = &seen.requests[..] else { panic!("one request: {seen:?}") };
@@ -78,8 +78,23 @@ async fn request_and_status_determine_what_was_written() {
 }
 
 #[tokio::test]
+async fn a_success_that_is_not_dataverses_leaves_the_outcome_unknown() {
+    let page = "<html>Sign in to your account</html>";
+    for (status, headers, body) in [
+        ("200 OK", "Content-Type: text/html\r\n", page),
+        ("200 OK", "", ""),
+        ("202 Accepted", "", ""),
+        ("206 Partial Content", "Content-Type: application/json\r\n", "{}"),
+    ] {
+        let bench = Bench::with(Act::Send(answer(status, headers, body))).await;
+        let error = bench.upsert().await.expect_err("nothing proves that it was written");
+        assert!(matches!(error, Error::NoAnswer { sent: true, .. }), "{status} {headers}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_write_with_a_truncated_success_body_succeeds() {
-    let half = b"HTTP/1.1 201 Created\r\nContent-Length: 500\r\n\r\n{\"contactid\"".to_vec();
+    let half = b"HTTP/1.1 201 Created\r\nOData-Version: 4.0\r\nContent-Length: 500\r\n\r\n{\"contactid\"".to_vec();
     let bench = Bench::with(Act::SendAndClose(half)).await;
     assert_eq!(bench.upsert().await.expect("the status says so"), Written::Created);
 }

@@ -75,6 +75,20 @@ async fn a_failed_renewal_is_an_error_and_not_a_lost_lease() {
 }
 
 #[tokio::test]
+async fn a_blob_that_a_policy_protects_is_an_error_and_not_a_lost_lease() {
+    let (storage, locks) = embedded().await;
+    let name = fresh();
+    let mut lease = held(&locks, &name, LONG).await;
+    let protected = || status(409, "BlobImmutableDueToPolicy");
+    storage.fault(Fault::once(Op::OtherBlob, protected()));
+    let error = locks.put_tombstone(&name, lease.id(), "8").await.expect_err("it is refused");
+    assert_eq!(error.to_string(), "the storage answered 409 BlobImmutableDueToPolicy");
+    storage.fault(Fault::once(Op::Renew, protected()));
+    locks.renew(&mut lease).await.expect_err("it is refused");
+    assert!(locks.put_tombstone(&name, lease.id(), "8").await.expect("the storage answers"), "the lease is alive");
+}
+
+#[tokio::test]
 async fn deleting_the_blob_of_a_held_lock_ends_its_lease() {
     let (storage, locks) = embedded().await;
     let name = fresh();

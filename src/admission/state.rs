@@ -84,9 +84,9 @@ impl State {
         pause.max(self.breaker.next_probe()).filter(|until| *until > now)
     }
 
-    /// Whether another message has to leave first.
-    pub(super) fn is_full(&self) -> bool {
-        !self.is_circuit_open() && self.in_flight >= self.limit()
+    /// Whether another message has to leave first, or the check for an outage has to end.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        !self.is_circuit_open() && (self.in_flight >= self.limit() || self.breaker.checks_until(now).is_some())
     }
 
     /// Until when a message about these subjects waits outside the queue, because its row or table fails, and whether it needs a

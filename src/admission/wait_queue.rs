@@ -119,7 +119,7 @@ impl WaitQueue {
     }
 
     /// The result of a probe of our own: why everything fails, if it does.
-    pub(super) fn checked(&self, outage: Option<OutageCause>) {
+    pub(super) fn checked(self: &Arc<Self>, outage: Option<OutageCause>) {
         let (event, waiting) = {
             let mut inner = self.inner();
             (inner.state.checked(outage, Instant::now()), inner.waiting.len())
@@ -128,6 +128,7 @@ impl WaitQueue {
         if let Some(event) = event {
             report(&event, waiting);
         }
+        self.admit_waiting();
     }
 
     /// A message about these subjects is not admitted, because others about them have failed.
@@ -208,7 +209,7 @@ impl WaitQueue {
 impl Inner {
     fn admit_next(&mut self) -> Option<(oneshot::Sender<Slot>, SlotToken, Option<Event>, usize)> {
         let (now, waiting) = (Instant::now(), self.waiting.len());
-        if self.state.closed_until(now).is_some() || self.state.is_full() {
+        if self.state.closed_until(now).is_some() || self.state.is_full(now) {
             return None;
         }
         let (_, sender) = self.waiting.pop_first()?;

@@ -137,11 +137,7 @@ impl Client {
             self.identity.refresh();
             answer = self.send_once(request).await?;
         }
-        match answer.is_success() {
-            true if answer.is_of_dataverse() => Ok(answer),
-            true => Err(Error::NoAnswer { sent: true, problem: "the answer is not Dataverse's" }),
-            false => Err(answer::error(answer).await),
-        }
+        if answer.is_success() { Ok(answer) } else { Err(answer::error(answer).await) }
     }
 
     /// Adds a token, and a request id that no other sending has.
@@ -207,6 +203,9 @@ impl Client {
 impl Store for Client {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
         let answer = self.send(&self.write_request(change)?).await?;
+        if !answer.is_of_dataverse() {
+            return Err(Error::NoAnswer { sent: true, problem: "the answer is not Dataverse's" });
+        }
         Ok(match (change.kind, answer.status()) {
             (WriteKind::Delete | WriteKind::DeleteUnchanged, _) => Written::Deleted,
             (WriteKind::Create, _) | (_, 201) => Written::Created,

@@ -18,11 +18,11 @@ const HOLDS_BRIDGED: u32 = 10;
 
 /// Makes the checks. Without host.json or usable settings, what depends on them is not tried.
 pub(super) fn check(host: Result<&HostJson, Failed>, config: Result<&Config, Failed>, report: &mut Report) {
+    let both = host.and_then(|host| Ok((host, config?)));
     report.add("retry_block", host.map(|host| no_retry("host.json", host.has_retry_policy)));
+    report.add("redelivery", both.map(|(host, config)| redelivery(host, config.hold)));
     report.add("message_encoding", host.map(encoding));
     report.add("forwarding", host.map(forwarding));
-    let both = host.and_then(|host| Ok((host, config?)));
-    report.add("redelivery", both.map(|(host, config)| redelivery(host, config.hold)));
     report.add("concurrency", both.map(|(host, config)| concurrency(host, config.max_concurrency)));
     report.add("time_limit", both.map(|(host, config)| time_limit(host, config)));
 }

@@ -44,7 +44,7 @@ const BEHIND: &str = "not sent, because an earlier record of this key in the sam
 const MAX_UNKNOWN_CODES: usize = 256;
 
 /// A message may wait so long beyond its hold for other work of this process: that is waiting in line, not a failure.
-pub(crate) const LINE_GRACE: Duration = Duration::from_secs(60);
+pub(crate) const LINE_GRACE: Duration = Duration::from_mins(1);
 
 /// No invocation lasts longer than its hold and this: the host would end the process with all that is in flight.
 pub(crate) const INVOCATION_GRACE: Duration = Duration::from_secs(110);

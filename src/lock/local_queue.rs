@@ -278,8 +278,8 @@ async fn try_acquire(head: QueueHead) -> Wakeup {
     let request = async move {
         match head.shared.storage.try_acquire(&head.name).await {
             Ok(Some(lease)) => {
-                let held = HeldLock { lease, head, since: Instant::now(), uses: 1 };
-                Wakeup::Lease(LeaseHandoff(Some(held)))
+                let lock = HeldLock { lease, head, since: Instant::now(), uses: 1 };
+                Wakeup::Lease(LeaseHandoff(Some(lock)))
             }
             Ok(None) => Wakeup::Poll(head),
             Err(error) => {

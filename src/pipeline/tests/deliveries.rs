@@ -20,7 +20,7 @@ const MAX_DEQUEUE_COUNT: u32 = 160;
 
 /// A queue message with the default hold.
 const QUEUED: Delivery =
-    Delivery { wait_budget: Duration::from_mins(8), queue_budget: Duration::from_secs(540), ..FIRST };
+    Delivery { wait_budget: Duration::from_mins(8), queue_budget: Duration::from_mins(9), ..FIRST };
 
 /// What the host did with the messages of a queue.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ impl Store for RefusingStore {
 async fn a_table_without_a_privilege_starves_no_other_and_no_message_is_given_up() {
     let begun = Instant::now();
     let mut world = World::new([]);
-    world.pipeline.store = Arc::new(RefusingStore { until: begun + Duration::from_mins(60) });
+    world.pipeline.store = Arc::new(RefusingStore { until: begun + Duration::from_hours(1) });
     world.pipeline.admission = Admission::new(52, IN_FLIGHT / 4);
     let record =
         |table: &str, number: usize| contact(&json!({ "table": table, "key": { "employeeid": number.to_string() } }));

@@ -106,3 +106,19 @@ async fn records_with_different_keys_do_not_wait_for_each_other() {
     let at_once = journal.iter().filter(|entry| entry.start < first_end).count();
     assert!(at_once > 1, "one after the other");
 }
+
+#[tokio::test]
+async fn what_lies_behind_a_record_of_its_key_that_goes_back_is_not_sent() {
+    let (world, _host, caller) = start(&[crate::AT_ONCE]).await;
+    world.dataverse.fault(Fault::new(Effect::Status(Status::new(503, "", ""))).method("PATCH").key("E-1"));
+    let ada = json!({ "firstname": "Ada" });
+    // The second has the same row in another spelling.
+    let records = json!([
+        operation("upsert", "E-1", &ada),
+        operation("delete", "e-1 ", &Value::Null),
+        operation("upsert", "E-2", &ada),
+    ]);
+    let answer = caller.post(&records).await;
+    assert_eq!(answer.reasons(), ["retry/unavailable", "retry/unavailable", "applied/upserted"], "{}", answer.text);
+    assert!(!world.dataverse.journal().iter().any(|entry| entry.method == "DELETE"), "it was sent");
+}

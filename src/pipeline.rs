@@ -134,7 +134,7 @@ impl Pipeline {
         let now = Instant::now();
         let (until, queue_until) = (now + delivery.wait_budget, now + delivery.queue_budget);
         let ends_at = until + INVOCATION_GRACE;
-        // A caller is told at once that the lock is held; a queue message asks again within its hold.
+        // A caller learns at once that the lock is held; a queue message asks again within its hold.
         let for_others_until = if delivery.fail_fast { now } else { until };
         let subjects = Subjects { table: hash(&record.table), row: hash(name.as_str()) };
         let mut entry =

@@ -48,7 +48,7 @@ fn at_once(entries: &mut [Entry]) -> Vec<Permit<'_>> {
 }
 
 /// How many messages are admitted at once.
-fn room(admission: &Admission) -> usize {
+fn free_slots(admission: &Admission) -> usize {
     at_once(&mut patients(admission, 100)).len()
 }
 
@@ -148,7 +148,7 @@ async fn after_a_pause_the_limit_grows_from_one_by_one_with_each_answer() {
     drop(inside);
     sleep(2 * SECOND).await;
     for expected in [1, 2] {
-        assert_eq!(room(&admission), expected);
+        assert_eq!(free_slots(&admission), expected);
         patient(&admission).enter().await.expect("open").succeeded(None);
     }
 }

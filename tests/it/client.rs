@@ -23,13 +23,13 @@ use stand_ins::identity::{self, App, Credential};
 use super::trust;
 
 /// A client, the server that it calls, and the tenant that issues its tokens.
-struct Bench {
+struct Fixture {
     server: Scripted,
     tenant: identity::Identity,
     client: Client,
 }
 
-impl Bench {
+impl Fixture {
     async fn start(script: Vec<Act>) -> Self {
         Self::start_as("secret", script).await
     }

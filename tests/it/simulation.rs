@@ -53,15 +53,15 @@ fn run(seed: u64) {
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let service = Service::new();
-    let outcome = runtime.expect("a runtime without I/O").block_on(storm(&service));
+    let outcome = runtime.expect("a runtime without I/O").block_on(run_faults(&service));
     let broken = outcome.err().or_else(|| service.violation());
     if let Some(broken) = broken {
-        panic!("seed {seed}: {broken}\n{}", service.story());
+        panic!("seed {seed}: {broken}\n{}", service.events());
     }
 }
 
 /// The complete run of one seed.
-async fn storm(service: &Arc<Service>) -> Result<(), String> {
+async fn run_faults(service: &Arc<Service>) -> Result<(), String> {
     let mut workers = JoinSet::new();
     let mut processes = Vec::new();
     for number in 0..PROCESSES {
@@ -92,7 +92,7 @@ async fn pauses(service: Arc<Service>, processes: Vec<Arc<Process>>) {
         }
         let process = &processes[fastrand::usize(..processes.len())];
         let length = LIFE.mul_f64(fastrand::f64() * 3.0);
-        service.tell(&format!("process {} stops for {length:?}", process.number()));
+        service.log(&format!("process {} stops for {length:?}", process.number()));
         process.stop_for(length);
     }
 }
@@ -117,7 +117,7 @@ async fn turn_once(service: &Service, process: &Process, local: &LocalQueue, nam
         Ok(Acquired::Held(held)) => held,
         Ok(Acquired::Busy) => return false,
         Err(error) => {
-            service.tell(&format!("{holder:?} of process {} asks for {name}: {error}", process.number()));
+            service.log(&format!("{holder:?} of process {} asks for {name}: {error}", process.number()));
             return false;
         }
     };
@@ -129,7 +129,7 @@ async fn turn_once(service: &Service, process: &Process, local: &LocalQueue, nam
         service.act(name, holder);
     };
     let done = held.run(work).await;
-    service.tell(&format!("{holder:?} of process {} works on {name}: {done:?}", process.number()));
+    service.log(&format!("{holder:?} of process {} works on {name}: {done:?}", process.number()));
     match done {
         // Sometimes a write's outcome is unknown, and the lease is left to expire.
         Ok(()) if fastrand::u8(..10) == 0 => drop(held),
@@ -168,7 +168,7 @@ fn a_lock_that_counts_its_lease_from_the_answer_is_caught() {
         fastrand::seed(seed);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let service = Service::believing_longer(Duration::from_secs(8));
-        let outcome = runtime.expect("a runtime without I/O").block_on(storm(&service));
+        let outcome = runtime.expect("a runtime without I/O").block_on(run_faults(&service));
         outcome.is_err() || service.violation().is_some()
     });
     assert!(broken, "none of 200 seeds noticed");

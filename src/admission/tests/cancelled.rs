@@ -5,8 +5,8 @@ use super::*;
 /// Asserts that all slots are free.
 fn assert_sound(admission: &Admission, ceiling: usize) {
     assert_eq!(waiting(admission), 0);
-    assert_eq!(room(admission), ceiling);
-    assert_eq!(room(admission), ceiling, "and free again");
+    assert_eq!(free_slots(admission), ceiling);
+    assert_eq!(free_slots(admission), ceiling, "and free again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,7 +130,7 @@ async fn cancelled_anywhere_at_any_time() {
         let mut last = patient(&admission);
         last.enter().await.expect("patient").succeeded(None);
         last.enter().await.expect("patient").succeeded(None);
-        assert_eq!((waiting(&admission), room(&admission) >= 1), (0, true), "seed {seed}");
+        assert_eq!((waiting(&admission), free_slots(&admission) >= 1), (0, true), "seed {seed}");
         let inside = admission.queue.with_state(|state| state.in_flight);
         assert_eq!(inside, 0, "seed {seed}");
     }

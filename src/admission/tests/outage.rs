@@ -200,10 +200,10 @@ async fn traffic_resumes_gradually() {
     sleep(2 * SECOND).await;
     let mut probe = patient(&admission);
     let probe = probe.enter().await.expect("due");
-    assert_eq!(room(&admission), 0);
+    assert_eq!(free_slots(&admission), 0);
     probe.succeeded(None);
     for expected in [2, 3, 4] {
-        assert_eq!(room(&admission), expected);
+        assert_eq!(free_slots(&admission), expected);
         succeed(&admission).await;
     }
 }
@@ -231,7 +231,7 @@ async fn after_an_inconclusive_or_cancelled_probe_the_next_is_sent_at_once() {
     let mut probe = patient(&admission);
     let mut probe = probe.enter().await.expect("due");
     probe.release_slot();
-    assert_eq!(room(&admission), 0, "a probe keeps its slot");
+    assert_eq!(free_slots(&admission), 0, "a probe keeps its slot");
 }
 
 #[tokio::test(start_paused = true)]

@@ -159,7 +159,7 @@ struct Run {
 
 impl Run {
     /// Runs `MESSAGES` of these tasks in each process, all the time.
-    fn play<M: Future<Output = ()> + Send + 'static>(
+    fn simulate<M: Future<Output = ()> + Send + 'static>(
         self,
         message: impl Fn(Arc<Admission>, Arc<Service>, Self) -> M,
     ) -> Share {
@@ -219,7 +219,7 @@ async fn naively(_: Arc<Admission>, service: Arc<Service>, run: Run) {
 }
 
 fn assert_share(run: Run, least_used: f64) {
-    let share = run.play(with_admission);
+    let share = run.simulate(with_admission);
     assert!(share.used >= least_used && share.refused <= 0.01, "{run:?}: {share:?}");
 }
 
@@ -241,6 +241,6 @@ fn processes_that_share_a_user_get_nine_tenths_of_a_concurrency_limit_as_well() 
 #[test]
 fn a_client_without_a_shared_pause_is_refused_half_the_time_and_gets_half() {
     let run = Run { limits: DOCUMENTED, work: Duration::from_millis(200), processes: 3, seed: 1 };
-    let share = run.play(naively);
+    let share = run.simulate(naively);
     assert!(share.refused > 0.3 && share.used < 0.7, "{share:?}");
 }

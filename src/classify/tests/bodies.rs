@@ -11,8 +11,8 @@ fn judged(status: u16, body: &[u8], kind: WriteKind) -> Verdict {
     judge(&Error::Answered { status, code, message, request_id: None, retry_after: None }, first(kind))
 }
 
-/// The refusal's body in the usual shape; `code` is JSON.
-fn usual(code: &str, text: &str) -> String {
+/// The refusal's body in the odata shape; `code` is JSON.
+fn odata(code: &str, text: &str) -> String {
     format!(r#"{{"error":{{"code":{code},"message":{}}}}}"#, serde_json::json!(text))
 }
 
@@ -35,7 +35,7 @@ fn notations(code: u32) -> Vec<String> {
 fn both_shapes_and_every_notation_of_a_code_lead_to_the_verdict_of_the_table() {
     for (status, code, text, kind, verdict) in REFUSALS {
         for notation in notations(code) {
-            let body = usual(&notation, text);
+            let body = odata(&notation, text);
             assert_eq!(judged(status, body.as_bytes(), kind), verdict, "{status} {body} {kind:?}");
             // In this shape an empty text is replaced by a general one, so the verdict may differ.
             if !text.is_empty() {
@@ -66,7 +66,7 @@ fn a_truncated_body_leads_to_the_verdict_of_its_complete_members() {
         let parts = [(known, ""), (None, text), (None, "")];
         let mut fits: Vec<_> = parts.map(|(code, text)| judge(&answered(status, code, text), first(kind))).to_vec();
         fits.extend([verdict, judge(&page(status), first(kind))]);
-        for body in notations(code).iter().flat_map(|notation| [usual(notation, text), other(notation, text)]) {
+        for body in notations(code).iter().flat_map(|notation| [odata(notation, text), other(notation, text)]) {
             for end in 0..body.len() {
                 let found = judged(status, &body.as_bytes()[..end], kind);
                 assert!(fits.contains(&found), "{status} {} {kind:?}: {found:?}", &body[..end]);

@@ -67,12 +67,12 @@ mod tests {
 
     /// A cache that counts its metadata reads.
     #[derive(Default)]
-    struct Bench {
+    struct Fixture {
         cache: MetadataCache,
         looks: AtomicUsize,
     }
 
-    impl Bench {
+    impl Fixture {
         async fn get(&self, table: &str, answer: Option<TableMetadata>) -> Option<Arc<TableMetadata>> {
             let look = async {
                 self.looks.fetch_add(1, Ordering::Relaxed);
@@ -93,49 +93,49 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn metadata_is_read_once_and_again_after_an_hour() {
-        let bench = Bench::default();
+        let fixture = Fixture::default();
         for _ in 0..3 {
-            assert_eq!(bench.get("contacts", Some(contact())).await.as_deref(), Some(&contact()));
+            assert_eq!(fixture.get("contacts", Some(contact())).await.as_deref(), Some(&contact()));
         }
-        assert_eq!(bench.looks(), 1);
+        assert_eq!(fixture.looks(), 1);
         advance(TTL).await;
-        assert_eq!(bench.get("contacts", None).await, None, "an old result does not outlive a failed look");
-        assert_eq!(bench.looks(), 2);
+        assert_eq!(fixture.get("contacts", None).await, None, "an old result does not outlive a failed look");
+        assert_eq!(fixture.looks(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_look_is_remembered_for_five_minutes() {
-        let bench = Bench::default();
-        assert_eq!(bench.get("contacts", None).await, None);
+        let fixture = Fixture::default();
+        assert_eq!(fixture.get("contacts", None).await, None);
         advance(FAILURE_TTL / 2).await;
-        assert_eq!(bench.get("contacts", Some(contact())).await, None);
-        assert_eq!(bench.looks(), 1);
+        assert_eq!(fixture.get("contacts", Some(contact())).await, None);
+        assert_eq!(fixture.looks(), 1);
         advance(FAILURE_TTL / 2).await;
-        assert!(bench.get("contacts", Some(contact())).await.is_some());
+        assert!(fixture.get("contacts", Some(contact())).await.is_some());
     }
 
     #[tokio::test]
     async fn callers_for_one_table_share_one_look_and_other_tables_do_not_wait() {
-        let bench = Bench::default();
-        let callers = (0..50).map(|n| bench.get(if n % 2 == 0 { "contacts" } else { "accounts" }, Some(contact())));
+        let fixture = Fixture::default();
+        let callers = (0..50).map(|n| fixture.get(if n % 2 == 0 { "contacts" } else { "accounts" }, Some(contact())));
         let found = join_all(callers).await;
         assert!(found.iter().all(Option::is_some));
-        assert_eq!(bench.looks(), 2);
+        assert_eq!(fixture.looks(), 2);
     }
 
     #[tokio::test]
     async fn after_a_cancelled_look_the_next_caller_looks() {
-        let bench = Bench::default();
-        assert!(bench.cache.get("contacts", pending()).now_or_never().is_none());
-        assert!(bench.get("contacts", Some(contact())).await.is_some());
+        let fixture = Fixture::default();
+        assert!(fixture.cache.get("contacts", pending()).now_or_never().is_none());
+        assert!(fixture.get("contacts", Some(contact())).await.is_some());
     }
 
     #[tokio::test]
     async fn the_number_of_tables_is_bounded() {
-        let bench = Bench::default();
+        let fixture = Fixture::default();
         for n in 0..3 * MAX_TABLES {
-            bench.get(&format!("nosuch{n}"), None).await;
-            assert!(bench.cache.0.lock().expect("no test panics under the lock").len() <= MAX_TABLES);
+            fixture.get(&format!("nosuch{n}"), None).await;
+            assert!(fixture.cache.0.lock().expect("no test panics under the lock").len() <= MAX_TABLES);
         }
     }
 }

@@ -111,11 +111,11 @@ fn bodies() -> impl Strategy<Value = String> {
         "[-0-9a-fx\"]{0,8}",
     ];
     let text = any::<String>().prop_map(|text| serde_json::json!(text).to_string());
-    (code, text, any::<[bool; 2]>()).prop_map(|(code, text, [usual, code_first])| {
-        let (code_name, text_name) = if usual { ("code", "message") } else { ("ErrorCode", "ExceptionMessage") };
+    (code, text, any::<[bool; 2]>()).prop_map(|(code, text, [is_odata, code_first])| {
+        let (code_name, text_name) = if is_odata { ("code", "message") } else { ("ErrorCode", "ExceptionMessage") };
         let (code, text) = (format!("\"{code_name}\":{code}"), format!("\"{text_name}\":{text}"));
         let members = if code_first { format!("{code},{text}") } else { format!("{text},{code}") };
-        if usual { format!(r#"{{"error":{{{members}}}}}"#) } else { format!("{{{members}}}") }
+        if is_odata { format!(r#"{{"error":{{{members}}}}}"#) } else { format!("{{{members}}}") }
     })
 }
 

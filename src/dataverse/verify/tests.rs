@@ -38,7 +38,7 @@ impl FakeStore {
         Self { metadata: Some(Arc::new(TableMetadata::new(None, columns))), ..self }
     }
 
-    fn ask(&self, what: String) {
+    fn record_request(&self, what: String) {
         self.asked.lock().expect(UNPOISONED).push(what);
     }
 
@@ -59,7 +59,7 @@ impl Store for FakeStore {
     }
 
     async fn read(&self, table: &str, _: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {
-        self.ask(format!("{table} {}", columns.join(",")));
+        self.record_request(format!("{table} {}", columns.join(",")));
         match self.rows.lock().expect(UNPOISONED).pop_front().expect("an answer for every read") {
             Answer::Row(json) => Ok(Some(Row::from_json(json).expect("rows are JSON objects"))),
             Answer::NoRow => Ok(None),
@@ -68,7 +68,7 @@ impl Store for FakeStore {
     }
 
     async fn metadata(&self, table: &str) -> Option<Arc<TableMetadata>> {
-        self.ask(format!("metadata of {table}"));
+        self.record_request(format!("metadata of {table}"));
         self.metadata.clone()
     }
 }

@@ -6,7 +6,7 @@ use dataverse_sync::dataverse::{Error, WriteKind, Written};
 use reqwest::StatusCode;
 use stand_ins::identity;
 
-use super::{Act, Answered, Bench, answer, refusal, unanswered};
+use super::{Act, Answered, Fixture, answer, refusal, unanswered};
 
 const DUPLICATE: Option<u32> = Some(0x8004_0237);
 
@@ -29,10 +29,10 @@ async fn an_error_has_the_facts_that_were_sent_after_one_request() {
         ("425 Too Early", "", Answered::new(425, None, None)),
         ("504 X", "", Answered::new(504, None, None)),
     ] {
-        let bench = Bench::with(Act::Send(answer(status, "Location: /login\r\nRetry-After: 0\r\n", body))).await;
-        let found = Answered { retry_after: None, ..Answered::of(bench.upsert().await) };
+        let fixture = Fixture::with(Act::Send(answer(status, "Location: /login\r\nRetry-After: 0\r\n", body))).await;
+        let found = Answered { retry_after: None, ..Answered::of(fixture.upsert().await) };
         assert_eq!(found, expected, "{status} {body}");
-        assert_eq!(bench.seen().requests.len(), 1, "neither repeated nor redirected: {status}");
+        assert_eq!(fixture.seen().requests.len(), 1, "neither repeated nor redirected: {status}");
     }
 }
 
@@ -47,11 +47,11 @@ async fn request_ids_and_delays_come_from_the_headers() {
         ("", None, None),
     ] {
         let bytes = refusal("429 Too Many Requests", headers, "0x80072322", "slow down");
-        let bench = Bench::with(Act::Send(bytes)).await;
-        let answered = Answered::of(bench.upsert().await);
+        let fixture = Fixture::with(Act::Send(bytes)).await;
+        let answered = Answered::of(fixture.upsert().await);
         assert_eq!(answered.request_id.as_deref(), id, "{headers}");
         assert_eq!(answered.retry_after, delay, "{headers}");
-        assert_eq!(bench.seen().requests.len(), 1, "a delay never causes a retry here");
+        assert_eq!(fixture.seen().requests.len(), 1, "a delay never causes a retry here");
     }
 }
 
@@ -67,9 +67,9 @@ async fn request_and_status_determine_what_was_written() {
         (WriteKind::Delete, "204 No Content", "DELETE", "", Written::Deleted),
         (WriteKind::DeleteUnchanged, "204 No Content", "DELETE", "if-match: W/\"7\"", Written::Deleted),
     ] {
-        let bench = Bench::with(Act::Send(answer(status, "OData-Version: 4.0\r\n", ""))).await;
-        assert_eq!(bench.write(kind).await.expect("a success"), expected, "{kind:?} {status}");
-        let seen = bench.seen();
+        let fixture = Fixture::with(Act::Send(answer(status, "OData-Version: 4.0\r\n", ""))).await;
+        assert_eq!(fixture.write(kind).await.expect("a success"), expected, "{kind:?} {status}");
+        let seen = fixture.seen();
         let [request] = &seen.requests[..] else { panic!("one request: {seen:?}") };
         assert!(request.starts_with(&format!("{method} /api/data/v9.2/contacts(employeeid='E1') ")), "{request}");
         let conditions: Vec<_> = request.lines().filter(|line| line.starts_with("if-")).collect();
@@ -86,8 +86,8 @@ async fn a_success_that_is_not_dataverses_leaves_the_outcome_unknown() {
         ("202 Accepted", "", ""),
         ("206 Partial Content", "Content-Type: application/json\r\n", "{}"),
     ] {
-        let bench = Bench::with(Act::Send(answer(status, headers, body))).await;
-        let error = bench.upsert().await.expect_err("nothing proves that it was written");
+        let fixture = Fixture::with(Act::Send(answer(status, headers, body))).await;
+        let error = fixture.upsert().await.expect_err("nothing proves that it was written");
         assert!(matches!(error, Error::NoAnswer { sent: true, .. }), "{status} {headers}: {error}");
     }
 }
@@ -95,16 +95,16 @@ async fn a_success_that_is_not_dataverses_leaves_the_outcome_unknown() {
 #[tokio::test]
 async fn a_write_with_a_truncated_success_body_succeeds() {
     let half = b"HTTP/1.1 201 Created\r\nOData-Version: 4.0\r\nContent-Length: 500\r\n\r\n{\"contactid\"".to_vec();
-    let bench = Bench::with(Act::SendAndClose(half)).await;
-    assert_eq!(bench.upsert().await.expect("the status says so"), Written::Created);
+    let fixture = Fixture::with(Act::SendAndClose(half)).await;
+    assert_eq!(fixture.upsert().await.expect("the status says so"), Written::Created);
 }
 
 #[tokio::test]
 async fn an_error_with_a_truncated_body_keeps_its_status_and_code() {
     let whole = refusal("412 Precondition Failed", "x-ms-service-request-id: a1\r\n", "0x80040237", "taken");
-    let bench = Bench::with(Act::SendAndClose(whole[..whole.len() - 5].to_vec())).await;
+    let fixture = Fixture::with(Act::SendAndClose(whole[..whole.len() - 5].to_vec())).await;
     let expected = Answered { request_id: Some("a1".to_owned()), ..Answered::new(412, DUPLICATE, None) };
-    assert_eq!(Answered::of(bench.upsert().await), expected, "the code is complete, the text is not");
+    assert_eq!(Answered::of(fixture.upsert().await), expected, "the code is complete, the text is not");
 }
 
 #[tokio::test]
@@ -114,19 +114,19 @@ async fn reads_chunked_and_slow_bodies_completely() {
     let chunked = format!("HTTP/1.1 412 Precondition Failed\r\nTransfer-Encoding: chunked\r\n\r\n{}", chunks.concat());
     let plain = refusal("412 Precondition Failed", "", "0x80040237", "taken");
     for act in [Act::Send(chunked.clone().into()), Act::Dribble(chunked.into()), Act::Dribble(plain)] {
-        let bench = Bench::with(act).await;
-        assert_eq!(Answered::of(bench.upsert().await), Answered::new(412, DUPLICATE, Some("taken")));
+        let fixture = Fixture::with(act).await;
+        assert_eq!(Answered::of(fixture.upsert().await), Answered::new(412, DUPLICATE, Some("taken")));
     }
 }
 
 #[tokio::test]
 async fn does_not_send_cookies() {
     let cookie = "Set-Cookie: ARRAffinity=server-7; Path=/\r\n";
-    let bench = Bench::start(vec![Act::Send(answer("204 No Content", cookie, "")); 2]).await;
+    let fixture = Fixture::start(vec![Act::Send(answer("204 No Content", cookie, "")); 2]).await;
     for _ in 0..2 {
-        bench.upsert().await.expect("a success");
+        fixture.upsert().await.expect("a success");
     }
-    let seen = bench.seen();
+    let seen = fixture.seen();
     assert_eq!(seen.requests.len(), 2);
     assert!(!seen.requests.iter().any(|request| request.to_ascii_lowercase().contains("cookie")), "{seen:?}");
 }
@@ -134,15 +134,15 @@ async fn does_not_send_cookies() {
 #[tokio::test]
 async fn refreshes_the_token_once_after_a_401() {
     let denied = || Act::Send(refusal("401 Unauthorized", "", "0x80040277", "no"));
-    let bench = Bench::start(vec![denied(), Act::Send(answer("204 No Content", "", ""))]).await;
-    assert_eq!(bench.upsert().await.expect("the second token is good"), Written::Upserted);
+    let fixture = Fixture::start(vec![denied(), Act::Send(answer("204 No Content", "", ""))]).await;
+    assert_eq!(fixture.upsert().await.expect("the second token is good"), Written::Upserted);
     let token = |request: &str| request.lines().find(|line| line.starts_with("authorization:")).map(str::to_owned);
-    let tokens: Vec<_> = bench.seen().requests.iter().map(|request| token(request)).collect();
+    let tokens: Vec<_> = fixture.seen().requests.iter().map(|request| token(request)).collect();
     assert!(tokens.len() == 2 && tokens[0].is_some() && tokens[0] != tokens[1], "{tokens:?}");
 
-    let bench = Bench::start(vec![denied(), denied(), denied()]).await;
-    assert_eq!(Answered::of(bench.upsert().await).status, 401);
-    assert_eq!((bench.seen().requests.len(), bench.tenant.tokens_issued()), (2, 2));
+    let fixture = Fixture::start(vec![denied(), denied(), denied()]).await;
+    assert_eq!(Answered::of(fixture.upsert().await).status, 401);
+    assert_eq!((fixture.seen().requests.len(), fixture.tenant.tokens_issued()), (2, 2));
 }
 
 #[tokio::test]
@@ -154,45 +154,45 @@ async fn without_a_token_nothing_is_sent() {
         ("secret", outage(StatusCode::SERVICE_UNAVAILABLE), false),
         ("secret", outage(StatusCode::FORBIDDEN), false),
     ] {
-        let bench = Bench::start_as(secret, Vec::new()).await;
+        let fixture = Fixture::start_as(secret, Vec::new()).await;
         if let Some(fault) = fault {
-            bench.tenant.fault(fault);
+            fixture.tenant.fault(fault);
         }
-        let result = bench.upsert().await;
+        let result = fixture.upsert().await;
         assert!(
             matches!(&result, Err(Error::NoToken { refused, .. }) if *refused == expected),
             "{fault:?}: {result:?}"
         );
-        assert_eq!(bench.seen().connections, 0);
+        assert_eq!(fixture.seen().connections, 0);
     }
 }
 
 #[tokio::test]
 async fn caps_bodies_and_messages() {
     let long = "x".repeat(5_000);
-    let bench = Bench::with(Act::Send(refusal("400 Bad Request", "", "0x80048d19", &long))).await;
-    assert_eq!(Answered::of(bench.upsert().await).message.map(|text| text.len()), Some(1_000));
+    let fixture = Fixture::with(Act::Send(refusal("400 Bad Request", "", "0x80048d19", &long))).await;
+    assert_eq!(Answered::of(fixture.upsert().await).message.map(|text| text.len()), Some(1_000));
 
     let endless = "x".repeat(1024 * 1024);
-    let bench = Bench::with(Act::Send(refusal("400 Bad Request", "", "0x80048d19", &endless))).await;
+    let fixture = Fixture::with(Act::Send(refusal("400 Bad Request", "", "0x80048d19", &endless))).await;
     let expected = Answered::new(400, Some(0x8004_8d19), None);
-    assert_eq!(Answered::of(bench.upsert().await), expected, "the text is incomplete");
+    assert_eq!(Answered::of(fixture.upsert().await), expected, "the text is incomplete");
 
     let row = serde_json::json!({ "firstname": "x".repeat(17 * 1024 * 1024) }).to_string();
-    let bench = Bench::with(Act::Send(answer("200 OK", "", &row))).await;
-    assert_eq!(unanswered(bench.read().await), (false, "the answer is too large"));
+    let fixture = Fixture::with(Act::Send(answer("200 OK", "", &row))).await;
+    assert_eq!(unanswered(fixture.read().await), (false, "the answer is too large"));
 }
 
 #[tokio::test]
 async fn a_missing_row_is_not_an_error_and_every_other_404_is() {
     let missing = |code, text| Act::Send(refusal("404 Not Found", "", code, text));
     for act in [missing("0x80060891", "gone"), missing("0x80040217", "gone"), missing("", "Contact Does Not Exist")] {
-        assert!(Bench::with(act).await.read().await.expect("no error").is_none());
+        assert!(Fixture::with(act).await.read().await.expect("no error").is_none());
     }
-    let unknown_table = Bench::with(missing("0x8006088a", "no such segment")).await;
+    let unknown_table = Fixture::with(missing("0x8006088a", "no such segment")).await;
     assert_eq!(Answered::of(unknown_table.read().await).status, 404);
 
-    let row = Bench::with(Act::Send(answer("200 OK", "", r#"{"@odata.etag":"W/\"7\"","firstname":"Ada"}"#))).await;
+    let row = Fixture::with(Act::Send(answer("200 OK", "", r#"{"@odata.etag":"W/\"7\"","firstname":"Ada"}"#))).await;
     let found = row.read().await.expect("a success").expect("a row");
     assert_eq!(found.etag().as_deref(), Some("W/\"7\""));
     let request = row.seen().requests.remove(0);
@@ -208,8 +208,8 @@ async fn an_unreadable_row_is_an_error_of_a_request_that_changed_nothing() {
         (Act::Send(answer("200 OK", "", "[]")), "the row that came back is not a JSON object"),
         (Act::Send(answer("204 No Content", "", "")), "the row that came back is not a JSON object"),
     ] {
-        let bench = Bench::with(act).await;
-        assert_eq!(unanswered(bench.read().await), (false, problem));
-        assert_eq!(bench.seen().requests.len(), 1);
+        let fixture = Fixture::with(act).await;
+        assert_eq!(unanswered(fixture.read().await), (false, problem));
+        assert_eq!(fixture.seen().requests.len(), 1);
     }
 }

@@ -4,7 +4,7 @@ use dataverse_sync::dataverse::Store as _;
 use dataverse_sync::dataverse::table_metadata::TableMetadata;
 use serde_json::{Value, json};
 
-use super::{Act, Bench, answer, refusal};
+use super::{Act, Fixture, answer, refusal};
 
 fn list(items: &Value) -> Act {
     Act::Send(answer("200 OK", "Content-Type: application/json\r\n", &json!({ "value": items }).to_string()))
@@ -27,12 +27,12 @@ fn columns() -> Act {
 
 #[tokio::test]
 async fn one_look_reads_the_table_and_its_columns() {
-    let bench = Bench::start(vec![table(), columns()]).await;
-    let found = bench.client.metadata("contacts").await.expect("the metadata");
+    let fixture = Fixture::start(vec![table(), columns()]).await;
+    let found = fixture.client.metadata("contacts").await.expect("the metadata");
     let secured = [("firstname", false), ("ssn", true), ("picture", true)].map(|(name, is)| (name.to_owned(), is));
     assert_eq!(*found, TableMetadata::new(Some("Elastic".to_owned()), secured), "what is not shown counts as secured");
-    assert_eq!(bench.client.metadata("contacts").await, Some(found));
-    let lines = bench.seen().requests.into_iter().map(|request| {
+    assert_eq!(fixture.client.metadata("contacts").await, Some(found));
+    let lines = fixture.seen().requests.into_iter().map(|request| {
         let line = request.lines().next().unwrap_or_default().to_owned();
         line.replace("GET /api/data/v9.2/EntityDefinitions", "").replace(" HTTP/1.1", "")
     });
@@ -62,10 +62,10 @@ async fn an_incomplete_look_gives_no_metadata_and_is_not_repeated_soon() {
         after_table(Act::Send(answer("200 OK", "", "<html>"))),
         after_table(Act::Send(paged)),
     ] {
-        let bench = Bench::start(script.clone()).await;
+        let fixture = Fixture::start(script.clone()).await;
         for _ in 0..2 {
-            assert_eq!(bench.client.metadata("contacts").await, None, "{script:?}");
+            assert_eq!(fixture.client.metadata("contacts").await, None, "{script:?}");
         }
-        assert_eq!(bench.seen().requests.len(), script.len(), "{script:?}");
+        assert_eq!(fixture.seen().requests.len(), script.len(), "{script:?}");
     }
 }

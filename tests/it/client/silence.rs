@@ -6,7 +6,7 @@ use dataverse_sync::dataverse::Error;
 use stand_ins::identity::Fault;
 use tokio::time::{Instant, pause};
 
-use super::{Act, Answered, Bench, answer, client, refusal, unanswered};
+use super::{Act, Answered, Fixture, answer, client, refusal, unanswered};
 
 #[tokio::test]
 async fn an_unanswered_request_may_have_arrived() {
@@ -23,9 +23,9 @@ async fn an_unanswered_request_may_have_arrived() {
         // The request may have been sent before the connection broke.
         Act::Refuse,
     ] {
-        let bench = Bench::with(act.clone()).await;
-        assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"), "{act:?}");
-        let (seen, requests) = (bench.seen(), usize::from(!matches!(act, Act::Refuse)));
+        let fixture = Fixture::with(act.clone()).await;
+        assert_eq!(unanswered(fixture.upsert().await), (true, "the connection broke"), "{act:?}");
+        let (seen, requests) = (fixture.seen(), usize::from(!matches!(act, Act::Refuse)));
         assert_eq!((seen.connections, seen.requests.len()), (1, requests), "{act:?}: nothing is repeated");
     }
 }
@@ -33,29 +33,29 @@ async fn an_unanswered_request_may_have_arrived() {
 #[tokio::test]
 async fn a_pooled_connection_that_breaks_is_not_retried() {
     for act in [Act::Reset, Act::SendAndClose(Vec::new())] {
-        let bench = Bench::start(vec![Act::Send(answer("204 No Content", "", "")), act.clone()]).await;
-        bench.upsert().await.expect("a success");
-        assert_eq!(unanswered(bench.upsert().await), (true, "the connection broke"), "{act:?}");
-        let seen = bench.seen();
+        let fixture = Fixture::start(vec![Act::Send(answer("204 No Content", "", "")), act.clone()]).await;
+        fixture.upsert().await.expect("a success");
+        assert_eq!(unanswered(fixture.upsert().await), (true, "the connection broke"), "{act:?}");
+        let seen = fixture.seen();
         assert_eq!((seen.connections, seen.requests.len()), (1, 2), "{act:?}");
     }
 }
 
 #[tokio::test]
 async fn a_request_that_finds_no_server_was_not_sent() {
-    let mut bench = Bench::start(Vec::new()).await;
+    let mut fixture = Fixture::start(Vec::new()).await;
     // Nothing listens on port 1.
-    (bench.client, bench.tenant) = client(1, "secret").await;
-    assert_eq!(unanswered(bench.upsert().await), (false, "no connection"));
+    (fixture.client, fixture.tenant) = client(1, "secret").await;
+    assert_eq!(unanswered(fixture.upsert().await), (false, "no connection"));
 }
 
 /// Runs `request`, and advances the test's clock once the server has received it.
 async fn after_hours<T>(
-    bench: &Bench,
+    fixture: &Fixture,
     request: impl Future<Output = Result<T, Error>>,
 ) -> (Result<T, Error>, Duration) {
     let sent = async {
-        bench.server.received(1).await;
+        fixture.server.received(1).await;
         pause();
         Instant::now()
     };
@@ -65,17 +65,17 @@ async fn after_hours<T>(
 
 #[tokio::test]
 async fn a_write_times_out_after_the_longest_plug_in() {
-    let bench = Bench::with(Act::SendAndHang(Vec::new())).await;
-    let (result, waited) = after_hours(&bench, bench.upsert()).await;
+    let fixture = Fixture::with(Act::SendAndHang(Vec::new())).await;
+    let (result, waited) = after_hours(&fixture, fixture.upsert()).await;
     assert_eq!(unanswered(result), (true, "no answer in time"));
     assert!((140..=151).contains(&waited.as_secs()), "{waited:?}: plug-ins may run for 2 minutes and 20 seconds");
-    assert_eq!(bench.seen().requests.len(), 1);
+    assert_eq!(fixture.seen().requests.len(), 1);
 }
 
 #[tokio::test]
 async fn a_read_times_out_sooner() {
-    let bench = Bench::with(Act::SendAndHang(b"HTTP/1.1 200 O".to_vec())).await;
-    let (result, waited) = after_hours(&bench, bench.read()).await;
+    let fixture = Fixture::with(Act::SendAndHang(b"HTTP/1.1 200 O".to_vec())).await;
+    let (result, waited) = after_hours(&fixture, fixture.read()).await;
     assert_eq!(unanswered(result), (true, "no answer in time"));
     assert!(waited <= Duration::from_secs(31), "{waited:?}");
 }
@@ -83,8 +83,8 @@ async fn a_read_times_out_sooner() {
 #[tokio::test]
 async fn an_error_whose_body_never_arrives_keeps_its_status() {
     let head = b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 500\r\n\r\n{".to_vec();
-    let bench = Bench::with(Act::SendAndHang(head)).await;
-    let (result, waited) = after_hours(&bench, bench.upsert()).await;
+    let fixture = Fixture::with(Act::SendAndHang(head)).await;
+    let (result, waited) = after_hours(&fixture, fixture.upsert()).await;
     assert_eq!(Answered::of(result), Answered::new(412, None, None));
     assert!(waited <= Duration::from_secs(151), "{waited:?}");
 }
@@ -93,15 +93,15 @@ async fn an_error_whose_body_never_arrives_keeps_its_status() {
 async fn a_token_request_that_hangs_times_out() {
     // The answer makes the client ask for another token, over the connection that it has.
     let denied = Act::Send(refusal("401 Unauthorized", "", "0x80040277", "no"));
-    let bench = Bench::start(vec![Act::Send(answer("204 No Content", "", "")), denied]).await;
-    bench.upsert().await.expect("a success");
-    bench.tenant.fault(Fault::Hang);
+    let fixture = Fixture::start(vec![Act::Send(answer("204 No Content", "", "")), denied]).await;
+    fixture.upsert().await.expect("a success");
+    fixture.tenant.fault(Fault::Hang);
     let refused = async {
-        bench.server.received(2).await;
+        fixture.server.received(2).await;
         pause();
         Instant::now()
     };
-    let (result, sent) = tokio::join!(bench.upsert(), refused);
+    let (result, sent) = tokio::join!(fixture.upsert(), refused);
     assert!(matches!(&result, Err(Error::NoToken { refused: false, .. })), "{result:?}");
     assert!((15..=21).contains(&sent.elapsed().as_secs()), "{:?}", sent.elapsed());
 }

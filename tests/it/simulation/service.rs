@@ -32,8 +32,8 @@ struct State {
     acting: HashMap<LockName, Holder>,
     retired: HashSet<(LockName, Holder)>,
     violation: Option<String>,
-    story: Vec<String>,
-    calm: bool,
+    events: Vec<String>,
+    is_fault_free: bool,
 }
 
 /// The service, which also checks that holders are exclusive.
@@ -58,14 +58,14 @@ impl Service {
     }
 
     /// Adds a line to the log.
-    pub(crate) fn tell(&self, line: &str) {
+    pub(crate) fn log(&self, line: &str) {
         let begun = *self.begun.lock().expect("no holder panics").get_or_insert_with(Instant::now);
         let line = format!("{:>9.3} s  {line}", begun.elapsed().as_secs_f64());
-        self.state().story.push(line);
+        self.state().events.push(line);
     }
 
-    pub(crate) fn story(&self) -> String {
-        self.state().story.join("\n")
+    pub(crate) fn events(&self) -> String {
+        self.state().events.join("\n")
     }
 
     pub(crate) fn violation(&self) -> Option<String> {
@@ -73,11 +73,11 @@ impl Service {
     }
 
     pub(crate) fn calm_down(&self) {
-        self.state().calm = true;
+        self.state().is_fault_free = true;
     }
 
     pub(crate) fn is_calm(&self) -> bool {
-        self.state().calm
+        self.state().is_fault_free
     }
 
     /// Records that a holder acts. It is a violation to act after another holder has acted.

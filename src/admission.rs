@@ -216,11 +216,11 @@ impl Permit<'_> {
     /// everything fails: the caller is to check that, and to report what it found with [`Admission::checked`].
     #[must_use]
     pub(crate) fn failed(mut self, cause: &OutageCause, not_before: Option<Instant>) -> bool {
-        self.slot.leave(&Observation::Failure(cause, self.entry.subjects));
+        let is_check_due = self.slot.leave(&Observation::Failure(cause, self.entry.subjects));
         self.entry.position = None;
         self.entry.has_failed = true;
         self.entry.backs_off_until = not_before;
-        self.entry.queue.with_state(|state| state.begin_check(Instant::now()))
+        is_check_due
     }
 
     /// Releases the slot while the message waits for something else. A probe keeps it: no other message may be in flight.

@@ -185,16 +185,19 @@ impl WaitQueue {
         }
     }
 
-    fn leave(self: &Arc<Self>, token: SlotToken, observation: &Observation<'_>) {
-        let (events, recovered, waiting) = {
-            let mut inner = self.inner();
+    /// Returns whether the caller is to check for an outage.
+    fn leave(self: &Arc<Self>, token: SlotToken, observation: &Observation<'_>) -> bool {
+        let (events, recovered, check, waiting) = {
+            let (mut inner, now) = (self.inner(), Instant::now());
             let waiting = inner.waiting.len();
-            let events = inner.state.leave(Instant::now(), token, observation, waiting > 0);
-            let recovered = match observation {
-                Observation::Success(_, subjects) => inner.state.failing.succeeded(*subjects),
-                Observation::Nothing | Observation::Throttled(..) | Observation::Failure(..) => false,
+            let events = inner.state.leave(now, token, observation, waiting > 0);
+            let (recovered, check) = match observation {
+                Observation::Success(_, subjects) => (inner.state.failing.succeeded(*subjects), false),
+                // Before others are admitted: they wait for its result.
+                Observation::Failure(..) => (false, inner.state.begin_check(now)),
+                Observation::Nothing | Observation::Throttled(..) => (false, false),
             };
-            (events, recovered, waiting)
+            (events, recovered, check, waiting)
         };
         self.admit_waiting();
         if token.is_probe || recovered || !events.is_empty() {
@@ -203,6 +206,7 @@ impl WaitQueue {
         for event in &events {
             report(event, waiting);
         }
+        check
     }
 }
 
@@ -219,10 +223,9 @@ impl Inner {
 }
 
 impl Slot {
-    pub(super) fn leave(&mut self, observation: &Observation<'_>) {
-        if let Some(token) = self.token.take() {
-            self.queue.leave(token, observation);
-        }
+    /// Returns whether the caller is to check for an outage.
+    pub(super) fn leave(&mut self, observation: &Observation<'_>) -> bool {
+        self.token.take().is_some_and(|token| self.queue.leave(token, observation))
     }
 
     /// Frees the slot for other messages. A probe keeps it: no other message may be in flight.

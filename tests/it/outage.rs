@@ -23,7 +23,7 @@ const MESSAGES: usize = 50;
 const SLOTS: u64 = 48;
 
 /// Requests to Dataverse until the outage ends: the failures that open the circuit breaker, and a few probes.
-const REQUESTS: usize = 6;
+const REQUESTS: usize = 9;
 
 /// Time from the end of the outage until the last message is applied: the next probe is due within four seconds,
 /// concurrency restarts at one, and the rest is slack for a slow machine.
@@ -42,6 +42,7 @@ async fn an_outage_of_dataverse_holds_all_messages_in_place_and_all_are_applied_
     let lines = |text: &str| host.logs().iter().filter(|line| line.text.contains(text)).count();
 
     wait_until("all slots are taken", async || host.stats().in_flight >= SLOTS).await;
+    wait_until("the outage is logged", async || lines("messages wait in place") > 0).await;
     wait_until("probes are sent", async || world.dataverse.journal().len() >= REQUESTS).await;
     assert_eq!(host.stats().in_flight, SLOTS, "the messages wait in place");
     assert_eq!(lines("messages wait in place"), 1, "logged once, not once per message");

@@ -15,6 +15,7 @@
 
 pub mod blob;
 pub mod local_queue;
+mod poll_schedule;
 
 use std::fmt;
 use std::future::poll_fn;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use super::poll_schedule::{MAX_PAUSE, PollSchedule};
 use super::{Error, Lease, LeaseLost, LockName, Locks, renew, run_under_lease};
 use crate::telemetry::trace;
 
@@ -29,17 +30,11 @@ const MAX_SESSION_USES: u32 = 40;
 /// The longest session: with the default wait of 10 s, two other instances get the lock in time.
 const MAX_SESSION: Duration = Duration::from_secs(3);
 
-/// The pause before a lock that another process holds is requested again grows from the first to the last: short holds are
-/// noticed soon, and long ones cost less than three requests a second.
-const FIRST_PAUSE: Duration = Duration::from_millis(60);
-const LAST_PAUSE: Duration = Duration::from_millis(375);
-
-/// At most this share is added to a pause or taken off it, so that several processes do not poll in step.
-const JITTER: f64 = 0.05;
-
-/// How long the next waiter leaves the lock to other processes after a full session. Longer than [`LAST_PAUSE`] with its jitter,
-/// so every other process that waits for the key requests it meanwhile.
+/// How long the next waiter leaves the lock to other processes after a full session. Longer than [`MAX_PAUSE`], so every other
+/// process that waits for the key requests it meanwhile.
 const YIELD: Duration = Duration::from_millis(400);
+
+const _: () = assert!(MAX_PAUSE.as_millis() < YIELD.as_millis());
 
 /// Maximum concurrent background releases; beyond it callers wait (backpressure).
 const MAX_BACKGROUND_RELEASES: usize = 256;
@@ -93,6 +88,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct KeyQueue {
     waiters: VecDeque<oneshot::Sender<Wakeup>>,
+    schedule: PollSchedule,
     /// Other processes go first until then.
     yields_until: Option<Instant>,
 }
@@ -252,10 +248,10 @@ async fn wait_until(deadline: Instant, mut waiter: oneshot::Receiver<Wakeup>) ->
 
 /// Requests the lock until it is granted or the deadline has passed; at least once, and for the last time at the deadline.
 async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired, Error> {
-    let now = Instant::now();
-    let yields_until = head.with_queue(|queue| queue.yields_until).flatten().filter(|until| *until > now);
-    // Another process that got the lock meanwhile has a session of its own, which is long.
-    let (mut next, mut pause) = yields_until.map_or((now, FIRST_PAUSE), |until| (until, LAST_PAUSE));
+    let begun = Instant::now();
+    let (schedule, yields_until) = head.with_queue(|queue| (queue.schedule, queue.yields_until)).unwrap_or_default();
+    let (mut wait, first) = schedule.wait();
+    let mut next = yields_until.unwrap_or(begun).max(begun + first);
     loop {
         let at = next.min(deadline);
         // Even an expired timer takes up to a millisecond.
@@ -263,13 +259,16 @@ async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired
             sleep_until(at).await;
         }
         match try_acquire(head).await {
-            Wakeup::Lease(handoff) => return Ok(Acquired::Held(handoff.take())),
+            Wakeup::Lease(handoff) => {
+                let lock = handoff.take();
+                lock.head.with_queue(|queue| queue.schedule.learn(&wait, begun.elapsed()));
+                return Ok(Acquired::Held(lock));
+            }
             Wakeup::Poll(_) if Instant::now() >= deadline => return Ok(Acquired::Busy),
             Wakeup::Poll(same) => head = same,
             Wakeup::Failed(error) => return Err(error),
         }
-        next = Instant::now() + pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64());
-        pause = pause.mul_f64(1.4).min(LAST_PAUSE);
+        next = Instant::now() + wait.next(begun.elapsed(), fastrand::f64());
     }
 }
 

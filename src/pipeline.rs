@@ -148,7 +148,8 @@ impl Pipeline {
             };
             let writer = Writer::new(self, record, delivered_before, ends_at);
             let locked = self.locks.as_ref().map(|(locks, for_others)| {
-                (locks, WaitLimits { in_line_until: queue_until, for_others: *for_others, for_others_until })
+                let (in_line_until, latest) = (queue_until, ends_at - MIN_WRITE_TIME);
+                (locks, WaitLimits { in_line_until, for_others: *for_others, for_others_until, latest })
             });
             // On the heap: hundreds of messages may wait for admission.
             let Some(settlement) = Box::pin(attempt(locked, name, &mut permit, writer, &mut spent)).await else {

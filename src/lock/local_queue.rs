@@ -63,6 +63,8 @@ pub struct WaitLimits {
     pub for_others: Duration,
     /// For a holder in another process at least until then.
     pub for_others_until: Instant,
+    /// In any case no longer than until then.
+    pub latest: Instant,
 }
 
 /// A lease, and the place at the head of its key's queue. [`LocalQueue::release`] gives both back. Dropped instead, the lease
@@ -141,7 +143,7 @@ impl LocalQueue {
         match wakeup {
             Some(Wakeup::Lease(handoff)) => Ok(Acquired::Held(handoff.take())),
             Some(Wakeup::Poll(head)) => {
-                let deadline = limits.for_others_until.max(Instant::now() + limits.for_others);
+                let deadline = limits.for_others_until.max(Instant::now() + limits.for_others).min(limits.latest);
                 poll_storage(head, deadline).await
             }
             Some(Wakeup::Failed(error)) => Err(error),
@@ -175,7 +177,7 @@ impl WaitLimits {
     /// At most `wait` in all.
     pub fn new(wait: Duration) -> Self {
         let until = Instant::now() + wait;
-        Self { in_line_until: until, for_others: Duration::ZERO, for_others_until: until }
+        Self { in_line_until: until, for_others: Duration::ZERO, for_others_until: until, latest: until }
     }
 }
 

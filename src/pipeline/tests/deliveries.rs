@@ -139,6 +139,29 @@ async fn an_invocation_ends_within_its_hold_and_110_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_longest_wait_for_a_lock_leaves_time_for_a_write() {
+    let mut world = World::new([]);
+    let record = contact(&json!({}));
+    let name = LockName::new(record.key.lock_name("", "contacts"));
+    world.pipeline.locks = Some((LocalQueue::new(world.locks.clone()), 300 * SECOND));
+    let mut rival = world.locks.try_acquire(&name).await.expect("the storage answers").expect("the lock is free");
+    let begun = Instant::now();
+    let renewing = async {
+        loop {
+            sleep(5 * SECOND).await;
+            assert!(world.locks.renew(&mut rival).await.expect("the storage answers"));
+        }
+    };
+    let delivery = Delivery { wait_budget: 10 * SECOND, ..QUEUED };
+    let outcome = tokio::select! {
+        outcome = world.pipeline.settle(&record, delivery) => outcome,
+        () = renewing => unreachable!("it renews for ever"),
+    };
+    assert_eq!(outcome.reason, Reason::LockBusy);
+    assert_eq!(begun.elapsed() + MIN_WRITE_TIME, 10 * SECOND + INVOCATION_GRACE);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_write_begins_without_time_for_it() {
     let world = World::new([]);
     let record = contact(&json!({}));

@@ -17,7 +17,7 @@ use store::Table;
 const INSTANCES: usize = 3;
 const KEYS: usize = 2;
 const MESSAGES: usize = 8;
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 2_000;
 
 /// How the locks of a run behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

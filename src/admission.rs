@@ -161,9 +161,9 @@ impl Entry {
         }
         while let Some((until, needs_seat)) = self.held_back() {
             if needs_seat && !self.take_seat() {
-                return Err(self.queue.held_back(self.subjects));
+                return Err(self.queue.rejected_as_failing(self.subjects));
             }
-            self.queue.back_off(until, self.budget).await.map_err(|_| self.queue.held_back(self.subjects))?;
+            self.queue.back_off(until, self.budget).await.map_err(|_| self.queue.rejected_as_failing(self.subjects))?;
         }
         let position = *self.position.get_or_insert_with(|| self.queue.next_position());
         let give_up_if_closed_at = self.budget.fail_fast.then_some(self.budget.until);
@@ -233,7 +233,7 @@ impl Permit<'_> {
         if self.slot.is_released() {
             let Entry { queue, subjects, entered_at, .. } = &*self.entry;
             if queue.with_state(|state| state.failing.failed_since(*subjects, *entered_at)) {
-                return Err(queue.held_back(*subjects));
+                return Err(queue.rejected_as_failing(*subjects));
             }
             let position = QueuePosition::Returning(queue.next_position());
             self.slot = queue.wait(position, self.entry.budget, Some(Instant::now())).await?;

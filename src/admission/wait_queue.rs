@@ -132,7 +132,7 @@ impl WaitQueue {
     }
 
     /// A message about these subjects is not admitted, because others about them have failed.
-    pub(super) fn held_back(&self, subjects: Subjects) -> NotAdmitted {
+    pub(super) fn rejected_as_failing(&self, subjects: Subjects) -> NotAdmitted {
         // Not in the `match`: that would hold the mutex.
         let cause = self.inner().state.failing.cause(subjects).cloned();
         match cause {

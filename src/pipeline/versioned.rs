@@ -88,8 +88,11 @@ impl Writer<'_> {
                 unversioned = if delete { Some(row.id(&columns).ok_or_else(unidentified)?) } else { None };
                 self.check_tombstone(version, unversioned).await?;
             }
-            stored if !is_newer(version, &stored)? => return Err(Settlement::new(Reason::Superseded)),
-            _ => {}
+            stored @ (Stored::Version(_) | Stored::Unreadable) => {
+                if !is_newer(version, &stored)? {
+                    return Err(Settlement::new(Reason::Superseded));
+                }
+            }
         }
         if delete {
             // First the tombstone: from then on an older message cannot create the row again.

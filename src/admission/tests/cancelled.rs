@@ -115,7 +115,9 @@ async fn cancelled_anywhere_at_any_time() {
                 }
                 match fastrand::u8(..4) {
                     0 => permit.throttled(Some(SECOND.mul_f64(fastrand::f64())), LimitKind::Rate),
-                    1 => drop(Some(permit.failed(&super::outage::row_failure(), None))),
+                    1 => {
+                        let _ = permit.failed(&super::outage::row_failure(), None);
+                    }
                     2 => permit.succeeded(Some(4)),
                     _ => drop(permit),
                 }

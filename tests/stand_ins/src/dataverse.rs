@@ -27,6 +27,7 @@ mod reply;
 mod routes;
 mod rows;
 mod samples;
+mod state;
 mod table;
 mod values;
 mod write;
@@ -51,6 +52,7 @@ pub use self::limits::Limits;
 use self::limits::{Left, Limiter};
 pub use self::rows::Collation;
 use self::rows::{Row, Store, TableRows};
+pub use self::state::StateOnCreate;
 pub use self::table::{Kind, Table};
 pub use self::write::DuplicateCode;
 use crate::identity::Tokens;
@@ -79,6 +81,8 @@ pub struct Options {
     pub bin_code: DuplicateCode,
     /// How text in keys is compared.
     pub collation: Collation,
+    /// What a create does with the status of another state than that of a new row.
+    pub state_on_create: StateOnCreate,
 }
 
 impl Default for Options {
@@ -94,6 +98,7 @@ impl Default for Options {
             duplicate_code: DuplicateCode::default(),
             bin_code: DuplicateCode::default(),
             collation: Collation::default(),
+            state_on_create: StateOnCreate::default(),
         }
     }
 }
@@ -177,6 +182,7 @@ impl Dataverse {
             }
             kept.insert(column.clone(), value);
         }
+        state::complete(&table, &mut kept);
         let id = kept.get(&table.primary_key).and_then(Value::as_str).and_then(|id| id.parse().ok());
         let id = id.unwrap_or_else(Uuid::new_v4);
         kept.insert(table.primary_key.clone(), id.to_string().into());
@@ -190,6 +196,16 @@ impl Dataverse {
         let mut store = self.world.store();
         let id = store.table_rows(set).ok().and_then(|table_rows| find(table_rows, key)).map(|row| row.id);
         id.is_some_and(|id| store.recycle(set, id))
+    }
+
+    /// Lets our user read a secured column.
+    pub fn grant_read(&self, set: &str, column: &str) {
+        self.world.store().change_table(set, |table| _ = table.hidden.remove(column));
+    }
+
+    /// Hides a secured column from our user again.
+    pub fn revoke_read(&self, set: &str, column: &str) {
+        self.world.store().change_table(set, |table| _ = table.hidden.insert(column.to_owned()));
     }
 
     /// Adds a fault to the active ones.

@@ -124,6 +124,12 @@ impl Call {
         list.flat_map(|list| list.split(',')).any(|wanted| wanted == "*" || wanted == name)
     }
 
+    /// The user on whose behalf the request is made: `user`, unless it impersonates another.
+    /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/impersonate-another-user-web-api>
+    pub(super) fn caller<'a>(&'a self, user: &'a str) -> &'a str {
+        self.header(&HeaderName::from_static("callerobjectid")).unwrap_or(user)
+    }
+
     /// The columns in `$select`; `None`: all.
     pub(super) fn selection(&self, table: &Table) -> Result<Option<Vec<String>>, Error> {
         let Some(list) = self.option("$select") else { return Ok(None) };

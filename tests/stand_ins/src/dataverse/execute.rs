@@ -58,7 +58,7 @@ fn look_up(world: &World, commands: &[Command], entries: &mut [Entry]) -> Result
     let mut plans = Vec::with_capacity(commands.len());
     for (command, entry) in commands.iter().zip(entries) {
         note(world, &store, command, entry);
-        plans.push(write::plan(&store, command)?);
+        plans.push(write::plan(&store, command, world.options.state_on_create)?);
     }
     Ok(plans)
 }
@@ -117,6 +117,8 @@ fn represented(world: &World, call: &Call, table: &Table, done: &Done, selection
     let mut response = reply::json(status, &read::represent(table, row, shown, Some(&context)));
     let headers = response.headers_mut();
     headers.insert("preference-applied", HeaderValue::from_static("return=representation"));
-    headers.insert("etag", reply::header_value(&row.etag()));
+    if table.has_etags() {
+        headers.insert("etag", reply::header_value(&row.etag()));
+    }
     response
 }

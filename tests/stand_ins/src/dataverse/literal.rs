@@ -32,9 +32,10 @@ impl Literal {
         match (kind, self) {
             (Kind::Text { .. } | Kind::MultiChoice(_), Self::Quoted(text)) => Some(Value::from(text.as_str())),
             (Kind::Text { .. } | Kind::MultiChoice(_), Self::Bare(_)) | (_, Self::Quoted(_)) => None,
-            (Kind::Integer { .. } | Kind::BigInteger | Kind::Choice(_), Self::Bare(bare)) => {
-                bare.parse::<i64>().ok().map(Value::from)
-            }
+            (
+                Kind::Integer { .. } | Kind::BigInteger | Kind::Choice(_) | Kind::State | Kind::Status,
+                Self::Bare(bare),
+            ) => bare.parse::<i64>().ok().map(Value::from),
             (
                 Kind::Decimal { precision } | Kind::Money { precision } | Kind::Double { precision },
                 Self::Bare(bare),

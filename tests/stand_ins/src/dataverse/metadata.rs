@@ -6,6 +6,7 @@
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query-metadata-web-api>.
 
 mod attributes;
+mod privileges;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -22,9 +23,13 @@ use super::path::Resource;
 use super::reply;
 use super::rows::Store;
 use super::table::{Lookup, Table};
+pub(super) use privileges::get as privileges;
 
 /// The resource's name.
 pub(super) const NAME: &str = "EntityDefinitions";
+
+/// The set to whose rows the function about column privileges is bound.
+pub(super) const USERS: &str = "systemusers";
 
 /// The namespace of all types.
 const NAMESPACE: &str = "Microsoft.Dynamics.CRM.";
@@ -171,7 +176,7 @@ fn definition(table: &Table) -> Item {
         "EntitySetName": table.set,
         "PrimaryIdAttribute": table.primary_key,
         "IsOptimisticConcurrencyEnabled": table.optimistic,
-        "TableType": "Standard",
+        "TableType": table.type_name,
     });
     Item::new(ENTITY.name, &[&table.logical_name], properties)
 }

@@ -39,7 +39,7 @@ pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Res
     }
 }
 
-/// Handles `WhoAmI()` for the user with this object id.
+/// Handles `WhoAmI()` for the user with this id.
 pub(super) fn who_am_i(world: &World, call: &Call, user: &str) -> Response {
     let organization = "00000000-0000-4000-8000-0000000000aa";
     let body = json!({
@@ -66,17 +66,24 @@ pub(super) fn represent(table: &Table, row: &Row, shown: Shown<'_>, context: Opt
     if let Some(context) = context {
         object.insert("@odata.context".to_owned(), context.into());
     }
-    object.insert("@odata.etag".to_owned(), row.etag().into());
+    if table.has_etags() {
+        object.insert("@odata.etag".to_owned(), row.etag().into());
+    }
     let is_wanted =
         |column: &String| shown.selection.is_none_or(|names| names.contains(column) || *column == table.primary_key);
     for column in table.columns.keys().filter(|column| is_wanted(column)) {
-        object.insert(column.clone(), row.values.get(column).cloned().unwrap_or(Value::Null));
+        object.insert(column.clone(), shown_value(table, row, column).clone());
         let annotation = Table::lookup_table(column);
         if let Some(target) = row.values.get(&annotation).filter(|target| shown.lookup_tables && !target.is_null()) {
             object.insert(annotation, target.clone());
         }
     }
     Value::Object(object)
+}
+
+/// The column's value for the caller: null where column security hides it.
+fn shown_value<'a>(table: &Table, row: &'a Row, column: &str) -> &'a Value {
+    row.values.get(column).filter(|_| !table.hidden.contains(column)).unwrap_or(&Value::Null)
 }
 
 fn one(
@@ -93,7 +100,9 @@ fn one(
     }
     let body = represent(&table_rows.table, row, shown, Some(&format!("{context}/$entity")));
     let mut response = reply::json(StatusCode::OK, &body);
-    response.headers_mut().insert("etag", reply::header_value(&row.etag()));
+    if table_rows.table.has_etags() {
+        response.headers_mut().insert("etag", reply::header_value(&row.etag()));
+    }
     if shown.lookup_tables {
         let applied = format!("odata.include-annotations=\"{LOOKUP_TABLE}\"");
         response.headers_mut().insert("preference-applied", reply::header_value(&applied));
@@ -110,8 +119,7 @@ fn many(call: &Call, table_rows: &TableRows, shown: Shown<'_>, context: &str) ->
         Some(_) => return Err(Error::query("Invalid value for $top query option found.")),
     };
     let is_wanted = |row: &&Row| {
-        let kept = |column: &String| row.values.get(column).unwrap_or(&Value::Null);
-        wanted.iter().all(|(column, value)| table_rows.same(kept(column), value))
+        wanted.iter().all(|(column, value)| table_rows.same(shown_value(&table_rows.table, row, column), value))
     };
     let mut rows: Vec<&Row> = table_rows.live().filter(is_wanted).collect();
     rows.sort_by_key(|row| row.version);

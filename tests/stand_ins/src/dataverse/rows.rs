@@ -88,6 +88,12 @@ impl Store {
         self.shelves.insert(set, empty);
     }
 
+    /// Changes a table's definition; its rows stay as they are.
+    pub(super) fn change_table(&mut self, set: &str, change: impl FnOnce(&mut Table)) {
+        let table_rows = self.shelves.get_mut(set).expect("the table is defined");
+        change(Arc::make_mut(&mut table_rows.table));
+    }
+
     pub(super) fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.shelves.values().map(|table_rows| &table_rows.table)
     }

@@ -38,6 +38,7 @@ fn contacts() -> Table {
         .lookup("parentcustomerid_contact", "_parentcustomerid_value", "contacts")
         .key(&["employeeid"])
         .key(&["emailaddress1"])
+        .states()
         .optimistic_concurrency()
 }
 
@@ -49,6 +50,7 @@ fn accounts() -> Table {
         .column(VERSION, Kind::BigInteger)
         .lookup("primarycontactid", "_primarycontactid_value", "contacts")
         .key(&["accountnumber"])
+        .states()
         .optimistic_concurrency()
 }
 
@@ -64,5 +66,6 @@ fn orders() -> Table {
         .lookup("new_accountid", "_new_accountid_value", "accounts")
         .key(&["new_number", "new_region"])
         .key(&["_new_accountid_value", "new_reference"])
+        .states()
         .optimistic_concurrency()
 }

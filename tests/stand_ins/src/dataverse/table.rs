@@ -4,7 +4,7 @@
 //! Mirrors <https://learn.microsoft.com/power-apps/developer/data-platform/entity-metadata> and
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -59,6 +59,10 @@ pub enum Kind {
     Guid,
     /// The id of a row that a lookup points to; can only be written with `@odata.bind`.
     Lookup,
+    /// `statecode`.
+    State,
+    /// `statuscode`.
+    Status,
 }
 
 impl Kind {
@@ -84,6 +88,18 @@ pub(super) struct Unique {
     pub(super) is_key: bool,
 }
 
+/// The columns of a table's state.
+pub(super) const STATE: &str = "statecode";
+pub(super) const STATUS: &str = "statuscode";
+
+/// A state, and its statuses; the first of them is its default.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) value: i64,
+    pub(super) name: &'static str,
+    pub(super) statuses: Vec<i64>,
+}
+
 /// A table's definition, built up by chained calls.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -96,6 +112,12 @@ pub struct Table {
     /// The columns of keys whose index is still being built.
     pub(super) unfinished: Vec<Vec<String>>,
     pub(super) optimistic: bool,
+    pub(super) type_name: String,
+    /// The first is the state of a new row; empty: rows have no state.
+    pub(super) states: Vec<State>,
+    pub(super) secured: BTreeSet<String>,
+    /// The secured columns whose values nobody may read.
+    pub(super) hidden: BTreeSet<String>,
 }
 
 impl Table {
@@ -110,6 +132,10 @@ impl Table {
             uniques: Vec::new(),
             unfinished: Vec::new(),
             optimistic: false,
+            type_name: "Standard".to_owned(),
+            states: Vec::new(),
+            secured: BTreeSet::new(),
+            hidden: BTreeSet::new(),
         }
     }
 
@@ -161,6 +187,41 @@ impl Table {
     pub fn optimistic_concurrency(mut self) -> Self {
         self.optimistic = true;
         self
+    }
+
+    /// Adds `statecode` and `statuscode` with the states Active (statuses 1 and 3) and Inactive (2 and 4).
+    #[must_use]
+    pub fn states(mut self) -> Self {
+        let state = |value, name, statuses: [i64; 2]| State { value, name, statuses: statuses.to_vec() };
+        self.states = vec![state(0, "Active", [1, 3]), state(1, "Inactive", [2, 4])];
+        self.column(STATE, Kind::State).column(STATUS, Kind::Status)
+    }
+
+    /// Applies column security to an existing column. Its values may be written, but not read until
+    /// [`Dataverse::grant_read`](super::Dataverse::grant_read).
+    #[must_use]
+    pub fn secured(mut self, column: &str) -> Self {
+        assert!(self.columns.contains_key(column), "{column} is not a column");
+        self.secured.insert(column.to_owned());
+        self.hidden.insert(column.to_owned());
+        self
+    }
+
+    /// Sets the type, such as `Elastic`. Rows of a `Virtual` table have no ETag.
+    #[must_use]
+    pub fn table_type(mut self, table_type: &str) -> Self {
+        table_type.clone_into(&mut self.type_name);
+        self
+    }
+
+    /// Whether its rows have ETags.
+    pub(super) fn has_etags(&self) -> bool {
+        self.type_name != "Virtual"
+    }
+
+    /// The state that has this status.
+    pub(super) fn state_of(&self, status: i64) -> Option<&State> {
+        self.states.iter().find(|state| state.statuses.contains(&status))
     }
 
     /// The annotation of a lookup column with the table that it points to.

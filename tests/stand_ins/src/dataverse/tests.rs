@@ -3,6 +3,8 @@
 mod guard;
 mod keys;
 mod metadata;
+mod security;
+mod state;
 mod upsert;
 mod wire_values;
 

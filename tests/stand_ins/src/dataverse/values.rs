@@ -37,7 +37,7 @@ pub(super) fn accept(table: &Table, column: &str, kind: &Kind, value: &Value) ->
             let fits = (i64::from(*min)..=i64::from(*max)).contains(&number);
             if fits { Ok(number.into()) } else { Err(out_of_range(column)) }
         }
-        Kind::BigInteger => value.as_i64().map(Value::from).ok_or_else(wrong_type),
+        Kind::BigInteger | Kind::Status => value.as_i64().map(Value::from).ok_or_else(wrong_type),
         Kind::Decimal { precision } | Kind::Money { precision } | Kind::Double { precision } => {
             let number = value.as_f64().ok_or_else(wrong_type)?;
             if number.abs() > MOST { Err(out_of_range(column)) } else { Ok(rounded(number, *precision)) }
@@ -48,6 +48,11 @@ pub(super) fn accept(table: &Table, column: &str, kind: &Kind, value: &Value) ->
         Kind::Choice(options) => {
             let number = value.as_i64().ok_or_else(wrong_type)?;
             if options.contains(&number) { Ok(number.into()) } else { Err(no_such_choice(column, &number)) }
+        }
+        Kind::State => {
+            let number = value.as_i64().ok_or_else(wrong_type)?;
+            let is_known = table.states.iter().any(|state| state.value == number);
+            if is_known { Ok(number.into()) } else { Err(no_such_choice(column, &number)) }
         }
         Kind::MultiChoice(options) => choices(column, options, value.as_str().ok_or_else(wrong_type)?),
         Kind::Guid | Kind::Lookup => {
@@ -85,7 +90,7 @@ fn guid(text: &str) -> Option<Uuid> {
 pub(super) fn edm_type(kind: &Kind) -> &'static str {
     match kind {
         Kind::Text { .. } | Kind::MultiChoice(_) => "Edm.String",
-        Kind::Integer { .. } | Kind::Choice(_) => "Edm.Int32",
+        Kind::Integer { .. } | Kind::Choice(_) | Kind::State | Kind::Status => "Edm.Int32",
         Kind::BigInteger => "Edm.Int64",
         Kind::Decimal { .. } | Kind::Money { .. } => "Edm.Decimal",
         Kind::Double { .. } => "Edm.Double",

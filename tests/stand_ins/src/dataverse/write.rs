@@ -17,6 +17,7 @@ use super::errors::Error;
 use super::journal::Change;
 use super::key::Address;
 use super::rows::{Collision, Row, Store};
+use super::state::{self, StateOnCreate};
 use super::table::{Kind, Table};
 
 /// The error code of a create that collides with a row of the same key. Sources differ, so clients must accept each.
@@ -88,7 +89,7 @@ pub(super) struct Done {
 }
 
 /// The first step: looks up the row, parses the body and decides.
-pub(super) fn plan(store: &Store, command: &Command) -> Result<Plan, Error> {
+pub(super) fn plan(store: &Store, command: &Command, mode: StateOnCreate) -> Result<Plan, Error> {
     let Command { table, address, wish, condition } = command;
     let found = match address {
         Some(address) => store.table_rows(&table.set)?.find(address),
@@ -108,7 +109,7 @@ pub(super) fn plan(store: &Store, command: &Command) -> Result<Plan, Error> {
         (Some(row), None, _) => Ok(Plan::Delete { id: row.id, condition: condition.clone() }),
         (None, None, _) | (None, Some(_), Condition::Present | Condition::Version(_)) => Err(missing()),
         (None, Some(changes), Condition::Any | Condition::Absent) => {
-            new_row(store, table, address.as_ref(), changes).map(Plan::Create)
+            new_row(store, table, address.as_ref(), changes, mode).map(Plan::Create)
         }
     }
 }
@@ -160,8 +161,9 @@ fn carry_out(
         }
         // Deleted since the lookup.
         (Plan::Update { id, .. } | Plan::Delete { id, .. }, None) => Err(Error::no_row(&table.logical_name, id)),
-        (Plan::Update { changes, condition, .. }, Some(row)) => {
+        (Plan::Update { mut changes, condition, .. }, Some(row)) => {
             check_version(table, row, &condition)?;
+            state::update(table, &row.values, &mut changes)?;
             let mut row = row.clone();
             if changes.get(&table.primary_key).is_some_and(|id| *id != row.id.to_string()) {
                 return Err(Error::bad_request("0x80040203", "The primary key of a row cannot be changed."));
@@ -183,6 +185,7 @@ fn new_row(
     table: &Table,
     address: Option<&Address>,
     mut changes: Map<String, Value>,
+    mode: StateOnCreate,
 ) -> Result<Row, Error> {
     let mut values = Map::new();
     let mut id = Uuid::new_v4();
@@ -203,6 +206,7 @@ fn new_row(
         id = given.parse().expect("a GUID column's value is a GUID");
     }
     values.extend(changes);
+    state::create(table, mode, &mut values)?;
     values.insert(table.primary_key.clone(), id.to_string().into());
     Ok(Row { id, values, version: 0, recycled: false })
 }

@@ -18,7 +18,7 @@ const COMMON: &[&str] =
 pub(super) const BASE: Type = derive("AttributeMetadata", &[]);
 
 /// The types of columns, each with its own properties.
-const DERIVED: [Type; 12] = [
+const DERIVED: [Type; 14] = [
     derive("StringAttributeMetadata", &["MaxLength"]),
     derive("IntegerAttributeMetadata", &["MinValue", "MaxValue"]),
     derive("BigIntAttributeMetadata", &[]),
@@ -31,6 +31,8 @@ const DERIVED: [Type; 12] = [
     derive("MultiSelectPicklistAttributeMetadata", &[]),
     derive("UniqueIdentifierAttributeMetadata", &[]),
     derive("LookupAttributeMetadata", &["Targets"]),
+    derive("StateAttributeMetadata", &[]),
+    derive("StatusAttributeMetadata", &[]),
 ];
 
 const fn derive(name: &'static str, properties: &'static [&'static str]) -> Type {
@@ -56,7 +58,7 @@ fn attribute(store: &Store, table: &Table, column: &str, kind: &Kind) -> Item {
         "AttributeType": short,
         "AttributeTypeName": { "Value": display },
         "IsPrimaryId": column == table.primary_key,
-        "IsSecured": false,
+        "IsSecured": table.secured.contains(column),
     });
     for (property, value) in own(kind, &targets) {
         properties[property] = value;
@@ -81,6 +83,8 @@ fn names(kind: &Kind, targets: &[String]) -> (&'static str, &'static str, &'stat
         Kind::Guid => ("UniqueIdentifierAttributeMetadata", "Uniqueidentifier", "UniqueidentifierType"),
         Kind::Lookup if is_customer => ("LookupAttributeMetadata", "Customer", "CustomerType"),
         Kind::Lookup => ("LookupAttributeMetadata", "Lookup", "LookupType"),
+        Kind::State => ("StateAttributeMetadata", "State", "StateType"),
+        Kind::Status => ("StatusAttributeMetadata", "Status", "StatusType"),
     }
 }
 
@@ -96,6 +100,12 @@ fn own(kind: &Kind, targets: &[String]) -> Vec<(&'static str, Value)> {
         Kind::DateTime => date("DateAndTime", "UserLocal"),
         Kind::DateOnly => date("DateOnly", "DateOnly"),
         Kind::Lookup => vec![("Targets", json!(targets))],
-        Kind::BigInteger | Kind::Boolean | Kind::Choice(_) | Kind::MultiChoice(_) | Kind::Guid => Vec::new(),
+        Kind::BigInteger
+        | Kind::Boolean
+        | Kind::Choice(_)
+        | Kind::MultiChoice(_)
+        | Kind::Guid
+        | Kind::State
+        | Kind::Status => Vec::new(),
     }
 }

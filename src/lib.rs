@@ -31,6 +31,7 @@
 //! - [`classify`]: the meaning of a refusal; the only policy. Pure.
 //! - [`admission`]: concurrency limit, `Retry-After` pause, circuit breaker, wait queue.
 //! - [`pipeline`]: one record to its outcome; it sees locks and the store as traits.
+//! - [`shutdown`]: why the process stops serving, and its exit code.
 //! - [`server`]: routes, tracked tasks, drain.
 //! - [`config`]: the settings as one value, or every problem at once.
 //! - [`dead_letters`]: the command `handler dead-letters`.
@@ -53,6 +54,7 @@ pub mod record;
 pub mod sanitize;
 pub mod server;
 pub mod settings;
+pub mod shutdown;
 pub mod storage;
 pub mod telemetry;
 

@@ -1,4 +1,4 @@
-//! The executable `handler`: reads the settings, builds the parts, and serves until SIGTERM or runs a command for operators.
+//! The executable `handler`: reads the settings, builds the parts, and serves until it is stopped or runs a command for operators.
 //!
 //! Only this file reads the process environment.
 
@@ -24,6 +24,7 @@ use dataverse_sync::lock::local_queue::LocalQueue;
 use dataverse_sync::pipeline::Pipeline;
 use dataverse_sync::server::QueuePolicy;
 use dataverse_sync::settings::Problem;
+use dataverse_sync::shutdown::{Cause, signalled};
 use dataverse_sync::storage::Connection;
 use dataverse_sync::telemetry::otlp::Export;
 use dataverse_sync::{host, server, telemetry};
@@ -34,7 +35,7 @@ use tokio::runtime::Builder;
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
 #[cfg(windows)]
-use tokio::signal::windows::{ctrl_c, ctrl_close};
+use tokio::signal::windows::ctrl_close;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -61,10 +62,10 @@ enum Command {
     Doctor(doctor::arguments::Arguments),
 }
 
-/// Worker threads of the runtime: no Dataverse environment takes as many messages as these can send.
 /// Messages whose rows or tables fail hold at most this part of what the host keeps in flight; the others go back at once.
 const FAILING_PART: usize = 4;
 
+/// Worker threads of the runtime: no Dataverse environment takes as many messages as these can send.
 const MAX_WORKERS: usize = 8;
 
 const SETTINGS: &str = "\
@@ -137,7 +138,7 @@ async fn run_handler() -> ExitCode {
         export.finish().await;
     }
     match served {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(cause) => ExitCode::from(cause.exit_code()),
         Err(error) => {
             error!("the handler failed: {error:#}");
             ExitCode::FAILURE
@@ -175,14 +176,14 @@ async fn run_doctor(arguments: &doctor::arguments::Arguments) -> anyhow::Result<
 
 /// Cancelled by the first signal or when the terminal is closed; a second signal ends the process at once.
 fn stop_token() -> io::Result<CancellationToken> {
-    let (first, closed) = (stop_requested()?, terminal_closed()?);
+    let (first, closed) = (signalled()?, terminal_closed()?);
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
         select(pin!(first), pin!(closed)).await;
         stop.cancel();
         // Registered only now: an earlier one would have received the first signal too.
-        if let Ok(second) = stop_requested() {
+        if let Ok(second) = signalled() {
             second.await;
             std::process::exit(1);
         }
@@ -213,12 +214,8 @@ fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
-    let stop = stop_requested().context("cannot listen for the shutdown signal")?;
-    let shutdown = async move {
-        stop.await;
-        info!("stopping; finishing the requests in progress");
-    };
+async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<Cause> {
+    let signalled = signalled().context("cannot listen for the shutdown signal")?;
     let listener =
         TcpListener::bind(("127.0.0.1", config.port)).await.context("FUNCTIONS_CUSTOMHANDLER_PORT: cannot listen")?;
     info!(
@@ -235,17 +232,7 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<()> {
         let admission = pipeline.admission.clone();
         export.observe_admission(move || admission.figures());
     }
-    server::run(listener, pipeline, queue, shutdown).await;
-    Ok(())
-}
-
-/// Completes on SIGTERM or Ctrl-C. The Functions host in Azure sends neither: it kills the process.
-#[cfg(unix)]
-fn stop_requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
-    })
+    Ok(server::run(listener, pipeline, queue, signalled).await)
 }
 
 /// Completes when the session ends, such as an SSH connection.
@@ -253,13 +240,6 @@ fn stop_requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 fn terminal_closed() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move { hangup.recv().await.unwrap_or_default() })
-}
-
-/// Completes on Ctrl-C.
-#[cfg(windows)]
-fn stop_requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut interrupt = ctrl_c()?;
-    Ok(async move { interrupt.recv().await.unwrap_or_default() })
 }
 
 /// Completes when the window is closed.

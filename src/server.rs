@@ -20,13 +20,11 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::pipeline::Pipeline;
+use crate::shutdown::{Cause, DRAIN_TIMEOUT};
 use listener::Listener;
-
-/// Longest drain after the shutdown signal; Azure kills the process some seconds later. Locks that are still held then expire.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// During the drain: how long a finished response may take to leave, and an incomplete request to arrive.
 const FLUSH_GRACE: Duration = Duration::from_secs(1);
@@ -51,20 +49,29 @@ pub struct QueuePolicy {
     pub max_deliveries: Option<u32>,
 }
 
-/// Serves on `listener` until `shutdown` completes, then drains: invocations that wait for admission are answered at once, those
-/// at work finish, for at most 25 s.
+/// Serves on `listener` until `shutdown` completes or no connection can be accepted any more, then drains: invocations that wait
+/// for admission are answered at once, those at work finish. Returns why it stopped.
 pub async fn run(
     listener: TcpListener,
     pipeline: Pipeline,
     queue: QueuePolicy,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) {
+    shutdown: impl Future<Output = Cause> + Send + 'static,
+) -> Cause {
     let (pipeline, tasks, stop) = (Arc::new(pipeline), TaskTracker::new(), CancellationToken::new());
     let router = routes::router(AppState { pipeline: pipeline.clone(), tasks: tasks.clone(), queue });
-    let server = axum::serve(Listener::new(listener, MAX_CONNECTIONS), router)
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let server = tokio::spawn(server.into_future());
-    shutdown.await;
+    let gone = CancellationToken::new();
+    let listener = Listener::new(listener, MAX_CONNECTIONS, gone.clone());
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let ended = gone.clone().drop_guard();
+    let server = tokio::spawn(async move {
+        let _ended = ended;
+        server.into_future().await
+    });
+    let cause = tokio::select! {
+        cause = shutdown => cause,
+        () = gone.cancelled() => Cause::ListenerGone,
+    };
+    info!(cause = cause.code(), "stopping; finishing the requests in progress");
     pipeline.admission.stop();
     stop.cancel();
     tasks.close();
@@ -83,6 +90,7 @@ pub async fn run(
     if timeout(DRAIN_TIMEOUT, drain).await.is_err() {
         warn!(unfinished = tasks.len(), "shutdown timed out with work in progress; its leases will expire");
     }
+    cause
 }
 
 /// Waits until no task runs and the last responses had time to leave: a connection with an incomplete request stays open.

@@ -1,7 +1,9 @@
 //! A TCP listener that caps the open connections and retries after accept errors.
 //!
-//! At the limit, further connections wait in the system's backlog until another one closes.
+//! At the limit, further connections wait in the system's backlog until another one closes. A socket that does not listen any more
+//! never gives another connection; the server then stops, and the host starts another handler.
 
+use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,7 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
-use tracing::warn;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
 
 /// The pause after an accept error, such as too many open files.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -23,11 +26,13 @@ const ACCEPT_RETRY_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Listener {
     inner: TcpListener,
     slots: Arc<Semaphore>,
+    /// Cancelled once the socket does not listen any more.
+    gone: CancellationToken,
 }
 
 impl Listener {
-    pub(super) fn new(inner: TcpListener, max_connections: usize) -> Self {
-        Self { inner, slots: Arc::new(Semaphore::new(max_connections)) }
+    pub(super) fn new(inner: TcpListener, max_connections: usize, gone: CancellationToken) -> Self {
+        Self { inner, slots: Arc::new(Semaphore::new(max_connections)), gone }
     }
 }
 
@@ -47,6 +52,12 @@ impl serve::Listener for Listener {
                 }
                 // The peer closed the connection before it was accepted.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+                // <https://man7.org/linux/man-pages/man2/accept.2.html>: EINVAL, "socket is not listening for connections".
+                Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                    error!(%error, "the socket does not listen any more");
+                    self.gone.cancel();
+                    return pending().await;
+                }
                 Err(error) => {
                     if !is_reported {
                         warn!(%error, "cannot accept a connection; retrying every second");
@@ -99,7 +110,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_beyond_the_limit_is_accepted_once_another_one_closes() {
         let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let mut listener = Listener::new(inner, 1);
+        let mut listener = Listener::new(inner, 1, CancellationToken::new());
         let address = listener.local_addr().expect("it is bound");
         let _clients = [TcpStream::connect(address).await, TcpStream::connect(address).await].map(Result::unwrap);
         let (first, _) = listener.accept().await;

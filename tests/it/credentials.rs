@@ -36,7 +36,7 @@ async fn opens(tenant: &Tenant, settings: &[(&str, &str)], kind: &str, secrets: 
     tenant.world.identity.fault(Fault::Status(StatusCode::UNAUTHORIZED));
     assert_eq!(send(&host, &format!("{key}-2")).await.status, 503);
     tenant.world.identity.clear_faults();
-    assert_eq!(host.terminate_handler().await, Some(0));
+    assert_eq!(host.terminate_handler().await, Some(143));
     assert!(printed(&host, &format!("credential={kind}")), "{settings:?}: {:?}", host.logs());
     let lines = host.logs();
     assert!(lines.iter().any(|line| line.text.to_uppercase().contains("TRACE")), "the log level must be trace");

@@ -11,6 +11,7 @@ use dataverse_sync::lock::local_queue::LocalQueue;
 use dataverse_sync::pipeline::Pipeline;
 use dataverse_sync::record::OnConflict;
 use dataverse_sync::server::{self, QueuePolicy};
+use dataverse_sync::shutdown::Cause;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -18,13 +19,24 @@ use tokio::task::JoinHandle;
 /// A server with one slot, and its shutdown trigger.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) task: JoinHandle<()>,
-    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) task: JoinHandle<Cause>,
+    pub(crate) stop: oneshot::Sender<Cause>,
 }
 
 impl Server {
     /// Starts a server on a free port; failed messages are held in place for as long as `hold`.
     pub(crate) async fn start(store: Arc<dyn Store>, locks: Option<Arc<dyn Locks>>, hold: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::on(listener, store, locks, hold)
+    }
+
+    /// The same on this listener.
+    pub(crate) fn on(
+        listener: TcpListener,
+        store: Arc<dyn Store>,
+        locks: Option<Arc<dyn Locks>>,
+        hold: Duration,
+    ) -> Self {
         let pipeline = Pipeline {
             store,
             environment: String::new(),
@@ -34,10 +46,9 @@ impl Server {
             version_column: None,
             unknown_codes: Mutex::default(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async move { stopped.await.unwrap_or_default() };
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async move { stopped.await.unwrap_or(Cause::Terminated) };
         let queue = QueuePolicy { hold, max_deliveries: None };
         Self { address, task: tokio::spawn(server::run(listener, pipeline, queue, shutdown)), stop }
     }

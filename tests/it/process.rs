@@ -7,6 +7,7 @@ mod settings;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use sandbox::world::World;
 use serde_json::json;
 use stand_ins::dataverse::{Effect, Fault};
 use stand_ins::net::http_client;
@@ -16,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::caller::{answer, contact};
 use crate::command::{CommandOutput, command};
 use crate::waiting::eventually;
-use running::Running;
+use running::{Running, signal};
 
 async fn output(arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
     CommandOutput::of(command(arguments, settings.iter().copied())).await
@@ -63,18 +64,22 @@ async fn it_listens_on_127_0_0_1_and_nowhere_else() {
     TcpStream::connect(("::1", handler.port())).await.expect_err("it does not listen on ::1");
 }
 
+/// Whether any lock is held.
+fn has_lease(world: &World) -> bool {
+    let storage = world.storage.embedded().expect("this world is on the embedded storage");
+    storage.leases().iter().any(|lease| lease.state == LeaseState::Leased)
+}
+
 #[tokio::test]
 async fn sigterm_and_sigint_let_a_running_write_finish_answer_it_and_release_its_lock() {
     let world = crate::world().await;
-    let storage = world.storage.embedded().expect("this world is on the embedded storage");
-    for (signal, key) in [("TERM", "C1"), ("INT", "C2")] {
+    for (signal, key, code) in [("TERM", "C1", 143), ("INT", "C2", 0)] {
         let handler = Running::in_world(&world, &[]).await;
         world.dataverse.fault(Fault::new(Effect::Slow(Duration::from_millis(500))).key(key));
         let record = contact(key, &json!({ "firstname": "Ada" })).to_string();
         let call = answer(http_client().post(handler.url("/api/records")).body(record));
         let stopping = async {
-            let held = |lease: &stand_ins::storage::LeaseView| lease.state == LeaseState::Leased;
-            eventually("its lease", async || storage.leases().iter().any(held).then_some(())).await;
+            eventually("its lease", async || has_lease(&world).then_some(())).await;
             handler.signal(signal).await;
             eventually("a closed port", async || {
                 TcpStream::connect((Ipv4Addr::LOCALHOST, handler.port())).await.is_err().then_some(())
@@ -83,8 +88,27 @@ async fn sigterm_and_sigint_let_a_running_write_finish_answer_it_and_release_its
         };
         let (answer, ()) = tokio::join!(call, stopping);
         assert_eq!((answer.status, &answer.body["reason"]), (200, &json!("upserted")), "{}", answer.text);
-        assert_eq!(handler.ended().await.code(), Some(0), "after SIG{signal}");
+        assert_eq!(handler.ended().await.code(), Some(code), "after SIG{signal}");
         assert!(world.dataverse.row("contacts", &[("employeeid", key)]).is_some());
-        assert!(storage.leases().iter().all(|lease| lease.state != LeaseState::Leased), "{:?}", storage.leases());
+        assert!(!has_lease(&world), "its lock is not released");
     }
+}
+
+/// The host never starts a handler again that exited with 0, and fails every message.
+#[tokio::test]
+async fn after_sigterm_to_the_handler_alone_the_host_starts_another_one_and_the_messages_behind_it_are_applied() {
+    let world = crate::world().await;
+    let host = world.host("instance-1", &[]).await.expect("it starts");
+    let first = host.pid().expect("it runs");
+    world.dataverse.fault(Fault::new(Effect::Slow(Duration::from_millis(500))).key("C1"));
+    world.put(&contact("C1", &json!({ "firstname": "Ada" })).to_string()).await.expect("the queue takes it");
+    eventually("its lease", async || has_lease(&world).then_some(())).await;
+    signal("TERM", first).await;
+    for number in 2..=20 {
+        let record = contact(&format!("C{number}"), &json!({ "firstname": "Ada" }));
+        world.put(&record.to_string()).await.expect("the queue takes it");
+    }
+    eventually("all of them in Dataverse", async || (world.dataverse.rows("contacts").len() == 20).then_some(())).await;
+    assert_ne!(host.pid().expect("it runs"), first);
+    assert_eq!((host.stats().restarts, host.stats().poisoned), (1, 0));
 }

@@ -124,7 +124,7 @@ impl CanaryHost {
 
     /// Stops the handler as Core Tools does, then checks all of its output, its exports and the names of its lock blobs.
     pub(super) async fn check_logs_and_exports(self) {
-        assert_eq!(self.host.terminate_handler().await, Some(0));
+        assert_eq!(self.host.terminate_handler().await, Some(143));
         let logs = self.host.logs();
         for reason in Reason::ALL {
             // The log line of an invalid invocation request has no reason.

@@ -1,5 +1,6 @@
 //! Stalled connections and shutdown, with the server in this process and a paused clock.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,9 +9,10 @@ use async_trait::async_trait;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::lock::{self, Lease, LockName, Locks};
 use dataverse_sync::record::RecordKey;
+use dataverse_sync::shutdown::Cause;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -133,7 +135,7 @@ async fn two_hundred_stalled_connections_delay_neither_another_request_nor_the_s
     }
     assert!(server.post().await.contains("upserted"));
     let begun = Instant::now();
-    server.stop.send(()).expect("the server waits for it");
+    server.stop.send(Cause::Terminated).expect("the server waits for it");
     server.task.await.expect("it does not panic");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     drop(stalled);
@@ -147,7 +149,7 @@ async fn work_that_does_not_end_is_left_to_its_lease_before_azure_kills_the_proc
     store.called.notified().await;
 
     let begun = Instant::now();
-    server.stop.send(()).expect("the server waits for it");
+    server.stop.send(Cause::Terminated).expect("the server waits for it");
     let ended = timeout(Duration::from_mins(10), server.task).await.expect("it ends by itself");
     ended.expect("it does not panic");
     assert!((Duration::from_secs(20)..Duration::from_secs(30)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
@@ -158,10 +160,23 @@ async fn a_lock_that_is_being_released_is_released_before_the_process_ends() {
     let locks = Arc::new(SlowToRelease::default());
     let server = start(Arc::new(Accepting), Some(locks.clone())).await;
     assert!(server.post().await.starts_with("HTTP/1.1 200 "), "answered before the lock is released");
-    server.stop.send(()).expect("the server waits for it");
+    server.stop.send(Cause::Terminated).expect("the server waits for it");
     let mut task = server.task;
     timeout(Duration::from_secs(10), &mut task).await.expect_err("it ended without releasing its lock");
     locks.may_release.notify_one();
     task.await.expect("it does not panic");
     assert!(locks.released.load(Ordering::Acquire), "the lock was not released");
+}
+
+/// A connection cannot be listened on, so every accept fails with EINVAL.
+#[tokio::test]
+async fn a_listener_that_is_gone_ends_the_server_with_an_exit_code_that_is_not_0() {
+    let peer = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let stream = TcpStream::connect(peer.local_addr().expect("it is bound")).await.expect("it listens");
+    let socket = OwnedFd::from(stream.into_std().expect("it is a socket"));
+    drop(peer);
+    let listener = TcpListener::from_std(socket.into()).expect("the runtime takes it");
+    let server = Server::on(listener, Arc::new(Accepting), None, Duration::from_mins(8));
+    let cause = timeout(Duration::from_secs(20), server.task).await.expect("it ends").expect("it does not panic");
+    assert_eq!((cause, cause.exit_code()), (Cause::ListenerGone, 1));
 }

@@ -23,7 +23,10 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a handler on a free port and waits until it listens.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
-        let mut command = command(&[], settings.iter().copied());
+        Self::spawned(command(&[], settings.iter().copied())).await
+    }
+
+    async fn spawned(mut command: Command) -> Self {
         let mut child = command.env("FUNCTIONS_CUSTOMHANDLER_PORT", "0").spawn().expect("the handler can be started");
         let (lines, mut readers) = (Arc::default(), JoinSet::new());
         readers.spawn(follow(child.stdout.take().expect("it is piped"), Arc::clone(&lines)));
@@ -59,9 +62,7 @@ impl Running {
 
     /// Sends a signal, named without SIG.
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it is running");
-        let sent = Command::new("/bin/sh").arg("-c").arg(format!("kill -{name} {id}")).status().await;
-        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} was not sent");
+        signal(name, self.child.id().expect("it is running")).await;
     }
 
     /// Waits until the process exits.
@@ -71,6 +72,12 @@ impl Running {
         self.readers.join_all().await;
         ended
     }
+}
+
+/// Sends a signal, named without SIG, to a process.
+pub(crate) async fn signal(name: &str, id: u32) {
+    let sent = Command::new("/bin/sh").arg("-c").arg(format!("kill -{name} {id}")).status().await;
+    assert!(sent.is_ok_and(|status| status.success()), "SIG{name} was not sent");
 }
 
 /// The address in `… listening=127.0.0.1:4711 …`.

@@ -14,7 +14,7 @@ async fn what_is_left_is_exported_when_the_handler_stops() {
     assert_eq!(exporting.post(&contact("C1", &json!({}))).await.status, 200);
     assert_eq!(exporting.collector.deliveries().len(), 0);
     let (_world, collector, code) = exporting.stop().await;
-    assert_eq!(code, 0);
+    assert_eq!(code, 143);
     assert_eq!(names(&collector.spans()), BTreeSet::from(["SyncHttp", "lock", "release", "token", "write"]));
     assert!(collector.points().iter().any(|point| point.name == "dataverse_sync.records" && point.count == 1));
 }

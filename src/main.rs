@@ -24,7 +24,7 @@ use dataverse_sync::lock::local_queue::LocalQueue;
 use dataverse_sync::pipeline::Pipeline;
 use dataverse_sync::server::QueuePolicy;
 use dataverse_sync::settings::Problem;
-use dataverse_sync::shutdown::{Cause, signalled};
+use dataverse_sync::shutdown::{Cause, Parent, signalled};
 use dataverse_sync::storage::Connection;
 use dataverse_sync::telemetry::otlp::Export;
 use dataverse_sync::{host, server, telemetry};
@@ -123,6 +123,7 @@ fn setting(name: &str) -> Option<String> {
 }
 
 async fn run_handler() -> ExitCode {
+    let parent = Parent::current();
     let (config, settings) = (Config::from_settings(&setting), telemetry::Settings::read(&setting));
     let (config, settings) = match (config, settings) {
         (Ok(config), Ok(settings)) => (config, settings),
@@ -133,7 +134,7 @@ async fn run_handler() -> ExitCode {
     };
     install_tls();
     let export = telemetry::start(settings);
-    let served = serve(config, export.as_ref()).await;
+    let served = serve(config, export.as_ref(), parent).await;
     if let Some(export) = export {
         export.finish().await;
     }
@@ -214,8 +215,14 @@ fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<Cause> {
+async fn serve(config: Config, export: Option<&Export>, parent: Parent) -> anyhow::Result<Cause> {
     let signalled = signalled().context("cannot listen for the shutdown signal")?;
+    let shutdown = async move {
+        tokio::select! {
+            cause = signalled => cause,
+            cause = parent.gone() => cause,
+        }
+    };
     let listener =
         TcpListener::bind(("127.0.0.1", config.port)).await.context("FUNCTIONS_CUSTOMHANDLER_PORT: cannot listen")?;
     info!(
@@ -232,7 +239,7 @@ async fn serve(config: Config, export: Option<&Export>) -> anyhow::Result<Cause>
         let admission = pipeline.admission.clone();
         export.observe_admission(move || admission.figures());
     }
-    Ok(server::run(listener, pipeline, queue, signalled).await)
+    Ok(server::run(listener, pipeline, queue, shutdown).await)
 }
 
 /// Completes when the session ends, such as an SSH connection.

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::pipeline::Pipeline;
-use crate::shutdown::{Cause, DRAIN_TIMEOUT};
+use crate::pipeline::{INVOCATION_GRACE, Pipeline};
+use crate::shutdown::Cause;
 use listener::Listener;
 
 /// During the drain: how long a finished response may take to leave, and an incomplete request to arrive.
@@ -87,7 +87,7 @@ pub async fn run(
         }
         pipeline.finished().await;
     };
-    if timeout(DRAIN_TIMEOUT, drain).await.is_err() {
+    if timeout(cause.drain_timeout(queue.hold + INVOCATION_GRACE), drain).await.is_err() {
         warn!(unfinished = tasks.len(), "shutdown timed out with work in progress; its leases will expire");
     }
     cause

@@ -13,6 +13,7 @@ use stand_ins::dataverse::{Effect, Fault};
 use stand_ins::net::http_client;
 use stand_ins::storage::LeaseState;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use crate::caller::{answer, contact};
 use crate::command::{CommandOutput, command};
@@ -111,4 +112,21 @@ async fn after_sigterm_to_the_handler_alone_the_host_starts_another_one_and_the_
     eventually("all of them in Dataverse", async || (world.dataverse.rows("contacts").len() == 20).then_some(())).await;
     assert_ne!(host.pid().expect("it runs"), first);
     assert_eq!((host.stats().restarts, host.stats().poisoned), (1, 0));
+}
+
+/// An orphan would keep its port, and no host would ever call it.
+#[tokio::test]
+async fn a_handler_whose_host_is_killed_finishes_what_is_in_flight_and_ends() {
+    let world = crate::world().await;
+    let handler = Running::under_a_shell(&world).await;
+    world.dataverse.fault(Fault::new(Effect::Slow(Duration::from_secs(5))).key("C1"));
+    let record = contact("C1", &json!({ "firstname": "Ada" })).to_string();
+    let call = tokio::spawn(answer(http_client().post(handler.url("/api/records")).body(record)));
+    eventually("its lease", async || has_lease(&world).then_some(())).await;
+    handler.signal("KILL").await;
+    let answer = call.await.expect("it does not panic");
+    assert_eq!((answer.status, &answer.body["reason"]), (200, &json!("upserted")), "{}", answer.text);
+    let printed = timeout(Duration::from_mins(1), handler.silent()).await.expect("it ends");
+    assert!(printed.contains("cause=host_gone"), "{printed}");
+    assert!(!has_lease(&world), "its lock is not released");
 }

@@ -168,6 +168,20 @@ async fn a_lock_that_is_being_released_is_released_before_the_process_ends() {
     assert!(locks.released.load(Ordering::Acquire), "the lock was not released");
 }
 
+#[tokio::test(start_paused = true)]
+async fn once_the_host_is_gone_work_finishes_although_it_takes_longer_than_azure_would_wait() {
+    let store = Arc::new(Hanging::default());
+    let server = start(store.clone(), None).await;
+    let _call = server.send(&request()).await;
+    store.called.notified().await;
+
+    let begun = Instant::now();
+    server.stop.send(Cause::HostGone).expect("the server waits for it");
+    assert_eq!(server.task.await.expect("it does not panic"), Cause::HostGone);
+    // Its write is given up after two and a half minutes.
+    assert!((Duration::from_mins(2)..Duration::from_mins(10)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
 /// A connection cannot be listened on, so every accept fails with EINVAL.
 #[tokio::test]
 async fn a_listener_that_is_gone_ends_the_server_with_an_exit_code_that_is_not_0() {

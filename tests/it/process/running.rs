@@ -1,7 +1,7 @@
 //! A handler process without a host: its port, signals, exit code and output.
 
 use std::net::SocketAddr;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sandbox::world::World;
@@ -24,6 +24,14 @@ impl Running {
     /// Starts a handler on a free port and waits until it listens.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         Self::spawned(command(&[], settings.iter().copied())).await
+    }
+
+    /// Like `in_world`, as the child of a shell, whose signals and end the others are then about.
+    pub(crate) async fn under_a_shell(world: &World) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(r#""$0" & wait"#).arg(crate::handler()).env_clear().envs(&world.settings);
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        Self::spawned(shell).await
     }
 
     async fn spawned(mut command: Command) -> Self {
@@ -63,6 +71,12 @@ impl Running {
     /// Sends a signal, named without SIG.
     pub(crate) async fn signal(&self, name: &str) {
         signal(name, self.child.id().expect("it is running")).await;
+    }
+
+    /// Waits until its streams are closed, by the last process that writes to them; returns its output.
+    pub(crate) async fn silent(mut self) -> String {
+        while self.readers.join_next().await.is_some() {}
+        self.printed()
     }
 
     /// Waits until the process exits.

@@ -4,11 +4,13 @@
 //! - [`world`]: all stand-ins together, with hosts that run the staged app.
 //! - [`demo`]: the demonstration of the main job: `cargo sandbox`.
 //! - [`mod@bench`]: benchmarks with bounds: `cargo sandbox bench`.
+//! - [`functions_host`]: the host's stand-in as a process: `cargo sandbox host`.
 //! - [`chaos`]: randomised fault injection: `cargo sandbox chaos`.
 
 pub mod bench;
 pub mod chaos;
 pub mod demo;
+pub mod functions_host;
 mod progress;
 pub mod stage;
 pub mod world;

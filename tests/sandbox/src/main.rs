@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use sandbox::stage::{self, Build};
 use sandbox::world::{self, StorageKind};
-use sandbox::{bench, chaos, demo};
+use sandbox::{bench, chaos, demo, functions_host};
 
 mod up;
 
@@ -63,6 +63,9 @@ enum Command {
         #[arg(long, default_value_t = 7080)]
         port: u16,
     },
+    /// Runs an app on the Functions host's stand-in, against any storage; the same as `func start`, with nothing to install.
+    #[command(long_about = functions_host::ABOUT, after_long_help = functions_host::EXAMPLES)]
+    Host(functions_host::Arguments),
     /// Measures the handler; exits with 1 when a bound is broken.
     #[command(long_about = bench::ABOUT, after_long_help = bench::EXAMPLES)]
     Bench(bench::Arguments),
@@ -100,6 +103,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Some(Command::Bench(arguments)) => bench::run(arguments).await,
         Some(Command::Chaos(arguments)) => chaos::run(arguments).await,
         Some(Command::Dataverse { port }) => up::dataverse(port).await.map(|()| true),
+        Some(Command::Host(arguments)) => functions_host::run(arguments).await.map(|()| true),
         Some(Command::Stage(arguments)) => stage::run(arguments).map(|()| true),
     }
 }

@@ -192,6 +192,7 @@ impl World {
             name: name.to_owned(),
             polling: Some(Duration::from_millis(100)),
             visibility_timeout: Some(Duration::from_secs(1)),
+            traces: true,
             ..host::Options::default()
         }
     }

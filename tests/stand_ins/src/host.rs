@@ -1,20 +1,27 @@
 //! A small Azure Functions host: it reads the STAGED app, runs its custom handler and feeds it from queues and over HTTP.
 //!
-//! It follows the real host's source, including its inconvenient parts: it kills without warning, hides messages
-//! instead of returning them, drops chunked bodies, and ignores the body of a failed response. It rejects an app that
-//! it cannot run completely. Several hosts can share one account; each has its own ports on 127.0.0.1.
+//! It behaves as the real host did when it was watched, and as its source says, including its inconvenient parts: it kills without
+//! warning, hides messages instead of returning them, answers chunked bodies with an empty 500, ignores the body of a failed
+//! response, and reads and writes JSON as Newtonsoft.Json. It rejects an app that it cannot run completely. Several hosts can share
+//! one account; each has its own ports on 127.0.0.1. What was seen of the real one lies in `tests/stand_ins/data`, and
+//! `tests/sandbox/tests` replays it.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>.
 
 mod answer;
 mod app;
 mod closing;
+mod encoding;
 mod envelope;
+mod http1;
 mod http_frontend;
 mod invocation;
 mod invocations;
+mod kestrel;
 mod listener;
 mod logs;
+mod newtonsoft;
+mod output;
 mod process;
 #[cfg(test)]
 mod scratch;
@@ -29,10 +36,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::net::Server;
 use crate::queue::{self, QueueService};
 use app::{App, QueueFunction};
 use http_frontend::HttpFrontend;
@@ -43,7 +51,7 @@ use process::{Handler, Program, State};
 pub use closing::Closing;
 pub use envelope::first_delivery;
 pub use invocations::{HostRecords, InvocationRecord, InvocationResult, Stats};
-pub use logs::{Category, LogLine, Severity};
+pub use logs::{Category, LogLine, Print, Severity};
 
 /// How long the queue extension hides a message while it is processed.
 const INVISIBILITY: Duration = Duration::from_mins(10);
@@ -73,6 +81,16 @@ pub struct Options {
     pub without_keys: bool,
     /// How many of the newest log lines are kept; default 20,000.
     pub kept_lines: Option<usize>,
+    /// The port of the HTTP frontend; 0 chooses one.
+    pub port: u16,
+    /// The key of all functions; a new one by default.
+    pub function_key: Option<String>,
+    /// The host runs with Application Insights or OpenTelemetry: calls for queue messages carry a `traceparent`.
+    pub traces: bool,
+    /// A host of 2026: it knows `enableProxyingHttpRequest`, and starts a handler again that ended with code 0.
+    pub newer: bool,
+    /// Shows every line of the log.
+    pub print: Option<Print>,
 }
 
 /// Why a host did not start.
@@ -91,6 +109,26 @@ pub enum Error {
         name: String,
         /// What is wrong.
         source: queue::Error,
+    },
+    /// The storage of a trigger does not answer, or refuses the account.
+    #[error("the queue {queue} of the connection {connection} at {url}")]
+    Storage {
+        /// The queue's name.
+        queue: String,
+        /// The app setting.
+        connection: String,
+        /// The queue's address.
+        url: String,
+        /// Why it failed.
+        source: queue::Error,
+    },
+    /// The port of the HTTP frontend cannot be used.
+    #[error("cannot listen on 127.0.0.1:{port}")]
+    Port {
+        /// The port.
+        port: u16,
+        /// Why not.
+        source: io::Error,
     },
     /// No free port, or a file named by a setting cannot be read.
     #[error("cannot {doing}")]
@@ -114,33 +152,45 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Host {
     runtime: SharedRuntime,
-    front: Server,
+    port: u16,
     key: String,
+    functions: Vec<String>,
+    /// False: no new work is taken.
+    open: watch::Sender<bool>,
+    /// The listeners of queues and HTTP. They end when no new work is taken and the work in flight is done.
     listeners: JoinSet<()>,
+    /// Closes [`Self::open`] when the handler will not be started again.
+    _closing: JoinSet<()>,
 }
 
 impl Host {
-    /// Reads the app, starts its handler, waits until the handler responds, and starts listening.
+    /// Like [`Self::launch`], and waits until the handler responds.
     pub async fn start(options: Options) -> Result<Self, Error> {
+        let host = Self::launch(options).await?;
+        let why = match host.runtime.handler.settled().await {
+            State::Starting | State::Ready => return Ok(host),
+            State::Down(why) => why,
+            State::Gone | State::Stopping => "it ended with code 0".to_owned(),
+        };
+        Err(Error::Handler { why, logs: host.logs() })
+    }
+
+    /// Reads the app, starts listening, and starts its handler.
+    pub async fn launch(options: Options) -> Result<Self, Error> {
         let app = App::read(&options.app, &options.settings).map_err(|problem| Error::App { problem })?;
         let triggers = triggers(&app, &options.settings)?;
-        let port = free_port().await.map_err(|source| Error::Io { doing: "find a free port", source })?;
+        let free = free_port().await.map_err(|source| Error::Io { doing: "find a free port", source })?;
         let program = Program {
             path: app.root.join(&app.settings.executable),
             arguments: app.settings.arguments.clone(),
             directory: app.root.clone(),
             settings: options.settings.clone(),
+            ready_limit: app.settings.initialization_timeout,
+            restarts_after_0: options.newer,
         };
-        let logs = Logs::new(&options.name, options.kept_lines);
-        let handler = Handler::start(program, port, logs.clone());
-        match handler.settled().await {
-            State::Starting | State::Ready => {}
-            State::Down(why) => return Err(Error::Handler { why, logs: logs.lines() }),
-            State::Gone | State::Stopping => {
-                return Err(Error::Handler { why: "it ended with code 0".to_owned(), logs: logs.lines() });
-            }
-        }
-        Self::run(app, triggers, &options, handler, logs).await
+        let logs = Logs::new(&options.name, options.kept_lines).printing(options.print);
+        let port = app.settings.port.unwrap_or(free);
+        Self::run(app, triggers, &options, logs, |logs| Handler::start(program, port, logs)).await
     }
 
     /// Uses a handler that is already listening; the app's executable is not started.
@@ -148,12 +198,60 @@ impl Host {
     async fn attach(options: Options, port: u16) -> Result<Self, Error> {
         let app = App::read(&options.app, &options.settings).map_err(|problem| Error::App { problem })?;
         let triggers = triggers(&app, &options.settings)?;
-        Self::run(app, triggers, &options, Handler::attach(port), Logs::new(&options.name, None)).await
+        Self::run(app, triggers, &options, Logs::new(&options.name, None), |_| Handler::attach(port)).await
+    }
+
+    /// Asks the storage for every queue that the app reads. Returns the names of those that do not exist: the host waits for them
+    /// without a word.
+    pub async fn missing_queues(options: &Options) -> Result<Vec<String>, Error> {
+        let app = App::read(&options.app, &options.settings).map_err(|problem| Error::App { problem })?;
+        let mut missing = Vec::new();
+        for trigger in triggers(&app, &options.settings)? {
+            match trigger.queue.peek(1).await {
+                Ok(_) => {}
+                Err(error) if error.is("QueueNotFound") => missing.push(trigger.queue.name().to_owned()),
+                Err(source) => {
+                    let connection = trigger.function.trigger.connection;
+                    return Err(Error::Storage {
+                        queue: trigger.queue.name().to_owned(),
+                        connection,
+                        url: trigger.queue.address(),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(missing)
+    }
+
+    /// One line for every function, as `func start` lists them.
+    pub fn functions(&self) -> &[String] {
+        &self.functions
+    }
+
+    /// Waits until the host has given up on its handler, and returns why; never returns otherwise.
+    pub async fn given_up(&self) -> String {
+        match self.runtime.handler.closing().await {
+            Some(why) => why,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes no new work and waits for the work in flight, at most `limit`. Returns whether it was done in time: then the handler is
+    /// killed. Otherwise it still runs: a real host that gets SIGTERM ends after 10 s and leaves it behind.
+    pub async fn drain(&mut self, limit: Duration) -> bool {
+        self.open.send_replace(false);
+        let done = async { while self.listeners.join_next().await.is_some() {} };
+        let drained = timeout(limit, done).await.is_ok();
+        if drained {
+            self.runtime.handler.stop().await;
+        }
+        drained
     }
 
     /// The origin of the host's HTTP frontend, without a trailing slash; functions are below `/api`.
     pub fn http_url(&self) -> String {
-        self.front.url()
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// The key for functions with authLevel `function`: query `code` or header `x-functions-key`.
@@ -217,34 +315,64 @@ impl Host {
         app: App,
         triggers: Vec<Trigger>,
         options: &Options,
-        handler: Handler,
         logs: Logs,
+        handler: impl FnOnce(Logs) -> Handler,
     ) -> Result<Self, Error> {
-        let mut policy = app.settings.queues;
+        let port = options.port;
+        let listener = kestrel::bind(port).await.map_err(|source| Error::Port { port, source })?;
+        let port = listener.local_addr().map_err(|source| Error::Port { port, source })?.port();
+        let mut policy = app.settings.queues.clone();
         policy.max_polling_interval = options.polling.unwrap_or(policy.max_polling_interval);
         policy.visibility_timeout = options.visibility_timeout.unwrap_or(policy.visibility_timeout);
         policy.max_dequeue_count = options.max_dequeue_count.unwrap_or(policy.max_dequeue_count);
         let runtime = Arc::new(Runtime {
-            handler,
+            handler: handler(logs.clone()),
             invocations: Arc::default(),
             logs,
             policy,
             invisibility: options.invisibility.unwrap_or(INVISIBILITY),
             function_timeout: options.function_timeout.or(app.settings.function_timeout),
+            traces: options.traces,
         });
-        let key = Uuid::new_v4().simple().to_string();
-        let (functions, route_prefix) = (app.http_functions, app.settings.route_prefix);
-        let without_keys = options.without_keys;
-        let front = HttpFrontend { runtime: runtime.clone(), functions, route_prefix, key: key.clone(), without_keys };
-        let front = Server::start(front.router(), 0, None)
-            .await
-            .map_err(|source| Error::Io { doing: "listen for requests", source })?;
+        let key = options.function_key.clone().unwrap_or_else(|| Uuid::new_v4().simple().to_string());
+        let functions = listed(&app, port);
+        let front = HttpFrontend {
+            runtime: runtime.clone(),
+            functions: app.http_functions,
+            route_prefix: app.settings.route_prefix,
+            key: key.clone(),
+            without_keys: options.without_keys,
+            proxies: options.newer && app.settings.proxies_http,
+        };
+        let open = watch::Sender::new(true);
         let mut listeners = JoinSet::new();
+        listeners.spawn(kestrel::serve(listener, front, open.subscribe()));
         for trigger in triggers {
-            listeners.spawn(listener::listen(runtime.clone(), Arc::new(trigger)));
+            listeners.spawn(listener::listen(runtime.clone(), Arc::new(trigger), open.subscribe()));
         }
-        Ok(Self { runtime, front, key, listeners })
+        let (mut closing, no_more_starts, gate) = (JoinSet::new(), runtime.handler.closing(), open.clone());
+        closing.spawn(async move {
+            no_more_starts.await;
+            gate.send_replace(false);
+        });
+        Ok(Self { runtime, port, key, functions, open, listeners, _closing: closing })
     }
+}
+
+/// As `func start` lists the functions.
+fn listed(app: &App, port: u16) -> Vec<String> {
+    let prefix = app.settings.route_prefix.trim_matches('/');
+    let http = app.http_functions.iter().map(|function| {
+        let methods = if function.methods.is_empty() { "ALL".to_owned() } else { function.methods.join(",") };
+        format!("{}: [{methods}] http://127.0.0.1:{port}/{prefix}/{}", function.name, function.route)
+    });
+    let queues = app.queue_functions.iter().map(|function| {
+        format!(
+            "{}: queueTrigger, the queue {} of {}",
+            function.name, function.trigger.queue, function.trigger.connection
+        )
+    });
+    http.chain(queues).collect()
 }
 
 impl Drop for Host {

@@ -158,6 +158,11 @@ impl Queue {
         &self.name
     }
 
+    /// Its address, without a signature.
+    pub fn address(&self) -> String {
+        self.url("", &[]).to_string()
+    }
+
     /// Creates the queue unless it exists.
     pub async fn create_if_missing(&self) -> Result<(), Error> {
         self.service.send(Method::PUT, self.url("", &[]), None).await.map(drop)

@@ -102,7 +102,8 @@ impl App {
     }
 
     fn http_function(&self, name: &str, trigger: &Binding, others: &[&Binding]) -> Result<HttpFunction, String> {
-        if !self.settings.forwards_http || others.len() != 1 || others[0].kind != "http" {
+        if !(self.settings.forwards_http || self.settings.proxies_http) || others.len() != 1 || others[0].kind != "http"
+        {
             return Err("this host only forwards: one httpTrigger, one http, enableForwardingHttpRequest".to_owned());
         }
         let route = trigger.route.clone().unwrap_or_else(|| name.to_owned());

@@ -1,19 +1,14 @@
 //! The request body for a queue message, byte for byte as the real host writes it.
 //!
-//! Every string is JSON-encoded once more before it goes into the envelope. The message's own top-level properties are
-//! merged into `Metadata`, ignoring case, and override the host's: arrays and nulls are left out, objects stay objects,
-//! and everything else becomes text (dates are also reformatted). Names ending in "trigger" are dropped.
+//! Every string is JSON-encoded once more before it goes into the envelope. The message's own top-level properties are merged into
+//! `Metadata`, ignoring case, and override the host's: arrays and nulls are left out, objects stay objects, and everything else
+//! becomes .NET's text. Names ending in "trigger" are dropped. A message that Newtonsoft.Json does not read adds nothing.
 //!
-//! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#request-payload>.
+//! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#request-payload>; `Utility.ApplyBindingData` and
+//! `ScriptInvocationContextExtensions` in <https://github.com/Azure/azure-functions-host>.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::de::{MapAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
@@ -21,6 +16,7 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 use super::INVISIBILITY;
+use super::newtonsoft::{self, Value, literal};
 use crate::queue::Message;
 
 /// The default time to live of a message.
@@ -29,22 +25,22 @@ const LIFE_OF_A_MESSAGE: Duration = Duration::from_hours(7 * 24);
 /// The body of `POST /<function>`; `item` is the message's decoded text, sent under the trigger's binding name.
 pub(super) fn envelope(function: &str, binding: &str, message: &Message, item: &str, now: OffsetDateTime) -> String {
     let mut metadata = Members::default();
-    metadata.set("DequeueCount", text_value(&message.dequeue_count.to_string()));
-    metadata.set("ExpirationTime", text_value(&to_the_second(message.expiration)));
-    metadata.set("Id", text_value(&encoded(&message.id)));
-    metadata.set("InsertionTime", text_value(&to_the_second(message.insertion)));
-    metadata.set("NextVisibleTime", text_value(&to_the_second(message.next_visible)));
-    metadata.set("PopReceipt", text_value(&encoded(&message.pop_receipt)));
+    metadata.set("DequeueCount", literal(&message.dequeue_count.to_string()));
+    metadata.set("ExpirationTime", literal(&to_the_second(message.expiration)));
+    metadata.set("Id", literal(&literal(&message.id)));
+    metadata.set("InsertionTime", literal(&to_the_second(message.insertion)));
+    metadata.set("NextVisibleTime", literal(&to_the_second(message.next_visible)));
+    metadata.set("PopReceipt", literal(&literal(&message.pop_receipt)));
     metadata.set("sys", system_data(function, now));
     for (name, value) in own_properties(item) {
-        if let Some(value) = bound(&value) {
-            metadata.set(&name, value);
+        match value {
+            Value::Null | Value::Array(_) => {}
+            Value::Object(_) => metadata.set(&name, value.to_json()),
+            scalar => metadata.set(&name, literal(&literal(&scalar.to_text()))),
         }
     }
     metadata.0.retain(|(name, _)| !name.to_ascii_lowercase().ends_with("trigger"));
-    let mut data = Members::default();
-    data.set(binding, text_value(&encoded(item)));
-    serde_json::to_string(&Envelope { data, metadata }).expect("strings and checked JSON always serialise")
+    format!("{{\"Data\":{{{}:{}}},\"Metadata\":{{{}}}}}", literal(binding), literal(&literal(item)), metadata.json())
 }
 
 /// The same for a message that was put on the queue `now` and is delivered for the first time.
@@ -61,92 +57,32 @@ pub fn first_delivery(function: &str, binding: &str, item: &str, now: OffsetDate
     envelope(function, binding, &message, item, now)
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Envelope {
-    data: Members,
-    metadata: Members,
-}
-
-/// A JSON object that keeps its order.
+/// The members of a JSON object in their order, each with its JSON.
 #[derive(Default)]
-struct Members(Vec<(String, Box<RawValue>)>);
+struct Members(Vec<(String, String)>);
 
 impl Members {
     /// Like a case-insensitive .NET dictionary: a replaced member keeps its position and its original name.
-    fn set(&mut self, name: &str, value: Box<RawValue>) {
-        match self.0.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((name.to_owned(), value)),
+    fn set(&mut self, name: &str, json: String) {
+        let upper = name.to_uppercase();
+        match self.0.iter_mut().find(|(known, _)| known.to_uppercase() == upper) {
+            Some((_, old)) => *old = json,
+            None => self.0.push((name.to_owned(), json)),
         }
     }
-}
 
-impl Serialize for Members {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
-struct InOrder;
-
-impl<'de> Visitor<'de> for InOrder {
-    type Value = Members;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(Members(members))
+    fn json(&self) -> String {
+        let members: Vec<_> = self.0.iter().map(|(name, json)| format!("{}:{json}", literal(name))).collect();
+        members.join(",")
     }
 }
 
 /// Empty if the message is not a JSON object, which is not an error.
-fn own_properties(item: &str) -> Vec<(String, Box<RawValue>)> {
-    serde_json::from_str(item).map(|Members(members)| members).unwrap_or_default()
-}
-
-fn bound(value: &RawValue) -> Option<Box<RawValue>> {
-    let text = match serde_json::from_str(value.get()).ok()? {
-        Value::Null | Value::Array(_) => return None,
-        Value::Object(_) => return Some(value.to_owned()),
-        Value::Bool(true) => "True".to_owned(),
-        Value::Bool(false) => "False".to_owned(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => reformatted_date(&text).unwrap_or(text),
-    };
-    Some(text_value(&encoded(&text)))
-}
-
-/// The real host's parser converts anything that looks like a date and reformats it (in UTC).
-fn reformatted_date(text: &str) -> Option<String> {
-    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?.to_offset(UtcOffset::UTC);
-    at.format(format_description!("[month]/[day]/[year] [hour]:[minute]:[second]")).ok()
-}
-
-/// A JSON string literal; the real host also escapes U+0085, U+2028 and U+2029.
-fn encoded(text: &str) -> String {
-    let literal = serde_json::to_string(text).expect("a string always serialises");
-    literal.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
-}
-
-fn text_value(text: &str) -> Box<RawValue> {
-    RawValue::from_string(encoded(text)).expect("a string literal is JSON")
+fn own_properties(item: &str) -> Vec<(String, Value)> {
+    match newtonsoft::parse(item) {
+        Some(Value::Object(members)) => members,
+        _ => Vec::new(),
+    }
 }
 
 fn to_the_second(at: OffsetDateTime) -> String {
@@ -154,21 +90,16 @@ fn to_the_second(at: OffsetDateTime) -> String {
     at.to_offset(UtcOffset::UTC).format(format).expect("a UTC time has all these parts")
 }
 
-fn system_data(function: &str, now: OffsetDateTime) -> Box<RawValue> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct System<'a> {
-        method_name: &'a str,
-        utc_now: String,
-        rand_guid: String,
-    }
-    let utc_now = now.to_offset(UtcOffset::UTC).format(&Rfc3339).expect("the year has four digits");
-    let system = System { method_name: function, utc_now, rand_guid: Uuid::new_v4().to_string() };
-    serde_json::value::to_raw_value(&system).expect("strings always serialise")
+fn system_data(function: &str, now: OffsetDateTime) -> String {
+    let now = now.replace_nanosecond(now.nanosecond() / 100 * 100).expect("it is less than before");
+    let now = now.to_offset(UtcOffset::UTC).format(&Rfc3339).expect("the year has four digits");
+    let function = literal(function);
+    format!("{{\"MethodName\":{function},\"UtcNow\":\"{now}\",\"RandGuid\":\"{}\"}}", Uuid::new_v4())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
     use time::macros::datetime;
 
     use super::*;
@@ -232,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_message_that_is_no_object_adds_nothing() {
-        for item in ["plain text", "[1]", "\"text\"", "{\"half\":"] {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(70), "]".repeat(70));
+        for item in ["plain text", "[1]", "\"text\"", "{\"half\":", "\u{feff}{\"a\":1}", &deep] {
             assert_eq!(metadata(item).as_object().expect("it is an object").len(), 7, "{item}");
         }
     }

@@ -1,42 +1,66 @@
-//! The host's HTTP frontend: finds the function, checks its key, and forwards the request unchanged.
+//! The host's HTTP frontend: finds the function, checks its key, and forwards the request.
 //!
-//! A body is forwarded only when the request has a Content-Length above 0: a chunked one is dropped, as the real host does.
-//! The handler continues if the caller disconnects. No `traceparent` is added.
+//! Forwarded are the decoded path, the query as it is read and written again, the caller's headers without those of the content, and
+//! a body whose length is known. A chunked body ends in an empty 500. Newer hosts look at `enableProxyingHttpRequest` first and
+//! stream the request as it is. The handler continues if the caller disconnects. No `traceparent` is added.
 //!
-//! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#http-only-function>.
+//! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#http-only-function>; what is forwarded is
+//! `HttpRequestExtensions.ToHttpRequestMessage` in <https://github.com/Azure/azure-functions-host>.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::State as Shared;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response as HttpResponse, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::app::HttpFunction;
-use super::invocation::{HOST_VERSION, SharedRuntime};
+use super::http1::{self, Headers};
+use super::invocation::{HOST_VERSION, SharedRuntime, USER_AGENT};
 use super::invocations::{InvocationRecord, InvocationResult};
+use super::kestrel::{Answer, Application, Body, Request};
 use super::logs::{Category, Severity};
 use super::process::State;
-use super::wire::{Request, Response};
+use super::wire::{self, Response};
 
-/// The default of `extensions.http.maxRequestBodySize` in Azure: 100 MB.
-const LARGEST_BODY: usize = 104_857_600;
-
-/// Headers of a single connection; Content-Length is set again.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
+/// .NET's content headers: they are not headers of a request, so they are not forwarded.
+/// <https://learn.microsoft.com/dotnet/api/system.net.http.headers.httpcontentheaders>
+const CONTENT_HEADERS: [&str; 11] = [
+    "allow",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
     "content-length",
-    "expect",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+    "content-location",
+    "content-md5",
+    "content-range",
+    "content-type",
+    "expires",
+    "last-modified",
 ];
+
+/// What .NET's `UrlEncoder.Default` leaves as it is.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b',')
+    .remove(b';')
+    .remove(b':')
+    .remove(b'@');
+
+/// What .NET's `Uri` leaves as it is in a path.
+const PATH: &AsciiSet =
+    &QUERY.remove(b'/').remove(b'&').remove(b'\'').remove(b'+').remove(b'=').remove(b'[').remove(b']');
+
+const ID: &str = "X-Azure-Functions-InvocationId";
+
+/// The page that `GET /` shows.
+const HOME: &str = "<!DOCTYPE html>\n<html><head><title>Your Azure Function App is up and running.</title></head>\
+    <body><h1>Your Functions app is up and running</h1></body></html>\n";
 
 /// The frontend's state.
 #[derive(Debug)]
@@ -46,48 +70,39 @@ pub(super) struct HttpFrontend {
     pub(super) route_prefix: String,
     pub(super) key: String,
     pub(super) without_keys: bool,
+    /// The request is streamed as it is.
+    pub(super) proxies: bool,
 }
 
 impl HttpFrontend {
-    /// Serves all functions.
-    pub(super) fn router(self) -> Router {
-        Router::new().fallback(serve).with_state(Arc::new(self))
-    }
-
     fn find(&self, method: &str, path: &str) -> Option<&HttpFunction> {
         let prefix = self.route_prefix.trim_matches('/');
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let path = path.strip_suffix('/').unwrap_or(path);
         self.functions.iter().find(|function| {
             let route = format!("{prefix}/{}", function.route.trim_matches('/'));
             let served = function.methods.is_empty() || function.methods.iter().any(|known| known == method);
-            served && path.trim_matches('/').eq_ignore_ascii_case(route.trim_matches('/'))
+            served && path.eq_ignore_ascii_case(route.trim_matches('/'))
         })
     }
 
-    fn admits(&self, function: &HttpFunction, parts: &Parts) -> bool {
-        let header = parts.headers.get("x-functions-key").and_then(|value| value.to_str().ok());
-        let query = parts.uri.query().unwrap_or_default();
-        let code = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code");
-        let open = self.without_keys || !function.needs_key;
-        open || header == Some(&self.key) || code.is_some_and(|(_, value)| value == self.key)
+    /// The header is looked at first; with a wrong one, the query does not help.
+    fn admits(&self, request: &Request, query: &[(String, String)]) -> bool {
+        let header = http1::values(&request.headers, "x-functions-key").next();
+        let code = query.iter().find(|(name, _)| name.eq_ignore_ascii_case("code")).map(|(_, value)| value.as_str());
+        self.without_keys || header.or(code) == Some(&self.key)
     }
 
-    async fn forward(&self, name: &str, request: Request, id: Uuid) -> HttpResponse<Body> {
-        let (running, started) = (self.runtime.invocations.begin(), OffsetDateTime::now_utc());
-        let (wire, pid) = (self.runtime.handler.wire(), self.runtime.handler.pid());
-        let (result, response) = match self.runtime.within_limit(wire.send(&request)).await {
-            Some(Ok(response)) => (InvocationResult::Succeeded, answer(response)),
+    async fn forward(runtime: SharedRuntime, name: String, request: wire::Request, id: Uuid) -> Answer {
+        let (running, started) = (runtime.invocations.begin(), OffsetDateTime::now_utc());
+        let (wire, pid) = (runtime.handler.wire(), runtime.handler.pid());
+        let (result, response) = match runtime.within_limit(pid, wire.send(&request)).await {
+            Some(Ok(response)) => (InvocationResult::Succeeded, Some(response)),
             Some(Err(error)) => (InvocationResult::Failed(error.to_string()), None),
             None => (InvocationResult::TimedOut, None),
         };
-        if result != InvocationResult::Succeeded {
-            let text = format!("Executed 'Functions.{name}' ({result:?}, Id={id})");
-            self.runtime.logs.add(Severity::Error, Category::Invocation(id), text);
-        }
-        if result == InvocationResult::TimedOut {
-            self.runtime.handler.restart(pid).await;
-        }
-        running.end(InvocationRecord {
-            function: name.to_owned(),
+        let record = InvocationRecord {
+            function: name,
             id,
             trace: None,
             message_id: None,
@@ -96,59 +111,120 @@ impl HttpFrontend {
             ended: OffsetDateTime::now_utc(),
             result,
             outputs: Vec::new(),
-        });
-        response.unwrap_or_else(|| empty(StatusCode::INTERNAL_SERVER_ERROR))
+        };
+        runtime.report_end(&record);
+        running.end(record);
+        response.map_or_else(|| Answer::empty(500), answer)
     }
 }
 
-async fn serve(Shared(front): Shared<Arc<HttpFrontend>>, request: HttpRequest<Body>) -> HttpResponse<Body> {
-    let (parts, body) = request.into_parts();
-    if matches!(front.runtime.handler.settled().await, State::Down(_) | State::Stopping) {
-        return empty(StatusCode::SERVICE_UNAVAILABLE);
+impl Application for HttpFrontend {
+    async fn answer(&self, request: Request) -> Answer {
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
+        let query: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        if path == "/" {
+            let headers = vec![("Content-Type".to_owned(), b"text/html".to_vec())];
+            return Answer { status: 200, reason: None, headers, body: HOME.into() };
+        }
+        if path.starts_with("/admin/") {
+            // A function key is not the master key.
+            return Answer::empty(if self.admits(&request, &query) { 403 } else { 401 });
+        }
+        let Some(function) = self.find(&request.method, &path) else { return Answer::empty(404) };
+        if function.needs_key && !self.admits(&request, &query) {
+            return Answer::empty(401);
+        }
+        if matches!(self.runtime.handler.settled().await, State::Down(_)) {
+            return Answer::empty(500);
+        }
+        let (name, id) = (function.name.clone(), Uuid::new_v4());
+        let request = if self.proxies { Some(streamed(request, id)) } else { forwarded(request, &path, &query, id) };
+        let Some(request) = request else {
+            let text = format!(
+                "Executed 'Functions.{name}' (Failed, Id={id}): 'Transfer-Encoding: chunked' header can not be used when content \
+                 object is not specified."
+            );
+            self.runtime.logs.add(Severity::Error, Category::Invocation(id), text);
+            return Answer::empty(500);
+        };
+        let work = tokio::spawn(Self::forward(self.runtime.clone(), name, request, id));
+        work.await.unwrap_or_else(|_| Answer::empty(500))
     }
-    let Some(function) = front.find(parts.method.as_str(), parts.uri.path()) else {
-        return empty(StatusCode::NOT_FOUND);
+}
+
+/// `None` for a chunked body, which .NET's client refuses to send without content.
+fn forwarded(request: Request, path: &str, query: &[(String, String)], id: Uuid) -> Option<wire::Request> {
+    let Body::Whole(body) = request.body else { return None };
+    let content_type = http1::values(&request.headers, "content-type").next().filter(|_| !body.is_empty());
+    let content_type = content_type.map(|value| ("Content-Type".to_owned(), value.as_bytes().to_vec()));
+    let mut headers = joined(request.headers);
+    headers.retain(|(name, _)| !CONTENT_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+    add(&mut headers, "X-Azure-Functions-HostVersion", ", ", HOST_VERSION);
+    add(&mut headers, ID, ", ", &id.to_string());
+    add(&mut headers, "User-Agent", " ", USER_AGENT);
+    headers.extend(content_type);
+    let target = utf8_percent_encode(path, PATH).to_string() + &rewritten(query);
+    Some(wire::Request { method: request.method, target, headers, body, chunked: false })
+}
+
+/// The request as it is, with the host's own invocation id.
+fn streamed(request: Request, id: Uuid) -> wire::Request {
+    let (body, chunked) = match request.body {
+        Body::Whole(body) => (body, false),
+        Body::Chunked(body) => (body, true),
     };
-    if !front.admits(function, &parts) {
-        return empty(StatusCode::UNAUTHORIZED);
-    }
-    let body = if has_length(&parts.headers) { to_bytes(body, LARGEST_BODY).await } else { Ok(Vec::new().into()) };
-    let Ok(body) = body else { return empty(StatusCode::PAYLOAD_TOO_LARGE) };
-    let (name, id) = (function.name.clone(), Uuid::new_v4());
-    let request = forwarded(&parts, body.into(), id);
-    let work = tokio::spawn(async move { front.forward(&name, request, id).await });
-    work.await.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR))
+    let mut headers = request.headers;
+    let own = ["connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"];
+    headers.retain(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()) && !name.eq_ignore_ascii_case(ID));
+    headers.push((ID.to_owned(), id.to_string().into_bytes()));
+    headers.push(("X-Azure-Functions-HostVersion".to_owned(), HOST_VERSION.into()));
+    wire::Request { method: request.method, target: request.target, headers, body, chunked }
 }
 
-fn has_length(headers: &HeaderMap) -> bool {
-    let length = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    length.is_some_and(|length| length > 0)
-}
-
-fn forwarded(parts: &Parts, body: Vec<u8>, id: Uuid) -> Request {
-    let kept = parts.headers.iter().filter(|(name, _)| !HOP_BY_HOP.contains(&name.as_str()));
-    let mut headers: Vec<_> = kept.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
-    headers.push(("X-Azure-Functions-InvocationId".to_owned(), id.to_string().into_bytes()));
-    headers.push(("X-Azure-Functions-HostVersion".to_owned(), HOST_VERSION.as_bytes().to_vec()));
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    Request { method: parts.method.to_string(), target, headers, body }
-}
-
-/// `None` if the handler's status or headers cannot be forwarded.
-fn answer(response: Response) -> Option<HttpResponse<Body>> {
-    let mut answer = empty(StatusCode::from_u16(response.status).ok()?);
-    for (name, value) in response.headers {
-        if !HOP_BY_HOP.contains(&name.as_str()) {
-            let (name, value) = (HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
-            answer.headers_mut().append(name, value);
+/// Lines with one name become one header.
+fn joined(headers: Headers) -> Headers {
+    let mut joined: Headers = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        match name.as_str() {
+            "User-Agent" => add_bytes(&mut joined, name, b" ", &value),
+            "Cookie" => add_bytes(&mut joined, name, b"; ", &value),
+            _ => add_bytes(&mut joined, name, b", ", &value),
         }
     }
-    *answer.body_mut() = Body::from(response.body);
-    Some(answer)
+    joined
 }
 
-fn empty(status: StatusCode) -> HttpResponse<Body> {
-    let mut response = HttpResponse::new(Body::empty());
-    *response.status_mut() = status;
-    response
+fn add(headers: &mut Headers, name: &str, separator: &str, value: &str) {
+    add_bytes(headers, name.to_owned(), separator.as_bytes(), value.as_bytes());
+}
+
+/// Appends to the header with this name, or adds it.
+fn add_bytes(headers: &mut Headers, name: String, separator: &[u8], value: &[u8]) {
+    match headers.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+        Some((_, known)) => known.extend([separator, value].concat()),
+        None => headers.push((name, value.to_vec())),
+    }
+}
+
+/// The query as .NET reads and writes it: values of one name are joined, and everything is encoded anew.
+fn rewritten(query: &[(String, String)]) -> String {
+    let mut parameters: Vec<(&str, String)> = Vec::new();
+    for (name, value) in query {
+        match parameters.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            Some((_, known)) => *known = format!("{known},{value}"),
+            None => parameters.push((name, value.clone())),
+        }
+    }
+    let encoded = parameters.iter().enumerate().map(|(number, (name, value))| {
+        let mark = if number == 0 { '?' } else { '&' };
+        format!("{mark}{}={}", utf8_percent_encode(name, QUERY), utf8_percent_encode(value, QUERY))
+    });
+    encoded.collect()
+}
+
+/// The handler's answer goes back as it is.
+fn answer(response: Response) -> Answer {
+    let Response { status, reason, headers, body } = response;
+    Answer { status, reason: Some(reason), headers, body }
 }

@@ -16,11 +16,13 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::answer::{self, Answer, Output};
+use super::answer::{self, Answer};
 use super::app::QueueFunction;
+use super::encoding::{self, Item};
 use super::envelope::envelope;
 use super::invocations::{InvocationLog, InvocationRecord, InvocationResult};
 use super::logs::{Category, Logs, Severity};
+use super::output::{self, Output};
 use super::process::{Handler, State};
 use super::settings::QueuePolicy;
 use super::wire::Request;
@@ -28,6 +30,12 @@ use crate::queue::{Message, Queue};
 
 /// The version of the real host that this one follows.
 pub(super) const HOST_VERSION: &str = "4.1037.0.0";
+
+/// How the host names itself to the handler.
+pub(super) const USER_AGENT: &str = "Azure-Functions-Host/4.1037.0.0";
+
+/// How long an invocation that is past its time limit may still take before the handler is killed.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
 
 /// What all invocations of a host share.
 #[derive(Debug)]
@@ -40,6 +48,8 @@ pub(super) struct Runtime {
     pub(super) invisibility: Duration,
     /// `None`: no limit.
     pub(super) function_timeout: Option<Duration>,
+    /// Calls carry a `traceparent`.
+    pub(super) traces: bool,
 }
 
 /// Shared by the listeners and the HTTP frontend.
@@ -59,7 +69,7 @@ pub(super) struct Trigger {
 #[derive(Debug, Clone, Copy)]
 struct Ids {
     id: Uuid,
-    trace: Uuid,
+    trace: Option<Uuid>,
 }
 
 /// What happens to a message after its invocation.
@@ -73,7 +83,7 @@ enum AfterInvocation {
 impl Runtime {
     /// Processes a received message and settles it.
     pub(super) async fn process(&self, trigger: &Trigger, message: Message) {
-        let item = answer::decode(&message.text, self.policy.encoding);
+        let item = encoding::decode(&message.text, self.policy.encoding);
         let Some(item) = item.filter(|_| message.dequeue_count <= self.policy.max_dequeue_count) else {
             return self.poison(trigger, &message).await;
         };
@@ -81,7 +91,6 @@ impl Runtime {
         let hidden = keep_hidden(trigger.queue.clone(), message.clone(), self.invisibility, self.logs.clone(), until);
         let hidden = tokio::spawn(hidden);
         self.handler.settled().await;
-        let pid = self.handler.pid();
         let result = self.invoke(trigger, &message, &item).await;
         drop(finished);
         let message = hidden.await.unwrap_or(message);
@@ -92,44 +101,59 @@ impl Runtime {
             }
             AfterInvocation::Poison => self.poison(trigger, &message).await,
         }
-        if result == InvocationResult::TimedOut {
+    }
+
+    /// Runs `work` within the functions' time limit. `None` if it timed out: then the host kills and restarts the handler `pid`,
+    /// unless the work ends shortly after.
+    pub(super) async fn within_limit<T>(&self, pid: Option<u32>, work: impl Future<Output = T>) -> Option<T> {
+        let Some(limit) = self.function_timeout else { return Some(work.await) };
+        let mut work = std::pin::pin!(work);
+        if let Ok(done) = timeout(limit, &mut work).await {
+            return Some(done);
+        }
+        if timeout(TIMEOUT_GRACE, &mut work).await.is_err() {
             self.handler.restart(pid).await;
         }
+        None
     }
 
-    /// Runs `work` within the functions' time limit; `None` if it timed out.
-    pub(super) async fn within_limit<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        match self.function_timeout {
-            Some(limit) => timeout(limit, work).await.ok(),
-            None => Some(work.await),
+    /// Logs how an invocation ended.
+    pub(super) fn report_end(&self, record: &InvocationRecord) {
+        let InvocationRecord { function, id, result, .. } = record;
+        let (severity, outcome) = match result {
+            InvocationResult::Succeeded => (Severity::Information, "Succeeded".to_owned()),
+            InvocationResult::Failed(_) | InvocationResult::TimedOut => (Severity::Error, format!("{result:?}")),
+        };
+        if severity == Severity::Error || self.logs.prints() {
+            let milliseconds = (record.ended - record.started).whole_milliseconds();
+            let text = format!("Executed 'Functions.{function}' ({outcome}, Id={id}, Duration={milliseconds}ms)");
+            self.logs.add(severity, Category::Invocation(*id), text);
         }
     }
 
-    async fn invoke(&self, trigger: &Trigger, message: &Message, item: &str) -> InvocationResult {
+    async fn invoke(&self, trigger: &Trigger, message: &Message, item: &Item) -> InvocationResult {
         let (running, started) = (self.invocations.begin(), OffsetDateTime::now_utc());
-        let (id, trace) = (Uuid::new_v4(), Uuid::new_v4());
-        let ended = self.within_limit(self.call(trigger, message, item, Ids { id, trace })).await;
+        let ids = Ids { id: Uuid::new_v4(), trace: self.traces.then(Uuid::new_v4) };
+        let pid = self.handler.pid();
+        let ended = self.within_limit(pid, self.call(trigger, message, item, ids)).await;
         let (result, outputs) = match ended {
             None => (InvocationResult::TimedOut, Vec::new()),
             Some(Ok(outputs)) => (InvocationResult::Succeeded, outputs),
             Some(Err(exception)) => (InvocationResult::Failed(exception), Vec::new()),
         };
-        let function = trigger.function.name.clone();
-        if result != InvocationResult::Succeeded {
-            let text = format!("Executed 'Functions.{function}' ({result:?}, Id={id})");
-            self.logs.add(Severity::Error, Category::Invocation(id), text);
-        }
-        running.end(InvocationRecord {
-            function,
-            id,
-            trace: Some(trace),
+        let record = InvocationRecord {
+            function: trigger.function.name.clone(),
+            id: ids.id,
+            trace: ids.trace,
             message_id: Some(message.id.clone()),
             dequeue_count: message.dequeue_count,
             started,
             ended: OffsetDateTime::now_utc(),
             result: result.clone(),
             outputs,
-        });
+        };
+        self.report_end(&record);
+        running.end(record);
         result
     }
 
@@ -139,15 +163,18 @@ impl Runtime {
         &self,
         trigger: &Trigger,
         message: &Message,
-        item: &str,
-        Ids { id, trace }: Ids,
+        item: &Item,
+        ids: Ids,
     ) -> Result<Vec<(String, String)>, String> {
         if let State::Down(why) = self.handler.settled().await {
             return Err(why);
         }
         let function = &trigger.function;
+        let Item::Text(item) = item else {
+            return Err(format!("Exception binding parameter '{}'", function.trigger.name));
+        };
         let body = envelope(&function.name, &function.trigger.name, message, item, OffsetDateTime::now_utc());
-        let request = request(&function.name, self.handler.wire().port(), Ids { id, trace }, body);
+        let request = request(&function.name, self.handler.wire().port(), ids, body);
         let response = self.handler.wire().send(&request).await;
         let response = response.map_err(|error| format!("An error occurred while sending the request. {error}"))?;
         let (logs, outputs) = match answer::read(&response) {
@@ -156,9 +183,9 @@ impl Runtime {
             Answer::Never => std::future::pending().await,
         };
         for line in logs {
-            self.logs.add(Severity::Information, Category::Invocation(id), line);
+            self.logs.add(Severity::Information, Category::Invocation(ids.id), line);
         }
-        let outputs = answer::bind(outputs, &function.outputs, self.policy.encoding)?;
+        let outputs = output::bind(&outputs, &function.outputs, self.policy.encoding)?;
         write(trigger, &outputs).await.map_err(|error| error.to_string())?;
         Ok(outputs.into_iter().map(|output| (output.binding.name.clone(), output.text)).collect())
     }
@@ -214,21 +241,23 @@ async fn keep_hidden(
 }
 
 fn request(function: &str, port: u16, Ids { id, trace }: Ids, body: String) -> Request {
-    let trace = trace.simple();
-    let span = Uuid::new_v4().simple().to_string();
-    let headers = [
+    let mut headers = vec![
         ("Host", format!("127.0.0.1:{port}")),
-        ("X-Azure-Functions-InvocationId", id.to_string()),
         ("X-Azure-Functions-HostVersion", HOST_VERSION.to_owned()),
-        ("User-Agent", format!("Azure-Functions-Host/{HOST_VERSION}")),
-        ("traceparent", format!("00-{trace}-{}-00", &span[..16])),
+        ("X-Azure-Functions-InvocationId", id.to_string()),
+        ("User-Agent", USER_AGENT.to_owned()),
         ("Content-Type", "application/json; charset=utf-8".to_owned()),
     ];
+    if let Some(trace) = trace {
+        let span = Uuid::new_v4().simple().to_string();
+        headers.push(("traceparent", format!("00-{}-{}-00", trace.simple(), &span[..16])));
+    }
     Request {
         method: "POST".to_owned(),
         target: format!("/{function}"),
-        headers: headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).into(),
+        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(),
         body: body.into_bytes(),
+        chunked: true,
     }
 }
 
@@ -269,9 +298,11 @@ mod tests {
     }
 
     #[test]
-    fn a_request_names_the_invocation_the_host_and_a_trace() {
+    fn a_request_names_the_invocation_the_host_and_the_trace_if_there_is_one() {
         let id = Uuid::new_v4();
-        let request = request("SyncQueue", 7071, Ids { id, trace: Uuid::new_v4() }, "{}".to_owned());
+        let untraced = request("SyncQueue", 7071, Ids { id, trace: None }, "{}".to_owned());
+        assert!(untraced.headers.iter().all(|(name, _)| name != "traceparent"));
+        let request = request("SyncQueue", 7071, Ids { id, trace: Some(Uuid::new_v4()) }, "{}".to_owned());
         let header = |wanted: &str| {
             let found = request.headers.iter().find(|(name, _)| name == wanted);
             String::from_utf8(found.expect("it is sent").1.clone()).expect("it is text")

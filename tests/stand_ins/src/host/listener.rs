@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -19,12 +20,20 @@ use crate::queue::Message;
 /// The first pause after an empty poll.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs until the host takes no new work and the invocations in flight have ended. Dropping the future drops those:
+/// Runs until the host takes no new work (`open` is false) and the invocations in flight have ended. Dropping the future drops those:
 /// their messages stay hidden and are redelivered later.
-pub(super) async fn listen(runtime: SharedRuntime, trigger: Arc<Trigger>) {
+pub(super) async fn listen(runtime: SharedRuntime, trigger: Arc<Trigger>, mut open: watch::Receiver<bool>) {
     let mut pause = Pause::new(runtime.policy.max_polling_interval);
     let mut running = JoinSet::new();
-    while !matches!(runtime.handler.settled().await, State::Down(_) | State::Stopping) {
+    loop {
+        let state = tokio::select! {
+            biased;
+            _ = open.wait_for(|open| !open) => break,
+            state = runtime.handler.settled() => state,
+        };
+        if matches!(state, State::Down(_) | State::Stopping) {
+            break;
+        }
         while running.len() > runtime.policy.new_batch_threshold {
             running.join_next().await;
         }
@@ -33,7 +42,7 @@ pub(super) async fn listen(runtime: SharedRuntime, trigger: Arc<Trigger>) {
         if messages.is_empty() {
             tokio::select! {
                 () = sleep(pause.after_nothing()) => {}
-                () = runtime.handler.closing() => {}
+                _ = open.wait_for(|open| !open) => {}
             }
             continue;
         }

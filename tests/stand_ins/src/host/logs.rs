@@ -47,18 +47,32 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// Shows a line where the host runs.
+pub type Print = fn(&LogLine);
+
 /// The log of one host; clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Logs {
     host: Arc<str>,
     kept: usize,
+    print: Option<Print>,
     lines: Arc<Mutex<VecDeque<LogLine>>>,
 }
 
 impl Logs {
     /// An empty log that keeps the newest `kept` lines; `host` is the name in this process's own traces.
     pub(super) fn new(host: &str, kept: Option<usize>) -> Self {
-        Self { host: host.into(), kept: kept.unwrap_or(KEPT_LINES), lines: Arc::default() }
+        Self { host: host.into(), kept: kept.unwrap_or(KEPT_LINES), print: None, lines: Arc::default() }
+    }
+
+    /// The same, and every line is also shown.
+    pub(super) fn printing(self, print: Option<Print>) -> Self {
+        Self { print, ..self }
+    }
+
+    /// Whether the lines are shown.
+    pub(super) fn prints(&self) -> bool {
+        self.print.is_some()
     }
 
     /// The host's name.
@@ -83,7 +97,11 @@ impl Logs {
         if lines.len() == self.kept {
             lines.pop_front();
         }
-        lines.push_back(LogLine { severity, category, text });
+        let line = LogLine { severity, category, text };
+        if let Some(print) = self.print {
+            print(&line);
+        }
+        lines.push_back(line);
     }
 
     /// Adds the handler's stdout until it ends.

@@ -1,16 +1,18 @@
 //! The handler's process: started, waited for, restarted and stopped as the real host does it.
 //!
-//! After exit code 0 it is not restarted, 200 requests a restart, anything else (including a signal) is a crash; the
-//! third crash within 30 minutes shuts the host down. The process gets PATH, HOME, the app settings and its port, and
-//! nothing else of this process's environment. It is killed without warning, except by [`Handler::terminate`].
+//! After exit code 0 it is not restarted (newer hosts do), 200 requests a restart, anything else (a signal, no response within the
+//! time for it) is a crash; the third crash in a row ends the host ([`crashes`]). The process gets PATH, HOME, the app settings and
+//! its port, and nothing else of this process's environment. It is killed without warning, except by [`Handler::terminate`].
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>; the exit codes are read from the
 //! source of <https://github.com/Azure/azure-functions-host>.
 
+mod crashes;
 mod supervisor;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -45,6 +47,10 @@ pub(super) struct Program {
     pub(super) directory: PathBuf,
     /// The app settings.
     pub(super) settings: BTreeMap<String, String>,
+    /// How long it may take to respond after its start.
+    pub(super) ready_limit: Duration,
+    /// Exit code 0 requests a restart, as newer hosts take it.
+    pub(super) restarts_after_0: bool,
 }
 
 /// The handler; dropping it kills the process.
@@ -114,11 +120,14 @@ impl Handler {
         settled.map_or_else(|_| State::Down("the host has stopped".to_owned()), |status| status.state.clone())
     }
 
-    /// Waits until no new work may be taken.
-    pub(super) async fn closing(&self) {
+    /// Waits until no new work may be taken, and returns why, if the host has given up.
+    pub(super) fn closing(&self) -> impl Future<Output = Option<String>> + use<> {
         let mut status = self.status.clone();
-        // A closed channel means the same.
-        let _ = status.wait_for(|status| matches!(status.state, State::Stopping | State::Down(_))).await;
+        async move {
+            // A closed channel means the same.
+            let closing = status.wait_for(|status| matches!(status.state, State::Stopping | State::Down(_))).await;
+            if let State::Down(why) = &closing.ok()?.state { Some(why.clone()) } else { None }
+        }
     }
 
     /// Kills the process and waits until it is gone; the host then treats it as a crash.

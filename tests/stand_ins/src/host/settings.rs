@@ -11,6 +11,9 @@ use serde::Deserialize;
 /// The Consumption plan's default time limit of a function.
 const DEFAULT_FUNCTION_TIMEOUT: Duration = Duration::from_mins(5);
 
+/// The default of `initializationTimeout`.
+const INITIALIZATION_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The queue extension's minimum polling interval.
 const SHORTEST_POLLING: Duration = Duration::from_millis(100);
 
@@ -21,8 +24,14 @@ pub(super) struct Settings {
     pub(super) executable: String,
     /// `customHandler.description.arguments`.
     pub(super) arguments: Vec<String>,
+    /// `customHandler.port`; by default a free one.
+    pub(super) port: Option<u16>,
+    /// `customHandler.initializationTimeout`: how long the handler may take to respond after its start; 30 s by default.
+    pub(super) initialization_timeout: Duration,
     /// `customHandler.enableForwardingHttpRequest`.
     pub(super) forwards_http: bool,
+    /// `customHandler.enableProxyingHttpRequest`, which only newer hosts know.
+    pub(super) proxies_http: bool,
     /// `extensions.http.routePrefix`, `api` by default.
     pub(super) route_prefix: String,
     /// `functionTimeout`; `None` means no limit.
@@ -77,7 +86,10 @@ pub(super) fn parse(json: &str) -> Result<Settings, String> {
     Ok(Settings {
         executable,
         arguments: handler.description.arguments,
+        port: handler.port,
+        initialization_timeout: span_or(handler.initialization_timeout.as_deref(), INITIALIZATION_TIMEOUT)?,
         forwards_http: handler.enable_forwarding_http_request,
+        proxies_http: handler.enable_proxying_http_request,
         route_prefix: wire.extensions.http.route_prefix.unwrap_or_else(|| "api".to_owned()),
         function_timeout: function_timeout(wire.function_timeout.as_deref())?,
         queues: queue_policy(&wire.extensions.queues, wire.extension_bundle.is_some())?,
@@ -101,6 +113,10 @@ struct WireHandler {
     description: WireDescription,
     #[serde(default)]
     enable_forwarding_http_request: bool,
+    #[serde(default)]
+    enable_proxying_http_request: bool,
+    port: Option<u16>,
+    initialization_timeout: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -179,7 +195,7 @@ fn function_timeout(text: Option<&str>) -> Result<Option<Duration>, String> {
 
 fn span_or(text: Option<&str>, otherwise: Duration) -> Result<Duration, String> {
     let Some(text) = text else { return Ok(otherwise) };
-    time_span(text).ok_or_else(|| format!("queues: {text:?} is not hh:mm:ss"))
+    time_span(text).ok_or_else(|| format!("{text:?} is not hh:mm:ss"))
 }
 
 /// `[d.]hh:mm:ss[.fff]`, the constant form of a .NET `TimeSpan`. A bare number would mean days in .NET and is rejected

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::scratch::StagedApp;
 use super::*;
+use crate::net::Server;
 
 /// A call to the handler.
 struct Call {

@@ -4,7 +4,6 @@
 //!
 //! Contract: the exit codes and limits are read from the source of <https://github.com/Azure/azure-functions-host>.
 
-use std::collections::VecDeque;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,22 +12,15 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
 
+use super::crashes::Crashes;
 use super::{Order, Program, State, Status};
 use crate::host::logs::{Category, Logs, Severity};
 use crate::host::wire::{Request, Wire};
 
 /// The interval between two readiness checks.
 const READY_POLLING: Duration = Duration::from_millis(25);
-
-/// How long the handler may take to respond after its start.
-const READY_LIMIT: Duration = Duration::from_secs(30);
-
-/// The window in which crashes are counted.
-const CRASH_WINDOW: Duration = Duration::from_mins(30);
-
-/// This many crashes within [`CRASH_WINDOW`] shut the host down.
-const CRASH_LIMIT: usize = 3;
 
 /// The exit code of a handler that wants to be restarted.
 const WANTED_RESTART: i32 = 200;
@@ -45,7 +37,7 @@ pub(super) struct Supervisor {
     port: u16,
     logs: Logs,
     status: watch::Sender<Status>,
-    crashes: VecDeque<Instant>,
+    crashes: Crashes,
 }
 
 /// How one run of the process ended.
@@ -61,7 +53,7 @@ type Terminated = oneshot::Sender<Option<i32>>;
 
 impl Supervisor {
     pub(super) fn new(program: Program, port: u16, logs: Logs, status: watch::Sender<Status>) -> Self {
-        Self { program, port, logs, status, crashes: VecDeque::new() }
+        Self { program, port, logs, status, crashes: Crashes::default() }
     }
 
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
@@ -109,9 +101,11 @@ impl Supervisor {
             }
         }
         command.envs(&self.program.settings);
-        for name in ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"] {
-            command.env(name, self.port.to_string());
+        let worker = Uuid::new_v4().to_string();
+        for prefix in ["FUNCTIONS_CUSTOMHANDLER", "FUNCTIONS_HTTPWORKER"] {
+            command.env(format!("{prefix}_PORT"), self.port.to_string()).env(format!("{prefix}_WORKER_ID"), &worker);
         }
+        command.env("FUNCTIONS_APP_ROOT_PATH", &self.program.directory);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let mut lines = JoinSet::new();
@@ -126,7 +120,7 @@ impl Supervisor {
 
     async fn watch(&self, mut child: Child, orders: &mut mpsc::Receiver<Order>) -> End {
         self.status.send_modify(|status| status.pid = child.id());
-        let mut ready = std::pin::pin!(timeout(READY_LIMIT, answers(self.port)));
+        let mut ready = std::pin::pin!(timeout(self.program.ready_limit, answers(self.port)));
         let (mut waiting, mut terminated) = (true, None);
         loop {
             tokio::select! {
@@ -180,31 +174,27 @@ impl Supervisor {
 
     /// The state after this end; all rules about exit codes are here.
     fn next(&mut self, end: &End) -> State {
-        let status = match end {
+        let (text, code) = match end {
             End::Terminated => return State::Stopping,
             End::Restarted => return State::Starting,
-            End::Silent => return State::Down(format!("the handler did not answer in {} s", READY_LIMIT.as_secs())),
-            End::Exited(status) => status,
+            End::Silent => (format!("the handler did not answer in {} s", self.program.ready_limit.as_secs()), None),
+            End::Exited(status) => (format!("the handler ended: {status}"), status.code()),
         };
-        let text = format!("the handler ended: {status}");
-        match status.code() {
+        match code {
             Some(0) => {
                 self.logs.add(Severity::Information, Category::Host, text);
-                State::Gone
+                if self.program.restarts_after_0 { State::Starting } else { State::Gone }
             }
             Some(WANTED_RESTART) => State::Starting,
             _ => {
                 self.logs.add(Severity::Error, Category::Host, text.as_str());
-                if self.crashed_too_often() { State::Down(format!("{text}, once too often")) } else { State::Starting }
+                if self.crashes.end_the_host(Instant::now()) {
+                    State::Down(format!("{text}, once too often"))
+                } else {
+                    State::Starting
+                }
             }
         }
-    }
-
-    fn crashed_too_often(&mut self) -> bool {
-        let now = Instant::now();
-        self.crashes.retain(|at| now.duration_since(*at) < CRASH_WINDOW);
-        self.crashes.push_back(now);
-        self.crashes.len() >= CRASH_LIMIT
     }
 
     /// The process is gone: requests whose connections break wait for the next state.
@@ -262,7 +252,8 @@ async fn send_sigterm(child: &Child) {
 async fn answers(port: u16) {
     let wire = Wire::new(port);
     let headers = vec![("Host".to_owned(), format!("127.0.0.1:{port}").into_bytes())];
-    let request = Request { method: "GET".to_owned(), target: "/".to_owned(), headers, body: Vec::new() };
+    let request =
+        Request { method: "GET".to_owned(), target: "/".to_owned(), headers, body: Vec::new(), chunked: false };
     while wire.send(&request).await.is_err() {
         sleep(READY_POLLING).await;
     }

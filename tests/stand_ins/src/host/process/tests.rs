@@ -8,12 +8,17 @@ use super::super::logs::{Category, LogLine};
 use super::super::scratch::StagedApp;
 use super::*;
 
+/// Longer than any of these scripts needs to end by itself.
+const READY_LIMIT: Duration = Duration::from_secs(1);
+
 fn start(app: &StagedApp, logs: &Logs) -> Handler {
     let program = Program {
         path: app.path().join("handler"),
         arguments: Vec::new(),
         directory: app.path().to_owned(),
         settings: BTreeMap::from([("DATAVERSE_URL".to_owned(), "https://example.net".to_owned())]),
+        ready_limit: READY_LIMIT,
+        restarts_after_0: false,
     };
     Handler::start(program, 9, logs.clone())
 }
@@ -39,6 +44,13 @@ async fn the_third_crash_shuts_the_host_down() {
 }
 
 #[tokio::test]
+async fn the_third_start_without_a_response_shuts_the_host_down() {
+    let (state, restarts, _) = run("exec sleep 60").await;
+    assert!(matches!(state, State::Down(why) if why.contains("did not answer in 1 s")));
+    assert_eq!(restarts, 2);
+}
+
+#[tokio::test]
 async fn the_last_lines_of_a_crash_are_in_the_log() {
     let (_, _, lines) = run("echo going; echo DATAVERSE_URL is missing >&2; exit 2").await;
     let printed = lines.iter().filter(|line| line.category == Category::Handler);
@@ -57,9 +69,13 @@ async fn the_handler_sees_its_settings_and_its_port_in_its_directory_and_little_
     let (app, logs) = (StagedApp::empty("env > seen; pwd -P > where; exit 0"), Logs::new("test", None));
     assert_eq!(start(&app, &logs).settled().await, State::Gone);
     let seen = std::fs::read_to_string(app.path().join("seen")).expect("the script wrote it");
-    for line in ["DATAVERSE_URL=https://example.net", "FUNCTIONS_CUSTOMHANDLER_PORT=9", "FUNCTIONS_HTTPWORKER_PORT=9"] {
+    let root = format!("FUNCTIONS_APP_ROOT_PATH={}", app.path().display());
+    for line in
+        ["DATAVERSE_URL=https://example.net", "FUNCTIONS_CUSTOMHANDLER_PORT=9", "FUNCTIONS_HTTPWORKER_PORT=9", &root]
+    {
         assert!(seen.lines().any(|known| known == line), "{seen}");
     }
+    assert_eq!(seen.lines().filter(|line| line.contains("_WORKER_ID=")).count(), 2, "{seen}");
     assert!(!seen.contains("CARGO"), "{seen}");
     let place = std::fs::read_to_string(app.path().join("where")).expect("the script wrote it");
     let root = app.path().canonicalize().expect("it exists");

@@ -17,9 +17,21 @@ struct HttpFrontend {
 
 impl HttpFrontend {
     async fn start() -> Self {
-        let (app, handler) = (StagedApp::new("exit 0"), Played::start().await);
-        let host = Host::attach(options(&app, NOWHERE), handler.server.port()).await.expect("it starts");
-        let client = Wire::new(host.front.port());
+        Self::of(StagedApp::new("exit 0"), |_| {}).await
+    }
+
+    async fn newer() -> Self {
+        let app = StagedApp::new("exit 0");
+        app.write("host.json", &StagedApp::HOST.replace("\"enableF", "\"enableProxyingHttpRequest\":true,\"enableF"));
+        Self::of(app, |options| options.newer = true).await
+    }
+
+    async fn of(app: StagedApp, change: impl FnOnce(&mut Options)) -> Self {
+        let handler = Played::start().await;
+        let mut options = options(&app, NOWHERE);
+        change(&mut options);
+        let host = Host::attach(options, handler.server.port()).await.expect("it starts");
+        let client = Wire::new(host.port);
         Self { _app: app, handler, host, client }
     }
 
@@ -43,7 +55,13 @@ impl HttpFrontend {
 fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Request {
     let mut all = vec![("Host".to_owned(), b"front".to_vec())];
     all.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())));
-    Request { method: method.to_owned(), target: target.to_owned(), headers: all, body: body.as_bytes().to_vec() }
+    Request {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers: all,
+        body: body.as_bytes().to_vec(),
+        chunked: false,
+    }
 }
 
 #[tokio::test]
@@ -76,24 +94,53 @@ async fn a_wrong_key_is_401_and_a_wrong_route_or_method_is_404() {
     let key = [("x-functions-key", front.host.function_key())];
     assert_eq!(front.refused("POST", "/api/records", &[]).await, 401);
     assert_eq!(front.refused("POST", "/api/records?code=wrong", &[("x-functions-key", "wrong")]).await, 401);
+    let right = format!("/api/records?code={}", front.host.function_key());
+    assert_eq!(front.refused("POST", &right, &[("x-functions-key", "wrong")]).await, 401);
     assert_eq!(front.refused("POST", "/records", &key).await, 404);
     assert_eq!(front.refused("PUT", "/api/records", &key).await, 404);
 }
 
-#[tokio::test]
-async fn a_chunked_body_is_dropped() {
-    let mut front = HttpFrontend::start().await;
-    let mut stream = TcpStream::connect(("127.0.0.1", front.host.front.port())).await.expect("the front listens");
-    let key = front.host.function_key();
+/// An answer to a chunked request.
+async fn chunked(host: &Host) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", host.port)).await.expect("the front listens");
+    let key = host.function_key();
     let head = format!("POST /api/records?code={key} HTTP/1.1\r\nHost: front\r\nConnection: close\r\n");
-    let request = format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n");
+    let request = format!("{head}Content-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("the front reads");
-    let call = front.handler.next().await;
-    assert_eq!((call.body.len(), &call.headers["content-length"]), (0, &"0".parse().expect("it is text")));
-    call.answer(400, "{}");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("the front answers and closes");
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    answer
+}
+
+#[tokio::test]
+async fn a_chunked_body_reaches_the_handler_of_a_newer_host_only() {
+    let front = HttpFrontend::start().await;
+    assert!(chunked(&front.host).await.starts_with("HTTP/1.1 500 "));
+    let HttpFrontend { _app, mut handler, host, .. } = HttpFrontend::newer().await;
+    let call = async {
+        let call = handler.next().await;
+        let sent = (call.body.to_vec(), call.headers.contains_key("content-encoding"));
+        call.answer(422, "{}");
+        sent
+    };
+    let (answer, sent) = tokio::join!(chunked(&host), call);
+    assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
+    assert_eq!(sent, (b"{}".to_vec(), true));
+}
+
+#[tokio::test]
+async fn a_host_that_closes_answers_what_it_has_and_then_refuses_connections() {
+    let mut front = HttpFrontend::start().await;
+    let request = request("POST", "/api/records", &[("x-functions-key", front.host.function_key())], "{}");
+    let (client, port) = (front.client, front.host.port);
+    let answer = tokio::spawn(async move { client.send(&request).await.expect("the front answers").status });
+    let call = front.handler.next().await;
+    let drained = tokio::spawn(async move { front.host.drain(Duration::from_secs(10)).await });
+    while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    call.answer(200, "{}");
+    assert_eq!((answer.await.expect("it does not panic"), drained.await.expect("it does not panic")), (200, true));
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ async fn server(answers: Vec<&'static str>) -> (Wire, JoinHandle<usize>) {
                 connections += 1;
                 continue;
             }
-            while !read_line(&mut connection).await.expect("a request comes").is_empty() {}
+            while !http1::read_line(&mut connection).await.expect("a request comes").is_empty() {}
             connection.write_all(answer.as_bytes()).await.expect("the test reads");
         }
         connections
@@ -33,7 +33,7 @@ async fn server(answers: Vec<&'static str>) -> (Wire, JoinHandle<usize>) {
 }
 
 fn get() -> Request {
-    Request { method: "GET".to_owned(), target: "/".to_owned(), headers: Vec::new(), body: Vec::new() }
+    Request { method: "GET".to_owned(), target: "/".to_owned(), headers: Vec::new(), body: Vec::new(), chunked: false }
 }
 
 #[tokio::test]
@@ -65,10 +65,32 @@ async fn a_connection_is_used_again_after_an_interim_answer() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_was_closed_is_replaced() {
+async fn a_request_whose_connection_breaks_is_not_sent_again() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
+    let wire = Wire::new(listener.local_addr().expect("it is bound").port());
+    let server = async {
+        let mut connection = BufReader::new(listener.accept().await.expect("the test connects").0);
+        while !http1::read_line(&mut connection).await.expect("a request comes").is_empty() {}
+        connection.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("the test reads");
+        while !http1::read_line(&mut connection).await.expect("a second one comes").is_empty() {}
+    };
+    let (first, second) = (get(), get());
+    let client = async {
+        wire.send(&first).await.expect("it answers");
+        wire.send(&second).await
+    };
+    let (answer, ()) = tokio::join!(client, server);
+    assert_eq!(answer.expect_err("nothing came").kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_is_not_used() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let (wire, server) = server(vec![answer, "", answer]).await;
     wire.send(&get()).await.expect("it answers");
+    let idle = wire.take_idle().expect("it is kept");
+    idle.get_ref().readable().await.expect("the server closes it");
+    wire.idle.lock().expect("no holder panics").push(idle);
     wire.send(&get()).await.expect("it answers");
     assert_eq!(server.await.expect("it ends"), 2);
 }
@@ -103,7 +125,7 @@ async fn many_requests_at_once_all_get_their_own_answer() {
             for turn in 0..50 {
                 let (target, body) = (format!("/{caller}"), turn.to_string().into_bytes());
                 let headers = vec![("Host".to_owned(), b"handler".to_vec())];
-                let request = Request { method: "POST".to_owned(), target, headers, body };
+                let request = Request { method: "POST".to_owned(), target, headers, body, chunked: turn % 2 == 0 };
                 let response = wire.send(&request).await.expect("it answers");
                 assert_eq!(response.body, format!("/{caller} {turn}").into_bytes());
             }

@@ -1,7 +1,7 @@
 //! The custom-handler protocol: [`Invocation`] in, [`Answer`] out.
 //!
-//! A queue message arrives as a string that is JSON-encoded twice or once, or as an object; its text is kept unchanged for the
-//! dead letter. The host merges the message's own properties into `Metadata`, so nothing there is trusted that the message
+//! A queue message arrives as a string that is JSON-encoded twice or once, or as an object; the record in it may be in base64. Its
+//! text is kept unchanged for the dead letter. The host merges the message's own properties into `Metadata`, so nothing there is trusted that the message
 //! could have set.
 //!
 //! A 2xx always carries a JSON object: with an empty body or `null` the host never completes the invocation. Of a failed
@@ -12,6 +12,7 @@
 mod dead_letter;
 mod dequeue_count;
 mod host_json;
+mod message_text;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,8 +26,9 @@ use crate::json::{Members, Value};
 use crate::outcome::{Disposition, Outcome, Reason};
 pub(crate) use dead_letter::DeadLetter;
 use dequeue_count::dequeue_count;
-pub(crate) use host_json::{HostJson, HostJsonError, MessageEncoding, read_object};
-pub use host_json::{OVERRIDE_PREFIX, max_dequeue_count, messages_in_flight};
+pub(crate) use host_json::{HostJson, HostJsonError, read_object};
+pub use host_json::{MessageEncoding, OVERRIDE_PREFIX, max_dequeue_count, message_encoding, messages_in_flight};
+pub(crate) use message_text::{begins_as_object, from_base64, object_in_base64};
 
 /// The queue-triggered function: its folder, and the path that the host calls.
 pub const QUEUE_FUNCTION: &str = "SyncQueue";
@@ -46,8 +48,10 @@ pub const DEAD_LETTER_BINDING: &str = "deadLetter";
 /// One delivery of a queue message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// The message as text, unchanged.
+    /// The record as text, unchanged; the whole message where it is not one.
     pub message: String,
+    /// Why the message cannot be a record, as far as its encoding tells.
+    pub problem: Option<&'static str>,
     /// How often the message was delivered, this delivery included; `None` where the message itself could have set it.
     pub dequeue_count: Option<u32>,
 }
@@ -62,11 +66,11 @@ struct Envelope<'a> {
 }
 
 impl Invocation {
-    /// Parses the host's request.
+    /// Parses the host's request. A host that is known to use base64 has decoded the message; otherwise it may be in base64.
     ///
     /// # Errors
     /// What is wrong and where, if function.json does not match this version; quotes no data.
-    pub fn parse(body: &[u8]) -> Result<Self, String> {
+    pub fn parse(body: &[u8], encoding: Option<MessageEncoding>) -> Result<Self, String> {
         let envelope: Envelope<'_> = serde_json::from_slice(body)
             .map_err(|error| format!("the request is not an invocation: {}", place(&error)))?;
         let no_record = || {
@@ -74,9 +78,15 @@ impl Invocation {
                 "the invocation has no `{RECORD_BINDING}` in `Data`; check the name of the binding in function.json"
             )
         };
-        let message = message(envelope.data.get(RECORD_BINDING).ok_or_else(no_record)?);
-        let dequeue_count = envelope.metadata.and_then(|metadata| dequeue_count(metadata, &message));
-        Ok(Self { message, dequeue_count })
+        let item = item(envelope.data.get(RECORD_BINDING).ok_or_else(no_record)?);
+        let dequeue_count = envelope.metadata.and_then(|metadata| dequeue_count(metadata, &item));
+        if encoding == Some(MessageEncoding::Base64) {
+            return Ok(Self { message: item, problem: None, dequeue_count });
+        }
+        Ok(match object_in_base64(&item) {
+            Some(message) => Self { message, problem: None, dequeue_count },
+            None => Self { problem: message_text::problem(&item), message: item, dequeue_count },
+        })
     }
 }
 
@@ -89,8 +99,8 @@ fn place(error: &serde_json::Error) -> String {
     format!("{kind}, line {} column {}", error.line(), error.column())
 }
 
-/// The message's own text: an object as sent, or a string without its one or two layers of encoding.
-fn message(item: &RawValue) -> String {
+/// The message's own text: an object as sent, or a string without its one or two layers of JSON encoding.
+fn item(item: &RawValue) -> String {
     match Value::of(item) {
         Value::Text(outer) => serde_json::from_str(&outer).unwrap_or_else(|_| outer.into_owned()),
         _ => item.get().to_owned(),

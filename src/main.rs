@@ -233,7 +233,8 @@ async fn serve(config: Config, export: Option<&Export>, parent: Parent) -> anyho
         listening = %listener.local_addr().context("cannot read the port")?,
         "handler started"
     );
-    let queue = QueuePolicy { hold: config.hold, max_deliveries: host::max_dequeue_count(&setting) };
+    let (max_deliveries, encoding) = (host::max_dequeue_count(&setting), host::message_encoding(&setting));
+    let queue = QueuePolicy { hold: config.hold, max_deliveries, encoding };
     let pipeline = build(config)?;
     if let Some(export) = export {
         let admission = pipeline.admission.clone();

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::host::MessageEncoding;
 use crate::pipeline::{INVOCATION_GRACE, Pipeline};
 use crate::shutdown::Cause;
 use listener::Listener;
@@ -47,6 +48,8 @@ pub struct QueuePolicy {
     pub hold: Duration,
     /// The number of deliveries before the host gives up, if known.
     pub max_deliveries: Option<u32>,
+    /// How the host writes messages, if known.
+    pub encoding: Option<MessageEncoding>,
 }
 
 /// Serves on `listener` until `shutdown` completes or no connection can be accepted any more, then drains: invocations that wait

@@ -134,7 +134,7 @@ pub(super) struct Source {
     /// The Functions connection of the queues: the name of a variable, or the prefix of several.
     #[arg(long, value_name = "NAME", default_value = "AzureWebJobsStorage")]
     pub(super) connection: String,
-    /// How the host writes messages [default: messageEncoding of ./host.json, else base64].
+    /// How messages are written; both are read [default: messageEncoding of ./host.json, else base64].
     #[arg(long, value_enum)]
     pub(super) encoding: Option<MessageEncoding>,
     /// Prints results as JSON on stdout; everything else goes to stderr.

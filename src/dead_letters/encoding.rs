@@ -1,6 +1,6 @@
 //! The content of a message as the text that a queue holds, and back.
 //!
-//! The host uses one of two encodings, `messageEncoding` in host.json: base64, its default, or none. Senders often use the other
+//! The host uses one of two encodings, `messageEncoding` in host.json: none, or base64, its default. Senders often use the other
 //! one, so reading accepts both; writing follows the host. Content is bytes, and content that is not text is kept byte for byte.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue#host-json>
@@ -9,53 +9,44 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 
-use crate::host::{HostJson, HostJsonError, MessageEncoding};
+use crate::host::{HostJson, HostJsonError, MessageEncoding, begins_as_object, from_base64, object_in_base64};
 use crate::settings::{Lookup, Problem};
 
-/// The `chosen` encoding, else the one of the host.json in this folder, else the host's default.
+/// The `chosen` encoding, else the one of the host.json in this folder, else the host's default: every host and handler reads a
+/// record in base64.
 pub(super) fn resolve(chosen: Option<MessageEncoding>, lookup: &Lookup<'_>) -> Result<MessageEncoding, Problem> {
     if let Some(encoding) = chosen {
         return Ok(encoding);
     }
-    let found = match HostJson::load(Path::new("."), lookup) {
-        Ok(host) => host.message_encoding,
-        Err(HostJsonError::Missing) => Ok(MessageEncoding::default()),
-        Err(error) => Err(error.to_string()),
+    let host = match HostJson::load(Path::new("."), lookup) {
+        Err(HostJsonError::Missing) => HostJson::defaults(lookup),
+        loaded => loaded,
     };
+    let found = host.map_err(|error| error.to_string()).and_then(|host| host.message_encoding);
     let problem = |error: String| format!("in this folder cannot be used ({error}); --encoding overrides it");
     found.map_err(|error| Problem::new("host.json", problem(error)))
 }
 
 /// The content of a message with this text, in either encoding.
 pub(super) fn decode(encoding: MessageEncoding, text: &str) -> Vec<u8> {
-    match (encoding, from_base64(text)) {
-        (MessageEncoding::Base64, Some(content)) => content,
-        // A plain word can be valid base64; a JSON object cannot appear by accident.
-        (MessageEncoding::None, Some(content)) if is_object(&content) => content,
-        (MessageEncoding::None, Some(_)) | (_, None) => text.as_bytes().to_owned(),
-    }
+    let content = match encoding {
+        MessageEncoding::Base64 => from_base64(text),
+        // A plain word can be valid base64, and the handler reads only an object in it.
+        MessageEncoding::None => object_in_base64(text).map(String::into_bytes),
+    };
+    content.unwrap_or_else(|| text.as_bytes().to_owned())
 }
 
-/// The text of a message with this content; `None` for content that needs base64.
+/// The text of a message with this content. Without base64 in force only a record may be in base64, where it cannot be written
+/// otherwise; `None` for other content that needs it.
 pub(super) fn encode(encoding: MessageEncoding, content: &[u8]) -> Option<String> {
-    match encoding {
-        MessageEncoding::Base64 => Some(STANDARD.encode(content)),
-        MessageEncoding::None => {
-            str::from_utf8(content).ok().filter(|text| text.chars().all(is_xml)).map(str::to_owned)
-        }
+    match (encoding, str::from_utf8(content)) {
+        (MessageEncoding::None, Ok(text)) if text.chars().all(is_xml) => Some(text.to_owned()),
+        (MessageEncoding::None, Ok(text)) if !begins_as_object(text) => None,
+        (MessageEncoding::None, Err(_)) => None,
+        (MessageEncoding::Base64, _) | (MessageEncoding::None, Ok(_)) => Some(STANDARD.encode(content)),
     }
-}
-
-/// The host ignores whitespace within base64, and requires its padding.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let bare: String = text.split_whitespace().collect();
-    STANDARD.decode(bare).ok()
-}
-
-fn is_object(content: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Map<String, Value>>(content).is_ok()
 }
 
 /// The queue service uses XML 1.0. <https://www.w3.org/TR/xml/#charsets>
@@ -94,8 +85,12 @@ mod tests {
 
     #[test]
     fn content_that_needs_base64_is_not_written_as_text() {
-        for content in [&b"\xff"[..], b"\x00", b"\x1b", "\u{ffff}".as_bytes()] {
+        for content in [&b"\xff"[..], b"\x00", b"\x1b", "\u{ffff}".as_bytes(), b"{\xff"] {
             assert_eq!(encode(MessageEncoding::None, content), None);
         }
+        // The handler reads it in base64 too.
+        let record = "{\"table\":\"\u{1b}\u{fffe}\"";
+        let text = encode(MessageEncoding::None, record.as_bytes()).expect("a record");
+        assert_eq!((&*text, decode(MessageEncoding::None, &text)), (&*STANDARD.encode(record), record.into()));
     }
 }

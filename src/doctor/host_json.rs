@@ -67,9 +67,11 @@ fn redelivery(host: &HostJson, hold: Duration) -> CheckResult {
 
 fn encoding(host: &HostJson) -> CheckResult {
     match &host.message_encoding {
-        Ok(MessageEncoding::Base64) => Ok("base64: senders encode, or the host cannot read the message".to_owned()),
-        Ok(MessageEncoding::None) => Ok("none: senders do not encode".to_owned()),
-        Err(error) => wrong(error, "set extensions.queues.messageEncoding to \"base64\""),
+        Ok(MessageEncoding::None) => Ok("none: messages may be plain text or base64".to_owned()),
+        Ok(MessageEncoding::Base64) => {
+            Ok("base64: the host moves a message that is not base64 to the poison queue unread".to_owned())
+        }
+        Err(error) => wrong(error, "set extensions.queues.messageEncoding to \"none\""),
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) enum HostJsonError {
 
 /// How the host writes queue messages (`messageEncoding`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum MessageEncoding {
+pub enum MessageEncoding {
     /// A message's text is its content in base64.
     #[default]
     Base64,
@@ -48,10 +48,18 @@ pub(crate) enum MessageEncoding {
 
 const MAX_DEQUEUE_COUNT: &str = "extensions/queues/maxDequeueCount";
 
+const MESSAGE_ENCODING: &str = "extensions/queues/messageEncoding";
+
 /// Deliveries after which the host moves a message to the poison queue; `None` where host.json, in this folder, cannot tell.
 pub fn max_dequeue_count(lookup: &Lookup<'_>) -> Option<u32> {
     let overridden = Source { file: Value::Null, lookup }.number(MAX_DEQUEUE_COUNT).ok().flatten();
     overridden.or_else(|| HostJson::load(Path::new("."), lookup).ok()?.max_dequeue_count.ok())
+}
+
+/// How the host writes queue messages; `None` where host.json, in this folder, cannot tell.
+pub fn message_encoding(lookup: &Lookup<'_>) -> Option<MessageEncoding> {
+    let overridden = Source { file: Value::Null, lookup }.message_encoding().ok().flatten();
+    overridden.or_else(|| HostJson::load(Path::new("."), lookup).ok()?.message_encoding.ok())
 }
 
 /// The most queue messages that the host keeps in flight (`batchSize` and `newBatchThreshold`); `None` where host.json, in this
@@ -89,6 +97,11 @@ impl HostJson {
         Self::read(read_object(&folder.join(FILE))?, lookup)
     }
 
+    /// The host's own defaults, and the overrides that `lookup` gives.
+    pub(crate) fn defaults(lookup: &Lookup<'_>) -> Result<Self, HostJsonError> {
+        Self::read(serde_json::json!({ "version": "2.0" }), lookup)
+    }
+
     /// Takes the values from the content of a host.json, and the overrides that `lookup` gives.
     pub(crate) fn read(file: Value, lookup: &Lookup<'_>) -> Result<Self, HostJsonError> {
         let source = Source { file, lookup };
@@ -102,11 +115,7 @@ impl HostJson {
                 .map(Option::unwrap_or_default),
             batch_size: source.number("extensions/queues/batchSize").map(|size| size.unwrap_or(16)),
             new_batch_threshold: source.number("extensions/queues/newBatchThreshold"),
-            message_encoding: source
-                .parsed("extensions/queues/messageEncoding", "base64 or none", |text| {
-                    MessageEncoding::from_str(text, true).ok()
-                })
-                .map(Option::unwrap_or_default),
+            message_encoding: source.message_encoding().map(Option::unwrap_or_default),
             function_timeout: source.parsed("functionTimeout", "a time such as 00:10:00", |text| match text {
                 "-1" => Some(Duration::MAX),
                 _ => time_span(text),
@@ -169,6 +178,10 @@ impl Source<'_> {
         self.parsed(path, "a whole number", |text| text.trim().parse().ok())
     }
 
+    fn message_encoding(&self) -> Result<Option<MessageEncoding>, String> {
+        self.parsed(MESSAGE_ENCODING, "base64 or none", |text| MessageEncoding::from_str(text, true).ok())
+    }
+
     fn flag(&self, path: &str) -> bool {
         self.get(path).is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
@@ -211,7 +224,7 @@ mod tests {
             (Ok(160), Ok(16), Ok(Some(32)))
         );
         assert_eq!(host.visibility_timeout, Ok(Duration::from_secs(30)));
-        assert_eq!(host.message_encoding, Ok(MessageEncoding::Base64));
+        assert_eq!(host.message_encoding, Ok(MessageEncoding::None));
         assert_eq!(host.function_timeout, Ok(Some(Duration::from_mins(10))));
         assert_eq!((host.executable.as_deref(), host.route_prefix.as_str()), (Some("handler"), "api"));
         assert!(host.forwards_http_requests && !host.has_retry_policy);

@@ -13,7 +13,7 @@ fn envelope(item: &Json, metadata: &Json) -> Vec<u8> {
 }
 
 fn read(item: &Json, metadata: &Json) -> Invocation {
-    Invocation::parse(&envelope(item, metadata)).expect("an invocation")
+    Invocation::parse(&envelope(item, metadata), None).expect("an invocation")
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn the_three_encodings_of_an_item_give_one_message() {
 fn an_object_is_kept_byte_for_byte() {
     let body = r#"{"Data":{"record": { "table" : "contacts", "n":1.50 } }}"#;
     assert_eq!(
-        Invocation::parse(body.as_bytes()).expect("an invocation").message,
+        Invocation::parse(body.as_bytes(), None).expect("an invocation").message,
         r#"{ "table" : "contacts", "n":1.50 }"#
     );
 }
@@ -63,7 +63,7 @@ fn keeps_messages_that_are_not_json() {
 #[test]
 fn keeps_an_item_with_half_of_a_surrogate_pair_as_written() {
     let body = r#"{"Data":{"record":"\ud83d{\"table\":1}"},"Metadata":{"DequeueCount":"\udc00"}}"#;
-    let invocation = Invocation::parse(body.as_bytes()).expect("an invocation");
+    let invocation = Invocation::parse(body.as_bytes(), None).expect("an invocation");
     assert_eq!(invocation.message, r#""\ud83d{\"table\":1}""#);
     assert_eq!(invocation.dequeue_count, None);
 }
@@ -106,7 +106,7 @@ fn a_message_that_cannot_have_set_the_count_keeps_it() {
 
 #[test]
 fn rejects_a_body_that_is_not_an_invocation() {
-    let problem = |body: &[u8]| Invocation::parse(body).expect_err("not an invocation");
+    let problem = |body: &[u8]| Invocation::parse(body, None).expect_err("not an invocation");
     assert!(problem(b"nonsense").contains("invalid JSON, line 1"));
     assert!(problem(b"{}").contains("unexpected JSON"));
     assert!(problem(br#"{"Data":{"item":"x"}}"#).contains("no `record`"));

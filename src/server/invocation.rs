@@ -24,7 +24,7 @@ const HTTP_WAIT_BUDGET: Duration = Duration::from_secs(20);
 impl AppState {
     /// Limits for a queue message.
     pub(super) fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
-        let QueuePolicy { hold, max_deliveries } = self.queue;
+        let QueuePolicy { hold, max_deliveries, encoding: _ } = self.queue;
         let last = attempts.zip(max_deliveries).is_some_and(|(attempts, max)| attempts >= max);
         let queue_budget = hold + LINE_GRACE;
         Delivery { attempts, last, wait_budget: hold, queue_budget, fail_fast: false, behind: None }

@@ -42,7 +42,8 @@ async fn ready() -> &'static str {
 async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
     let id = invocation_id(&headers);
     let trace_span = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&headers));
-    let invocation = body.map_err(|rejection| rejection.body_text()).and_then(|body| Invocation::parse(&body));
+    let invocation =
+        body.map_err(|rejection| rejection.body_text()).and_then(|body| Invocation::parse(&body, app.queue.encoding));
     let invocation = match invocation {
         Ok(invocation) => invocation,
         Err(problem) => {
@@ -58,7 +59,10 @@ async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Resul
     let message = Bytes::from(invocation.message);
     let span = invocation::span(QUEUE_FUNCTION, &id, delivery.attempts);
     let logs = CapturedLogs::of(&span);
-    let outcome = app.settle(span, message.clone(), delivery).instrument(trace_span).await;
+    let mut outcome = app.settle(span, message.clone(), delivery).instrument(trace_span).await;
+    if let (Reason::InvalidMessage, Some(problem)) = (outcome.reason, invocation.problem) {
+        outcome.detail = Some(format!("{}; {problem}", outcome.detail.unwrap_or_default()));
+    }
     let now = OffsetDateTime::now_utc();
     respond::queue(Answer::new(&outcome, &message, &id, now, || logs.take()))
 }

@@ -15,11 +15,11 @@ use time::OffsetDateTime;
 /// If the host's request is an invocation, its dead letter contains the message unchanged, and a replay delivers the
 /// same message. Returns whether it was an invocation.
 pub fn envelope(body: &[u8]) -> bool {
-    let Ok(Invocation { message, .. }) = Invocation::parse(body) else { return false };
+    let Ok(Invocation { message, .. }) = Invocation::parse(body, None) else { return false };
     assert_eq!(in_dead_letter(&message), message, "the dead letter has another message");
     // The host sends a queue message as a JSON string, encoded a second time.
     let envelope = json!({ "Data": { "record": json!(message).to_string() } }).to_string();
-    let again = Invocation::parse(envelope.as_bytes()).expect("an invocation");
+    let again = Invocation::parse(envelope.as_bytes(), None).expect("an invocation");
     assert_eq!(again.message, message, "the message changed when it was put again");
     record(message.as_bytes());
     true

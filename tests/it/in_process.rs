@@ -49,7 +49,7 @@ impl Server {
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap_or(Cause::Terminated) };
-        let queue = QueuePolicy { hold, max_deliveries: None };
+        let queue = QueuePolicy { hold, max_deliveries: None, encoding: None };
         Self { address, task: tokio::spawn(server::run(listener, pipeline, queue, shutdown)), stop }
     }
 }

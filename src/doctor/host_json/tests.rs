@@ -84,7 +84,7 @@ fn finds_each_fault_alone() {
     for (path, value) in [
         ("functionTimeout", Value::from("00:09:50")),
         ("functionTimeout", "-1".into()),
-        ("extensions/queues/messageEncoding", "none".into()),
+        ("extensions/queues/messageEncoding", "base64".into()),
         ("extensions/queues/batchSize", 20.into()),
     ] {
         assert_eq!(wrong(path, value.clone(), &[]), [], "{path} {value}");

@@ -62,7 +62,7 @@ proptest! {
     #[test]
     fn an_object_is_too_byte_for_byte(object in objects()) {
         let envelope = format!(r#"{{"Data":{{"record":{object}}},"Metadata":{{}}}}"#);
-        let message = Invocation::parse(envelope.as_bytes()).expect("an invocation").message;
+        let message = Invocation::parse(envelope.as_bytes(), None).expect("an invocation").message;
         prop_assert_eq!(dead_letter(&message), json!(object));
     }
 
@@ -80,7 +80,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_an_invocation_or_an_error(body in vec(any::<u8>(), 0..300)) {
-        if let Ok(invocation) = Invocation::parse(&body) {
+        if let Ok(invocation) = Invocation::parse(&body, None) {
             prop_assert_eq!(dead_letter(&invocation.message), json!(invocation.message));
         }
     }
@@ -93,9 +93,9 @@ proptest! {
     ) {
         let mut body = envelope(&json!(encoded(&text, 1)), &json!({ "DequeueCount": "1" }));
         let at = end.index(body.len());
-        prop_assert!(Invocation::parse(&body[..at]).is_err());
+        prop_assert!(Invocation::parse(&body[..at], None).is_err());
         body[at] = byte;
-        if let Ok(invocation) = Invocation::parse(&body) {
+        if let Ok(invocation) = Invocation::parse(&body, None) {
             prop_assert_eq!(dead_letter(&invocation.message), json!(invocation.message));
         }
     }

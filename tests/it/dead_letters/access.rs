@@ -83,7 +83,7 @@ async fn an_entra_token_gives_access_to_the_queues_over_tls() {
     ];
     let replayed = run(&["replay", "--json"], &settings).await;
     assert_eq!((replayed.code, &replayed.json()["replayed"]), (Some(0), &json!(1)), "{replayed:?}");
-    assert_eq!(drained(&records).await, [encoded(record("contacts", "E-1").as_bytes())]);
+    assert_eq!(drained(&records).await, [record("contacts", "E-1")], "host.json says so");
 
     identity.fault(stand_ins::identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
     let refused = run(&["list"], &settings).await;

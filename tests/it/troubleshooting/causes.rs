@@ -44,6 +44,7 @@ pub(super) async fn output(words: &[String]) -> String {
         "Dataverse answered 401" => examined(|world| world.identity.fault(identity::Fault::WrongAudience), &[]).await,
         "invalid invocation request; check that function.json matches this version" => a_renamed_binding().await,
         "\"reason\":null" => a_message_that_was_not_encoded().await,
+        "neither a JSON object nor base64 of one" => a_message_that_is_not_a_record().await,
         "The request body is too large" => a_letter_that_is_too_large().await,
         "this was the last attempt" => the_last_delivery().await,
         symptom => answered(symptom, words).await,
@@ -212,16 +213,23 @@ fn logged(host: &Host) -> String {
 
 async fn a_message_that_was_not_encoded() -> String {
     let world = crate::world().await;
+    edit(&world, "host.json", "/extensions/queues/messageEncoding", json!("base64"));
     let host = world.host("one", &[]).await.expect("the host starts");
-    world.queue.put(&contact("C1", &json!({})).to_string()).await.expect("the queue takes it");
+    world.put(&contact("C1", &json!({})).to_string()).await.expect("the queue takes it");
     queue::raw_poison(&world).await;
     assert!(host.invocations().is_empty(), "the handler never saw it");
     ended(handler(&world, &["dead-letters", "show", "--json"], &[]), 0).await
 }
 
+async fn a_message_that_is_not_a_record() -> String {
+    let (world, _host) = queue::start(&[]).await;
+    world.put("hello").await.expect("the queue takes it");
+    queue::raw_poison(&world).await
+}
+
 async fn a_letter_that_is_too_large() -> String {
     let (world, host) = queue::start(&[]).await;
-    world.put(&"x".repeat(48 * 1024)).await.expect("the queue takes it");
+    world.put(&"x".repeat(64 * 1024)).await.expect("the queue takes it");
     let ended = eventually("an invocation", async || host.invocations().into_iter().next()).await;
     format!("{:?}", ended.result)
 }

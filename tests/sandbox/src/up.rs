@@ -33,7 +33,7 @@ A fault: the next five writes are throttled for three seconds; the second comman
   curl {dataverse}/_sandbox/faults -d '{THROTTLING}'
   curl -X DELETE {dataverse}/_sandbox/faults
 
-Messages for the queue go to (base64, any storage client):
+Messages for the queue go to (plain text or base64, any storage client):
   {storage}
 
 Ctrl-C ends it."

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 
 use crate::stage;
@@ -211,17 +209,15 @@ impl World {
         Ok(hosts)
     }
 
-    /// Puts a message on the queue, in the encoding that host.json requires; returns its id.
+    /// Puts a message on the queue, as plain text; returns its id.
     pub async fn put(&self, message: &str) -> anyhow::Result<String> {
-        self.queue.put(&STANDARD.encode(message)).await.context("putting a message on the queue")
+        self.queue.put(message).await.context("putting a message on the queue")
     }
 
     /// The texts of up to 32 dead letters, oldest first, without dequeuing them.
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<String>> {
         let letters = self.poison.peek(32).await.context("looking at the dead letters")?;
-        let decode = |text: &str| anyhow::Ok(String::from_utf8(STANDARD.decode(text)?)?);
-        let texts = letters.iter().map(|letter| decode(&letter.text)).collect::<anyhow::Result<_>>();
-        texts.context("a dead letter is not base64 of UTF-8")
+        Ok(letters.into_iter().map(|letter| letter.text).collect())
     }
 
     /// The number of messages on the queue, including hidden ones.

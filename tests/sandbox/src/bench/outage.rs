@@ -7,8 +7,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures::future::try_join_all;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -134,7 +132,7 @@ impl Trial<'_> {
         ensure!(settled(storage, &hosts).await.is_some(), "the messages before the outage were not settled");
         // Hidden for far longer than it takes to put them, so that all appear at once when the outage begins.
         for number in 0..self.messages {
-            let text = STANDARD.encode(record(&format!("O-{number}")));
+            let text = record(&format!("O-{number}"));
             world.queue.put_with(&text, Duration::from_hours(1)).await.context("putting a message on the queue")?;
         }
         let begun = Instant::now();

@@ -54,6 +54,22 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn metadata(&self, _table: &str) -> Option<Arc<TableMetadata>> {
         None
     }
+
+    /// Whether our user may read these columns of the table, so that null means null.
+    async fn read_access(&self, _table: &str, _columns: &[String]) -> ReadAccess {
+        ReadAccess::Unknown
+    }
+}
+
+/// Whether the values of some columns can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadAccess {
+    /// All of them, in every row.
+    Granted,
+    /// Column security hides one of them.
+    Denied,
+    /// It could not be found out.
+    Unknown,
 }
 
 /// One change to one row.
@@ -64,14 +80,46 @@ pub struct Change<'a> {
     /// The row's primary key, if it is known: it addresses the row instead of the record's key.
     pub id: Option<Uuid>,
     /// What is done with the row.
-    pub kind: WriteKind,
-    /// The ETag that the row must have, for [`WriteKind::UpdateUnchanged`] and [`WriteKind::DeleteUnchanged`].
-    pub etag: Option<&'a str>,
+    pub write: Write<'a>,
     /// The version column and its JSON value, written in addition to the record's columns.
     pub version: Option<(&'a str, &'a str)>,
 }
 
-/// What a request does with a row, and on which condition.
+/// What is done with a row, and on which condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write<'a> {
+    /// Create or update, no condition.
+    Upsert,
+    /// `If-None-Match: *`
+    Create,
+    /// `If-Match: *`
+    Update,
+    /// `If-Match: *`, for a row that was just read.
+    UpdateFound,
+    /// `If-Match` with this ETag.
+    UpdateUnchanged(&'a str),
+    /// DELETE, no condition.
+    Delete,
+    /// DELETE, `If-Match` with this ETag.
+    DeleteUnchanged(&'a str),
+}
+
+impl Write<'_> {
+    /// The kind of the request.
+    pub fn kind(self) -> WriteKind {
+        match self {
+            Self::Upsert => WriteKind::Upsert,
+            Self::Create => WriteKind::Create,
+            Self::Update => WriteKind::Update,
+            Self::UpdateFound => WriteKind::UpdateFound,
+            Self::UpdateUnchanged(_) => WriteKind::UpdateUnchanged,
+            Self::Delete => WriteKind::Delete,
+            Self::DeleteUnchanged(_) => WriteKind::DeleteUnchanged,
+        }
+    }
+}
+
+/// The kind of a request: a [`Write`] without its ETag, or a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WriteKind {
     /// Create or update, no condition.

@@ -21,7 +21,7 @@ use dataverse_sync::http::Http;
 use dataverse_sync::identity::Identity;
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local_queue::LocalQueue;
-use dataverse_sync::pipeline::Pipeline;
+use dataverse_sync::pipeline::{Pipeline, VisibleColumns};
 use dataverse_sync::server::QueuePolicy;
 use dataverse_sync::settings::Problem;
 use dataverse_sync::shutdown::{Cause, Parent, signalled};
@@ -278,5 +278,6 @@ fn build(config: Config) -> anyhow::Result<Pipeline> {
         on_conflict: config.on_conflict,
         version_column: config.version_column,
         unknown_codes: Mutex::default(),
+        visible_columns: VisibleColumns::default(),
     })
 }

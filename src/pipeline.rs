@@ -11,6 +11,7 @@ mod order;
 mod settlement;
 mod tombstone;
 mod versioned;
+mod visible;
 mod write;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,7 @@ use crate::record::{OnConflict, Record};
 use crate::telemetry::{metrics, trace};
 use settlement::Settlement;
 use tombstone::Tombstones;
+pub use visible::VisibleColumns;
 use write::Writer;
 
 /// How much of a key's hash is shown in logs and reason phrases.
@@ -79,6 +81,8 @@ pub struct Pipeline {
     pub version_column: Option<String>,
     /// Service codes without an entry in [`crate::classify`] that were logged.
     pub unknown_codes: Mutex<BTreeSet<u32>>,
+    /// Version columns in which a value was seen.
+    pub visible_columns: VisibleColumns,
 }
 
 /// How a record was delivered, and how long it may wait.

@@ -7,9 +7,10 @@
 mod address;
 mod answer;
 mod exchange;
+mod look_cache;
 pub(crate) mod metadata;
-mod metadata_cache;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -26,13 +27,13 @@ use url::Url;
 use uuid::Uuid;
 
 use super::table_metadata::TableMetadata;
-use super::{Change, Error, Row, Store, WriteKind, Written};
+use super::{Change, Error, ReadAccess, Row, Store, Write, Written};
 use crate::http::Http;
 use crate::identity::{self, Identity};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
 use crate::telemetry::trace;
 use exchange::Answer;
-use metadata_cache::MetadataCache;
+use look_cache::{Cached, MetadataCache, PRIVILEGES_TTL};
 
 /// Synchronous plug-ins may run for two minutes and twenty seconds; the caller sets an earlier end where it has less time.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
@@ -86,6 +87,8 @@ pub struct Client {
     /// The last hint; zero if there was none.
     parallelism: AtomicU32,
     metadata_cache: MetadataCache,
+    /// The secured columns that we may read.
+    readable: Cached<HashSet<Uuid>>,
 }
 
 impl Client {
@@ -101,6 +104,7 @@ impl Client {
             headers: environment.common_headers(),
             parallelism: AtomicU32::new(0),
             metadata_cache: MetadataCache::default(),
+            readable: Cached::new(PRIVILEGES_TTL),
         }
     }
 
@@ -162,13 +166,13 @@ impl Client {
             Some(row) if record.operation == Operation::Delete => (Method::DELETE, row, None),
             Some(row) => (Method::PATCH, row, Some(body(change, &[]))),
         };
-        let condition = match change.kind {
+        let condition = match change.write {
             // A new row, without a condition.
             _ if method == Method::POST => None,
-            WriteKind::Create => Some((IF_NONE_MATCH, "*")),
-            WriteKind::Update | WriteKind::UpdateFound => Some((IF_MATCH, "*")),
-            WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged => Some((IF_MATCH, change.etag.unwrap_or("*"))),
-            WriteKind::Upsert | WriteKind::Delete | WriteKind::Read => None,
+            Write::Create => Some((IF_NONE_MATCH, "*")),
+            Write::Update | Write::UpdateFound => Some((IF_MATCH, "*")),
+            Write::UpdateUnchanged(etag) | Write::DeleteUnchanged(etag) => Some((IF_MATCH, etag)),
+            Write::Upsert | Write::Delete => None,
         };
         let mut request = self.request(method, url);
         if let Some(json) = json {
@@ -206,11 +210,11 @@ impl Store for Client {
         if !answer.is_of_dataverse() {
             return Err(Error::NoAnswer { sent: true, problem: "the answer is not Dataverse's" });
         }
-        Ok(match (change.kind, answer.status()) {
-            (WriteKind::Delete | WriteKind::DeleteUnchanged, _) => Written::Deleted,
-            (WriteKind::Create, _) | (_, 201) => Written::Created,
-            (WriteKind::Update | WriteKind::UpdateFound | WriteKind::UpdateUnchanged, _) | (_, 200) => Written::Updated,
-            (WriteKind::Upsert | WriteKind::Read, _) => Written::Upserted,
+        Ok(match (change.write, answer.status()) {
+            (Write::Delete | Write::DeleteUnchanged(_), _) => Written::Deleted,
+            (Write::Create, _) | (_, 201) => Written::Created,
+            (Write::Update | Write::UpdateFound | Write::UpdateUnchanged(_), _) | (_, 200) => Written::Updated,
+            (Write::Upsert, _) => Written::Upserted,
         })
     }
 
@@ -237,6 +241,19 @@ impl Store for Client {
     async fn metadata(&self, table: &str) -> Option<Arc<TableMetadata>> {
         self.metadata_cache.get(table, self.read_metadata(table)).await
     }
+
+    async fn read_access(&self, table: &str, columns: &[String]) -> ReadAccess {
+        let metadata = self.metadata(table).await;
+        match metadata.as_ref().and_then(|metadata| metadata.secured(columns)) {
+            None => ReadAccess::Unknown,
+            Some(secured) if secured.is_empty() => ReadAccess::Granted,
+            Some(secured) => match self.readable.get(self.look_at_privileges()).await {
+                None => ReadAccess::Unknown,
+                Some(readable) if secured.iter().all(|id| readable.contains(id)) => ReadAccess::Granted,
+                Some(_) => ReadAccess::Denied,
+            },
+        }
+    }
 }
 
 /// The body of a new row, with the key's columns, which no URL names.
@@ -251,7 +268,7 @@ fn new_row(change: &Change<'_>) -> Result<Bytes, Error> {
         };
         key.push((column.name.as_str(), json));
     }
-    if change.kind == WriteKind::Create { Ok(body(change, &key)) } else { Err(not_addressable(change.record)) }
+    if change.write == Write::Create { Ok(body(change, &key)) } else { Err(not_addressable(change.record)) }
 }
 
 fn not_addressable(record: &Record) -> Error {

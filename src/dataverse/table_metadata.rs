@@ -4,24 +4,33 @@
 
 use std::collections::HashMap;
 
+use uuid::Uuid;
+
 /// A table's type and columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableMetadata {
     /// `Standard`, `Elastic`, `Virtual` and others.
     pub table_type: Option<String>,
-    /// By logical name, whether the column is secured.
-    columns: HashMap<String, bool>,
+    /// By logical name; for a secured column its id, under which privileges are granted.
+    columns: HashMap<String, Option<Uuid>>,
 }
 
 impl TableMetadata {
-    /// `columns` are logical names, each with whether the column is secured.
-    pub fn new(table_type: Option<String>, columns: impl IntoIterator<Item = (String, bool)>) -> Self {
+    /// `columns` are logical names, each with its metadata id if column security applies to it.
+    pub fn new(table_type: Option<String>, columns: impl IntoIterator<Item = (String, Option<Uuid>)>) -> Self {
         Self { table_type, columns: columns.into_iter().collect() }
     }
 
-    /// Whether the column exists and column security hides none of its values, so that null means null.
+    /// Whether the data lies outside Dataverse. Rows of such a table have no ETags.
+    /// <https://learn.microsoft.com/power-apps/developer/data-platform/virtual-entities/get-started-ve>
+    pub fn is_virtual(&self) -> bool {
+        self.table_type.as_deref() == Some("Virtual")
+    }
+
+    /// The ids of those `columns` whose values column security may hide; `None` if one does not exist.
     /// <https://learn.microsoft.com/power-apps/developer/data-platform/field-security-entities>
-    pub fn is_readable(&self, column: &str) -> bool {
-        self.columns.get(column) == Some(&false)
+    pub fn secured(&self, columns: &[String]) -> Option<Vec<Uuid>> {
+        let found: Option<Vec<_>> = columns.iter().map(|column| self.columns.get(column).copied()).collect();
+        found.map(|ids| ids.into_iter().flatten().collect())
     }
 }

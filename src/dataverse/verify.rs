@@ -1,12 +1,12 @@
 //! Sent against stored: whether the row by a record's key provably holds every value that was sent.
 //!
-//! It costs one read of the row. Only where null was sent and null came back, the table's metadata is consulted as well, because
-//! a column that the caller may not read comes back as null too. [`RowMatch::Same`] needs proof for every value. Without it the
+//! It costs one read of the row. Only where null was sent and null came back, the store is asked whether we may read the column,
+//! because a column that we may not read comes back as null too. [`RowMatch::Same`] needs proof for every value. Without it the
 //! record is sent again: that costs one more write and never loses one.
 
 mod compare;
 
-use super::{Error, Row, Store};
+use super::{Error, ReadAccess, Row, Store};
 use crate::record::{BIND, Column, Record, RecordKey};
 use compare::{is_comparable, unproven_nulls};
 
@@ -44,7 +44,7 @@ pub(crate) async fn verify(store: &dyn Store, record: &Record) -> Result<RowMatc
     let sent = record.columns.list();
     let Some(row) = read(store, record, &sent).await? else { return Ok(RowMatch::Missing) };
     let Some(nulls) = unproven_nulls(&sent, &row) else { return Ok(RowMatch::NotProven) };
-    let is_proven = nulls.is_empty() || are_readable(store, &record.table, &nulls).await;
+    let is_proven = nulls.is_empty() || store.read_access(&record.table, &nulls).await == ReadAccess::Granted;
     Ok(if is_proven { RowMatch::Same } else { RowMatch::NotProven })
 }
 
@@ -71,11 +71,6 @@ fn select(key: &RecordKey, sent: &[Column<'_>]) -> Vec<String> {
         return Vec::new();
     }
     sent.iter().map(|column| column.name.to_string()).collect()
-}
-
-async fn are_readable(store: &dyn Store, table: &str, columns: &[String]) -> bool {
-    let metadata = store.metadata(table).await;
-    metadata.is_some_and(|metadata| columns.iter().all(|column| metadata.is_readable(column)))
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 //!
 //! <https://learn.microsoft.com/power-platform/admin/manage-application-users>
 
+use std::collections::HashSet;
+
 use azure_core::credentials::TokenCredential as _;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::arguments::Arguments;
 use super::report::{CheckResult, Failed, Report, after, wrong};
@@ -19,6 +22,9 @@ const NOT_A_MEMBER: u32 = 0x8007_2560;
 
 /// The types of columns that can hold a version: a whole number, or a time.
 const VERSION_TYPES: [&str; 4] = ["BigInt", "Integer", "Decimal", "DateTime"];
+
+const READ_USERS: &str = "give the application user a security role that may read users: only so it learns which secured \
+                          columns it may read";
 
 const APPLICATION_USER: &str = "in the Power Platform admin center, under the environment's Settings, Application users: add the \
                                 app by its client id, and give it a security role for your tables";
@@ -73,7 +79,7 @@ pub(super) async fn check(
     let client = caller.and(client).map(|(client, _)| client);
     let Some(set) = arguments.table.as_deref() else { return };
     let table = after(client, async |client| table(client, set).await).await;
-    let table = report.keep("table", table, |table| format!("{set} is the table {}", table.logical_name));
+    let table = report.keep("table", table, |table| describe(set, table));
     let found = client.and_then(|client| Ok((client, table.as_ref().map_err(|failed| *failed)?)));
     if !arguments.key.is_empty() {
         let key = async |(client, table): (&Client, &Table)| {
@@ -84,8 +90,14 @@ pub(super) async fn check(
     }
     if let Some(column) = version_column {
         let version = async |(client, table): (&Client, &Table)| {
-            let columns = client.columns(table).await.map_err(|error| failed(&error, APPLICATION_USER));
-            columns.and_then(|columns| judge_version(table, &columns, column))
+            let columns = client.columns(table).await.map_err(|error| failed(&error, APPLICATION_USER))?;
+            let column = judge_version(table, &columns, column)?;
+            let readable = if column.is_secured() {
+                Some(client.readable_columns().await.map_err(|error| failed(&error, READ_USERS))?)
+            } else {
+                None
+            };
+            judge_security(column, readable.as_ref())
         };
         report.add("version_column", after(found, version).await);
     }
@@ -104,6 +116,16 @@ async fn table(client: &Client, set: &str) -> Result<Table, (String, String)> {
         Ok(Some(table)) => Ok(table),
         Ok(None) => wrong(format!("there is no entity set {set}"), remedy),
         Err(error) => Err(failed(&error, APPLICATION_USER)),
+    }
+}
+
+fn describe(set: &str, table: &Table) -> String {
+    let text = format!("{set} is the table {}", table.logical_name);
+    match table.kind.as_deref() {
+        None | Some("Standard") => text,
+        // <https://learn.microsoft.com/power-apps/developer/data-platform/use-elastic-tables>
+        Some("Elastic") => format!("{text} (Elastic: an upsert replaces the whole row)"),
+        Some(kind) => format!("{text} ({kind})"),
     }
 }
 
@@ -149,16 +171,26 @@ fn logical_name(column: &str) -> &str {
     column.strip_prefix('_').and_then(|name| name.strip_suffix("_value")).unwrap_or(column)
 }
 
-fn judge_version(table: &Table, columns: &[Column], name: &str) -> CheckResult {
+/// The version column, if the table can keep versions in it.
+fn judge_version<'a>(table: &Table, columns: &'a [Column], name: &str) -> Result<&'a Column, (String, String)> {
     let remedy = || {
         format!("add a column of whole numbers (big) to {}, or name another in SYNC_VERSION_COLUMN", table.logical_name)
     };
     let Some(column) = columns.iter().find(|column| column.logical_name == name) else {
         return wrong(format!("{} has no column {name} (SYNC_VERSION_COLUMN)", table.logical_name), remedy());
     };
-    let kind = column.attribute_type.as_deref().unwrap_or("of unknown type");
+    let kind = column.kind();
     if !VERSION_TYPES.contains(&kind) {
         return wrong(format!("{name} is {kind}, which holds neither a whole number nor a time"), remedy());
+    }
+    if table.kind.as_deref() == Some("Virtual") {
+        return wrong(
+            format!(
+                "{} is a virtual table, whose rows have no ETags, so versions cannot be compared",
+                table.logical_name
+            ),
+            "send records of this table without a version",
+        );
     }
     if !table.is_optimistic_concurrency_enabled {
         return wrong(
@@ -166,7 +198,22 @@ fn judge_version(table: &Table, columns: &[Column], name: &str) -> CheckResult {
             "enable it for the table, or send records without a version",
         );
     }
-    Ok(format!("{name} is {kind}"))
+    Ok(column)
+}
+
+/// `readable` are the secured columns that we may read, where this column is secured.
+fn judge_security(column: &Column, readable: Option<&HashSet<Uuid>>) -> CheckResult {
+    let (name, kind) = (&column.logical_name, column.kind());
+    match readable {
+        None => Ok(format!("{name} is {kind}")),
+        Some(readable) if column.id().is_some_and(|id| readable.contains(&id)) => {
+            Ok(format!("{name} is {kind}, secured, and our user may read it"))
+        }
+        Some(_) => wrong(
+            format!("{name} is secured, and our user may not read it, so versions cannot be compared"),
+            format!("give the application user a column security profile that may read, create and update {name}"),
+        ),
+    }
 }
 
 /// The finding about a request that failed; `permission` is the remedy for 403.
@@ -195,6 +242,8 @@ fn failed(error: &Error, permission: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ID: &str = "11111111-2222-4333-8444-555555555555";
 
     fn key(columns: &[&str], status: Option<&str>) -> Key {
         let key_attributes = columns.iter().map(|&name| name.to_owned()).collect();
@@ -229,28 +278,51 @@ mod tests {
         assert!(found.contains("it has none"), "{found}");
     }
 
+    fn column(name: &str, kind: &str) -> Column {
+        Column {
+            metadata_id: ID.to_owned(),
+            logical_name: name.to_owned(),
+            attribute_type: Some(kind.to_owned()),
+            is_secured: Some(false),
+        }
+    }
+
     #[test]
-    fn a_version_column_exists_holds_versions_and_its_table_has_optimistic_concurrency() {
-        let table = |optimistic| Table {
+    fn a_version_column_exists_holds_versions_and_its_table_has_etags() {
+        let table = |optimistic, kind: &str| Table {
             logical_name: "contact".to_owned(),
             primary_id_attribute: "contactid".to_owned(),
             is_optimistic_concurrency_enabled: optimistic,
-            kind: None,
-        };
-        let column = |name: &str, kind: &str| Column {
-            logical_name: name.to_owned(),
-            attribute_type: Some(kind.to_owned()),
-            is_secured: None,
+            kind: Some(kind.to_owned()),
         };
         let columns = [column("v", "BigInt"), column("at", "DateTime"), column("name", "String")];
-        assert_eq!(judge_version(&table(true), &columns, "v"), Ok("v is BigInt".to_owned()));
-        assert!(judge_version(&table(true), &columns, "at").is_ok());
-        for (optimistic, name, word) in
-            [(true, "w", "no column w"), (true, "name", "String"), (false, "v", "optimistic concurrency")]
-        {
-            let (found, _) = judge_version(&table(optimistic), &columns, name).expect_err(name);
+        for name in ["v", "at"] {
+            assert_eq!(judge_version(&table(true, "Standard"), &columns, name).expect(name).logical_name, name);
+        }
+        for (optimistic, kind, name, word) in [
+            (true, "Standard", "w", "no column w"),
+            (true, "Standard", "name", "String"),
+            (false, "Standard", "v", "optimistic concurrency"),
+            (true, "Virtual", "v", "virtual table"),
+        ] {
+            let (found, _) = judge_version(&table(optimistic, kind), &columns, name).expect_err(name);
             assert!(found.contains(word), "{found}");
         }
+        let described = ["Standard", "Virtual", "Elastic"].map(|kind| describe("contacts", &table(true, kind)));
+        let endings = ["the table contact", "contact (Virtual)", "(Elastic: an upsert replaces the whole row)"];
+        for (found, ending) in described.iter().zip(endings) {
+            assert!(found.ends_with(ending), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_secured_version_column_has_to_be_readable() {
+        let (column, id) = (column("v", "BigInt"), ID.parse().expect("a GUID"));
+        assert_eq!(judge_security(&column, None), Ok("v is BigInt".to_owned()));
+        let readable = judge_security(&column, Some(&HashSet::from([id])));
+        assert_eq!(readable, Ok("v is BigInt, secured, and our user may read it".to_owned()));
+        let (found, remedy) = judge_security(&column, Some(&HashSet::new())).expect_err("it is hidden");
+        assert!(found.contains("may not read it") && remedy.contains("update v"), "{found}, {remedy}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 mod deleted;
 mod deliveries;
+mod hidden;
 mod leases;
 mod order;
 mod outages;
@@ -13,7 +14,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::*;
-use crate::dataverse::Written;
+use crate::dataverse::{ReadAccess, Written};
 use crate::lock::tests::memory::MemoryLocks;
 use crate::record::decode;
 use store::{Answer, ScriptedStore};
@@ -54,8 +55,16 @@ impl World {
             on_conflict: OnConflict::Verify,
             version_column: Some("new_version".to_owned()),
             unknown_codes: Mutex::default(),
+            visible_columns: VisibleColumns::default(),
         };
         Self { store, locks, pipeline }
+    }
+
+    /// Our user may read every column.
+    fn readable(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let world = Self::new(answers);
+        world.store.set_access(ReadAccess::Granted);
+        world
     }
 
     async fn settle(&self, record: &Record) -> Outcome {

@@ -5,22 +5,40 @@
 
 use std::cmp::Ordering;
 
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use uuid::Uuid;
 
-use super::Settlement;
 use super::order::{self, RecordVersion, Stored};
 use super::write::{MAX_READS, Past, READ_BACK_TIMEOUT, Writer, as_sent, collision, pause, unidentified};
-use crate::classify::{Attempt, Verdict, judge};
-use crate::dataverse::{Error, Row, WriteKind};
+use super::{MIN_WRITE_TIME, Settlement};
+use crate::classify::{Attempt, FailureScope, Verdict, judge};
+use crate::dataverse::{Error, ReadAccess, Row, Write};
 use crate::outcome::Reason;
 use crate::record::Operation;
 
 /// What to send, and on what condition.
-struct Step {
-    kind: WriteKind,
-    etag: Option<String>,
-    id: Option<Uuid>,
+enum Step {
+    /// There is no row.
+    Create,
+    /// The row has this ETag. Its primary key is needed where the record's key cannot be part of a URL.
+    Change { etag: String, deletes: bool, id: Option<Uuid> },
+}
+
+impl Step {
+    fn write(&self) -> Write<'_> {
+        match self {
+            Self::Create => Write::Create,
+            Self::Change { etag, deletes: true, .. } => Write::DeleteUnchanged(etag),
+            Self::Change { etag, deletes: false, .. } => Write::UpdateUnchanged(etag),
+        }
+    }
+
+    fn id(&self) -> Option<Uuid> {
+        match self {
+            Self::Create => None,
+            Self::Change { id, .. } => *id,
+        }
+    }
 }
 
 impl Writer<'_> {
@@ -39,12 +57,12 @@ impl Writer<'_> {
     /// An error is the end of the attempt, whatever its reason.
     async fn one_round(&self, version: &RecordVersion<'_>, past: &mut Past, last: bool) -> Result<(), Settlement> {
         let step = self.next_step(version, past).await?;
-        let fault = match self.send(step.kind, step.etag.as_deref(), step.id).await {
+        let fault = match self.send(step.write(), step.id()).await {
             Ok(reason) => return Err(Settlement::new(reason)),
             Err(fault) if fault.is_ambiguous() => return Err(self.resolve_conditional_write(version, fault).await),
             Err(fault) => fault,
         };
-        match judge(&fault, Attempt { kind: step.kind, binds: self.binds, again: past.again }) {
+        match judge(&fault, Attempt { kind: step.write().kind(), binds: self.binds, again: past.again }) {
             Verdict::Settle(reason) => Err(Settlement::refused(reason, fault)),
             Verdict::Again => {
                 past.again += 1;
@@ -79,7 +97,7 @@ impl Writer<'_> {
             if self.record.operation == Operation::Update {
                 return Err(Settlement::new(Reason::NotFound).detail("there is no row to update"));
             }
-            return Ok(Step { kind: WriteKind::Create, etag: None, id: None });
+            return Ok(Step::Create);
         };
         let mut unversioned = None;
         match order::stored(&row, version.column) {
@@ -87,23 +105,57 @@ impl Writer<'_> {
             Stored::Nothing => {
                 unversioned = if delete { Some(row.id(&columns).ok_or_else(unidentified)?) } else { None };
                 self.check_tombstone(version, unversioned).await?;
+                self.check_visible(version.column).await?;
             }
             stored @ (Stored::Version(_) | Stored::Unreadable) => {
+                self.visible.add(&self.record.table, version.column);
                 if !is_newer(version, &stored)? {
                     return Err(Settlement::new(Reason::Superseded));
                 }
             }
         }
+        let Some(etag) = row.etag() else { return Err(self.without_etag().await) };
         if delete {
             // First the tombstone: from then on an older message cannot create the row again.
             self.put_tombstone(version, unversioned).await?;
         }
         let id = if self.is_unaddressable() { Some(row.id(&columns).ok_or_else(unidentified)?) } else { None };
-        Ok(Step {
-            kind: if delete { WriteKind::DeleteUnchanged } else { WriteKind::UpdateUnchanged },
-            etag: row.etag(),
-            id,
-        })
+        Ok(Step::Change { etag, deletes: delete, id })
+    }
+
+    /// No version is older than every other only where it is known not to be hidden.
+    async fn check_visible(&self, column: &str) -> Result<(), Settlement> {
+        if self.visible.contains(&self.record.table, column) {
+            return Ok(());
+        }
+        let columns = [column.to_owned()];
+        let access = self.look(self.store.read_access(&self.record.table, &columns)).await;
+        match access.unwrap_or(ReadAccess::Unknown) {
+            ReadAccess::Granted => Ok(()),
+            ReadAccess::Denied => {
+                let text = format!("our user may not read {column}, so the row's version is not known");
+                Err(Settlement { scope: FailureScope::Table, ..Settlement::new(Reason::Unauthorized).detail(text) })
+            }
+            ReadAccess::Unknown => {
+                let text = format!("{column} is empty, and it is not known whether our user may read it");
+                Err(Settlement::new(Reason::Unavailable).detail(text))
+            }
+        }
+    }
+
+    /// Without an ETag the row may change between the read and the write.
+    async fn without_etag(&self) -> Settlement {
+        let metadata = self.look(self.store.metadata(&self.record.table)).await.flatten();
+        if metadata.is_some_and(|metadata| metadata.is_virtual()) {
+            let text = "rows of a virtual table have no ETags, so its records cannot have a version";
+            return Settlement::new(Reason::InvalidData).detail(text);
+        }
+        Settlement::new(Reason::Unavailable).detail("Dataverse sent a row without its ETag")
+    }
+
+    /// A look at metadata takes no time from a write.
+    async fn look<T>(&self, look: impl Future<Output = T>) -> Option<T> {
+        timeout_at(self.ends_at - MIN_WRITE_TIME, look).await.ok()
     }
 
     /// A row without a version, missing or present, may be written unless a deletion with this version or a newer one is known.

@@ -17,10 +17,11 @@ use uuid::Uuid;
 
 use super::order::{self, RecordVersion};
 use super::tombstone::Tombstones;
+use super::visible::VisibleColumns;
 use super::{AFTER_WRITE, MAX_WRITE_TIME, MIN_WRITE_TIME, Pipeline, Settlement};
 use crate::classify::{self, AfterRace, Attempt, Verdict, create_refused, judge};
 use crate::dataverse::verify::{RowMatch, verify};
-use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
+use crate::dataverse::{Change, Error, Row, Store, Write, WriteKind, Written};
 use crate::outcome::Reason;
 use crate::record::{KeyValue, OnConflict, Operation, Record};
 use crate::telemetry::trace;
@@ -54,8 +55,9 @@ pub(super) struct Writer<'a> {
     /// While the record's lock is held.
     pub(super) tombstones: Option<Tombstones>,
     delivered_before: bool,
+    pub(super) visible: &'a VisibleColumns,
     /// When the invocation must have ended.
-    ends_at: Instant,
+    pub(super) ends_at: Instant,
     /// Whether a request was sent again after its connection dropped: the first one may still be in flight.
     repeated: AtomicBool,
 }
@@ -87,6 +89,7 @@ impl<'a> Writer<'a> {
             binds: binds(record),
             tombstones: None,
             delivered_before,
+            visible: &pipeline.visible_columns,
             ends_at,
             repeated: AtomicBool::new(false),
         }
@@ -107,15 +110,15 @@ impl<'a> Writer<'a> {
             return end;
         }
         match (self.record.operation, &self.version) {
-            (Operation::Create, None) => self.plain(WriteKind::Create).await,
+            (Operation::Create, None) => self.plain(Write::Create).await,
             (Operation::Create, Some(version)) => match self.check_tombstone(version, None).await {
                 Err(end) => end,
-                Ok(()) => self.plain(WriteKind::Create).await,
+                Ok(()) => self.plain(Write::Create).await,
             },
             (_, Some(version)) => self.in_order(version).await,
-            (Operation::Upsert, None) => self.plain(WriteKind::Upsert).await,
-            (Operation::Update, None) => self.plain(WriteKind::Update).await,
-            (Operation::Delete, None) => self.plain(WriteKind::Delete).await,
+            (Operation::Upsert, None) => self.plain(Write::Upsert).await,
+            (Operation::Update, None) => self.plain(Write::Update).await,
+            (Operation::Delete, None) => self.plain(Write::Delete).await,
         }
     }
 
@@ -126,17 +129,17 @@ impl<'a> Writer<'a> {
         (!order::agrees(sent, version.value)).then(|| Settlement::new(Reason::InvalidMessage).detail(text))
     }
 
-    pub(super) async fn send(&self, kind: WriteKind, etag: Option<&str>, id: Option<Uuid>) -> Result<Reason, Error> {
+    pub(super) async fn send(&self, write: Write<'_>, id: Option<Uuid>) -> Result<Reason, Error> {
         let version = self.version.as_ref().filter(|_| self.version_sent.is_none());
         let version = version.map(|version| (version.column, version.json.as_str()));
-        let change = Change { record: self.record, id, kind, etag, version };
+        let change = Change { record: self.record, id, write, version };
         let begun = Instant::now();
         let mut written = self.write(&change).await;
-        if written.as_ref().is_err_and(|error| classify::may_repeat(error, kind))
+        if written.as_ref().is_err_and(|error| classify::may_repeat(error, write.kind()))
             && begun.elapsed() < DROPPED_WITHIN
             && !self.repeated.swap(true, Ordering::Relaxed)
         {
-            if kind == WriteKind::Delete {
+            if write == Write::Delete {
                 // The first may still be under way, and Dataverse refuses a second one beside it.
                 sleep(DELETE_AGAIN_AFTER.mul_f64(1.0 + fastrand::f64())).await;
             }
@@ -163,10 +166,10 @@ impl<'a> Writer<'a> {
     }
 
     /// Without a version: Dataverse decides.
-    async fn plain(&self, kind: WriteKind) -> Settlement {
+    async fn plain(&self, write: Write<'_>) -> Settlement {
         let mut past = Past::default();
         loop {
-            if let Err(end) = self.try_once(kind, &mut past).await {
+            if let Err(end) = self.try_once(write, &mut past).await {
                 return end;
             }
             pause(past.again + past.resends + past.moved).await;
@@ -174,25 +177,25 @@ impl<'a> Writer<'a> {
     }
 
     /// An error is the end of the attempt, whatever its reason.
-    async fn try_once(&self, kind: WriteKind, past: &mut Past) -> Result<(), Settlement> {
-        let (kind, id) = if self.is_unaddressable() { self.resolve_target(kind).await? } else { (kind, None) };
-        let fault = match self.send(kind, None, id).await {
+    async fn try_once(&self, write: Write<'_>, past: &mut Past) -> Result<(), Settlement> {
+        let (write, id) = if self.is_unaddressable() { self.resolve_target(write).await? } else { (write, None) };
+        let fault = match self.send(write, id).await {
             Ok(reason) => return Err(Settlement::new(reason)),
             Err(fault) if fault.is_ambiguous() => return Err(self.resolve_ambiguous_write(fault).await),
             Err(fault) => fault,
         };
-        match judge(&fault, Attempt { kind, binds: self.binds, again: past.again }) {
+        match judge(&fault, Attempt { kind: write.kind(), binds: self.binds, again: past.again }) {
             Verdict::Settle(reason) => Err(Settlement::refused(reason, fault)),
             Verdict::Again => {
                 past.again += 1;
                 Ok(())
             }
             Verdict::LostRace => self.after_race(fault, past).await,
-            Verdict::Moved if kind == WriteKind::UpdateFound => past.move_on(fault),
+            Verdict::Moved if write == Write::UpdateFound => past.move_on(fault),
             // We sent no condition, so an extra header of the settings did; the host may try again.
             Verdict::Moved => Err(Settlement::refused(Reason::Conflict, fault)),
             Verdict::RowOrParent if self.is_present().await? => Err(Settlement::refused(Reason::ParentMissing, fault)),
-            Verdict::RowOrParent if kind == WriteKind::UpdateFound => past.move_on(fault),
+            Verdict::RowOrParent if write == Write::UpdateFound => past.move_on(fault),
             Verdict::RowOrParent => Err(Settlement::refused(Reason::NotFound, fault)),
         }
     }
@@ -203,23 +206,23 @@ impl<'a> Writer<'a> {
     }
 
     /// What to send for an unaddressable row, and its primary key.
-    async fn resolve_target(&self, kind: WriteKind) -> Result<(WriteKind, Option<Uuid>), Settlement> {
+    async fn resolve_target<'w>(&self, write: Write<'w>) -> Result<(Write<'w>, Option<Uuid>), Settlement> {
         let columns = self.key_columns();
         let Some(row) = self.read(&columns).await? else {
-            return match kind {
-                WriteKind::Update => Err(Settlement::new(Reason::NotFound).detail("there is no row to update")),
-                WriteKind::Delete => Err(Settlement::new(Reason::AlreadyAbsent)),
-                _ => Ok((WriteKind::Create, None)),
+            return match write {
+                Write::Update => Err(Settlement::new(Reason::NotFound).detail("there is no row to update")),
+                Write::Delete => Err(Settlement::new(Reason::AlreadyAbsent)),
+                _ => Ok((Write::Create, None)),
             };
         };
         let id = row.id(&columns).ok_or_else(unidentified)?;
-        match kind {
-            WriteKind::Create => match create_refused(self.verify().await?, self.delivered_before) {
+        match write {
+            Write::Create => match create_refused(self.verify().await?, self.delivered_before) {
                 AfterRace::Settle(reason) => Err(Settlement::new(reason).detail("the row is there")),
-                AfterRace::Resend => Ok((WriteKind::Create, None)),
+                AfterRace::Resend => Ok((Write::Create, None)),
             },
-            WriteKind::Upsert => Ok((WriteKind::UpdateFound, Some(id))),
-            _ => Ok((kind, Some(id))),
+            Write::Upsert => Ok((Write::UpdateFound, Some(id))),
+            _ => Ok((write, Some(id))),
         }
     }
 

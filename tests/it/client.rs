@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataverse_sync::dataverse::client::{Client, Environment};
-use dataverse_sync::dataverse::{Change, Error, Row, Store as _, WriteKind, Written};
+use dataverse_sync::dataverse::{Change, Error, Row, Store as _, Write, Written};
 use dataverse_sync::http::Http;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::record::{Record, decode};
@@ -46,16 +46,15 @@ impl Fixture {
         Self::start(vec![act]).await
     }
 
-    async fn write(&self, kind: WriteKind) -> Result<Written, Error> {
-        let etag = Some("W/\"7\"");
-        let deletes = matches!(kind, WriteKind::Delete | WriteKind::DeleteUnchanged);
+    async fn write(&self, write: Write<'_>) -> Result<Written, Error> {
+        let deletes = matches!(write, Write::Delete | Write::DeleteUnchanged(_));
         let record = record(if deletes { "delete" } else { "upsert" });
-        let change = Change { record: &record, id: None, kind, etag, version: None };
+        let change = Change { record: &record, id: None, write, version: None };
         self.client.write(&change).await
     }
 
     async fn upsert(&self) -> Result<Written, Error> {
-        self.write(WriteKind::Upsert).await
+        self.write(Write::Upsert).await
     }
 
     async fn read(&self) -> Result<Option<Row>, Error> {

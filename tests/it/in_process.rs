@@ -8,7 +8,7 @@ use dataverse_sync::admission::Admission;
 use dataverse_sync::dataverse::Store;
 use dataverse_sync::lock::Locks;
 use dataverse_sync::lock::local_queue::LocalQueue;
-use dataverse_sync::pipeline::Pipeline;
+use dataverse_sync::pipeline::{Pipeline, VisibleColumns};
 use dataverse_sync::record::OnConflict;
 use dataverse_sync::server::{self, QueuePolicy};
 use dataverse_sync::shutdown::Cause;
@@ -45,6 +45,7 @@ impl Server {
             on_conflict: OnConflict::default(),
             version_column: None,
             unknown_codes: Mutex::default(),
+            visible_columns: VisibleColumns::default(),
         };
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();

@@ -1,24 +1,29 @@
-//! Reads of metadata: one cached look per table for the pipeline, and what the doctor reports about an environment.
+//! Reads of metadata: cached looks for the pipeline, and what the doctor reports about an environment.
 //!
-//! The pipeline's look is two GETs, at most once an hour per table. If it fails, a null stays unproven and nothing else happens.
+//! The pipeline's look at a table is two GETs, at most once an hour. The look at our privileges is two more, at most once in five
+//! minutes, and only where a null was read in a secured column. If one fails, a null stays unproven.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query-metadata-web-api>
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{Client, answer};
 use crate::dataverse::Error;
 use crate::dataverse::table_metadata::TableMetadata;
-use crate::record::is_logical_name;
+use crate::record::{guid, is_logical_name};
 
 /// Asks a read to name the table that a lookup points at.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query/overview#lookup-property-data>
 pub(super) const LOOKUP_TABLES: &str = "odata.include-annotations=\"Microsoft.Dynamics.CRM.lookuplogicalname\"";
+
+const UNPROVEN: &str = "a null in a column that may be hidden proves nothing";
 
 /// Bounds both requests of one look.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -63,12 +68,54 @@ pub(crate) struct Key {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Column {
+    /// Its GUID.
+    pub(crate) metadata_id: String,
     /// Its logical name.
     pub(crate) logical_name: String,
     /// Such as `BigInt` or `DateTime`.
     pub(crate) attribute_type: Option<String>,
     /// Whether column security applies to it.
     pub(crate) is_secured: Option<bool>,
+}
+
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/retrieveprincipalattributeprivilegesresponse>
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AttributePrivileges {
+    attribute_privileges: Vec<AttributePrivilege>,
+}
+
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/attributeprivilege>
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AttributePrivilege {
+    attribute_id: String,
+    /// 0 is not allowed, 4 is allowed.
+    /// <https://learn.microsoft.com/power-apps/developer/data-platform/reference/entities/fieldpermission#BKMK_CanRead>
+    can_read: i32,
+}
+
+impl Column {
+    /// Its type, such as `BigInt`.
+    pub(crate) fn kind(&self) -> &str {
+        self.attribute_type.as_deref().unwrap_or("of unknown type")
+    }
+
+    /// What is not shown counts as secured.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.is_secured.unwrap_or(true)
+    }
+
+    /// Its name and, if it is secured, its id; `None` if the id is not one.
+    fn security(self) -> Option<(String, Option<Uuid>)> {
+        let id = if self.is_secured() { Some(self.id()?) } else { None };
+        Some((self.logical_name, id))
+    }
+
+    /// The id under which privileges for a secured column are granted.
+    pub(crate) fn id(&self) -> Option<Uuid> {
+        guid(&self.metadata_id)
+    }
 }
 
 #[derive(Deserialize)]
@@ -84,17 +131,33 @@ impl Client {
         let look = async {
             let table = self.table(set).await.ok()??;
             let columns = self.columns(&table).await.ok()?;
-            let columns = columns.into_iter().map(|column| (column.logical_name, column.is_secured.unwrap_or(true)));
+            let columns = columns.into_iter().map(Column::security).collect::<Option<Vec<_>>>()?;
             Some(TableMetadata::new(table.kind, columns))
         };
         let metadata = timeout(LOOK_TIMEOUT, look).await.ok().flatten();
         if metadata.is_none() {
-            tracing::warn!(
-                table = set,
-                "the table's metadata could not be read; records that set a column to null cannot be verified and are sent again"
-            );
+            tracing::warn!(table = set, "the table's metadata could not be read; {UNPROVEN}");
         }
         metadata
+    }
+
+    /// Reads which secured columns we may read; `None` when that cannot be read.
+    pub(super) async fn look_at_privileges(&self) -> Option<HashSet<Uuid>> {
+        let readable = timeout(LOOK_TIMEOUT, self.readable_columns()).await.ok()?.ok();
+        if readable.is_none() {
+            tracing::warn!("our user's privileges for secured columns could not be read; {UNPROVEN}");
+        }
+        readable
+    }
+
+    /// The metadata ids of the secured columns that we may read. With impersonation, we are the impersonated user.
+    /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/retrieveprincipalattributeprivileges>
+    pub(crate) async fn readable_columns(&self) -> Result<HashSet<Uuid>, Error> {
+        let user = guid(&self.who_am_i().await?.user_id).ok_or_else(|| unusable("the user has no id"))?;
+        let path = format!("systemusers({user})/Microsoft.Dynamics.CRM.RetrievePrincipalAttributePrivileges()");
+        let found: AttributePrivileges = self.get(&path, None).await?;
+        let readable = found.attribute_privileges.into_iter().filter(|privilege| privilege.can_read > 0);
+        Ok(readable.filter_map(|privilege| guid(&privilege.attribute_id)).collect())
     }
 
     /// Who we are.

@@ -16,24 +16,24 @@ fn client(name: HeaderName, value: &'static str) -> Client {
     Client::new(&Environment { url, api_version: "v9.2".to_owned(), headers }, Arc::new(identity), &http)
 }
 
-fn write(client: &Client, kind: WriteKind, etag: Option<&str>) -> Result<Request, Error> {
+fn write(client: &Client, write: Write<'_>) -> Result<Request, Error> {
     let message =
         Bytes::from_static(br#"{"table":"contacts","key":{"employeeid":"E1"},"columns":{"firstname":"Ada"}}"#);
     let record = decode(&message).expect("a record");
-    client.write_request(&Change { record: &record, id: None, kind, etag, version: None })
+    client.write_request(&Change { record: &record, id: None, write, version: None })
 }
 
 #[test]
 fn a_requests_own_header_overrides_one_of_the_settings() {
     let client = client(IF_MATCH, "\"7\"");
-    for (kind, expected) in [(WriteKind::Update, "*"), (WriteKind::Upsert, "\"7\"")] {
-        let request = write(&client, kind, None).expect("it can be sent");
+    for (kind, expected) in [(Write::Update, "*"), (Write::Upsert, "\"7\"")] {
+        let request = write(&client, kind).expect("it can be sent");
         assert_eq!(request.headers().get_all(IF_MATCH).iter().collect::<Vec<_>>(), [expected], "{kind:?}");
     }
 }
 
 #[test]
 fn a_header_that_cannot_be_sent_is_not_sent() {
-    let request = write(&client(PREFER, "return=minimal"), WriteKind::UpdateUnchanged, Some("W/\"1\n\""));
+    let request = write(&client(PREFER, "return=minimal"), Write::UpdateUnchanged("W/\"1\n\""));
     assert!(matches!(request, Err(Error::NoAnswer { sent: false, .. })), "{request:?}");
 }

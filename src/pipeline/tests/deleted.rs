@@ -14,7 +14,7 @@ fn versioned(operation: &str, version: impl Into<Json>) -> Record {
 
 /// A world in which the row was deleted with this version.
 async fn deleted_at(version: impl Into<Json>, answers: impl IntoIterator<Item = Answer>) -> World {
-    let world = World::new([Answer::NoRow].into_iter().chain(answers));
+    let world = World::readable([Answer::NoRow].into_iter().chain(answers));
     let outcome = world.settle(&versioned("delete", version)).await;
     assert_eq!(outcome.reason, Reason::AlreadyAbsent);
     world
@@ -168,7 +168,7 @@ async fn a_row_that_another_source_created_again_still_rejects_the_older_version
 #[tokio::test(start_paused = true)]
 async fn a_deletion_of_a_row_without_a_version_is_completed_but_not_made_twice() {
     let unavailable = || Answer::wait(503, None);
-    let world = World::new([UNVERSIONED, unavailable(), UNVERSIONED, DELETED, CREATED_AGAIN]);
+    let world = World::readable([UNVERSIONED, unavailable(), UNVERSIONED, DELETED, CREATED_AGAIN]);
     let record = versioned("delete", 8);
     assert_eq!(world.settle(&record).await.reason, Reason::Unavailable);
     assert_eq!(world.deliver(&record, SECOND_TIME).await.reason, Reason::Deleted, "the row is still there");

@@ -58,6 +58,7 @@ impl Storm {
                 on_conflict: OnConflict::Verify,
                 version_column: Some("v".to_owned()),
                 unknown_codes: Mutex::default(),
+                visible_columns: VisibleColumns::default(),
             })
         };
         Self { instances: (0..INSTANCES).map(instance).collect(), table, locks }

@@ -4,14 +4,15 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::sleep;
 
 use crate::classify::{FailureScope, failure_scope};
-use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
+use crate::dataverse::table_metadata::TableMetadata;
+use crate::dataverse::{Change, Error, ReadAccess, Row, Store, Write, Written};
 use crate::record::RecordKey;
 
 /// The answer to one request.
@@ -57,17 +58,53 @@ impl Answer {
 pub(super) struct ScriptedStore {
     answers: Mutex<VecDeque<Answer>>,
     requests: Mutex<Vec<String>>,
+    security: Mutex<Security>,
+}
+
+/// What a look at the metadata tells, as long as it is answered.
+#[derive(Debug)]
+struct Security {
+    access: ReadAccess,
+    table_type: Option<&'static str>,
+    looks: usize,
+    hangs: bool,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self { access: ReadAccess::Unknown, table_type: None, looks: 0, hangs: false }
+    }
 }
 
 impl ScriptedStore {
     pub(super) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        Self { answers: Mutex::new(answers.into_iter().collect()), requests: Mutex::default() }
+        Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() }
     }
 
     /// The requests so far: `upsert`, `create`, `update` or `delete` with the primary key and ETag, if any, and the
     /// version as `column=json`; `read` with the wanted columns.
     pub(super) fn requests(&self) -> Vec<String> {
         lock(&self.requests).clone()
+    }
+
+    /// From now on a look at the metadata says whether columns can be read.
+    pub(super) fn set_access(&self, access: ReadAccess) {
+        lock(&self.security).access = access;
+    }
+
+    /// From now on a look at the metadata does not end.
+    pub(super) fn set_access_hanging(&self) {
+        lock(&self.security).hangs = true;
+    }
+
+    /// From now on a look at the metadata says that the table is of this type.
+    pub(super) fn set_table_type(&self, table_type: &'static str) {
+        lock(&self.security).table_type = Some(table_type);
+    }
+
+    /// How often the metadata was asked for.
+    pub(super) fn looks(&self) -> usize {
+        lock(&self.security).looks
     }
 
     /// The number of unused answers.
@@ -87,25 +124,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn verb(kind: WriteKind) -> &'static str {
-    match kind {
-        WriteKind::Upsert => "upsert",
-        WriteKind::Create => "create",
-        WriteKind::Update | WriteKind::UpdateUnchanged => "update",
-        WriteKind::UpdateFound => "update found",
-        WriteKind::Delete | WriteKind::DeleteUnchanged => "delete",
-        WriteKind::Read => "read",
+/// The verb of a write, and its ETag.
+fn parts(write: Write<'_>) -> (&'static str, Option<&str>) {
+    match write {
+        Write::Upsert => ("upsert", None),
+        Write::Create => ("create", None),
+        Write::Update => ("update", None),
+        Write::UpdateFound => ("update found", None),
+        Write::UpdateUnchanged(etag) => ("update", Some(etag)),
+        Write::Delete => ("delete", None),
+        Write::DeleteUnchanged(etag) => ("delete", Some(etag)),
     }
 }
 
 #[async_trait]
 impl Store for ScriptedStore {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
-        let conditional = matches!(change.kind, WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged);
-        assert_eq!(conditional, change.etag.is_some(), "a condition and its ETag go together");
         let version = change.version.map(|(column, json)| format!("{column}={json}"));
         let id = change.id.map(|id| id.to_string());
-        let parts = [Some(verb(change.kind)), id.as_deref(), change.etag, version.as_deref()];
+        let (verb, etag) = parts(change.write);
+        let parts = [Some(verb), id.as_deref(), etag, version.as_deref()];
         let request = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         match self.next(request) {
             Answer::Wrote(written) => Ok(written),
@@ -131,6 +169,21 @@ impl Store for ScriptedStore {
             Some(Answer::Fails(fault)) if failure_scope(fault) != FailureScope::Table => Err(fault.clone()),
             _ => Ok(()),
         }
+    }
+
+    async fn metadata(&self, _: &str) -> Option<Arc<TableMetadata>> {
+        let mut security = lock(&self.security);
+        security.looks += 1;
+        security.table_type.map(|table_type| Arc::new(TableMetadata::new(Some(table_type.to_owned()), [])))
+    }
+
+    async fn read_access(&self, _: &str, _: &[String]) -> ReadAccess {
+        let (access, hangs) = {
+            let mut security = lock(&self.security);
+            security.looks += 1;
+            (security.access, security.hangs)
+        };
+        if hangs { pending().await } else { access }
     }
 
     async fn read(&self, _: &str, _: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {

@@ -57,7 +57,8 @@ async fn a_row_of_this_version_or_a_newer_one_is_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_row_without_a_version_is_older_than_every_version() {
     for row in [r#"{"@odata.etag":"W/\"1\"","new_version":null}"#, r#"{"@odata.etag":"W/\"1\""}"#] {
-        let (reason, _) = settle(&versioned("upsert", i64::MIN), [Answer::Row(row), UPDATED]).await;
+        let world = World::readable([Answer::Row(row), UPDATED]);
+        let reason = world.reason(&versioned("upsert", i64::MIN), FIRST).await;
         assert_eq!(reason, Reason::Updated, "{row}");
     }
 }

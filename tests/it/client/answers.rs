@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dataverse_sync::dataverse::{Error, WriteKind, Written};
+use dataverse_sync::dataverse::{Error, Write, Written};
 use reqwest::StatusCode;
 use stand_ins::identity;
 
@@ -58,14 +58,14 @@ async fn request_ids_and_delays_come_from_the_headers() {
 #[tokio::test]
 async fn request_and_status_determine_what_was_written() {
     for (kind, status, method, condition, expected) in [
-        (WriteKind::Upsert, "204 No Content", "PATCH", "", Written::Upserted),
-        (WriteKind::Upsert, "201 Created", "PATCH", "", Written::Created),
-        (WriteKind::Upsert, "200 OK", "PATCH", "", Written::Updated),
-        (WriteKind::Create, "204 No Content", "PATCH", "if-none-match: *", Written::Created),
-        (WriteKind::Update, "204 No Content", "PATCH", "if-match: *", Written::Updated),
-        (WriteKind::UpdateUnchanged, "204 No Content", "PATCH", "if-match: W/\"7\"", Written::Updated),
-        (WriteKind::Delete, "204 No Content", "DELETE", "", Written::Deleted),
-        (WriteKind::DeleteUnchanged, "204 No Content", "DELETE", "if-match: W/\"7\"", Written::Deleted),
+        (Write::Upsert, "204 No Content", "PATCH", "", Written::Upserted),
+        (Write::Upsert, "201 Created", "PATCH", "", Written::Created),
+        (Write::Upsert, "200 OK", "PATCH", "", Written::Updated),
+        (Write::Create, "204 No Content", "PATCH", "if-none-match: *", Written::Created),
+        (Write::Update, "204 No Content", "PATCH", "if-match: *", Written::Updated),
+        (Write::UpdateUnchanged("W/\"7\""), "204 No Content", "PATCH", "if-match: W/\"7\"", Written::Updated),
+        (Write::Delete, "204 No Content", "DELETE", "", Written::Deleted),
+        (Write::DeleteUnchanged("W/\"7\""), "204 No Content", "DELETE", "if-match: W/\"7\"", Written::Deleted),
     ] {
         let fixture = Fixture::with(Act::Send(answer(status, "OData-Version: 4.0\r\n", ""))).await;
         assert_eq!(fixture.write(kind).await.expect("a success"), expected, "{kind:?} {status}");

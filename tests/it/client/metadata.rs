@@ -1,13 +1,17 @@
-//! Reading a table's metadata: two cached requests, or no metadata.
+//! Reading a table's metadata and our privileges: two cached requests each, or no answer.
 
-use dataverse_sync::dataverse::Store as _;
 use dataverse_sync::dataverse::table_metadata::TableMetadata;
+use dataverse_sync::dataverse::{ReadAccess, Store as _};
 use serde_json::{Value, json};
 
 use super::{Act, Fixture, answer, refusal};
 
+fn object(body: &Value) -> Act {
+    Act::Send(answer("200 OK", "Content-Type: application/json\r\n", &body.to_string()))
+}
+
 fn list(items: &Value) -> Act {
-    Act::Send(answer("200 OK", "Content-Type: application/json\r\n", &json!({ "value": items }).to_string()))
+    object(&json!({ "value": items }))
 }
 
 fn table() -> Act {
@@ -17,31 +21,98 @@ fn table() -> Act {
     }]))
 }
 
+const SSN: &str = "11111111-0000-4000-8000-000000000001";
+const PICTURE: &str = "11111111-0000-4000-8000-000000000002";
+const USER: &str = "22222222-0000-4000-8000-000000000001";
+
 fn columns() -> Act {
+    let id = "11111111-0000-4000-8000-000000000000";
     list(&json!([
-        { "MetadataId": "0", "LogicalName": "firstname", "AttributeType": "String", "IsSecured": false },
-        { "MetadataId": "1", "LogicalName": "ssn", "AttributeType": "String", "IsSecured": true },
-        { "MetadataId": "2", "LogicalName": "picture", "AttributeType": "Virtual" },
+        { "MetadataId": id, "LogicalName": "firstname", "AttributeType": "String", "IsSecured": false },
+        { "MetadataId": SSN, "LogicalName": "ssn", "AttributeType": "String", "IsSecured": true },
+        { "MetadataId": PICTURE, "LogicalName": "picture", "AttributeType": "Virtual" },
     ]))
+}
+
+fn caller() -> Act {
+    object(&json!({ "UserId": USER, "OrganizationId": USER, "BusinessUnitId": USER }))
+}
+
+/// The privileges of a user who may read the `ssn`, and not the picture.
+fn privileges() -> Act {
+    let entry = |id: &str, read: u8| json!({ "AttributeId": id.to_uppercase(), "CanRead": read, "CanUpdate": 4 });
+    object(&json!({ "AttributePrivileges": [entry(SSN, 4), entry(PICTURE, 0)] }))
+}
+
+/// Whether these columns of the contacts can be read.
+async fn access(fixture: &Fixture, columns: &[&str]) -> ReadAccess {
+    let columns: Vec<_> = columns.iter().map(|&name| name.to_owned()).collect();
+    fixture.client.read_access("contacts", &columns).await
+}
+
+/// The paths that were asked for, below the service root.
+fn paths(fixture: &Fixture) -> Vec<String> {
+    let path = |request: String| {
+        let line = request.lines().next().unwrap_or_default().to_owned();
+        line.replace("GET /api/data/v9.2/", "").replace(" HTTP/1.1", "")
+    };
+    fixture.seen().requests.into_iter().map(path).collect()
 }
 
 #[tokio::test]
 async fn one_look_reads_the_table_and_its_columns() {
     let fixture = Fixture::start(vec![table(), columns()]).await;
     let found = fixture.client.metadata("contacts").await.expect("the metadata");
-    let secured = [("firstname", false), ("ssn", true), ("picture", true)].map(|(name, is)| (name.to_owned(), is));
+    let id = |id: &str| Some(id.parse().expect("a GUID"));
+    let secured = [("firstname", None), ("ssn", id(SSN)), ("picture", id(PICTURE))];
+    let secured = secured.map(|(name, id)| (name.to_owned(), id));
     assert_eq!(*found, TableMetadata::new(Some("Elastic".to_owned()), secured), "what is not shown counts as secured");
     assert_eq!(fixture.client.metadata("contacts").await, Some(found));
-    let lines = fixture.seen().requests.into_iter().map(|request| {
-        let line = request.lines().next().unwrap_or_default().to_owned();
-        line.replace("GET /api/data/v9.2/EntityDefinitions", "").replace(" HTTP/1.1", "")
-    });
     let expected = [
-        "?$select=LogicalName,PrimaryIdAttribute,IsOptimisticConcurrencyEnabled,TableType\
+        "EntityDefinitions?$select=LogicalName,PrimaryIdAttribute,IsOptimisticConcurrencyEnabled,TableType\
          &$filter=EntitySetName%20eq%20%27contacts%27",
-        "(LogicalName='contact')/Attributes?$select=LogicalName,AttributeType,IsSecured",
+        "EntityDefinitions(LogicalName='contact')/Attributes?$select=LogicalName,AttributeType,IsSecured",
     ];
-    assert_eq!(lines.collect::<Vec<_>>(), expected);
+    assert_eq!(paths(&fixture), expected);
+}
+
+#[tokio::test]
+async fn privileges_are_asked_for_only_where_a_column_is_secured() {
+    let fixture = Fixture::start(vec![table(), columns(), caller(), privileges()]).await;
+    assert_eq!(access(&fixture, &["firstname"]).await, ReadAccess::Granted);
+    assert_eq!(access(&fixture, &["nosuch"]).await, ReadAccess::Unknown, "it may be new");
+    assert_eq!(fixture.seen().requests.len(), 2, "the look at the table tells");
+    for (columns, expected) in [
+        (&["ssn"][..], ReadAccess::Granted),
+        (&["firstname", "ssn"], ReadAccess::Granted),
+        (&["picture"], ReadAccess::Denied),
+        (&["ssn", "picture"], ReadAccess::Denied),
+    ] {
+        assert_eq!(access(&fixture, columns).await, expected, "{columns:?}");
+    }
+    let function = format!("systemusers({USER})/Microsoft.Dynamics.CRM.RetrievePrincipalAttributePrivileges()");
+    assert_eq!(paths(&fixture)[2..], ["WhoAmI".to_owned(), function]);
+}
+
+#[tokio::test]
+async fn without_an_answer_it_is_not_known_whether_a_secured_column_is_readable() {
+    let forbidden = || Act::Send(refusal("403 Forbidden", "", "0x80040220", "no"));
+    for script in [
+        vec![forbidden()],
+        vec![table(), columns(), forbidden()],
+        vec![table(), columns(), object(&json!({ "UserId": "me", "OrganizationId": USER }))],
+        vec![table(), columns(), caller(), forbidden()],
+        vec![table(), columns(), caller(), Act::Reset],
+        vec![table(), columns(), caller(), object(&json!({ "value": [] }))],
+    ] {
+        let fixture = Fixture::start(script.clone()).await;
+        for _ in 0..2 {
+            assert_eq!(access(&fixture, &["ssn"]).await, ReadAccess::Unknown, "{script:?}");
+        }
+        assert_eq!(fixture.seen().requests.len(), script.len(), "{script:?}");
+    }
+    let absent = vec![table(), columns(), caller(), object(&json!({ "AttributePrivileges": [] }))];
+    assert_eq!(access(&Fixture::start(absent).await, &["ssn"]).await, ReadAccess::Denied, "it has no profile");
 }
 
 #[tokio::test]
@@ -61,6 +132,7 @@ async fn an_incomplete_look_gives_no_metadata_and_is_not_repeated_soon() {
         after_table(forbidden()),
         after_table(Act::Send(answer("200 OK", "", "<html>"))),
         after_table(Act::Send(paged)),
+        after_table(list(&json!([{ "MetadataId": "0", "LogicalName": "ssn", "IsSecured": true }]))),
     ] {
         let fixture = Fixture::start(script.clone()).await;
         for _ in 0..2 {

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use stand_ins::dataverse::{Effect, Fault, Status};
+use stand_ins::dataverse::{Effect, Fault, Kind, Status, Table};
 use stand_ins::identity;
 use stand_ins::storage::{self, Effect as StorageEffect, Fault as StorageFault, Op, Storage};
 
@@ -63,6 +63,35 @@ async fn a_table_that_is_missing_or_cannot_be_read() {
     world.dataverse.fault(Fault::new(Effect::Status(denied)).method("GET").set("contacts").until_cleared());
     only(&app.wrong(&TABLE, &[VERSION_COLUMN]).await, "read", "prvReadContact");
     world.dataverse.clear_faults();
+}
+
+#[tokio::test]
+async fn a_version_column_that_is_hidden_or_belongs_to_a_virtual_table() {
+    let (world, app) = healthy().await;
+    let column = VERSION_COLUMN.1;
+    let table = || {
+        let table = Table::new("contacts", "contact", "contactid").text("employeeid", 50).key(&["employeeid"]);
+        table.column(column, Kind::BigInteger).optimistic_concurrency()
+    };
+    world.dataverse.define(table().secured(column));
+    only(&app.wrong(&TABLE, &[VERSION_COLUMN]).await, "version_column", "our user may not read it");
+    world.dataverse.grant_read("contacts", column);
+    let output = app.run(&[&["--json"], &TABLE[..]].concat(), &[VERSION_COLUMN]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let found = "new_sourceversion is BigInt, secured, and our user may read it";
+    assert_eq!(super::found(&output.json(), "version_column"), found);
+    let denied = Status::new(403, "0x80040220", "Principal user is missing prvReadUser privilege.");
+    world.dataverse.fault(Fault::new(Effect::Status(denied)).set("systemusers").until_cleared());
+    only(&app.wrong(&TABLE, &[VERSION_COLUMN]).await, "version_column", "prvReadUser");
+    world.dataverse.clear_faults();
+    world.dataverse.define(table().table_type("Virtual"));
+    only(&app.wrong(&TABLE, &[VERSION_COLUMN]).await, "version_column", "virtual table");
+    world.dataverse.define(table().table_type("Elastic"));
+    let output = app.run(&[&["--json"], &TABLE[..]].concat(), &[]).await;
+    assert!(
+        super::found(&output.json(), "table").ends_with("(Elastic: an upsert replaces the whole row)"),
+        "{output:?}"
+    );
 }
 
 #[tokio::test]

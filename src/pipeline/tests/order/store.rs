@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-use crate::dataverse::{Change, Error, Row, Store, WriteKind, Written};
+use crate::dataverse::{Change, Error, Row, Store, Write, Written};
 use crate::record::{Operation, Record, RecordKey, Version};
 
 /// The percentage of requests that fail.
@@ -59,7 +59,11 @@ impl Table {
             (true, None) => return Err(refused(404, 0x8004_0217)),
             _ => {}
         }
-        let moved = change.etag.is_some_and(|etag| row.as_ref().is_some_and(|row| row.etag.to_string() != etag));
+        let etag = match change.write {
+            Write::UpdateUnchanged(etag) | Write::DeleteUnchanged(etag) => Some(etag),
+            Write::Upsert | Write::Create | Write::Update | Write::UpdateFound | Write::Delete => None,
+        };
+        let moved = etag.is_some_and(|etag| row.as_ref().is_some_and(|row| row.etag.to_string() != etag));
         if moved {
             return Err(refused(412, 0x8006_0882));
         }
@@ -76,9 +80,9 @@ impl Table {
 
     fn look_up(&self, change: &Change<'_>) -> Result<bool, Error> {
         let found = self.state().rows.contains_key(&name(&change.record.key));
-        match (change.kind, found) {
-            (WriteKind::Create, true) => Err(refused(412, 0x8004_0237)),
-            (WriteKind::Create | WriteKind::Upsert, _) | (_, true) => Ok(found),
+        match (change.write, found) {
+            (Write::Create, true) => Err(refused(412, 0x8004_0237)),
+            (Write::Create | Write::Upsert, _) | (_, true) => Ok(found),
             (_, false) => Err(refused(404, 0x8006_0891)),
         }
     }

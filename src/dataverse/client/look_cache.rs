@@ -1,6 +1,7 @@
-//! Looks at tables' metadata, each kept for an hour, or for five minutes where it failed.
+//! Looks at metadata that are kept for a while: each table's for an hour, our privileges for five minutes.
 //!
-//! Concurrent callers for one table share one look. Table names come from messages, so the number of tables is bounded.
+//! A look that failed is kept for five minutes. Concurrent callers share one look. Table names come from messages, so the number of
+//! tables is bounded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,14 +17,43 @@ const TTL: Duration = Duration::from_hours(1);
 /// Permissions get granted, and outages end.
 const FAILURE_TTL: Duration = Duration::from_mins(5);
 
+/// A message waits for a privilege that an operator has to grant.
+pub(super) const PRIVILEGES_TTL: Duration = Duration::from_mins(5);
+
 const MAX_TABLES: usize = 256;
+
+/// The result of the last look.
+#[derive(Debug)]
+pub(super) struct Cached<T> {
+    ttl: Duration,
+    /// The lock is held while a look is taken.
+    last: tokio::sync::Mutex<Option<(Instant, Option<Arc<T>>)>>,
+}
+
+impl<T> Cached<T> {
+    /// A result is kept for `ttl`.
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self { ttl, last: tokio::sync::Mutex::default() }
+    }
+
+    /// The result of `look`, which is taken only if the last one is too old.
+    pub(super) async fn get(&self, look: impl Future<Output = Option<T>>) -> Option<Arc<T>> {
+        let mut last = self.last.lock().await;
+        if let Some((at, result)) = &*last {
+            let ttl = if result.is_some() { self.ttl } else { FAILURE_TTL };
+            if at.elapsed() < ttl {
+                return result.clone();
+            }
+        }
+        let result = look.await.map(Arc::new);
+        *last = Some((Instant::now(), result.clone()));
+        result
+    }
+}
 
 /// Metadata by entity set name.
 #[derive(Debug, Default)]
-pub(super) struct MetadataCache(Mutex<HashMap<String, Arc<Slot>>>);
-
-/// The last look at one table; the lock is held while it is taken.
-type Slot = tokio::sync::Mutex<Option<(Instant, Option<Arc<TableMetadata>>)>>;
+pub(super) struct MetadataCache(Mutex<HashMap<String, Arc<Cached<TableMetadata>>>>);
 
 impl MetadataCache {
     /// The metadata of `table`, taken from `look` unless a fresh result is cached.
@@ -32,25 +62,15 @@ impl MetadataCache {
         table: &str,
         look: impl Future<Output = Option<TableMetadata>>,
     ) -> Option<Arc<TableMetadata>> {
-        let slot = self.slot(table);
-        let mut cached = slot.lock().await;
-        if let Some((at, metadata)) = &*cached {
-            let ttl = if metadata.is_some() { TTL } else { FAILURE_TTL };
-            if at.elapsed() < ttl {
-                return metadata.clone();
-            }
-        }
-        let metadata = look.await.map(Arc::new);
-        *cached = Some((Instant::now(), metadata.clone()));
-        metadata
+        self.slot(table).get(look).await
     }
 
-    fn slot(&self, table: &str) -> Arc<Slot> {
+    fn slot(&self, table: &str) -> Arc<Cached<TableMetadata>> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= MAX_TABLES && !slots.contains_key(table) {
             slots.clear();
         }
-        slots.entry(table.to_owned()).or_default().clone()
+        slots.entry(table.to_owned()).or_insert_with(|| Arc::new(Cached::new(TTL))).clone()
     }
 }
 
@@ -88,7 +108,7 @@ mod tests {
     }
 
     fn contact() -> TableMetadata {
-        TableMetadata::new(None, [("firstname".to_owned(), false)])
+        TableMetadata::new(None, [("firstname".to_owned(), None)])
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,8 @@ mod managed;
 mod token;
 
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,6 +26,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::Value;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use self::token::{Claims, Refusal, Tokens};
@@ -109,6 +111,12 @@ pub enum Fault {
     Slow(Duration),
     /// Tokens are issued for an audience other than the requested one.
     WrongAudience,
+    /// Every request gets this status and body, as JSON if it begins with a brace, else as HTML.
+    Answer(StatusCode, &'static str),
+    /// Responses are held back until the fault ends.
+    Held,
+    /// `expires_on` is a number; some identity endpoints write it so.
+    NumericExpiry,
 }
 
 /// The running stand-in; dropping it stops it.
@@ -126,7 +134,8 @@ impl Identity {
         let realm = Arc::new(Realm {
             header: Uuid::new_v4().simple().to_string(),
             authority: OnceLock::new(),
-            faults: Mutex::default(),
+            faults: watch::Sender::default(),
+            requests: AtomicUsize::new(0),
             tokens,
             options,
         });
@@ -161,6 +170,11 @@ impl Identity {
         self.realm.tokens.issued()
     }
 
+    /// How many requests for a token both endpoints have received so far.
+    pub fn requests(&self) -> usize {
+        self.realm.requests.load(Ordering::Relaxed)
+    }
+
     /// Revokes all tokens issued so far, for every stand-in that checks the register.
     pub fn revoke_all(&self) {
         self.realm.tokens.revoke_all();
@@ -173,17 +187,17 @@ impl Identity {
 
     /// Adds `fault` to the active faults.
     pub fn fault(&self, fault: Fault) {
-        self.realm.faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+        self.realm.faults.send_modify(|faults| faults.push(fault));
     }
 
     /// Removes `fault`; other faults stay active.
     pub fn end_fault(&self, fault: Fault) {
-        self.realm.faults.lock().unwrap_or_else(PoisonError::into_inner).retain(|set| *set != fault);
+        self.realm.faults.send_modify(|faults| faults.retain(|set| *set != fault));
     }
 
     /// Removes all faults. Requests that already hang stay hung.
     pub fn clear_faults(&self) {
-        self.realm.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.realm.faults.send_modify(Vec::clear);
     }
 }
 
@@ -193,7 +207,8 @@ struct Realm {
     header: String,
     authority: OnceLock<String>,
     tokens: Arc<Tokens>,
-    faults: Mutex<Vec<Fault>>,
+    faults: watch::Sender<Vec<Fault>>,
+    requests: AtomicUsize,
 }
 
 impl Realm {
@@ -213,17 +228,23 @@ impl Realm {
     }
 
     fn faults(&self) -> Vec<Fault> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.faults.borrow().clone()
     }
 
     /// Applies the faults that occur before a response; returns the response if a fault determines it.
     async fn suffer(&self) -> Option<Response> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         for fault in self.faults() {
             match fault {
                 Fault::Status(status) => return Some((status, "injected fault").into_response()),
                 Fault::Hang => return std::future::pending().await,
                 Fault::Slow(by) => tokio::time::sleep(by).await,
-                Fault::WrongAudience => {}
+                Fault::Answer(status, body) => return Some(answer(status, body)),
+                Fault::Held => {
+                    let mut faults = self.faults.subscribe();
+                    faults.wait_for(|faults| !faults.contains(&Fault::Held)).await.expect("the sender is ours");
+                }
+                Fault::WrongAudience | Fault::NumericExpiry => {}
             }
         }
         None
@@ -254,6 +275,11 @@ async fn entra_token(State(realm): State<Arc<Realm>>, Path(tenant): Path<String>
 
 async fn discovery(State(realm): State<Arc<Realm>>, Path(tenant): Path<String>) -> Response {
     entra::discovery(&realm, &tenant)
+}
+
+fn answer(status: StatusCode, body: &'static str) -> Response {
+    let kind = if body.starts_with('{') { "application/json" } else { "text/html" };
+    (status, [(CONTENT_TYPE, kind)], body).into_response()
 }
 
 fn json_answer(status: StatusCode, body: &Value) -> Response {

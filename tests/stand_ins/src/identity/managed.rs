@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde_json::json;
 
-use super::{Realm, json_answer};
+use super::{Fault, Realm, json_answer};
 
 /// The only protocol version that App Service currently supports.
 const API_VERSION: &str = "2019-08-01";
@@ -38,11 +38,13 @@ pub(super) fn token(realm: &Realm, uri: &Uri, headers: &HeaderMap) -> Response {
         return refuse(StatusCode::BAD_REQUEST, text);
     };
     let (token, claims) = realm.issue(resource, client_id);
+    let is_number = realm.faults().contains(&Fault::NumericExpiry);
+    let expires_on = if is_number { json!(claims.expires_at) } else { json!(claims.expires_at.to_string()) };
     json_answer(
         StatusCode::OK,
         &json!({
             "access_token": token,
-            "expires_on": claims.expires_at.to_string(),
+            "expires_on": expires_on,
             "resource": resource,
             "token_type": "Bearer",
             "client_id": client_id,

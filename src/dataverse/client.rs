@@ -1,7 +1,7 @@
 //! The Web API over HTTPS.
 //!
 //! Only this module sends requests to Dataverse. It keeps no cookies (affinity would pin it to one server), follows no redirects, and
-//! repeats a request for one reason only: after a 401 it refreshes the token once. Bodies are read up to a cap. No error text has a
+//! repeats a request for one reason only: after a 401 it sends it once more, with another token. Bodies are read up to a cap. No error text has a
 //! URL or a column value, except in Dataverse's own message.
 
 mod address;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::credentials::TokenCredential as _;
+use azure_core::credentials::Secret;
 use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
@@ -29,7 +29,7 @@ use uuid::Uuid;
 use super::table_metadata::TableMetadata;
 use super::{Change, Error, ReadAccess, Row, Store, Write, Written};
 use crate::http::Http;
-use crate::identity::{self, Identity};
+use crate::identity::{Identity, TokenError};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
 use crate::telemetry::trace;
 use exchange::Answer;
@@ -40,7 +40,7 @@ use look_cache::{Cached, MetadataCache, PRIVILEGES_TTL};
 const WRITE_TIMEOUT: Duration = Duration::from_secs(150);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait for a token.
-pub(crate) const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
@@ -108,23 +108,14 @@ impl Client {
         }
     }
 
-    async fn token(&self) -> Result<HeaderValue, Error> {
-        let scopes = [self.scope.as_str()];
-        let token = timeout(TOKEN_TIMEOUT, self.identity.get_token(&scopes, None));
+    async fn token(&self) -> Result<Secret, Error> {
+        let token = timeout(TOKEN_TIMEOUT, self.identity.token(&self.scope));
         // A cached token needs no span.
-        let token = match trace::span_if_pending(token, || trace::child("token"), exchange::record_token_failure).await
-        {
-            Ok(Ok(token)) => token,
-            Ok(Err(error)) => {
-                let refused = identity::is_refusal(&error);
-                return Err(Error::NoToken { refused, problem: identity::problem(&error) });
-            }
-            Err(_) => return Err(Error::NoToken { refused: false, problem: "no answer in time".to_owned() }),
-        };
-        let mut value = HeaderValue::try_from(format!("Bearer {}", token.token.secret()))
-            .map_err(|_| Error::NoToken { refused: true, problem: "the token is not a header value".to_owned() })?;
-        value.set_sensitive(true);
-        Ok(value)
+        match trace::span_if_pending(token, || trace::child("token"), exchange::record_token_failure).await {
+            Ok(Ok(token)) => Ok(token.token),
+            Ok(Err(TokenError { refused, problem, .. })) => Err(Error::NoToken { refused, problem }),
+            Err(_) => Err(Error::NoToken { refused: false, problem: "no answer in time".to_owned() }),
+        }
     }
 
     /// A request with the headers that every request has.
@@ -134,21 +125,22 @@ impl Client {
         request
     }
 
-    /// Sends a request and gives its success; a token that is refused is refreshed once.
+    /// Sends a request and gives its success; a token that is refused is replaced once.
     async fn send(&self, request: &Request) -> Result<Answer, Error> {
-        let mut answer = self.send_once(request).await?;
+        let token = self.token().await?;
+        let mut answer = self.send_once(request, &token).await?;
         if answer.status() == 401 {
-            self.identity.refresh();
-            answer = self.send_once(request).await?;
+            self.identity.forget(&self.scope, token.secret());
+            answer = self.send_once(request, &self.token().await?).await?;
         }
         if answer.is_success() { Ok(answer) } else { Err(answer::error(answer).await) }
     }
 
-    /// Adds a token, and a request id that no other sending has.
-    async fn send_once(&self, request: &Request) -> Result<Answer, Error> {
+    /// Adds the token, and a request id that no other sending has.
+    async fn send_once(&self, request: &Request, token: &Secret) -> Result<Answer, Error> {
         let mut request = request.try_clone().expect("its body is in memory");
-        let (token, id) = (self.token().await?, Uuid::new_v4().to_string());
-        request.headers_mut().insert(AUTHORIZATION, token);
+        let id = Uuid::new_v4().to_string();
+        request.headers_mut().insert(AUTHORIZATION, bearer(token)?);
         request.headers_mut().insert(CLIENT_REQUEST_ID, HeaderValue::try_from(id).expect("a UUID is ASCII"));
         let timeout = if request.method() == Method::GET { READ_TIMEOUT } else { WRITE_TIMEOUT };
         let answer = exchange::exchange(&self.http, request, timeout, &self.root).await?;
@@ -254,6 +246,13 @@ impl Store for Client {
             },
         }
     }
+}
+
+fn bearer(token: &Secret) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.secret()))
+        .map_err(|_| Error::NoToken { refused: false, problem: "the token is not a header value".to_owned() })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The body of a new row, with the key's columns, which no URL names.

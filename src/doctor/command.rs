@@ -42,13 +42,13 @@ async fn check_services(arguments: &Arguments, config: Config, report: &mut Repo
     let credential = identity.name();
     let opened = identity::open(identity);
     let token = match &opened {
-        Ok((identity, _)) => environment::token(identity, credential, &dataverse).await,
+        Ok((identity, _)) => environment::token(identity, credential, &dataverse, report).await,
         Err(problem) => {
             let found = format!("{credential} cannot be opened: {problem}");
-            wrong(found, "see the Entra variables in the README's settings")
+            report.add("token", Ok(wrong(found, "see the Entra variables in the README's settings")));
+            Err("token")
         }
     };
-    let token = report.keep("token", Ok(token), String::clone).map(drop);
     let opened = opened.map_err(|_| "token");
     let client = token.and(opened.clone()).map(|(identity, http)| Client::new(&dataverse, identity, &http));
     let client = client.as_ref().map(|client| (client, &dataverse)).map_err(|failed| *failed);

@@ -4,8 +4,6 @@
 
 use std::collections::HashSet;
 
-use azure_core::credentials::TokenCredential as _;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::arguments::Arguments;
@@ -13,8 +11,8 @@ use super::report::{CheckResult, Failed, Report, after, wrong};
 use super::token;
 use crate::dataverse::Error;
 use crate::dataverse::client::metadata::{Column, Key, Table};
-use crate::dataverse::client::{Client, Environment, TOKEN_TIMEOUT};
-use crate::identity::{self, Identity};
+use crate::dataverse::client::{Client, Environment};
+use crate::identity::Identity;
 
 /// The caller is not a user of the organisation.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>
@@ -29,41 +27,25 @@ const READ_USERS: &str = "give the application user a security role that may rea
 const APPLICATION_USER: &str = "in the Power Platform admin center, under the environment's Settings, Application users: add the \
                                 app by its client id, and give it a security role for your tables";
 
-/// Requests a token for Dataverse, and reads from it whom it is for.
-pub(super) async fn token(identity: &Identity, credential: &str, environment: &Environment) -> CheckResult {
-    let scope = environment.scope();
-    let scopes = [scope.as_str()];
-    let (refused, problem) = match timeout(TOKEN_TIMEOUT, identity.get_token(&scopes, None)).await {
-        Ok(Ok(token)) => return Ok(format!("{credential}: {}", token::identity(token.token.secret()))),
-        Ok(Err(error)) => (identity::is_refusal(&error), identity::problem(&error)),
-        Err(_) => (false, "no answer in time".to_owned()),
+/// Requests a token for Dataverse, and reads from it whom it is for. Without one, each source of the credential is a finding.
+pub(super) async fn token(
+    identity: &Identity,
+    credential: &str,
+    environment: &Environment,
+    report: &mut Report,
+) -> Result<(), Failed> {
+    const CHECK: &str = "token";
+    let error = match identity.token(&environment.scope()).await {
+        Ok(token) => {
+            report.add(CHECK, Ok(Ok(format!("{credential}: {}", token::identity(token.token.secret())))));
+            return Ok(());
+        }
+        Err(error) => error,
     };
-    let remedy = if refused { remedy_of(credential) } else { "check that Entra ID can be reached from here" };
-    // The SDK's list of what it tried begins on the next line.
-    wrong(format!("{credential}: {}", problem.trim_end_matches(':')), remedy)
-}
-
-/// The remedy for a credential that is refused, by its name in the log.
-fn remedy_of(credential: &str) -> &'static str {
-    match credential {
-        "client_secret" => {
-            "check that AZURE_CLIENT_SECRET is the value (not the id) of a secret that has not expired, and \
-                            AZURE_TENANT_ID and AZURE_CLIENT_ID are the application's"
-        }
-        "client_certificate" => {
-            "upload the certificate of AZURE_CLIENT_CERTIFICATE_PATH to the application of AZURE_CLIENT_ID"
-        }
-        "workload_identity" => {
-            "give the application of AZURE_CLIENT_ID a federated credential for this issuer and subject"
-        }
-        "user_assigned_managed_identity" => {
-            "assign the identity with the client id AZURE_CLIENT_ID to the function app"
-        }
-        "system_assigned_managed_identity" => {
-            "turn the function app's system-assigned identity on, or name a user-assigned one in AZURE_CLIENT_ID"
-        }
-        _ => "az login, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET",
+    for (found, remedy) in token::problems(credential, &error) {
+        report.add(CHECK, Ok(wrong(found, remedy)));
     }
+    Err(CHECK)
 }
 
 /// Checks the caller and, if one is named, a table with what records need of it. `client` is the name of a failed check where

@@ -2,7 +2,7 @@
 
 use azure_core::error::ErrorKind;
 
-use crate::identity;
+use crate::identity::TokenError;
 
 /// The storage gave no usable answer. Addresses, keys and signatures are in none of the texts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +83,8 @@ impl From<azure_core::Error> for Error {
             ErrorKind::Connection => Self::Unreachable { sent: false, problem: "no connection" },
             ErrorKind::Io => Self::Unreachable { sent: true, problem: "the connection broke" },
             ErrorKind::Credential => {
-                Self::Token { refused: identity::is_refusal(&error), problem: identity::problem(&error) }
+                let TokenError { refused, problem, .. } = TokenError::from(&error);
+                Self::Token { refused, problem }
             }
             _ => Self::NotUnderstood,
         }

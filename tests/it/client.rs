@@ -7,6 +7,7 @@ mod answers;
 mod metadata;
 mod scripted;
 mod silence;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +37,13 @@ impl Fixture {
 
     /// Like `start`, with this client secret, which may be wrong.
     async fn start_as(secret: &str, script: Vec<Act>) -> Self {
+        Self::start_with(secret, identity::Options::default(), script).await
+    }
+
+    /// Like `start_as`, with these settings of the tenant.
+    async fn start_with(secret: &str, options: identity::Options, script: Vec<Act>) -> Self {
         let server = Scripted::start(script).await;
-        let (client, tenant) = client(server.port(), secret).await;
+        let (client, tenant) = client(server.port(), secret, options).await;
         Self { server, tenant, client }
     }
 
@@ -70,10 +76,10 @@ impl Fixture {
 
 /// A client of the server on that port that authenticates with `secret`, and its tenant, whose valid secret is
 /// "secret".
-async fn client(port: u16, secret: &str) -> (Client, identity::Identity) {
+async fn client(port: u16, secret: &str, options: identity::Options) -> (Client, identity::Identity) {
     let tls = trust::authority();
     let app = App { client_id: "app".to_owned(), credentials: vec![Credential::Secret("secret".to_owned())] };
-    let options = identity::Options { tls: Some(tls.clone()), apps: vec![app], ..identity::Options::default() };
+    let options = identity::Options { tls: Some(tls.clone()), apps: vec![app], ..options };
     let id = options.tenant.clone();
     let tenant = identity::Identity::start(options).await.expect("loopback has free ports");
     let authority = tenant.authority().expect("it has a certificate");

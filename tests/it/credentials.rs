@@ -105,6 +105,18 @@ async fn a_managed_identity_opens_dataverse_and_one_that_the_app_does_not_have_d
 }
 
 #[tokio::test]
+async fn a_managed_identitys_token_may_say_in_a_number_when_it_expires() {
+    let world = crate::world().await;
+    world.identity.fault(Fault::NumericExpiry);
+    let host = world.host("one", &[]).await.expect("the handler starts");
+    for key in ["N-1", "N-2"] {
+        let answer = send(&host, key).await;
+        assert_eq!(answer.verdict(), UPSERTED, "{answer:?}");
+    }
+    assert_eq!(world.identity.tokens_issued(), 1, "the lifetime is known");
+}
+
+#[tokio::test]
 async fn without_a_credential_the_developer_login_is_tried_and_its_absence_costs_no_message() {
     let mut world = crate::world().await;
     world.settings.remove("IDENTITY_ENDPOINT");
@@ -115,6 +127,8 @@ async fn without_a_credential_the_developer_login_is_tried_and_its_absence_costs
     let host = host.expect("the handler starts");
     let answer = send(&host, "D-1").await;
     assert_eq!(answer.verdict(), UNAUTHORIZED, "{answer:?}");
+    let reasons = "az: not installed (not found on PATH); azd: not installed (not found on PATH)";
+    assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.ends_with(reasons)), "{answer:?}");
     assert!(printed(&host, "credential=developer_tools"), "{:?}", host.logs());
     assert_eq!(world.dataverse.requests().total(), 0, "without a token nothing is sent");
 }

@@ -14,7 +14,7 @@ use url::Url;
 use super::CLIENT_REQUEST_ID;
 use crate::dataverse::Error;
 use crate::http::response::{TransportError, read_into};
-use crate::identity;
+use crate::identity::TokenError;
 use crate::telemetry::{metrics, trace};
 
 /// An answer whose headers have arrived.
@@ -98,11 +98,11 @@ fn failure(error: &TransportError) -> (&'static str, Error) {
 }
 
 /// Records in the span why there is no token.
-pub(super) fn record_token_failure<T>(span: &Span, token: &Result<azure_core::Result<T>, Elapsed>) {
+pub(super) fn record_token_failure<T>(span: &Span, token: &Result<Result<T, TokenError>, Elapsed>) {
     let kind = match token {
         Ok(Ok(_)) => return,
-        Ok(Err(error)) if identity::is_refusal(error) => "refused",
-        Ok(Err(_)) => "unavailable",
+        Ok(Err(TokenError { refused: true, .. })) => "refused",
+        Ok(Err(TokenError { refused: false, .. })) => "unavailable",
         Err(_) => "timeout",
     };
     trace::failed(span, kind, "there is no token");

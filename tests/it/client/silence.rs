@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dataverse_sync::dataverse::Error;
-use stand_ins::identity::Fault;
+use stand_ins::identity::{Fault, Options};
 use tokio::time::{Instant, pause};
 
 use super::{Act, Answered, Fixture, answer, client, refusal, unanswered};
@@ -45,7 +45,7 @@ async fn a_pooled_connection_that_breaks_is_not_retried() {
 async fn a_request_that_finds_no_server_was_not_sent() {
     let mut fixture = Fixture::start(Vec::new()).await;
     // Nothing listens on port 1.
-    (fixture.client, fixture.tenant) = client(1, "secret").await;
+    (fixture.client, fixture.tenant) = client(1, "secret", Options::default()).await;
     assert_eq!(unanswered(fixture.upsert().await), (false, "no connection"));
 }
 

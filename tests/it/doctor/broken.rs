@@ -2,6 +2,7 @@
 //! the settings is tested beside `doctor`; here is one of each that only the real services and files can show.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use stand_ins::dataverse::{Effect, Fault, Kind, Status, Table};
 use stand_ins::identity;
@@ -9,6 +10,7 @@ use stand_ins::storage::{self, Effect as StorageEffect, Fault as StorageFault, O
 
 use super::{TABLE, VERSION_COLUMN, healthy};
 use crate::process::unused_url;
+use crate::trust::Folder;
 
 /// Asserts that only this check fails, and that its finding contains `word`.
 fn only(wrong: &[(String, String)], check: &str, word: &str) {
@@ -53,6 +55,24 @@ async fn an_identity_or_a_dataverse_that_refuses_or_cannot_be_reached() {
     world.dataverse.clear_faults();
     only(&app.wrong(&[], &[("DATAVERSE_URL", &closed)]).await, "who_am_i", "no connection");
     only(&app.wrong(&[], &[("DATAVERSE_API_VERSION", "v8.2")]).await, "who_am_i", "404");
+}
+
+#[tokio::test]
+async fn each_developer_tool_without_a_login_is_a_finding() {
+    let (_world, app) = healthy().await;
+    let tools = Folder::new();
+    for (name, script) in
+        [("az", "echo \"ERROR: Please run 'az login' to setup account.\" >&2\nexit 1"), ("azd", "exit 127")]
+    {
+        let path = tools.write(name, format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+    let wrong = app.wrong(&[], &[("IDENTITY_ENDPOINT", ""), ("PATH", &tools.path(""))]).await;
+    let expected = [
+        "developer_tools, az: Please run 'az login' to setup account.",
+        "developer_tools, azd: not installed (not found on PATH)",
+    ];
+    assert_eq!(wrong, expected.map(|found| ("token".to_owned(), found.to_owned())));
 }
 
 #[tokio::test]

@@ -104,7 +104,8 @@ async fn prepare(world: &World, symptom: &str) {
         "already_written" => json!({ "employeeid": "C1", "firstname": "Ada" }),
         "another unique key" => json!({ "emailaddress1": "a@b.example" }),
         "there is no Entra ID token" => {
-            return world.identity.fault(identity::Fault::Status(reqwest::StatusCode::FORBIDDEN));
+            let refusal = r#"{"statusCode":400,"message":"Unable to load the proper Managed Identity."}"#;
+            return world.identity.fault(identity::Fault::Answer(reqwest::StatusCode::BAD_REQUEST, refusal));
         }
         "AuthorizationPermissionMismatch" => return storage_refuses(world),
         "the lock was held by another writer" => return leave_a_lease(world).await,

@@ -17,6 +17,7 @@ mod run;
 mod verifier;
 mod workload;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,10 +30,10 @@ use verifier::{LOST, RAW, STUCK};
 /// The column that holds the versions.
 const VERSION_COLUMN: &str = "new_sourceversion";
 
-/// After this time a failed message becomes visible again.
+/// The visibility timeout of `cargo sandbox chaos`.
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// After this time the message of a host that is gone becomes visible again.
+/// The time after which `cargo sandbox chaos` makes the message of a host that is gone visible again.
 const INVISIBILITY: Duration = Duration::from_secs(20);
 
 /// The long text of `--help`.
@@ -42,7 +43,9 @@ Injects faults into the whole system and verifies the outcome of every message.
 Three senders, several hosts with real handlers, and stand-ins for Dataverse, Entra ID and storage. A seed determines the
 messages and the faults: handlers killed, stopped and paused for longer than a lease; machines gone; leases broken and expired
 while they are held; Dataverse, identity and storage answering 429, 503, 500, 401, 403, slowly or never; connections dropped
-before and after the work; messages delivered twice, late and out of order. After the faults every message must be applied,
+before and after the work; messages delivered twice, late and out of order; a table whose privilege is missing for a while, and
+writes whose first response is lost. The messages include a hot row, keys in several spellings, two version columns, deletions
+and re-creations, and states. After the faults every message must be applied,
 skipped with a reason that holds, or a dead letter with a matching cause; every row must hold what its messages allow (the
 highest version); no two writes of one row may have overlapped while both held a valid lease; no log may contain a column value
 or a secret.
@@ -59,7 +62,7 @@ Examples:
   cargo sandbox chaos --minutes 0.5 --debug  quickly, without a release build
 
 A failed message becomes visible after 3 s instead of the 30 s of host.json, the message of a machine that is gone after 20 s
-instead of 10 minutes. Runs of 3 minutes and more include writes that are never answered: the handler gives them up after 130 s.";
+instead of 10 minutes. Runs of 3 minutes and more include writes that are never answered: the handler gives them up after 150 s.";
 
 /// How a seed is run; the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -73,6 +76,12 @@ pub struct Plan {
     /// How many messages a seed sends.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     pub messages: u32,
+    /// After this time a failed message becomes visible again.
+    #[arg(skip = VISIBILITY_TIMEOUT)]
+    pub visibility_timeout: Duration,
+    /// After this time the message of a host that is gone becomes visible again.
+    #[arg(skip = INVISIBILITY)]
+    pub invisibility: Duration,
 }
 
 /// The command line.
@@ -117,15 +126,26 @@ impl Plan {
         self.minutes.saturating_sub(self.fault_phase()) + Duration::from_mins(2)
     }
 
-    /// The number of messages whose first write is never answered. Shorter runs have none: the handler gives such a write up
-    /// after 130 s, and then its lease has to expire.
+    /// When the privileges for a table are missing.
+    fn denial(&self) -> Range<Duration> {
+        self.fault_phase().mul_f64(0.02)..self.fault_phase().mul_f64(0.6)
+    }
+
+    /// Until then there is no other fault.
+    fn calm_until(&self) -> Duration {
+        self.fault_phase().mul_f64(0.15)
+    }
+
+    /// The number of messages whose first write is never answered; half of these writes are made. Shorter runs have none: the
+    /// handler gives such a write up after 150 s, and then its lease has to expire.
     fn silent(&self) -> u32 {
-        if self.minutes < Duration::from_mins(3) { 0 } else { 3 }
+        if self.minutes < Duration::from_mins(3) { 0 } else { 4 }
     }
 
     #[cfg(test)]
     fn for_test() -> Self {
-        Self { minutes: Duration::from_mins(3), instances: 4, messages: 2_000 }
+        let (visibility_timeout, invisibility) = (VISIBILITY_TIMEOUT, INVISIBILITY);
+        Self { minutes: Duration::from_mins(3), instances: 4, messages: 2_000, visibility_timeout, invisibility }
     }
 }
 

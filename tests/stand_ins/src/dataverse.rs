@@ -213,7 +213,7 @@ impl Dataverse {
         self.world.faults().add(fault);
     }
 
-    /// Removes a fault that applies until cleared; other faults stay.
+    /// Removes a fault, however often it has applied; other faults stay.
     pub fn end_fault(&self, fault: &Fault) {
         self.world.faults().end(fault);
     }

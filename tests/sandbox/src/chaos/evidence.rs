@@ -4,9 +4,10 @@
 //! are measured from the beginning of the run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
-use super::workload::Message;
+use super::workload::{Message, State};
 use stand_ins::dataverse::Change;
 
 /// The evidence of one run.
@@ -21,6 +22,8 @@ pub(super) struct Evidence {
     pub(super) overlaps: Vec<(String, Event, Event)>,
     /// Every lease that was granted, in the order of the grants.
     pub(super) leases: Vec<Lease>,
+    /// When the privileges for a table were missing, and there was no other fault.
+    pub(super) only_denied: Range<Duration>,
     /// Log lines with values or secrets.
     pub(super) leaks: Vec<String>,
     /// What is shown about the run besides.
@@ -68,9 +71,18 @@ pub(super) enum What {
 /// A row at the end.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    /// The message whose values it holds; `None` if it is unchanged.
+    pub(super) main: Part,
+    /// The columns that only the second source of [`Kind::TwoColumns`](super::workload::Kind::TwoColumns) writes.
+    pub(super) org: Part,
+    pub(super) state: Option<State>,
+}
+
+/// The columns of a row that one message writes together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    /// The message whose values they hold; `None` if they hold none.
     pub(super) message: Option<u32>,
-    /// Whether all its values come from that message.
+    /// Whether all their values come from that message.
     pub(super) whole: bool,
     pub(super) version: Option<i64>,
 }

@@ -4,19 +4,20 @@
 //! of fault occurs once before any occurs twice, a host has one fault at a time, and all faults end before the recovery phase.
 
 use std::fmt;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use fastrand::Rng;
 
 use super::Plan;
+use super::workload::DENIED_TABLE;
 use stand_ins::dataverse::{self, BodyForm, Effect, Status};
 use stand_ins::identity;
 use stand_ins::storage::{self, Op};
 
 /// Minimum distance of two faults: closer together, one would hide the other.
-const MIN_GAP: Duration = Duration::from_millis(700);
+const MIN_GAP: Duration = Duration::from_millis(200);
 
 /// The duration of an outage, in seconds.
 const OUTAGE: RangeInclusive<f64> = 1.5..=8.0;
@@ -87,7 +88,6 @@ fn every_kind(rng: &mut Rng) -> Vec<(RangeInclusive<f64>, String, Injection)> {
     let slow = Duration::from_millis(rng.u64(300..=2_400));
     let limit = "Number of requests exceeded the limit of 6000 over time window of 300 seconds.";
     let throttled = Status { retry_after: Some(rng.u32(1..=4)), ..Status::new(429, "0x80072322", limit) };
-    let privilege = Status::new(403, "0x80040220", "Principal user is missing prvCreateContact privilege.");
     let gateway = Status { form: BodyForm::Html, ..Status::new(502, "", "Bad gateway") };
     // Puts are not affected: a sender that does not get a response would send a duplicate.
     let queue = [Op::GetMessages, Op::UpdateMessage, Op::DeleteMessage][rng.usize(..3)];
@@ -130,9 +130,9 @@ fn every_kind(rng: &mut Rng) -> Vec<(RangeInclusive<f64>, String, Injection)> {
         ("503", None, Effect::Status(Status::new(503, "0x8004a001", "The server is busy."))),
         ("429 with Retry-After", None, Effect::Status(throttled)),
         ("401", None, Effect::Status(Status::new(401, "", "Not now."))),
-        ("403", None, Effect::Status(privilege)),
+        ("403", None, missing_privilege("prvCreateContact")),
         ("slow answers", None, Effect::Slow(slow)),
-        ("lost deadlock", Some(5..=25), Effect::Deadlock),
+        ("lost deadlock", Some(3..=10), Effect::Deadlock),
         ("502 of a gateway", Some(3..=10), Effect::Status(gateway)),
         ("read without an answer", Some(3..=3), Effect::Hang),
         ("connection broken before the work is done", Some(4..=15), Effect::DropBefore),
@@ -166,6 +166,10 @@ fn every_kind(rng: &mut Rng) -> Vec<(RangeInclusive<f64>, String, Injection)> {
     faults
 }
 
+fn missing_privilege(name: &str) -> Effect {
+    Effect::Status(Status::new(403, "0x80040220", &format!("Principal user is missing {name} privilege.")))
+}
+
 fn of_service(
     target: &str,
     what: &str,
@@ -187,18 +191,24 @@ pub(super) fn schedule(seed: u64, plan: &Plan) -> Vec<Fault> {
     // Independent of the random numbers of the messages.
     let mut rng = Rng::with_seed(seed ^ 0x5707_1234_5678_9ABC);
     let (end, mut schedule) = (plan.fault_phase(), Vec::new());
-    if plan.silent() > 0 {
-        // The first write of each message of `Kind::Silent`.
-        let times = plan.silent();
-        let fault = dataverse::Fault::new(Effect::Hang).method("PATCH").key("canary-S").times(times);
-        let (_, what, injection) =
-            of_service("Dataverse", "write without an answer", Some(times), Injection::Dataverse(fault));
+    // The first write of each message of `Kind::Silent`.
+    let silent = [(Effect::Hang, "not made, not answered"), (Effect::HangAfterCommit, "made, not answered")];
+    for (effect, what) in silent.into_iter().filter(|_| plan.silent() > 0) {
+        let times = plan.silent() / 2;
+        let fault = dataverse::Fault::new(effect).method("PATCH").key("canary-s").times(times);
+        let (_, what, injection) = of_service("Dataverse, write", what, Some(times), Injection::Dataverse(fault));
         schedule.push(Fault { at: Duration::ZERO, lasts: Duration::ZERO, host: None, injection, what });
     }
+    let Range { start: at, end: granted } = plan.denial();
+    let what = format!("Dataverse: the privilege to write {DENIED_TABLE} is missing");
+    let fault = dataverse::Fault::new(missing_privilege("prvWritenew_contractor")).method("PATCH").set(DENIED_TABLE);
+    let injection = Injection::Dataverse(fault.until_cleared());
+    schedule.push(Fault { at, lasts: granted.saturating_sub(at), host: None, injection, what });
     let mut idle_from = vec![Duration::ZERO; plan.instances.into()];
     let mut round = Vec::new();
-    let gap = (end / u32::try_from(every_kind(&mut rng).len()).unwrap_or(u32::MAX)).max(MIN_GAP);
-    let mut at = gap.mul_f64(rng.f64());
+    let calm = plan.calm_until();
+    let gap = (end.saturating_sub(calm) / u32::try_from(every_kind(&mut rng).len()).unwrap_or(u32::MAX)).max(MIN_GAP);
+    let mut at = calm + gap.mul_f64(rng.f64());
     while at < end {
         if round.is_empty() {
             round = every_kind(&mut rng);

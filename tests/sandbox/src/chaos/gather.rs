@@ -9,10 +9,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-use super::evidence::{Event, Evidence, History, Lease, Row, What};
+use super::evidence::{Event, Evidence, History, Lease, Part, Row, What};
 use super::hosts::{HOST_HEADER, Member};
-use super::lock;
-use super::workload::{CANARY, Message, TABLE, companion, number_of};
+use super::workload::{CANARY, Columns, DENIED_TABLE, HR, MAIN, Message, ORG, TABLE, companion, folded, number_of};
+use super::{Plan, lock};
 use crate::world::{POISON_QUEUE, QUEUE, World};
 use stand_ins::dataverse::Entry;
 use stand_ins::host::{Category, Closing, InvocationResult};
@@ -42,6 +42,7 @@ pub(super) struct RunLog {
 
 /// The evidence of a finished run.
 pub(super) fn evidence(
+    plan: &Plan,
     world: &World,
     storage: &Storage,
     messages: &[Message],
@@ -58,8 +59,10 @@ pub(super) fn evidence(
     }
     gather.dead_letters(storage, &deliveries);
     gather.writes(world);
-    for (key, row) in world.dataverse.rows(TABLE).iter().filter_map(row) {
-        gather.of(key).rows.push(row);
+    for values in [TABLE, DENIED_TABLE].iter().flat_map(|table| world.dataverse.rows(table)) {
+        if let Some((key, row)) = row(&values) {
+            gather.of(&folded(key)).rows.push(row);
+        }
     }
     let history = storage.lease_history();
     anyhow::ensure!(history.dropped == 0, "the lease history was too short by {}", history.dropped);
@@ -80,6 +83,7 @@ pub(super) fn evidence(
     let sent = lock(&log.sent);
     evidence.waiting = storage.messages(QUEUE).iter().filter_map(|message| sent.get(&message.id).copied()).collect();
     evidence.leaks = leaks(world, members);
+    evidence.only_denied = plan.denial().start..plan.calm_until();
     evidence.counts.extend([
         ("puts into the queue", sent.len()),
         ("leases granted", evidence.leases.len()),
@@ -167,7 +171,8 @@ impl<'a> Gather<'a> {
 
     fn writes(&mut self, world: &World) {
         let (journal, begun) = (world.dataverse.journal(), world.dataverse.started());
-        let message = |entry: &Entry| self.message(marked(&entry.values)?);
+        let message =
+            |entry: &Entry| self.message(marked(&entry.values, &MAIN).or_else(|| marked(&entry.values, &ORG))?);
         // A deletion addresses its row by the id.
         let mut keys = self.log.existing.clone();
         keys.extend(journal.iter().filter_map(|entry| Some((entry.row.clone()?, message(entry)?.key.clone()))));
@@ -188,6 +193,11 @@ impl<'a> Gather<'a> {
             self.count("writes that reached Dataverse", true);
             self.count("writes answered 412", entry.status == Some(412));
             self.count("writes that got no answer", entry.status.is_none());
+            self.count("writes that were made and got no answer", entry.status.is_none() && entry.change.is_some());
+            self.count(
+                "writes for which the privilege was missing",
+                entry.set == DENIED_TABLE && entry.status == Some(403),
+            );
             self.of(&key).events.push(event);
         }
     }
@@ -219,17 +229,23 @@ fn leases<'a>(events: impl Iterator<Item = &'a LeaseEvent>, begun: Instant) -> V
     leases
 }
 
-/// The message whose marker these values contain.
-fn marked(values: &Map<String, Value>) -> Option<u32> {
-    number_of(values.get("jobtitle")?.as_str()?)
+/// The message whose marker these columns contain.
+fn marked(values: &Map<String, Value>, columns: &Columns) -> Option<u32> {
+    number_of(values.get(columns.marker)?.as_str()?)
 }
 
 /// A row of the workload and its key; `None` if it has no key.
 fn row(values: &Map<String, Value>) -> Option<(&str, Row)> {
     let text = |column: &str| values.get(column).and_then(Value::as_str);
-    let whole = text("jobtitle").is_some_and(|marker| text("firstname") == Some(&companion(marker)));
-    let version = values.get(super::VERSION_COLUMN).and_then(Value::as_i64);
-    Some((text("employeeid")?, Row { message: marked(values), whole, version }))
+    let number = |column: &str| values.get(column).and_then(Value::as_i64);
+    let part = |columns: &Columns| Part {
+        message: marked(values, columns),
+        whole: text(columns.companion) == text(columns.marker).map(companion).as_deref(),
+        version: number(columns.version),
+    };
+    let (mut main, org) = (part(&MAIN), part(&ORG));
+    main.version = main.version.or(number(HR.version));
+    Some((text("employeeid")?, Row { main, org, state: number("statecode").zip(number("statuscode")) }))
 }
 
 /// Log lines of any host or handler that contain a value, a record key, a token, or a storage or identity secret.

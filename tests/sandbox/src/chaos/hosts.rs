@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{INVISIBILITY, VERSION_COLUMN, VISIBILITY_TIMEOUT};
+use super::{Plan, VERSION_COLUMN};
 use crate::world::World;
 use stand_ins::host::{self, Host, HostRecords};
 use stand_ins::storage::{ExtraListener, Storage};
@@ -34,6 +34,7 @@ pub(super) struct Member {
 
 /// The slots for hosts.
 pub(super) struct Hosts<'a> {
+    plan: &'a Plan,
     world: &'a World,
     storage: &'a Storage,
     slots: Vec<Mutex<Slot>>,
@@ -48,9 +49,9 @@ struct Slot {
 
 impl<'a> Hosts<'a> {
     /// Starts a host in every slot.
-    pub(super) async fn start(world: &'a World, storage: &'a Storage, instances: u8) -> anyhow::Result<Self> {
-        let slots = (0..instances).map(|_| Mutex::default()).collect();
-        let hosts = Self { world, storage, slots };
+    pub(super) async fn start(plan: &'a Plan, world: &'a World, storage: &'a Storage) -> anyhow::Result<Self> {
+        let slots = (0..plan.instances).map(|_| Mutex::default()).collect();
+        let hosts = Self { plan, world, storage, slots };
         for number in 0..hosts.slots.len() {
             hosts.fill(number, &mut *hosts.slots[number].lock().await).await?;
         }
@@ -126,8 +127,8 @@ impl<'a> Hosts<'a> {
             ("SYNC_VERSION_COLUMN", VERSION_COLUMN),
         ];
         let options = host::Options {
-            visibility_timeout: Some(VISIBILITY_TIMEOUT),
-            invisibility: Some(INVISIBILITY),
+            visibility_timeout: Some(self.plan.visibility_timeout),
+            invisibility: Some(self.plan.invisibility),
             kept_lines: Some(usize::MAX),
             ..self.world.host_options(&name, &settings)
         };

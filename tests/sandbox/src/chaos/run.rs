@@ -17,10 +17,10 @@ use super::evidence::Evidence;
 use super::faults::{Fault, Injection, SLOWER_WRITE};
 use super::gather::{self, RunLog};
 use super::hosts::Hosts;
-use super::workload::{self, CANARY, Message, SOURCES, TABLE, TAKEN};
+use super::workload::{self, CANARY, DENIED_TABLE, Kind, MAIN, Message, SOURCES, TABLE, TAKEN};
 use super::{Plan, lock};
 use crate::world::{Options as WorldOptions, QUEUE, World};
-use stand_ins::dataverse;
+use stand_ins::dataverse::{self, Operation, Table};
 use stand_ins::identity;
 use stand_ins::storage::{self, LeaseEvent, LeaseState, Op, Storage};
 
@@ -32,6 +32,21 @@ const TOKEN_LIFETIME: Duration = Duration::from_mins(1);
 
 /// How often a sender repeats a failed put, and how often the queue is read.
 const POLL: Duration = Duration::from_millis(200);
+
+/// The table of [`Kind::Denied`].
+fn denied_table() -> Table {
+    let table = Table::new(DENIED_TABLE, "new_contractor", "new_contractorid").text("employeeid", 50);
+    let table = table.text(MAIN.marker, 100).text(MAIN.companion, 50);
+    table.column(MAIN.version, dataverse::Kind::BigInteger).key(&["employeeid"]).optimistic_concurrency()
+}
+
+/// The first write of a message is made, and the connection is dropped.
+fn lost_response(message: &Message) -> Option<dataverse::Fault> {
+    let Kind::Unanswered { operation, .. } = message.kind else { return None };
+    let method = if operation == Operation::Delete { "DELETE" } else { "PATCH" };
+    let key = format!("'{}'", message.key);
+    Some(dataverse::Fault::new(dataverse::Effect::DropAfterCommit).method(method).key(&key))
+}
 
 /// The shared state of a run.
 struct Run<'a> {
@@ -59,9 +74,13 @@ pub(super) async fn run(
     let world = World::start(options).await?;
     let storage = world.storage.embedded().context("faults need the embedded storage")?;
     world.dataverse.insert(TABLE, &json!({ "employeeid": format!("{CANARY}-taken"), "emailaddress1": TAKEN }));
-    let insert = |key| (world.dataverse.insert(TABLE, &json!({ "employeeid": key })), key);
-    let existing = workload::present_keys(plan).map(insert).collect();
-    let hosts = Hosts::start(&world, storage, plan.instances).await?;
+    let insert = |key: &str| (world.dataverse.insert(TABLE, &json!({ "employeeid": key })), key.to_owned());
+    let existing = workload::present_keys(&messages).into_iter().map(insert).collect();
+    world.dataverse.define(denied_table());
+    for fault in messages.iter().filter_map(lost_response) {
+        world.dataverse.fault(fault);
+    }
+    let hosts = Hosts::start(plan, &world, storage).await?;
     let (begun, begun_utc) = (Instant::now(), OffsetDateTime::now_utc());
     let log = RunLog { begun, begun_utc, sent: Mutex::default(), ended_leases: Mutex::default(), existing };
     let run = Run { world: &world, storage, hosts, log };
@@ -76,7 +95,7 @@ pub(super) async fn run(
         never = run.show_progress(plan, bar) => match never {},
     };
     let Run { hosts, log, .. } = run;
-    Ok((gather::evidence(&world, storage, &messages, &log, &hosts.stop().await)?, took))
+    Ok((gather::evidence(plan, &world, storage, &messages, &log, &hosts.stop().await)?, took))
 }
 
 impl Run<'_> {
@@ -104,7 +123,11 @@ impl Run<'_> {
         let mut rng = Rng::with_seed(seed);
         try_join_all(schedule.iter().map(|fault| self.apply(fault, rng.fork()))).await?;
         sleep_until(self.log.begun + lasts).await;
-        self.world.dataverse.clear_faults();
+        for fault in schedule {
+            if let Injection::Dataverse(of_dataverse) = &fault.injection {
+                self.world.dataverse.end_fault(of_dataverse);
+            }
+        }
         self.world.identity.clear_faults();
         self.storage.clear_faults();
         Ok(())

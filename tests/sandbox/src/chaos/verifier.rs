@@ -8,14 +8,19 @@
 //! deleted meanwhile (README, *Limits*). It is counted separately, and only if the lease was lost before the commit.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
-use super::evidence::{Event, Evidence, History, Row, What};
-use super::workload::{Kind, Message};
+use super::evidence::{Event, Evidence, History, Part, Row, What};
+use super::workload::{Columns, HR, Kind, MAIN, Message, ORG};
 use stand_ins::dataverse::{Change, Operation};
 
 /// The host's clock and the journal's are read one after the other.
 const TOLERANCE: Duration = Duration::from_millis(50);
+
+/// While nothing but one table's privilege is missing, at least half of the messages of other tables must be settled within this
+/// time.
+const SETTLED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The states of messages without a valid outcome.
 pub(super) const STUCK: &str = "stuck in the queue";
@@ -61,6 +66,9 @@ pub(super) fn verify(evidence: &Evidence) -> Verification {
             result.differs(key, what);
         }
     }
+    if let Some(what) = waited_for_the_privilege(evidence) {
+        result.differs("", what);
+    }
     for text in &evidence.foreign {
         result.differs("", format!("a text in the poison queue is not a message that was sent: {text}"));
     }
@@ -68,6 +76,26 @@ pub(super) fn verify(evidence: &Evidence) -> Verification {
         result.differs("", format!("a log contains a value or a secret: {line}"));
     }
     result
+}
+
+/// Whether other tables waited while the privilege for one was missing.
+fn waited_for_the_privilege(evidence: &Evidence) -> Option<String> {
+    let Range { start, end } = evidence.only_denied;
+    let is_other =
+        |message: &&Message| message.kind != Kind::Denied && start <= message.at && message.at + SETTLED_WITHIN <= end;
+    let (mut settled, mut sent) = (0, 0);
+    for history in evidence.keys.values() {
+        let is_settled = |message: &Message| {
+            let mut ended =
+                history.events.iter().filter(|event| event.message == Some(message.number) && event.to <= end);
+            ended.any(|event| matches!(event.what, What::Reported(_) | What::DeadLetter(_)))
+        };
+        for message in history.messages.iter().filter(is_other) {
+            (settled, sent) = (settled + usize::from(is_settled(message)), sent + 1);
+        }
+    }
+    let what = format!("only {settled} of {sent} messages of other tables were settled while a privilege was missing");
+    (settled * 2 < sent).then_some(what)
 }
 
 /// One key.
@@ -156,7 +184,10 @@ impl Verifier<'_> {
         let by = letter.to + TOLERANCE;
         match (message.kind, reason, message.operation) {
             (Kind::Invalid(_), ..) => !self.written(message, Duration::MAX),
-            (Kind::Created, "exists", _) => self.changed(by, |_| true),
+            // Its own row is `already_written`, unless the sender sent it twice.
+            (Kind::Created, "exists", _) => self
+                .commits()
+                .any(|(_, write)| write.to <= by && (write.message != Some(message.number) || message.copies > 1)),
             (Kind::Versioned, "not_found", Operation::Update) => self.absent(letter.from, by),
             _ => false,
         }
@@ -171,16 +202,18 @@ impl Verifier<'_> {
         self.commits().any(|(change, write)| write.to <= by && wanted(change))
     }
 
-    /// Whether this version or a newer one was committed by then, or a deletion with one was sent: a deletion writes its tombstone
-    /// before it appears in the journal.
+    /// Whether this version or a newer one in its column was committed by then, or a deletion with one was sent: a deletion writes
+    /// its tombstone before it appears in the journal.
     fn superseded(&self, message: &Message, by: Duration) -> bool {
-        let mut newer = self.history.messages.iter().filter(|other| other.version >= message.version);
+        let same_column = |other: &&Message| other.columns() == message.columns();
+        let mut newer =
+            self.history.messages.iter().filter(same_column).filter(|other| other.version >= message.version);
         newer.any(|other| self.written(other, by) || (other.operation == Operation::Delete && other.at <= by))
     }
 
     /// Whether there was no row at any moment of this time.
     fn absent(&self, from: Duration, to: Duration) -> bool {
-        let present = self.history.messages.iter().any(|message| message.kind == Kind::Present);
+        let present = self.history.messages.iter().any(|message| message.kind.is_present());
         let mut absent_since = (!present).then_some(Duration::ZERO);
         for (change, write) in self.commits() {
             if absent_since.is_some_and(|since| since <= to) && write.to + TOLERANCE >= from {
@@ -195,20 +228,22 @@ impl Verifier<'_> {
     fn verify_row(&self, result: &mut Verification) {
         let History { messages, rows, .. } = self.history;
         let row = rows.first();
-        let held = row.and_then(|row| row.message);
-        let of_key = held.is_none_or(|held| messages.iter().any(|message| message.number == held));
+        let held = row.and_then(|row| row.main.message);
         let right = match messages.first().map(|message| message.kind) {
             // Rows that existed from the beginning belong to no message.
             None => held.is_none(),
-            Some(Kind::Versioned) => match (self.top(), row) {
-                (Some(top), Some(row)) => (row.message, row.version) == (Some(top.number), top.version),
-                (None, Some(row)) if self.is_restored(row) => {
-                    result.restored += 1;
-                    true
-                }
-                (top, row) => top.is_none() && row.is_none(),
-            },
-            Some(Kind::Plain | Kind::Silent) => held.is_some(),
+            Some(
+                Kind::Versioned
+                | Kind::Hot
+                | Kind::Spelled
+                | Kind::Recreated
+                | Kind::Denied
+                | Kind::State { versions: true }
+                | Kind::Unanswered { .. },
+            ) => self.is_newest(row, &MAIN, None, result),
+            // A deletion removes the values of both sources, and the other one may create the row again.
+            Some(Kind::TwoColumns) => self.is_newest(row, &HR, self.newest_since_the_deletion(), result),
+            Some(Kind::Plain | Kind::Silent | Kind::State { versions: false }) => held.is_some(),
             Some(Kind::Present) => row.is_some(),
             // It is as its only commit created it.
             Some(Kind::Created) => {
@@ -217,25 +252,72 @@ impl Verifier<'_> {
             }
             Some(Kind::Invalid(_)) => row.is_none(),
         };
-        if rows.len() > 1 || !of_key || !right || row.is_some_and(|row| held.is_some() && !row.whole) {
-            let top = self.top().map(|top| format!(", and m-{} must win", top.number)).unwrap_or_default();
+        if rows.len() > 1 || !right || row.is_some_and(|row| !self.is_whole(row)) {
+            let top = self.top(&MAIN).or_else(|| self.top(&HR));
+            let top = top.filter(|top| top.version.is_some());
+            let top = top.map(|top| format!(", and m-{} must win", top.number)).unwrap_or_default();
             result.differs(self.key, format!("the row is wrong: {rows:?}{top}"));
         }
     }
 
-    /// The message with the highest version that was not rejected; `None` if it is a deletion.
-    fn top(&self) -> Option<&Message> {
+    /// Whether every part of the row is from one message of this key, and the state is the one that was sent.
+    fn is_whole(&self, row: &Row) -> bool {
+        [&row.main, &row.org].into_iter().all(|part| {
+            let Some(number) = part.message else { return true };
+            let mut messages = self.history.messages.iter();
+            let message = messages.find(|message| message.number == number);
+            message.is_some_and(|message| part.whole && (message.state.is_none() || message.state == row.state))
+        })
+    }
+
+    /// Whether the row holds the highest version in `columns`, and `org` in those of the other source; if there is neither, there must
+    /// be no row.
+    fn is_newest(
+        &self,
+        row: Option<&Row>,
+        columns: &Columns,
+        org: Option<&Message>,
+        result: &mut Verification,
+    ) -> bool {
+        let top = self.top(columns);
+        let Some(row) = row else { return top.is_none() && org.is_none() };
+        if top.is_none() && self.is_restored(row) {
+            result.restored += 1;
+            return holds(&row.org, org);
+        }
+        (top.is_some() || org.is_some()) && holds(&row.main, top) && holds(&row.org, org)
+    }
+
+    /// The message with the highest version in these columns that was not rejected; `None` if it is a deletion.
+    fn top(&self, columns: &Columns) -> Option<&Message> {
         let rejected = |message: &Message| self.state(message).is_ok_and(|state| state.starts_with("dead letter/"));
-        let counts = |message: &&Message| !rejected(message) || self.written(message, Duration::MAX);
+        let counts = |message: &&Message| {
+            message.columns() == columns && (!rejected(message) || self.written(message, Duration::MAX))
+        };
         let top = self.history.messages.iter().filter(counts).max_by_key(|message| message.version)?;
-        (top.version.is_some() && top.operation != Operation::Delete).then_some(top)
+        (top.operation != Operation::Delete).then_some(top)
+    }
+
+    /// The message of the second source with the highest version of those committed after the last deletion.
+    fn newest_since_the_deletion(&self) -> Option<&Message> {
+        let since = self.commits().rev().take_while(|(change, _)| *change != Change::Deleted);
+        let of_commit = |(_, write): (_, &Event)| {
+            let mut messages = self.history.messages.iter();
+            messages.find(|message| write.message == Some(message.number) && *message.columns() == ORG)
+        };
+        since.filter_map(of_commit).max_by_key(|message| message.version)
     }
 
     /// Whether the row was last written under a lease that was lost before the commit.
     fn is_restored(&self, row: &Row) -> bool {
-        let newest = self.commits().rfind(|(_, write)| write.message == row.message);
+        let newest = self.commits().rfind(|(_, write)| write.message.is_some() && write.message == row.main.message);
         newest.is_some_and(|(_, write)| self.evidence.had_lost_its_lease(self.key, write, write.to))
     }
+}
+
+/// Whether these columns hold the values of this message; of none if there is none.
+fn holds(part: &Part, message: Option<&Message>) -> bool {
+    part.message == message.map(|message| message.number) && part.version == message.and_then(|message| message.version)
 }
 
 #[cfg(test)]

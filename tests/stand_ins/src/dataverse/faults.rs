@@ -50,6 +50,8 @@ pub enum Effect {
     DropBefore,
     /// The request is executed, and then the connection is dropped.
     DropAfterCommit,
+    /// The request is executed, and gets no response.
+    HangAfterCommit,
 }
 
 /// A response sent instead of executing the request.
@@ -161,7 +163,7 @@ impl Effect {
                 let text = "Generic SQL error. CRM ErrorCode: -2147204784 Sql ErrorCode: -2146232060 Sql Number: 1205";
                 Some(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80044150", text))
             }
-            Self::Hang | Self::Slow(_) | Self::DropBefore | Self::DropAfterCommit => None,
+            Self::Hang | Self::Slow(_) | Self::DropBefore | Self::DropAfterCommit | Self::HangAfterCommit => None,
         }
     }
 }
@@ -179,8 +181,9 @@ impl Faults {
         self.0.clear();
     }
 
+    /// Removes this fault, however often it has applied.
     pub(super) fn end(&mut self, fault: &Fault) {
-        self.0.retain(|set| set != fault);
+        self.0.retain(|set| Fault { skip: fault.skip, times: fault.times, ..set.clone() } != *fault);
     }
 
     /// The effect of the first matching fault on this request; counts the fault down.
@@ -241,6 +244,11 @@ mod tests {
         let mut both = Faults(vec![hangs.clone(), breaks]);
         both.end(&hangs);
         assert_eq!(both.take("PATCH", "contacts", ""), Some(Effect::DropBefore));
+        let three = Fault::new(Effect::Deadlock).times(3);
+        let mut three_times = faults(three.clone());
+        assert_eq!(three_times.take("PATCH", "contacts", ""), Some(Effect::Deadlock));
+        three_times.end(&three);
+        assert_eq!(three_times.take("PATCH", "contacts", ""), None);
     }
 
     #[test]

@@ -104,7 +104,7 @@ async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>
         Some(Effect::Hang) => return Ok(End::Silence),
         Some(Effect::DropBefore) => return Ok(End::Cut),
         Some(Effect::Slow(pause)) => tokio::time::sleep(*pause).await,
-        Some(Effect::Status(_) | Effect::Deadlock | Effect::DropAfterCommit) | None => {}
+        Some(Effect::Status(_) | Effect::Deadlock | Effect::DropAfterCommit | Effect::HangAfterCommit) | None => {}
     }
     if let Some(error) = effect.as_ref().and_then(Effect::refusal) {
         return Err(error);
@@ -112,6 +112,9 @@ async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>
     let answer = work(world, call, user, entries).await;
     if effect == Some(Effect::DropAfterCommit) {
         return Ok(End::Cut);
+    }
+    if effect == Some(Effect::HangAfterCommit) {
+        return Ok(End::Silence);
     }
     answer.map(End::Answer)
 }

@@ -9,6 +9,9 @@ use super::table::{Kind, Table};
 /// The column for the source's version in each of the tables.
 const VERSION: &str = "new_sourceversion";
 
+/// Version columns of two sources of their own.
+const VERSIONS_OF_SOURCES: [&str; 2] = ["new_hrversion", "new_orgversion"];
+
 /// All sample tables.
 pub(super) fn tables() -> [Table; 3] {
     [contacts(), accounts(), orders()]
@@ -34,6 +37,8 @@ fn contacts() -> Table {
         .column("address1_latitude", Kind::Double { precision: 5 })
         .column("new_externalid", Kind::Guid)
         .column(VERSION, Kind::BigInteger)
+        .column(VERSIONS_OF_SOURCES[0], Kind::BigInteger)
+        .column(VERSIONS_OF_SOURCES[1], Kind::BigInteger)
         .lookup("parentcustomerid_account", "_parentcustomerid_value", "accounts")
         .lookup("parentcustomerid_contact", "_parentcustomerid_value", "contacts")
         .key(&["employeeid"])

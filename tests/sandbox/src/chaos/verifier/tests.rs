@@ -1,5 +1,7 @@
 //! A small consistent run; each test changes a piece of the evidence and expects exactly that difference.
 
+mod kinds;
+
 use super::super::evidence::Lease;
 use super::super::workload::invalid;
 use super::*;
@@ -23,7 +25,7 @@ fn seconds(seconds: u64) -> Duration {
 
 fn message(number: u32, kind: Kind, operation: Operation, version: Option<i64>) -> Message {
     let (key, text, source, policy, at) = (String::new(), String::new(), "hr", None, seconds(1));
-    Message { number, kind, key, source, operation, version, policy, at, copies: 1, text }
+    Message { number, kind, key, source, operation, version, state: None, policy, at, copies: 1, text }
 }
 
 /// What happened to a message from second 2 until this second.
@@ -44,7 +46,11 @@ fn dead_letter(message: u32, reason: &str) -> Event {
 }
 
 fn row(message: u32, version: Option<i64>) -> Row {
-    Row { message: Some(message), whole: true, version }
+    Row { main: part(Some(message), version), org: part(None, None), state: None }
+}
+
+fn part(message: Option<u32>, version: Option<i64>) -> Part {
+    Part { message, whole: true, version }
 }
 
 fn lease(host: &str, granted: u64, lost: Option<u64>) -> Lease {
@@ -138,9 +144,9 @@ fn wrong_rows_are_found() {
     finds(V, |versioned| versioned.rows[0] = row(OLDER, Some(1)), "m-1 must win");
     wrong(V, &|versioned| versioned.rows.clear());
     wrong(P, &|plain| plain.rows.clear());
-    wrong(P, &|plain| plain.rows[0].message = None);
-    wrong(P, &|plain| plain.rows[0].whole = false);
-    wrong(P, &|plain| plain.rows[0].message = Some(NEWER));
+    wrong(P, &|plain| plain.rows[0].main.message = None);
+    wrong(P, &|plain| plain.rows[0].main.whole = false);
+    wrong(P, &|plain| plain.rows[0].main.message = Some(NEWER));
     wrong(P, &|plain| plain.rows.push(row(PLAIN, None)));
     wrong(D, &|invalid| invalid.rows.push(row(INVALID, None)));
     wrong(C, &|creates| creates.events.push(created(SECOND, 3)));

@@ -122,6 +122,26 @@ async fn a_hanging_request_hangs_alone() {
 }
 
 #[tokio::test]
+async fn a_write_can_be_made_and_get_no_response() {
+    let bench = Bench::quick().await;
+    bench.dataverse.fault(Fault::new(Effect::HangAfterCommit).key("E1"));
+    let body = json!({});
+    let other = async {
+        while bench.dataverse.journal().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        bench.patch("contacts(employeeid='E2')", &body).await
+    };
+    tokio::select! {
+        biased;
+        answer = bench.patch(EMPLOYEE, &body) => panic!("it should hang: {answer:?}"),
+        answer = other => assert_eq!(answer.status, 204),
+    }
+    assert!(bench.contact("E1").is_some());
+    assert_eq!(bench.dataverse.journal()[0].status, None);
+}
+
+#[tokio::test]
 async fn a_write_goes_on_when_its_caller_hangs_up() {
     let bench = Bench::quick().await;
     bench.dataverse.fault(Fault::new(Effect::Slow(WIDE)).set("contacts"));

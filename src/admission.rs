@@ -70,12 +70,14 @@ pub(crate) struct Entry {
 }
 
 /// What a failure of a message can be about, beyond everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subjects {
     /// Identifies its table.
     pub(crate) table: u64,
     /// Identifies its row.
     pub(crate) row: u64,
+    /// Identify the alternate keys that it uses.
+    pub(crate) keys: Box<[u64]>,
 }
 
 /// The right to send requests to Dataverse, until it is dropped. Dropped without a report, nothing is learned.
@@ -161,9 +163,12 @@ impl Entry {
         }
         while let Some((until, needs_seat)) = self.held_back() {
             if needs_seat && !self.take_seat() {
-                return Err(self.queue.rejected_as_failing(self.subjects));
+                return Err(self.queue.rejected_as_failing(&self.subjects));
             }
-            self.queue.back_off(until, self.budget).await.map_err(|_| self.queue.rejected_as_failing(self.subjects))?;
+            self.queue
+                .back_off(until, self.budget)
+                .await
+                .map_err(|_| self.queue.rejected_as_failing(&self.subjects))?;
         }
         let position = *self.position.get_or_insert_with(|| self.queue.next_position());
         let give_up_if_closed_at = self.budget.fail_fast.then_some(self.budget.until);
@@ -177,7 +182,7 @@ impl Entry {
         if self.budget.until <= Instant::now() && !self.has_failed {
             return None;
         }
-        self.queue.with_state(|state| state.held_back(self.subjects, Instant::now()))
+        self.queue.with_state(|state| state.held_back(&self.subjects, Instant::now()))
     }
 
     fn take_seat(&mut self) -> bool {
@@ -198,7 +203,7 @@ impl Drop for Entry {
 impl Permit<'_> {
     /// Dataverse works. `parallelism` is the hint that it gives to all its clients together, if any.
     pub(crate) fn succeeded(mut self, parallelism: Option<u32>) {
-        self.slot.leave(&Observation::Success(parallelism, self.entry.subjects));
+        self.slot.leave(&Observation::Success(parallelism, &self.entry.subjects));
     }
 
     /// Throttled by `limit`; nothing is sent for `delay`. The message keeps its position in the queue.
@@ -216,7 +221,7 @@ impl Permit<'_> {
     /// everything fails: the caller is to check that, and to report what it found with [`Admission::checked`].
     #[must_use]
     pub(crate) fn failed(mut self, cause: &OutageCause, not_before: Option<Instant>) -> bool {
-        let is_check_due = self.slot.leave(&Observation::Failure(cause, self.entry.subjects));
+        let is_check_due = self.slot.leave(&Observation::Failure(cause, &self.entry.subjects));
         self.entry.position = None;
         self.entry.has_failed = true;
         self.entry.backs_off_until = not_before;
@@ -232,8 +237,8 @@ impl Permit<'_> {
     pub(crate) async fn reacquire_slot(&mut self) -> Result<(), NotAdmitted> {
         if self.slot.is_released() {
             let Entry { queue, subjects, entered_at, .. } = &*self.entry;
-            if queue.with_state(|state| state.failing.failed_since(*subjects, *entered_at)) {
-                return Err(queue.rejected_as_failing(*subjects));
+            if queue.with_state(|state| state.failing.failed_since(subjects, *entered_at)) {
+                return Err(queue.rejected_as_failing(subjects));
             }
             let position = QueuePosition::Returning(queue.next_position());
             self.slot = queue.wait(position, self.entry.budget, Some(Instant::now())).await?;

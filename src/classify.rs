@@ -14,11 +14,11 @@ use crate::dataverse::verify::RowMatch;
 use crate::dataverse::{Error, WriteKind};
 use crate::lock;
 use crate::outcome::Reason;
-use crate::record::OnConflict;
-use codes::{Meaning, meaning_of_code, meaning_of_gateway, meaning_of_status, meaning_of_text};
+use crate::record::{AddressedKey, OnConflict};
+use codes::{Meaning, meaning_of_code, meaning_of_gateway, meaning_of_status};
 
-/// How often one change is sent again in place after a deadlock.
-pub(crate) const MAX_DEADLOCK_RETRIES: u32 = 3;
+/// How often one change is sent again in place after an answer that may be another the next time, such as a deadlock.
+pub(crate) const MAX_AGAIN: u32 = 3;
 
 /// How often one change is sent again in place after a lost create race under the policy `retry`. The other policies read the
 /// row and send again once: see [`race_again`].
@@ -31,6 +31,8 @@ pub struct Attempt {
     pub kind: WriteKind,
     /// Whether it binds a lookup.
     pub binds: bool,
+    /// Whether it is sent on behalf of another user.
+    pub impersonates: bool,
     /// How often it was sent again in place, lost races not counted.
     pub again: u32,
 }
@@ -58,23 +60,33 @@ pub fn is_known(code: u32) -> bool {
 /// Judges a request that failed.
 pub fn judge(fault: &Error, attempt: Attempt) -> Verdict {
     match fault {
-        Error::Answered { status, code: None, message: None, .. } => {
-            judge_meaning(meaning_of_gateway(*status), *status, attempt)
-        }
         Error::Answered { status, code, message, .. } => {
-            let text = message.as_deref().unwrap_or_default();
-            let said = match code {
-                Some(code) => meaning_of_code(*code, text),
-                None => meaning_of_text(*status, text),
-            };
-            let meaning = said.unwrap_or_else(|| meaning_of_status(*status, attempt.kind));
-            judge_meaning(meaning, *status, attempt)
+            let text = message.as_deref();
+            match meaning(*status, *code, text, attempt.kind) {
+                Meaning::RowMissing if attempt.impersonates && text.is_some_and(names_a_user) => {
+                    Verdict::Settle(Reason::Unauthorized)
+                }
+                meaning => judge_meaning(meaning, *status, attempt),
+            }
         }
         Error::NoAnswer { .. } | Error::NoToken { refused: false, .. } => Verdict::Settle(Reason::Unavailable),
         Error::NoToken { refused: true, .. } => Verdict::Settle(Reason::Unauthorized),
         Error::NotAddressable { .. } => Verdict::Settle(Reason::InvalidData),
         Error::Ambiguous => Verdict::Settle(Reason::KeyCollision),
     }
+}
+
+/// An answer without a code and a text is not an error of Dataverse.
+fn meaning(status: u16, code: Option<u32>, text: Option<&str>, kind: WriteKind) -> Meaning {
+    match (code, text) {
+        (None, None) => meaning_of_gateway(status),
+        (code, text) => codes::meaning(status, code, text.unwrap_or_default(), kind),
+    }
+}
+
+/// Whether the row that a text says is missing is a user's.
+fn names_a_user(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("systemuser")
 }
 
 fn judge_meaning(meaning: Meaning, status: u16, attempt: Attempt) -> Verdict {
@@ -88,19 +100,26 @@ fn judge_meaning(meaning: Meaning, status: u16, attempt: Attempt) -> Verdict {
             | WriteKind::DeleteUnchanged
             | WriteKind::Read => Verdict::Settle(Reason::KeyCollision),
         },
-        Meaning::InRecycleBin => Verdict::Settle(Reason::KeyCollision),
+        Meaning::KeyCollision => Verdict::Settle(Reason::KeyCollision),
         Meaning::VersionMismatch => Verdict::Moved,
         Meaning::DuplicateDetected => Verdict::Settle(Reason::DuplicateDetected),
         Meaning::RowMissing => row_missing(attempt),
+        Meaning::ProviderRowMissing => provider_row_missing(attempt.kind),
+        Meaning::ProviderConflict => provider_conflict(attempt.kind),
+        Meaning::Referenced => referenced(attempt),
         Meaning::UnknownTable => Verdict::Settle(Reason::NotFound),
-        Meaning::Unclear if attempt.again == 0 => Verdict::Again,
-        Meaning::Unclear | Meaning::Vague => judge_meaning(meaning_of_status(status, attempt.kind), status, attempt),
+        Meaning::Again(times, _) if attempt.again < times => Verdict::Again,
+        Meaning::Again(_, then) => judge_meaning(*then, status, attempt),
+        Meaning::ByStatus => match meaning_of_status(status, attempt.kind) {
+            // A read has no data that could be refused.
+            Meaning::InvalidData if attempt.kind == WriteKind::Read => Verdict::Settle(Reason::Unavailable),
+            meaning => judge_meaning(meaning, status, attempt),
+        },
         Meaning::InvalidData => Verdict::Settle(Reason::InvalidData),
         Meaning::TooLarge => Verdict::Settle(Reason::TooLarge),
-        Meaning::Deadlock if attempt.again < MAX_DEADLOCK_RETRIES => Verdict::Again,
-        Meaning::Deadlock | Meaning::Busy => Verdict::Settle(Reason::Unavailable),
+        Meaning::Busy => Verdict::Settle(Reason::Unavailable),
         Meaning::Throttled => Verdict::Settle(Reason::Throttled),
-        Meaning::Unauthorized => Verdict::Settle(Reason::Unauthorized),
+        Meaning::KeyNotDefined | Meaning::Unauthorized(_) => Verdict::Settle(Reason::Unauthorized),
     }
 }
 
@@ -110,6 +129,8 @@ fn row_missing(attempt: Attempt) -> Verdict {
         WriteKind::Delete => Verdict::Settle(Reason::AlreadyAbsent),
         // These create a missing row, so the missing one is another.
         WriteKind::Upsert | WriteKind::Create if attempt.binds => Verdict::Settle(Reason::ParentMissing),
+        // The row was deleted after the service had looked it up; sent again, the request creates it.
+        WriteKind::Upsert if attempt.again == 0 => Verdict::Again,
         WriteKind::Update | WriteKind::UpdateFound | WriteKind::UpdateUnchanged if attempt.binds => {
             Verdict::RowOrParent
         }
@@ -119,6 +140,34 @@ fn row_missing(attempt: Attempt) -> Verdict {
             Verdict::Settle(Reason::NotFound)
         }
     }
+}
+
+/// Code of a third party says that the row is missing.
+fn provider_row_missing(kind: WriteKind) -> Verdict {
+    Verdict::Settle(match kind {
+        WriteKind::Delete | WriteKind::DeleteUnchanged => Reason::AlreadyAbsent,
+        WriteKind::Update | WriteKind::UpdateFound | WriteKind::UpdateUnchanged => Reason::NotFound,
+        WriteKind::Upsert | WriteKind::Create | WriteKind::Read => Reason::InvalidData,
+    })
+}
+
+/// Code of a third party says that the row is not as expected: only an ETag says what is expected.
+fn provider_conflict(kind: WriteKind) -> Verdict {
+    match kind {
+        WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged => Verdict::Moved,
+        WriteKind::Upsert
+        | WriteKind::Create
+        | WriteKind::Update
+        | WriteKind::UpdateFound
+        | WriteKind::Delete
+        | WriteKind::Read => Verdict::Settle(Reason::InvalidData),
+    }
+}
+
+/// Others refer to the row that is to be deleted, or the row refers to one that is missing.
+fn referenced(attempt: Attempt) -> Verdict {
+    let deletes = matches!(attempt.kind, WriteKind::Delete | WriteKind::DeleteUnchanged);
+    Verdict::Settle(if attempt.binds && !deletes { Reason::ParentMissing } else { Reason::InvalidData })
 }
 
 /// What to do after a lost create race.
@@ -185,12 +234,14 @@ pub(crate) fn limit_kind(fault: Option<&Error>) -> LimitKind {
 }
 
 /// What one failure is evidence about: at least this much does not work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum FailureScope {
     /// Every write: without a token or a lock no request can be sent.
     Environment,
     /// The record's table: privileges are granted by table.
     Table,
+    /// A key of a table, by its position among the record's [addressed keys](crate::record::Record::addressed_keys).
+    Key(usize),
     /// The record's row.
     Row,
 }
@@ -199,13 +250,48 @@ pub(crate) enum FailureScope {
 pub(crate) fn failure_scope(fault: &Error) -> FailureScope {
     match fault {
         Error::NoToken { .. } => FailureScope::Environment,
-        Error::Answered { status: 403, code, message, .. } if code.is_some() || message.is_some() => {
-            FailureScope::Table
+        Error::Answered { status, code, message, .. } => {
+            match meaning(*status, *code, message.as_deref(), WriteKind::Upsert) {
+                Meaning::Unauthorized(scope) => scope,
+                Meaning::KeyNotDefined => FailureScope::Table,
+                Meaning::DuplicateKey
+                | Meaning::KeyCollision
+                | Meaning::VersionMismatch
+                | Meaning::DuplicateDetected
+                | Meaning::RowMissing
+                | Meaning::ProviderRowMissing
+                | Meaning::ProviderConflict
+                | Meaning::Referenced
+                | Meaning::UnknownTable
+                | Meaning::InvalidData
+                | Meaning::TooLarge
+                | Meaning::ByStatus
+                | Meaning::Again(..)
+                | Meaning::Busy
+                | Meaning::Throttled => FailureScope::Row,
+            }
         }
-        Error::Answered { .. } | Error::NoAnswer { .. } | Error::NotAddressable { .. } | Error::Ambiguous => {
-            FailureScope::Row
-        }
+        Error::NoAnswer { .. } | Error::NotAddressable { .. } | Error::Ambiguous => FailureScope::Row,
     }
+}
+
+/// Which of the `keys` that a request used is missing in its table, or not active: the service names the table only. `None` if
+/// that is not what the service says.
+pub(crate) fn refused_key(fault: &Error, keys: &[AddressedKey]) -> Option<usize> {
+    let Error::Answered { status, code, message: Some(text), .. } = fault else { return None };
+    if meaning(*status, *code, Some(text), WriteKind::Upsert) != Meaning::KeyNotDefined {
+        return None;
+    }
+    let named = keys.iter().enumerate().filter_map(|(at, key)| Some((key.likeness(named_table(text)?), at)));
+    // Of two keys of one table the last: the record's own is first, and used more often.
+    named.max().map(|(_, at)| at).or(keys.len().checked_sub(1))
+}
+
+/// The table that a refusal of a key names, by its logical name.
+fn named_table(text: &str) -> Option<&str> {
+    let (_, after) =
+        text.split_once("Microsoft.Dynamics.CRM.").or_else(|| text.split_once("a defined key for the "))?;
+    after.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next()
 }
 
 /// The scope of a failed request to the lock storage. A blob can be refused by itself, for example by a policy that makes it
@@ -223,7 +309,7 @@ pub(crate) fn lock_failure_scope(error: &lock::Error) -> FailureScope {
 
 /// What a failed request that writes nothing shows about every write: the reason why all fail, if they do.
 pub(crate) fn judge_check(fault: &Error) -> Option<Reason> {
-    match judge(fault, Attempt { kind: WriteKind::Read, binds: false, again: MAX_DEADLOCK_RETRIES }) {
+    match judge(fault, Attempt { kind: WriteKind::Read, binds: false, impersonates: false, again: MAX_AGAIN }) {
         Verdict::Settle(reason) => {
             Some(reason).filter(|reason| [Reason::Unavailable, Reason::Unauthorized].contains(reason))
         }

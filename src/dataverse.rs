@@ -42,6 +42,11 @@ pub trait Store: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether requests are made on behalf of another user.
+    fn impersonates(&self) -> bool {
+        false
+    }
+
     /// Finds out whether the store answers at all, by a request that writes nothing.
     ///
     /// # Errors

@@ -53,6 +53,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
 #[derive(serde::Deserialize)]
 struct Unescaped<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// A text without the byte-order mark that some senders write before it.
+/// <https://www.rfc-editor.org/rfc/rfc8259#section-8.1>
+pub(crate) fn without_bom(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
+}
+
 /// Whether objects and arrays are nested deeper than `max_depth`. The text need not be valid JSON.
 pub(crate) fn is_deeper_than(max_depth: usize, text: &str) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);

@@ -140,7 +140,8 @@ impl Pipeline {
         let ends_at = until + INVOCATION_GRACE;
         // A caller learns at once that the lock is held; a queue message asks again within its hold.
         let for_others_until = if delivery.fail_fast { now } else { until };
-        let subjects = Subjects { table: hash(&record.table), row: hash(name.as_str()) };
+        let keys = record.addressed_keys().iter().map(|key| hash(&key.to_string())).collect();
+        let subjects = Subjects { table: hash(&record.table), row: hash(name.as_str()), keys };
         let mut entry =
             self.admission.entry(subjects, WaitBudget { until, queue_until, fail_fast: delivery.fail_fast });
         let mut delivered_before = delivery.attempts.is_some_and(|attempts| attempts > 1);
@@ -328,7 +329,7 @@ fn outage_cause(settlement: &Settlement) -> OutageCause {
     OutageCause { reason: settlement.reason, message, scope: settlement.scope, delay: settlement.retry_after }
 }
 
-/// Identifies a table or a row to admission.
+/// Identifies a table, a key or a row to admission.
 fn hash(name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);

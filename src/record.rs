@@ -6,6 +6,7 @@
 //! The format is the table "A record" in the README; CloudEvents 1.0 events in JSON are unwrapped first
 //! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>).
 
+mod addressed_key;
 mod columns;
 mod decode;
 mod error;
@@ -17,6 +18,7 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
+pub(crate) use addressed_key::AddressedKey;
 pub(crate) use columns::BIND;
 pub use columns::{Column, Columns};
 pub use decode::decode;

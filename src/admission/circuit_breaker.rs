@@ -69,11 +69,14 @@ impl CircuitBreaker {
         self.outage.as_ref().map(|outage| outage.next_probe)
     }
 
-    /// Counts a failure; whether it shows an outage.
-    pub(super) fn is_outage(&mut self, cause: &OutageCause, subjects: Subjects) -> bool {
+    /// Counts a failure; whether it shows an outage. Without a key that many tables refer to, the environment works.
+    pub(super) fn is_outage(&mut self, cause: &OutageCause, subjects: &Subjects) -> bool {
+        if matches!(cause.scope, FailureScope::Key(_)) {
+            return false;
+        }
         let streak = &mut self.failure_streak;
-        if streak.len() < MAX_STREAK && !streak.contains(&subjects) {
-            streak.push(subjects);
+        if streak.len() < MAX_STREAK && !streak.contains(subjects) {
+            streak.push(subjects.clone());
         }
         let tables: BTreeSet<u64> = streak.iter().map(|subjects| subjects.table).collect();
         cause.scope == FailureScope::Environment || tables.len() >= SYSTEMIC

@@ -1,6 +1,6 @@
-//! The rows and tables whose writes fail although others succeed.
+//! The rows, keys and tables whose writes fail although others succeed.
 //!
-//! One message at a time tries a failing row or table again, after a pause that doubles. Those behind it wait in place while they
+//! One message at a time tries a failing row, key or table again, after a pause that doubles. Those behind it wait in place while they
 //! find a seat, or go back at once: all of them together hold only a part of what the host keeps in flight, so that one refused
 //! table does not starve the others.
 //!
@@ -48,21 +48,20 @@ impl FailingScopes {
         self.scopes.insert(subject, Failing { cause: cause.clone(), failures, last_failure: now, next_try });
     }
 
-    /// A write succeeded. Whether its row or table was a failing one.
-    pub(super) fn succeeded(&mut self, subjects: Subjects) -> bool {
-        let removed = [subjects.table, subjects.row].map(|subject| self.scopes.remove(&subject).is_some());
-        removed.contains(&true)
+    /// A write succeeded. Whether any of its subjects was a failing one.
+    pub(super) fn succeeded(&mut self, subjects: &Subjects) -> bool {
+        let failing = self.scopes.len();
+        subjects.all().for_each(|subject| drop(self.scopes.remove(&subject)));
+        self.scopes.len() < failing
     }
 
     /// Until when a message about these subjects has to wait; `None` if it may try now, and then others wait for its answer.
-    pub(super) fn closed_until(&mut self, subjects: Subjects, now: Instant, rng: &mut Rng) -> Option<Instant> {
-        let subjects = [subjects.table, subjects.row];
-        let waits_until =
-            subjects.iter().filter_map(|subject| self.scopes.get(subject)).map(|failing| failing.next_try);
+    pub(super) fn closed_until(&mut self, subjects: &Subjects, now: Instant, rng: &mut Rng) -> Option<Instant> {
+        let waits_until = self.failing(subjects).map(|failing| failing.next_try);
         if let Some(until) = waits_until.max().filter(|until| *until > now) {
             return Some(until);
         }
-        for subject in subjects {
+        for subject in subjects.all() {
             if let Some(failing) = self.scopes.get_mut(&subject) {
                 failing.next_try = now + back_off(failing.failures, rng);
             }
@@ -71,14 +70,17 @@ impl FailingScopes {
     }
 
     /// Whether a write about these subjects has failed after `since`.
-    pub(super) fn failed_since(&self, subjects: Subjects, since: Instant) -> bool {
-        let failing = [subjects.table, subjects.row].map(|subject| self.scopes.get(&subject));
-        failing.into_iter().flatten().any(|failing| failing.last_failure > since)
+    pub(super) fn failed_since(&self, subjects: &Subjects, since: Instant) -> bool {
+        self.failing(subjects).any(|failing| failing.last_failure > since)
     }
 
     /// Why messages about these subjects wait.
-    pub(super) fn cause(&self, subjects: Subjects) -> Option<&OutageCause> {
-        [subjects.table, subjects.row].iter().find_map(|subject| self.scopes.get(subject)).map(|failing| &failing.cause)
+    pub(super) fn cause(&self, subjects: &Subjects) -> Option<&OutageCause> {
+        self.failing(subjects).next().map(|failing| &failing.cause)
+    }
+
+    fn failing(&self, subjects: &Subjects) -> impl Iterator<Item = &Failing> {
+        subjects.all().filter_map(|subject| self.scopes.get(&subject))
     }
 
     /// Takes a seat, if one is free.
@@ -94,11 +96,16 @@ impl FailingScopes {
 }
 
 impl Subjects {
+    fn all(&self) -> impl Iterator<Item = u64> {
+        [self.table, self.row].into_iter().chain(self.keys.iter().copied())
+    }
+
     /// What a failure of this scope is about; `None` if it is about everything.
-    pub(super) fn of(self, scope: FailureScope) -> Option<u64> {
+    pub(super) fn of(&self, scope: FailureScope) -> Option<u64> {
         match scope {
             FailureScope::Environment => None,
             FailureScope::Table => Some(self.table),
+            FailureScope::Key(position) => self.keys.get(position).copied().or(Some(self.table)),
             FailureScope::Row => Some(self.row),
         }
     }

@@ -53,10 +53,10 @@ pub(super) struct SlotToken {
 pub(super) enum Observation<'a> {
     Nothing,
     /// With the recommended parallelism.
-    Success(Option<u32>, Subjects),
+    Success(Option<u32>, &'a Subjects),
     /// With the delay that was named.
     Throttled(Option<Duration>, LimitKind),
-    Failure(&'a OutageCause, Subjects),
+    Failure(&'a OutageCause, &'a Subjects),
 }
 
 /// What an operator should know.
@@ -91,7 +91,7 @@ impl State {
 
     /// Until when a message about these subjects waits outside the queue, because its row or table fails, and whether it needs a
     /// seat meanwhile. In an outage all wait for admission instead.
-    pub(super) fn held_back(&mut self, subjects: Subjects, now: Instant) -> Option<(Instant, bool)> {
+    pub(super) fn held_back(&mut self, subjects: &Subjects, now: Instant) -> Option<(Instant, bool)> {
         if self.is_circuit_open() {
             return None;
         }
@@ -155,7 +155,7 @@ impl State {
                 self.succeeded(now, token, *hint, contended || in_flight >= self.limit()).into_iter().collect()
             }
             Observation::Throttled(delay, limit) => self.throttled(now, token, *delay, *limit, in_flight),
-            Observation::Failure(cause, subjects) => self.failed(now, token, cause, *subjects).into_iter().collect(),
+            Observation::Failure(cause, subjects) => self.failed(now, token, cause, subjects).into_iter().collect(),
         }
     }
 
@@ -211,10 +211,12 @@ impl State {
         since.is_none().then_some(Event::Paused(delay))
     }
 
-    fn failed(&mut self, now: Instant, token: SlotToken, cause: &OutageCause, subjects: Subjects) -> Option<Event> {
-        // A table's privileges are checked only where the environment works.
-        let works =
-            |outage: &OutageCause| cause.scope == FailureScope::Table && outage.scope == FailureScope::Environment;
+    fn failed(&mut self, now: Instant, token: SlotToken, cause: &OutageCause, subjects: &Subjects) -> Option<Event> {
+        // A table's privileges and keys are checked only where the environment works.
+        let works = |outage: &OutageCause| {
+            matches!(cause.scope, FailureScope::Table | FailureScope::Key(_))
+                && outage.scope == FailureScope::Environment
+        };
         let closed = match self.breaker.cause() {
             Some(_) if !token.is_probe => return None,
             Some(outage) if works(outage) => self.answered(now, token),

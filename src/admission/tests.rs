@@ -15,7 +15,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_mins(10);
 
 fn entry(admission: &Admission, until: Instant, fail_fast: bool) -> Entry {
-    admission.entry(Subjects { table: 0, row: 0 }, WaitBudget { until, queue_until: until, fail_fast })
+    admission
+        .entry(Subjects { table: 0, row: 0, keys: Box::default() }, WaitBudget { until, queue_until: until, fail_fast })
 }
 
 /// A message about this row, which is in a table of its own.
@@ -24,8 +25,14 @@ fn about(admission: &Admission, row: u64) -> Entry {
 }
 
 fn about_table(admission: &Admission, table: u64, row: u64) -> Entry {
+    with_keys(admission, table, row, &[])
+}
+
+/// A message about this row that uses these keys.
+fn with_keys(admission: &Admission, table: u64, row: u64, keys: &[u64]) -> Entry {
     let until = Instant::now() + LONG;
-    admission.entry(Subjects { table, row }, WaitBudget { until, queue_until: until, fail_fast: false })
+    let subjects = Subjects { table, row, keys: keys.into() };
+    admission.entry(subjects, WaitBudget { until, queue_until: until, fail_fast: false })
 }
 
 /// The number of waiting messages.

@@ -132,7 +132,7 @@ impl WaitQueue {
     }
 
     /// A message about these subjects is not admitted, because others about them have failed.
-    pub(super) fn rejected_as_failing(&self, subjects: Subjects) -> NotAdmitted {
+    pub(super) fn rejected_as_failing(&self, subjects: &Subjects) -> NotAdmitted {
         // Not in the `match`: that would hold the mutex.
         let cause = self.inner().state.failing.cause(subjects).cloned();
         match cause {
@@ -192,7 +192,7 @@ impl WaitQueue {
             let waiting = inner.waiting.len();
             let events = inner.state.leave(now, token, observation, waiting > 0);
             let (recovered, check) = match observation {
-                Observation::Success(_, subjects) => (inner.state.failing.succeeded(*subjects), false),
+                Observation::Success(_, subjects) => (inner.state.failing.succeeded(subjects), false),
                 // Before others are admitted: they wait for its result.
                 Observation::Failure(..) => (false, inner.state.begin_check(now)),
                 Observation::Nothing | Observation::Throttled(..) => (false, false),

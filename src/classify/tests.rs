@@ -26,7 +26,7 @@ fn page(status: u16) -> Error {
 }
 
 fn first(kind: WriteKind) -> Attempt {
-    Attempt { kind, binds: false, again: 0 }
+    Attempt { kind, binds: false, impersonates: false, again: 0 }
 }
 
 fn ends(verdict: Verdict) -> Option<Disposition> {
@@ -131,7 +131,7 @@ fn without_a_code_or_a_text_the_status_decides() {
         (405, [invalid; 8]),
         (407, unauthorized),
         (408, [unavailable; 8]),
-        (409, [invalid; 8]),
+        (409, [LostRace, LostRace, collision, collision, Moved, Again, Moved, Again]),
         (412, [LostRace, LostRace, collision, collision, Moved, invalid, Moved, invalid]),
         (413, [Settle(Reason::TooLarge); 8]),
         (429, [Settle(Reason::Throttled); 8]),
@@ -168,7 +168,7 @@ fn a_page_of_a_gateway_costs_no_message_unless_the_message_is_too_large() {
 fn a_missing_row_is_the_records_own_or_a_parent_depending_on_the_request() {
     let (gone, parent) = (Settle(Reason::NotFound), Settle(Reason::ParentMissing));
     for (kind, alone, binding) in [
-        (Upsert, gone, parent),
+        (Upsert, Again, parent),
         (Create, gone, parent),
         (Update, gone, RowOrParent),
         (UpdateFound, Moved, RowOrParent),
@@ -179,7 +179,7 @@ fn a_missing_row_is_the_records_own_or_a_parent_depending_on_the_request() {
     ] {
         let fault = answered(404, Some(0x8004_0217), "");
         for (binds, verdict) in [(false, alone), (true, binding)] {
-            assert_eq!(judge(&fault, Attempt { kind, binds, again: 0 }), verdict, "{kind:?} binds: {binds}");
+            assert_eq!(judge(&fault, Attempt { binds, ..first(kind) }), verdict, "{kind:?} binds: {binds}");
         }
     }
 }
@@ -187,14 +187,23 @@ fn a_missing_row_is_the_records_own_or_a_parent_depending_on_the_request() {
 #[test]
 fn retries_in_place_are_bounded() {
     for (status, code, text, most, then) in [
-        (500, 0x8004_4150, DEADLOCK, MAX_DEADLOCK_RETRIES, Reason::Unavailable),
-        (400, 0x8004_4150, DEADLOCK, MAX_DEADLOCK_RETRIES, Reason::Unavailable),
+        (500, 0x8004_4150, DEADLOCK, MAX_AGAIN, Reason::Unavailable),
+        (400, 0x8004_4150, DEADLOCK, MAX_AGAIN, Reason::Unavailable),
+        (400, 0x8004_0255, "", MAX_AGAIN, Reason::Unavailable),
+        (500, 0x8004_4339, "", MAX_AGAIN, Reason::Unavailable),
+        (400, 0x8004_8105, "", MAX_AGAIN, Reason::Unavailable),
+        (400, 0x8006_089D, "", MAX_AGAIN, Reason::KeyCollision),
+        (500, 0x8009_000C, "", 1, Reason::InvalidData),
+        (404, 0x8004_0217, "", 1, Reason::NotFound),
         // After two catch-all codes the status decides.
+        (400, 0x8004_0224, "", 1, Reason::InvalidData),
+        (500, 0x8004_0224, "", 1, Reason::Unavailable),
+        (400, 0x8004_0251, "", 1, Reason::InvalidData),
         (400, 0x8004_0216, "An unexpected error occurred.", 1, Reason::InvalidData),
         (500, 0x8004_0216, "An unexpected error occurred.", 1, Reason::Unavailable),
         (403, 0x8004_0216, "An unexpected error occurred.", 1, Reason::Unauthorized),
     ] {
-        let judged = |again| judge(&answered(status, Some(code), text), Attempt { kind: Upsert, binds: false, again });
+        let judged = |again| judge(&answered(status, Some(code), text), Attempt { again, ..first(Upsert) });
         assert!((0..most).all(|again| judged(again) == Again), "{status} {text}");
         assert_eq!(judged(most), Settle(then), "{status} {text}");
     }
@@ -217,21 +226,24 @@ fn every_answer_gets_a_verdict_and_the_laws_hold_for_each() {
     }
 }
 
+/// `cargo test --lib each_code_is_listed_once -- --nocapture` prints the table.
 #[test]
-fn each_code_is_listed_once_with_the_name_from_its_source() {
+fn each_code_is_listed_once_with_its_name_and_source() {
     let codes: HashSet<_> = codes::CODES.iter().map(|(code, ..)| code).collect();
     assert_eq!(codes.len(), codes::CODES.len());
     let named: Vec<_> = codes::CODES.iter().filter(|(_, name, ..)| !name.is_empty()).collect();
     assert_eq!(named.iter().map(|(_, name, ..)| name).collect::<HashSet<_>>().len(), named.len());
-    for (code, name, _, source) in codes::CODES {
+    println!("| code | name | meaning | source |\n|---|---|---|---|");
+    for (code, name, meaning, source) in codes::CODES {
+        println!("| {code:#010x} | {name} | {meaning:?} | {source:?} |");
         let fits = match source {
             Source::Codes | Source::Statuses | Source::Limits => !name.is_empty(),
-            Source::Reports => name.is_empty(),
-            Source::Troubleshooting => true,
+            Source::Reports | Source::Troubleshooting => true,
             Source::Rfc => false,
         };
         assert!(fits, "{code:#010x} {name} {source:?}");
     }
+    println!("{} codes, {} with a name", codes::CODES.len(), named.len());
 }
 
 #[test]
@@ -285,7 +297,14 @@ fn a_failure_has_the_scope_that_it_is_evidence_for() {
     for (fault, reach_of_it) in [
         (no_token(true), FailureScope::Environment),
         (no_token(false), FailureScope::Environment),
+        (answered(401, Some(0x8004_A101), ""), FailureScope::Environment),
+        (answered(403, Some(0x8007_2560), ""), FailureScope::Environment),
+        (answered(403, Some(0x8009_5FFE), "blocked"), FailureScope::Environment),
         (answered(403, Some(0x8004_0220), ""), FailureScope::Table),
+        (answered(400, Some(0x8004_0220), ""), FailureScope::Table),
+        (answered(403, None, ""), FailureScope::Table),
+        (answered(403, Some(0x8004_0299), ""), FailureScope::Row),
+        (answered(400, Some(0x8004_022B), ""), FailureScope::Row),
         (page(403), FailureScope::Row),
         (answered(401, None, ""), FailureScope::Row),
         (answered(503, None, ""), FailureScope::Row),
@@ -293,6 +312,61 @@ fn a_failure_has_the_scope_that_it_is_evidence_for() {
         (Error::NoAnswer { sent: true, problem: "" }, FailureScope::Row),
     ] {
         assert_eq!(failure_scope(&fault), reach_of_it, "{fault}");
+    }
+}
+
+#[test]
+fn a_refused_key_is_the_one_of_the_table_that_is_named() {
+    let message = r#"{"table":"contacts","key":{"employeeid":"E1"},"columns":{
+        "a@odata.bind":"/accounts(accountnumber='7')","m@odata.bind":"/contacts(mail='x')",
+        "c@odata.bind":"/opportunities(code='7')"}}"#;
+    let record = crate::record::decode(&message.into()).expect("a record");
+    let keys = record.addressed_keys();
+    let named = |code, text: &str| refused_key(&answered(400, code, text), &keys).map(|at| keys[at].to_string());
+    let today = |table: &str| {
+        format!("The key in the request URI is not valid for resource 'Microsoft.Dynamics.CRM.{table}'. Ensure")
+    };
+    for (table, key) in
+        [("account", "accounts(accountnumber)"), ("opportunity", "opportunities(code)"), ("contact", "contacts(mail)")]
+    {
+        assert_eq!(named(Some(0x8006_0888), &today(table)).as_deref(), Some(key), "{table}");
+        let old = format!("The specified key attributes are not a defined key for the {table} entity");
+        assert_eq!(named(Some(0x8006_0890), &old).as_deref(), Some(key), "{table}");
+    }
+    assert_eq!(named(Some(0x8006_0888), "Bad Request"), None);
+    assert_eq!(refused_key(&answered(400, Some(0x8006_0890), ""), &[]), None);
+}
+
+#[test]
+fn a_user_on_whose_behalf_a_request_is_made_may_not_exist() {
+    let user = answered(404, Some(0x8004_0217), "Entity 'SystemUser' With Id = 9b2e Does Not Exist");
+    let contact = answered(404, Some(0x8004_0217), "contact With Id = 9b2e Does Not Exist");
+    for kind in [Upsert, Create, Update, Delete] {
+        let (on_behalf, own) = (Attempt { impersonates: true, ..first(kind) }, first(kind));
+        assert_eq!(judge(&user, on_behalf), Settle(Reason::Unauthorized), "{kind:?}");
+        assert_eq!(judge(&user, own), judge(&contact, own), "{kind:?}");
+        assert_eq!(judge(&contact, on_behalf), judge(&contact, own), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_foreign_key_is_a_missing_parent_where_a_lookup_is_bound() {
+    let fault = answered(400, Some(0x8004_8D21), "The INSERT statement conflicted with the FOREIGN KEY constraint");
+    let (parent, invalid) = (Settle(Reason::ParentMissing), Settle(Reason::InvalidData));
+    for (kind, verdict) in
+        [(Create, parent), (Upsert, parent), (Update, parent), (Delete, invalid), (DeleteUnchanged, invalid)]
+    {
+        assert_eq!(judge(&fault, Attempt { binds: true, ..first(kind) }), verdict, "{kind:?}");
+        assert_eq!(judge(&fault, first(kind)), invalid, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_read_has_no_data_that_a_catch_all_could_refuse() {
+    for code in [0x8004_0216, 0x8004_0224, 0x8004_0251] {
+        let second = Attempt { again: 1, ..first(Read) };
+        assert_eq!(judge(&answered(400, Some(code), ""), second), Settle(Reason::Unavailable), "{code:#x}");
+        assert_eq!(judge(&answered(403, Some(code), ""), second), Settle(Reason::Unauthorized), "{code:#x}");
     }
 }
 

@@ -47,6 +47,9 @@ const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion"
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/send-parallel-requests>
 const PARALLELISM: &str = "x-ms-dop-hint";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// Each names the user on whose behalf a request is made.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/impersonate-another-user-web-api>
+const IMPERSONATED_USER: [&str; 2] = ["callerobjectid", "mscrmcallerid"];
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 
 /// A Dataverse environment.
@@ -224,6 +227,10 @@ impl Store for Client {
 
     fn parallelism(&self) -> Option<u32> {
         Some(self.parallelism.load(Ordering::Relaxed)).filter(|hint| *hint > 0)
+    }
+
+    fn impersonates(&self) -> bool {
+        IMPERSONATED_USER.iter().any(|name| self.headers.contains_key(*name))
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -15,11 +15,16 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::json::without_bom;
+
 /// The characters of the service's text that are kept.
 pub const MESSAGE_CAP: usize = 1_000;
 
-/// The codes for a missing row, by primary key and by alternate key.
-pub(crate) const MISSING_ROW: [u32; 2] = [0x8004_0217, 0x8006_0891];
+/// The codes for a missing row: by primary key, by alternate key, and from the provider of a virtual table.
+pub(crate) const MISSING_ROW: [u32; 3] = [0x8004_0217, 0x8006_0891, 0x8004_8D02];
+
+/// The codes that only wrap another error: the text says which.
+pub(crate) const WRAPPERS: [u32; 2] = [0x8006_0888, 0x8006_088A];
 
 /// What a 404 without a code says about a missing row, in lower case.
 pub(crate) const MISSING_ROW_TEXT: &str = "does not exist";
@@ -40,7 +45,7 @@ pub struct ServiceError {
 /// Reads an error body, which may be truncated.
 pub fn read(body: &[u8]) -> ServiceError {
     let mut found = HashMap::new();
-    let mut json = serde_json::Deserializer::from_slice(without_half_number(body));
+    let mut json = serde_json::Deserializer::from_slice(without_half_number(without_bom(body)));
     // What was complete before an error has been found.
     let is_whole = Object { found: &mut found, is_inner: false }.deserialize(&mut json).is_ok();
     let text = |kept| match found.get(kept) {

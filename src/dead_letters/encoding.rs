@@ -79,6 +79,8 @@ mod tests {
             assert_eq!(decode(encoding, RECORD), RECORD.as_bytes());
             assert_eq!(decode(encoding, &encoded), RECORD.as_bytes());
         }
+        let marked = STANDARD.encode(format!("\u{feff}{RECORD}"));
+        assert_eq!(decode(MessageEncoding::None, &marked), format!("\u{feff}{RECORD}").as_bytes());
         let broken = format!("{}\n {}", &encoded[..8], &encoded[8..]);
         assert_eq!(decode(MessageEncoding::Base64, &broken), RECORD.as_bytes());
     }

@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::json::{Members, Number, Value};
+use crate::json::{Members, Number, Value, without_bom};
 use crate::record::{KeyValue, RecordKey, guid};
 
 /// A longer table or source is cut.
@@ -29,7 +29,7 @@ impl RecordSummary {
     }
 
     fn read(message: &[u8]) -> Option<Self> {
-        let members: Members<'_> = serde_json::from_slice(message).ok()?;
+        let members: Members<'_> = serde_json::from_slice(without_bom(message)).ok()?;
         let member = |name: &str| members.get(name);
         if let (Some(_), Some(data)) = (member("specversion"), member("data")) {
             let inner = Self::of(data.get().as_bytes());

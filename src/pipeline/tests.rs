@@ -5,6 +5,7 @@ mod leases;
 mod order;
 mod outages;
 mod races;
+mod refused_keys;
 mod store;
 mod unaddressable;
 mod versions;
@@ -197,6 +198,41 @@ async fn a_lookup_in_the_key_can_lack_its_parent_too() {
     let key = json!({ "_parentcustomerid_value": "9b2e0c3a-1111-4222-8333-444455556666" });
     let world = World::new([Answer::refused(404, MISSING)]);
     assert_eq!(world.reason(&contact(&json!({ "key": key })), FIRST).await, Reason::ParentMissing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upsert_whose_row_was_deleted_meanwhile_is_sent_once_more() {
+    let gone = || Answer::refused(404, 0x8004_0217);
+    let world = World::new([gone(), Answer::Wrote(Written::Created)]);
+    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Created);
+    let world = World::new([gone(), gone()]);
+    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::NotFound);
+    assert_eq!(world.store.requests(), ["upsert", "upsert"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_user_is_the_operators_where_requests_are_made_on_their_behalf() {
+    let message = Some("Entity 'SystemUser' With Id = 9b2e Does Not Exist".to_owned());
+    let missing = || {
+        Answer::Fails(Error::Answered {
+            status: 404,
+            code: Some(0x8004_0217),
+            message: message.clone(),
+            request_id: None,
+            retry_after: None,
+        })
+    };
+    for (table, impersonates, answers, reason) in [
+        ("contacts", true, vec![missing()], Reason::Unauthorized),
+        ("contacts", false, vec![missing(), missing()], Reason::NotFound),
+        ("systemusers", true, vec![missing(), missing()], Reason::NotFound),
+    ] {
+        let mut world = World::new([]);
+        let store = Arc::new(ScriptedStore::new(answers).on_behalf(impersonates));
+        (world.pipeline.store, world.store) = (store.clone(), store);
+        let found = world.reason(&contact(&json!({ "table": table })), FIRST).await;
+        assert_eq!(found, reason, "{table} {impersonates}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

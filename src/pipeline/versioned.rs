@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::order::{self, RecordVersion, Stored};
 use super::write::{MAX_READS, Past, READ_BACK_TIMEOUT, Writer, as_sent, collision, pause, unidentified};
 use super::{MIN_WRITE_TIME, Settlement};
-use crate::classify::{Attempt, FailureScope, Verdict, judge};
+use crate::classify::{FailureScope, Verdict, judge};
 use crate::dataverse::{Error, ReadAccess, Row, Write};
 use crate::outcome::Reason;
 use crate::record::Operation;
@@ -62,7 +62,7 @@ impl Writer<'_> {
             Err(fault) if fault.is_ambiguous() => return Err(self.resolve_conditional_write(version, fault).await),
             Err(fault) => fault,
         };
-        match judge(&fault, Attempt { kind: step.write().kind(), binds: self.binds, again: past.again }) {
+        match judge(&fault, self.attempt(step.write().kind(), past.again)) {
             Verdict::Settle(reason) => Err(Settlement::refused(reason, fault)),
             Verdict::Again => {
                 past.again += 1;

@@ -19,7 +19,7 @@ use super::order::{self, RecordVersion};
 use super::tombstone::Tombstones;
 use super::visible::VisibleColumns;
 use super::{AFTER_WRITE, MAX_WRITE_TIME, MIN_WRITE_TIME, Pipeline, Settlement};
-use crate::classify::{self, AfterRace, Attempt, Verdict, create_refused, judge};
+use crate::classify::{self, AfterRace, Attempt, FailureScope, Verdict, create_refused, judge};
 use crate::dataverse::verify::{RowMatch, verify};
 use crate::dataverse::{Change, Error, Row, Store, Write, WriteKind, Written};
 use crate::outcome::Reason;
@@ -96,13 +96,31 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) async fn run(&self) -> Settlement {
-        let end = self.run_once().await;
+        let end = self.name_refused_key(self.run_once().await);
         if !self.repeated.load(Ordering::Relaxed) {
             return end;
         }
         // The first of the two deletions may have removed the row.
         let deleted = end.reason == Reason::AlreadyAbsent;
         Settlement { reason: if deleted { Reason::Deleted } else { end.reason }, is_ambiguous: true, ..end }
+    }
+
+    /// A key that is missing in its table, or not active, concerns all records that use it; the service names only the table.
+    fn name_refused_key(&self, end: Settlement) -> Settlement {
+        let keys = self.record.addressed_keys();
+        let Some(refused) = end.fault.as_deref().and_then(|fault| classify::refused_key(fault, &keys)) else {
+            return end;
+        };
+        let said = end.detail.as_deref().unwrap_or_default();
+        let detail = format!("the key {} is missing or not active: {said}", keys[refused]);
+        Settlement { scope: FailureScope::Key(refused), ..end.detail(detail) }
+    }
+
+    /// The facts about a request of this record that was sent again in place so often.
+    pub(super) fn attempt(&self, kind: WriteKind, again: u32) -> Attempt {
+        // A row of this table can be missing itself.
+        let impersonates = self.store.impersonates() && self.record.table != "systemusers";
+        Attempt { kind, binds: self.binds, impersonates, again }
     }
 
     async fn run_once(&self) -> Settlement {
@@ -184,7 +202,7 @@ impl<'a> Writer<'a> {
             Err(fault) if fault.is_ambiguous() => return Err(self.resolve_ambiguous_write(fault).await),
             Err(fault) => fault,
         };
-        match judge(&fault, Attempt { kind: write.kind(), binds: self.binds, again: past.again }) {
+        match judge(&fault, self.attempt(write.kind(), past.again)) {
             Verdict::Settle(reason) => Err(Settlement::refused(reason, fault)),
             Verdict::Again => {
                 past.again += 1;
@@ -254,8 +272,26 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) async fn read(&self, columns: &[String]) -> Result<Option<Row>, Settlement> {
-        let row = self.store.read(&self.record.table, &self.record.key, columns).await;
-        row.map_err(read_failed)
+        let mut again = 0;
+        loop {
+            match self.store.read(&self.record.table, &self.record.key, columns).await {
+                Ok(row) => return Ok(row),
+                Err(fault) => self.read_refused(fault, &mut again).await?,
+            }
+        }
+    }
+
+    /// Pauses before a read is sent again, where the answer may be another the next time.
+    async fn read_refused(&self, fault: Error, again: &mut u32) -> Result<(), Settlement> {
+        match judge(&fault, self.attempt(WriteKind::Read, *again)) {
+            Verdict::Settle(reason) => Err(read_failed(reason, fault)),
+            Verdict::LostRace | Verdict::Moved | Verdict::RowOrParent => Err(read_failed(Reason::Unavailable, fault)),
+            Verdict::Again => {
+                *again += 1;
+                pause(*again).await;
+                Ok(())
+            }
+        }
     }
 
     /// Whether a row has our key.
@@ -289,12 +325,7 @@ pub(super) fn unidentified() -> Settlement {
 }
 
 /// A failed read changes nothing, so the settlement is not ambiguous.
-fn read_failed(fault: Error) -> Settlement {
-    let attempt = Attempt { kind: WriteKind::Read, binds: false, again: classify::MAX_DEADLOCK_RETRIES };
-    let reason = match judge(&fault, attempt) {
-        Verdict::Settle(reason) => reason,
-        Verdict::LostRace | Verdict::Moved | Verdict::RowOrParent | Verdict::Again => Reason::Unavailable,
-    };
+fn read_failed(reason: Reason, fault: Error) -> Settlement {
     Settlement { is_ambiguous: false, ..Settlement::refused(reason, fault) }
 }
 

@@ -26,10 +26,8 @@ fn read_message(message: &Bytes, partial: &mut PartialRecord) -> Result<Record, 
     if message.len() > MAX_BYTES {
         return Err(Error::TooLarge { bytes: message.len() });
     }
+    let message = &message.slice_ref(json::without_bom(message));
     let text = str::from_utf8(message).map_err(|error| Error::NotUtf8 { position: error.valid_up_to() })?;
-    if text.starts_with('\u{feff}') {
-        return Err(Error::NotAnObject { problem: "it begins with a byte-order mark".to_owned() });
-    }
     if json::is_deeper_than(MAX_DEPTH, text) {
         return Err(Error::TooDeep);
     }

@@ -34,6 +34,16 @@ fn the_whole_format_is_read() {
 }
 
 #[test]
+fn a_leading_byte_order_mark_is_dropped_and_only_one() {
+    let text = format!(r#"{{"table":"contacts","key":"{ID}","columns":{{"a": 1.50}}}}"#);
+    assert_eq!(record(&format!("\u{feff}{text}")).columns.object(), r#"{"a": 1.50}"#);
+    let event = format!(r#"{{"specversion":"1.0","source":"/hr","id":"7","data":{text}}}"#);
+    assert_eq!(record(&format!("\u{feff}{event}")).message_id.as_deref(), Some("7"));
+    assert!(problem(&format!("\u{feff}\u{feff}{text}")).contains("not a JSON object"));
+    assert!(problem(&format!(" \u{feff}{text}")).contains("not a JSON object"));
+}
+
+#[test]
 fn defaults_are_upsert_and_nothing_else() {
     let record = record(&format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"version":null,"source":null}}"#));
     assert_eq!(record.operation, Operation::Upsert);

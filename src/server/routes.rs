@@ -15,6 +15,7 @@ use tracing::{Instrument as _, error};
 
 use super::{AppState, array, invocation, respond};
 use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
+use crate::json;
 use crate::outcome::{Outcome, Reason};
 use crate::record;
 use crate::telemetry::{CapturedLogs, trace};
@@ -111,7 +112,8 @@ async fn read_body(body: Body) -> Result<Bytes, Outcome> {
         let hint = "the body is empty; the Functions host drops bodies without a Content-Length, so send one";
         return Err(Outcome::new(Reason::InvalidMessage).detail(hint));
     }
-    Ok(bytes.freeze())
+    let bytes = bytes.freeze();
+    Ok(bytes.slice_ref(json::without_bom(&bytes)))
 }
 
 fn invocation_id(headers: &HeaderMap) -> String {

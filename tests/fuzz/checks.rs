@@ -104,13 +104,13 @@ pub fn error_body(body: &[u8]) -> bool {
 
 fn judged(fault: &Error, status: u16, code: Option<u32>, kind: WriteKind) {
     for (binds, again) in [(false, 0), (true, 0), (false, u32::MAX)] {
-        let verdict = judge(fault, Attempt { kind, binds, again });
+        let verdict = judge(fault, Attempt { kind, binds, impersonates: again % 2 == 0, again });
         let Verdict::Settle(reason) = verdict else { continue };
         let disposition = reason.disposition();
         assert_ne!(disposition, Disposition::Applied, "an error response is not a success: {fault:?} {kind:?}");
         let mendable = matches!(status, 401 | 403 | 407 | 429) && !code.is_some_and(is_known);
         assert!(!mendable || disposition == Disposition::Retry, "the message is lost: {fault:?} {kind:?}");
     }
-    let ends = judge(fault, Attempt { kind, binds: true, again: u32::MAX });
+    let ends = judge(fault, Attempt { kind, binds: true, impersonates: false, again: u32::MAX });
     assert_ne!(ends, Verdict::Again, "it is sent again without end: {fault:?} {kind:?}");
 }

@@ -4,6 +4,7 @@
 //! Tokens come from the sandbox's Entra tenant.
 
 mod answers;
+mod captured;
 mod metadata;
 mod scripted;
 mod silence;

@@ -100,6 +100,32 @@ async fn messages_that_wait_for_failing_tables_hold_a_limited_number_of_seats() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failing_key_holds_back_all_that_use_it_in_any_table_and_opens_no_circuit() {
+    let admission = Admission::new(8, 8);
+    let refused = OutageCause { scope: FailureScope::Key(1), reason: Reason::Unauthorized, ..row_failure() };
+    for table in 1..=4 {
+        let mut message = with_keys(&admission, table, table, &[10 + table, 7]);
+        let entered = message.enter().now_or_never();
+        if table == 1 {
+            assert!(!entered.expect("open").expect("open").failed(&refused, None), "nothing to check");
+        } else {
+            assert!(entered.is_none(), "table {table} uses the key that failed");
+        }
+    }
+    succeed(&admission).await;
+    for keys in [&[][..], &[11], &[1]] {
+        let mut message = with_keys(&admission, 1, 2, keys);
+        assert!(message.enter().now_or_never().is_some_and(|entered| entered.is_ok()), "not by {keys:?}");
+    }
+    let mut other_position = with_keys(&admission, 7, 9, &[7]);
+    assert!(other_position.enter().now_or_never().is_none());
+    sleep(SECOND).await;
+    other_position.enter().await.expect("due").succeeded(None);
+    let mut message = with_keys(&admission, 3, 3, &[13, 7]);
+    assert!(message.enter().now_or_never().is_some_and(|entered| entered.is_ok()), "the key works again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_message_at_a_time_tries_a_failing_row() {
     let admission = Admission::new(8, 4);
     let _ = about(&admission, 1).enter().await.expect("open").failed(&row_failure(), None);

@@ -79,7 +79,7 @@ fn a_truncated_body_leads_to_the_verdict_of_its_complete_members() {
 fn a_complete_code_counts_although_the_rest_was_lost() {
     // By status alone, the first would be rejected and the second retried in vain.
     for (status, code, verdict) in [
-        (400, "0x80040255", Verdict::Settle(Reason::Unavailable)),
+        (400, "0x80044151", Verdict::Settle(Reason::Unavailable)),
         (500, "0x80040265", Verdict::Settle(Reason::InvalidData)),
         (412, "0x80040333", Verdict::Settle(Reason::DuplicateDetected)),
     ] {
@@ -89,7 +89,12 @@ fn a_complete_code_counts_although_the_rest_was_lost() {
 }
 
 #[test]
-fn the_client_reads_exactly_the_codes_of_a_missing_row_as_no_row() {
-    let missing = codes::CODES.iter().filter(|(_, _, meaning, _)| *meaning == codes::Meaning::RowMissing);
-    assert_eq!(missing.map(|(code, ..)| *code).collect::<Vec<_>>(), error_body::MISSING_ROW);
+fn the_client_reads_exactly_the_codes_of_a_missing_row_as_no_row_and_sees_through_the_wrappers() {
+    use codes::Meaning::{ByStatus, ProviderRowMissing, RowMissing};
+    let with = |meanings: &[codes::Meaning]| -> Vec<u32> {
+        codes::CODES.iter().filter(|(_, _, meaning, _)| meanings.contains(meaning)).map(|(code, ..)| *code).collect()
+    };
+    assert_eq!(with(&[RowMissing, ProviderRowMissing]), error_body::MISSING_ROW);
+    let wrappers = with(&[ByStatus]);
+    assert!(error_body::WRAPPERS.iter().all(|code| wrappers.contains(code)), "{wrappers:x?}");
 }

@@ -31,11 +31,21 @@ const NO_PROPERTY: &str = "An undeclared property 'nme' was found; it does not e
 const NO_RIGHT: &str = "Principal user is missing prvWriteContact privilege";
 const TOO_MANY: &str = "Number of requests exceeded the limit of 6000 over time window of 300 seconds.";
 const TRUNCATED: &str = "Generic SQL error. Sql Number: 8152";
+const LONGER_NUMBER: &str = "Sql ErrorCode: -2146232060 Sql Number: 12051";
+const VICTIM: &str = "Transaction (Process ID 87) was chosen as the Deadlock Victim. Rerun the transaction.";
+const TIMEOUT: &str = "Sql error: CRM ErrorCode: -2147204783 Sql ErrorCode: -2146232060 Sql Number: -2";
+const EXPIRED: &str = "System.Data.SqlClient.SqlException: Execution Timeout Expired. The timeout period elapsed";
+const MOVED: &str = "ClientConnectionId:9b2e\r\nError Number:40613,State:1,Class:17";
+const NO_OPERATION: &str = "does not support operation";
+const NO_KEY: &str =
+    "The key in the request URI is not valid for resource 'Microsoft.Dynamics.CRM.contact'. Ensure that …";
+const NO_OLD_KEY: &str = "The specified key attributes are not a defined key for the contact entity";
+const CONSTRAINT: &str = "The DELETE statement conflicted with the REFERENCE constraint \"x\". Sql Number: 547";
 pub(super) const DEADLOCK: &str =
     "Sql error: 'Transaction was deadlocked on lock resources' CRM ErrorCode: -2147204784 Sql Number: 1205";
 
 #[rustfmt::skip] // Aligned as a table.
-pub(super) const REFUSALS: [Refusal; 179] = [
+pub(super) const REFUSALS: [Refusal; 305] = [
     // A unique key is taken. Only a request that may create a row can have lost a race for its own key.
     (412, 0x8004_0237, DUPLICATE,     Upsert,          LostRace),
     (412, 0x8004_0237, DUPLICATE,     Create,          LostRace),
@@ -83,7 +93,7 @@ pub(super) const REFUSALS: [Refusal; 179] = [
     (500, NO_CODE,     DETECTED,      Update,          Settle(DuplicateDetected)),
 
     // A row is missing: ours, or one that a lookup is bound to (tested separately).
-    (404, 0x8004_0217, NO_ROW,        Upsert,          Settle(NotFound)),
+    (404, 0x8004_0217, NO_ROW,        Upsert,          Again),
     (404, 0x8004_0217, NO_ROW,        Create,          Settle(NotFound)),
     (404, 0x8004_0217, NO_ROW,        Update,          Settle(NotFound)),
     (404, 0x8004_0217, NO_ROW,        UpdateFound,     Moved),
@@ -115,8 +125,6 @@ pub(super) const REFUSALS: [Refusal; 179] = [
     (400, 0x8004_0239, "",            Upsert,          Settle(InvalidData)),
     (400, 0x8004_0278, "",            Upsert,          Settle(InvalidData)),
     (400, 0x8004_0203, "",            Upsert,          Settle(InvalidData)),
-    (400, 0x8006_0890, "",            Upsert,          Settle(InvalidData)),
-    (400, 0x8006_089D, "",            Upsert,          Settle(InvalidData)),
     (400, 0x8006_0888, "",            Read,            Settle(InvalidData)),
     (400, 0x8004_0265, "",            Upsert,          Settle(InvalidData)),
     (500, 0x8004_0265, "",            Update,          Settle(InvalidData)),
@@ -127,7 +135,6 @@ pub(super) const REFUSALS: [Refusal; 179] = [
     (405, 0x8004_0315, "",            Upsert,          Settle(InvalidData)),
     (400, NO_CODE,     "",            Upsert,          Settle(InvalidData)),
     (405, NO_CODE,     "",            Upsert,          Settle(InvalidData)),
-    (409, NO_CODE,     "",            Upsert,          Settle(InvalidData)),
     (413, NO_CODE,     "",            Upsert,          Settle(TooLarge)),
     (413, NO_CODE,     "",            Create,          Settle(TooLarge)),
     (414, NO_CODE,     "",            Upsert,          Settle(TooLarge)),
@@ -147,9 +154,6 @@ pub(super) const REFUSALS: [Refusal; 179] = [
 
     // Transient with any status.
     (500, 0x8004_4151, "",            Upsert,          Settle(Unavailable)),
-    (400, 0x8004_0255, "",            Upsert,          Settle(Unavailable)),
-    (412, 0x8004_0255, "",            UpdateUnchanged, Settle(Unavailable)),
-    (400, 0x8004_4339, "",            Create,          Settle(Unavailable)),
     (503, 0x8004_A001, "",            Update,          Settle(Unavailable)),
     (400, 0x8007_3000, "",            Upsert,          Settle(Unavailable)),
     (400, 0x8004_8542, "",            Upsert,          Settle(Unavailable)),
@@ -170,8 +174,6 @@ pub(super) const REFUSALS: [Refusal; 179] = [
     (400, 0x8004_F062, "",            Upsert,          Settle(Unavailable)),
     (400, 0x8004_F063, "",            Upsert,          Settle(Unavailable)),
     (400, 0x8004_F064, "",            Upsert,          Settle(Unavailable)),
-    (400, 0x8004_F065, "",            Upsert,          Settle(Unavailable)),
-    (400, 0x8004_F066, "",            Upsert,          Settle(Unavailable)),
     (400, 0x8004_F067, "",            Upsert,          Settle(Unavailable)),
     (403, 0x8004_A113, "",            Upsert,          Settle(Unavailable)),
 
@@ -235,6 +237,161 @@ pub(super) const REFUSALS: [Refusal; 179] = [
     (403, NO_CODE,     "",            Update,          Settle(Unauthorized)),
     (403, NO_CODE,     DUPLICATE,     Upsert,          Settle(Unauthorized)),
     (403, NO_CODE,     "",            DeleteUnchanged, Settle(Unauthorized)),
+
+    // A general wrapper: text and status speak, as without a code.
+    (400, 0x8006_0888, "",            Upsert,          Settle(InvalidData)),
+    (404, 0x8006_0888, NO_TABLE,      Upsert,          Settle(NotFound)),
+    (404, 0x8006_0888, NO_TABLE,      Delete,          Settle(NotFound)),
+    (404, 0x8006_0888, NO_ROW,        Delete,          Settle(AlreadyAbsent)),
+    (404, 0x8006_0888, NO_ROW,        UpdateUnchanged, Moved),
+    (405, 0x8006_0888, NO_OPERATION,  Upsert,          Settle(InvalidData)),
+    (415, 0x8006_0888, "",            Upsert,          Settle(InvalidData)),
+    (412, 0x8006_0888, DUPLICATE,     Upsert,          LostRace),
+    (412, 0x8006_0888, STALE,         UpdateUnchanged, Moved),
+    (400, 0x8006_0888, NO_KEY,        Upsert,          Settle(Unauthorized)),
+    (400, 0x8006_0888, NO_KEY,        Read,            Settle(Unauthorized)),
+    (500, 0x8006_0888, DEADLOCK,      Upsert,          Again),
+    (500, 0x8006_0888, "",            Upsert,          Settle(Unavailable)),
+    (403, 0x8006_0888, NO_KEY,        Upsert,          Settle(Unauthorized)),
+    (429, 0x8006_0888, DUPLICATE,     Upsert,          Settle(Throttled)),
+    (404, 0x8006_088A, NO_ROW,        Delete,          Settle(AlreadyAbsent)),
+    (400, 0x8006_088A, NO_KEY,        Update,          Settle(Unauthorized)),
+    // These are no locks, whatever their neighbours are.
+    (400, 0x8004_F065, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8004_F065, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_F066, "",            Upsert,          Settle(InvalidData)),
+
+    // A key that is missing or not active.
+    (400, 0x8006_0890, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8006_0890, NO_OLD_KEY,    Read,            Settle(Unauthorized)),
+    (400, NO_CODE,     NO_KEY,        Upsert,          Settle(Unauthorized)),
+    (400, NO_CODE,     NO_OLD_KEY,    Delete,          Settle(Unauthorized)),
+
+    // A plug-in or the provider of a virtual table chose the status.
+    (404, 0x8004_8D02, "",            Upsert,          Settle(InvalidData)),
+    (404, 0x8004_8D02, "",            Create,          Settle(InvalidData)),
+    (404, 0x8004_8D02, "",            Update,          Settle(NotFound)),
+    (404, 0x8004_8D02, "",            UpdateFound,     Settle(NotFound)),
+    (404, 0x8004_8D02, "",            UpdateUnchanged, Settle(NotFound)),
+    (404, 0x8004_8D02, "",            Delete,          Settle(AlreadyAbsent)),
+    (404, 0x8004_8D02, "",            DeleteUnchanged, Settle(AlreadyAbsent)),
+    (409, 0x8004_8D08, "",            Upsert,          Settle(InvalidData)),
+    (409, 0x8004_8D08, "",            Update,          Settle(InvalidData)),
+    (409, 0x8004_8D08, "",            UpdateUnchanged, Moved),
+    (409, 0x8004_8D08, "",            Delete,          Settle(InvalidData)),
+    (409, 0x8004_8D08, "",            DeleteUnchanged, Moved),
+    (412, 0x8004_8D09, "",            Upsert,          Settle(InvalidData)),
+    (412, 0x8004_8D09, "",            Update,          Settle(InvalidData)),
+    (412, 0x8004_8D09, "",            UpdateUnchanged, Moved),
+    (412, 0x8004_8D09, "",            Delete,          Settle(InvalidData)),
+    (412, 0x8004_8D09, "",            DeleteUnchanged, Moved),
+    (503, 0x8004_8D03, "",            Upsert,          Settle(Unavailable)),
+    (408, 0x8004_8D07, "",            Upsert,          Settle(Unavailable)),
+    (500, 0x8004_8D0A, "",            Upsert,          Settle(Unavailable)),
+    (502, 0x8004_8D0F, "",            Upsert,          Settle(Unavailable)),
+    (504, 0x8004_8D10, "",            Upsert,          Settle(Unavailable)),
+    (429, 0x8004_8D04, "",            Upsert,          Settle(Unavailable)),
+    (401, 0x8004_8D05, "",            Upsert,          Settle(InvalidData)),
+    (403, 0x8004_8D06, "",            Upsert,          Settle(InvalidData)),
+    (400, 0x8004_8D0B, "",            Upsert,          Settle(InvalidData)),
+    (405, 0x8004_8D0C, "",            Upsert,          Settle(InvalidData)),
+    (410, 0x8004_8D0D, "",            Upsert,          Settle(InvalidData)),
+    (424, 0x8004_8D0E, "",            Upsert,          Settle(InvalidData)),
+    (413, 0x8004_8D11, "",            Upsert,          Settle(InvalidData)),
+
+    // A conflict without a code: as 412.
+    (409, NO_CODE,     "",            Upsert,          LostRace),
+    (409, NO_CODE,     "",            Create,          LostRace),
+    (409, NO_CODE,     "",            Update,          Settle(KeyCollision)),
+    (409, NO_CODE,     "",            UpdateUnchanged, Moved),
+    (409, NO_CODE,     "",            DeleteUnchanged, Moved),
+    (409, NO_CODE,     "",            Delete,          Again),
+
+    // Two rows with one key, perhaps only while another transaction is open.
+    (400, 0x8006_089D, "",            Upsert,          Again),
+    (400, 0x8006_089D, "",            Read,            Again),
+
+    // A foreign key (with a bound lookup: tested separately).
+    (400, 0x8004_8D21, CONSTRAINT,    Delete,          Settle(InvalidData)),
+    (400, 0x8004_8D21, CONSTRAINT,    DeleteUnchanged, Settle(InvalidData)),
+    (400, 0x8004_8D21, CONSTRAINT,    Create,          Settle(InvalidData)),
+    (400, 0x8004_8D21, CONSTRAINT,    Upsert,          Settle(InvalidData)),
+
+    // Permanent with any status.
+    (500, 0x8004_8D43, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8009_0429, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8004_1136, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8007_3001, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8004_432F, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8004_0200, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8004_8408, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8004_0230, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8004_022E, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8004_0228, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8004_0353, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8009_0800, "",            Upsert,          Settle(InvalidData)),
+    (500, 0x8009_000C, "",            Upsert,          Again),
+
+    // An SQL error in the text of a plug-in, or a catch-all that gets one more attempt.
+    (400, 0x8004_0265, DEADLOCK,      Upsert,          Again),
+    (400, 0x8004_0265, VICTIM,        Upsert,          Again),
+    (400, 0x8004_0265, TIMEOUT,       Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0265, EXPIRED,       Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0265, MOVED,         Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0224, DEADLOCK,      Upsert,          Again),
+    (400, 0x8004_0224, VICTIM,        Upsert,          Again),
+    (400, 0x8004_0224, TIMEOUT,       Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0224, EXPIRED,       Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0224, MOVED,         Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0216, DEADLOCK,      Upsert,          Again),
+    (400, 0x8004_0216, VICTIM,        Upsert,          Again),
+    (400, 0x8004_0216, TIMEOUT,       Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0216, EXPIRED,       Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0216, MOVED,         Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0265, TRUNCATED,     Upsert,          Settle(InvalidData)),
+    (400, 0x8004_0265, LONGER_NUMBER, Upsert,          Settle(InvalidData)),
+    (500, 0x8004_4150, TIMEOUT,       Upsert,          Settle(Unavailable)),
+    (400, 0x8004_0224, "",            Upsert,          Again),
+    (400, 0x8004_0251, "",            Upsert,          Again),
+    (400, 0x8004_0255, "",            Upsert,          Again),
+    (412, 0x8004_0255, "",            UpdateUnchanged, Again),
+    (500, 0x8004_4339, "",            Create,          Again),
+
+    // The sandbox, and other work that is under way.
+    (400, 0x8004_418D, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_418E, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_4171, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_4172, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_4173, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8008_1111, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8008_1116, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_8554, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_ED47, "",            Upsert,          Settle(Unavailable)),
+    (400, 0x8004_032B, "",            Upsert,          Settle(Unavailable)),
+    (429, 0x8007_1151, "",            Upsert,          Settle(Unavailable)),
+    (429, 0x8005_F103, "",            Upsert,          Settle(Throttled)),
+    (503, 0x8005_F103, "",            Read,            Settle(Throttled)),
+
+    // Operator-fixable with any status: the environment, licences, owners.
+    (400, 0x8004_0299, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8009_5FFE, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8004_2F0A, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8004_0225, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8004_022B, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8004_A104, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8004_A107, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8005_0300, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8005_0301, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8005_0302, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8005_0303, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8005_0304, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8005_0305, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8005_0306, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8005_0307, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8004_B057, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8007_2559, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8004_B065, "",            Upsert,          Settle(Unauthorized)),
+    (400, 0x8008_1115, "",            Upsert,          Settle(Unauthorized)),
 
     // For an unknown code the status decides; its text is ignored.
     (400, 0x8123_4567, DUPLICATE,     Upsert,          Settle(InvalidData)),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use super::exchange::Answer;
-use crate::dataverse::error_body::{self, INVALID_URL, MISSING_ROW, MISSING_ROW_TEXT, ServiceError};
+use crate::dataverse::error_body::{self, INVALID_URL, MISSING_ROW, MISSING_ROW_TEXT, ServiceError, WRAPPERS};
 use crate::dataverse::{Error, Row, retry_after};
 
 /// The bytes of an error body that are read.
@@ -63,8 +63,8 @@ pub(super) async fn json<T: DeserializeOwned>(answer: Answer) -> Option<T> {
 /// Whether the error says that there is no row with this key, and nothing else is wrong.
 pub(super) fn is_missing_row(error: &Error) -> bool {
     match error {
-        Error::Answered { code: Some(code), .. } => MISSING_ROW.contains(code),
-        Error::Answered { status: 404, code: None, message: Some(message), .. } => {
+        Error::Answered { code: Some(code), .. } if !WRAPPERS.contains(code) => MISSING_ROW.contains(code),
+        Error::Answered { status: 404, message: Some(message), .. } => {
             message.to_ascii_lowercase().contains(MISSING_ROW_TEXT)
         }
         _ => false,

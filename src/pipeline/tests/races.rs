@@ -123,11 +123,19 @@ async fn a_failed_read_settles_the_race_with_its_error() {
         (Answer::wait(429, None), Reason::Throttled),
         (Answer::wait(403, None), Reason::Unauthorized),
         (Answer::lost(true), Reason::Unavailable),
-        (deadlock(), Reason::Unavailable),
     ] {
         let (found, _) = settle("verify", [lost(), answer.clone()]).await;
         assert_eq!(found, reason, "{answer:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_of_the_race_is_repeated_like_a_write() {
+    let (found, requests) = settle("verify", [lost(), deadlock(), deadlock(), SAME]).await;
+    assert_eq!(found, Reason::AlreadyWritten);
+    assert_eq!(requests.len(), 4);
+    let (found, _) = settle("verify", [lost()].into_iter().chain((0..4).map(|_| deadlock()))).await;
+    assert_eq!(found, Reason::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]

@@ -59,6 +59,7 @@ pub(super) struct ScriptedStore {
     answers: Mutex<VecDeque<Answer>>,
     requests: Mutex<Vec<String>>,
     security: Mutex<Security>,
+    on_behalf: bool,
 }
 
 /// What a look at the metadata tells, as long as it is answered.
@@ -79,6 +80,11 @@ impl Default for Security {
 impl ScriptedStore {
     pub(super) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() }
+    }
+
+    /// The same, with requests on behalf of another user.
+    pub(super) fn on_behalf(self, on_behalf: bool) -> Self {
+        Self { on_behalf, ..self }
     }
 
     /// The requests so far: `upsert`, `create`, `update` or `delete` with the primary key and ETag, if any, and the
@@ -161,6 +167,10 @@ impl Store for ScriptedStore {
                 panic!("the script expects a read: {answer:?}")
             }
         }
+    }
+
+    fn impersonates(&self) -> bool {
+        self.on_behalf
     }
 
     /// Fails as the next request will, unless only its table refuses us.

@@ -222,10 +222,14 @@ async fn without_a_version_or_a_column_for_it_the_row_is_written_as_it_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_read_that_fails_writes_nothing() {
-    for (answer, reason) in
-        [(Answer::wait(503, None), Reason::Unavailable), (Answer::refused(400, 0x8006_0890), Reason::InvalidData)]
-    {
-        let (found, _) = settle(&versioned("upsert", 8), [answer]).await;
+    for (answers, reason) in [
+        (vec![Answer::wait(503, None)], Reason::Unavailable),
+        (vec![Answer::refused(400, 0x8004_8D19)], Reason::InvalidData),
+        (vec![Answer::refused(400, 0x8006_0890)], Reason::Unauthorized),
+        (vec![Answer::refused(400, 0x8006_089D); 4], Reason::KeyCollision),
+        (vec![Answer::refused(400, 0x8004_0224); 2], Reason::Unavailable),
+    ] {
+        let (found, _) = settle(&versioned("upsert", 8), answers).await;
         assert_eq!(found, reason);
     }
 }

@@ -2,7 +2,7 @@
 
 use tracing::Instrument as _;
 
-use super::{Past, Writer, read_failed};
+use super::{Past, Writer};
 use crate::classify::{AfterRace, create_refused, race, race_again};
 use crate::dataverse::Error;
 use crate::dataverse::verify::{RowMatch, verify};
@@ -49,7 +49,15 @@ impl Writer<'_> {
             OnConflict::Skip if !creates => {
                 Ok(if self.is_present().await? { RowMatch::NotProven } else { RowMatch::Missing })
             }
-            _ => verify(self.store, self.record).await.map_err(read_failed),
+            _ => {
+                let mut again = 0;
+                loop {
+                    match verify(self.store, self.record).await {
+                        Ok(found) => return Ok(found),
+                        Err(fault) => self.read_refused(fault, &mut again).await?,
+                    }
+                }
+            }
         }
     }
 }

@@ -45,19 +45,32 @@ pub(super) struct Seen {
     pub(super) requests: Vec<String>,
 }
 
-#[derive(Debug)]
+/// Decides how a request is answered.
+type Decide = dyn Fn(&str) -> Act + Send + Sync;
+
 struct Script {
     acts: Mutex<VecDeque<Act>>,
+    /// How requests are answered that the acts leave over.
+    decide: Option<Box<Decide>>,
     seen: watch::Sender<Seen>,
 }
 
 impl Scripted {
     /// Starts a server that follows the script, and closes the connection of every further request.
     pub(super) async fn start(acts: Vec<Act>) -> Self {
+        Self::run(acts, None).await
+    }
+
+    /// Starts a server that answers every request as `decide` says.
+    pub(super) async fn answering(decide: impl Fn(&str) -> Act + Send + Sync + 'static) -> Self {
+        Self::run(Vec::new(), Some(Box::new(decide))).await
+    }
+
+    async fn run(acts: Vec<Act>, decide: Option<Box<Decide>>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let (sender, seen) = watch::channel(Seen::default());
-        let script = Arc::new(Script { acts: Mutex::new(acts.into()), seen: sender });
+        let script = Arc::new(Script { acts: Mutex::new(acts.into()), decide, seen: sender });
         let mut task = JoinSet::new();
         task.spawn(async move {
             let mut open = JoinSet::new();
@@ -106,7 +119,8 @@ impl Script {
 
     async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
         while let Some(request) = read_request(&mut stream).await? {
-            let act = self.acts().pop_front();
+            let next = self.acts().pop_front();
+            let act = next.or_else(|| self.decide.as_ref().map(|decide| decide(&request)));
             self.seen.send_modify(|seen| seen.requests.push(request));
             match act {
                 Some(Act::Send(bytes)) => stream.write_all(&bytes).await?,

@@ -123,33 +123,41 @@ pub enum Answer {
 #[serde(rename_all = "PascalCase")]
 struct Body {
     /// By the name of the binding.
-    outputs: BTreeMap<&'static str, DeadLetter>,
+    outputs: BTreeMap<&'static str, Box<RawValue>>,
     logs: Vec<String>,
     return_value: Option<()>,
 }
 
 impl Answer {
-    /// The answer to a delivery of `message` that ended in `outcome`. `lines` is called only where the host reads `Logs`.
+    /// The answer to a delivery of `message` that ended in `outcome`, to a host that writes in `encoding`. `lines` is called only
+    /// where the host reads `Logs`.
     pub fn new(
         outcome: &Outcome,
         message: &(impl AsRef<[u8]> + ?Sized),
         invocation_id: &str,
         now: OffsetDateTime,
+        encoding: Option<MessageEncoding>,
         lines: impl FnOnce() -> Vec<String>,
     ) -> Self {
-        let letter = || DeadLetter::new(outcome, message.as_ref(), invocation_id, now);
-        match outcome.disposition {
+        let dead_letter = match outcome.disposition {
             // The host would move the message to the poison queue as it is; a dead letter names the missing parent.
-            Disposition::Retry if outcome.last_attempt && outcome.reason == Reason::ParentMissing => {
-                Self::done(Some(letter()), lines())
-            }
-            Disposition::Retry => Self::Failed { reason_phrase: reason_phrase(outcome) },
-            Disposition::Applied | Disposition::Skipped => Self::done(None, lines()),
-            Disposition::Rejected => Self::done(Some(letter()), lines()),
+            Disposition::Retry if outcome.last_attempt && outcome.reason == Reason::ParentMissing => true,
+            Disposition::Retry => return Self::Failed { reason_phrase: reason_phrase(outcome) },
+            Disposition::Applied | Disposition::Skipped => false,
+            Disposition::Rejected => true,
+        };
+        if !dead_letter {
+            return Self::done(None, lines());
+        }
+        let letter = DeadLetter::new(outcome, message.as_ref(), invocation_id, now);
+        // Where the encoding is not known: base64 leaves less room, so the letter fits in any case.
+        match letter.for_host(encoding.unwrap_or(MessageEncoding::Base64)) {
+            Some(letter) => Self::done(Some(letter), lines()),
+            None => Self::Failed { reason_phrase: reason_phrase(outcome) + " dead letter too large" },
         }
     }
 
-    fn done(dead_letter: Option<DeadLetter>, logs: Vec<String>) -> Self {
+    fn done(dead_letter: Option<Box<RawValue>>, logs: Vec<String>) -> Self {
         let outputs = dead_letter.map(|letter| (DEAD_LETTER_BINDING, letter)).into_iter().collect();
         let body = Body { outputs, logs, return_value: None };
         Self::Done(serde_json::to_string(&body).expect("the answer is plain data"))

@@ -39,7 +39,7 @@ fn an_object_is_kept_byte_for_byte() {
 #[test]
 fn the_last_attempt_is_marked_and_a_missing_parent_becomes_a_dead_letter() {
     let last = |reason| Outcome { attempts: Some(10), ..Outcome::new(reason) }.on_last_attempt();
-    let answer = |outcome| Answer::new(&outcome, RECORD, "id", datetime!(2026-11-23 10:00 UTC), Vec::new);
+    let answer = |outcome| Answer::new(&outcome, RECORD, "id", datetime!(2026-11-23 10:00 UTC), None, Vec::new);
     let Answer::Failed { reason_phrase } = answer(last(Reason::Unavailable)) else { panic!("not a failure") };
     assert_eq!(reason_phrase, "retry/unavailable last attempt");
     let Answer::Done(body) = answer(last(Reason::ParentMissing)) else { panic!("not a dead letter") };
@@ -117,7 +117,7 @@ fn answer(reason: Reason) -> Answer {
     outcome.key_hash = Some("0123456789ab".to_owned());
     outcome.attempts = Some(2);
     let lines = || vec!["record settled outcome=applied".to_owned()];
-    Answer::new(&outcome, "{the \"original\"\n", "id-1", datetime!(2026-11-23 10:00 UTC), lines)
+    Answer::new(&outcome, "{the \"original\"\n", "id-1", datetime!(2026-11-23 10:00 UTC), None, lines)
 }
 
 #[test]

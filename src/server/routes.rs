@@ -65,7 +65,7 @@ async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Resul
         outcome.detail = Some(format!("{}; {problem}", outcome.detail.unwrap_or_default()));
     }
     let now = OffsetDateTime::now_utc();
-    respond::queue(Answer::new(&outcome, &message, &id, now, || logs.take()))
+    respond::queue(Answer::new(&outcome, &message, &id, now, app.queue.encoding, || logs.take()))
 }
 
 async fn sync_http(State(app): State<AppState>, headers: HeaderMap, body: Body) -> Response {

@@ -3,7 +3,7 @@
 
 mod access;
 mod faults;
-mod full_circle;
+pub(crate) mod full_circle;
 mod interrupted;
 mod queues;
 mod terminal;

@@ -53,6 +53,16 @@ async fn dead_letter(world: &World) -> Value {
     serde_json::from_str(&raw_poison(world).await).expect("our dead letters are JSON")
 }
 
+/// Text without a pattern, of printable ASCII characters.
+pub(crate) fn random(length: usize) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b' ' + u8::try_from((state >> 33) % 95).expect("it is below 95"))
+    };
+    (0..length).map(|_| next()).collect()
+}
+
 /// All ended invocations, once there are at least `count`.
 async fn invocations(host: &Host, count: usize) -> Vec<InvocationRecord> {
     eventually("the invocations", async || {

@@ -34,13 +34,19 @@ fn objects() -> impl Strategy<Value = String> {
 }
 
 fn dead_letter(message: &str) -> Json {
-    let Answer::Done(body) =
-        Answer::new(&Outcome::new(Reason::InvalidMessage), message, "id", datetime!(2026-11-23 10:00 UTC), Vec::new)
-    else {
+    let Answer::Done(body) = Answer::new(
+        &Outcome::new(Reason::InvalidMessage),
+        message,
+        "id",
+        datetime!(2026-11-23 10:00 UTC),
+        None,
+        Vec::new,
+    ) else {
         panic!("a rejected message is finished");
     };
-    let mut body: Json = serde_json::from_str(&body).expect("JSON");
-    body["Outputs"]["deadLetter"]["message"].take()
+    let body: Json = serde_json::from_str(&body).expect("JSON");
+    let letter = DeadLetter::parse(body["Outputs"]["deadLetter"].to_string().as_bytes());
+    letter.expect("a dead letter").message.into()
 }
 
 proptest! {

@@ -12,7 +12,8 @@ use crate::caller::contact;
 use crate::command::CommandOutput;
 use crate::waiting::wait_until;
 
-async fn operator(world: &World, arguments: &[&str]) -> CommandOutput {
+/// `handler dead-letters` with these arguments, in the folder of the world's app.
+pub(crate) async fn operator(world: &World, arguments: &[&str]) -> CommandOutput {
     let settings = [("AzureWebJobsStorage", world.settings["AzureWebJobsStorage"].as_str())];
     let mut command = dead_letters(arguments, &settings);
     command.current_dir(world.app());

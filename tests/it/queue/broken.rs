@@ -1,10 +1,14 @@
 //! Messages that cannot be records: each becomes a dead letter that names the problem, or is moved unchanged to the
 //! poison queue. What the handler reads in an envelope is tested beside `host`, and in a record beside `record`.
 
-use serde_json::json;
-use stand_ins::host::InvocationResult;
+use std::time::Duration;
 
-use super::{MAX_DELIVERIES, dead_letter, emptied, invocations, put, raw_poison, start};
+use serde_json::{Value, json};
+use stand_ins::host::InvocationResult;
+use stand_ins::queue::QueueService;
+
+use super::{MAX_DELIVERIES, dead_letter, emptied, invocations, put, random, raw_poison, start};
+use crate::dead_letters::full_circle::operator;
 
 /// The longest text of a queue message, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
@@ -41,18 +45,45 @@ async fn a_message_that_is_not_a_record_is_in_its_dead_letter_byte_for_byte_with
     assert_eq!(world.dataverse.requests().total(), 0);
 }
 
-/// A dead letter is larger than its message, so for a message near the limit it is too large for the host to write.
+/// The host reads a dead letter and writes it again: larger, and with another notation of what reads as a time.
 #[tokio::test]
-async fn a_message_too_large_for_a_dead_letter_ends_raw_in_the_poison_queue() {
+async fn a_message_that_would_not_arrive_whole_is_packed_and_replayed_exactly() {
     let (world, host) = start(&[]).await;
-    let message = "x".repeat(MAX_TEXT);
+    let large = "x".repeat(MAX_TEXT);
+    let escaped = "\"".repeat(MAX_TEXT / 2);
+    // Not the queue that the host reads, which would reject the copy as well.
+    let queues = QueueService::from_connection_string(&world.settings["AzureWebJobsStorage"]).expect("it is valid");
+    let again = queues.queue("sync-again");
+    again.create_if_missing().await.expect("the queue answers");
+    let messages = [large.as_str(), &escaped, "2026-11-23T10:00:00+02:00", "/Date(1700000000000)/"];
+    for message in messages {
+        put(&world, message).await;
+        let letter = dead_letter(&world).await;
+        assert!(letter["messageGzip"].is_string() && letter.get("message").is_none(), "{letter}");
+        emptied(&world).await;
+        let shown = operator(&world, &["show", "--json"]).await;
+        let line: Value = serde_json::from_str(&shown.stdout).expect("one letter");
+        assert_eq!((&line["message"], &line["reason"]), (&json!(message), &json!("invalid_message")));
+        let replayed = operator(&world, &["replay", "--to", "sync-again"]).await;
+        assert_eq!(replayed.code, Some(0), "{replayed:?}");
+        let copies = again.receive(32, Duration::from_mins(1)).await.expect("the queue answers");
+        assert_eq!(copies.iter().map(|copy| copy.text.as_str()).collect::<Vec<_>>(), [message]);
+        again.clear().await.expect("the queue answers");
+    }
+    assert_eq!(host.invocations().len(), messages.len());
+}
+
+#[tokio::test]
+async fn a_message_whose_letter_does_not_fit_even_packed_ends_raw_in_the_poison_queue() {
+    let (world, host) = start(&[]).await;
+    let message = random(MAX_TEXT - 100);
     put(&world, &message).await;
     assert_eq!(raw_poison(&world).await, message);
     let ended = host.invocations();
     assert_eq!(ended.len(), usize::try_from(MAX_DELIVERIES).expect("a small number"));
     for delivery in ended {
         let InvocationResult::Failed(text) = delivery.result else { panic!("the dead letter was written") };
-        assert!(text.contains("too large"), "{text}");
+        assert!(text.contains("500 (rejected/invalid_message dead letter too large)"), "{text}");
     }
     emptied(&world).await;
 }

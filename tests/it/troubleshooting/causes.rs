@@ -45,7 +45,7 @@ pub(super) async fn output(words: &[String]) -> String {
         "invalid invocation request; check that function.json matches this version" => a_renamed_binding().await,
         "\"reason\":null" => a_message_that_was_not_encoded().await,
         "neither a JSON object nor base64 of one" => a_message_that_is_not_a_record().await,
-        "The request body is too large" => a_letter_that_is_too_large().await,
+        "dead letter too large" => a_letter_that_is_too_large().await,
         "this was the last attempt" => the_last_delivery().await,
         symptom => answered(symptom, words).await,
     }
@@ -230,7 +230,7 @@ async fn a_message_that_is_not_a_record() -> String {
 
 async fn a_letter_that_is_too_large() -> String {
     let (world, host) = queue::start(&[]).await;
-    world.put(&"x".repeat(64 * 1024)).await.expect("the queue takes it");
+    world.put(&queue::random(64 * 1000)).await.expect("the queue takes it");
     let ended = eventually("an invocation", async || host.invocations().into_iter().next()).await;
     format!("{:?}", ended.result)
 }

@@ -188,7 +188,8 @@ impl Fixture {
             Act::Send(answers.bytes.clone())
         })
         .await;
-        let (client, tenant): (Client, _) = client(server.port(), "secret").await;
+        let (client, tenant): (Client, _) =
+            client(server.port(), "secret", stand_ins::identity::Options::default()).await;
         Self { answers, store: Arc::new(client), _tenant: tenant, _server: server }
     }
 

@@ -179,11 +179,14 @@ pub(crate) enum AfterRace {
     Resend,
 }
 
-/// Judges the first lost create race of an upsert by how the row compares.
-pub(crate) fn race(policy: OnConflict, found: RowMatch) -> AfterRace {
+/// Judges the first lost create race of an upsert by how the row compares. `created_later` says that no lock was held, and that
+/// the row was created after our request was sent: else the request was an update, and another unique key collides.
+pub(crate) fn race(policy: OnConflict, found: RowMatch, created_later: bool) -> AfterRace {
     match (policy, found) {
-        (OnConflict::Verify, RowMatch::Same) => AfterRace::Settle(Reason::AlreadyWritten),
-        (OnConflict::Skip, RowMatch::Same | RowMatch::NotProven) => AfterRace::Settle(Reason::WrittenElsewhere),
+        (OnConflict::Verify | OnConflict::Skip, RowMatch::Same) => AfterRace::Settle(Reason::AlreadyWritten),
+        (OnConflict::Skip, RowMatch::NotProven | RowMatch::Differs) if created_later => {
+            AfterRace::Settle(Reason::WrittenElsewhere)
+        }
         (OnConflict::Verify | OnConflict::Skip | OnConflict::Retry, _) => AfterRace::Resend,
     }
 }
@@ -202,11 +205,12 @@ pub(crate) fn race_again(policy: OnConflict, resends: u32) -> AfterRace {
 }
 
 /// Judges the first 412 on a `create` by how the row compares. `delivered_before` says that an earlier delivery of this
-/// message may have created the row.
-pub(crate) fn create_refused(found: RowMatch, delivered_before: bool) -> AfterRace {
+/// message may have created the row, and `is_ours` that our own user did: then it is enough that no value differs.
+pub(crate) fn create_refused(found: RowMatch, delivered_before: bool, is_ours: bool) -> AfterRace {
     match found {
         RowMatch::Same if delivered_before => AfterRace::Settle(Reason::AlreadyWritten),
-        RowMatch::Same | RowMatch::NotProven => AfterRace::Settle(Reason::Exists),
+        RowMatch::NotProven if delivered_before && is_ours => AfterRace::Settle(Reason::AlreadyWritten),
+        RowMatch::Same | RowMatch::NotProven | RowMatch::Differs => AfterRace::Settle(Reason::Exists),
         // The winner was rolled back, or another key collides.
         RowMatch::Missing => AfterRace::Resend,
     }

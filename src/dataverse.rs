@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::json::{Members, Value};
@@ -55,6 +57,14 @@ pub trait Store: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// How a row shows that we created it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    async fn creator(&self) -> Result<Creator, Error> {
+        Err(Error::NoAnswer { sent: false, problem: "it does not know who we are" })
+    }
+
     /// The table's metadata, at most an hour old; `None` when it could not be read.
     async fn metadata(&self, _table: &str) -> Option<Arc<TableMetadata>> {
         None
@@ -75,6 +85,15 @@ pub enum ReadAccess {
     Denied,
     /// It could not be found out.
     Unknown,
+}
+
+/// How a row shows that we created it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Creator {
+    /// The column that names the user who sent the request.
+    pub column: &'static str,
+    /// Our user.
+    pub user: Uuid,
 }
 
 /// One change to one row.
@@ -189,7 +208,22 @@ impl Row {
 
     /// Its ETag. ETags are not ordered.
     pub fn etag(&self) -> Option<String> {
-        serde_json::from_str(self.members().get("@odata.etag")?.get()).ok()
+        self.text("@odata.etag")
+    }
+
+    /// The text in a property.
+    fn text(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.members().get(name)?.get()).ok()
+    }
+
+    /// When it was created, in whole seconds.
+    pub(crate) fn created_on(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(&self.text("createdon")?, &Rfc3339).ok()
+    }
+
+    /// Whether it names this creator.
+    pub(crate) fn is_created_by(&self, creator: &Creator) -> bool {
+        self.text(creator.column).and_then(|id| guid(&id)) == Some(creator.user)
     }
 }
 
@@ -209,6 +243,8 @@ pub enum Error {
         request_id: Option<String>,
         /// The delay that it asked for.
         retry_after: Option<Duration>,
+        /// The last second, by the service's clock, in which the request can have been sent; `None` if the answer has no date.
+        sent_at: Option<OffsetDateTime>,
     },
     /// There was no usable answer.
     #[error("Dataverse did not answer: {problem}")]
@@ -257,6 +293,14 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answered { retry_after, .. } => *retry_after,
+            Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } | Self::Ambiguous => None,
+        }
+    }
+
+    /// The last second, by the service's clock, in which the request can have been sent.
+    pub(crate) fn sent_at(&self) -> Option<OffsetDateTime> {
+        match self {
+            Self::Answered { sent_at, .. } => *sent_at,
             Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } | Self::Ambiguous => None,
         }
     }

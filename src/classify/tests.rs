@@ -17,12 +17,19 @@ use refusals::DEADLOCK;
 const KINDS: [WriteKind; 8] = [Upsert, Create, Update, UpdateFound, UpdateUnchanged, Delete, DeleteUnchanged, Read];
 
 fn answered(status: u16, code: Option<u32>, message: &str) -> Error {
-    Error::Answered { status, code, message: Some(message.to_owned()), request_id: None, retry_after: None }
+    Error::Answered {
+        status,
+        code,
+        message: Some(message.to_owned()),
+        request_id: None,
+        retry_after: None,
+        sent_at: None,
+    }
 }
 
 /// An answer whose body is not an error of Dataverse.
 fn page(status: u16) -> Error {
-    Error::Answered { status, code: None, message: None, request_id: None, retry_after: None }
+    Error::Answered { status, code: None, message: None, request_id: None, retry_after: None, sent_at: None }
 }
 
 fn first(kind: WriteKind) -> Attempt {
@@ -45,8 +52,14 @@ fn a_code_beats_the_status() {
 #[test]
 fn a_final_verdict_beats_a_retry_whatever_delay_is_named() {
     let delay = Some(Duration::from_secs(5));
-    let fault =
-        Error::Answered { status: 503, code: Some(0x8004_0265), message: None, request_id: None, retry_after: delay };
+    let fault = Error::Answered {
+        status: 503,
+        code: Some(0x8004_0265),
+        message: None,
+        request_id: None,
+        retry_after: delay,
+        sent_at: None,
+    };
     assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::InvalidData));
 }
 
@@ -59,6 +72,7 @@ fn a_delay_never_causes_a_retry() {
             message: Some(String::new()),
             request_id: None,
             retry_after: Some(Duration::from_secs(5)),
+            sent_at: None,
         };
         assert_eq!(judge(&fault, first(Upsert)), Settle(reason));
     }
@@ -250,19 +264,23 @@ fn each_code_is_listed_once_with_its_name_and_source() {
 fn a_lost_race_is_settled_by_policy_and_by_the_row() {
     use AfterRace::{Resend, Settle};
     use OnConflict::{Retry, Skip, Verify};
-    use RowMatch::{Missing, NotProven, Same};
-    for (policy, found, after) in [
-        (Verify, Same, Settle(Reason::AlreadyWritten)),
-        (Verify, NotProven, Resend),
-        (Verify, Missing, Resend),
-        (Skip, Same, Settle(Reason::WrittenElsewhere)),
-        (Skip, NotProven, Settle(Reason::WrittenElsewhere)),
-        (Skip, Missing, Resend),
-        (Retry, Same, Resend),
-        (Retry, NotProven, Resend),
-        (Retry, Missing, Resend),
+    use RowMatch::{Differs, Missing, NotProven, Same};
+    for (policy, found, after, after_created_later) in [
+        (Verify, Same, Settle(Reason::AlreadyWritten), Settle(Reason::AlreadyWritten)),
+        (Verify, NotProven, Resend, Resend),
+        (Verify, Differs, Resend, Resend),
+        (Verify, Missing, Resend, Resend),
+        (Skip, Same, Settle(Reason::AlreadyWritten), Settle(Reason::AlreadyWritten)),
+        (Skip, NotProven, Resend, Settle(Reason::WrittenElsewhere)),
+        (Skip, Differs, Resend, Settle(Reason::WrittenElsewhere)),
+        (Skip, Missing, Resend, Resend),
+        (Retry, Same, Resend, Resend),
+        (Retry, NotProven, Resend, Resend),
+        (Retry, Differs, Resend, Resend),
+        (Retry, Missing, Resend, Resend),
     ] {
-        assert_eq!(race(policy, found), after, "{policy:?} {found:?}");
+        assert_eq!(race(policy, found, false), after, "{policy:?} {found:?}");
+        assert_eq!(race(policy, found, true), after_created_later, "{policy:?} {found:?} created later");
     }
 }
 
@@ -279,15 +297,19 @@ fn a_second_412_is_a_collision_if_the_row_was_read_and_is_retried_by_the_host_ot
 #[test]
 fn a_refused_create_is_settled_by_the_row() {
     use AfterRace::{Resend, Settle};
-    for (found, delivered_before, after) in [
-        (RowMatch::Same, false, Settle(Reason::Exists)),
-        (RowMatch::Same, true, Settle(Reason::AlreadyWritten)),
-        (RowMatch::NotProven, false, Settle(Reason::Exists)),
-        (RowMatch::NotProven, true, Settle(Reason::Exists)),
-        (RowMatch::Missing, false, Resend),
-        (RowMatch::Missing, true, Resend),
+    let (exists, ours) = (Settle(Reason::Exists), Settle(Reason::AlreadyWritten));
+    for (found, delivered_before, is_ours, after) in [
+        (RowMatch::Same, false, true, exists),
+        (RowMatch::Same, true, false, ours),
+        (RowMatch::NotProven, false, true, exists),
+        (RowMatch::NotProven, true, false, exists),
+        (RowMatch::NotProven, true, true, ours),
+        (RowMatch::Differs, true, true, exists),
+        (RowMatch::Missing, false, false, Resend),
+        (RowMatch::Missing, true, true, Resend),
     ] {
-        assert_eq!(create_refused(found, delivered_before), after, "{found:?} delivered before: {delivered_before}");
+        let judged = create_refused(found, delivered_before, is_ours);
+        assert_eq!(judged, after, "{found:?} delivered before: {delivered_before}, ours: {is_ours}");
     }
 }
 

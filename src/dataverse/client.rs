@@ -27,7 +27,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::table_metadata::TableMetadata;
-use super::{Change, Error, ReadAccess, Row, Store, Write, Written};
+use super::{Change, Creator, Error, ReadAccess, Row, Store, Write, Written};
 use crate::http::Http;
 use crate::identity::{Identity, TokenError};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
@@ -235,6 +235,11 @@ impl Store for Client {
 
     async fn check(&self) -> Result<(), Error> {
         self.who_am_i().await.map(drop)
+    }
+
+    async fn creator(&self) -> Result<Creator, Error> {
+        let column = if self.impersonates() { "_createdonbehalfby_value" } else { "_createdby_value" };
+        Ok(Creator { column, user: self.own_user().await? })
     }
 
     async fn metadata(&self, table: &str) -> Option<Arc<TableMetadata>> {

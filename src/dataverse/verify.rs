@@ -6,9 +6,11 @@
 
 mod compare;
 
+use std::slice;
+
 use super::{Error, ReadAccess, Row, Store};
 use crate::record::{BIND, Column, Record, RecordKey};
-use compare::{is_comparable, unproven_nulls};
+use compare::{Comparison, compare, is_comparable};
 
 /// The longest `$select` in bytes; beyond it all columns are read. URLs end at 32 KiB.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors#maximum-url-length>
@@ -21,8 +23,10 @@ pub(crate) enum RowMatch {
     Missing,
     /// The row holds every value that was sent.
     Same,
-    /// The row differs, or nothing proves that it does not.
+    /// No value that can be read differs, but not every value is proven.
     NotProven,
+    /// A value differs.
+    Differs,
 }
 
 impl RowMatch {
@@ -31,7 +35,7 @@ impl RowMatch {
         match self {
             Self::Missing => "nothing",
             Self::Same => "same",
-            Self::NotProven => "other",
+            Self::NotProven | Self::Differs => "other",
         }
     }
 }
@@ -39,12 +43,21 @@ impl RowMatch {
 /// Reads the row by the record's key and compares it with what was sent.
 ///
 /// # Errors
-/// Why the row could not be read. A failed look at the metadata is not an error, it leaves a null unproven.
+/// Why the row could not be read. A failed look at the metadata is not an error: a null then shows nothing.
 pub(crate) async fn verify(store: &dyn Store, record: &Record) -> Result<RowMatch, Error> {
     let sent = record.columns.list();
     let Some(row) = read(store, record, &sent).await? else { return Ok(RowMatch::Missing) };
-    let Some(nulls) = unproven_nulls(&sent, &row) else { return Ok(RowMatch::NotProven) };
-    let is_proven = nulls.is_empty() || store.read_access(&record.table, &nulls).await == ReadAccess::Granted;
+    let Comparison { differs, unproven, nulls_sent, nulls_read } = compare(&sent, &row);
+    if differs {
+        return Ok(RowMatch::Differs);
+    }
+    let granted = async |columns: &[String]| store.read_access(&record.table, columns).await == ReadAccess::Granted;
+    for column in &nulls_read {
+        if granted(slice::from_ref(column)).await {
+            return Ok(RowMatch::Differs);
+        }
+    }
+    let is_proven = !unproven && nulls_read.is_empty() && (nulls_sent.is_empty() || granted(&nulls_sent).await);
     Ok(if is_proven { RowMatch::Same } else { RowMatch::NotProven })
 }
 
@@ -59,9 +72,10 @@ async fn read(store: &dyn Store, record: &Record, sent: &[Column<'_>]) -> Result
     }
 }
 
-/// The columns to read; none means all of them. Where the comparison is bound to fail, only the row's presence matters.
+/// The columns to read; none means all of them. Where nothing can be compared, only the row's presence matters.
 fn select(key: &RecordKey, sent: &[Column<'_>]) -> Vec<String> {
-    if sent.is_empty() || !sent.iter().all(is_comparable) {
+    let sent: Vec<_> = sent.iter().filter(|column| is_comparable(column)).collect();
+    if sent.is_empty() {
         return key.columns().iter().map(|column| column.name.clone()).collect();
     }
     let length: usize = sent.iter().map(|column| column.name.len() + 1).sum();

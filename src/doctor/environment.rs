@@ -315,6 +315,7 @@ mod tests {
             message: Some("The user is not a member of the organization.".to_owned()),
             request_id: None,
             retry_after: None,
+            sent_at: None,
         };
         for (error, found, remedy) in [
             (answered(403, Some(NOT_A_MEMBER)), "403 0x80072560: The user is not", "Application users"),

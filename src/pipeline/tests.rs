@@ -104,7 +104,7 @@ fn bound_contact(operation: &str) -> Record {
 
 fn deadlock() -> Answer {
     let (code, message) = (Some(0x8004_4150), Some(DEADLOCK.to_owned()));
-    Answer::Fails(Error::Answered { status: 500, code, message, request_id: None, retry_after: None })
+    Answer::Fails(Error::Answered { status: 500, code, message, request_id: None, retry_after: None, sent_at: None })
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,6 +155,7 @@ async fn an_outcome_has_the_record_and_the_answer_of_dataverse() {
         message: Some("firstname is too long".to_owned()),
         request_id: Some("req-7".to_owned()),
         retry_after: None,
+        sent_at: None,
     };
     let world = World::new([Answer::Fails(fault)]);
     let outcome = world.pipeline.settle(&contact(&json!({ "messageId": "m-1" })), SECOND_TIME).await;
@@ -220,6 +221,7 @@ async fn a_missing_user_is_the_operators_where_requests_are_made_on_their_behalf
             message: message.clone(),
             request_id: None,
             retry_after: None,
+            sent_at: None,
         })
     };
     for (table, impersonates, answers, reason) in [
@@ -285,7 +287,14 @@ async fn a_delay_that_dataverse_names_is_passed_on() {
         }
     }
     let message = Some("too long".to_owned());
-    let refused = Error::Answered { status: 400, code: None, message, request_id: None, retry_after: Some(SECOND) };
+    let refused = Error::Answered {
+        status: 400,
+        code: None,
+        message,
+        request_id: None,
+        retry_after: Some(SECOND),
+        sent_at: None,
+    };
     let outcome = World::new([Answer::Fails(refused)]).settle(&contact(&json!({}))).await;
     assert_eq!((outcome.reason, outcome.retry_after), (Reason::InvalidData, None), "a delay causes no retry");
 }

@@ -19,7 +19,7 @@ use super::order::{self, RecordVersion};
 use super::tombstone::Tombstones;
 use super::visible::VisibleColumns;
 use super::{AFTER_WRITE, MAX_WRITE_TIME, MIN_WRITE_TIME, Pipeline, Settlement};
-use crate::classify::{self, AfterRace, Attempt, FailureScope, Verdict, create_refused, judge};
+use crate::classify::{self, AfterRace, Attempt, FailureScope, Verdict, judge};
 use crate::dataverse::verify::{RowMatch, verify};
 use crate::dataverse::{Change, Error, Row, Store, Write, WriteKind, Written};
 use crate::outcome::Reason;
@@ -235,7 +235,7 @@ impl<'a> Writer<'a> {
         };
         let id = row.id(&columns).ok_or_else(unidentified)?;
         match write {
-            Write::Create => match create_refused(self.verify().await?, self.delivered_before) {
+            Write::Create => match self.create_refused(self.verify().await?).await? {
                 AfterRace::Settle(reason) => Err(Settlement::new(reason).detail("the row is there")),
                 AfterRace::Resend => Ok((Write::Create, None)),
             },

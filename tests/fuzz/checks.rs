@@ -97,7 +97,14 @@ pub fn error_body(body: &[u8]) -> bool {
         assert!(early.is_none() || code.is_none() || early == code, "a prefix has {early:x?}, all of it {code:x?}");
     }
     for status in STATUSES {
-        let fault = Error::Answered { status, code, message: message.clone(), request_id: None, retry_after: None };
+        let fault = Error::Answered {
+            status,
+            code,
+            message: message.clone(),
+            request_id: None,
+            retry_after: None,
+            sent_at: None,
+        };
         for kind in KINDS {
             judged(&fault, status, code, kind);
         }

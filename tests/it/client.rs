@@ -142,7 +142,7 @@ impl Answered {
     /// The facts in the error answer that this result must be.
     fn of<T>(result: Result<T, Error>) -> Self {
         match result {
-            Err(Error::Answered { status, code, message, request_id, retry_after }) => {
+            Err(Error::Answered { status, code, message, request_id, retry_after, .. }) => {
                 Self { status, code, message, request_id, retry_after }
             }
             Err(other) => panic!("no answer: {other}"),

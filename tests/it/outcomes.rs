@@ -6,6 +6,7 @@ use sandbox::world::World;
 use serde_json::{Value, json};
 use stand_ins::dataverse::{Effect, Fault, Operation, Status};
 use stand_ins::host::Host;
+use stand_ins::net::http_client;
 
 use crate::caller::{Caller, contact};
 
@@ -76,4 +77,28 @@ async fn a_row_whose_key_a_url_cannot_address_is_created_updated_and_deleted() {
     let sent: Vec<_> = journal.iter().map(|entry| (entry.method.as_str(), entry.operation)).collect();
     let expected = [("POST", Operation::Create), ("PATCH", Operation::Update), ("DELETE", Operation::Delete)];
     assert_eq!(sent, expected);
+}
+
+/// The first answer was lost, so the row is our own; a rounded amount proves nothing, but does not differ either.
+#[tokio::test]
+async fn a_create_that_is_delivered_again_finds_the_row_that_our_own_user_created() {
+    let impersonating = json!({ "CallerObjectId": "0c7b3f3e-1111-4222-8333-444455550000" }).to_string();
+    for settings in [[].as_slice(), &[("SYNC_HEADERS", impersonating.as_str())]] {
+        let (world, host, caller) = start(settings).await;
+        let create = |key| {
+            let mut record = contact(key, &json!({ "firstname": "Ada", "creditlimit": 1.005 }));
+            record["operation"] = json!("create");
+            record
+        };
+        assert_eq!(caller.post(&create("C1")).await.body["reason"], "created");
+        let row = json!({ "employeeid": "C2", "firstname": "Ada", "creditlimit": 1.01, "_createdby_value": "0c7b3f3e-1111-4222-8333-444455550001" });
+        world.dataverse.insert("contacts", &row);
+        for (key, reason) in [("C1", "already_written"), ("C2", "exists")] {
+            let url = format!("http://127.0.0.1:{}/SyncQueue", host.port_of_handler());
+            let again = json!({ "Data": { "record": create(key).to_string() }, "Metadata": { "DequeueCount": "2" } });
+            let response = http_client().post(url).body(again.to_string()).send().await.expect("the handler answers");
+            let text = response.text().await.expect("the answer is whole");
+            assert!(text.contains(reason), "{key} {settings:?}: {text}");
+        }
+    }
 }

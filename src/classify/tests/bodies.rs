@@ -8,7 +8,7 @@ use crate::dataverse::error_body::{self, ServiceError};
 
 fn judged(status: u16, body: &[u8], kind: WriteKind) -> Verdict {
     let ServiceError { code, message } = error_body::read(body);
-    judge(&Error::Answered { status, code, message, request_id: None, retry_after: None }, first(kind))
+    judge(&Error::Answered { status, code, message, request_id: None, retry_after: None, sent_at: None }, first(kind))
 }
 
 /// The refusal's body in the odata shape; `code` is JSON.

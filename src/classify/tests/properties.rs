@@ -54,7 +54,7 @@ proptest! {
         let verdict = judge(&answered(status, code, &text), attempt);
         prop_assert_ne!(ends(verdict), Some(Disposition::Applied));
         let delay = Some(std::time::Duration::from_secs(delay.into()));
-        let delayed = Error::Answered { status, code, message: Some(text), request_id: None, retry_after: delay };
+        let delayed = Error::Answered { status, code, message: Some(text), request_id: None, retry_after: delay, sent_at: None };
         prop_assert_eq!(judge(&delayed, attempt), verdict);
     }
 

@@ -23,11 +23,12 @@ pub(super) async fn error(answer: Answer) -> Error {
     let request_id = text("x-ms-service-request-id").or_else(|| text("REQ_ID"));
     let retry_after =
         text(RETRY_AFTER.as_str()).and_then(|value| retry_after::parse(&value, OffsetDateTime::now_utc()));
+    let sent_at = answer.sent_at();
     // The status is known, so an incomplete body does not change the error.
     let (body, _) = answer.body(MAX_ERROR_BYTES).await;
     let ServiceError { code, message } = error_body::read(&body);
     let message = message.or_else(|| is_invalid_url(status, &body).then(|| INVALID_URL.to_owned()));
-    Error::Answered { status, code, message, request_id, retry_after }
+    Error::Answered { status, code, message, request_id, retry_after, sent_at }
 }
 
 /// http.sys refuses a URL that is too long, before Dataverse sees it.

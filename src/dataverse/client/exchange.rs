@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, DATE};
 use reqwest::{Client, Request, Response};
+use time::OffsetDateTime;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, Span};
@@ -22,6 +23,8 @@ use crate::telemetry::{metrics, trace};
 pub(super) struct Answer {
     response: Response,
     deadline: Instant,
+    /// The time from the request to the headers.
+    took: Duration,
 }
 
 impl Answer {
@@ -43,6 +46,11 @@ impl Answer {
         }
     }
 
+    /// The last second, by the service's clock, in which the request can have been sent.
+    pub(super) fn sent_at(&self) -> Option<OffsetDateTime> {
+        sent_at(self.header(DATE.as_str())?, self.took)
+    }
+
     /// The header of this name, if it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
@@ -58,6 +66,14 @@ impl Answer {
         };
         (body, problem)
     }
+}
+
+/// `Date` without the time that the answer took, rounded up, because `Date` is rounded down.
+fn sent_at(date: &str, took: Duration) -> Option<OffsetDateTime> {
+    let date: OffsetDateTime = httpdate::parse_http_date(date).ok()?.into();
+    let sent = date.checked_sub(took.try_into().ok()?)?;
+    let whole = sent.truncate_to_second();
+    if whole == sent { Some(whole) } else { whole.checked_add(time::Duration::SECOND) }
 }
 
 /// Sends `request` to the server of `root`; the whole answer may take as long as `timeout`.
@@ -81,7 +97,7 @@ pub(super) async fn exchange(
         Err(kind) => trace::failed(&span, kind, "no answer came"),
     }
     let response = answered.map_err(|(_, error)| error)?;
-    Ok(Answer { response, deadline })
+    Ok(Answer { response, deadline, took: since.elapsed() })
 }
 
 const TIMEOUT: (&str, Error) = ("timeout", Error::NoAnswer { sent: true, problem: "no answer in time" });
@@ -106,4 +122,22 @@ pub(super) fn record_token_failure<T>(span: &Span, token: &Result<Result<T, Toke
         Err(_) => "timeout",
     };
     trace::failed(span, kind, "there is no token");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_was_sent_in_the_second_that_the_date_and_its_duration_leave_possible() {
+        let date = "Sat, 31 Jan 2026 12:00:10 GMT";
+        for (took, second) in [(0, 10), (300, 10), (1_000, 9), (1_001, 9), (1_999, 9), (2_000, 8)] {
+            let sent = sent_at(date, Duration::from_millis(took)).expect("a date");
+            assert_eq!((sent.minute(), sent.second(), sent.nanosecond()), (0, second, 0), "{took}");
+        }
+        for date in ["", "yesterday", "Sat, 31 Feb 2026 12:00:10 GMT"] {
+            assert_eq!(sent_at(date, Duration::ZERO), None, "{date}");
+        }
+        assert_eq!(sent_at(date, Duration::MAX), None);
+    }
 }

@@ -8,13 +8,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::{Method, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Client, answer};
+use super::{Client, IMPERSONATED_USER, answer};
 use crate::dataverse::Error;
 use crate::dataverse::table_metadata::TableMetadata;
 use crate::record::{guid, is_logical_name};
@@ -165,6 +165,15 @@ impl Client {
         self.get("WhoAmI", None).await
     }
 
+    /// The user behind our token, without impersonation.
+    pub(super) async fn own_user(&self) -> Result<Uuid, Error> {
+        let mut request = self.metadata_request("WhoAmI", None);
+        for name in IMPERSONATED_USER {
+            request.headers_mut().remove(name);
+        }
+        self.fetch::<Caller>(&request).await?.user_id.parse().map_err(|_| unusable("the user has no id"))
+    }
+
     /// The table with this entity set name; `None` when there is none.
     pub(crate) async fn table(&self, set: &str) -> Result<Option<Table>, Error> {
         let select = "$select=LogicalName,PrimaryIdAttribute,IsOptimisticConcurrencyEnabled,TableType";
@@ -198,10 +207,18 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: Option<&str>) -> Result<T, Error> {
+        self.fetch(&self.metadata_request(path, query)).await
+    }
+
+    fn metadata_request(&self, path: &str, query: Option<&str>) -> Request {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path()));
         url.set_query(query);
-        let answer = self.send(&self.request(Method::GET, url)).await?;
+        self.request(Method::GET, url)
+    }
+
+    async fn fetch<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+        let answer = self.send(request).await?;
         answer::json(answer).await.ok_or_else(|| unusable("the answer is not understood"))
     }
 }

@@ -80,7 +80,14 @@ fn row(json: impl Into<String>) -> Answer {
 }
 
 fn refused(status: u16) -> Answer {
-    Answer::Fails(Error::Answered { status, code: None, message: None, request_id: None, retry_after: None })
+    Answer::Fails(Error::Answered {
+        status,
+        code: None,
+        message: None,
+        request_id: None,
+        retry_after: None,
+        sent_at: None,
+    })
 }
 
 fn asked(what: &[&str]) -> Vec<String> {
@@ -91,8 +98,8 @@ fn asked(what: &[&str]) -> Vec<String> {
 async fn one_read_is_enough_where_no_null_was_sent() {
     for (stored, found) in [
         (r#"{"firstname":"Ada","topics":"1,9"}"#, RowMatch::Same),
-        (r#"{"firstname":"Eve","topics":"1,9"}"#, RowMatch::NotProven),
-        (r#"{"firstname":null,"topics":"1,9"}"#, RowMatch::NotProven),
+        (r#"{"firstname":"Eve","topics":"1,9"}"#, RowMatch::Differs),
+        (r#"{"firstname":"Ada","topics":"9, 1"}"#, RowMatch::NotProven),
     ] {
         let store = FakeStore::new([row(stored)]).with_access();
         let verified = store.verify(r#"{"firstname":"Ada","topics":"1,9"}"#).await;
@@ -120,9 +127,21 @@ async fn a_row_holds_every_value_where_none_was_sent() {
 
 #[tokio::test]
 async fn what_cannot_be_compared_costs_one_read_and_no_look() {
-    for columns in [r#"{"firstname":null,"parent":{"name":"x"}}"#, r#"{"@odata.type":"x"}"#] {
+    for (columns, read) in [
+        (r#"{"firstname":null,"parent":{"name":"x"}}"#, "contacts firstname"),
+        (r#"{"@odata.type":"x"}"#, "contacts employeeid"),
+    ] {
         let store = FakeStore::new([row(r#"{"firstname":null}"#)]).with_access();
-        assert_eq!(store.verify(columns).await, (Ok(RowMatch::NotProven), asked(&["contacts employeeid"])));
+        assert_eq!(store.verify(columns).await, (Ok(RowMatch::NotProven), asked(&[read])));
+    }
+}
+
+#[tokio::test]
+async fn a_null_that_was_read_for_a_value_differs_only_in_a_column_that_is_known_to_be_readable() {
+    for (column, found) in [("firstname", RowMatch::Differs), ("ssn", RowMatch::NotProven)] {
+        let stored = row(format!(r#"{{"{column}":null}}"#));
+        let store = FakeStore::new([stored]).with_access();
+        assert_eq!(store.verify(&format!(r#"{{"{column}":"x"}}"#)).await.0, Ok(found), "{column}");
     }
 }
 

@@ -66,7 +66,14 @@ impl Store for RefusingStore {
         sleep(SECOND / 20).await;
         if change.record.table == "contacts" && Instant::now() < self.until {
             let (code, message) = (Some(0x8004_0220), None);
-            return Err(Error::Answered { status: 403, code, message, request_id: None, retry_after: None });
+            return Err(Error::Answered {
+                status: 403,
+                code,
+                message,
+                request_id: None,
+                retry_after: None,
+                sent_at: None,
+            });
         }
         Ok(Written::Upserted)
     }

@@ -80,11 +80,69 @@ async fn verify_accepts_the_row_when_only_the_key_was_sent() {
     assert_eq!(world.store.requests(), ["upsert", "read employeeid"]);
 }
 
+/// A lost race whose request was sent at 12:00:05 at the latest.
+fn lost_after_five() -> Answer {
+    let sent_at = time::OffsetDateTime::parse("2026-01-31T12:00:05Z", &time::format_description::well_known::Rfc3339);
+    let (status, code) = (412, Some(DUPLICATE));
+    let (message, request_id, retry_after) = (None, None, None);
+    Answer::Fails(Error::Answered { status, code, message, request_id, retry_after, sent_at: sent_at.ok() })
+}
+
+async fn skip_without_locks(answers: impl IntoIterator<Item = Answer>) -> (Reason, Vec<String>) {
+    let mut world = World::new(answers);
+    world.pipeline.locks = None;
+    let reason = world.reason(&contact(&json!({ "onConflict": "skip" })), FIRST).await;
+    (reason, world.store.requests())
+}
+
 #[tokio::test(start_paused = true)]
-async fn skip_accepts_any_row() {
-    for row in [SAME, OTHER] {
-        let settled = settle("skip", [lost(), row]).await;
-        assert_eq!(settled, (Reason::WrittenElsewhere, requests(&["upsert", "read employeeid"])));
+async fn skip_needs_our_values_or_a_row_that_was_created_after_our_request() {
+    assert_eq!(settle("skip", [lost(), SAME]).await.0, Reason::AlreadyWritten);
+    let later = Answer::Row(r#"{"firstname":"Eve","createdon":"2026-01-31T12:00:06Z"}"#);
+    let settled = skip_without_locks([lost_after_five(), OTHER, later.clone()]).await;
+    assert_eq!(settled, (Reason::WrittenElsewhere, requests(&["upsert", "read firstname", "read"])));
+    let settled = settle("skip", [lost_after_five(), OTHER, lost()]).await;
+    let expected = requests(&["upsert", "read firstname", "upsert"]);
+    assert_eq!(settled, (Reason::KeyCollision, expected), "under a lock no other instance created it");
+    assert_eq!(skip_without_locks([lost(), OTHER, lost()]).await.0, Reason::KeyCollision, "the answer had no date");
+    for created in [
+        Answer::Row(r#"{"createdon":"2026-01-31T12:00:05Z"}"#),
+        Answer::Row(r#"{"createdon":"2020-01-31T12:00:06Z"}"#),
+        Answer::Row(r#"{"createdon":null}"#),
+        Answer::Row("{}"),
+        Answer::NoRow,
+        Answer::wait(503, None),
+    ] {
+        let answers = [lost_after_five(), OTHER, created.clone(), lost()];
+        assert_eq!(skip_without_locks(answers).await.0, Reason::KeyCollision, "{created:?}");
+        let answers = [lost_after_five(), OTHER, created.clone(), UPSERTED];
+        assert_eq!(skip_without_locks(answers).await.0, Reason::Upserted, "{created:?}");
+    }
+}
+
+/// A row that holds `firstname` and was created by this user.
+fn created_by(user: &str) -> Answer {
+    Answer::Row(format!(r#"{{"_createdby_value":"{user}"}}"#).leak())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivered_create_finds_the_row_that_it_created_itself() {
+    let create = contact(&json!({ "operation": "create", "columns": { "firstname": "Ada", "ssn": "7" } }));
+    let hidden = Answer::Row(r#"{"firstname":"Ada","ssn":null}"#);
+    let (ours, other) = (created_by(store::OUR_USER), created_by("0c7b3f3e-1111-4222-8333-444455550001"));
+    for (delivery, answers, reason, reads) in [
+        (SECOND_TIME, vec![hidden.clone(), ours.clone()], Reason::AlreadyWritten, vec!["creator", "read"]),
+        (SECOND_TIME, vec![hidden.clone(), other], Reason::Exists, vec!["creator", "read"]),
+        (SECOND_TIME, vec![hidden.clone(), Answer::NoRow], Reason::Exists, vec!["creator", "read"]),
+        (SECOND_TIME, vec![hidden.clone(), Answer::wait(503, None)], Reason::Unavailable, vec!["creator", "read"]),
+        (SECOND_TIME, vec![Answer::Row(r#"{"firstname":"Eve","ssn":null}"#)], Reason::Exists, vec![]),
+        (SECOND_TIME, vec![Answer::Row(r#"{"firstname":"Ada","ssn":"7"}"#)], Reason::AlreadyWritten, vec![]),
+        (FIRST, vec![hidden], Reason::Exists, vec![]),
+    ] {
+        let world = World::new([lost()].into_iter().chain(answers.clone()));
+        assert_eq!(world.reason(&create, delivery).await, reason, "{answers:?}");
+        let requests = world.store.requests();
+        assert_eq!(requests, [vec!["create", "read firstname,ssn"], reads].concat(), "{answers:?}");
     }
 }
 
@@ -108,9 +166,9 @@ async fn retry_goes_back_to_the_host_after_three_more_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn the_setting_decides_for_records_that_do_not() {
-    let mut world = World::new([lost(), OTHER]);
-    world.pipeline.on_conflict = OnConflict::Skip;
-    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::WrittenElsewhere);
+    let mut world = World::new((0..4).map(|_| lost()));
+    world.pipeline.on_conflict = OnConflict::Retry;
+    assert_eq!(world.reason(&contact(&json!({})), FIRST).await, Reason::Conflict);
     let mut world = World::new([lost(), SAME]);
     world.pipeline.on_conflict = OnConflict::Retry;
     assert_eq!(world.reason(&contact(&json!({ "onConflict": "verify" })), FIRST).await, Reason::AlreadyWritten);

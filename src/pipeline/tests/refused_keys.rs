@@ -15,6 +15,7 @@ fn refused(table: &str) -> Answer {
         message,
         request_id: None,
         retry_after: None,
+        sent_at: None,
     })
 }
 

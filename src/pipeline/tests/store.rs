@@ -12,8 +12,11 @@ use tokio::time::sleep;
 
 use crate::classify::{FailureScope, failure_scope};
 use crate::dataverse::table_metadata::TableMetadata;
-use crate::dataverse::{Change, Error, ReadAccess, Row, Store, Write, Written};
+use crate::dataverse::{Change, Creator, Error, ReadAccess, Row, Store, Write, Written};
 use crate::record::RecordKey;
+
+/// The user that our requests come from.
+pub(super) const OUR_USER: &str = "0c7b3f3e-1111-4222-8333-444455550000";
 
 /// The answer to one request.
 #[derive(Debug, Clone)]
@@ -39,12 +42,19 @@ pub(super) enum Answer {
 impl Answer {
     /// Dataverse refuses with a code.
     pub(super) fn refused(status: u16, code: u32) -> Self {
-        Self::Fails(Error::Answered { status, code: Some(code), message: None, request_id: None, retry_after: None })
+        Self::Fails(Error::Answered {
+            status,
+            code: Some(code),
+            message: None,
+            request_id: None,
+            retry_after: None,
+            sent_at: None,
+        })
     }
 
     /// Dataverse refuses with a status and a delay.
     pub(super) fn wait(status: u16, retry_after: Option<Duration>) -> Self {
-        Self::Fails(Error::Answered { status, code: None, message: None, request_id: None, retry_after })
+        Self::Fails(Error::Answered { status, code: None, message: None, request_id: None, retry_after, sent_at: None })
     }
 
     /// No answer arrives; `sent` says whether the request may have arrived.
@@ -88,7 +98,7 @@ impl ScriptedStore {
     }
 
     /// The requests so far: `upsert`, `create`, `update` or `delete` with the primary key and ETag, if any, and the
-    /// version as `column=json`; `read` with the wanted columns.
+    /// version as `column=json`; `read` with the wanted columns; `creator`.
     pub(super) fn requests(&self) -> Vec<String> {
         lock(&self.requests).clone()
     }
@@ -194,6 +204,11 @@ impl Store for ScriptedStore {
             (security.access, security.hangs)
         };
         if hangs { pending().await } else { access }
+    }
+
+    async fn creator(&self) -> Result<Creator, Error> {
+        lock(&self.requests).push("creator".to_owned());
+        Ok(Creator { column: "_createdby_value", user: OUR_USER.parse().expect("a GUID") })
     }
 
     async fn read(&self, _: &str, _: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {

@@ -53,7 +53,7 @@ async fn a_lost_race_is_settled_as_for_every_other_key() {
         ("verify", vec![SAME], Reason::AlreadyWritten),
         ("verify", vec![OTHER, ROW, UPDATED], Reason::Updated),
         ("verify", vec![Answer::NoRow, Answer::NoRow, lost()], Reason::KeyCollision),
-        ("skip", vec![ROW], Reason::WrittenElsewhere),
+        ("skip", vec![SAME], Reason::AlreadyWritten),
         ("retry", vec![ROW, UPDATED], Reason::Updated),
     ] {
         let answers = [Answer::NoRow, lost()].into_iter().chain(then.clone());

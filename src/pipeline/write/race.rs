@@ -2,8 +2,8 @@
 
 use tracing::Instrument as _;
 
-use super::{Past, Writer};
-use crate::classify::{AfterRace, create_refused, race, race_again};
+use super::{Past, Writer, read_failed};
+use crate::classify::{AfterRace, create_refused, judge_check, race, race_again};
 use crate::dataverse::Error;
 use crate::dataverse::verify::{RowMatch, verify};
 use crate::outcome::Reason;
@@ -22,7 +22,11 @@ impl Writer<'_> {
             race_again(if creates { OnConflict::Verify } else { self.policy }, past.resends)
         } else {
             let found = self.verify().await?;
-            if creates { create_refused(found, self.delivered_before) } else { race(self.policy, found) }
+            if creates {
+                self.create_refused(found).await?
+            } else {
+                race(self.policy, found, self.is_created_later(&fault, found).await)
+            }
         };
         match after {
             AfterRace::Settle(reason) => Err(settled_race(reason, fault)),
@@ -43,22 +47,37 @@ impl Writer<'_> {
     }
 
     async fn verify_by_policy(&self) -> Result<RowMatch, Settlement> {
-        let creates = self.record.operation == Operation::Create;
-        match self.policy {
-            OnConflict::Retry if !creates => Ok(RowMatch::NotProven),
-            OnConflict::Skip if !creates => {
-                Ok(if self.is_present().await? { RowMatch::NotProven } else { RowMatch::Missing })
-            }
-            _ => {
-                let mut again = 0;
-                loop {
-                    match verify(self.store, self.record).await {
-                        Ok(found) => return Ok(found),
-                        Err(fault) => self.read_refused(fault, &mut again).await?,
-                    }
-                }
+        if self.policy == OnConflict::Retry && self.record.operation != Operation::Create {
+            return Ok(RowMatch::NotProven);
+        }
+        let mut again = 0;
+        loop {
+            match verify(self.store, self.record).await {
+                Ok(found) => return Ok(found),
+                Err(fault) => self.read_refused(fault, &mut again).await?,
             }
         }
+    }
+
+    /// What a row that is there means for a `create`.
+    pub(super) async fn create_refused(&self, found: RowMatch) -> Result<AfterRace, Settlement> {
+        let is_ours = self.delivered_before && found == RowMatch::NotProven && self.is_created_by_us().await?;
+        Ok(create_refused(found, self.delivered_before, is_ours))
+    }
+
+    async fn is_created_by_us(&self) -> Result<bool, Settlement> {
+        let unknown = |fault| read_failed(judge_check(&fault).unwrap_or(Reason::Unavailable), fault);
+        let creator = self.store.creator().await.map_err(unknown)?;
+        Ok(self.read(&[]).await?.is_some_and(|row| row.is_created_by(&creator)))
+    }
+
+    /// Whether the row was created after the request that was refused had been sent. Under a lock no other instance creates it.
+    async fn is_created_later(&self, fault: &Error, found: RowMatch) -> bool {
+        let may_be = self.policy == OnConflict::Skip && found != RowMatch::Same && self.tombstones.is_none();
+        let Some(sent_at) = fault.sent_at().filter(|_| may_be) else { return false };
+        // Without an answer there is no proof.
+        let row = self.read(&[]).await.ok().flatten();
+        row.and_then(|row| row.created_on()).is_some_and(|created_on| created_on > sent_at)
     }
 }
 

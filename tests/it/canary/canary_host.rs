@@ -33,6 +33,8 @@ pub(super) enum Trigger {
 pub(super) struct CanaryHost {
     tenant: Tenant,
     pub(super) host: Host,
+    /// Another host, which takes no locks.
+    unlocked: Host,
     collector: Collector,
 }
 
@@ -53,9 +55,12 @@ impl CanaryHost {
         ];
         tenant.world.settings.extend(set.map(|(name, value)| (name.to_owned(), value)));
         tenant.world.settings.extend(tenant.settings().map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let options = HostOptions { kept_lines: Some(1_000_000), ..tenant.world.host_options("canary", &[]) };
-        let host = Host::start(options).await.expect("the host starts");
-        Self { tenant, host, collector }
+        let start = async |name, settings: &[(&str, &str)]| {
+            let options = tenant.world.host_options(name, settings);
+            Host::start(HostOptions { kept_lines: Some(1_000_000), ..options }).await.expect("the host starts")
+        };
+        let (host, unlocked) = tokio::join!(start("canary", &[]), start("unlocked", &[("LOCK_MODE", "off")]));
+        Self { tenant, host, unlocked, collector }
     }
 
     pub(super) fn world(&self) -> &World {
@@ -71,19 +76,22 @@ impl CanaryHost {
         let connection = &self.world().settings["AzureWebJobsStorage"];
         let account = connection.split(';').find_map(|part| part.strip_prefix("AccountKey="));
         let account = account.expect("the connection string has a key");
-        [SECRET, HEADER, COLLECTOR_KEY, TOKEN, "Bearer ey", account, self.host.function_key()].map(str::to_owned).into()
+        let [key, other_key] = [&self.host, &self.unlocked].map(Host::function_key);
+        [SECRET, HEADER, COLLECTOR_KEY, TOKEN, "Bearer ey", account, key, other_key].map(str::to_owned).into()
     }
 
     /// Sends a record; asserts its reason, and that the answer contains only what is allowed in it.
     pub(super) async fn send(&self, trigger: Trigger, record: &Value, reason: Reason) {
+        // Under a lock no other instance writes.
+        let host = if reason == Reason::WrittenElsewhere { &self.unlocked } else { &self.host };
         match trigger {
-            Trigger::Http => self.call(record, reason).await,
-            Trigger::Queue => self.invoke(&json!({ "record": record.to_string() }), record, reason).await,
+            Trigger::Http => self.call(host, record, reason).await,
+            Trigger::Queue => self.invoke(host, &json!({ "record": record.to_string() }), record, reason).await,
         }
     }
 
-    async fn call(&self, record: &Value, reason: Reason) {
-        let url = format!("{}/api/records?code={}", self.host.http_url(), self.host.function_key());
+    async fn call(&self, host: &Host, record: &Value, reason: Reason) {
+        let url = format!("{}/api/records?code={}", host.http_url(), host.function_key());
         let answer = answer(http_client().post(url).body(record.to_string())).await;
         check_members(&answer, record, reason);
         self.holds_nothing(&format!("{:?}", answer.headers), "the headers");
@@ -94,8 +102,8 @@ impl CanaryHost {
     }
 
     /// Calls the function as the host does, with this `Data`.
-    pub(super) async fn invoke(&self, data: &Value, record: &Value, reason: Reason) {
-        let url = format!("http://127.0.0.1:{}/SyncQueue", self.host.port_of_handler());
+    pub(super) async fn invoke(&self, host: &Host, data: &Value, record: &Value, reason: Reason) {
+        let url = format!("http://127.0.0.1:{}/SyncQueue", host.port_of_handler());
         let invocation = json!({ "Data": data, "Metadata": record }).to_string();
         let response = http_client().post(url).body(invocation).send().await.expect("the handler answers");
         let phrase = response.extensions().get::<hyper::ext::ReasonPhrase>().map(|phrase| phrase.as_bytes().to_vec());
@@ -124,9 +132,13 @@ impl CanaryHost {
 
     /// Stops the handler as Core Tools does, then checks all of its output, its exports and the names of its lock blobs.
     pub(super) async fn check_logs_and_exports(self) {
-        assert_eq!(self.host.terminate_handler().await, Some(143));
-        let logs = self.host.logs();
-        for reason in Reason::ALL {
+        let mut logs = Vec::new();
+        for host in [&self.host, &self.unlocked] {
+            assert_eq!(host.terminate_handler().await, Some(143));
+            logs.extend(host.logs());
+        }
+        // A queue message's own line is in its answer, and without a lock nothing is done after it.
+        for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::WrittenElsewhere) {
             // The log line of an invalid invocation request has no reason.
             let text = if reason == Reason::Internal { "invalid invocation request" } else { reason.code() };
             assert!(logs.iter().any(|line| line.text.contains(text)), "{text} is not logged");

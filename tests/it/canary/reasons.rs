@@ -31,7 +31,11 @@ impl CanaryHost {
             Reason::Upserted => case.operate("upsert").await,
             Reason::Deleted => case.with_row().operate("delete").await,
             Reason::AlreadyWritten => case.with_row().refused(1, 412, "0x80040237", DUPLICATE).operate("upsert").await,
-            Reason::WrittenElsewhere => case.with_row().refused(1, 412, "0x80040237", DUPLICATE).under("skip").await,
+            Reason::WrittenElsewhere => {
+                let row = json!({ "employeeid": case.key, "createdon": "2099-12-31T23:59:59Z" });
+                self.world().dataverse.insert("contacts", &row);
+                case.refused(1, 412, "0x80040237", DUPLICATE).under("skip").await;
+            }
             Reason::Superseded => case.with_row().send("version", json!(4)).await,
             Reason::AlreadyAbsent => case.operate("delete").await,
             Reason::LockBusy => case.while_another_holds_the_lock().await,
@@ -131,7 +135,7 @@ impl Case<'_> {
     async fn in_an_invalid_invocation(self) {
         let record = self.record();
         for data in [json!({ "item": record }), json!(COLUMN), json!([self.key])] {
-            self.host.invoke(&data, &record, self.reason).await;
+            self.host.invoke(&self.host.host, &data, &record, self.reason).await;
         }
     }
 

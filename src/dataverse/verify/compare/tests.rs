@@ -8,9 +8,14 @@ pub(super) fn columns(sent: &str) -> Vec<Column<'_>> {
     members.into_iter().map(|(name, value)| Column { name, value }).collect()
 }
 
+pub(super) fn comparison(sent: &str, stored: &str) -> Comparison {
+    compare(&columns(sent), &Row::from_json(stored.to_owned()).expect("an object"))
+}
+
 /// `None` if not verified; otherwise the columns whose nulls must be readable.
-fn compared(sent: &str, stored: &str) -> Option<Vec<String>> {
-    unproven_nulls(&columns(sent), &Row::from_json(stored.to_owned()).expect("an object"))
+pub(super) fn compared(sent: &str, stored: &str) -> Option<Vec<String>> {
+    let Comparison { differs, unproven, nulls_sent, nulls_read } = comparison(sent, stored);
+    (!differs && !unproven && nulls_read.is_empty()).then_some(nulls_sent)
 }
 
 #[test]
@@ -50,6 +55,43 @@ fn other_values_are_not_proven() {
     ] {
         assert_eq!(compared(sent, stored), None, "{sent} {stored}");
     }
+}
+
+#[test]
+fn only_a_value_that_can_be_read_and_cannot_be_ours_differs() {
+    let bound = format!(r#"{{"p@odata.bind":"/accounts({ID})"}}"#);
+    for (sent, stored, differs) in [
+        (r#"{"a":"x"}"#, r#"{"a":"X"}"#, true),
+        (r#"{"a":1}"#, r#"{"a":2}"#, true),
+        (r#"{"a":1}"#, r#"{"a":"1"}"#, true),
+        (r#"{"a":null}"#, r#"{"a":0}"#, true),
+        (r#"{"a":10.02}"#, r#"{"a":10.01}"#, true),
+        (r#"{"a":"1,9"}"#, r#"{"a":"1,8"}"#, true),
+        (r#"{"a":"2026-01-31T07:00:00Z"}"#, r#"{"a":"2026-01-31T07:00:01Z"}"#, true),
+        (r#"{"a":"x","b":{"c":1}}"#, r#"{"a":"y"}"#, true),
+        (&bound, &format!(r#"{{"_p_value":"{OTHER_ID}"}}"#), true),
+        // What the service makes of a value.
+        (r#"{"a":10.0059}"#, r#"{"a":10.01}"#, false),
+        (r#"{"a":"9, 1"}"#, r#"{"a":"1,9"}"#, false),
+        (r#"{"a":" x\r\ny "}"#, r#"{"a":"x\ny"}"#, false),
+        (r#"{"a":""}"#, r#"{"a":null}"#, false),
+        (r#"{"a":"2026-01-31T07:00:00.25+00:00"}"#, r#"{"a":"2026-01-31T07:00:00Z"}"#, false),
+        (r#"{"a":"2026-01-31T07:00:00Z"}"#, r#"{"a":"2026-01-31"}"#, false),
+        // What cannot be seen.
+        (r#"{"a":"x"}"#, r#"{"a":null}"#, false),
+        (r#"{"a":"x"}"#, "{}", false),
+        (r#"{"a":[1]}"#, r#"{"a":2}"#, false),
+        (r#"{"p@odata.bind":"/accounts(accountnumber='7')"}"#, &format!(r#"{{"_p_value":"{ID}"}}"#), false),
+        (&bound, "{}", false),
+    ] {
+        assert_eq!(comparison(sent, stored).differs, differs, "{sent} {stored}");
+    }
+}
+
+#[test]
+fn a_null_that_was_read_for_a_value_is_listed() {
+    let found = comparison(r#"{"a":"x","b":1}"#, r#"{"a":null,"b":1}"#);
+    assert_eq!((found.nulls_read, found.unproven), (vec!["a".to_owned()], false));
 }
 
 #[test]

@@ -100,6 +100,7 @@ impl Store for Table {
                 message: None,
                 request_id: None,
                 retry_after: None,
+                sent_at: None,
             });
         }
         let found = self.look_up(change)?;
@@ -136,7 +137,7 @@ fn version(record: &Record) -> i64 {
 }
 
 fn refused(status: u16, code: u32) -> Error {
-    Error::Answered { status, code: Some(code), message: None, request_id: None, retry_after: None }
+    Error::Answered { status, code: Some(code), message: None, request_id: None, retry_after: None, sent_at: None }
 }
 
 /// Usually a few milliseconds, sometimes as long as a slow plug-in takes.

@@ -169,7 +169,7 @@ impl Verifier<'_> {
             "applied/created" | "applied/updated" | "applied/upserted" | "skipped/already_written" => {
                 !deletes && self.written(message, by)
             }
-            "skipped/written_elsewhere" => message.policy == Some("skip") && self.changed(by, |_| true),
+            "skipped/written_elsewhere" => message.policy == Some("skip") && self.created_during(delivery.from, by),
             "skipped/superseded" => self.superseded(message, by),
             "skipped/already_absent" => deletes && self.absent(delivery.from, by),
             _ => {
@@ -196,6 +196,11 @@ impl Verifier<'_> {
     /// Whether the values of a message were committed by then.
     fn written(&self, message: &Message, by: Duration) -> bool {
         self.commits().any(|(_, write)| write.to <= by && write.message == Some(message.number))
+    }
+
+    /// Whether another request created the row between these times.
+    fn created_during(&self, from: Duration, by: Duration) -> bool {
+        self.commits().any(|(change, write)| change == Change::Created && (from..=by).contains(&write.to))
     }
 
     fn changed(&self, by: Duration, wanted: impl Fn(Change) -> bool) -> bool {

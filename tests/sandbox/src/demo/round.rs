@@ -178,9 +178,9 @@ impl Round {
             report.claim(result.refused >= 20, "without locks at least 20 first writes were refused with 412");
             let (outcome, expected, claim) = match self.policy {
                 "skip" => (
-                    "skipped/written_elsewhere",
+                    "skipped/already_written",
                     result.refused,
-                    "each 412 was settled as written elsewhere: another instance had done the work",
+                    "each 412 was settled as already written: another instance had done the work",
                 ),
                 _ => ("applied/upserted", result.messages, "each 412 was sent again, until the message was applied"),
             };

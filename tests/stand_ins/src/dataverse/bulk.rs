@@ -28,10 +28,11 @@ pub(super) const ACTION: &str = "Microsoft.Dynamics.CRM.UpsertMultiple";
 pub(super) async fn upsert(
     world: &World,
     call: &Call,
+    user: &str,
     resource: &Resource,
     entries: &mut Vec<Entry>,
 ) -> Result<Response, Error> {
-    let commands = commands(world, call, resource)?;
+    let commands = commands(world, call, user, resource)?;
     let request = entries.first().expect("a write begins with one entry").clone();
     *entries = commands.iter().map(|(key, command)| entry(world, &request, key, command)).collect();
     let commands: Vec<Command> = commands.into_iter().map(|(_, command)| command).collect();
@@ -40,7 +41,7 @@ pub(super) async fn upsert(
     Ok(reply::no_content(None))
 }
 
-fn commands(world: &World, call: &Call, resource: &Resource) -> Result<Vec<(String, Command)>, Error> {
+fn commands(world: &World, call: &Call, user: &str, resource: &Resource) -> Result<Vec<(String, Command)>, Error> {
     let table = world.store().table_rows(&resource.name)?.table.clone();
     let body = body::object(&table.set, &call.body)?;
     let targets = match body.get("Targets") {
@@ -51,8 +52,8 @@ fn commands(world: &World, call: &Call, resource: &Resource) -> Result<Vec<(Stri
     for target in targets {
         let target = target.as_object().ok_or_else(|| Error::payload(&table.set, "A target is not an object."))?;
         let (key, address) = address(&table, target)?;
-        let command =
-            Command { table: table.clone(), address, wish: Wish::Write(target.clone()), condition: Condition::Any };
+        let (wish, author) = (Wish::Write(target.clone()), call.author(user));
+        let command = Command { table: table.clone(), address, wish, condition: Condition::Any, author };
         commands.push((key, command));
     }
     Ok(commands)

@@ -4,15 +4,17 @@
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors#http-headers>.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use axum::body::Bytes;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use uuid::Uuid;
 
 use super::errors::Error;
 use super::path;
 use super::table::Table;
-use super::write::Condition;
+use super::write::{Author, Condition};
 
 /// One request to the Web API.
 #[derive(Debug)]
@@ -76,6 +78,15 @@ impl Call {
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     }
 
+    /// Whose request it is, if `user` sent it: it may impersonate another.
+    /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/impersonate-another-user-web-api>
+    pub(super) fn author(&self, user: &str) -> Author {
+        match self.headers.get("callerobjectid").and_then(|value| value.to_str().ok()) {
+            None => Author { by: user.to_owned(), on_behalf_by: None },
+            Some(other) => Author { by: system_user(other), on_behalf_by: Some(user.to_owned()) },
+        }
+    }
+
     /// Checks what applies to every request.
     pub(super) fn check(&self) -> Result<(), Error> {
         for name in ["odata-version", "odata-maxversion"] {
@@ -124,12 +135,6 @@ impl Call {
         list.flat_map(|list| list.split(',')).any(|wanted| wanted == "*" || wanted == name)
     }
 
-    /// The user on whose behalf the request is made: `user`, unless it impersonates another.
-    /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/impersonate-another-user-web-api>
-    pub(super) fn caller<'a>(&'a self, user: &'a str) -> &'a str {
-        self.header(&HeaderName::from_static("callerobjectid")).unwrap_or(user)
-    }
-
     /// The columns in `$select`; `None`: all.
     pub(super) fn selection(&self, table: &Table) -> Result<Option<Vec<String>>, Error> {
         let Some(list) = self.option("$select") else { return Ok(None) };
@@ -139,6 +144,13 @@ impl Call {
             None => Ok(Some(columns)),
         }
     }
+}
+
+/// The id in Dataverse of the user with this object id in Entra.
+fn system_user(object_id: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    object_id.hash(&mut hasher);
+    Uuid::from_u64_pair(hasher.finish(), 1).to_string()
 }
 
 /// The 400 for a query column that the table does not have.

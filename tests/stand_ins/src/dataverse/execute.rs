@@ -20,8 +20,14 @@ use super::table::Table;
 use super::write::{self, Codes, Command, Condition, Done, Plan, Wish};
 
 /// PATCH, POST or DELETE of one row; `entry` is its journal entry.
-pub(super) async fn one(world: &World, call: &Call, resource: &Resource, entry: &mut Entry) -> Result<Response, Error> {
-    let command = command(world, call, resource, entry)?;
+pub(super) async fn one(
+    world: &World,
+    call: &Call,
+    user: &str,
+    resource: &Resource,
+    entry: &mut Entry,
+) -> Result<Response, Error> {
+    let command = command(world, call, user, resource, entry)?;
     let selection = call.selection(&command.table)?;
     let table = command.table.clone();
     let done = all(world, std::slice::from_ref(&command), std::slice::from_mut(entry)).await?;
@@ -70,7 +76,7 @@ fn note(world: &World, store: &Store, command: &Command, entry: &mut Entry) {
     entry.row = table_rows.find(address).map(|row| row.id.to_string());
 }
 
-fn command(world: &World, call: &Call, resource: &Resource, entry: &mut Entry) -> Result<Command, Error> {
+fn command(world: &World, call: &Call, user: &str, resource: &Resource, entry: &mut Entry) -> Result<Command, Error> {
     let table = world.store().table_rows(&resource.name)?.table.clone();
     if let Some(tail) = &resource.tail {
         return Err(Error::no_segment(tail));
@@ -90,7 +96,7 @@ fn command(world: &World, call: &Call, resource: &Resource, entry: &mut Entry) -
         entry.values.clone_from(&body);
         Wish::Write(body)
     };
-    Ok(Command { table, address, wish, condition })
+    Ok(Command { table, address, wish, condition, author: call.author(user) })
 }
 
 fn operation(method: &Method, condition: &Condition) -> Operation {

@@ -39,13 +39,13 @@ pub(super) fn get(world: &World, call: &Call, resource: &Resource) -> Result<Res
     }
 }
 
-/// Handles `WhoAmI()` for the user with this id.
+/// Handles `WhoAmI()` for the user with this object id, or for the one that is impersonated.
 pub(super) fn who_am_i(world: &World, call: &Call, user: &str) -> Response {
     let organization = "00000000-0000-4000-8000-0000000000aa";
     let body = json!({
         "@odata.context": format!("{}{}$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse", world.origin(), call.root()),
         "BusinessUnitId": "00000000-0000-4000-8000-0000000000bb",
-        "UserId": user,
+        "UserId": call.author(user).by,
         "OrganizationId": organization,
     });
     reply::json(StatusCode::OK, &body)

@@ -124,14 +124,14 @@ async fn work(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>) 
     call.check()?;
     let is_bulk = resource.predicate.is_none() && resource.tail.as_deref() == Some(bulk::ACTION);
     match (&call.method, resource.name.as_str()) {
-        (&Method::GET, "WhoAmI") => Ok(read::who_am_i(world, call, call.caller(user))),
-        (&Method::GET, metadata::USERS) => metadata::privileges(world, call, &resource, call.caller(user)),
+        (&Method::GET, "WhoAmI") => Ok(read::who_am_i(world, call, user)),
+        (&Method::GET, metadata::USERS) => metadata::privileges(world, call, &resource, &call.author(user).by),
         (&Method::GET, metadata::NAME) => metadata::get(world, call, &resource),
         (&Method::GET, _) => read::get(world, call, &resource),
-        (&Method::POST, _) if is_bulk => bulk::upsert(world, call, &resource, entries).await,
+        (&Method::POST, _) if is_bulk => bulk::upsert(world, call, user, &resource, entries).await,
         (&Method::PATCH | &Method::POST | &Method::DELETE, _) => {
             let entry = entries.first_mut().expect("a write begins with one entry");
-            execute::one(world, call, &resource, entry).await
+            execute::one(world, call, user, &resource, entry).await
         }
         (method, _) => Err(Error::method_not_allowed(method.as_str())),
     }

@@ -13,6 +13,13 @@ use super::values;
 /// The annotation with the logical name of the table that a lookup points to.
 pub(super) const LOOKUP_TABLE: &str = "Microsoft.Dynamics.CRM.lookuplogicalname";
 
+/// When a row was created.
+pub(super) const CREATED_ON: &str = "createdon";
+/// The user who created it, the impersonated one if there is one.
+pub(super) const CREATED_BY: &str = "_createdby_value";
+/// The user who impersonated that user.
+pub(super) const CREATED_ON_BEHALF_BY: &str = "_createdonbehalfby_value";
+
 /// The kind of a column: which values it accepts and how it stores them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
@@ -121,13 +128,18 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with only its primary key: `Table::new("contacts", "contact", "contactid")`.
+    /// A table with only its primary key and the columns that every table has: `Table::new("contacts", "contact", "contactid")`.
     pub fn new(set: &str, logical_name: &str, primary_key: &str) -> Self {
         Self {
             set: set.to_owned(),
             logical_name: logical_name.to_owned(),
             primary_key: primary_key.to_owned(),
-            columns: BTreeMap::from([(primary_key.to_owned(), Kind::Guid)]),
+            columns: BTreeMap::from([
+                (primary_key.to_owned(), Kind::Guid),
+                (CREATED_ON.to_owned(), Kind::DateTime),
+                (CREATED_BY.to_owned(), Kind::Lookup),
+                (CREATED_ON_BEHALF_BY.to_owned(), Kind::Lookup),
+            ]),
             lookups: Vec::new(),
             uniques: Vec::new(),
             unfinished: Vec::new(),

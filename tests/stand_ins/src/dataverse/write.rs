@@ -10,6 +10,8 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::body;
@@ -18,7 +20,7 @@ use super::journal::Change;
 use super::key::Address;
 use super::rows::{Collision, Row, Store};
 use super::state::{self, StateOnCreate};
-use super::table::{Kind, Table};
+use super::table::{CREATED_BY, CREATED_ON, CREATED_ON_BEHALF_BY, Kind, Table};
 
 /// The error code of a create that collides with a row of the same key. Sources differ, so clients must accept each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -71,6 +73,15 @@ pub(super) struct Command {
     pub(super) address: Option<Address>,
     pub(super) wish: Wish,
     pub(super) condition: Condition,
+    pub(super) author: Author,
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone)]
+pub(super) struct Author {
+    pub(super) by: String,
+    /// The user who impersonates the other.
+    pub(super) on_behalf_by: Option<String>,
 }
 
 /// What the lookup decided.
@@ -90,7 +101,7 @@ pub(super) struct Done {
 
 /// The first step: looks up the row, parses the body and decides.
 pub(super) fn plan(store: &Store, command: &Command, mode: StateOnCreate) -> Result<Plan, Error> {
-    let Command { table, address, wish, condition } = command;
+    let Command { table, address, wish, condition, author } = command;
     let found = match address {
         Some(address) => store.table_rows(&table.set)?.find(address),
         None => None,
@@ -109,7 +120,7 @@ pub(super) fn plan(store: &Store, command: &Command, mode: StateOnCreate) -> Res
         (Some(row), None, _) => Ok(Plan::Delete { id: row.id, condition: condition.clone() }),
         (None, None, _) | (None, Some(_), Condition::Present | Condition::Version(_)) => Err(missing()),
         (None, Some(changes), Condition::Any | Condition::Absent) => {
-            new_row(store, table, address.as_ref(), changes, mode).map(Plan::Create)
+            new_row(store, table, address.as_ref(), changes, author, mode).map(Plan::Create)
         }
     }
 }
@@ -152,7 +163,9 @@ fn carry_out(
 ) -> Result<Change, Error> {
     let refuse = |collision: Collision| collision_error(table, &collision, codes);
     match (plan, before) {
-        (Plan::Create(row), _) => {
+        (Plan::Create(mut row), _) => {
+            let now = OffsetDateTime::now_utc().truncate_to_second();
+            row.values.insert(CREATED_ON.to_owned(), now.format(&Rfc3339).unwrap_or_default().into());
             if let Some(collision) = store.table_rows(&table.set)?.taken(row.id) {
                 return Err(refuse(collision));
             }
@@ -185,9 +198,12 @@ fn new_row(
     table: &Table,
     address: Option<&Address>,
     mut changes: Map<String, Value>,
+    author: &Author,
     mode: StateOnCreate,
 ) -> Result<Row, Error> {
     let mut values = Map::new();
+    values.insert(CREATED_BY.to_owned(), author.by.as_str().into());
+    values.insert(CREATED_ON_BEHALF_BY.to_owned(), author.on_behalf_by.as_deref().into());
     let mut id = Uuid::new_v4();
     match address {
         Some(Address::Id(given)) => id = *given,

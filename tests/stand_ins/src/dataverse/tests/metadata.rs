@@ -64,6 +64,7 @@ async fn columns_say_their_type_and_what_is_derived_only_under_its_cast() {
             "Format,DateTimeBehavior",
             json!([
                 { "LogicalName": "birthdate", "Format": "DateOnly", "DateTimeBehavior": { "Value": "DateOnly" } },
+                { "LogicalName": "createdon", "Format": "DateAndTime", "DateTimeBehavior": { "Value": "UserLocal" } },
                 { "LogicalName": "lastonholdtime", "Format": "DateAndTime", "DateTimeBehavior": { "Value": "UserLocal" } },
             ]),
         ),

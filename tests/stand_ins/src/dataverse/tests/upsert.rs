@@ -1,7 +1,7 @@
 //! Writes of rows: the cases of the Web API's upsert, the race, conditions, bulk.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::{Change, DuplicateCode, Operation, Options, Table};
 use super::{Bench, EMPLOYEE, WIDE};
@@ -19,6 +19,24 @@ async fn an_upsert_creates_and_then_updates() {
     assert_eq!((&row["firstname"], &row["lastname"]), (&json!("Ada"), &json!("L")));
     let changes: Vec<_> = bench.dataverse.journal().iter().map(|entry| entry.change).collect();
     assert_eq!(changes, [Some(Change::Created), Some(Change::Updated)]);
+}
+
+#[tokio::test]
+async fn a_row_names_who_created_it_and_for_whom() {
+    let bench = Bench::quick().await;
+    let us = bench.get("WhoAmI").await.body["UserId"].clone();
+    let other = "0c7b3f3e-1111-4222-8333-444455550000";
+    let impersonated = [("callerobjectid", other)];
+    let them = bench.send(Method::GET, "WhoAmI", &impersonated, None).await.body["UserId"].clone();
+    assert!(them.is_string() && them != us);
+    for (key, headers, by, on_behalf_by) in
+        [("E1", [].as_slice(), us.clone(), Value::Null), ("E2", impersonated.as_slice(), them, us)]
+    {
+        bench.send(Method::PATCH, &format!("contacts(employeeid='{key}')"), headers, Some(&json!({}))).await;
+        let row = bench.contact(key).expect("created");
+        assert_eq!((&row["_createdby_value"], &row["_createdonbehalfby_value"]), (&by, &on_behalf_by));
+        assert!(row["createdon"].as_str().is_some_and(|time| time.ends_with('Z')), "{row:?}");
+    }
 }
 
 #[tokio::test]

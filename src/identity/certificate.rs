@@ -1,7 +1,10 @@
 //! A client certificate, and the assertions that are signed with its key.
 //!
-//! Reads PEM (certificate and RSA key in one file) and PKCS#12, as other SDKs do for `AZURE_CLIENT_CERTIFICATE_PATH`.
+//! Reads PEM and PKCS#12, as other SDKs do for `AZURE_CLIENT_CERTIFICATE_PATH`. The file may hold other certificates too, in any
+//! order: the certificate is the one with the public key of the RSA key.
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
+
+mod pkcs12;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +13,7 @@ use async_trait::async_trait;
 use azure_core::http::ClientMethodOptions;
 use azure_identity::ClientAssertion;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::{digest, rsa, signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -24,10 +26,18 @@ use super::Application;
 /// Each assertion is used once, immediately. Entra accepts up to 24 hours.
 const LIFETIME_SECONDS: i64 = 300;
 
+const NEITHER: &str = "names a file that is neither PEM nor PKCS#12; it must hold certificate and key";
 const NO_CERTIFICATE: &str = "names a file without a certificate; it must hold certificate and key, as PEM or PKCS#12";
 const NO_KEY: &str = "names a file without a private key; it must hold certificate and key, as PEM or PKCS#12";
 const NOT_RSA: &str = "names a file whose key is not a usable RSA key of 2048 to 4096 bits";
+const NO_PAIR: &str = "names a file in which no certificate has the public key of the private key; they are not a pair";
 const SEALED: &str = "names a PKCS#12 file that does not open; is AZURE_CLIENT_CERTIFICATE_PASSWORD right?";
+const UNSUPPORTED: &str =
+    "names a PKCS#12 file with an encryption that is not supported; export it with AES-256 and SHA-256, or Triple DES";
+const SEALED_PEM: &str = "names a PEM file whose private key is encrypted; remove its passphrase (`openssl pkey`), or use PKCS#12 \
+                          with AZURE_CLIENT_CERTIFICATE_PASSWORD";
+const IN_BASE64: &str = "names a PKCS#12 file that is still in base64; decode it (`base64 -d`)";
+const IN_UTF_16: &str = "names a text file in UTF-16; save it in ASCII or UTF-8";
 
 /// A certificate with its private key, which `ring` shows in no Debug output.
 #[derive(Debug)]
@@ -43,18 +53,26 @@ impl Certificate {
     /// Why it cannot be used, as a clause that follows the variable; contains nothing of the file.
     pub(crate) fn read(path: &Path, password: Option<&str>) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|problem| format!("names a file that cannot be read: {problem}"))?;
-        let is_pem = bytes.windows(11).any(|window| window == b"-----BEGIN ");
-        Ok(if is_pem { from_pem(&bytes)? } else { from_pkcs12(&bytes, password)? })
+        Ok(from_bytes(&bytes, password)?)
     }
 
-    fn new(certificate: &[u8], key: &PrivateKeyDer<'_>) -> Result<Self, &'static str> {
-        let key = match key {
-            PrivateKeyDer::Pkcs8(key) => rsa::KeyPair::from_pkcs8(key.secret_pkcs8_der()),
-            PrivateKeyDer::Pkcs1(key) => rsa::KeyPair::from_der(key.secret_pkcs1_der()),
-            _ => return Err(NOT_RSA),
+    /// The pair among these keys and certificates, in DER.
+    fn from_parts<'a>(
+        keys: impl Iterator<Item = PrivateKeyDer<'a>>,
+        certificates: &[impl AsRef<[u8]>],
+    ) -> Result<Self, &'static str> {
+        let mut keys = keys.peekable();
+        keys.peek().ok_or(NO_KEY)?;
+        certificates.first().ok_or(NO_CERTIFICATE)?;
+        let mut usable = keys.filter_map(|key| rsa_key(&key)).peekable();
+        usable.peek().ok_or(NOT_RSA)?;
+        let pair = |key: rsa::KeyPair| {
+            let certificate =
+                certificates.iter().find(|certificate| holds(certificate.as_ref(), key.public().as_ref()))?;
+            let thumbprint = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, certificate.as_ref()));
+            Some(Self { thumbprint, key })
         };
-        let thumbprint = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, certificate));
-        Ok(Self { thumbprint, key: key.map_err(|_| NOT_RSA)? })
+        usable.find_map(pair).ok_or(NO_PAIR)
     }
 
     fn sign(&self, text: &str) -> String {
@@ -66,19 +84,51 @@ impl Certificate {
     }
 }
 
-fn from_pem(bytes: &[u8]) -> Result<Certificate, &'static str> {
-    let certificate = CertificateDer::from_pem_slice(bytes).map_err(|_| NO_CERTIFICATE)?;
-    let key = PrivateKeyDer::from_pem_slice(bytes).map_err(|_| NO_KEY)?;
-    Certificate::new(&certificate, &key)
+fn from_bytes(bytes: &[u8], password: Option<&str>) -> Result<Certificate, &'static str> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || holds(bytes, b"-\0-\0-\0B\0E\0G\0I\0N\0")
+    {
+        return Err(IN_UTF_16);
+    }
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    if holds(bytes, b"-----BEGIN ") {
+        return from_pem(bytes);
+    }
+    match pkcs12::read(bytes, password) {
+        Ok(pkcs12::Contents { keys, certificates }) => {
+            Certificate::from_parts(keys.into_iter().map(|key| PrivateKeyDer::Pkcs8(key.into())), &certificates)
+        }
+        Err(pkcs12::Error::Sealed) => Err(SEALED),
+        Err(pkcs12::Error::Unsupported) => Err(UNSUPPORTED),
+        Err(pkcs12::Error::Malformed) if is_base64_of_der(bytes) => Err(IN_BASE64),
+        Err(pkcs12::Error::Malformed) => Err(NEITHER),
+    }
 }
 
-fn from_pkcs12(bytes: &[u8], password: Option<&str>) -> Result<Certificate, &'static str> {
-    let store =
-        KeyStore::from_pkcs12(bytes, password.unwrap_or_default(), Pkcs12ImportPolicy::Relaxed).map_err(|_| SEALED)?;
-    let (_, chain) = store.private_key_chain().ok_or(NO_KEY)?;
-    let certificate = chain.certs().first().ok_or(NO_CERTIFICATE)?;
-    let key = PrivateKeyDer::Pkcs8(chain.key().as_der().into());
-    Certificate::new(certificate.as_der(), &key)
+fn from_pem(bytes: &[u8]) -> Result<Certificate, &'static str> {
+    if holds(bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || holds(bytes, b"Proc-Type: 4,ENCRYPTED") {
+        return Err(SEALED_PEM);
+    }
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(bytes).flatten().collect();
+    Certificate::from_parts(PrivateKeyDer::pem_slice_iter(bytes).flatten(), &certificates)
+}
+
+fn rsa_key(key: &PrivateKeyDer<'_>) -> Option<rsa::KeyPair> {
+    match key {
+        PrivateKeyDer::Pkcs8(key) => rsa::KeyPair::from_pkcs8(key.secret_pkcs8_der()).ok(),
+        PrivateKeyDer::Pkcs1(key) => rsa::KeyPair::from_der(key.secret_pkcs1_der()).ok(),
+        _ => None,
+    }
+}
+
+/// Whether `bytes` hold `part`. A certificate holds the whole `RSAPublicKey` of its key, as `ring` writes it.
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+fn is_base64_of_der(text: &[u8]) -> bool {
+    const SEQUENCE: u8 = 0x30;
+    let text: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    STANDARD.decode(text).is_ok_and(|bytes| bytes.first() == Some(&SEQUENCE))
 }
 
 /// Signs an assertion for each token request.
@@ -116,3 +166,6 @@ impl ClientAssertion for Assertion {
         Ok(self.make(OffsetDateTime::now_utc()))
     }
 }
+
+#[cfg(test)]
+mod tests;

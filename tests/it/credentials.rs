@@ -10,6 +10,7 @@ use stand_ins::identity::{Credential, Fault, Options};
 
 use crate::AT_ONCE;
 use crate::caller::{UPSERTED, printed, send};
+use crate::command::{CommandOutput, command};
 use crate::tenant::{CLIENT, SECRET, Tenant};
 use crate::trust::Folder;
 use crate::waiting::wait_until;
@@ -85,6 +86,25 @@ async fn a_refused_credential_is_unauthorized_with_entras_code() {
         assert_eq!(answer.verdict(), UNAUTHORIZED, "{answer:?}");
         assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(code)), "{answer:?}");
         assert!(!printed(&host, "mistyped-secret") && !answer.text.contains("mistyped-secret"));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_file_that_cannot_be_used_ends_the_start_with_its_reason() {
+    let (certificate, other) = (files::Certificate::new().await, files::Certificate::new().await);
+    let fine = [
+        ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
+        ("AZURE_TENANT_ID", "contoso.example"),
+        ("AZURE_CLIENT_ID", CLIENT),
+        ("LOCK_MODE", "off"),
+        ("FUNCTIONS_CUSTOMHANDLER_PORT", "0"),
+    ];
+    for (file, reason) in certificate.every_refused_file(&other).await {
+        let settings = [&fine[..], &[("AZURE_CLIENT_CERTIFICATE_PATH", &file)]].concat();
+        let output = CommandOutput::of(command(&[], settings)).await;
+        let last = output.stderr.lines().last().unwrap_or_default();
+        assert_eq!(output.code, Some(2), "{output:?}");
+        assert!(last.contains(" AZURE_CLIENT_CERTIFICATE_PATH names ") && last.contains(reason), "{output:?}");
     }
 }
 

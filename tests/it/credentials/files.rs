@@ -4,7 +4,7 @@
 use std::fs;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use stand_ins::identity::Credential;
 use tokio::process::Command;
@@ -63,6 +63,24 @@ impl Certificate {
         let (key, traditional) = (self.folder.path("key.pem"), self.folder.path("traditional.pem"));
         openssl(&["rsa", "-in", &key, "-traditional", "-out", &traditional]).await;
         self.folder.write("older.pem", format!("{}{}", self.read("traditional.pem"), self.read("certificate.pem")))
+    }
+
+    /// The path of each file that cannot be used, and words of the reason.
+    pub(super) async fn every_refused_file(&self, other: &Self) -> [(String, &'static str); 4] {
+        let (pem, write) =
+            (fs::read(self.pem()).expect("it was written"), |name, bytes: &[u8]| self.folder.write(name, bytes));
+        let pair = [self.read("certificate.pem"), other.read("key.pem")].concat();
+        let (key, sealed) = (self.folder.path("key.pem"), self.folder.path("sealed.pem"));
+        openssl(&["pkcs8", "-topk8", "-in", &key, "-out", &sealed, "-passout", "pass:x"]).await;
+        let encrypted = [self.read("sealed.pem"), self.read("certificate.pem")].concat();
+        let pfx = fs::read(self.pkcs12("").await).expect("openssl wrote it");
+        let utf_16: Vec<u8> = pem.iter().flat_map(|byte| u16::from(*byte).to_le_bytes()).collect();
+        [
+            (write("pair.pem", pair.as_bytes()), "not a pair"),
+            (write("encrypted.pem", encrypted.as_bytes()), "private key is encrypted"),
+            (write("base64.pfx", STANDARD.encode(pfx).as_bytes()), "still in base64"),
+            (write("utf_16.pem", &utf_16), "in UTF-16"),
+        ]
     }
 
     async fn pkcs12(&self, password: &str) -> String {

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use url::{Host, Url};
+use url::Url;
 
 use crate::dataverse::client::Environment;
 use crate::identity::Choice;
 use crate::record::{OnConflict, is_logical_name, parse_word};
-use crate::settings::{Lookup, Problem, non_empty};
+use crate::settings::{Lookup, Problem, is_confidential, non_empty, read_resolved};
 use crate::storage::{self, Address, Service};
 
 /// Headers that this program sets itself.
@@ -64,11 +64,14 @@ impl Config {
     /// # Errors
     /// Every problem, in the order of the README's table.
     pub fn from_settings(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
-        let lookup = |name: &str| non_empty(lookup, name);
-        let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
+        read_resolved(&|name| non_empty(lookup, name), Self::read)
+    }
+
+    fn read(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader { lookup, problems: Vec::new() };
         let url = reader.dataverse_url();
         let api_version = reader.text("DATAVERSE_API_VERSION", "v9.2", is_api_version, "must look like v9.2");
-        let identity = Choice::from_settings(&lookup).map_err(|problems| reader.problems.extend(problems)).ok();
+        let identity = Choice::from_settings(lookup).map_err(|problems| reader.problems.extend(problems)).ok();
         let locks = reader.locks();
         let on_conflict = reader.on_conflict();
         let version_column = reader.version_column();
@@ -126,7 +129,7 @@ impl Reader<'_> {
         };
         let problem = match Url::parse(&text) {
             Err(_) => "is not a URL such as https://contoso.crm.dynamics.com",
-            Ok(url) if !is_safe(&url) => "must be https; plain http is for loopback addresses only",
+            Ok(url) if !is_confidential(&url) => "must be https; plain http is for loopback addresses only",
             Ok(url) if !url.username().is_empty() || url.password().is_some() => "must not hold a user or password",
             Ok(url) if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => {
                 "must be the environment's address without a path"
@@ -208,17 +211,6 @@ impl Reader<'_> {
         );
         0
     }
-}
-
-/// https, or http to a loopback address.
-fn is_safe(url: &Url) -> bool {
-    let is_loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    url.has_host() && (url.scheme() == "https" || (url.scheme() == "http" && is_loopback))
 }
 
 fn is_api_version(text: &str) -> bool {

@@ -1,7 +1,8 @@
 //! Azure Storage: connections by name, signed requests, errors and retries, for the locks and for dead letters.
 //!
 //! A connection name is resolved as by the Functions host: the variable of that name holds a connection string, or
-//! `<name>__blobServiceUri`, `<name>__queueServiceUri` or `<name>__accountName` name an account that is accessed with Entra ID.
+//! `<name>__blobServiceUri`, `<name>__queueServiceUri`, `<name>__serviceUri` or `<name>__accountName` name an account that is accessed
+//! with Entra ID.
 //! <https://learn.microsoft.com/azure/azure-functions/functions-reference#connections>
 //! <https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string>
 //!
@@ -19,7 +20,7 @@ use url::Url;
 
 use crate::http::Http;
 use crate::http::sdk::SdkTransport;
-use crate::settings::{Lookup, Problem};
+use crate::settings::{Lookup, Problem, is_confidential};
 pub use error::Error;
 pub(crate) use retry::{Retried, RetryPolicy};
 use shared_key::SharedKey;
@@ -29,6 +30,10 @@ use shared_key::SharedKey;
 const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
 const DEVELOPMENT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// The connection of the host itself, for blobs and queues alike; such a one has no `__serviceUri`.
+/// <https://learn.microsoft.com/azure/azure-functions/functions-reference#common-properties-for-identity-based-connections>
+const SHARED: &str = "AzureWebJobsStorage";
 
 /// The services of a storage account that this program uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,10 +88,17 @@ impl Address {
         }
         let (label, ..) = service.names();
         let (uri, account) = (format!("{name}__{label}ServiceUri"), format!("{name}__accountName"));
+        let any_uri = format!("{name}__serviceUri");
         let entra = |service| Self { service, access: Access::Entra };
-        if let Some(text) = lookup(&uri) {
+        if let Some((uri, text)) = [&uri, &any_uri].into_iter().find_map(|uri| Some((uri, lookup(uri)?))) {
+            if *uri == any_uri && name == SHARED {
+                let text = format!(
+                    "cannot name both blobs and queues, which {SHARED} is for; set {SHARED}__{label}ServiceUri"
+                );
+                return Err(Problem::new(uri, text));
+            }
             let problem = format!("must be an https address such as https://account.{label}.core.windows.net");
-            return https(&text).map(entra).ok_or_else(|| Problem::new(&uri, problem));
+            return https(&text).map(entra).ok_or_else(|| Problem::new(uri, problem));
         }
         if let Some(text) = lookup(&account) {
             return account_url("https", &text, service, "core.windows.net").map(entra).ok_or_else(|| {
@@ -183,7 +195,7 @@ fn from_connection_string(service: Service, text: &str) -> Result<Address, Strin
             "AccountName={DEVELOPMENT_ACCOUNT};AccountKey={DEVELOPMENT_KEY};{endpoint}={host}:{emulator}/{DEVELOPMENT_ACCOUNT}"
         );
         return from_connection_string(service, &text)
-            .map_err(|_| "has a DevelopmentStorageProxyUri that is not a URL".to_owned());
+            .map_err(|_| "has a DevelopmentStorageProxyUri that is not an http URL of this machine".to_owned());
     }
     let account = part("AccountName");
     let address = match (part(endpoint), account) {
@@ -198,7 +210,11 @@ fn from_connection_string(service: Service, text: &str) -> Result<Address, Strin
         }
     };
     let unusable = || format!("is a connection string whose account name or {endpoint} is not usable");
-    Ok(Address { service: address.ok_or_else(unusable)?, access: access(account, &part)? })
+    let service = address.ok_or_else(unusable)?;
+    if !is_confidential(&service) {
+        return Err("is a connection string that allows http to another machine; use https".to_owned());
+    }
+    Ok(Address { service, access: access(account, &part)? })
 }
 
 fn access<'a>(account: Option<&str>, part: &dyn Fn(&str) -> Option<&'a str>) -> Result<Access, &'static str> {

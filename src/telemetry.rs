@@ -33,7 +33,7 @@ use self::format::EventFormat;
 use self::otlp::Export;
 use self::otlp_settings::OtlpSettings;
 use self::output::{Sink, Stream, print};
-use crate::settings::{Lookup, Problem, non_empty};
+use crate::settings::{Lookup, Problem, non_empty, read_resolved};
 
 pub(crate) use captured::CapturedLogs;
 
@@ -64,10 +64,11 @@ impl Settings {
     /// # Errors
     /// Every problem with the log. Problems with the export are logged by [`start`].
     pub fn read(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
-        match (read_format(lookup), read_filter(lookup)) {
-            (Ok(format), Ok(filter)) => Ok(Self { filter, format, otlp: OtlpSettings::read(lookup) }),
+        let (format, filter) = read_resolved(lookup, |lookup| match (read_format(lookup), read_filter(lookup)) {
+            (Ok(format), Ok(filter)) => Ok((format, filter)),
             (format, filter) => Err(format.err().into_iter().chain(filter.err()).collect()),
-        }
+        })?;
+        Ok(Self { filter, format, otlp: OtlpSettings::read(lookup) })
     }
 
     /// For a process that only logs what is wrong with its settings: errors, in the format that is set if it is valid.

@@ -2,7 +2,7 @@
 
 use super::queue::Queue;
 use crate::identity::{self, Choice};
-use crate::settings::{Lookup, Problem, non_empty};
+use crate::settings::{Lookup, Problem, non_empty, read_resolved};
 use crate::storage::{Address, Connection, Service};
 
 pub(crate) struct Account {
@@ -17,10 +17,12 @@ impl Account {
     /// # Errors
     /// Everything that is missing or wrong, each with its name.
     pub(crate) fn open(name: &str, lookup: &Lookup<'_>) -> Result<Self, Vec<Problem>> {
-        let lookup = |name: &str| non_empty(lookup, name);
-        let address = Address::resolve(Service::Queue, name, &lookup).map_err(|problem| vec![problem])?;
-        // With a key or a signature no token is requested.
-        let choice = if address.needs_identity() { Choice::from_settings(&lookup)? } else { Choice::DeveloperTools };
+        let (address, choice) = read_resolved(&|name| non_empty(lookup, name), |lookup| {
+            let address = Address::resolve(Service::Queue, name, lookup).map_err(|problem| vec![problem])?;
+            // With a key or a signature no token is requested.
+            let choice = if address.needs_identity() { Choice::from_settings(lookup)? } else { Choice::DeveloperTools };
+            Ok((address, choice))
+        })?;
         let unusable = |problem: String| vec![Problem::new(name, format!("cannot be used: {problem}"))];
         let (identity, http) = identity::open(choice).map_err(unusable)?;
         let host = address.host().to_owned();
@@ -57,8 +59,11 @@ mod tests {
         let account = open(&[("AzureWebJobsStorage", " UseDevelopmentStorage=true ")]).expect("it is complete");
         assert_eq!(account.name(), "AzureWebJobsStorage (127.0.0.1)");
         assert!(account.queue("sync-records").is_ok());
-        let account =
-            open(&[("AzureWebJobsStorage__accountName", "contoso"), ("IDENTITY_ENDPOINT", "http://127.0.0.1/")]);
+        let account = open(&[
+            ("AzureWebJobsStorage__accountName", "contoso"),
+            ("IDENTITY_ENDPOINT", "http://127.0.0.1/"),
+            ("IDENTITY_HEADER", "h"),
+        ]);
         assert_eq!(account.expect("it is complete").name(), "AzureWebJobsStorage (contoso.queue.core.windows.net)");
     }
 

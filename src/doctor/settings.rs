@@ -51,10 +51,11 @@ mod tests {
     use super::*;
     use crate::doctor::report::Finding;
 
-    const FINE: [(&str, &str); 4] = [
+    const FINE: [(&str, &str); 5] = [
         ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
         ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
         ("IDENTITY_ENDPOINT", "http://127.0.0.1/msi"),
+        ("IDENTITY_HEADER", "canary"),
         ("FUNCTIONS_WORKER_RUNTIME", "custom"),
     ];
 

@@ -11,6 +11,7 @@ use azure_identity::{
     ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
     WorkloadIdentityCredentialOptions,
 };
+use url::Url;
 
 use super::answer::{Service, TokenTransport};
 use super::certificate::{Assertion, Certificate};
@@ -80,30 +81,17 @@ impl Choice {
             return Ok(Self::ClientSecret { application: application("AZURE_CLIENT_SECRET")?, secret: secret.into() });
         }
         if let Some(path) = lookup("AZURE_CLIENT_CERTIFICATE_PATH") {
-            return Self::from_certificate(&path, lookup);
+            let certificate = certificate(&path, lookup);
+            let (application, certificate) = both(application("AZURE_CLIENT_CERTIFICATE_PATH"), certificate)?;
+            return Ok(Self::ClientCertificate { application, certificate: Arc::new(certificate) });
         }
-        if let Some(file) = lookup("AZURE_FEDERATED_TOKEN_FILE") {
-            let application = application("AZURE_FEDERATED_TOKEN_FILE")?;
-            return Ok(Self::WorkloadIdentity { application, token_file: file.into() });
+        if let Some(path) = lookup("AZURE_FEDERATED_TOKEN_FILE") {
+            let (application, token_file) = both(application("AZURE_FEDERATED_TOKEN_FILE"), token_file(path))?;
+            return Ok(Self::WorkloadIdentity { application, token_file });
         }
-        Ok(match lookup("IDENTITY_ENDPOINT") {
-            Some(_) => Self::ManagedIdentity { client: lookup("AZURE_CLIENT_ID") },
-            None => Self::DeveloperTools,
-        })
-    }
-
-    fn from_certificate(path: &str, lookup: &Lookup) -> Result<Self, Vec<Problem>> {
-        let application = Application::from_settings("AZURE_CLIENT_CERTIFICATE_PATH", lookup);
-        let password = lookup("AZURE_CLIENT_CERTIFICATE_PASSWORD");
-        let certificate = Certificate::read(path.as_ref(), password.as_deref())
-            .map_err(|problem| vec![Problem::new("AZURE_CLIENT_CERTIFICATE_PATH", problem)]);
-        match (application, certificate) {
-            (Ok(application), Ok(certificate)) => {
-                Ok(Self::ClientCertificate { application, certificate: Arc::new(certificate) })
-            }
-            (application, certificate) => {
-                Err([application.err(), certificate.err()].into_iter().flatten().flatten().collect())
-            }
+        match lookup("IDENTITY_ENDPOINT") {
+            Some(endpoint) => managed_identity(&endpoint, lookup),
+            None => Ok(Self::DeveloperTools),
         }
     }
 
@@ -181,21 +169,13 @@ impl Choice {
 }
 
 impl Application {
-    /// The application of a credential that the variable `because` asks for.
+    /// The application of a credential that the variable `because` asks for. What the SDK would refuse is a problem.
     fn from_settings(because: &str, lookup: &Lookup) -> Result<Self, Vec<Problem>> {
-        let names = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID"];
-        match names.map(lookup) {
-            [Some(tenant), Some(client)] => {
-                let authority = lookup("AZURE_AUTHORITY_HOST").unwrap_or_else(|| PUBLIC_AUTHORITY.to_owned());
-                Ok(Self { tenant, client, authority })
-            }
-            values => {
-                let missing = names.iter().zip(values).filter(|(_, value)| value.is_none());
-                Err(missing
-                    .map(|(name, _)| Problem::new(name, format!("is not set, and {because} needs it")))
-                    .collect())
-            }
-        }
+        let required =
+            |name| lookup(name).ok_or_else(|| vec![Problem::new(name, format!("is not set, and {because} needs it"))]);
+        let tenant = required("AZURE_TENANT_ID").and_then(tenant);
+        let ((tenant, client), authority) = both(both(tenant, required("AZURE_CLIENT_ID")), authority(lookup))?;
+        Ok(Self { tenant, client, authority })
     }
 
     /// Passes the authority to the SDK, which would otherwise read the environment by itself.
@@ -204,6 +184,67 @@ impl Application {
         cloud.authority_host.clone_from(&self.authority);
         Arc::new(cloud.into())
     }
+}
+
+/// Both results, or the problems of both.
+fn both<A, B>(one: Result<A, Vec<Problem>>, other: Result<B, Vec<Problem>>) -> Result<(A, B), Vec<Problem>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => Err([one.err(), other.err()].into_iter().flatten().flatten().collect()),
+    }
+}
+
+fn problem<T>(name: &str, text: impl Into<String>) -> Result<T, Vec<Problem>> {
+    Err(vec![Problem::new(name, text)])
+}
+
+fn tenant(text: String) -> Result<String, Vec<Problem>> {
+    let is_valid = text.chars().all(|c| c.is_alphanumeric() || c == '.' || c == '-');
+    if is_valid { Ok(text) } else { problem("AZURE_TENANT_ID", "must be the directory's id or one of its domains") }
+}
+
+fn authority(lookup: &Lookup) -> Result<String, Vec<Problem>> {
+    const NAME: &str = "AZURE_AUTHORITY_HOST";
+    let Some(text) = lookup(NAME) else { return Ok(PUBLIC_AUTHORITY.to_owned()) };
+    let is_host =
+        |url: &Url| url.scheme() == "https" && url.path() == "/" && url.query().is_none() && url.username().is_empty();
+    if Url::parse(&text).is_ok_and(|url| is_host(&url)) {
+        return Ok(text);
+    }
+    problem(NAME, "must be an https address without a path, such as https://login.microsoftonline.us")
+}
+
+fn certificate(path: &str, lookup: &Lookup) -> Result<Certificate, Vec<Problem>> {
+    let password = lookup("AZURE_CLIENT_CERTIFICATE_PASSWORD");
+    let certificate = Certificate::read(path.as_ref(), password.as_deref());
+    certificate.or_else(|text| problem("AZURE_CLIENT_CERTIFICATE_PATH", text))
+}
+
+/// The file's token is replaced from time to time, so it is read again for each request.
+fn token_file(path: String) -> Result<PathBuf, Vec<Problem>> {
+    const NAME: &str = "AZURE_FEDERATED_TOKEN_FILE";
+    match std::fs::read_to_string(&path) {
+        Ok(token) if token.trim().is_empty() => problem(NAME, "names a file that is empty"),
+        Ok(_) => Ok(path.into()),
+        Err(error) => problem(NAME, format!("names a file that cannot be read: {error}")),
+    }
+}
+
+/// App Service sets the endpoint and a secret for it; with other variables the SDK takes it for another service's.
+/// <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
+fn managed_identity(endpoint: &str, lookup: &Lookup) -> Result<Choice, Vec<Problem>> {
+    let mut problems = Vec::new();
+    if !Url::parse(endpoint).is_ok_and(|url| ["http", "https"].contains(&url.scheme())) {
+        problems.push(Problem::new("IDENTITY_ENDPOINT", "must be an http or https address; Azure sets it"));
+    }
+    if lookup("IDENTITY_HEADER").is_none() {
+        problems.push(Problem::new("IDENTITY_HEADER", "is not set, and IDENTITY_ENDPOINT needs it; Azure sets both"));
+    }
+    if lookup("IDENTITY_SERVER_THUMBPRINT").is_some() {
+        let text = "is set, as in Service Fabric, whose managed identities are not supported";
+        problems.push(Problem::new("IDENTITY_SERVER_THUMBPRINT", text));
+    }
+    if problems.is_empty() { Ok(Choice::ManagedIdentity { client: lookup("AZURE_CLIENT_ID") }) } else { Err(problems) }
 }
 
 #[cfg(test)]
@@ -223,13 +264,14 @@ mod tests {
     #[test]
     fn one_credential_is_chosen_by_what_is_set() {
         let secret = ("AZURE_CLIENT_SECRET", "s");
-        let federated = ("AZURE_FEDERATED_TOKEN_FILE", "/token");
-        let endpoint = ("IDENTITY_ENDPOINT", "http://127.0.0.1/msi");
+        // Any file that is text.
+        let federated = ("AZURE_FEDERATED_TOKEN_FILE", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        let (endpoint, header) = (("IDENTITY_ENDPOINT", "http://127.0.0.1/msi"), ("IDENTITY_HEADER", "h"));
         for (settings, name) in [
             (vec![TENANT, CLIENT, secret, federated, endpoint], "client_secret"),
             (vec![TENANT, CLIENT, federated, endpoint], "workload_identity"),
-            (vec![CLIENT, endpoint], "user_assigned_managed_identity"),
-            (vec![endpoint], "system_assigned_managed_identity"),
+            (vec![CLIENT, endpoint, header], "user_assigned_managed_identity"),
+            (vec![endpoint, header], "system_assigned_managed_identity"),
             (vec![], "developer_tools"),
             (vec![TENANT, CLIENT], "developer_tools"),
         ] {
@@ -243,6 +285,46 @@ mod tests {
         assert!(text.contains("AZURE_TENANT_ID") && text.contains("AZURE_CLIENT_ID"), "{text}");
         let text = choose(&[TENANT, ("AZURE_CLIENT_CERTIFICATE_PATH", "/nowhere.pem")]).expect_err("no file");
         assert!(text.contains("AZURE_CLIENT_ID") && text.contains("AZURE_CLIENT_CERTIFICATE_PATH"), "{text}");
+    }
+
+    /// The variables that the problems name.
+    fn wrong(settings: &[(&str, &str)]) -> Vec<String> {
+        let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+        let problems = Choice::from_settings(&lookup).err().unwrap_or_default();
+        problems.into_iter().map(|problem| problem.variable).collect()
+    }
+
+    #[test]
+    fn what_the_sdk_would_refuse_is_a_problem_of_the_settings_all_at_once() {
+        const APPLICATION: [&str; 3] = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_AUTHORITY_HOST"];
+        let bad = [("AZURE_TENANT_ID", "a b"), ("AZURE_AUTHORITY_HOST", "http://login.example")];
+        for (name, value, file) in [
+            ("AZURE_CLIENT_SECRET", "s", None),
+            ("AZURE_CLIENT_CERTIFICATE_PATH", "/nowhere", Some("AZURE_CLIENT_CERTIFICATE_PATH")),
+            ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere", Some("AZURE_FEDERATED_TOKEN_FILE")),
+        ] {
+            let settings = [&bad[..], &[(name, value)]].concat();
+            assert_eq!(wrong(&settings), [&APPLICATION[..], file.as_slice()].concat(), "{name}");
+        }
+        let managed = [("IDENTITY_ENDPOINT", "msi/token"), ("IDENTITY_SERVER_THUMBPRINT", "1")];
+        assert_eq!(wrong(&managed), ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"]);
+    }
+
+    #[test]
+    fn an_authority_of_any_cloud_is_an_https_address_without_a_path() {
+        let secret = ("AZURE_CLIENT_SECRET", "s");
+        for (value, is_fine) in [
+            ("https://login.microsoftonline.us", true),
+            ("https://login.partner.microsoftonline.cn/", true),
+            ("https://127.0.0.1:4443", true),
+            ("login.microsoftonline.us", false),
+            ("http://127.0.0.1:4443", false),
+            ("https://login.microsoftonline.us/tenant", false),
+            ("https://", false),
+        ] {
+            let problems = wrong(&[TENANT, CLIENT, secret, ("AZURE_AUTHORITY_HOST", value)]);
+            assert_eq!(problems.is_empty(), is_fine, "{value}: {problems:?}");
+        }
     }
 
     #[test]

@@ -18,8 +18,8 @@ fn resolves_every_form_of_a_connection() {
     for (settings, host, access) in [
         (vec![("Locks", "UseDevelopmentStorage=true")], "127.0.0.1", "shared_key"),
         (
-            vec![("Locks", "useDevelopmentStorage=True;DevelopmentStorageProxyUri=http://storage")],
-            "storage",
+            vec![("Locks", "useDevelopmentStorage=True;DevelopmentStorageProxyUri=http://localhost")],
+            "localhost",
             "shared_key",
         ),
         (
@@ -42,6 +42,19 @@ fn resolves_every_form_of_a_connection() {
         ),
         (vec![("Locks__blobServiceUri", "https://abc.blob.core.windows.net")], "abc.blob.core.windows.net", "entra"),
         (vec![("Locks__accountName", "abc")], "abc.blob.core.windows.net", "entra"),
+        (vec![("Locks__serviceUri", "https://abc.blob.core.windows.net")], "abc.blob.core.windows.net", "entra"),
+        // Any cloud, and one that nothing here knows.
+        (
+            vec![("Locks__serviceUri", "https://abc.blob.core.chinacloudapi.cn")],
+            "abc.blob.core.chinacloudapi.cn",
+            "entra",
+        ),
+        (vec![("Locks__blobServiceUri", "https://abc.blob.cloud.example")], "abc.blob.cloud.example", "entra"),
+        (
+            vec![("Locks", "AccountName=abc;AccountKey=a2V5;EndpointSuffix=cloud.example")],
+            "abc.blob.cloud.example",
+            "shared_key",
+        ),
     ] {
         let address = resolve(&settings).expect("a connection");
         assert_eq!((address.host(), address.access()), (host, access), "{settings:?}");
@@ -60,10 +73,23 @@ fn every_problem_names_the_variable() {
         (vec![("Locks", "BlobEndpoint=http://h/;AccountKey=a2V5")], "Locks"),
         (vec![("Locks__blobServiceUri", "http://abc.blob.core.windows.net")], "Locks__blobServiceUri"),
         (vec![("Locks__accountName", "No Account")], "Locks__accountName"),
+        (vec![("Locks__serviceUri", "abc.blob.core.windows.net")], "Locks__serviceUri"),
+        (vec![("Locks", "BlobEndpoint=http://abc.blob.core.windows.net/;AccountName=abc;AccountKey=a2V5")], "Locks"),
+        (vec![("Locks", "BlobEndpoint=http://10.0.0.4:10000/abc;SharedAccessSignature=sig=x")], "Locks"),
+        (vec![("Locks", "DefaultEndpointsProtocol=http;AccountName=abc;AccountKey=a2V5")], "Locks"),
+        (vec![("Locks", "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://storage")], "Locks"),
     ] {
         let text = resolve(&settings).expect_err("a problem");
         assert!(text.starts_with(name), "{settings:?}: {text}");
     }
+}
+
+#[test]
+fn the_hosts_own_connection_has_no_service_uri() {
+    let lookup = |name: &str| (name == "AzureWebJobsStorage__serviceUri").then(|| "https://abc.example".to_owned());
+    let problem = Address::resolve(Service::Blob, "AzureWebJobsStorage", &lookup).expect_err("blobs and queues");
+    assert_eq!(problem.variable, "AzureWebJobsStorage__serviceUri");
+    assert!(problem.text.contains("AzureWebJobsStorage__blobServiceUri"), "{problem}");
 }
 
 #[test]
@@ -83,8 +109,8 @@ fn resolves_the_queue_service_of_an_account() {
     for (settings, address, access) in [
         (("Locks", "UseDevelopmentStorage=true"), emulator, "shared_key"),
         (
-            ("Locks", "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://storage/"),
-            "http://storage:10001/devstoreaccount1",
+            ("Locks", "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://localhost/"),
+            "http://localhost:10001/devstoreaccount1",
             "shared_key",
         ),
         (
@@ -95,9 +121,9 @@ fn resolves_the_queue_service_of_an_account() {
         (
             (
                 "Locks",
-                "DefaultEndpointsProtocol=http;AccountName=abc;AccountKey=a2V5;BlobEndpoint=http://elsewhere/abc",
+                "DefaultEndpointsProtocol=https;AccountName=abc;AccountKey=a2V5;BlobEndpoint=http://elsewhere/abc",
             ),
-            "http://abc.queue.core.windows.net/",
+            "https://abc.queue.core.windows.net/",
             "shared_key",
         ),
         (

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::settings::{Lookup, Problem, non_empty};
+use crate::settings::{Lookup, Problem, is_unresolved, non_empty, unresolved};
 
 /// The setting that turns the export on.
 pub(super) const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -34,6 +34,10 @@ const SAMPLERS: [&str; 6] = [
 
 /// The process-wide HTTP client has its own certificates.
 const CERTIFICATES: [&str; 2] = ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"];
+
+/// A collector's key is in one of them.
+const HEADERS: [&str; 3] =
+    ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"];
 
 /// What is exported; off by default.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,6 +71,8 @@ impl OtlpSettings {
         });
         // One variable may serve both signals.
         problems.dedup();
+        let is_reference = |name: &&str| lookup(name).is_some_and(|value| is_unresolved(&value));
+        problems.extend(HEADERS.into_iter().filter(is_reference).map(unresolved));
         let is_set = |name: &&str| non_empty(lookup, name).is_some();
         let unsupported = |name| Problem::new(name, "is not supported; SSL_CERT_FILE names the trusted certificates");
         problems.extend(CERTIFICATES.into_iter().filter(is_set).map(unsupported));

@@ -16,8 +16,14 @@ use sandbox::world::{POISON_QUEUE, QUEUE};
 use serde_json::{Value, json};
 
 /// Variables that Azure or the host sets, or that only some clouds need; the sample leaves them out.
-const NOT_IN_SAMPLE: [&str; 4] =
-    ["AZURE_AUTHORITY_HOST", "FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT", "IDENTITY_ENDPOINT"];
+const NOT_IN_SAMPLE: [&str; 6] = [
+    "AZURE_AUTHORITY_HOST",
+    "FUNCTIONS_CUSTOMHANDLER_PORT",
+    "FUNCTIONS_HTTPWORKER_PORT",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "IDENTITY_SERVER_THUMBPRINT",
+];
 
 fn text(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

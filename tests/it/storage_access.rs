@@ -63,19 +63,22 @@ async fn refuses(storage: &LockStorage, settings: &[(&str, &str)]) {
 async fn dataverse_and_storage_are_reached_through_the_proxy_of_the_environment_and_local_services_are_not() {
     let storage = LockStorage::embedded().await;
     let proxy = Proxy::start(storage.endpoint()).await;
-    let key = storage.with_key().replace(storage.endpoint(), "http://storage.example/devstoreaccount1");
+    let key = storage.with_key().replace(storage.endpoint(), "https://storage.example/devstoreaccount1");
     let (url, name) = (proxy.url(), ("DATAVERSE_URL", "https://dataverse.example"));
     let settings = [(NAME, key.as_str()), name, ("HTTP_PROXY", &url), ("HTTPS_PROXY", &url), AT_ONCE];
-    let host = storage.host("proxied", &settings).await;
     // The server behind the proxy refuses CONNECT.
-    let answer = send(&host, "P-1").await;
-    assert_eq!(answer.verdict(), (503, "retry", "unavailable"), "{answer:?}");
-    assert_eq!((storage.lease_states("proxied").await.len(), storage.world.identity.tokens_issued()), (1, 1));
-    let asked = proxy.asked();
-    let begins = |text: &str| asked.iter().filter(|line| line.starts_with(text)).count();
-    let (puts, connects) =
-        (begins("PUT http://storage.example/devstoreaccount1/"), begins("CONNECT dataverse.example:443 "));
-    assert!(puts > 0 && connects > 0 && puts + connects == asked.len(), "{asked:?}");
+    for (mode, verdict, line) in [
+        ("lease", STORAGE_UNAVAILABLE, "CONNECT storage.example:443 "),
+        ("off", (503, "retry", "unavailable"), "CONNECT dataverse.example:443 "),
+    ] {
+        let host = storage.host("proxied", &[&settings[..], &[("LOCK_MODE", mode)]].concat()).await;
+        let answer = send(&host, "P-1").await;
+        assert_eq!(answer.verdict(), verdict, "{answer:?}");
+        let asked = proxy.asked();
+        assert!(asked.iter().any(|asked| asked.starts_with(line)), "{asked:?}");
+        assert!(asked.iter().all(|asked| asked.starts_with("CONNECT ") && asked.contains(".example:443")), "{asked:?}");
+    }
+    assert_eq!(storage.world.identity.tokens_issued(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! Invalid settings: all problems are reported at once, each with the variable's name, and the exit code is 2.
 
+use std::collections::BTreeSet;
+
 use super::output;
+
+const PORT: (&str, &str) = ("FUNCTIONS_CUSTOMHANDLER_PORT", "0");
 
 /// The variables that the logged problems name, in order.
 fn named(text: &str) -> Vec<&str> {
@@ -52,6 +56,57 @@ async fn every_invalid_setting_is_named_and_no_value_is_printed() {
     }
     assert_eq!(found.len(), wrong.len() - fine.len() + missing.len(), "{text}");
     assert!(!text.to_lowercase().contains("canary"), "{text}");
+}
+
+#[tokio::test]
+async fn what_the_sdk_would_refuse_is_named_with_all_the_rest() {
+    let fine = [("DATAVERSE_URL", "https://contoso.crm.dynamics.com"), PORT];
+    let storage = ("AzureWebJobsStorage", "DefaultEndpointsProtocol=http;AccountName=abc;AccountKey=a2V5");
+    let application = [
+        ("AZURE_TENANT_ID", "contoso canary"),
+        ("AZURE_AUTHORITY_HOST", "login.canary.example"),
+        ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/canary"),
+        storage,
+    ];
+    let managed = [
+        ("IDENTITY_ENDPOINT", "canary"),
+        ("IDENTITY_SERVER_THUMBPRINT", "canary"),
+        ("AzureWebJobsStorage__serviceUri", "https://canary.blob.core.windows.net"),
+    ];
+    for (wrong, missing) in [(&application[..], "AZURE_CLIENT_ID"), (&managed, "IDENTITY_HEADER")] {
+        let output = output(&[], &[&fine[..], wrong].concat()).await;
+        let text = &output.stderr;
+        let expected: BTreeSet<_> = wrong.iter().map(|(name, _)| *name).chain([missing]).collect();
+        assert_eq!((output.code, named(text).into_iter().collect()), (Some(2), expected), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_unresolved_key_vault_reference_is_named_as_such_in_any_setting() {
+    const REFERENCE: &str = "@Microsoft.KeyVault(VaultName=canary;SecretName=canary)";
+    let names = [
+        "DATAVERSE_URL",
+        "AZURE_TENANT_ID",
+        "AZURE_CLIENT_ID",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_AUTHORITY_HOST",
+        "AzureWebJobsStorage",
+        "LOCK_CONTAINER",
+        "SYNC_HEADERS",
+        "SYNC_MAX_CONCURRENCY",
+        "RUST_LOG",
+        "SYNC_LOG_FORMAT",
+    ];
+    let settings: Vec<_> = names.map(|name| (name, REFERENCE)).into_iter().chain([PORT]).collect();
+    let output = output(&[], &settings).await;
+    let text = &output.stderr;
+    assert_eq!((output.code, named(text).into_iter().collect()), (Some(2), BTreeSet::from(names)), "{text}");
+    assert!(
+        text.lines().skip(1).all(|line| line.contains(" is a Key Vault reference that Azure has not resolved")),
+        "{text}"
+    );
+    assert!(!text.contains("canary"), "{text}");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod kestrel;
 mod listener;
 mod logs;
 mod newtonsoft;
+mod options;
 mod output;
 mod process;
 #[cfg(test)]
@@ -31,7 +32,6 @@ mod wire;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::queue::{self, QueueService};
+use crate::queue::QueueService;
 use app::{App, QueueFunction};
 use http_frontend::HttpFrontend;
 use invocation::{Runtime, SharedRuntime, Trigger};
@@ -52,101 +52,10 @@ pub use closing::Closing;
 pub use envelope::first_delivery;
 pub use invocations::{HostRecords, InvocationRecord, InvocationResult, Stats};
 pub use logs::{Category, LogLine, Print, Severity};
+pub use options::{Error, Options};
 
 /// How long the queue extension hides a message while it is processed.
 const INVISIBILITY: Duration = Duration::from_mins(10);
-
-/// What to run, and how.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The staged app: host.json, the executable and every function's folder side by side.
-    pub app: PathBuf,
-    /// The app settings: the handler's environment and the source of connection strings. With `SSL_CERT_FILE`, the host
-    /// trusts that authority for its queues too.
-    pub settings: BTreeMap<String, String>,
-    /// The host's name in traces.
-    pub name: String,
-    /// Overrides `maxPollingInterval`.
-    pub polling: Option<Duration>,
-    /// Overrides `visibilityTimeout`; whole seconds.
-    pub visibility_timeout: Option<Duration>,
-    /// Overrides `maxDequeueCount`. The handler reads host.json and does not see this value.
-    pub max_dequeue_count: Option<u32>,
-    /// How long a message is hidden while it is processed, renewed at half of it; default 10 minutes; whole seconds.
-    pub invisibility: Option<Duration>,
-    /// Overrides `functionTimeout`.
-    pub function_timeout: Option<Duration>,
-    /// Disables authentication, as `func start` does on a developer's machine. In Azure a function key is needed.
-    /// <https://learn.microsoft.com/azure/azure-functions/functions-run-local#authorization-keys>
-    pub without_keys: bool,
-    /// How many of the newest log lines are kept; default 20,000.
-    pub kept_lines: Option<usize>,
-    /// The port of the HTTP frontend; 0 chooses one.
-    pub port: u16,
-    /// The key of all functions; a new one by default.
-    pub function_key: Option<String>,
-    /// The host runs with Application Insights or OpenTelemetry: calls for queue messages carry a `traceparent`.
-    pub traces: bool,
-    /// A host of 2026: it knows `enableProxyingHttpRequest`, and starts a handler again that ended with code 0.
-    pub newer: bool,
-    /// Shows every line of the log.
-    pub print: Option<Print>,
-}
-
-/// Why a host did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The app is invalid or not supported.
-    #[error("the app cannot be run: {problem}")]
-    App {
-        /// The file and what is wrong with it.
-        problem: String,
-    },
-    /// A connection string is missing or wrong.
-    #[error("the connection {name}")]
-    Connection {
-        /// The app setting.
-        name: String,
-        /// What is wrong.
-        source: queue::Error,
-    },
-    /// The storage of a trigger does not answer, or refuses the account.
-    #[error("the queue {queue} of the connection {connection} at {url}")]
-    Storage {
-        /// The queue's name.
-        queue: String,
-        /// The app setting.
-        connection: String,
-        /// The queue's address.
-        url: String,
-        /// Why it failed.
-        source: queue::Error,
-    },
-    /// The port of the HTTP frontend cannot be used.
-    #[error("cannot listen on 127.0.0.1:{port}")]
-    Port {
-        /// The port.
-        port: u16,
-        /// Why not.
-        source: io::Error,
-    },
-    /// No free port, or a file named by a setting cannot be read.
-    #[error("cannot {doing}")]
-    Io {
-        /// What was attempted.
-        doing: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The handler did not start.
-    #[error("the handler did not start: {why}")]
-    Handler {
-        /// How it ended.
-        why: String,
-        /// What it printed.
-        logs: Vec<LogLine>,
-    },
-}
 
 /// A running host; dropping it is [`Host::stop`].
 #[derive(Debug)]
@@ -382,10 +291,16 @@ impl Drop for Host {
     }
 }
 
-/// Binds a port and releases it; the handler binds it afterwards, as with the real host.
+/// Binds a port and releases it; the handler binds it afterwards, as with the real host. It lies below the ports that systems give to
+/// connections: many hosts start at once in tests, and one of those would be taken again before the handler is there.
 async fn free_port() -> io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    Ok(listener.local_addr()?.port())
+    for _ in 0..100 {
+        let port = fastrand::u16(15_000..32_000);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 fn triggers(app: &App, settings: &BTreeMap<String, String>) -> Result<Vec<Trigger>, Error> {

@@ -232,6 +232,7 @@ mod tests {
         assert_eq!((queues.batch_size, queues.max_dequeue_count, queues.visibility_timeout), (16, 5, Duration::ZERO));
         assert_eq!((queues.max_polling_interval, queues.encoding), (Duration::from_mins(1), Encoding::Base64));
         assert_eq!((settings.function_timeout, settings.forwards_http), (Some(Duration::from_mins(5)), false));
+        assert_eq!((settings.port, settings.initialization_timeout), (None, Duration::from_secs(30)));
         assert_eq!(settings.route_prefix, "api");
     }
 

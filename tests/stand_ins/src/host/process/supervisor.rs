@@ -108,6 +108,8 @@ impl Supervisor {
         command.env("FUNCTIONS_APP_ROOT_PATH", &self.program.directory);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
+        let pid = child.id().unwrap_or_default();
+        self.logs.add(Severity::Information, Category::Host, format!("Starting the handler: process {pid}"));
         let mut lines = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
             lines.spawn(self.logs.clone().follow_stdout(stdout));

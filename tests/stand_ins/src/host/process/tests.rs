@@ -12,15 +12,18 @@ use super::*;
 const READY_LIMIT: Duration = Duration::from_secs(1);
 
 fn start(app: &StagedApp, logs: &Logs) -> Handler {
-    let program = Program {
+    Handler::start(program(app), 9, logs.clone())
+}
+
+fn program(app: &StagedApp) -> Program {
+    Program {
         path: app.path().join("handler"),
         arguments: Vec::new(),
         directory: app.path().to_owned(),
         settings: BTreeMap::from([("DATAVERSE_URL".to_owned(), "https://example.net".to_owned())]),
         ready_limit: READY_LIMIT,
         restarts_after_0: false,
-    };
-    Handler::start(program, 9, logs.clone())
+    }
 }
 
 async fn run(script: &str) -> (State, u32, Vec<LogLine>) {
@@ -34,6 +37,15 @@ async fn run(script: &str) -> (State, u32, Vec<LogLine>) {
 async fn exit_code_0_is_never_restarted() {
     let (state, restarts, _) = run("exit 0").await;
     assert_eq!((state, restarts), (State::Gone, 0));
+}
+
+#[tokio::test]
+async fn a_newer_host_starts_it_again_after_exit_code_0() {
+    let app = StagedApp::empty("echo x >> starts; [ $(wc -l < starts) -gt 3 ] && exit 1; exit 0");
+    let program = Program { restarts_after_0: true, ..program(&app) };
+    let handler = Handler::start(program, 9, Logs::new("test", None));
+    assert!(matches!(handler.settled().await, State::Down(_)));
+    assert_eq!(handler.restarts(), 5);
 }
 
 #[tokio::test]

@@ -129,6 +129,24 @@ async fn a_chunked_body_reaches_the_handler_of_a_newer_host_only() {
 }
 
 #[tokio::test]
+async fn the_root_is_the_hosts_own_page_and_its_administration_is_closed() {
+    let front = HttpFrontend::start().await;
+    let key = [("x-functions-key", front.host.function_key())];
+    assert_eq!(front.refused("GET", "/", &[]).await, 200);
+    assert_eq!(front.refused("POST", "/admin/functions/SyncQueue", &key).await, 403);
+    assert_eq!(front.refused("POST", "/admin/functions/SyncQueue", &[]).await, 401);
+}
+
+#[tokio::test]
+async fn the_callers_agent_is_followed_by_the_hosts() {
+    let mut front = HttpFrontend::start().await;
+    let key = front.host.function_key().to_owned();
+    let headers = [("x-functions-key", key.as_str()), ("user-agent", "curl/8")];
+    let (_, _, headers, _) = front.answered(&request("POST", "/api/records/", &headers, "{}")).await;
+    assert_eq!(headers["user-agent"], "curl/8 Azure-Functions-Host/4.1037.0.0");
+}
+
+#[tokio::test]
 async fn a_host_that_closes_answers_what_it_has_and_then_refuses_connections() {
     let mut front = HttpFrontend::start().await;
     let request = request("POST", "/api/records", &[("x-functions-key", front.host.function_key())], "{}");

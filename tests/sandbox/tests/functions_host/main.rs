@@ -1,0 +1,51 @@
+//! What was seen of the real Functions host, replayed on `cargo sandbox host` as a process of its own; and the handler on that
+//! process, whose handler or itself is stopped under load.
+//!
+//! A case is a line of `tests/stand_ins/data/functions-host.ndjson`. The test prints how many cases the file has, how many agree, and
+//! each that does not.
+
+#![cfg(unix)]
+
+mod case;
+mod expected;
+mod explained;
+mod host;
+mod process;
+mod recorder;
+mod replay;
+mod under_load;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
+
+use futures::{FutureExt as _, StreamExt as _, stream};
+
+use case::Case;
+
+/// Cases that are replayed at once: nearly all of their time they wait.
+const AT_ONCE: usize = 8;
+
+/// Cases of the file that the stand-in does not agree with, each with the reason.
+const DISAGREEMENTS: [(&str, &str); 0] = [];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stand_in_does_what_the_real_host_was_seen_to_do() {
+    let replays = Case::all().into_iter().map(async |case| {
+        let replay = AssertUnwindSafe(replay::difference(&case)).catch_unwind();
+        (case.name.clone(), replay.await.unwrap_or_else(|_| Some("  its replay failed, see above".to_owned())))
+    });
+    let mut results: Vec<_> = stream::iter(replays).buffer_unordered(AT_ONCE).collect().await;
+    results.sort();
+    let differing: Vec<_> =
+        results.iter().filter_map(|(name, difference)| Some((name.as_str(), difference.as_ref()?))).collect();
+    let mut table = format!("cases in the file: {}, agreeing: {}\n", results.len(), results.len() - differing.len());
+    for (name, difference) in &differing {
+        let reason = DISAGREEMENTS.iter().find(|(known, _)| known == name).map_or("unexpected", |(_, reason)| reason);
+        writeln!(table, "{name}: {reason}\n{difference}").expect("writing to a String cannot fail");
+    }
+    // Shown whether or not the test passes.
+    std::io::stderr().write_all(table.as_bytes()).expect("stderr is open");
+    let differing: Vec<_> = differing.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(differing, DISAGREEMENTS.map(|(name, _)| name), "{table}");
+}

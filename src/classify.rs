@@ -216,6 +216,15 @@ pub(crate) fn create_refused(found: RowMatch, delivered_before: bool, is_ours: b
     }
 }
 
+/// `InvalidStateCodeStatusCode`.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>
+const INVALID_STATE: u32 = 0x8004_8408;
+
+/// Whether a request was refused because the row's state does not have the status: a new row's is always the first one.
+pub(crate) fn is_state_refused(fault: &Error) -> bool {
+    matches!(fault, Error::Answered { code: Some(INVALID_STATE), .. })
+}
+
 /// Which of the service protection limits throttled a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LimitKind {

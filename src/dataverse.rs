@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::json::{Members, Value};
 use crate::outcome::ServiceAnswer;
-use crate::record::{Record, RecordKey, guid};
+use crate::record::{Columns, Record, RecordKey, guid};
 use table_metadata::TableMetadata;
 
 /// Rows by key.
@@ -32,6 +32,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// See [`Error`]. After [`Error::NoAnswer`] with `sent` the change may have been made.
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error>;
+
+    /// Makes one change, and returns these columns of the row as it is then; `None` if the answer does not show them.
+    ///
+    /// # Errors
+    /// As for [`Store::write`].
+    async fn write_returning(&self, change: &Change<'_>, _columns: &[String]) -> Result<(Written, Option<Row>), Error> {
+        Ok((self.write(change).await?, None))
+    }
 
     /// Reads `columns`, or all columns if it is empty, of the row of `table` with this key; `None` if there is no such row.
     ///
@@ -103,9 +111,11 @@ pub struct Change<'a> {
     pub record: &'a Record,
     /// The row's primary key, if it is known: it addresses the row instead of the record's key.
     pub id: Option<Uuid>,
+    /// The columns that are written; the record's, or a part of them.
+    pub columns: &'a Columns,
     /// What is done with the row.
     pub write: Write<'a>,
-    /// The version column and its JSON value, written in addition to the record's columns.
+    /// The version column and its JSON value, written in addition to the columns.
     pub version: Option<(&'a str, &'a str)>,
 }
 

@@ -9,6 +9,7 @@
 
 mod order;
 mod settlement;
+mod state;
 mod tombstone;
 mod versioned;
 mod visible;
@@ -163,7 +164,7 @@ impl Pipeline {
             if !self.report(permit, &settlement).await {
                 return (settlement, spent);
             }
-            delivered_before |= settlement.is_ambiguous;
+            delivered_before |= settlement.is_ambiguous || settlement.has_created;
             last = Some(settlement);
         }
     }

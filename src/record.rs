@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 pub(crate) use addressed_key::AddressedKey;
-pub(crate) use columns::BIND;
+pub(crate) use columns::{BIND, STATE};
 pub use columns::{Column, Columns};
 pub use decode::decode;
 pub use error::Error;

@@ -154,7 +154,10 @@ impl Client {
     }
 
     /// PATCH and DELETE name the row. A row that no URL can name, and that does not exist, is created by POST.
-    fn write_request(&self, change: &Change<'_>) -> Result<Request, Error> {
+    ///
+    /// With `returning`, these columns of the row come with the answer.
+    /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/create-entity-web-api#create-with-data-returned>
+    fn write_request(&self, change: &Change<'_>, returning: &[String]) -> Result<Request, Error> {
         let record = change.record;
         let (method, url, json) = match address::row(&self.root, &record.table, &record.key, change.id) {
             None => (Method::POST, address::set(&self.root, &record.table), Some(new_row(change)?)),
@@ -170,6 +173,10 @@ impl Client {
             Write::Upsert | Write::Delete => None,
         };
         let mut request = self.request(method, url);
+        if !returning.is_empty() {
+            request.url_mut().set_query(Some(&format!("$select={}", returning.join(","))));
+            request.headers_mut().insert(PREFER, HeaderValue::from_static("return=representation"));
+        }
         if let Some(json) = json {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *request.body_mut() = Some(json.into());
@@ -201,16 +208,23 @@ impl Client {
 #[async_trait]
 impl Store for Client {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
-        let answer = self.send(&self.write_request(change)?).await?;
+        Ok(self.write_returning(change, &[]).await?.0)
+    }
+
+    async fn write_returning(&self, change: &Change<'_>, columns: &[String]) -> Result<(Written, Option<Row>), Error> {
+        let answer = self.send(&self.write_request(change, columns)?).await?;
         if !answer.is_of_dataverse() {
             return Err(Error::NoAnswer { sent: true, problem: "the answer is not Dataverse's" });
         }
-        Ok(match (change.write, answer.status()) {
+        let written = match (change.write, answer.status()) {
             (Write::Delete | Write::DeleteUnchanged(_), _) => Written::Deleted,
             (Write::Create, _) | (_, 201) => Written::Created,
             (Write::Update | Write::UpdateFound | Write::UpdateUnchanged(_), _) | (_, 200) => Written::Updated,
             (Write::Upsert, _) => Written::Upserted,
-        })
+        };
+        // The change is made, whatever becomes of the body.
+        let row = if columns.is_empty() { None } else { answer::row(answer).await.ok() };
+        Ok((written, row))
     }
 
     async fn read(&self, table: &str, key: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {
@@ -288,7 +302,7 @@ fn not_addressable(record: &Record) -> Error {
 
 /// The columns as they were sent, with `key` and the version added.
 fn body(change: &Change<'_>, key: &[(&str, String)]) -> Bytes {
-    let columns = &change.record.columns;
+    let columns = change.columns;
     match change.version {
         None if key.is_empty() => columns.object(),
         version => columns.object_with(key, version).into(),

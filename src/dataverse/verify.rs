@@ -9,7 +9,7 @@ mod compare;
 use std::slice;
 
 use super::{Error, ReadAccess, Row, Store};
-use crate::record::{BIND, Column, Record, RecordKey};
+use crate::record::{BIND, Column, Columns, Record, RecordKey};
 use compare::{Comparison, compare, is_comparable};
 
 /// The longest `$select` in bytes; beyond it all columns are read. URLs end at 32 KiB.
@@ -40,12 +40,12 @@ impl RowMatch {
     }
 }
 
-/// Reads the row by the record's key and compares it with what was sent.
+/// Reads the row by the record's key and compares it with `columns` of the record.
 ///
 /// # Errors
 /// Why the row could not be read. A failed look at the metadata is not an error: a null then shows nothing.
-pub(crate) async fn verify(store: &dyn Store, record: &Record) -> Result<RowMatch, Error> {
-    let sent = record.columns.list();
+pub(crate) async fn verify(store: &dyn Store, record: &Record, columns: &Columns) -> Result<RowMatch, Error> {
+    let sent = columns.list();
     let Some(row) = read(store, record, &sent).await? else { return Ok(RowMatch::Missing) };
     let Comparison { differs, unproven, nulls_sent, nulls_read } = compare(&sent, &row);
     if differs {

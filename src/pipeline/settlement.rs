@@ -18,6 +18,8 @@ pub(super) struct Settlement {
     pub(super) fault: Option<Box<Error>>,
     /// Whether the row may still change because of a request without an answer.
     pub(super) is_ambiguous: bool,
+    /// Whether the row may have been created, although the attempt failed afterwards.
+    pub(super) has_created: bool,
     /// The delay that Dataverse named.
     pub(super) retry_after: Option<Duration>,
     /// No other attempt may begin before: the lease is left to expire.
@@ -33,6 +35,7 @@ impl Settlement {
             detail: None,
             fault: None,
             is_ambiguous: false,
+            has_created: false,
             retry_after: None,
             not_before: None,
             scope: FailureScope::Row,

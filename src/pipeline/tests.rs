@@ -6,6 +6,7 @@ mod order;
 mod outages;
 mod races;
 mod refused_keys;
+mod state;
 mod store;
 mod unaddressable;
 mod versions;

@@ -57,7 +57,11 @@ impl Writer<'_> {
     /// An error is the end of the attempt, whatever its reason.
     async fn one_round(&self, version: &RecordVersion<'_>, past: &mut Past, last: bool) -> Result<(), Settlement> {
         let step = self.next_step(version, past).await?;
-        let fault = match self.send(step.write(), step.id()).await {
+        let sent = match (&step, &self.state) {
+            (Step::Create, Some(state)) => self.send_with_state(state, Write::Create, past).await?,
+            _ => self.send(step.write(), step.id()).await,
+        };
+        let fault = match sent {
             Ok(reason) => return Err(Settlement::new(reason)),
             Err(fault) if fault.is_ambiguous() => return Err(self.resolve_conditional_write(version, fault).await),
             Err(fault) => fault,
@@ -124,7 +128,7 @@ impl Writer<'_> {
     }
 
     /// No version is older than every other only where it is known not to be hidden.
-    async fn check_visible(&self, column: &str) -> Result<(), Settlement> {
+    pub(super) async fn check_visible(&self, column: &str) -> Result<(), Settlement> {
         if self.visible.contains(&self.record.table, column) {
             return Ok(());
         }
@@ -179,7 +183,7 @@ impl Writer<'_> {
     }
 
     /// An ambiguous conditional write must not be repeated before a read: the row's version shows whether it was made.
-    async fn resolve_conditional_write(&self, version: &RecordVersion<'_>, fault: Error) -> Settlement {
+    pub(super) async fn resolve_conditional_write(&self, version: &RecordVersion<'_>, fault: Error) -> Settlement {
         let read = timeout(READ_BACK_TIMEOUT, self.read(&[version.column.to_owned()])).await;
         let delete = self.record.operation == Operation::Delete;
         match read {

@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::order::{self, RecordVersion};
+use super::state::State;
 use super::tombstone::Tombstones;
 use super::visible::VisibleColumns;
 use super::{AFTER_WRITE, MAX_WRITE_TIME, MIN_WRITE_TIME, Pipeline, Settlement};
@@ -52,6 +53,8 @@ pub(super) struct Writer<'a> {
     /// What the sender itself set the version column to.
     version_sent: Option<&'a RawValue>,
     pub(super) binds: bool,
+    /// Where the record may create a row and sets its state.
+    pub(super) state: Option<State>,
     /// While the record's lock is held.
     pub(super) tombstones: Option<Tombstones>,
     delivered_before: bool,
@@ -73,6 +76,8 @@ pub(super) struct Past {
     moved: u32,
     /// Whether a row was read.
     pub(super) seen: bool,
+    /// Whether the state was refused, so that the row is created without it.
+    pub(super) state_refused: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -87,6 +92,7 @@ impl<'a> Writer<'a> {
             version_sent: version.as_ref().and_then(|version| record.columns.value(version.column)),
             version,
             binds: binds(record),
+            state: State::of(record, column),
             tombstones: None,
             delivered_before,
             visible: &pipeline.visible_columns,
@@ -147,40 +153,62 @@ impl<'a> Writer<'a> {
         (!order::agrees(sent, version.value)).then(|| Settlement::new(Reason::InvalidMessage).detail(text))
     }
 
+    /// Sends the whole record.
     pub(super) async fn send(&self, write: Write<'_>, id: Option<Uuid>) -> Result<Reason, Error> {
+        let change =
+            Change { record: self.record, columns: &self.record.columns, id, write, version: self.version_to_add() };
+        Ok(self.send_change(&change, &[]).await?.0)
+    }
+
+    /// The version column, unless the record's columns hold it.
+    pub(super) fn version_to_add(&self) -> Option<(&str, &str)> {
         let version = self.version.as_ref().filter(|_| self.version_sent.is_none());
-        let version = version.map(|version| (version.column, version.json.as_str()));
-        let change = Change { record: self.record, id, write, version };
+        version.map(|version| (version.column, version.json.as_str()))
+    }
+
+    /// Sends a change, once more if its connection drops early, and returns these columns of the row.
+    pub(super) async fn send_change(
+        &self,
+        change: &Change<'_>,
+        returning: &[String],
+    ) -> Result<(Reason, Option<Row>), Error> {
         let begun = Instant::now();
-        let mut written = self.write(&change).await;
-        if written.as_ref().is_err_and(|error| classify::may_repeat(error, write.kind()))
+        let mut written = self.write(change, returning).await;
+        if written.as_ref().is_err_and(|error| classify::may_repeat(error, change.write.kind()))
             && begun.elapsed() < DROPPED_WITHIN
             && !self.repeated.swap(true, Ordering::Relaxed)
         {
-            if write == Write::Delete {
+            if change.write == Write::Delete {
                 // The first may still be under way, and Dataverse refuses a second one beside it.
                 sleep(DELETE_AGAIN_AFTER.mul_f64(1.0 + fastrand::f64())).await;
             }
-            written = self.write(&change).await;
+            written = self.write(change, returning).await;
         }
-        match written {
-            Ok(Written::Created) => Ok(Reason::Created),
-            Ok(Written::Updated) => Ok(Reason::Updated),
-            Ok(Written::Upserted) => Ok(Reason::Upserted),
-            Ok(Written::Deleted) => Ok(Reason::Deleted),
-            Err(error) => Err(error),
-        }
+        let (written, row) = written?;
+        let reason = match written {
+            Written::Created => Reason::Created,
+            Written::Updated => Reason::Updated,
+            Written::Upserted => Reason::Upserted,
+            Written::Deleted => Reason::Deleted,
+        };
+        Ok((reason, row))
     }
 
     /// One request, which begins only with enough time left, and ends while there is still time to read the row.
-    async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
+    async fn write(&self, change: &Change<'_>, returning: &[String]) -> Result<(Written, Option<Row>), Error> {
         let now = Instant::now();
         if now + MIN_WRITE_TIME > self.ends_at {
             return Err(Error::NoAnswer { sent: false, problem: "no time was left to send it" });
         }
         let deadline = (now + MAX_WRITE_TIME).min(self.ends_at - AFTER_WRITE);
         let unanswered = |_| Err(Error::NoAnswer { sent: true, problem: "no answer in time" });
-        timeout_at(deadline, self.store.write(change)).await.unwrap_or_else(unanswered)
+        let written = async {
+            match returning {
+                [] => Ok((self.store.write(change).await?, None)),
+                columns => self.store.write_returning(change, columns).await,
+            }
+        };
+        timeout_at(deadline, written).await.unwrap_or_else(unanswered)
     }
 
     /// Without a version: Dataverse decides.
@@ -197,7 +225,11 @@ impl<'a> Writer<'a> {
     /// An error is the end of the attempt, whatever its reason.
     async fn try_once(&self, write: Write<'_>, past: &mut Past) -> Result<(), Settlement> {
         let (write, id) = if self.is_unaddressable() { self.resolve_target(write).await? } else { (write, None) };
-        let fault = match self.send(write, id).await {
+        let sent = match (write, &self.state) {
+            (Write::Upsert | Write::Create, Some(state)) => self.send_with_state(state, write, past).await?,
+            _ => self.send(write, id).await,
+        };
+        let fault = match sent {
             Ok(reason) => return Err(Settlement::new(reason)),
             Err(fault) if fault.is_ambiguous() => return Err(self.resolve_ambiguous_write(fault).await),
             Err(fault) => fault,
@@ -236,6 +268,7 @@ impl<'a> Writer<'a> {
         let id = row.id(&columns).ok_or_else(unidentified)?;
         match write {
             Write::Create => match self.create_refused(self.verify().await?).await? {
+                AfterRace::Settle(Reason::AlreadyWritten) => Err(self.complete_earlier(None).await),
                 AfterRace::Settle(reason) => Err(Settlement::new(reason).detail("the row is there")),
                 AfterRace::Resend => Ok((Write::Create, None)),
             },
@@ -263,7 +296,10 @@ impl<'a> Writer<'a> {
     async fn is_as_sent(&self) -> bool {
         match self.record.operation {
             Operation::Delete => matches!(self.read(&self.key_columns()).await, Ok(None)),
-            _ => !self.record.columns.is_empty() && matches!(verify(self.store, self.record).await, Ok(RowMatch::Same)),
+            _ => {
+                !self.record.columns.is_empty()
+                    && matches!(verify(self.store, self.record, &self.record.columns).await, Ok(RowMatch::Same))
+            }
         }
     }
 

@@ -15,6 +15,10 @@ use crate::json::{Members, Value};
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/associate-disassociate-entities-using-web-api>
 pub(crate) const BIND: &str = "@odata.bind";
 
+/// The columns of a row's state, which Dataverse does not set when it creates the row.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/define-custom-state-model-transitions>
+pub(crate) const STATE: [&str; 2] = ["statecode", "statuscode"];
+
 /// Column values without the key's columns, in the order sent.
 #[derive(Debug, Clone)]
 pub struct Columns {
@@ -22,6 +26,7 @@ pub struct Columns {
     object: Bytes,
     is_empty: bool,
     binds: bool,
+    has_state: bool,
 }
 
 /// One column and the value that was sent for it.
@@ -35,7 +40,7 @@ pub struct Column<'a> {
 
 impl Default for Columns {
     fn default() -> Self {
-        Self { object: Bytes::from_static(b"{}"), is_empty: true, binds: false }
+        Self { object: Bytes::from_static(b"{}"), is_empty: true, binds: false, has_state: false }
     }
 }
 
@@ -64,8 +69,21 @@ impl Columns {
         } else {
             object_of(&members.iter().map(|(name, value)| member(name, value.get())).collect::<Vec<_>>()).into()
         };
+        Ok(Self::new(object, &members))
+    }
+
+    fn new(object: Bytes, members: &[(Cow<'_, str>, &RawValue)]) -> Self {
         let binds = members.iter().any(|(name, _)| name.ends_with(BIND));
-        Ok(Self { object, is_empty: members.is_empty(), binds })
+        let has_state = members.iter().any(|(name, _)| STATE.contains(&&**name));
+        Self { object, is_empty: members.is_empty(), binds, has_state }
+    }
+
+    /// Those columns whose name is wanted.
+    pub(crate) fn filtered(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
+        let Members(mut members) = serde_json::from_slice(&self.object).expect("parsed by `read`");
+        members.retain(|(name, _)| is_wanted(name));
+        let object = object_of(&members.iter().map(|(name, value)| member(name, value.get())).collect::<Vec<_>>());
+        Self::new(object.into(), &members)
     }
 
     /// Whether there are no columns.
@@ -76,6 +94,11 @@ impl Columns {
     /// Whether a column sets a lookup by a row's URL.
     pub(crate) fn binds(&self) -> bool {
         self.binds
+    }
+
+    /// Whether a column of the row's state is set.
+    pub(crate) fn has_state(&self) -> bool {
+        self.has_state
     }
 
     /// The columns, each with its value.
@@ -170,6 +193,20 @@ mod tests {
         ] {
             assert_eq!(columns(sent).binds(), binds, "{sent}");
         }
+    }
+
+    #[test]
+    fn columns_of_the_state_are_recognised_and_taken_out() {
+        let sent = columns(r#"{ "m" : 1.50, "state\u0063ode":1,"p@odata.bind":"/as(1)" , "statuscode":2}"#);
+        assert!(sent.has_state() && sent.binds());
+        let state = sent.filtered(|name| STATE.contains(&name));
+        assert_eq!(state.object(), r#"{"statecode":1,"statuscode":2}"#);
+        assert!(state.has_state() && !state.binds() && !state.is_empty());
+        let rest = sent.filtered(|name| !STATE.contains(&name));
+        assert_eq!(rest.object(), r#"{"m":1.50,"p@odata.bind":"/as(1)"}"#);
+        assert!(!rest.has_state() && rest.binds());
+        assert!(state.filtered(|_| false).is_empty());
+        assert!(!columns(r#"{"m":"statecode","Statecode":1}"#).has_state());
     }
 
     #[test]

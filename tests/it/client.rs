@@ -6,6 +6,7 @@
 mod answers;
 mod captured;
 mod metadata;
+mod returning;
 mod scripted;
 mod silence;
 mod tokens;
@@ -56,7 +57,7 @@ impl Fixture {
     async fn write(&self, write: Write<'_>) -> Result<Written, Error> {
         let deletes = matches!(write, Write::Delete | Write::DeleteUnchanged(_));
         let record = record(if deletes { "delete" } else { "upsert" });
-        let change = Change { record: &record, id: None, write, version: None };
+        let change = Change { record: &record, columns: &record.columns, id: None, write, version: None };
         self.client.write(&change).await
     }
 

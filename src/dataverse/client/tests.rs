@@ -20,7 +20,7 @@ fn write(client: &Client, write: Write<'_>) -> Result<Request, Error> {
     let message =
         Bytes::from_static(br#"{"table":"contacts","key":{"employeeid":"E1"},"columns":{"firstname":"Ada"}}"#);
     let record = decode(&message).expect("a record");
-    client.write_request(&Change { record: &record, id: None, write, version: None })
+    client.write_request(&Change { record: &record, columns: &record.columns, id: None, write, version: None }, &[])
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl FakeStore {
     async fn verify(&self, columns: &str) -> (Result<RowMatch, String>, Vec<String>) {
         let message = format!(r#"{{"table":"contacts","key":{{"employeeid":"E1"}},"columns":{columns}}}"#);
         let record = decode(&message.into()).expect("a record");
-        let found = verify(self, &record).await.map_err(|error| error.to_string());
+        let found = verify(self, &record, &record.columns).await.map_err(|error| error.to_string());
         assert_eq!(self.rows.lock().expect(UNPOISONED).len(), 0, "rows that were not read");
         (found, self.asked.lock().expect(UNPOISONED).clone())
     }

@@ -23,6 +23,8 @@ pub(super) const OUR_USER: &str = "0c7b3f3e-1111-4222-8333-444455550000";
 pub(super) enum Answer {
     /// A write succeeds.
     Wrote(Written),
+    /// A write succeeds, and this JSON object comes back.
+    Returned(Written, &'static str),
     /// A write succeeds after a delay.
     Slow(Duration, Written),
     /// A read finds this JSON object.
@@ -98,7 +100,7 @@ impl ScriptedStore {
     }
 
     /// The requests so far: `upsert`, `create`, `update` or `delete` with the primary key and ETag, if any, and the
-    /// version as `column=json`; `read` with the wanted columns; `creator`.
+    /// version as `column=json`; `read` with the wanted columns; `creator`. A write of a part of the record shows the part as JSON.
     pub(super) fn requests(&self) -> Vec<String> {
         lock(&self.requests).clone()
     }
@@ -156,16 +158,26 @@ fn parts(write: Write<'_>) -> (&'static str, Option<&str>) {
 #[async_trait]
 impl Store for ScriptedStore {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
+        Ok(self.write_returning(change, &[]).await?.0)
+    }
+
+    async fn write_returning(&self, change: &Change<'_>, columns: &[String]) -> Result<(Written, Option<Row>), Error> {
         let version = change.version.map(|(column, json)| format!("{column}={json}"));
         let id = change.id.map(|id| id.to_string());
         let (verb, etag) = parts(change.write);
-        let parts = [Some(verb), id.as_deref(), etag, version.as_deref()];
+        let is_whole = std::ptr::eq(change.columns, &raw const change.record.columns);
+        let part = (!is_whole).then(|| String::from_utf8_lossy(&change.columns.object()).into_owned());
+        let returning = (!columns.is_empty()).then(|| format!("returning {}", columns.join(",")));
+        let parts = [Some(verb), id.as_deref(), etag, part.as_deref(), version.as_deref(), returning.as_deref()];
         let request = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         match self.next(request) {
-            Answer::Wrote(written) => Ok(written),
+            Answer::Wrote(written) => Ok((written, None)),
+            Answer::Returned(written, row) => {
+                Ok((written, Some(Row::from_json(row.to_owned()).expect("scripts hold JSON objects"))))
+            }
             Answer::Slow(duration, written) => {
                 sleep(duration).await;
-                Ok(written)
+                Ok((written, None))
             }
             Answer::Fails(fault) => Err(fault),
             Answer::SlowlyFails(duration, fault) => {
@@ -221,7 +233,7 @@ impl Store for ScriptedStore {
             Answer::NoRow => Ok(None),
             Answer::Fails(fault) => Err(fault),
             Answer::Hangs => pending().await,
-            answer @ (Answer::Wrote(_) | Answer::Slow(..) | Answer::SlowlyFails(..)) => {
+            answer @ (Answer::Wrote(_) | Answer::Returned(..) | Answer::Slow(..) | Answer::SlowlyFails(..)) => {
                 panic!("the script expects a write: {answer:?}")
             }
         }

@@ -29,6 +29,7 @@ impl Writer<'_> {
             }
         };
         match after {
+            AfterRace::Settle(Reason::AlreadyWritten) if creates => Err(self.complete_earlier(Some(fault)).await),
             AfterRace::Settle(reason) => Err(settled_race(reason, fault)),
             AfterRace::Resend => {
                 past.resends += 1;
@@ -52,7 +53,7 @@ impl Writer<'_> {
         }
         let mut again = 0;
         loop {
-            match verify(self.store, self.record).await {
+            match verify(self.store, self.record, self.compared()).await {
                 Ok(found) => return Ok(found),
                 Err(fault) => self.read_refused(fault, &mut again).await?,
             }
@@ -65,7 +66,7 @@ impl Writer<'_> {
         Ok(create_refused(found, self.delivered_before, is_ours))
     }
 
-    async fn is_created_by_us(&self) -> Result<bool, Settlement> {
+    pub(in crate::pipeline) async fn is_created_by_us(&self) -> Result<bool, Settlement> {
         let unknown = |fault| read_failed(judge_check(&fault).unwrap_or(Reason::Unavailable), fault);
         let creator = self.store.creator().await.map_err(unknown)?;
         Ok(self.read(&[]).await?.is_some_and(|row| row.is_created_by(&creator)))

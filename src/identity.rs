@@ -60,8 +60,8 @@ impl Identity {
     }
 
     /// Forgets a token that a service refused.
-    pub(crate) fn forget(&self, scope: &str, token: &str) {
-        self.tokens.forget(scope, token);
+    pub(crate) fn forget(&self, token: &str) {
+        self.tokens.forget(token);
     }
 }
 

@@ -11,6 +11,7 @@
 mod error;
 mod retry;
 mod shared_key;
+mod transport;
 
 use std::sync::Arc;
 
@@ -20,10 +21,13 @@ use url::Url;
 
 use crate::http::Http;
 use crate::http::sdk::SdkTransport;
+use crate::identity::Identity;
 use crate::settings::{Lookup, Problem, is_confidential};
 pub use error::Error;
+pub(crate) use error::{OLD_DATE, WRONG_NETWORK};
 pub(crate) use retry::{Retried, RetryPolicy};
 use shared_key::SharedKey;
+use transport::StorageTransport;
 
 /// The public account and key of Azurite and every other emulator.
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
@@ -58,8 +62,7 @@ impl Service {
 #[derive(Debug)]
 pub struct Connection {
     address: Address,
-    /// The Entra credential, if one is needed.
-    pub(crate) credential: Option<Arc<dyn TokenCredential>>,
+    identity: Arc<Identity>,
     client: reqwest::Client,
 }
 
@@ -133,10 +136,14 @@ impl Address {
 
 impl Connection {
     /// A connection to `address`, with tokens from `identity` if it needs them.
-    pub fn new(address: Address, identity: Arc<dyn TokenCredential>, http: &Http) -> Self {
-        let credential = address.needs_identity().then_some(identity);
+    pub fn new(address: Address, identity: Arc<Identity>, http: &Http) -> Self {
         let client = http.to(address.service.as_str()).clone();
-        Self { address, credential, client }
+        Self { address, identity, client }
+    }
+
+    /// The Entra credential, if one is needed.
+    pub(crate) fn credential(&self) -> Option<Arc<dyn TokenCredential>> {
+        self.address.needs_identity().then(|| self.identity.clone() as Arc<dyn TokenCredential>)
     }
 
     /// The URL of a container or queue, with the shared access signature if there is one.
@@ -151,7 +158,8 @@ impl Connection {
 
     /// Options for an SDK client that reads answers of at most `body_cap` bytes. It does not retry: [`RetryPolicy`] does.
     pub(crate) fn client_options(&self, body_cap: usize) -> ClientOptions {
-        let transport = Transport::new(Arc::new(SdkTransport { client: self.client.clone(), body_cap }));
+        let inner = SdkTransport { client: self.client.clone(), body_cap };
+        let transport = Transport::new(Arc::new(StorageTransport { inner, identity: self.identity.clone() }));
         let mut options =
             ClientOptions { retry: RetryOptions::none(), transport: Some(transport), ..ClientOptions::default() };
         if let Access::SharedKey(key) = &self.address.access {

@@ -133,7 +133,7 @@ impl Client {
         let token = self.token().await?;
         let mut answer = self.send_once(request, &token).await?;
         if answer.status() == 401 {
-            self.identity.forget(&self.scope, token.secret());
+            self.identity.forget(token.secret());
             answer = self.send_once(request, &self.token().await?).await?;
         }
         if answer.is_success() { Ok(answer) } else { Err(answer::error(answer).await) }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use httpdate::parse_http_date;
 use time::OffsetDateTime;
 
-use crate::storage::{Connection, Error, Retried, RetryPolicy};
+use crate::storage::{Connection, Error, OLD_DATE, Retried, RetryPolicy, WRONG_NETWORK};
 
 /// The most messages that the service gives at once.
 pub(super) const MAX_RECEIVE: usize = 32;
@@ -43,6 +43,10 @@ pub(crate) fn describe(error: &Error) -> String {
     match error {
         Error::Service { status: 404, code } if code == NO_QUEUE => {
             "there is no such queue in this storage account".to_owned()
+        }
+        Error::Refused { code, .. } if code == OLD_DATE => format!("{error}; set this machine's clock"),
+        Error::Refused { code, .. } if code == WRONG_NETWORK => {
+            format!("{error}; the account's firewall or private endpoint does not admit this machine")
         }
         Error::Refused { .. } => format!("{error}; an identity needs the role Storage Queue Data Contributor"),
         _ => error.to_string(),
@@ -92,7 +96,7 @@ impl Queue {
     pub(super) fn open(connection: &Connection, name: &str) -> azure_core::Result<Self> {
         let options =
             QueueClientOptions { client_options: connection.client_options(MAX_BODY_BYTES), ..Default::default() };
-        let client = QueueClient::new(connection.url(name), connection.credential.clone(), Some(options))?;
+        let client = QueueClient::new(connection.url(name), connection.credential(), Some(options))?;
         Ok(Self { client, name: name.to_owned() })
     }
 
@@ -208,8 +212,14 @@ mod tests {
     fn a_refusal_names_the_role_and_a_missing_queue_is_named() {
         let service = |status, code: &str| describe(&Error::Service { status, code: code.to_owned() });
         assert!(service(404, "QueueNotFound").contains("no such queue") && !service(404, "").contains("queue"));
-        let refused = describe(&Error::Refused { status: 403, code: "AuthorizationFailure".to_owned() });
-        assert!(refused.ends_with("the role Storage Queue Data Contributor"), "{refused}");
+        for (code, end) in [
+            ("AuthorizationPermissionMismatch", "the role Storage Queue Data Contributor"),
+            ("AuthorizationFailure", "does not admit this machine"),
+            (OLD_DATE, "set this machine's clock"),
+        ] {
+            let refused = describe(&Error::Refused { status: 403, code: code.to_owned() });
+            assert!(refused.ends_with(end), "{refused}");
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ Examples:
   In a pipeline, only what is wrong:
     handler doctor --json | jq '.findings[] | select(.verdict != \"good\")'
 
-It prints: ✓ good; ✗ wrong, with the remedy on the next line; – not tried, because another check failed.
+It prints: ✓ good; ✗ wrong, with the remedy on the next line; ! good, with a warning; – not tried, because another check failed.
 (?) marks what Microsoft's documentation leaves open.
 
 It cannot check whether rows may be written, because it writes none. A role that may read the table but not create or

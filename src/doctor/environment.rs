@@ -62,6 +62,11 @@ pub(super) async fn check(
     let Some(set) = arguments.table.as_deref() else { return };
     let table = after(client, async |client| table(client, set).await).await;
     let table = report.keep("table", table, |table| describe(set, table));
+    if table.as_ref().is_ok_and(|table| table.kind.as_deref() == Some("Elastic")) {
+        // <https://learn.microsoft.com/power-apps/developer/data-platform/use-elastic-tables#upsert-a-record-in-an-elastic-table>
+        let found = format!("{set} is an elastic table, in which an upsert replaces the whole row");
+        report.warn("table", found, "send every column of the row each time, or update rows that exist: \"operation\":\"update\"");
+    }
     let found = client.and_then(|client| Ok((client, table.as_ref().map_err(|failed| *failed)?)));
     if !arguments.key.is_empty() {
         let key = async |(client, table): (&Client, &Table)| {
@@ -105,8 +110,6 @@ fn describe(set: &str, table: &Table) -> String {
     let text = format!("{set} is the table {}", table.logical_name);
     match table.kind.as_deref() {
         None | Some("Standard") => text,
-        // <https://learn.microsoft.com/power-apps/developer/data-platform/use-elastic-tables>
-        Some("Elastic") => format!("{text} (Elastic: an upsert replaces the whole row)"),
         Some(kind) => format!("{text} ({kind})"),
     }
 }
@@ -291,7 +294,7 @@ mod tests {
             assert!(found.contains(word), "{found}");
         }
         let described = ["Standard", "Virtual", "Elastic"].map(|kind| describe("contacts", &table(true, kind)));
-        let endings = ["the table contact", "contact (Virtual)", "(Elastic: an upsert replaces the whole row)"];
+        let endings = ["the table contact", "contact (Virtual)", "contact (Elastic)"];
         for (found, ending) in described.iter().zip(endings) {
             assert!(found.ends_with(ending), "{found}");
         }

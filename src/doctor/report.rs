@@ -26,6 +26,8 @@ pub(super) async fn after<N, T>(needed: Result<N, Failed>, check: impl AsyncFnOn
 pub(crate) enum Verdict {
     Good,
     Wrong,
+    /// It works, and may do what was not intended.
+    Warning,
     /// The check was not made, because an earlier one failed.
     NotTried,
 }
@@ -73,12 +75,20 @@ impl Report {
             Ok(Err((found, remedy))) => (Verdict::Wrong, found, Some(remedy), Err(check)),
             Err(failed) => (Verdict::NotTried, format!("not tried, because of {failed}"), None, Err(failed)),
         };
-        let finding = Finding { check, verdict, found, remedy };
+        self.push(Finding { check, verdict, found, remedy });
+        kept
+    }
+
+    /// Adds a warning, which leaves the exit code as it is.
+    pub(crate) fn warn(&mut self, check: &'static str, found: String, remedy: &str) {
+        self.push(Finding { check, verdict: Verdict::Warning, found, remedy: Some(remedy.to_owned()) });
+    }
+
+    fn push(&mut self, finding: Finding) {
         if !self.json && self.output.is_ok() {
             self.output = print(&line(&finding));
         }
         self.findings.push(finding);
-        kept
     }
 
     pub(crate) fn findings(&self) -> &[Finding] {
@@ -97,22 +107,25 @@ impl Report {
     }
 
     fn is_good(&self) -> bool {
-        self.findings.iter().all(|finding| finding.verdict == Verdict::Good)
+        self.findings.iter().all(|finding| matches!(finding.verdict, Verdict::Good | Verdict::Warning))
     }
 
     fn last_line(&self) -> String {
-        let [good, wrong, not_tried] = self.totals();
-        format!("\n{good} good, {wrong} wrong, {not_tried} not tried\n")
+        let [good, wrong, not_tried, warnings] = self.totals();
+        let warnings = if warnings == 0 { String::new() } else { format!(", {warnings} to be aware of") };
+        format!("\n{good} good, {wrong} wrong, {not_tried} not tried{warnings}\n")
     }
 
     fn to_json(&self) -> String {
-        let [good, wrong, not_tried] = self.totals();
-        let json = json!({ "good": good, "wrong": wrong, "notTried": not_tried, "findings": self.findings });
+        let [good, wrong, not_tried, warnings] = self.totals();
+        let json = json!({
+            "good": good, "wrong": wrong, "notTried": not_tried, "warnings": warnings, "findings": self.findings,
+        });
         sanitize(&json.to_string()).into_owned() + "\n"
     }
 
-    fn totals(&self) -> [usize; 3] {
-        [Verdict::Good, Verdict::Wrong, Verdict::NotTried]
+    fn totals(&self) -> [usize; 4] {
+        [Verdict::Good, Verdict::Wrong, Verdict::NotTried, Verdict::Warning]
             .map(|verdict| self.findings.iter().filter(|finding| finding.verdict == verdict).count())
     }
 }
@@ -121,6 +134,7 @@ fn line(finding: &Finding) -> String {
     let mark = match finding.verdict {
         Verdict::Good => '✓',
         Verdict::Wrong => '✗',
+        Verdict::Warning => '!',
         Verdict::NotTried => '–',
     };
     let (name, found) = (finding.check, sanitize(&finding.found));
@@ -169,12 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_is_shown_and_counted_and_leaves_the_exit_code_as_it_is() {
+        let mut report = Report::new(true);
+        report.add("table", Ok(Ok("it is there".to_owned())));
+        report.warn("table", "it is elastic".to_owned(), "take care");
+        assert!(report.is_good());
+        assert_eq!(line(&report.findings[1]), "! table            it is elastic\n                   → take care\n");
+        assert_eq!(report.last_line(), "\n1 good, 0 wrong, 0 not tried, 1 to be aware of\n");
+        assert!(report.to_json().contains(r#""verdict":"warning""#));
+    }
+
+    #[test]
     fn the_json_holds_the_same() {
         let json = report().to_json();
         assert_eq!(json.lines().count(), 1, "{json}");
         let json: Value = serde_json::from_str(&json).expect("JSON");
         let expected = json!({
-            "good": 1, "wrong": 1, "notTried": 1,
+            "good": 1, "wrong": 1, "notTried": 1, "warnings": 0,
             "findings": [
                 { "check": "host_json", "verdict": "good", "found": "as it should be" },
                 { "check": "token", "verdict": "wrong", "found": "Entra ID said \u{1b}[2J no", "remedy": "ask again" },

@@ -10,7 +10,7 @@ use crate::dead_letters::queue::{NO_QUEUE, describe};
 use crate::lock::blob::BlobLocks;
 use crate::lock::{Error, LockName, Locks as _};
 use crate::settings::{Lookup, Problem, non_empty};
-use crate::storage::{Address, Service};
+use crate::storage::{Address, OLD_DATE, Service, WRONG_NETWORK};
 
 /// The blob of the doctor's lock. No record's lock has this name: those end in 64 hexadecimal digits.
 const PROBE: &str = "doctor-probe";
@@ -37,8 +37,24 @@ pub(super) async fn lock(locks: &BlobLocks, access: &str, container: &str) -> Ch
     Ok(format!("a lock in {container} was taken, renewed and given back ({access})"))
 }
 
+/// The remedy for a refusal that has nothing to do with the key or the role.
+fn remedy_by_code(error: &Error) -> Option<&'static str> {
+    let Error::Refused { code, .. } = error else { return None };
+    match code.as_str() {
+        OLD_DATE => Some("set this machine's clock, which differs from the service's by more than 15 minutes"),
+        WRONG_NETWORK => Some(
+            "in the account's Networking: admit this app's network (firewall, virtual network), or connect the app to the \
+             account's private endpoint",
+        ),
+        _ => None,
+    }
+}
+
 /// The remedy for an error of the storage, by the kind of access to it.
 fn remedy(error: &Error, access: &str) -> &'static str {
+    if let Some(remedy) = remedy_by_code(error) {
+        return remedy;
+    }
     match (error, access) {
         (Error::Refused { .. }, "entra") => {
             "give the identity the role Storage Blob Data Contributor on the storage account, and wait some minutes"
@@ -100,6 +116,9 @@ async fn look(account: &Account, name: &str) -> CheckResult {
 }
 
 fn queue_remedy(error: &Error, name: &str) -> String {
+    if let Some(remedy) = remedy_by_code(error) {
+        return remedy.to_owned();
+    }
     match error {
         Error::Service { status: 404, code } if code == NO_QUEUE => {
             format!("az storage queue create --name {name} --account-name <account> --auth-mode login")
@@ -115,6 +134,17 @@ fn queue_remedy(error: &Error, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_and_the_network_are_not_taken_for_a_wrong_key_or_role() {
+        for (code, word) in [(OLD_DATE, "clock"), (WRONG_NETWORK, "Networking")] {
+            let error = Error::Refused { status: 403, code: code.to_owned() };
+            for access in ["entra", "sas", "shared_key"] {
+                assert!(remedy(&error, access).contains(word), "{code} {access}");
+            }
+            assert!(queue_remedy(&error, "sync-records").contains(word), "{code}");
+        }
+    }
 
     #[test]
     fn the_remedy_for_a_refusal_depends_on_the_kind_of_access() {

@@ -91,8 +91,8 @@ impl Tokens {
     }
 
     /// Forgets a token that a service refused, unless another one has taken its place.
-    pub(super) fn forget(&self, scope: &str, refused: &str) {
-        if let Some(entry) = self.lock().get_mut(scope) {
+    pub(super) fn forget(&self, refused: &str) {
+        for entry in self.lock().values_mut() {
             entry.token.take_if(|token| token.access.token.secret() == refused);
         }
     }

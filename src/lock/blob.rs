@@ -59,7 +59,7 @@ impl BlobLocks {
             ..Default::default()
         };
         let url = connection.url(container);
-        let container = BlobContainerClient::new(url, connection.credential.clone(), Some(options))?;
+        let container = BlobContainerClient::new(url, connection.credential(), Some(options))?;
         Ok(Self { container, life })
     }
 

@@ -24,6 +24,10 @@ const MAX_KEY_COLUMNS: usize = 16;
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>
 const NOT_ADDRESSABLE: [char; 11] = ['/', '<', '>', '*', '%', '&', ':', '\\', '?', '+', '#'];
 
+/// The system's column in the key of an elastic table; columns of others have a prefix.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/use-elastic-tables>
+const PARTITION: &str = "partitionid";
+
 /// What identifies a row of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RecordKey {
@@ -147,6 +151,9 @@ impl KeyColumn {
         let field = format!("key.{name}");
         if !is_logical_name(name) {
             return Err(Error::column_name(field));
+        }
+        if name == PARTITION {
+            return Err(Error::invalid(field, "addresses a row of an elastic table, in which an upsert replaces the whole row"));
         }
         let lookup = name.starts_with('_') && name.ends_with("_value");
         let value = match Value::of(raw) {

@@ -44,6 +44,14 @@ fn a_leading_byte_order_mark_is_dropped_and_only_one() {
 }
 
 #[test]
+fn a_key_of_an_elastic_table_is_refused_with_its_reason() {
+    for key in [r#"{"partitionid":"p"}"#, &format!(r#"{{"new_sensorid":"{ID}","partitionid":"device-1"}}"#)] {
+        let problem = problem(&format!(r#"{{"table":"new_sensors","key":{key},"columns":{{}}}}"#));
+        assert!(problem.contains("`key.partitionid`") && problem.contains("replaces the whole row"), "{problem}");
+    }
+}
+
+#[test]
 fn defaults_are_upsert_and_nothing_else() {
     let record = record(&format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"version":null,"source":null}}"#));
     assert_eq!(record.operation, Operation::Upsert);

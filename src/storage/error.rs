@@ -44,6 +44,18 @@ pub enum Error {
     },
 }
 
+/// Stands for the code of a 403 whose body says that the request's date is more than 15 minutes off.
+/// <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key#specifying-the-date-header>
+pub(crate) const OLD_DATE: &str = "AuthenticationFailed: Request date header too old";
+
+/// The code of a request from a network that the account does not admit.
+/// <https://learn.microsoft.com/troubleshoot/azure/azure-storage/blobs/authentication/storage-troubleshoot-403-errors>
+pub(crate) const WRONG_NETWORK: &str = "AuthorizationFailure";
+
+fn is_about_the_date(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).contains("Request date header too old")
+}
+
 impl Error {
     pub(super) const TIMEOUT: Self = Self::Unreachable { sent: true, problem: "no answer in time" };
 
@@ -72,8 +84,10 @@ impl Error {
 impl From<azure_core::Error> for Error {
     fn from(error: azure_core::Error) -> Self {
         match error.kind() {
-            ErrorKind::HttpResponse { status, error_code, .. } => {
-                let (status, code) = (u16::from(*status), error_code.clone().unwrap_or_default());
+            ErrorKind::HttpResponse { status, error_code, raw_response } => {
+                let is_old = raw_response.as_ref().is_some_and(|answer| is_about_the_date(answer.body().as_ref()));
+                let code = if is_old { OLD_DATE.to_owned() } else { error_code.clone().unwrap_or_default() };
+                let status = u16::from(*status);
                 if matches!(status, 401 | 403) {
                     Self::Refused { status, code }
                 } else {
@@ -93,6 +107,9 @@ impl From<azure_core::Error> for Error {
 
 #[cfg(test)]
 mod tests {
+    use azure_core::http::RawResponse;
+    use azure_core::http::headers::Headers;
+
     use super::*;
 
     #[test]
@@ -129,5 +146,11 @@ mod tests {
         let code = || "AuthorizationPermissionMismatch".to_owned();
         assert_eq!(answered(403, &code()), Error::Refused { status: 403, code: code() });
         assert_eq!(answered(409, "x"), Error::Service { status: 409, code: "x".to_owned() });
+        let body = "<Error><Code>AuthenticationFailed</Code><AuthenticationErrorDetail>Request date header too old: \
+                    'Mon, 23 Nov 2026 10:00:00 GMT'</AuthenticationErrorDetail></Error>";
+        let answer = RawResponse::from_bytes(403.into(), Headers::new(), body);
+        let error_code = Some("AuthenticationFailed".to_owned());
+        let kind = ErrorKind::HttpResponse { status: 403.into(), error_code, raw_response: Some(Box::new(answer)) };
+        assert_eq!(sdk(kind), Error::Refused { status: 403, code: OLD_DATE.to_owned() });
     }
 }

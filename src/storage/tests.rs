@@ -1,4 +1,5 @@
 use super::*;
+use crate::identity::Choice;
 
 fn resolve(settings: &[(&str, &str)]) -> Result<Address, String> {
     resolve_for(Service::Blob, settings)
@@ -157,29 +158,15 @@ fn problems_with_queues_name_what_queues_need() {
 
 #[test]
 fn a_queue_url_has_its_name_and_the_signature() {
-    let identity: Arc<dyn TokenCredential> = Arc::new(NoToken);
+    let http = Http::new().expect("the settings are valid");
+    let identity = Arc::new(Identity::open(Choice::DeveloperTools, &http).expect("there are no settings"));
     for (text, address) in [
         ("QueueEndpoint=https://q/;SharedAccessSignature=?sv=1&sig=x%3D", "https://q/letters?sv=1&sig=x%3D"),
         ("QueueEndpoint=http://127.0.0.1:2/a/;AccountName=a;AccountKey=a2V5", "http://127.0.0.1:2/a/letters"),
     ] {
         let found = resolve_for(Service::Queue, &[("Locks", text)]).expect("a connection");
-        let connection = Connection::new(found, identity.clone(), &Http::new().expect("the settings are valid"));
+        let connection = Connection::new(found, identity.clone(), &http);
         assert_eq!(connection.url("letters").as_str(), address);
-        assert!(connection.credential.is_none());
-    }
-}
-
-/// Fails the test when a token is requested: neither a key nor a signature needs one.
-#[derive(Debug)]
-struct NoToken;
-
-#[async_trait::async_trait]
-impl TokenCredential for NoToken {
-    async fn get_token(
-        &self,
-        _: &[&str],
-        _: Option<azure_core::credentials::TokenRequestOptions<'_>>,
-    ) -> azure_core::Result<azure_core::credentials::AccessToken> {
-        Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, "not requested"))
+        assert!(connection.credential().is_none());
     }
 }

@@ -8,7 +8,6 @@ mod leases;
 use std::sync::Arc;
 use std::time::Duration;
 
-use azure_core::credentials::TokenCredential;
 use dataverse_sync::http::Http;
 use dataverse_sync::identity::{Choice, Identity};
 use dataverse_sync::lock::blob::BlobLocks;
@@ -54,7 +53,7 @@ impl LeaseStore for Account {
         let http = Http::new().expect("this machine has root certificates");
         // An account key needs no token.
         let identity = Identity::open(Choice::DeveloperTools, &http).expect("nothing is opened yet");
-        let identity: Arc<dyn TokenCredential> = Arc::new(identity);
+        let identity = Arc::new(identity);
         let locks = BlobLocks::new(&Connection::new(address, identity, &http), container, LIFE);
         Arc::new(locks.expect("the address is usable"))
     }

@@ -97,6 +97,19 @@ async fn every_kind_of_access_opens_the_embedded_store_behind_tls() {
 }
 
 #[tokio::test]
+async fn a_token_that_the_storage_refuses_is_replaced() {
+    let storage = LockStorage::embedded_behind_tls().await;
+    let settings = [("Locks__blobServiceUri", storage.endpoint()), AT_ONCE];
+    let host = storage.host("revoked", &settings).await;
+    assert_eq!(send(&host, "V-1").await.verdict(), UPSERTED);
+    let issued = storage.world.identity.tokens_issued();
+    storage.refuse_a_lease(401, "InvalidAuthenticationInfo");
+    assert_eq!(send(&host, "V-2").await.verdict(), STORAGE_UNAVAILABLE);
+    wait_until("the storage is asked again", async || send(&host, "V-3").await.verdict() == UPSERTED).await;
+    assert_eq!(storage.world.identity.tokens_issued(), issued + 1);
+}
+
+#[tokio::test]
 async fn every_kind_of_access_opens_azurite_behind_tls() {
     let storage = LockStorage::azurite().await;
     let (key, signature) = (storage.with_key(), storage.with_signature("rwdlac", sas::LATER));

@@ -128,11 +128,11 @@ async fn a_refused_token_is_not_served_again_and_its_successor_is() {
     get(&tokens).await.expect("a token");
     pass(3_300).await;
     assert_eq!(get(&tokens).await.as_deref(), Ok("token-1"), "its renewal begins");
-    tokens.forget(SCOPE, "token-1");
+    tokens.forget("token-1");
     let (one, other) = tokio::join!(get(&tokens), get(&tokens));
     assert_eq!((one.as_deref(), other.as_deref()), (Ok("token-2"), Ok("token-2")));
     // The answer to an earlier request with the old token comes late.
-    tokens.forget(SCOPE, "token-1");
+    tokens.forget("token-1");
     assert_eq!((get(&tokens).await.as_deref(), script.requests()), (Ok("token-2"), 2));
 }
 

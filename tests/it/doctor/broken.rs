@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use serde_json::Value;
 use stand_ins::dataverse::{Effect, Fault, Kind, Status, Table};
 use stand_ins::identity;
 use stand_ins::storage::{self, Effect as StorageEffect, Fault as StorageFault, Op, Storage};
@@ -108,10 +109,11 @@ async fn a_version_column_that_is_hidden_or_belongs_to_a_virtual_table() {
     only(&app.wrong(&TABLE, &[VERSION_COLUMN]).await, "version_column", "virtual table");
     world.dataverse.define(table().table_type("Elastic"));
     let output = app.run(&[&["--json"], &TABLE[..]].concat(), &[]).await;
-    assert!(
-        super::found(&output.json(), "table").ends_with("(Elastic: an upsert replaces the whole row)"),
-        "{output:?}"
-    );
+    let report = output.json();
+    let findings = report["findings"].as_array().expect("findings");
+    let warning = findings.iter().find(|finding| finding["verdict"] == "warning").expect("a warning");
+    assert_eq!((output.code, &report["warnings"], &warning["check"]), (Some(0), &1.into(), &"table".into()));
+    assert!(warning["found"].as_str().is_some_and(|found| found.ends_with("replaces the whole row")), "{warning}");
 }
 
 #[tokio::test]
@@ -122,6 +124,18 @@ async fn a_storage_that_refuses_or_lacks_a_queue() {
     for op in [Op::CreateContainer, Op::PutBlob, Op::Acquire, Op::Renew] {
         storage.fault(StorageFault::until_cleared(op, denied.clone()));
         only(&app.wrong(&[], &[]).await, "lock_storage", "refuses access (403 AuthorizationPermissionMismatch)");
+        storage.clear_faults();
+    }
+    let network = StorageEffect::Status { code: 403, error_code: "AuthorizationFailure", retry_after: None };
+    for (effect, word) in [(network, "Networking"), (StorageEffect::OldDate, "clock")] {
+        storage.fault(StorageFault::until_cleared(Op::Acquire, effect.clone()));
+        storage.fault(StorageFault::until_cleared(Op::OtherQueue, effect));
+        let report = app.run(&["--json"], &[]).await.json();
+        let findings = report["findings"].as_array().expect("findings").iter();
+        let wrong: Vec<_> = findings.filter(|finding| finding["verdict"] == "wrong").collect();
+        assert_eq!(wrong.len(), 3, "the locks and both queues: {wrong:?}");
+        let has_remedy = |finding: &&Value| finding["remedy"].as_str().is_some_and(|remedy| remedy.contains(word));
+        assert!(wrong.iter().all(has_remedy), "{wrong:#?}");
         storage.clear_faults();
     }
     storage.fault(StorageFault::until_cleared(Op::Release, denied.clone()));

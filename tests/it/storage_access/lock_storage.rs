@@ -23,14 +23,14 @@ pub(super) struct LockStorage {
     endpoint: String,
     http: reqwest::Client,
     trusted: Option<String>,
-    _storage: Backing,
+    storage: Backing,
     _folder: Folder,
 }
 
 /// Kept alive while the storage is used.
-#[expect(dead_code, reason = "held for their drop")]
 enum Backing {
     Embedded(Storage),
+    #[expect(dead_code, reason = "held for its drop")]
     Azurite(Azurite),
 }
 
@@ -62,7 +62,14 @@ impl LockStorage {
         let folder = Folder::new();
         let trusted = tls.as_ref().map(|tls| folder.write("authority.pem", tls.ca_pem()));
         let http = tls.as_ref().map_or_else(http_client, trust::client);
-        Self { world, endpoint, http, trusted, _storage: storage, _folder: folder }
+        Self { world, endpoint, http, trusted, storage, _folder: folder }
+    }
+
+    /// Has the next request to take a lease refused with this status and code.
+    pub(super) fn refuse_a_lease(&self, code: u16, error_code: &'static str) {
+        let Backing::Embedded(storage) = &self.storage else { panic!("Azurite has no faults") };
+        let effect = storage::Effect::Status { code, error_code, retry_after: None };
+        storage.fault(storage::Fault::once(storage::Op::Acquire, effect));
     }
 
     /// The blob service's URL, including the account.

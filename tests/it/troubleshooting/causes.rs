@@ -107,16 +107,17 @@ async fn prepare(world: &World, symptom: &str) {
             let refusal = r#"{"statusCode":400,"message":"Unable to load the proper Managed Identity."}"#;
             return world.identity.fault(identity::Fault::Answer(reqwest::StatusCode::BAD_REQUEST, refusal));
         }
-        "AuthorizationPermissionMismatch" => return storage_refuses(world),
+        "AuthorizationPermissionMismatch" => return storage_refuses(world, "AuthorizationPermissionMismatch"),
+        "AuthorizationFailure" => return storage_refuses(world, "AuthorizationFailure"),
         "the lock was held by another writer" => return leave_a_lease(world).await,
         _ => return,
     };
     world.dataverse.insert("contacts", &row);
 }
 
-fn storage_refuses(world: &World) {
+fn storage_refuses(world: &World, error_code: &'static str) {
     let effect =
-        storage::Effect::Status { code: 403, error_code: "AuthorizationPermissionMismatch", retry_after: None };
+        storage::Effect::Status { code: 403, error_code, retry_after: None };
     let storage = world.storage.embedded().expect("this world is on the embedded storage");
     storage.fault(storage::Fault::until_cleared(storage::Op::AnyBlob, effect));
 }

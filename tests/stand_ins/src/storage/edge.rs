@@ -21,7 +21,7 @@ use super::auth::{Account, Grant};
 use super::blobs::Blobs;
 use super::call::{Call, Service};
 use super::counts::Counts;
-use super::error::{REQUEST_BODY_TOO_LARGE, Result};
+use super::error::{REQUEST_BODY_TOO_LARGE, Result, old_date};
 use super::fault::{self, Effect, Faults, Op};
 use super::lease_log::LeaseLog;
 use super::operation::Operation;
@@ -84,6 +84,10 @@ async fn carry_out(store: Arc<Store>, service: Service, wire: Wire, parts: Parts
         Some(Effect::Status { code, error_code, retry_after }) => {
             lock(&store.lease_log).note(&call, op, Instant::now(), Some(code), None);
             return fault::refusal(code, error_code, retry_after).into_response();
+        }
+        Some(Effect::OldDate) => {
+            lock(&store.lease_log).note(&call, op, Instant::now(), Some(403), None);
+            return old_date("Mon, 23 Nov 2020 10:00:00 GMT").into_response();
         }
         Some(Effect::Hang(time)) => {
             lock(&store.lease_log).note(&call, op, Instant::now(), None, None);

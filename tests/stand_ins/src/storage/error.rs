@@ -82,6 +82,11 @@ impl IntoResponse for Error {
     }
 }
 
+/// The date of a request is more than 15 minutes from the service's.
+pub(super) fn old_date(date: &str) -> Error {
+    AUTHENTICATION_FAILED.because(format!("Request date header too old: '{date}'"))
+}
+
 pub(super) const CONTAINER_NOT_FOUND: Error =
     Error::new(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist.");
 pub(super) const CONTAINER_ALREADY_EXISTS: Error =

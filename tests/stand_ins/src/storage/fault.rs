@@ -106,6 +106,8 @@ pub enum Effect {
         /// The `Retry-After` header, sent in whole seconds.
         retry_after: Option<Duration>,
     },
+    /// Its date is found to be too old, as when a clock is wrong. It is not executed.
+    OldDate,
     /// It gets no response for that long; then the connection is closed. It is not executed.
     Hang(Duration),
     /// It is executed after that long, even if the client has disconnected.

@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::auth::Account;
 use super::call::Call;
-use super::error::{AUTHENTICATION_FAILED, Result};
+use super::error::{AUTHENTICATION_FAILED, Result, old_date};
 
 /// How far a client's clock may be off.
 const TOLERANCE: Duration = Duration::minutes(15);
@@ -43,8 +43,8 @@ fn check_date(call: &Call) -> Result<()> {
         return Err(AUTHENTICATION_FAILED.because("Neither x-ms-date nor Date is there."));
     };
     match OffsetDateTime::parse(date, &Rfc2822) {
-        Ok(date) if (OffsetDateTime::now_utc() - date).abs() <= TOLERANCE => Ok(()),
-        Ok(_) => Err(AUTHENTICATION_FAILED.because("Request date header too old or too far in the future.")),
+        Ok(sent) if (OffsetDateTime::now_utc() - sent).abs() <= TOLERANCE => Ok(()),
+        Ok(_) => Err(old_date(date)),
         Err(_) => Err(AUTHENTICATION_FAILED.because("The request's date is not in the RFC 1123 format.")),
     }
 }

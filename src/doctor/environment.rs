@@ -65,7 +65,11 @@ pub(super) async fn check(
     if table.as_ref().is_ok_and(|table| table.kind.as_deref() == Some("Elastic")) {
         // <https://learn.microsoft.com/power-apps/developer/data-platform/use-elastic-tables#upsert-a-record-in-an-elastic-table>
         let found = format!("{set} is an elastic table, in which an upsert replaces the whole row");
-        report.warn("table", found, "send every column of the row each time, or update rows that exist: \"operation\":\"update\"");
+        report.warn(
+            "table",
+            found,
+            "send every column of the row each time, or update rows that exist: \"operation\":\"update\"",
+        );
     }
     let found = client.and_then(|client| Ok((client, table.as_ref().map_err(|failed| *failed)?)));
     if !arguments.key.is_empty() {

@@ -153,7 +153,10 @@ impl KeyColumn {
             return Err(Error::column_name(field));
         }
         if name == PARTITION {
-            return Err(Error::invalid(field, "addresses a row of an elastic table, in which an upsert replaces the whole row"));
+            return Err(Error::invalid(
+                field,
+                "addresses a row of an elastic table, in which an upsert replaces the whole row",
+            ));
         }
         let lookup = name.starts_with('_') && name.ends_with("_value");
         let value = match Value::of(raw) {

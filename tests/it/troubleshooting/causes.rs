@@ -116,8 +116,7 @@ async fn prepare(world: &World, symptom: &str) {
 }
 
 fn storage_refuses(world: &World, error_code: &'static str) {
-    let effect =
-        storage::Effect::Status { code: 403, error_code, retry_after: None };
+    let effect = storage::Effect::Status { code: 403, error_code, retry_after: None };
     let storage = world.storage.embedded().expect("this world is on the embedded storage");
     storage.fault(storage::Fault::until_cleared(storage::Op::AnyBlob, effect));
 }

@@ -3,8 +3,8 @@
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue#host-json>; the storage library's
 //! limits are <https://learn.microsoft.com/rest/api/storageservices/put-message#remarks>.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{Engine, alphabet};
 
 use super::settings::Encoding;
 
@@ -44,10 +44,13 @@ pub(super) fn encode(bytes: &[u8], encoding: Encoding) -> Result<String, String>
     Ok(raw)
 }
 
-/// Decodes base64 as .NET does: white space is ignored.
+/// Decodes base64 as .NET does: white space is ignored, and so are bits after the last byte.
+/// <https://learn.microsoft.com/dotnet/api/system.convert.frombase64string>
 pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurpose =
+        GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
     let compact: String = text.chars().filter(|character| !" \t\r\n".contains(*character)).collect();
-    STANDARD.decode(compact).ok()
+    LENIENT.decode(compact).ok()
 }
 
 /// <https://www.w3.org/TR/xml/#charsets>
@@ -84,6 +87,15 @@ mod tests {
         for (encoding, length) in [(Encoding::Base64, 49_152), (Encoding::None, 65_536)] {
             assert!(encode("<".repeat(length).as_bytes(), encoding).is_ok());
             assert!(encode("<".repeat(length + 1).as_bytes(), encoding).is_err());
+        }
+    }
+
+    #[test]
+    fn base64_is_read_as_dotnet_reads_it() {
+        for (text, bytes) in
+            [("YQ==", Some("a")), (" Y\r\nQ= =", Some("a")), ("YR==", Some("a")), ("YQ", None), ("Y_==", None)]
+        {
+            assert_eq!(from_base64(text).as_deref(), bytes.map(str::as_bytes), "{text}");
         }
     }
 

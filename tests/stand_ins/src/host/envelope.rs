@@ -79,7 +79,7 @@ impl Members {
 
 /// Empty if the message is not a JSON object, which is not an error.
 fn own_properties(item: &str) -> Vec<(String, Value)> {
-    match newtonsoft::parse(item) {
+    match newtonsoft::parse(item).filter(|_| newtonsoft::looks_like_json(item)) {
         Some(Value::Object(members)) => members,
         _ => Vec::new(),
     }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_message_that_is_no_object_adds_nothing() {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(70), "]".repeat(70));
-        for item in ["plain text", "[1]", "\"text\"", "{\"half\":", "\u{feff}{\"a\":1}", &deep] {
+        for item in ["plain text", "[1]", "\"text\"", "{\"half\":", "{\"a\":1}//b", "\u{feff}{\"a\":1}", &deep] {
             assert_eq!(metadata(item).as_object().expect("it is an object").len(), 7, "{item}");
         }
     }

@@ -120,6 +120,12 @@ fn line(json: &mut String, depth: Option<usize>) {
     }
 }
 
+/// The host's own question before it reads a text: `Utility.IsJson` in <https://github.com/Azure/azure-functions-host>.
+pub(super) fn looks_like_json(text: &str) -> bool {
+    let text = text.trim();
+    [('{', '}'), ('[', ']')].iter().any(|(open, close)| text.starts_with(*open) && text.ends_with(*close))
+}
+
 /// A JSON string literal; the library also escapes U+0085, U+2028 and U+2029.
 pub(super) fn literal(text: &str) -> String {
     let literal = serde_json::to_string(text).expect("a string always serialises");

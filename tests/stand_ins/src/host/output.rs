@@ -55,19 +55,13 @@ fn messages(outputs: &Outputs, name: &str) -> Result<Vec<Vec<u8>>, String> {
 fn elements(value: Value) -> Result<Vec<Vec<u8>>, String> {
     let value = match value {
         Value::Null => return Ok(Vec::new()),
-        Value::Text(text) if looks_like_json(&text) => {
+        Value::Text(text) if newtonsoft::looks_like_json(&text) => {
             newtonsoft::parse(&text).ok_or("The output looks like JSON and is not.")?
         }
         other => other,
     };
     let values = if let Value::Array(values) = value { values } else { vec![value] };
     Ok(values.iter().map(|value| value.to_text().into_bytes()).collect())
-}
-
-/// `Utility.IsJson`.
-fn looks_like_json(text: &str) -> bool {
-    let text = text.trim();
-    [('{', '}'), ('[', ']')].iter().any(|(open, close)| text.starts_with(*open) && text.ends_with(*close))
 }
 
 #[cfg(test)]

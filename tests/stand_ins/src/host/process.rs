@@ -1,6 +1,6 @@
 //! The handler's process: started, waited for, restarted and stopped as the real host does it.
 //!
-//! After exit code 0 it is not restarted (newer hosts do), 200 requests a restart, anything else (a signal, no response within the
+//! After exit code 0 while it serves it is not restarted (newer hosts do), 200 requests a restart, anything else (a signal, no response within the
 //! time for it) is a crash; the third crash in a row ends the host ([`crashes`]). The process gets PATH, HOME, the app settings and
 //! its port, and nothing else of this process's environment. It is killed without warning, except by [`Handler::terminate`].
 //!

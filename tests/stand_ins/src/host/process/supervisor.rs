@@ -123,10 +123,17 @@ impl Supervisor {
     async fn watch(&self, mut child: Child, orders: &mut mpsc::Receiver<Order>) -> End {
         self.status.send_modify(|status| status.pid = child.id());
         let mut ready = std::pin::pin!(timeout(self.program.ready_limit, answers(self.port)));
-        let (mut waiting, mut terminated) = (true, None);
+        let (mut waiting, mut ended_with_0, mut terminated) = (true, false, None);
         loop {
             tokio::select! {
-                status = child.wait() => return ended(status, terminated),
+                status = child.wait(), if !ended_with_0 || terminated.is_some() => {
+                    // Before the first response the host takes no notice, and goes on waiting for one.
+                    let unnoticed = waiting && !self.program.restarts_after_0 && terminated.is_none();
+                    ended_with_0 = unnoticed && status.as_ref().is_ok_and(ExitStatus::success);
+                    if !ended_with_0 {
+                        return ended(status, terminated);
+                    }
+                }
                 answer = &mut ready, if waiting => {
                     waiting = false;
                     match answer {

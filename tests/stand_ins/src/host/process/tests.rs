@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use tokio::time::sleep;
 
 use super::super::logs::{Category, LogLine};
 use super::super::scratch::StagedApp;
 use super::*;
+use crate::net::Server;
 
 /// Longer than any of these scripts needs to end by itself.
 const READY_LIMIT: Duration = Duration::from_secs(1);
@@ -34,9 +36,22 @@ async fn run(script: &str) -> (State, u32, Vec<LogLine>) {
 }
 
 #[tokio::test]
-async fn exit_code_0_is_never_restarted() {
+async fn exit_code_0_while_it_serves_is_never_made_good() {
+    let app = StagedApp::empty("while [ ! -e go ]; do sleep 0.02; done; exit 0");
+    let answers = Server::start(Router::new(), 0, None).await.expect("a port is free");
+    let handler = Handler::start(program(&app), answers.port(), Logs::new("test", None));
+    assert_eq!(handler.settled().await, State::Ready);
+    app.write("go", "");
+    let mut status = handler.status.clone();
+    let gone = status.wait_for(|status| status.state == State::Gone).await.expect("it is published");
+    assert_eq!((gone.pid, gone.restarts), (None, 0));
+}
+
+#[tokio::test]
+async fn exit_code_0_before_the_first_response_is_noticed_only_when_the_time_for_it_is_over() {
     let (state, restarts, _) = run("exit 0").await;
-    assert_eq!((state, restarts), (State::Gone, 0));
+    assert!(matches!(state, State::Down(why) if why.contains("did not answer in 1 s")));
+    assert_eq!(restarts, 2);
 }
 
 #[tokio::test]
@@ -71,15 +86,16 @@ async fn the_last_lines_of_a_crash_are_in_the_log() {
 
 #[tokio::test]
 async fn exit_code_200_is_a_wanted_restart_and_no_crash() {
-    let script = "echo x >> starts; [ $(wc -l < starts) -gt 4 ] && exit 0; exit 200";
+    let script = "echo x >> starts; [ $(wc -l < starts) -gt 4 ] && exit 1; exit 200";
     let (state, restarts, _) = run(script).await;
-    assert_eq!((state, restarts), (State::Gone, 4));
+    assert!(matches!(state, State::Down(_)));
+    assert_eq!(restarts, 4 + 2);
 }
 
 #[tokio::test]
 async fn the_handler_sees_its_settings_and_its_port_in_its_directory_and_little_else() {
-    let (app, logs) = (StagedApp::empty("env > seen; pwd -P > where; exit 0"), Logs::new("test", None));
-    assert_eq!(start(&app, &logs).settled().await, State::Gone);
+    let (app, logs) = (StagedApp::empty("env > seen; pwd -P > where; exit 1"), Logs::new("test", None));
+    assert!(matches!(start(&app, &logs).settled().await, State::Down(_)));
     let seen = std::fs::read_to_string(app.path().join("seen")).expect("the script wrote it");
     let root = format!("FUNCTIONS_APP_ROOT_PATH={}", app.path().display());
     for line in

@@ -249,7 +249,7 @@ pub enum Error {
         code: Option<u32>,
         /// The service's text, which can hold data of the row; `None` if the body was not Dataverse's, such as a gateway's page.
         message: Option<String>,
-        /// `x-ms-service-request-id`
+        /// The request id that support asks for.
         request_id: Option<String>,
         /// The delay that it asked for.
         retry_after: Option<Duration>,

@@ -198,7 +198,7 @@ pub struct ServiceAnswer {
     /// The service's text. It may contain column values: for answers and dead letters, never for logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// `x-ms-service-request-id`, which Microsoft's support asks for.
+    /// The request id that Microsoft's support asks for: `REQ_ID`, else the last `x-ms-service-request-id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }

@@ -20,7 +20,7 @@ const MAX_ROW_BYTES: usize = 16 * 1024 * 1024;
 pub(super) async fn error(answer: Answer) -> Error {
     let status = answer.status();
     let text = |name: &str| answer.header(name).map(str::to_owned);
-    let request_id = text("x-ms-service-request-id").or_else(|| text("REQ_ID"));
+    let request_id = request_id(&answer);
     let retry_after =
         text(RETRY_AFTER.as_str()).and_then(|value| retry_after::parse(&value, OffsetDateTime::now_utc()));
     let sent_at = answer.sent_at();
@@ -29,6 +29,13 @@ pub(super) async fn error(answer: Answer) -> Error {
     let ServiceError { code, message } = error_body::read(&body);
     let message = message.or_else(|| is_invalid_url(status, &body).then(|| INVALID_URL.to_owned()));
     Error::Answered { status, code, message, request_id, retry_after, sent_at }
+}
+
+/// The request id that Microsoft's support asks for. Where two servers handled a request, `x-ms-service-request-id` is there twice;
+/// `REQ_ID` repeats the last one.
+fn request_id(answer: &Answer) -> Option<String> {
+    let last = |name| answer.headers(name).flat_map(|value| value.split(',')).map(str::trim).rfind(|id| !id.is_empty());
+    last("REQ_ID").or_else(|| last("x-ms-service-request-id")).map(str::to_owned)
 }
 
 /// http.sys refuses a URL that is too long, before Dataverse sees it.

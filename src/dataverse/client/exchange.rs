@@ -56,6 +56,11 @@ impl Answer {
         self.response.headers().get(name)?.to_str().ok()
     }
 
+    /// All headers of this name that are text, in order.
+    pub(super) fn headers(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        self.response.headers().get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+    }
+
     /// The body, and why it is not complete if it is not.
     pub(super) async fn body(self, cap: usize) -> (Vec<u8>, Option<&'static str>) {
         let mut body = Vec::new();

@@ -40,7 +40,11 @@ async fn an_error_has_the_facts_that_were_sent_after_one_request() {
 async fn request_ids_and_delays_come_from_the_headers() {
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     for (headers, id, delay) in [
-        ("x-ms-service-request-id: a1\r\nREQ_ID: b2\r\nRetry-After: 17\r\n", Some("a1"), seconds(17)),
+        // REQ_ID repeats the last of several service request ids: that of the server which did the work.
+        ("x-ms-service-request-id: a1\r\nREQ_ID: b2\r\nRetry-After: 17\r\n", Some("b2"), seconds(17)),
+        ("x-ms-service-request-id: a1\r\nx-ms-service-request-id: b2\r\n", Some("b2"), None),
+        ("x-ms-service-request-id: a1\r\n", Some("a1"), None),
+        ("REQ_ID: \r\nx-ms-service-request-id: a1\r\nx-ms-service-request-id: \r\n", Some("a1"), None),
         ("REQ_ID: b2\r\nRetry-After: soon\r\n", Some("b2"), None),
         ("Retry-After: Wed, 01 Jan 2020 00:00:00 GMT\r\n", None, seconds(0)),
         ("Retry-After: -5\r\n", None, None),

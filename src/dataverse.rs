@@ -7,6 +7,7 @@
 pub mod client;
 pub mod error_body;
 mod retry_after;
+pub(crate) mod suggestion;
 pub mod table_metadata;
 pub mod verify;
 

@@ -7,6 +7,7 @@
 //! [`WaitBudget`]. After an ambiguous write the retry waits until the lease has expired, because the first write may still
 //! arrive. Once the write's outcome is known, the lease is released after the response is sent.
 
+mod hint;
 mod order;
 mod settlement;
 mod state;
@@ -162,7 +163,7 @@ impl Pipeline {
                 continue;
             };
             if !self.report(permit, &settlement).await {
-                return (settlement, spent);
+                return (hint::with_hint(settlement, self.store.as_ref(), record, ends_at).await, spent);
             }
             delivered_before |= settlement.is_ambiguous || settlement.has_created;
             last = Some(settlement);

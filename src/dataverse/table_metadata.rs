@@ -1,4 +1,4 @@
-//! What one look at a table's metadata tells: its type, its columns, and which of them may be hidden.
+//! What one look at a table's metadata tells: its type, its columns, which of them may be hidden, and how its lookups are written.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query-metadata-web-api>
 
@@ -13,12 +13,40 @@ pub struct TableMetadata {
     pub table_type: Option<String>,
     /// By logical name; for a secured column its id, under which privileges are granted.
     columns: HashMap<String, Option<Uuid>>,
+    lookups: Vec<Lookup>,
+}
+
+/// One way to write a lookup: a column that can point at several tables has a navigation property for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// The navigation property, which is case-sensitive.
+    pub navigation: String,
+    /// Its column's logical name.
+    pub column: String,
+    /// The logical name of the table that it points at.
+    pub table: String,
 }
 
 impl TableMetadata {
     /// `columns` are logical names, each with its metadata id if column security applies to it.
     pub fn new(table_type: Option<String>, columns: impl IntoIterator<Item = (String, Option<Uuid>)>) -> Self {
-        Self { table_type, columns: columns.into_iter().collect() }
+        Self { table_type, columns: columns.into_iter().collect(), lookups: Vec::new() }
+    }
+
+    /// The same table with these lookups.
+    #[must_use]
+    pub fn with_lookups(self, lookups: Vec<Lookup>) -> Self {
+        Self { lookups, ..self }
+    }
+
+    /// The logical names of the columns.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.keys().map(String::as_str)
+    }
+
+    /// The ways to write its lookups.
+    pub(crate) fn lookups(&self) -> &[Lookup] {
+        &self.lookups
     }
 
     /// Whether the data lies outside Dataverse. Rows of such a table have no ETags.

@@ -1,6 +1,7 @@
 mod deleted;
 mod deliveries;
 mod hidden;
+mod hints;
 mod leases;
 mod order;
 mod outages;

@@ -1,6 +1,6 @@
 //! Reads of metadata: cached looks for the pipeline, and what the doctor reports about an environment.
 //!
-//! The pipeline's look at a table is two GETs, at most once an hour. The look at our privileges is two more, at most once in five
+//! The pipeline's look at a table is three GETs, at most once an hour. The look at our privileges is two more, at most once in five
 //! minutes, and only where a null was read in a secured column. If one fails, a null stays unproven.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/query-metadata-web-api>
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Client, IMPERSONATED_USER, answer};
 use crate::dataverse::Error;
-use crate::dataverse::table_metadata::TableMetadata;
+use crate::dataverse::table_metadata::{Lookup, TableMetadata};
 use crate::record::{guid, is_logical_name};
 
 /// Asks a read to name the table that a lookup points at.
@@ -78,6 +78,23 @@ pub(crate) struct Column {
     pub(crate) is_secured: Option<bool>,
 }
 
+/// A relationship in which the table's column points at another table.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/onetomanyrelationshipmetadata>
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Relationship {
+    referencing_entity_navigation_property_name: Option<String>,
+    referencing_attribute: String,
+    referenced_entity: String,
+}
+
+impl Relationship {
+    fn lookup(self) -> Option<Lookup> {
+        let navigation = self.referencing_entity_navigation_property_name?;
+        Some(Lookup { navigation, column: self.referencing_attribute, table: self.referenced_entity })
+    }
+}
+
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/retrieveprincipalattributeprivilegesresponse>
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -126,13 +143,15 @@ struct Page<T> {
 }
 
 impl Client {
-    /// Reads the type and the columns of the table with this entity set name; `None` when any of it cannot be read.
+    /// Reads the type, the columns and the lookups of the table with this entity set name; `None` when any of it cannot be read.
     pub(super) async fn read_metadata(&self, set: &str) -> Option<TableMetadata> {
         let look = async {
             let table = self.table(set).await.ok()??;
             let columns = self.columns(&table).await.ok()?;
             let columns = columns.into_iter().map(Column::security).collect::<Option<Vec<_>>>()?;
-            Some(TableMetadata::new(table.kind, columns))
+            // They only serve hints.
+            let lookups = self.lookups(&table).await.unwrap_or_default();
+            Some(TableMetadata::new(table.kind, columns).with_lookups(lookups))
         };
         let metadata = timeout(LOOK_TIMEOUT, look).await.ok().flatten();
         if metadata.is_none() {
@@ -193,6 +212,14 @@ impl Client {
     pub(crate) async fn columns(&self, table: &Table) -> Result<Vec<Column>, Error> {
         let path = format!("EntityDefinitions(LogicalName='{}')/Attributes", table.logical_name);
         self.list(&path, "$select=LogicalName,AttributeType,IsSecured").await
+    }
+
+    /// Its lookups.
+    async fn lookups(&self, table: &Table) -> Result<Vec<Lookup>, Error> {
+        let path = format!("EntityDefinitions(LogicalName='{}')/ManyToOneRelationships", table.logical_name);
+        let select = "$select=ReferencingEntityNavigationPropertyName,ReferencingAttribute,ReferencedEntity";
+        let found: Vec<Relationship> = self.list(&path, select).await?;
+        Ok(found.into_iter().filter_map(Relationship::lookup).collect())
     }
 
     /// Reads the primary key of one row, if there is one, to learn whether rows of the table may be read.

@@ -79,13 +79,14 @@ pub(super) struct ScriptedStore {
 struct Security {
     access: ReadAccess,
     table_type: Option<&'static str>,
+    metadata: Option<Arc<TableMetadata>>,
     looks: usize,
     hangs: bool,
 }
 
 impl Default for Security {
     fn default() -> Self {
-        Self { access: ReadAccess::Unknown, table_type: None, looks: 0, hangs: false }
+        Self { access: ReadAccess::Unknown, table_type: None, metadata: None, looks: 0, hangs: false }
     }
 }
 
@@ -118,6 +119,11 @@ impl ScriptedStore {
     /// From now on a look at the metadata says that the table is of this type.
     pub(super) fn set_table_type(&self, table_type: &'static str) {
         lock(&self.security).table_type = Some(table_type);
+    }
+
+    /// From now on a look at the metadata finds this.
+    pub(super) fn set_metadata(&self, metadata: TableMetadata) {
+        lock(&self.security).metadata = Some(Arc::new(metadata));
     }
 
     /// How often the metadata was asked for.
@@ -206,7 +212,8 @@ impl Store for ScriptedStore {
     async fn metadata(&self, _: &str) -> Option<Arc<TableMetadata>> {
         let mut security = lock(&self.security);
         security.looks += 1;
-        security.table_type.map(|table_type| Arc::new(TableMetadata::new(Some(table_type.to_owned()), [])))
+        let of_type = security.table_type.map(|kind| Arc::new(TableMetadata::new(Some(kind.to_owned()), [])));
+        security.metadata.clone().or(of_type)
     }
 
     async fn read_access(&self, _: &str, _: &[String]) -> ReadAccess {

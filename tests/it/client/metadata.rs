@@ -1,6 +1,6 @@
-//! Reading a table's metadata and our privileges: two cached requests each, or no answer.
+//! Reading a table's metadata and our privileges: three and two cached requests, or no answer.
 
-use dataverse_sync::dataverse::table_metadata::TableMetadata;
+use dataverse_sync::dataverse::table_metadata::{Lookup, TableMetadata};
 use dataverse_sync::dataverse::{ReadAccess, Store as _};
 use serde_json::{Value, json};
 
@@ -34,6 +34,15 @@ fn columns() -> Act {
     ]))
 }
 
+fn lookups() -> Act {
+    let to = |table: &str| {
+        json!({ "ReferencingEntityNavigationPropertyName": format!("parentcustomerid_{table}"),
+        "ReferencingAttribute": "parentcustomerid", "ReferencedEntity": table })
+    };
+    let hidden = json!({ "ReferencingEntityNavigationPropertyName": null, "ReferencingAttribute": "x", "ReferencedEntity": "y" });
+    list(&json!([to("account"), hidden, to("contact")]))
+}
+
 fn caller() -> Act {
     object(&json!({ "UserId": USER, "OrganizationId": USER, "BusinessUnitId": USER }))
 }
@@ -60,28 +69,44 @@ fn paths(fixture: &Fixture) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn one_look_reads_the_table_and_its_columns() {
-    let fixture = Fixture::start(vec![table(), columns()]).await;
+async fn one_look_reads_the_table_its_columns_and_its_lookups() {
+    let fixture = Fixture::start(vec![table(), columns(), lookups()]).await;
     let found = fixture.client.metadata("contacts").await.expect("the metadata");
     let id = |id: &str| Some(id.parse().expect("a GUID"));
     let secured = [("firstname", None), ("ssn", id(SSN)), ("picture", id(PICTURE))];
     let secured = secured.map(|(name, id)| (name.to_owned(), id));
-    assert_eq!(*found, TableMetadata::new(Some("Elastic".to_owned()), secured), "what is not shown counts as secured");
+    let lookups = ["account", "contact"].map(|table| Lookup {
+        navigation: format!("parentcustomerid_{table}"),
+        column: "parentcustomerid".to_owned(),
+        table: table.to_owned(),
+    });
+    let expected = TableMetadata::new(Some("Elastic".to_owned()), secured).with_lookups(lookups.into());
+    assert_eq!(*found, expected, "what is not shown counts as secured");
     assert_eq!(fixture.client.metadata("contacts").await, Some(found));
     let expected = [
         "EntityDefinitions?$select=LogicalName,PrimaryIdAttribute,IsOptimisticConcurrencyEnabled,TableType\
          &$filter=EntitySetName%20eq%20%27contacts%27",
         "EntityDefinitions(LogicalName='contact')/Attributes?$select=LogicalName,AttributeType,IsSecured",
+        "EntityDefinitions(LogicalName='contact')/ManyToOneRelationships\
+         ?$select=ReferencingEntityNavigationPropertyName,ReferencingAttribute,ReferencedEntity",
     ];
     assert_eq!(paths(&fixture), expected);
 }
 
 #[tokio::test]
+async fn without_its_lookups_the_rest_of_a_look_counts() {
+    for last in [Act::Reset, Act::Send(refusal("403 Forbidden", "", "0x80040220", "no"))] {
+        let fixture = Fixture::start(vec![table(), columns(), last]).await;
+        assert_eq!(access(&fixture, &["firstname"]).await, ReadAccess::Granted);
+    }
+}
+
+#[tokio::test]
 async fn privileges_are_asked_for_only_where_a_column_is_secured() {
-    let fixture = Fixture::start(vec![table(), columns(), caller(), privileges()]).await;
+    let fixture = Fixture::start(vec![table(), columns(), lookups(), caller(), privileges()]).await;
     assert_eq!(access(&fixture, &["firstname"]).await, ReadAccess::Granted);
     assert_eq!(access(&fixture, &["nosuch"]).await, ReadAccess::Unknown, "it may be new");
-    assert_eq!(fixture.seen().requests.len(), 2, "the look at the table tells");
+    assert_eq!(fixture.seen().requests.len(), 3, "the look at the table tells");
     for (columns, expected) in [
         (&["ssn"][..], ReadAccess::Granted),
         (&["firstname", "ssn"], ReadAccess::Granted),
@@ -91,7 +116,7 @@ async fn privileges_are_asked_for_only_where_a_column_is_secured() {
         assert_eq!(access(&fixture, columns).await, expected, "{columns:?}");
     }
     let function = format!("systemusers({USER})/Microsoft.Dynamics.CRM.RetrievePrincipalAttributePrivileges()");
-    assert_eq!(paths(&fixture)[2..], ["WhoAmI".to_owned(), function]);
+    assert_eq!(paths(&fixture)[3..], ["WhoAmI".to_owned(), function]);
 }
 
 #[tokio::test]
@@ -99,11 +124,11 @@ async fn without_an_answer_it_is_not_known_whether_a_secured_column_is_readable(
     let forbidden = || Act::Send(refusal("403 Forbidden", "", "0x80040220", "no"));
     for script in [
         vec![forbidden()],
-        vec![table(), columns(), forbidden()],
-        vec![table(), columns(), object(&json!({ "UserId": "me", "OrganizationId": USER }))],
-        vec![table(), columns(), caller(), forbidden()],
-        vec![table(), columns(), caller(), Act::Reset],
-        vec![table(), columns(), caller(), object(&json!({ "value": [] }))],
+        vec![table(), columns(), lookups(), forbidden()],
+        vec![table(), columns(), lookups(), object(&json!({ "UserId": "me", "OrganizationId": USER }))],
+        vec![table(), columns(), lookups(), caller(), forbidden()],
+        vec![table(), columns(), lookups(), caller(), Act::Reset],
+        vec![table(), columns(), lookups(), caller(), object(&json!({ "value": [] }))],
     ] {
         let fixture = Fixture::start(script.clone()).await;
         for _ in 0..2 {
@@ -111,7 +136,7 @@ async fn without_an_answer_it_is_not_known_whether_a_secured_column_is_readable(
         }
         assert_eq!(fixture.seen().requests.len(), script.len(), "{script:?}");
     }
-    let absent = vec![table(), columns(), caller(), object(&json!({ "AttributePrivileges": [] }))];
+    let absent = vec![table(), columns(), lookups(), caller(), object(&json!({ "AttributePrivileges": [] }))];
     assert_eq!(access(&Fixture::start(absent).await, &["ssn"]).await, ReadAccess::Denied, "it has no profile");
 }
 

@@ -76,6 +76,8 @@ fn body(symptom: &str) -> String {
         "unknown field" => record["firstname"] = json!("Ada"),
         "another unique key" => record["columns"] = json!({ "emailaddress1": "a@b.example" }),
         "parent_missing" => record["columns"] = missing_parent(),
+        "did you mean" => record["columns"] = json!({ "parentcustomerid@odata.bind": "/accounts(accountnumber='7')" }),
+        "is missing or not active" => record["key"] = json!({ "lastname": "Lovelace" }),
         _ => {}
     }
     record.to_string()

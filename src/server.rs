@@ -7,6 +7,7 @@
 //! key.
 
 mod array;
+mod body;
 mod invocation;
 mod listener;
 mod respond;

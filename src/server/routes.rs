@@ -3,21 +3,19 @@
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
+use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{Instrument as _, error};
+use uuid::Uuid;
 
-use super::{AppState, array, invocation, respond};
+use super::{AppState, array, body, invocation, respond};
 use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
-use crate::json;
 use crate::outcome::{Outcome, Reason};
-use crate::record;
 use crate::telemetry::{CapturedLogs, trace};
 
 /// An invocation holds the record twice, as an escaped JSON string.
@@ -30,10 +28,24 @@ pub(super) fn router(app: AppState) -> Router {
     Router::new()
         .route("/", get(ready))
         .route(&format!("/{QUEUE_FUNCTION}"), queue)
-        .route(HTTP_ROUTE, post(sync_http))
         .method_not_allowed_fallback(|| async { respond::plain_problem(StatusCode::METHOD_NOT_ALLOWED) })
-        .fallback(|| async { respond::plain_problem(StatusCode::NOT_FOUND) })
+        .fallback(http_route)
         .with_state(app)
+}
+
+/// The HTTP function. The host takes any case of its route and a slash at its end, and forwards the path as the caller wrote it.
+async fn http_route(State(app): State<AppState>, request: Request) -> Response {
+    let path = request.uri().path();
+    if !path.strip_suffix('/').unwrap_or(path).eq_ignore_ascii_case(HTTP_ROUTE) {
+        return respond::plain_problem(StatusCode::NOT_FOUND);
+    }
+    if request.method() != Method::POST {
+        let mut response = respond::plain_problem(StatusCode::METHOD_NOT_ALLOWED);
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    let (head, body) = request.into_parts();
+    sync_http(app, head.headers, body).await
 }
 
 async fn ready() -> &'static str {
@@ -68,7 +80,7 @@ async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Resul
     respond::queue(Answer::new(&outcome, &message, &id, now, app.queue.encoding, || logs.take()))
 }
 
-async fn sync_http(State(app): State<AppState>, headers: HeaderMap, body: Body) -> Response {
+async fn sync_http(app: AppState, headers: HeaderMap, body: Body) -> Response {
     let id = invocation_id(&headers);
     let trace_span = trace::http_call(HTTP_FUNCTION, HTTP_ROUTE, &id, traceparent(&headers));
     let response = answer_call(app, id, body).instrument(trace_span.clone()).await;
@@ -77,7 +89,7 @@ async fn sync_http(State(app): State<AppState>, headers: HeaderMap, body: Body) 
 }
 
 async fn answer_call(app: AppState, id: String, body: Body) -> Response {
-    let body = match read_body(body).await {
+    let body = match body::read(body).await {
         Ok(body) => body,
         Err(outcome) => return respond::single(&outcome),
     };
@@ -93,32 +105,11 @@ async fn answer_call(app: AppState, id: String, body: Body) -> Response {
     respond::single(&app.settle(span, body, delivery).await)
 }
 
-/// Reads the body of a call. The rest of one that is too large is read and discarded, which [`DefaultBodyLimit`] does not do:
-/// hyper would close the connection, and a client that sends the whole body before it reads would see a reset instead of the 413.
-async fn read_body(body: Body) -> Result<Bytes, Outcome> {
-    let (mut chunks, mut bytes, mut length) = (body.into_data_stream(), BytesMut::new(), 0);
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Outcome::new(Reason::InvalidMessage).detail("the body is incomplete"))?;
-        length += chunk.len();
-        if length <= record::MAX_BYTES {
-            bytes.extend_from_slice(&chunk);
-        }
-    }
-    if length > record::MAX_BYTES {
-        let detail = format!("a body has at most {} bytes", record::MAX_BYTES);
-        return Err(Outcome::new(Reason::TooLarge).detail(detail));
-    }
-    if length == 0 {
-        let hint = "the body is empty; the Functions host drops bodies without a Content-Length, so send one";
-        return Err(Outcome::new(Reason::InvalidMessage).detail(hint));
-    }
-    let bytes = bytes.freeze();
-    Ok(bytes.slice_ref(json::without_bom(&bytes)))
-}
-
+/// The host's id of the invocation: it stands behind an id that the caller has sent, in one header or in two.
 fn invocation_id(headers: &HeaderMap) -> String {
-    let id = headers.get(INVOCATION_ID).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    id.chars().take(64).collect()
+    let values = headers.get_all(INVOCATION_ID).iter().filter_map(|value| value.to_str().ok());
+    let ids = values.flat_map(|value| value.split(',')).filter_map(|id| Uuid::try_parse(id.trim()).ok());
+    ids.last().map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// The caller's `traceparent`; a repeated one counts as none.

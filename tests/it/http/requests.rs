@@ -3,13 +3,17 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
+use futures::stream;
+use reqwest::Body;
 use serde_json::{Value, json};
-use stand_ins::host::Host;
+use stand_ins::host::{Host, Options as HostOptions};
+use stand_ins::net::http_client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::start;
-use crate::caller::contact;
+use super::{in_chunks, start};
+use crate::caller::{Caller, UPSERTED, answer, contact, printed};
+use crate::waiting::wait_until;
 
 /// The size limit of a body.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -58,13 +62,14 @@ async fn an_unknown_path_is_404_and_another_method_is_405_each_as_a_problem() {
     let (world, host, _) = start(&[]).await;
     for (line, status, allow) in [
         ("POST /api/record HTTP/1.1", 404, None),
-        ("POST /api/records/ HTTP/1.1", 404, None),
-        ("POST /API/records HTTP/1.1", 404, None),
+        ("POST /api/records// HTTP/1.1", 404, None),
+        ("POST /api/ HTTP/1.1", 404, None),
         ("POST /SyncHttp HTTP/1.1", 404, None),
         ("POST /syncqueue HTTP/1.1", 404, None),
         ("POST /x/../api/records HTTP/1.1", 404, None),
         ("POST /api%2Frecords HTTP/1.1", 404, None),
         ("GET /api/records HTTP/1.1", 405, Some("POST")),
+        ("GET /Api/Records/ HTTP/1.1", 405, Some("POST")),
         ("post /api/records HTTP/1.1", 405, Some("POST")),
         ("DELETE /SyncQueue HTTP/1.1", 405, Some("POST")),
         ("POST / HTTP/1.1", 405, Some("GET,HEAD")),
@@ -165,4 +170,104 @@ async fn a_hostile_body_is_refused_with_its_reason_and_nothing_is_sent() {
     let answer = caller.post_text(format!("[{}]", nested(1_000_000))).await;
     assert_eq!(answer.body["results"][0]["detail"], deep, "{}", answer.text);
     assert_eq!(world.dataverse.requests().total(), 0);
+}
+
+#[tokio::test]
+async fn the_route_may_be_in_any_case_and_end_with_a_slash() {
+    let (world, host, _) = start(&[]).await;
+    let paths = ["/api/records", "/api/Records", "/API/RECORDS/", "/api/records/", "/api/rec%6frds"];
+    for (number, path) in paths.into_iter().enumerate() {
+        let url = format!("{}{path}", host.http_url());
+        let call = http_client().post(url).header("x-functions-key", host.function_key());
+        let answer = answer(call.body(record(&format!("C{number}")))).await;
+        assert_eq!(answer.verdict(), UPSERTED, "{path}: {}", answer.text);
+    }
+    assert_eq!(world.dataverse.rows("contacts").len(), paths.len());
+}
+
+/// The host drops `Content-Encoding`.
+#[tokio::test]
+async fn a_body_that_is_not_plain_utf8_is_refused_with_the_name_of_its_encoding() {
+    let (world, _host, caller) = start(&[]).await;
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for (body, name) in [
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x03\0\0\0\0\0\0\0\0\0".to_vec(), "gzip"),
+        (b"\x28\xb5\x2f\xfd\x04\x58".to_vec(), "zstd"),
+        (utf16(&record("C1")), "UTF-16"),
+        (utf16(&format!("\u{feff}[{}]", record("C1"))), "UTF-16"),
+        (utf16(&format!("[{}]", record("C1"))), "UTF-16"),
+    ] {
+        let answer = answer(caller.request().header("content-encoding", "gzip").body(body)).await;
+        let detail = answer.is_problem(400, &json!({ "outcome": "rejected", "reason": "invalid_message" }));
+        assert!(detail.contains(&format!("the body is in {name};")), "{detail}");
+    }
+    assert_eq!(world.dataverse.requests().total(), 0);
+}
+
+/// The host puts its own id behind the caller's, in one header.
+#[tokio::test]
+async fn the_last_guid_is_the_invocations_id_and_what_the_caller_sent_is_nowhere_logged() {
+    let (_world, host, caller) = start(&[]).await;
+    let theirs = "11111111-1111-1111-1111-111111111111";
+    for (number, sent) in [theirs, "canary", "canary, 22222222-2222-2222-2222-222222222222"].into_iter().enumerate() {
+        let call = caller.request().header("x-azure-functions-invocationid", sent);
+        let call = call.header("content-type", "application/json").body(record(&format!("C{number}")));
+        assert_eq!(answer(call).await.verdict(), UPSERTED);
+        let ours = host.invocations()[number].id;
+        let line = format!("invocation_id={ours}");
+        wait_until(&line, async || printed(&host, &line)).await;
+    }
+    for canary in [theirs, "canary", "22222222"] {
+        assert!(!printed(&host, canary), "{canary}");
+    }
+    // Without a GUID there is no id.
+    let alone = "POST /api/records HTTP/1.1\r\nConnection: close\r\nX-Azure-Functions-InvocationId: canary\r\n";
+    let body = record("alone");
+    let answer = one(&host, &format!("{alone}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+    assert_eq!(answer.status, 200);
+    wait_until("its line", async || printed(&host, "message_id=m-alone")).await;
+    assert!(!printed(&host, "canary"));
+}
+
+/// The host forwards the caller's `Connection`.
+#[tokio::test]
+async fn a_connection_that_the_caller_wants_closed_is_closed_after_the_answer() {
+    let (_world, host, caller) = start(&[]).await;
+    let body = record("C1");
+    for connection in ["close", "Close", "close, keep-alive", "keep-alive, close"] {
+        let head = format!("POST /api/records HTTP/1.1\r\nConnection: {connection}\r\nContent-Length: {}", body.len());
+        let direct = one(&host, &format!("{head}\r\n\r\n{body}")).await;
+        assert_eq!((direct.status, direct.header("connection")), (200, Some("close")), "{connection}");
+        let through_host = caller.request().header("connection", connection).header("expect", "100-continue");
+        assert_eq!(answer(through_host.body(body.clone())).await.verdict(), UPSERTED, "{connection}");
+    }
+}
+
+/// Newer hosts stream a call as it is.
+#[tokio::test]
+async fn a_body_in_chunks_has_the_same_limits_and_a_length_that_is_not_its_own_is_refused() {
+    let world = crate::world().await;
+    let options = HostOptions { newer: true, ..world.host_options("newer", &[]) };
+    let host = Host::start(options).await.expect("the host starts");
+    let caller = Caller::of(&host);
+    assert_eq!(caller.post_text(in_chunks(&record("C1"))).await.verdict(), UPSERTED);
+    let empty = caller.post_text(in_chunks("")).await;
+    let detail = empty.is_problem(400, &json!({ "outcome": "rejected", "reason": "invalid_message" }));
+    assert_eq!(detail, "the body is empty; it must be a record or an array of records");
+    let chunk = bytes::Bytes::from(vec![b' '; MAX_BYTES / 8]);
+    let chunks = stream::iter((0..9).map(move |_| Ok::<_, std::io::Error>(chunk.clone())));
+    let large = caller.post_text(Body::wrap_stream(chunks)).await;
+    large.is_problem(413, &json!({ "outcome": "rejected", "reason": "too_large" }));
+
+    let body = record("C2");
+    for length in [body.len() - 1, body.len() + 1] {
+        let head = format!("POST /api/records HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, host.port_of_handler())).await.expect("it listens");
+        stream.write_all(format!("{head}{body}").as_bytes()).await.expect("it is sent");
+        stream.shutdown().await.expect("the sender is done");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{length}: {answer}");
+    }
+    assert_eq!(world.dataverse.rows("contacts").len(), 1);
 }

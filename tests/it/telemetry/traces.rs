@@ -85,7 +85,7 @@ async fn a_queue_message_is_one_trace_with_the_hosts_id_from_token_to_release() 
 async fn a_call_continues_its_callers_trace_and_a_cached_token_has_no_span() {
     let exporting = ExportingHandler::start(&SOON).await;
     assert_eq!(exporting.post(&contact("C1", &json!({}))).await.status, 200);
-    let headers = [("traceparent", CALLER), ("x-azure-functions-invocationid", "i-2")];
+    let headers = [("traceparent", CALLER), ("x-azure-functions-invocationid", "0a5ad9d6-0a55-4f6c-8d5e-6f4f5b2c9f10")];
     assert_eq!(exporting.post_within(&contact("C2", &json!({})), &headers).await.status, 200);
     let spans = whole_trace(&exporting.collector, CALLERS_TRACE, "SyncHttp").await;
     assert_eq!(names(&spans), BTreeSet::from(["SyncHttp", "lock", "release", "write"]));
@@ -94,7 +94,7 @@ async fn a_call_continues_its_callers_trace_and_a_cached_token_has_no_span() {
     hangs_together(&spans, call);
     for (name, value) in [
         ("faas.trigger", "http"),
-        ("faas.invocation_id", "i-2"),
+        ("faas.invocation_id", "0a5ad9d6-0a55-4f6c-8d5e-6f4f5b2c9f10"),
         ("http.route", "/api/records"),
         ("http.response.status_code", "200"),
         ("dataverse_sync.reason", "upserted"),

@@ -113,6 +113,8 @@ fn the_http_function_is_forwarded_from_post_api_records_with_a_function_key() {
     let host = file("host.json");
     assert_eq!(host["extensions"]["http"]["routePrefix"], "api");
     assert_eq!(host["customHandler"]["enableForwardingHttpRequest"], true);
+    assert_eq!(host["customHandler"]["enableProxyingHttpRequest"], true, "newer hosts stream bodies in chunks");
+    assert_eq!(host["extensions"]["queues"]["messageEncoding"], "none", "plain text reaches the handler too");
 }
 
 #[test]

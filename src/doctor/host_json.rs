@@ -106,7 +106,8 @@ fn concurrency(host: &HostJson, max_concurrency: usize) -> CheckResult {
     wrong(found, remedy)
 }
 
-/// An invocation may last as long as its hold and what the pipeline adds at most.
+/// An invocation may last as long as its hold and what the pipeline adds at most. When one passes functionTimeout, the host kills the
+/// handler with all that is in flight and starts it again.
 fn time_limit(host: &HostJson, config: &Config) -> CheckResult {
     let longest = config.hold + INVOCATION_GRACE;
     let needs = format!("SYNC_HOLD_SECONDS {} + {} s", config.hold.as_secs(), INVOCATION_GRACE.as_secs());
@@ -119,7 +120,12 @@ fn time_limit(host: &HostJson, config: &Config) -> CheckResult {
         Err(error) => return wrong(error, remedy),
     };
     if limit < longest {
-        return wrong(format!("functionTimeout is {} s, shorter than {needs}", limit.as_secs()), remedy);
+        let found = format!(
+            "functionTimeout is {} s, shorter than {needs}: one invocation past it restarts the handler and costs every message in \
+             flight a delivery",
+            limit.as_secs()
+        );
+        return wrong(found, remedy);
     }
     Ok(format!("{} s, and an invocation lasts {} s at most", limit.as_secs(), longest.as_secs()))
 }

@@ -75,6 +75,7 @@ fn finds_each_fault_alone() {
         ("customHandler/enableForwardingHttpRequest", false.into(), "forwarding", "enableForwardingHttpRequest"),
         ("customHandler/enableForwardingHttpRequest", Value::Null, "forwarding", "enableForwardingHttpRequest"),
         ("functionTimeout", "00:09:49".into(), "time_limit", "589 s"),
+        ("functionTimeout", "00:09:49".into(), "time_limit", "costs every message in flight a delivery"),
         ("functionTimeout", Value::Null, "time_limit", "not set"),
         ("functionTimeout", "ten minutes".into(), "time_limit", "must be a time"),
     ] {

@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::json::{Members, Value};
-use crate::outcome::{Disposition, Outcome, Reason};
+use crate::outcome::{Disposition, Outcome};
 pub(crate) use dead_letter::DeadLetter;
 use dequeue_count::dequeue_count;
 pub(crate) use host_json::{HostJson, HostJsonError, read_object};
@@ -139,15 +139,11 @@ impl Answer {
         encoding: Option<MessageEncoding>,
         lines: impl FnOnce() -> Vec<String>,
     ) -> Self {
-        let dead_letter = match outcome.disposition {
-            // The host would move the message to the poison queue as it is; a dead letter names the missing parent.
-            Disposition::Retry if outcome.last_attempt && outcome.reason == Reason::ParentMissing => true,
-            Disposition::Retry => return Self::Failed { reason_phrase: reason_phrase(outcome) },
-            Disposition::Applied | Disposition::Skipped => false,
-            Disposition::Rejected => true,
-        };
-        if !dead_letter {
-            return Self::done(None, lines());
+        if !outcome.is_dead_letter() {
+            return match outcome.disposition {
+                Disposition::Retry => Self::Failed { reason_phrase: reason_phrase(outcome) },
+                Disposition::Applied | Disposition::Skipped | Disposition::Rejected => Self::done(None, lines()),
+            };
         }
         let letter = DeadLetter::new(outcome, message.as_ref(), invocation_id, now);
         // Where the encoding is not known: base64 leaves less room, so the letter fits in any case.

@@ -288,6 +288,16 @@ impl Outcome {
         self
     }
 
+    /// Whether a queue message with this outcome becomes a dead letter. The host would move one whose parent is missing to the poison
+    /// queue as it is, after the last delivery; a dead letter names the parent.
+    pub(crate) fn is_dead_letter(&self) -> bool {
+        match self.disposition {
+            Disposition::Applied | Disposition::Skipped => false,
+            Disposition::Retry => self.last_attempt && self.reason == Reason::ParentMissing,
+            Disposition::Rejected => true,
+        }
+    }
+
     /// Adds a sentence for people.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {

@@ -38,12 +38,13 @@ pub(super) async fn process(app: AppState, id: String, body: Bytes) -> Response 
         Err(error) => {
             let (line, column) = (error.line(), error.column());
             let text = format!("the body is not a JSON array of records: line {line} column {column}");
-            return respond::single(&Outcome::new(Reason::InvalidMessage).detail(text));
+            let outcome = Outcome::new(Reason::InvalidMessage).detail(text);
+            return respond::single(&invocation::refused(&id, outcome, received));
         }
     };
     if records.len() > MAX_RECORDS {
         let text = format!("{} records in one call; at most {MAX_RECORDS} are allowed", records.len());
-        return respond::single(&Outcome::new(Reason::TooLarge).detail(text));
+        return respond::single(&invocation::refused(&id, Outcome::new(Reason::TooLarge).detail(text), received));
     }
     let messages = records.into_iter().map(|record| body.slice_ref(record.get().as_bytes()));
     let groups = group_by_key(messages).into_iter().map(|group| settle_group(&app, &id, received, group));

@@ -51,7 +51,7 @@ impl AppState {
                 ..Outcome::new(Reason::Internal).detail("the handler panicked")
             });
             let outcome = if delivery.last { outcome.on_last_attempt() } else { outcome };
-            report(&outcome, begun.elapsed());
+            report(function, &outcome, begun.elapsed());
             trace::settled(&trace_span, &outcome);
             metrics::settled(function, &outcome, begun.elapsed());
             outcome
@@ -59,6 +59,14 @@ impl AppState {
         let outcome = self.tasks.spawn(task.instrument(span).in_current_span()).await;
         outcome.unwrap_or_else(|_| Outcome::new(Reason::Internal).detail("the runtime stopped"))
     }
+}
+
+/// The outcome of a call that is refused before its records are read, with its closing line.
+pub(super) fn refused(invocation_id: &str, outcome: Outcome, received: Instant) -> Outcome {
+    span(HTTP_FUNCTION, invocation_id, None).in_scope(|| report(HTTP_FUNCTION, &outcome, received.elapsed()));
+    trace::settled(&Span::current(), &outcome);
+    metrics::settled(HTTP_FUNCTION, &outcome, received.elapsed());
+    outcome
 }
 
 /// The span of one record, with every field of its closing line. Created at ERROR so that it exists under `RUST_LOG=error`.
@@ -103,8 +111,9 @@ fn rejected(error: &record::Error, partial: record::PartialRecord, delivery: Del
     Outcome { table, message_id, attempts: delivery.attempts, ..Outcome::new(reason).detail(error.to_string()) }
 }
 
-/// Writes the closing line. Dataverse's message is left out: it may hold column values.
-fn report(outcome: &Outcome, duration: Duration) {
+/// Writes the closing line: an error for a dead letter, a warning for a call that its caller can correct. Dataverse's message is left
+/// out: it may hold column values.
+fn report(function: &'static str, outcome: &Outcome, duration: Duration) {
     let span = Span::current();
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     span.record("outcome", outcome.disposition.code());
@@ -122,7 +131,9 @@ fn report(outcome: &Outcome, duration: Duration) {
     }
     match outcome.disposition {
         Disposition::Applied | Disposition::Skipped => info!("record settled"),
-        Disposition::Retry => warn!("record returned to the host"),
+        Disposition::Rejected if function == HTTP_FUNCTION => warn!("call rejected"),
         Disposition::Rejected => error!("record rejected"),
+        Disposition::Retry if function == QUEUE_FUNCTION && outcome.is_dead_letter() => error!("record given up"),
+        Disposition::Retry => warn!("record returned to the host"),
     }
 }

@@ -89,9 +89,10 @@ async fn sync_http(app: AppState, headers: HeaderMap, body: Body) -> Response {
 }
 
 async fn answer_call(app: AppState, id: String, body: Body) -> Response {
+    let received = Instant::now();
     let body = match body::read(body).await {
         Ok(body) => body,
-        Err(outcome) => return respond::single(&outcome),
+        Err(outcome) => return respond::single(&invocation::refused(&id, outcome, received)),
     };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         // Also a task: a disconnected caller must not stop the records that are not yet started.
@@ -108,8 +109,8 @@ async fn answer_call(app: AppState, id: String, body: Body) -> Response {
 /// The host's id of the invocation: it stands behind an id that the caller has sent, in one header or in two.
 fn invocation_id(headers: &HeaderMap) -> String {
     let values = headers.get_all(INVOCATION_ID).iter().filter_map(|value| value.to_str().ok());
-    let ids = values.flat_map(|value| value.split(',')).filter_map(|id| Uuid::try_parse(id.trim()).ok());
-    ids.last().map(|id| id.to_string()).unwrap_or_default()
+    let mut ids = values.flat_map(|value| value.split(',')).filter_map(|id| Uuid::try_parse(id.trim()).ok());
+    ids.next_back().map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// The caller's `traceparent`; a repeated one counts as none.

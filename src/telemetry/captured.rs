@@ -1,7 +1,7 @@
 //! The lines of one invocation that travel in its answer: the host files them under the invocation's own operation.
 //!
 //! To the host every line of an answer is information. So warnings and errors are also written to stderr at once, and DEBUG and TRACE
-//! to stdout, for those who look at work that hangs. INFO lines wait for the answer, so that Application Insights has them once. The
+//! to stdout, for those who look at work that hangs; the copy in the answer says so (`also_on`). INFO lines wait for the answer, so that Application Insights has them once. The
 //! ones that no answer takes are written to stdout after all: the caller left, the invocation failed, there were too many, or one was
 //! too long. Only a process that is killed loses some.
 //!
@@ -80,12 +80,19 @@ impl Drop for CapturedLogs {
     }
 }
 
+/// The line as it travels in the answer, where it is written to a stream as well: the mark, behind time, level and message, tells the
+/// two apart and is not cut off.
+fn copy(line: &Line, level: Level) -> String {
+    let stream = if level <= Level::WARN { "stderr" } else { "stdout" };
+    let copy = line.marked("also_on", stream);
+    copy.shortened(MAX_LINE_BYTES).unwrap_or_else(|| copy.whole())
+}
+
 impl Buffer {
     /// Adds a line; returns whether it waits for the answer and must not be written now.
     pub(super) fn push(&self, line: &Line, level: Level) -> bool {
-        let shortened = line.shortened(MAX_LINE_BYTES);
-        let is_pending = level == Level::INFO && shortened.is_none();
-        let mut text = shortened.unwrap_or_else(|| line.whole());
+        let is_pending = level == Level::INFO && line.shortened(MAX_LINE_BYTES).is_none();
+        let mut text = if is_pending { line.whole() } else { copy(line, level) };
         if level == Level::ERROR {
             // The same text as on stderr, so that the two can be recognised as one.
             text = String::from_utf8(escape_warn(text.as_bytes())).expect("letters are replaced by ASCII");

@@ -65,6 +65,16 @@ impl Line {
         });
     }
 
+    /// The same line with one more field, before all others.
+    pub(super) fn marked(&self, name: &'static str, value: &str) -> Self {
+        let mut mark = Self { format: self.format, names: Vec::new(), parts: Vec::new() };
+        mark.field(name, &value.into());
+        // Time and level are the first part, the message is the second.
+        let mut parts = self.parts.clone();
+        parts.splice(parts.len().min(2)..parts.len().min(2), mark.parts);
+        Self { format: self.format, names: self.names.clone(), parts }
+    }
+
     /// The line, without a line break.
     pub(super) fn whole(&self) -> String {
         self.parts.concat() + if self.format == Format::Json { "}" } else { "" }

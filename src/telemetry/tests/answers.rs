@@ -34,7 +34,13 @@ fn info_waits_for_the_answer_and_all_other_lines_are_also_printed_at_once() {
     });
     let id = "invocation_id=id-1";
     let lines = [format!("TRACE a {id}"), format!("WARN b {id}"), format!("ERROR c n=1 {id}"), format!("INFO d {id}")];
-    assert!(taken.iter().map(|line| untimed(line)).eq(&lines), "{taken:?}");
+    let copies = [
+        format!("TRACE a also_on=stdout {id}"),
+        format!("WARN b also_on=stderr {id}"),
+        format!("ERROR c also_on=stderr n=1 {id}"),
+        lines[3].clone(),
+    ];
+    assert!(taken.iter().map(|line| untimed(line)).eq(&copies), "{taken:?}");
     let printed: Vec<_> = printed.iter().map(|(stream, line)| (*stream, untimed(line))).collect();
     let after = format!("INFO after the answer {id}");
     let expected = [
@@ -90,7 +96,8 @@ fn a_long_line_is_printed_whole_and_travels_with_the_fields_that_fit() {
         let whole = taken[0].strip_suffix(cut).expect("it is cut").to_owned();
         let line = if format == Format::Json { whole + "}\n" } else { whole + "\n" };
         let parsed = parsed(format, &line);
-        assert_eq!((&*parsed.message, &*parsed.fields), ("a long line", &[("first".to_owned(), "1".to_owned())][..]));
+        let fields = [("also_on", "stdout"), ("first", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!((&*parsed.message, &*parsed.fields), ("a long line", &fields[..]));
     }
 }
 

@@ -6,7 +6,7 @@ use regex_lite::Regex;
 use sandbox::world::World;
 use serde_json::{Value, json};
 use stand_ins::dataverse::{Effect, Fault, Status};
-use stand_ins::host::Host;
+use stand_ins::host::{Host, LogLine, Severity};
 
 use super::text;
 use crate::caller::{Caller, contact};
@@ -59,6 +59,19 @@ async fn seen(host: &Host, cells: Value) {
     }
 }
 
+/// A dead letter's line is an error on stderr and information in `Logs`; the query makes one row of the two.
+fn counted_once(host: &Host, message_id: &str) {
+    let logs = host.logs();
+    let lines: Vec<_> = logs.iter().filter_map(|line| Some((line, row(&line.text)?))).collect();
+    let lines: Vec<_> = lines.iter().filter(|(_, row)| row["MessageId"] == message_id).collect();
+    let severities: Vec<_> = lines.iter().map(|(line, row)| (line.severity, row.contains_key("AlsoOn"))).collect();
+    assert!(severities.len() == 2, "{severities:?}");
+    assert!(severities.contains(&(Severity::Error, false)) && severities.contains(&(Severity::Information, true)));
+    let by: BTreeSet<_> = lines.iter().map(|(_, row)| (&row["InvocationId"], &row["At"], row.get("KeyHash"))).collect();
+    assert_eq!(by.len(), 1, "{by:?}");
+    assert!(queries()[0].ends_with("| summarize arg_max(AlsoOn, *) by InvocationId, At, KeyHash, MessageId"));
+}
+
 async fn put(world: &World, key: &str, fields: &Value) {
     let mut record = contact(key, &json!({ "firstname": "Ada" }));
     for (name, value) in fields.as_object().expect("fields") {
@@ -69,7 +82,7 @@ async fn put(world: &World, key: &str, fields: &Value) {
 
 #[tokio::test]
 async fn the_columns_that_the_queries_extract_are_in_the_handlers_log() {
-    assert_eq!(columns().len(), 16, "one pattern a column: {:?}", columns().keys());
+    assert_eq!(columns().len(), 17, "one pattern a column: {:?}", columns().keys());
     let world = crate::world().await;
     let host = world.host("instance-1", &[crate::AT_ONCE]).await.expect("it starts");
     put(&world, "Q-1", &json!({ "source": "hr", "messageId": "hr 1" })).await;
@@ -88,6 +101,7 @@ async fn the_columns_that_the_queries_extract_are_in_the_handlers_log() {
         "Status": "404", "Code": "0x80060891" }),
     )
     .await;
+    counted_once(&host, "o-2");
     assert!(rows(&host).iter().any(|row| row.get("RequestId").is_some_and(|id| id.len() > 8)), "{:?}", rows(&host));
 
     let unavailable = Status::new(503, "", "Service unavailable.");
@@ -98,6 +112,17 @@ async fn the_columns_that_the_queries_extract_are_in_the_handlers_log() {
 
     Caller::of(&host).post(&contact("Q-4", &json!({ "firstname": "Ada" }))).await;
     seen(&host, json!({ "Outcome": "applied", "Function": "SyncHttp", "MessageId": "m-Q-4" })).await;
+
+    // The caller's mistakes, the second before any record is read.
+    let caller = Caller::of(&host);
+    caller.post(&json!({ "table": "contacts", "messageId": "h-5" })).await;
+    caller.post_text("").await;
+    for reason in ["message_id=h-5", "outcome=rejected reason=invalid_message duration_ms="] {
+        let is_it = |line: &&LogLine| line.text.contains("call rejected") && line.text.contains(reason);
+        wait_until(reason, async || host.logs().iter().any(|line| is_it(&line))).await;
+        let severities: Vec<_> = host.logs().iter().filter(is_it).map(|line| line.severity).collect();
+        assert_eq!(severities, [Severity::Warning], "{reason}");
+    }
 }
 
 #[tokio::test]

@@ -60,6 +60,18 @@ mod tests {
 
     const RECORD: &str = r#"{"table":"contacts"}"#;
 
+    /// Tests run in the folder of this repository's host.json.
+    #[test]
+    fn a_choice_goes_over_an_override_and_that_over_host_json() {
+        const NAME: &str = "AzureFunctionsJobHost__extensions__queues__messageEncoding";
+        let overridden = |value: &'static str| move |name: &str| (name == NAME).then(|| value.to_owned());
+        assert_eq!(resolve(None, &|_| None), Ok(MessageEncoding::None));
+        assert_eq!(resolve(None, &overridden("Base64")), Ok(MessageEncoding::Base64));
+        assert_eq!(resolve(Some(MessageEncoding::None), &overridden("base64")), Ok(MessageEncoding::None));
+        let problem = resolve(None, &overridden("utf8")).expect_err("not an encoding").to_string();
+        assert!(problem.contains("messageEncoding must be base64 or none"), "{problem}");
+    }
+
     #[test]
     fn content_is_read_back_as_it_was_written() {
         for content in [RECORD.as_bytes(), b"", b"\x00\xff\xfe", b" \r\n\t ", "ä\u{1b}[31m".as_bytes(), b"dGVzdA=="] {

@@ -262,6 +262,15 @@ mod tests {
     }
 
     #[test]
+    fn without_a_file_the_overrides_count_all_the_same() {
+        const NAME: &str = "AzureFunctionsJobHost__extensions__queues__messageEncoding";
+        let lookup = |name: &str| (name == NAME).then(|| "none".to_owned());
+        let host = HostJson::defaults(&lookup).expect("the defaults");
+        assert_eq!((host.message_encoding, host.batch_size), (Ok(MessageEncoding::None), Ok(16)));
+        assert_eq!(message_encoding(&lookup), Some(MessageEncoding::None));
+    }
+
+    #[test]
     fn a_value_that_cannot_be_used_leaves_the_others_readable() {
         let host = queues(r#"{"maxDequeueCount":"many","messageEncoding":"utf8","visibilityTimeout":"30 s"}"#, &[]);
         let problem = host.max_dequeue_count.expect_err("not a number");

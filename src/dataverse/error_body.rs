@@ -20,6 +20,13 @@ use crate::json::without_bom;
 /// The characters of the service's text that are kept.
 pub const MESSAGE_CAP: usize = 1_000;
 
+/// What introduces an SQL error in the text of a plug-in that passes it on, in lower case. It can stand far back, behind a stack
+/// trace, and the verdict depends on it.
+const SQL_ERROR: [&str; 4] = ["sql number:", "error number:", "deadlock victim", "execution timeout expired"];
+
+/// The characters that are kept of it.
+const SQL_ERROR_CHARS: usize = 40;
+
 /// The codes for a missing row: by primary key, by alternate key, and from the provider of a virtual table.
 pub(crate) const MISSING_ROW: [u32; 3] = [0x8004_0217, 0x8006_0891, 0x8004_8D02];
 
@@ -49,7 +56,7 @@ pub fn read(body: &[u8]) -> ServiceError {
     // What was complete before an error has been found.
     let is_whole = Object { found: &mut found, is_inner: false }.deserialize(&mut json).is_ok();
     let text = |kept| match found.get(kept) {
-        Some(Value::String(text)) if !text.is_empty() => Some(text.chars().take(MESSAGE_CAP).collect()),
+        Some(Value::String(text)) if !text.is_empty() => Some(cut(text)),
         _ => None,
     };
     // An error of Dataverse without a text.
@@ -58,6 +65,18 @@ pub fn read(body: &[u8]) -> ServiceError {
         code: found.get("code").and_then(parse_code),
         message: ["message", "exception", "outer message"].into_iter().find_map(text).or_else(without_text),
     }
+}
+
+/// At most [`MESSAGE_CAP`] characters of a text. Where the rest quotes an SQL error, that place is kept as well.
+fn cut(text: &str) -> String {
+    let Some((end, _)) = text.char_indices().nth(MESSAGE_CAP) else { return text.to_owned() };
+    let lower = text.to_ascii_lowercase();
+    let found =
+        SQL_ERROR.iter().flat_map(|words| lower.match_indices(words)).filter(|(at, words)| at + words.len() > end);
+    let Some(at) = found.map(|(at, _)| at).min() else { return text[..end].to_owned() };
+    let quoted: String = text[at..].chars().take(SQL_ERROR_CHARS).collect();
+    let head: String = text.chars().take(MESSAGE_CAP - SQL_ERROR_CHARS - 3).collect();
+    format!("{head} … {quoted}")
 }
 
 /// Cuts off a number at the end, which may have lost its last digits: a complete body ends in a brace.

@@ -102,6 +102,19 @@ fn a_message_is_cut_at_its_cap() {
     assert_eq!(parsed(&body), (DUPLICATE, Some("ä".repeat(MESSAGE_CAP))));
 }
 
+#[test]
+fn a_long_message_keeps_the_sql_error_that_it_quotes() {
+    for (gap, words) in
+        [(2_000, "Sql Number: 1205"), (MESSAGE_CAP - 4, "Error Number:40613"), (9_000, "Deadlock Victim")]
+    {
+        let text = format!("ä plug-in failed: {}{words}, and more{}", "x".repeat(gap), "y".repeat(3_000));
+        let (_, message) = parsed(&format!(r#"{{"error":{{"code":"0x80040265","message":"{text}"}}}}"#));
+        let message = message.expect("a text");
+        assert!(message.starts_with("ä plug-in failed: xx") && message.contains(words), "{message}");
+        assert!(message.chars().count() <= MESSAGE_CAP, "{}", message.chars().count());
+    }
+}
+
 /// Complete bodies with a code and a text.
 fn bodies() -> impl Strategy<Value = String> {
     let code = prop_oneof![

@@ -112,7 +112,7 @@ impl Report {
 
     fn last_line(&self) -> String {
         let [good, wrong, not_tried, warnings] = self.totals();
-        let warnings = if warnings == 0 { String::new() } else { format!(", {warnings} to be aware of") };
+        let warnings = if warnings == 0 { String::new() } else { format!(", {warnings} with a warning") };
         format!("\n{good} good, {wrong} wrong, {not_tried} not tried{warnings}\n")
     }
 
@@ -189,7 +189,7 @@ mod tests {
         report.warn("table", "it is elastic".to_owned(), "take care");
         assert!(report.is_good());
         assert_eq!(line(&report.findings[1]), "! table            it is elastic\n                   → take care\n");
-        assert_eq!(report.last_line(), "\n1 good, 0 wrong, 0 not tried, 1 to be aware of\n");
+        assert_eq!(report.last_line(), "\n1 good, 0 wrong, 0 not tried, 1 with a warning\n");
         assert!(report.to_json().contains(r#""verdict":"warning""#));
     }
 

@@ -110,8 +110,8 @@ impl Host {
         Self::run(app, triggers, &options, Logs::new(&options.name, None), |_| Handler::attach(port)).await
     }
 
-    /// Asks the storage for every queue that the app reads. Returns the names of those that do not exist: the host waits for them
-    /// without a word.
+    /// Asks the storage for every queue that the app reads. Returns the names of those that do not exist: the host polls them
+    /// silently.
     pub async fn missing_queues(options: &Options) -> Result<Vec<String>, Error> {
         let app = App::read(&options.app, &options.settings).map_err(|problem| Error::App { problem })?;
         let mut missing = Vec::new();

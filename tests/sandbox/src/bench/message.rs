@@ -29,13 +29,14 @@ impl Message {
         );
         let body = first_delivery(FUNCTION, "record", &item, OffsetDateTime::now_utc());
         let head = format!(
-            "POST /{FUNCTION} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
+            "POST /{FUNCTION} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Azure-Functions-HostVersion: 4.1037.0.0\r\n\
              X-Azure-Functions-InvocationId: 0a5ad9d6-0a55-4f6c-8d5e-6f4f5b2c9f10\r\n\
-             X-Azure-Functions-HostVersion: 4.1037.0.0\r\n\
-             traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nContent-Length: {}\r\n\r\n",
+             User-Agent: Azure-Functions-Host/4.1037.0.0\r\n\
+             traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
+             Transfer-Encoding: chunked\r\nContent-Type: application/json; charset=utf-8\r\n\r\n{:X}\r\n",
             body.len()
         );
-        let bytes = (head + &body).into_bytes();
+        let bytes = (head + &body + "\r\n0\r\n\r\n").into_bytes();
         let found = bytes.windows(zero.len()).enumerate().filter(|(_, window)| *window == zero.as_bytes());
         let keys = found.map(|(at, _)| at).collect();
         Self { bytes, keys }
@@ -96,8 +97,10 @@ mod tests {
         message.fill(17);
         let request = String::from_utf8(message.fill(4_711).to_vec()).expect("text");
         assert!(!request.contains("E-0000000") && !request.contains("E-0000017"), "{request}");
-        let (head, body) = request.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        let (_, body) = request.split_once("\r\n\r\n").expect("a head and a body");
+        let (size, body) = body.split_once("\r\n").expect("a chunk");
+        let body = body.strip_suffix("\r\n0\r\n\r\n").expect("no other chunk");
+        assert_eq!(usize::from_str_radix(size, 16), Ok(body.len()));
         let body: Value = serde_json::from_str(body).expect("JSON");
         let record: String =
             serde_json::from_str(body["Data"]["record"].as_str().expect("text")).expect("text in text");

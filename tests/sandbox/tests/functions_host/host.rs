@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -253,6 +254,8 @@ pub(crate) fn lay_out(settings: &Value, script: &Script) -> PathBuf {
         let name = Path::new(function).join("function.json");
         fs::copy(functions.join(&name), app.join(&name)).expect("the repository has it");
     }
+    let mut settings = settings.clone();
+    settings["customHandler"]["port"] = handler_port().into();
     fs::write(app.join("host.json"), settings.to_string()).expect("temp is writable");
     fs::write(app.join(SCRIPT), serde_json::to_string(script).expect("it is text")).expect("temp is writable");
     let recorder = std::env::current_exe().expect("it runs");
@@ -261,6 +264,15 @@ pub(crate) fn lay_out(settings: &Value, script: &Script) -> PathBuf {
     fs::write(app.join("handler"), handler).expect("temp is writable");
     make_executable(&app.join("handler"));
     app
+}
+
+/// A port that no other app of this process gets: a handler that has ended leaves its own free, and its host still calls it.
+fn handler_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let first = 15_000 + (std::process::id() % 100) * 160;
+    let first = u16::try_from(first).expect("it is less than 31,000");
+    let mut ports = std::iter::repeat_with(|| first + TAKEN.fetch_add(1, Ordering::Relaxed));
+    ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("it does not end")
 }
 
 fn make_executable(path: &Path) {

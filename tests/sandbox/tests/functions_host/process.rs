@@ -88,7 +88,7 @@ fn script(name: &str) -> Option<Script> {
     })
 }
 
-/// Lets happen what happened in the case; returns what is compared and does not lie in files or queues.
+/// Repeats the events of the case; returns what is compared and does not lie in files or queues.
 async fn events(name: &str, host: &mut Host) -> Value {
     match name {
         "P02" => {

@@ -197,7 +197,7 @@ fn head(reader: &mut BufReader<TcpStream>) -> io::Result<(String, Vec<(String, S
     }
 }
 
-/// Its text; a long one is told by its size.
+/// Its text; of a long one its size.
 fn body(reader: &mut BufReader<TcpStream>, headers: &[(String, String)]) -> io::Result<String> {
     let header = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let mut body = Vec::new();

@@ -167,7 +167,7 @@ pub(super) async fn serve(listener: TcpListener, application: impl Application, 
         }
     }
     drop(listener);
-    connections.join_all().await;
+    while connections.join_next().await.is_some() {}
 }
 
 /// All requests of one connection. What breaks it ends it.

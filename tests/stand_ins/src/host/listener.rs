@@ -52,7 +52,8 @@ pub(super) async fn listen(runtime: SharedRuntime, trigger: Arc<Trigger>, mut op
             running.spawn(async move { runtime.process(&trigger, message).await });
         }
     }
-    running.join_all().await;
+    // Not join_all, which panics when the runtime ends first.
+    while running.join_next().await.is_some() {}
 }
 
 async fn receive(runtime: &SharedRuntime, trigger: &Trigger) -> Vec<Message> {

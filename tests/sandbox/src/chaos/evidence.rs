@@ -22,7 +22,7 @@ pub(super) struct Evidence {
     pub(super) overlaps: Vec<(String, Event, Event)>,
     /// Every lease that was granted, in the order of the grants.
     pub(super) leases: Vec<Lease>,
-    /// When the privileges for a table were missing, and there was no other fault.
+    /// When many messages already waited for the missing privilege of their table, and there was no other fault.
     pub(super) only_denied: Range<Duration>,
     /// Log lines with values or secrets.
     pub(super) leaks: Vec<String>,

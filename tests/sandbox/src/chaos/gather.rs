@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use super::evidence::{Event, Evidence, History, Lease, Part, Row, What};
 use super::hosts::{HOST_HEADER, Member};
-use super::workload::{CANARY, Columns, DENIED_TABLE, HR, MAIN, Message, ORG, TABLE, companion, folded, number_of};
+use super::workload::{
+    BURST, CANARY, Columns, DENIED_TABLE, HR, MAIN, Message, ORG, TABLE, companion, folded, number_of,
+};
 use super::{Plan, lock};
 use crate::world::{POISON_QUEUE, QUEUE, World};
 use stand_ins::dataverse::Entry;
@@ -83,7 +85,7 @@ pub(super) fn evidence(
     let sent = lock(&log.sent);
     evidence.waiting = storage.messages(QUEUE).iter().filter_map(|message| sent.get(&message.id).copied()).collect();
     evidence.leaks = leaks(world, members);
-    evidence.only_denied = plan.denial().start..plan.calm_until();
+    evidence.only_denied = plan.denial().start + BURST..plan.calm_until();
     evidence.counts.extend([
         ("puts into the queue", sent.len()),
         ("leases granted", evidence.leases.len()),

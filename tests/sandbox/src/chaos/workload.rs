@@ -51,8 +51,8 @@ pub(super) const ORG: Columns = Columns { marker: "description", companion: "las
 /// The values of `statecode` and `statuscode`.
 pub(super) type State = (i64, i64);
 
-/// Active, with its default status and another one.
-const STATES: [State; 2] = [(0, 1), (0, 3)];
+/// Active and inactive, each with its default status and another one.
+const STATES: [State; 4] = [(0, 1), (0, 3), (1, 2), (1, 4)];
 
 /// One in this many messages with a shared key is sent twice, as by a sender that did not get a response.
 const DUPLICATES: usize = 20;
@@ -61,7 +61,7 @@ const DUPLICATES: usize = 20;
 const UNADDRESSABLE: u32 = 8;
 
 /// The time over which the messages of a burst are sent, in random order.
-const BURST: Duration = Duration::from_secs(1);
+pub(super) const BURST: Duration = Duration::from_secs(1);
 
 /// The maximum reordering of a message, as a share of the sending time.
 const DISORDER: f64 = 0.06;

@@ -3,6 +3,7 @@
 //! Waiting behind work of one's own process is waiting in line, and costs no delivery.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
 
 use tokio::time::{sleep, sleep_until};
 
@@ -106,6 +107,33 @@ async fn two_thousand_messages_for_one_row_need_two_deliveries_at_most() {
     let Delivered { highest, .. } = deliver_all(&world.pipeline, &records).await;
     assert!(highest <= 2, "a message was delivered {highest} times");
     assert_eq!(world.store.answers_left(), 0);
+}
+
+/// A store that does not answer until some time.
+#[derive(Debug)]
+struct SilentStore {
+    until: Instant,
+}
+
+#[async_trait::async_trait]
+impl Store for SilentStore {
+    async fn write(&self, _: &Change<'_>) -> Result<Written, Error> {
+        if Instant::now() < self.until { pending().await } else { Ok(Written::Upserted) }
+    }
+
+    async fn read(&self, _: &str, _: &RecordKey, _: &[String]) -> Result<Option<Row>, Error> {
+        if Instant::now() < self.until { pending().await } else { Ok(None) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_silence_costs_messages_for_one_row_a_delivery_per_hold() {
+    let mut world = World::new([]);
+    world.pipeline.store = Arc::new(SilentStore { until: Instant::now() + Duration::from_hours(1) });
+    world.pipeline.admission = Admission::new(52, IN_FLIGHT / 4);
+    let records: Vec<_> = (0..6).map(|_| contact(&json!({}))).collect();
+    let Delivered { highest, .. } = deliver_all(&world.pipeline, &records).await;
+    assert!(highest <= 8, "a message was delivered {highest} times");
 }
 
 #[tokio::test(start_paused = true)]

@@ -139,6 +139,17 @@ async fn a_table_without_a_privilege_does_not_stop_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_that_is_only_locked_is_not_failing() {
+    let world = World::new([UPSERTED]);
+    let record = |table: &str| contact(&json!({ "table": table }));
+    for table in ["accounts", "contacts", "leads"] {
+        let _rival = world.locks.try_acquire(&LockName::new(record(table).key.lock_name("", table))).await;
+        assert_eq!(world.settle(&record(table)).await.reason, Reason::LockBusy);
+    }
+    assert_eq!(world.reason(&record("accounts"), FIRST).await, Reason::Upserted, "three tables are no outage");
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_an_outage_one_message_at_a_time_is_tried_and_all_are_applied_afterwards() {
     let down = (0..7).map(|_| Answer::wait(503, None));
     let world = World::new(down.chain((0..10).map(|_| UPSERTED)));
@@ -204,6 +215,22 @@ async fn a_write_whose_connection_drops_is_sent_again_once_and_its_lease_expires
         let pause = if operation == "delete" { SECOND..=2 * SECOND } else { Duration::ZERO..=Duration::ZERO };
         assert!(pause.contains(&begun.elapsed()), "{operation}: {:?}", begun.elapsed());
         assert_eq!((world.locks.count(Request::Acquire), world.locks.count(Request::Release)), (1, 0), "{operation}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_an_answer_is_proven_by_a_null_only_where_the_column_is_readable() {
+    for (access, expected) in [
+        (ReadAccess::Granted, None),
+        (ReadAccess::Denied, Some(Reason::Unavailable)),
+        (ReadAccess::Unknown, Some(Reason::Unavailable)),
+    ] {
+        for (operation, written) in [("upsert", Reason::Upserted), ("update", Reason::Updated)] {
+            let world = World::new([Answer::lost(true), Answer::lost(true), Answer::Row(r#"{"ssn":null}"#)]);
+            world.store.set_access(access);
+            let record = contact(&json!({ "operation": operation, "columns": { "ssn": null } }));
+            assert_eq!(world.reason(&record, FIRST).await, expected.unwrap_or(written), "{operation} {access:?}");
+        }
     }
 }
 

@@ -74,6 +74,19 @@ async fn verify_reads_all_columns_when_one_cannot_be_selected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_null_in_a_column_that_may_be_hidden_proves_nothing() {
+    for policy in ["verify", "skip"] {
+        for access in [ReadAccess::Denied, ReadAccess::Unknown] {
+            let world = World::new([lost(), Answer::Row(r#"{"ssn":null}"#), UPSERTED]);
+            world.store.set_access(access);
+            let record = contact(&json!({ "onConflict": policy, "columns": { "ssn": null } }));
+            assert_eq!(world.reason(&record, FIRST).await, Reason::Upserted, "{policy} {access:?}");
+            assert_eq!(world.store.requests(), ["upsert", "read ssn", "upsert"], "{policy} {access:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn verify_accepts_the_row_when_only_the_key_was_sent() {
     let world = World::new([lost(), Answer::Row("{}")]);
     assert_eq!(world.reason(&contact(&json!({ "columns": {} })), FIRST).await, Reason::AlreadyWritten);

@@ -79,12 +79,14 @@ async fn a_blob_that_a_policy_protects_is_an_error_and_not_a_lost_lease() {
     let (storage, locks) = embedded().await;
     let name = fresh();
     let mut lease = held(&locks, &name, LONG).await;
-    let protected = || status(409, "BlobImmutableDueToPolicy");
-    storage.fault(Fault::once(Op::OtherBlob, protected()));
-    let error = locks.put_tombstone(&name, lease.id(), "8").await.expect_err("it is refused");
-    assert_eq!(error.to_string(), "the storage answered 409 BlobImmutableDueToPolicy");
-    storage.fault(Fault::once(Op::Renew, protected()));
-    locks.renew(&mut lease).await.expect_err("it is refused");
+    for code in ["BlobImmutableDueToPolicy", "BlobArchived"] {
+        let expected = format!("the storage answered 409 {code}");
+        storage.fault(Fault::once(Op::OtherBlob, status(409, code)));
+        let error = locks.put_tombstone(&name, lease.id(), "8").await.expect_err("it is refused");
+        assert_eq!(error.to_string(), expected);
+        storage.fault(Fault::once(Op::Renew, status(409, code)));
+        assert_eq!(locks.renew(&mut lease).await.expect_err("it is refused").to_string(), expected);
+    }
     assert!(locks.put_tombstone(&name, lease.id(), "8").await.expect("the storage answers"), "the lease is alive");
 }
 
@@ -111,6 +113,20 @@ async fn a_container_that_is_being_deleted_is_an_error() {
     // A deleted container's name is unusable for half a minute.
     let error = acquire(&locks, &name, SHORT).await.expect_err("there is no container");
     assert_eq!(error.to_string(), "the storage answered 409 ContainerBeingDeleted");
+}
+
+#[tokio::test]
+async fn a_blob_that_cannot_be_created_is_an_error_with_its_code() {
+    let (storage, locks) = embedded().await;
+    for (status_code, code) in
+        [(409, "ContainerBeingDeleted"), (409, "BlobImmutableDueToPolicy"), (412, "AppendPositionConditionNotMet")]
+    {
+        storage.fault(Fault::until_cleared(Op::PutBlob, status(status_code, code)));
+        let error = acquire(&locks, &fresh(), SHORT).await.expect_err("there is no blob");
+        assert_eq!(error.to_string(), format!("the storage answered {status_code} {code}"));
+        storage.clear_faults();
+    }
+    held(&locks, &fresh(), LONG).await;
 }
 
 /// Deletes a blob or container as an operator would.

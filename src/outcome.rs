@@ -288,12 +288,12 @@ impl Outcome {
         self
     }
 
-    /// Whether a queue message with this outcome becomes a dead letter. The host would move one whose parent is missing to the poison
-    /// queue as it is, after the last delivery; a dead letter names the parent.
+    /// Whether a queue message with this outcome becomes a dead letter. After the last delivery the host would move the message to the
+    /// poison queue as it is; a dead letter names the cause.
     pub(crate) fn is_dead_letter(&self) -> bool {
         match self.disposition {
             Disposition::Applied | Disposition::Skipped => false,
-            Disposition::Retry => self.last_attempt && self.reason == Reason::ParentMissing,
+            Disposition::Retry => self.last_attempt,
             Disposition::Rejected => true,
         }
     }

@@ -37,19 +37,30 @@ fn an_object_is_kept_byte_for_byte() {
 }
 
 #[test]
-fn the_last_attempt_is_marked_and_a_missing_parent_becomes_a_dead_letter() {
-    let last = |reason| Outcome { attempts: Some(10), ..Outcome::new(reason) }.on_last_attempt();
-    let answer = |outcome| Answer::new(&outcome, RECORD, "id", datetime!(2026-11-23 10:00 UTC), None, Vec::new);
-    let Answer::Failed { reason_phrase } = answer(last(Reason::Unavailable)) else { panic!("not a failure") };
-    assert_eq!(reason_phrase, "retry/unavailable last attempt");
-    let Answer::Done(body) = answer(last(Reason::ParentMissing)) else { panic!("not a dead letter") };
-    let body: Json = serde_json::from_str(&body).expect("JSON");
-    let letter = &body["Outputs"]["deadLetter"];
-    assert_eq!((&letter["reason"], &letter["message"]), (&json!("parent_missing"), &json!(RECORD)));
-    assert_eq!(letter["detail"], "this was the last attempt, number 10");
-    let again = Outcome { attempts: Some(9), ..Outcome::new(Reason::ParentMissing) };
-    assert_eq!(answer(again), Answer::Failed { reason_phrase: "retry/parent_missing".to_owned() });
-    assert_eq!(last(Reason::Upserted).detail, None, "a record that is settled needs no more attempts");
+fn what_the_last_delivery_does_not_settle_becomes_a_dead_letter_with_its_cause() {
+    let outcome = |reason| Outcome { attempts: Some(10), ..Outcome::new(reason) };
+    let answer =
+        |outcome, message: &str| Answer::new(&outcome, message, "id", datetime!(2026-11-23 10:00 UTC), None, Vec::new);
+    for reason in Reason::ALL.into_iter().filter(|reason| reason.disposition() == Disposition::Retry) {
+        let phrase = format!("retry/{}", reason.code());
+        assert_eq!(answer(outcome(reason), RECORD), Answer::Failed { reason_phrase: phrase.clone() }, "not the last");
+        let Answer::Done(body) = answer(outcome(reason).on_last_attempt(), RECORD) else { panic!("{reason:?}") };
+        let body: Json = serde_json::from_str(&body).expect("JSON");
+        let letter = &body["Outputs"]["deadLetter"];
+        assert_eq!((&letter["reason"], &letter["message"]), (&json!(reason.code()), &json!(RECORD)));
+        assert_eq!(letter["detail"], "this was the last attempt, number 10");
+        // A letter that does not fit is left to the host.
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b'!' + u8::try_from(state >> 24).expect("a byte") % 90)
+        };
+        let long: String = (0..60_000).map(|_| next()).collect();
+        let reason_phrase = phrase + " last attempt dead letter too large";
+        assert_eq!(answer(outcome(reason).on_last_attempt(), &long), Answer::Failed { reason_phrase });
+    }
+    let settled = outcome(Reason::Upserted).on_last_attempt();
+    assert_eq!(settled.detail, None, "a record that is settled needs no more attempts");
 }
 
 #[test]

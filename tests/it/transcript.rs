@@ -13,7 +13,7 @@ use stand_ins::host::{Category, Host, InvocationRecord, InvocationResult, LogLin
 use crate::caller::{Caller, contact};
 use crate::waiting::eventually;
 
-const CLOSING: [&str; 3] = ["record settled", "record returned to the host", "record rejected"];
+const CLOSING: [&str; 4] = ["record settled", "record returned to the host", "record given up", "record rejected"];
 
 /// A log format: its setting, and how to read a member of a line.
 struct Format {

@@ -43,8 +43,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::call::Call;
-pub use self::errors::BodyForm;
 use self::errors::Error;
+pub use self::errors::{BodyForm, ErrorCodes};
 use self::faults::Faults;
 pub use self::faults::{Effect, Fault, Status};
 pub use self::journal::{Change, Counts, Entry, Operation};
@@ -79,6 +79,8 @@ pub struct Options {
     pub duplicate_code: DuplicateCode,
     /// The error code if that row is in the recycle bin.
     pub bin_code: DuplicateCode,
+    /// The codes of unknown keys, segments and properties.
+    pub error_codes: ErrorCodes,
     /// How text in keys is compared.
     pub collation: Collation,
     /// What a create does with the status of another state than that of a new row.
@@ -97,6 +99,7 @@ impl Default for Options {
             dop_hint: 8,
             duplicate_code: DuplicateCode::default(),
             bin_code: DuplicateCode::default(),
+            error_codes: ErrorCodes::default(),
             collation: Collation::default(),
             state_on_create: StateOnCreate::default(),
         }

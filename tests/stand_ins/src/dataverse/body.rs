@@ -69,7 +69,7 @@ fn change(store: &Store, table: &Table, name: &str, value: &Value) -> Result<Opt
             Err(Error::payload(&table.set, format!("Cannot convert null to the type of '{name}'.")))
         }
         Some(kind) => Ok(Some((name.to_owned(), values::accept(table, name, kind, value)?))),
-        None => Err(unknown(table, name)),
+        None => Err(Error::no_property_to_write(&table.logical_name, name)),
     }
 }
 
@@ -95,17 +95,11 @@ pub(super) fn reference_parts(reference: &str) -> Result<Option<(String, String)
         Some((_, below)) => below.split_once('/').map_or("", |(_, rest)| rest),
         None => reference.strip_prefix('/').unwrap_or(reference),
     };
+    if relative.split_once('(').is_some_and(|(_, predicate)| predicate.contains('/')) {
+        return Err(Error::query_syntax());
+    }
     let resource = path::parse(relative)?;
     Ok(resource.predicate.filter(|_| resource.tail.is_none()).map(|predicate| (resource.name, predicate)))
-}
-
-fn unknown(table: &Table, name: &str) -> Error {
-    let text = format!(
-        "An error occurred while validating input parameters: Microsoft.OData.ODataException: The property '{name}' does \
-         not exist on type 'Microsoft.Dynamics.CRM.{}'. Make sure to only use property names that are defined by the type.",
-        table.logical_name
-    );
-    Error::bad_request("0x0", text)
 }
 
 fn undeclared(table: &Table, navigation: &str) -> Error {

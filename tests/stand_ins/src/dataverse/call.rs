@@ -97,7 +97,11 @@ impl Call {
         }
         let known = ["$select", "$filter", "$top", "$expand", "tag"];
         if let Some((name, _)) = self.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            return Err(Error::query(format!("The query parameter {name} is not supported")));
+            let text = match name.as_str() {
+                "$skip" => "Skip Clause is not supported in CRM".to_owned(),
+                _ => format!("The query parameter {name} is not supported"),
+            };
+            return Err(Error::query(text));
         }
         let has_body = self.method == Method::PATCH || self.method == Method::POST;
         let content_type = self.header(&CONTENT_TYPE).unwrap_or_default();
@@ -140,7 +144,7 @@ impl Call {
         let Some(list) = self.option("$select") else { return Ok(None) };
         let columns: Vec<String> = list.split(',').map(|name| name.trim().to_owned()).collect();
         match columns.iter().find(|name| !table.columns.contains_key(*name)) {
-            Some(name) => Err(no_property(table, name)),
+            Some(name) => Err(Error::no_property(&table.logical_name, name)),
             None => Ok(Some(columns)),
         }
     }
@@ -151,13 +155,6 @@ fn system_user(object_id: &str) -> String {
     let mut hasher = DefaultHasher::new();
     object_id.hash(&mut hasher);
     Uuid::from_u64_pair(hasher.finish(), 1).to_string()
-}
-
-/// The 400 for a query column that the table does not have.
-pub(super) fn no_property(table: &Table, name: &str) -> Error {
-    let text =
-        format!("Could not find a property named '{name}' on type 'Microsoft.Dynamics.CRM.{}'.", table.logical_name);
-    Error::bad_request("0x0", text)
 }
 
 fn is_etag(text: &str) -> bool {

@@ -33,6 +33,24 @@ pub enum BodyForm {
     Truncated,
 }
 
+/// Which codes and texts unknown keys, segments and properties have. The service has changed them over the years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ErrorCodes {
+    /// 0x80060888 `CrmHttpClientError`, as the service answers today.
+    #[default]
+    Current,
+    /// 0x80060890, 0x8006088a and 0x0.
+    Older,
+}
+
+/// The code and text that an error had before 0x80060888.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Older {
+    code: &'static str,
+    message: String,
+}
+
 /// An error response.
 #[derive(Debug, Clone)]
 pub(super) struct Error {
@@ -42,11 +60,13 @@ pub(super) struct Error {
     pub(super) form: BodyForm,
     /// Sent in whole seconds, rounded up.
     pub(super) retry_after: Option<Duration>,
+    pub(super) older: Option<Box<Older>>,
 }
 
 impl Error {
     pub(super) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into(), form: BodyForm::Standard, retry_after: None }
+        let (code, message) = (code.into(), message.into());
+        Self { status, code, message, form: BodyForm::Standard, retry_after: None, older: None }
     }
 
     pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -61,20 +81,45 @@ impl Error {
     /// 404 for an entity set, function or action that does not exist under exactly this name.
     pub(super) fn no_segment(segment: &str) -> Self {
         let text = format!("Resource not found for the segment '{segment}'.");
-        Self::new(StatusCode::NOT_FOUND, "0x8006088a", text)
+        Self::wrapped(StatusCode::NOT_FOUND, text, "0x8006088a")
     }
 
     pub(super) fn no_row(logical_name: &str, id: impl std::fmt::Display) -> Self {
-        let text = format!("Entity '{logical_name}' With Id = {id} Does Not Exist");
+        let text = format!("{logical_name} With Id = {id} Does Not Exist");
         Self::new(StatusCode::NOT_FOUND, "0x80040217", text)
     }
 
-    pub(super) fn no_row_with_key() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "0x80060891",
-            "A record with the specified key values does not exist in the table.",
-        )
+    pub(super) fn no_row_with_key(logical_name: &str) -> Self {
+        let text = format!("A record with the specified key values does not exist in {logical_name} entity");
+        Self::new(StatusCode::NOT_FOUND, "0x80060891", text)
+    }
+
+    /// 400 for columns that are not a key of the table, or whose key is not Active.
+    pub(super) fn no_key(logical_name: &str) -> Self {
+        let resource = format!("resource 'Microsoft.Dynamics.CRM.{logical_name}'");
+        let text = format!(
+            "The key in the request URI is not valid for {resource}. Ensure that the names and number of key properties \
+             match the declared or alternate key properties for the {resource}."
+        );
+        let message = format!("The specified key attributes are not a defined key for the {logical_name} entity");
+        let older = Some(Box::new(Older { code: "0x80060890", message }));
+        Self { older, ..Self::query(text) }
+    }
+
+    /// 400 for a property in the query that `type_name` does not have.
+    pub(super) fn no_property(type_name: &str, name: &str) -> Self {
+        let text = format!("Could not find a property named '{name}' on type 'Microsoft.Dynamics.CRM.{type_name}'.");
+        Self::wrapped(StatusCode::BAD_REQUEST, text, "0x0")
+    }
+
+    /// 400 for a property in the body that the table does not have.
+    pub(super) fn no_property_to_write(logical_name: &str, name: &str) -> Self {
+        let text = format!(
+            "An error occurred while validating input parameters: Microsoft.Crm.CrmException: Invalid property '{name}' \
+             was found in entity 'Microsoft.Dynamics.CRM.{logical_name}'. ---> Microsoft.OData.ODataException: Does not \
+             support untyped value in non-open type."
+        );
+        Self::wrapped(StatusCode::BAD_REQUEST, text, "0x0")
     }
 
     /// 400 for a payload that the OData reader cannot parse.
@@ -89,6 +134,24 @@ impl Error {
 
     pub(super) fn query(message: impl Into<String>) -> Self {
         Self::bad_request("0x80060888", message)
+    }
+
+    pub(super) fn query_syntax() -> Self {
+        Self::wrapped(StatusCode::BAD_REQUEST, "Bad Request - Error in query syntax.".to_owned(), "0x8006088a")
+    }
+
+    /// 0x80060888, which was the code `older` with the same text.
+    fn wrapped(status: StatusCode, message: String, older: &'static str) -> Self {
+        let older = Some(Box::new(Older { code: older, message: message.clone() }));
+        Self { older, ..Self::new(status, "0x80060888", message) }
+    }
+
+    /// This error with the code and text of `codes`.
+    pub(super) fn with(mut self, codes: ErrorCodes) -> Self {
+        if let (ErrorCodes::Older, Some(older)) = (codes, self.older.take()) {
+            (self.code, self.message) = (older.code.into(), older.message);
+        }
+        self
     }
 
     pub(super) fn stale() -> Self {

@@ -160,7 +160,7 @@ impl Effect {
                 Some(error)
             }
             Self::Deadlock => {
-                let text = "Generic SQL error. CRM ErrorCode: -2147204784 Sql ErrorCode: -2146232060 Sql Number: 1205";
+                let text = " Sql error: Generic SQL error. CRM ErrorCode: -2147204784 Sql ErrorCode: -2146232060 Sql Number: 1205";
                 Some(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80044150", text))
             }
             Self::Hang | Self::Slow(_) | Self::DropBefore | Self::DropAfterCommit | Self::HangAfterCommit => None,

@@ -77,7 +77,7 @@ pub struct Entry {
     pub status: Option<u16>,
     /// The service code of an error.
     pub code: Option<String>,
-    /// `x-ms-service-request-id`.
+    /// `REQ_ID`, and the last `x-ms-service-request-id`.
     pub request_id: String,
     /// The request's headers, names in lower case, without credentials.
     pub headers: BTreeMap<String, String>,

@@ -29,13 +29,14 @@ impl Address {
         if let Some(id) = literal::guid(predicate) {
             return Ok(Self::Id(id));
         }
-        let parts = pairs(predicate).ok_or_else(|| Error::query("Bad Request - Error in query syntax."))?;
+        let parts = pairs(predicate).ok_or_else(Error::query_syntax)?;
         let mut values = BTreeMap::new();
         for (column, literal) in parts {
-            let kind = table.columns.get(&column).ok_or_else(|| not_a_key(table))?;
-            let value = literal.value(kind).filter(|value| value != "").ok_or_else(|| not_a_key(table))?;
+            let kind = table.columns.get(&column).ok_or_else(|| Error::no_key(&table.logical_name))?;
+            let value =
+                literal.value(kind).filter(|value| value != "").ok_or_else(|| Error::no_key(&table.logical_name))?;
             if values.insert(column, value).is_some() {
-                return Err(not_a_key(table));
+                return Err(Error::no_key(&table.logical_name));
             }
         }
         if let Some(Value::String(id)) = values.get(&table.primary_key).filter(|_| values.len() == 1) {
@@ -44,14 +45,14 @@ impl Address {
         let covers =
             |columns: &[String]| columns.len() == values.len() && columns.iter().all(|c| values.contains_key(c));
         let unique = table.uniques.iter().position(|unique| unique.is_key && covers(&unique.columns));
-        Ok(Self::Key { unique: unique.ok_or_else(|| not_a_key(table))?, values })
+        Ok(Self::Key { unique: unique.ok_or_else(|| Error::no_key(&table.logical_name))?, values })
     }
 
     /// The 404 for a row that does not exist.
     pub(super) fn not_found(&self, table: &Table) -> Error {
         match self {
             Self::Id(id) => Error::no_row(&table.logical_name, id),
-            Self::Key { .. } => Error::no_row_with_key(),
+            Self::Key { .. } => Error::no_row_with_key(&table.logical_name),
         }
     }
 }
@@ -69,11 +70,6 @@ fn pairs(predicate: &str) -> Option<Vec<(String, Literal)>> {
         }
         rest = rest.strip_prefix(',')?;
     }
-}
-
-fn not_a_key(table: &Table) -> Error {
-    let text = format!("The specified key attributes are not a defined key for the {} entity", table.logical_name);
-    Error::bad_request("0x80060890", text)
 }
 
 #[cfg(test)]
@@ -99,7 +95,7 @@ mod tests {
     fn a_lookup_column_is_a_bare_guid() {
         let id = "aaaaaaaa-0000-4000-8000-000000000001";
         assert!(address(2, &format!("_new_accountid_value={id},new_reference='r'")).is_ok());
-        assert_eq!(address(2, &format!("_new_accountid_value='{id}',new_reference='r'")), Err("0x80060890".to_owned()));
+        assert_eq!(address(2, &format!("_new_accountid_value='{id}',new_reference='r'")), Err("0x80060888".to_owned()));
     }
 
     #[test]
@@ -112,9 +108,10 @@ mod tests {
     #[test]
     fn columns_that_are_no_key_are_refused() {
         for predicate in ["lastname='x'", "employeeid='1',lastname='x'", "nosuch=1", "employeeid=1", "employeeid=''"] {
-            assert_eq!(address(0, predicate), Err("0x80060890".to_owned()), "{predicate}");
+            assert_eq!(address(0, predicate), Err("0x80060888".to_owned()), "{predicate}");
         }
-        assert_eq!(address(2, "new_number=2"), Err("0x80060890".to_owned()));
-        assert_eq!(address(0, "what"), Err("0x80060888".to_owned()));
+        assert_eq!(address(2, "new_number=2"), Err("0x80060888".to_owned()));
+        let syntax = Address::parse(&samples::tables()[0], "what").expect_err("it has no value");
+        assert_eq!(syntax.message, "Bad Request - Error in query syntax.");
     }
 }

@@ -134,11 +134,18 @@ fn requests_text(limits: &Limits) -> String {
 }
 
 fn execution_text(limits: &Limits) -> String {
-    let (execution, window) = (limits.execution.as_millis(), limits.window.as_secs());
+    let (execution, window) = (with_thousands(limits.execution.as_millis()), limits.window.as_secs());
     format!(
-        "Combined execution time of incoming requests exceeded limit of {execution} milliseconds over time window of \
+        "Combined execution time of incoming requests exceeded limit of {execution}  milliseconds over time window of \
          {window} seconds. Decrease number of concurrent requests or reduce the duration of requests and try again later."
     )
+}
+
+/// `1,200,000`.
+fn with_thousands(number: u128) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
 }
 
 #[cfg(test)]

@@ -141,10 +141,7 @@ fn selection<'a>(call: &'a Call, declared: &Type) -> Result<Option<Vec<&'a str>>
     let Some(list) = call.option("$select") else { return Ok(None) };
     let names: Vec<_> = list.split(',').map(str::trim).collect();
     match names.iter().find(|name| !declared.base.contains(name) && !declared.properties.contains(name)) {
-        Some(name) => {
-            let text = format!("Could not find a property named '{name}' on type '{NAMESPACE}{}'.", declared.name);
-            Err(Error::bad_request("0x0", text))
-        }
+        Some(name) => Err(Error::no_property(declared.name, name)),
         None => Ok(Some(names)),
     }
 }

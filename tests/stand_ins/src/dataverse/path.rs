@@ -42,7 +42,7 @@ pub(super) fn parse(path: &str) -> Result<Resource, Error> {
         let (name, tail) = split_tail(&text);
         return Ok(Resource { name: name.to_owned(), predicate: None, tail });
     };
-    let end = predicate_end(rest).ok_or_else(|| Error::query("Bad Request - Error in query syntax."))?;
+    let end = predicate_end(rest).ok_or_else(Error::query_syntax)?;
     let (predicate, after) = rest.split_at(end);
     if predicate.contains('/') {
         // The path is decoded before it is split, so a slash in the key ends the segment.
@@ -50,7 +50,7 @@ pub(super) fn parse(path: &str) -> Result<Resource, Error> {
     }
     let tail = match &after[1..] {
         "" => None,
-        more => Some(more.strip_prefix('/').ok_or_else(|| Error::query("Bad Request - Error in query syntax."))?),
+        more => Some(more.strip_prefix('/').ok_or_else(Error::query_syntax)?),
     };
     Ok(Resource { name: name.to_owned(), predicate: Some(predicate.to_owned()), tail: tail.map(str::to_owned) })
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::World;
-use super::call::{self, Call};
+use super::call::Call;
 use super::errors::Error;
 use super::key::Address;
 use super::literal::Literal;
@@ -129,13 +129,13 @@ fn many(call: &Call, table_rows: &TableRows, shown: Shown<'_>, context: &str) ->
 
 /// Parses `a eq 'x' and b eq 2`.
 fn conditions(table: &Table, filter: &str) -> Result<Vec<(String, Value)>, Error> {
-    let syntax = || Error::query("Bad Request - Error in query syntax.");
+    let syntax = Error::query_syntax;
     let mut conditions = Vec::new();
     let mut rest = filter.trim();
     loop {
         let (column, after) = rest.split_once(" eq ").ok_or_else(syntax)?;
         let column = column.trim();
-        let kind = table.columns.get(column).ok_or_else(|| call::no_property(table, column))?;
+        let kind = table.columns.get(column).ok_or_else(|| Error::no_property(&table.logical_name, column))?;
         let (literal, after) = Literal::take(after.trim_start()).ok_or_else(syntax)?;
         let value = match literal {
             Literal::Bare(word) if word == "null" => Value::Null,
@@ -166,7 +166,7 @@ mod tests {
         ];
         let filter = "employeeid eq 'a & ''b'' and c' and numberofchildren eq 2 and lastname eq null";
         assert_eq!(read(filter), Ok(expected));
-        assert_eq!(read("nosuch eq 1"), Err("0x0".to_owned()));
+        assert_eq!(read("nosuch eq 1"), Err("0x80060888".to_owned()));
         assert_eq!(read("employeeid eq 1"), Err("0x80060888".to_owned()));
         assert_eq!(read("contains(employeeid,'1')"), Err("0x80060888".to_owned()));
     }

@@ -8,9 +8,18 @@ use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::errors::JSON;
 use super::limits::Left;
+
+/// The cookies of every response.
+const COOKIES: [&str; 4] = [
+    "ARRAffinity=5a4d80b0; path=/; HttpOnly",
+    "ReqClientId=00000000-0000-4000-8000-0000000000cc; expires=Sun, 07-Jan-2074 21:10:42 GMT; path=/; HttpOnly",
+    "orgId=00000000-0000-4000-8000-0000000000aa; expires=Sun, 07-Jan-2074 21:10:42 GMT; path=/; HttpOnly",
+    "ARRAffinity=7c1e52d9; path=/; HttpOnly",
+];
 
 /// A JSON response.
 pub(super) fn json(status: StatusCode, body: &Value) -> Response {
@@ -30,12 +39,15 @@ pub(super) fn no_content(entity_id: Option<&str>) -> Response {
 /// Adds the headers of every response.
 pub(super) fn dress(headers: &mut HeaderMap, request_id: &str, dop_hint: u32, left: Option<Left>) {
     headers.insert("odata-version", HeaderValue::from_static("4.0"));
-    headers.insert("x-ms-service-request-id", header_value(request_id));
+    // Two servers handle a request, each with an id of its own; `REQ_ID` repeats that of the one which did the work.
+    headers.insert("x-ms-service-request-id", header_value(&Uuid::new_v4().to_string()));
+    headers.append("x-ms-service-request-id", header_value(request_id));
     headers.insert("req_id", header_value(request_id));
     headers.insert("x-ms-dop-hint", HeaderValue::from(dop_hint));
     // Affinity to one server. A client that keeps the cookie is bound by one server's limits.
-    let affinity = HeaderValue::from_static("ARRAffinity=5a4d80b0x; domain=127.0.0.1; path=/; HttpOnly");
-    headers.insert(SET_COOKIE, affinity);
+    for cookie in COOKIES {
+        headers.append(SET_COOKIE, HeaderValue::from_static(cookie));
+    }
     if let Some(left) = left {
         let requests = HeaderName::from_static("x-ms-ratelimit-burst-remaining-xrm-requests");
         headers.insert(requests, HeaderValue::from(left.requests));

@@ -138,6 +138,7 @@ async fn work(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>) 
 }
 
 fn refused(world: &World, error: Error, entries: &mut [Entry]) -> End {
+    let error = error.with(world.options.error_codes);
     for entry in entries {
         entry.code = Some(error.code.clone().into_owned());
     }

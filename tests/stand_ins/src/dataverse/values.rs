@@ -28,10 +28,11 @@ pub(super) fn accept(table: &Table, column: &str, kind: &Kind, value: &Value) ->
     }
     let wrong_type = || {
         let expected = edm_type(kind);
-        Error::payload(&table.set, format!("Cannot convert the value of '{column}' to the expected type '{expected}'."))
+        let literal = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Error::payload(&table.set, format!("Cannot convert the literal '{literal}' to the expected type '{expected}'."))
     };
     match kind {
-        Kind::Text { max } => text(column, *max, value.as_str().ok_or_else(wrong_type)?),
+        Kind::Text { max } => text(&table.logical_name, column, *max, value.as_str().ok_or_else(wrong_type)?),
         Kind::Integer { min, max } => {
             let number = value.as_i64().ok_or_else(wrong_type)?;
             let fits = (i64::from(*min)..=i64::from(*max)).contains(&number);
@@ -101,7 +102,7 @@ pub(super) fn edm_type(kind: &Kind) -> &'static str {
     }
 }
 
-fn text(column: &str, max: usize, text: &str) -> Result<Value, Error> {
+fn text(entity: &str, column: &str, max: usize, text: &str) -> Result<Value, Error> {
     let is_forbidden = |c: char| c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{7f}');
     if text.chars().any(is_forbidden) {
         return Err(Error::bad_request(
@@ -111,7 +112,7 @@ fn text(column: &str, max: usize, text: &str) -> Result<Value, Error> {
     }
     if text.encode_utf16().count() > max {
         let message = format!(
-            "A validation error occurred. The length of the '{column}' attribute exceeded the maximum allowed length of '{max}'."
+            "A validation error occurred. The length of the '{column}' attribute of the '{entity}' entity exceeded the maximum allowed length of '{max}'."
         );
         return Err(Error::bad_request("0x80044331", message));
     }

@@ -106,7 +106,10 @@ pub(super) fn plan(store: &Store, command: &Command, mode: StateOnCreate) -> Res
         Some(address) => store.table_rows(&table.set)?.find(address),
         None => None,
     };
-    let missing = || address.as_ref().map_or_else(Error::no_row_with_key, |address| address.not_found(table));
+    let missing = || {
+        let by_key = || Error::no_row_with_key(&table.logical_name);
+        address.as_ref().map_or_else(by_key, |address| address.not_found(table))
+    };
     let changes = match wish {
         Wish::Write(body) => Some(body::changes(store, table, body)?),
         Wish::Delete => None,

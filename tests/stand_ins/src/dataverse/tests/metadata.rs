@@ -72,7 +72,7 @@ async fn columns_say_their_type_and_what_is_derived_only_under_its_cast() {
         assert_eq!(Value::from(list(&bench, &cast(name, select)).await), expected);
     }
     for wrong in [format!("{CONTACT}/Attributes?$select=Precision"), cast("Decimal", "PrecisionSource")] {
-        assert_eq!(bench.get(&wrong).await.verdict(), (400, "0x0"), "{wrong}");
+        assert_eq!(bench.get(&wrong).await.verdict(), (400, "0x80060888"), "{wrong}");
     }
     assert_eq!(bench.get(&cast("Nosuch", "Precision")).await.status, 404);
     let whole = list(&bench, &format!("{CONTACT}/Attributes")).await;

@@ -140,7 +140,7 @@ async fn a_bare_constraint_has_its_own_code() {
     bench.dataverse.define(table.key(&["code"]).unique(&["serial"]));
     assert_eq!(bench.patch("things(code='1')", &json!({ "serial": "s" })).await.status, 204);
     assert_eq!(bench.patch("things(code='2')", &json!({ "serial": "s" })).await.verdict(), (412, "0x80073002"));
-    assert_eq!(bench.patch("things(serial='s')", &json!({})).await.verdict(), (400, "0x80060890"));
+    assert_eq!(bench.patch("things(serial='s')", &json!({})).await.verdict(), (400, "0x80060888"));
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn a_row_comes_back_in_the_forms_that_the_service_keeps() {
 async fn what_a_column_cannot_hold_writes_nothing() {
     let bench = Bench::quick().await;
     let cases = [
-        (json!({ "nosuch": 1 }), "0x0"),
+        (json!({ "nosuch": 1 }), "0x80060888"),
         (json!({ "firstname": 1 }), "0x80048d19"),
         (json!({ "firstname": "x".repeat(51) }), "0x80044331"),
         (json!({ "firstname": "a\u{2}" }), "0x80040278"),

@@ -11,10 +11,14 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// The `Content-Type` of every JSON response.
 pub(super) const JSON: &str = "application/json; odata.metadata=minimal";
+
+/// The `type` of an `innererror`.
+const FAULT_TYPE: &str = "System.ServiceModel.FaultException`1[[Microsoft.Xrm.Sdk.OrganizationServiceFault, \
+    Microsoft.Xrm.Sdk, Version=8.0.0.0, Culture=neutral, PublicKeyToken=31bf3856ad364e35]]";
 
 /// The format of an error's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -23,6 +27,8 @@ pub enum BodyForm {
     /// `{"error":{"code","message"}}`.
     #[default]
     Standard,
+    /// `{"error":{"code","message","innererror"}}`, as before 2020 and on-premises.
+    InnerError,
     /// `{"Message","ExceptionMessage","ErrorCode"}`.
     Legacy,
     /// An HTML page, as a gateway or IIS sends it.
@@ -61,12 +67,25 @@ pub(super) struct Error {
     /// Sent in whole seconds, rounded up.
     pub(super) retry_after: Option<Duration>,
     pub(super) older: Option<Box<Older>>,
+    /// Further members of `error`, such as `@Microsoft.PowerApps.CDS.…`.
+    pub(super) members: Box<Map<String, Value>>,
+    /// Members that only a request which asks for annotations gets.
+    pub(super) annotations: Box<Map<String, Value>>,
 }
 
 impl Error {
     pub(super) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let (code, message) = (code.into(), message.into());
-        Self { status, code, message, form: BodyForm::Standard, retry_after: None, older: None }
+        Self {
+            status,
+            code,
+            message,
+            form: BodyForm::Standard,
+            retry_after: None,
+            older: None,
+            members: Box::default(),
+            annotations: Box::default(),
+        }
     }
 
     pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -170,9 +189,17 @@ impl Error {
     }
 
     fn body(&self) -> (&'static str, String) {
-        let standard = json!({ "error": { "code": self.code, "message": self.message } }).to_string();
+        let mut error = Map::new();
+        error.insert("code".to_owned(), json!(self.code));
+        error.insert("message".to_owned(), json!(self.message));
+        error.extend((*self.members).clone());
+        if self.form == BodyForm::InnerError {
+            let inner = json!({ "message": self.message, "type": FAULT_TYPE, "stacktrace": "   at Microsoft.Crm" });
+            error.insert("innererror".to_owned(), inner);
+        }
+        let standard = json!({ "error": error }).to_string();
         match self.form {
-            BodyForm::Standard => (JSON, standard),
+            BodyForm::Standard | BodyForm::InnerError => (JSON, standard),
             BodyForm::Legacy => {
                 let legacy =
                     json!({ "Message": self.message, "ExceptionMessage": self.message, "ErrorCode": self.code });

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::errors::{BodyForm, Error};
 
@@ -42,6 +43,13 @@ pub enum Effect {
     Status(Status),
     /// SQL Server chose this request as the deadlock victim: 500, 0x80044150, "Sql Number: 1205".
     Deadlock,
+    /// The same inside a plug-in, which reports it as its own refusal: 400, 0x80040265.
+    WrappedDeadlock,
+    /// No process of the plug-in sandbox is available: 500, 0x8004418d, with annotations.
+    Sandbox,
+    /// A plug-in or a virtual table's provider refuses with a status of its choice: the code is that status' code of the
+    /// `IsvAborted` family, 0x80048d02 to 0x80048d11.
+    PluginStatus(u16),
     /// The request is not executed and gets no response.
     Hang,
     /// The request is executed after a pause; in JSON in milliseconds.
@@ -72,13 +80,16 @@ pub struct Status {
     /// The format of the body.
     #[serde(default)]
     pub form: BodyForm,
+    /// Further members of `error`, such as `@Microsoft.PowerApps.CDS.…`.
+    #[serde(default)]
+    pub members: Map<String, Value>,
 }
 
 impl Status {
     /// This status in the standard format, without `Retry-After`.
     pub fn new(status: u16, code: &str, message: &str) -> Self {
         let (code, message) = (code.to_owned(), message.to_owned());
-        Self { status, code, message, retry_after: None, form: BodyForm::Standard }
+        Self { status, code, message, retry_after: None, form: BodyForm::Standard, members: Map::new() }
     }
 }
 
@@ -157,15 +168,79 @@ impl Effect {
                 let mut error = Error::new(status, fault.code.clone(), fault.message.clone());
                 error.retry_after = fault.retry_after.map(|seconds| Duration::from_secs(seconds.into()));
                 error.form = fault.form;
+                error.members.extend(fault.members.clone());
                 Some(error)
             }
-            Self::Deadlock => {
-                let text = " Sql error: Generic SQL error. CRM ErrorCode: -2147204784 Sql ErrorCode: -2146232060 Sql Number: 1205";
-                Some(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80044150", text))
+            Self::Deadlock => Some(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80044150", DEADLOCK)),
+            Self::WrappedDeadlock => {
+                let text = format!("An error occurred in New.Plugin:{DEADLOCK}");
+                Some(Error::bad_request("0x80040265", text))
+            }
+            Self::Sandbox => Some(sandbox()),
+            Self::PluginStatus(status) => {
+                let code = ISV_ABORTED.iter().find(|(of, _)| of == status).map_or("0x80040265", |(_, code)| *code);
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST);
+                Some(Error::new(status, code, "A plug-in refused the request."))
             }
             Self::Hang | Self::Slow(_) | Self::DropBefore | Self::DropAfterCommit | Self::HangAfterCommit => None,
         }
     }
+}
+
+/// What SQL Server says of a deadlock victim.
+const DEADLOCK: &str =
+    " Sql error: Generic SQL error. CRM ErrorCode: -2147204784 Sql ErrorCode: -2146232060 Sql Number: 1205";
+
+/// The statuses that a plug-in can choose, with their codes:
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>.
+const ISV_ABORTED: [(u16, &str); 16] = [
+    (404, "0x80048d02"),
+    (503, "0x80048d03"),
+    (429, "0x80048d04"),
+    (401, "0x80048d05"),
+    (403, "0x80048d06"),
+    (408, "0x80048d07"),
+    (409, "0x80048d08"),
+    (412, "0x80048d09"),
+    (500, "0x80048d0a"),
+    (400, "0x80048d0b"),
+    (405, "0x80048d0c"),
+    (410, "0x80048d0d"),
+    (424, "0x80048d0e"),
+    (502, "0x80048d0f"),
+    (504, "0x80048d10"),
+    (413, "0x80048d11"),
+];
+
+/// The sandbox has no process for a plug-in.
+fn sandbox() -> Error {
+    let text =
+        "The plug-in execution failed because no Sandbox Worker processes are currently available. Please try again.";
+    let details = [
+        ("ApiExceptionSourceKey", "Plugin/New.Plugin"),
+        ("ApiStepKey", "00000000-0000-0000-0000-000000000001"),
+        ("ApiDepthKey", "1"),
+        ("ApiExceptionCategory", "SystemFailure"),
+        ("ApiExceptionMesageName", "SandboxWorkerNotAvailable"),
+        ("ApiExceptionHttpStatusCode", "500"),
+    ];
+    let details = details.map(|(name, value)| (format!("ErrorDetails.{name}"), value));
+    let others = [
+        (
+            "HelpLink",
+            "http://go.microsoft.com/fwlink/?LinkID=398563&error=Microsoft.Crm.CrmException%3a8004418d&client=platform",
+        ),
+        ("TraceText", "\r\n[New.Plugin: New.Plugin.Step]\r\n"),
+        ("InnerError.Message", text),
+    ];
+    let members = details.into_iter().chain(others.map(|(name, value)| (name.to_owned(), value)));
+    let members = members.map(|(name, value)| (format!("@Microsoft.PowerApps.CDS.{name}"), value.into()));
+    let message = format!(
+        "{text}\r\nSystem.ServiceModel.CommunicationException: The server did not provide a meaningful reply; this might \
+         be caused by a contract mismatch, a premature session shutdown or an internal server error."
+    );
+    let error = Error::new(StatusCode::INTERNAL_SERVER_ERROR, "0x8004418d", message);
+    Error { members: Box::new(members.collect()), ..error }
 }
 
 /// The active faults.

@@ -27,6 +27,7 @@ use super::metadata;
 use super::path;
 use super::read;
 use super::reply;
+use super::write::DUPLICATE_ATTRIBUTES;
 use crate::connection_reset::Wire;
 use crate::identity::Refusal;
 
@@ -72,9 +73,9 @@ async fn handle(world: &World, call: &Call) -> End {
             world.leave(&user, began.elapsed());
             end
         }
-        Err(error) => Ok(refused(world, error, &mut entries)),
+        Err(error) => Ok(refused(world, call, error, &mut entries)),
     };
-    let end = end.unwrap_or_else(|error| refused(world, error, &mut entries));
+    let end = end.unwrap_or_else(|error| refused(world, call, error, &mut entries));
     finish(world, call, end, entries, &request_id, left)
 }
 
@@ -104,7 +105,16 @@ async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>
         Some(Effect::Hang) => return Ok(End::Silence),
         Some(Effect::DropBefore) => return Ok(End::Cut),
         Some(Effect::Slow(pause)) => tokio::time::sleep(*pause).await,
-        Some(Effect::Status(_) | Effect::Deadlock | Effect::DropAfterCommit | Effect::HangAfterCommit) | None => {}
+        Some(
+            Effect::Status(_)
+            | Effect::Deadlock
+            | Effect::WrappedDeadlock
+            | Effect::Sandbox
+            | Effect::PluginStatus(_)
+            | Effect::DropAfterCommit
+            | Effect::HangAfterCommit,
+        )
+        | None => {}
     }
     if let Some(error) = effect.as_ref().and_then(Effect::refusal) {
         return Err(error);
@@ -137,8 +147,11 @@ async fn work(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>) 
     }
 }
 
-fn refused(world: &World, error: Error, entries: &mut [Entry]) -> End {
-    let error = error.with(world.options.error_codes);
+fn refused(world: &World, call: &Call, error: Error, entries: &mut [Entry]) -> End {
+    let mut error = error.with(world.options.error_codes);
+    if call.wants_annotation(DUPLICATE_ATTRIBUTES) {
+        error.members.append(&mut error.annotations);
+    }
     for entry in entries {
         entry.code = Some(error.code.clone().into_owned());
     }

@@ -51,6 +51,8 @@ impl Row {
 #[derive(Debug, Clone)]
 pub(super) struct Collision {
     pub(super) columns: Vec<String>,
+    /// Their values.
+    pub(super) values: Vec<Value>,
     /// Whether the columns are a key (primary or alternate) rather than only a constraint.
     pub(super) is_key: bool,
     /// Whether the other row is in the recycle bin.
@@ -171,7 +173,8 @@ impl TableRows {
                 continue;
             };
             let recycled = self.rows.get(other).is_some_and(|row| row.recycled);
-            return Err(Collision { columns: unique.columns.clone(), is_key: unique.is_key, recycled });
+            let values = unique.columns.iter().filter_map(|column| row.values.get(column).cloned()).collect();
+            return Err(Collision { columns: unique.columns.clone(), values, is_key: unique.is_key, recycled });
         }
         Ok(())
     }
@@ -179,7 +182,8 @@ impl TableRows {
     /// The collision with the live or recycled row that already has this id.
     pub(super) fn taken(&self, id: Uuid) -> Option<Collision> {
         let columns = vec![self.table.primary_key.clone()];
-        self.rows.get(&id).map(|row| Collision { columns, is_key: true, recycled: row.recycled })
+        let values = vec![id.to_string().into()];
+        self.rows.get(&id).map(|row| Collision { columns, values, is_key: true, recycled: row.recycled })
     }
 
     fn replace(&mut self, id: Uuid, row: Option<Row>) {

@@ -36,6 +36,9 @@ pub enum DuplicateCode {
     RecycleBin,
 }
 
+/// The annotation with the values of a taken key.
+pub(super) const DUPLICATE_ATTRIBUTES: &str = "Microsoft.PowerApps.CDS.ErrorDetails.DuplicateAttributes";
+
 /// The codes for collisions with live rows and with rows in the recycle bin.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Codes {
@@ -164,7 +167,7 @@ fn carry_out(
     before: Option<&Row>,
     codes: Codes,
 ) -> Result<Change, Error> {
-    let refuse = |collision: Collision| collision_error(table, &collision, codes);
+    let refuse = |collision: Collision| collision_error(&collision, codes);
     match (plan, before) {
         (Plan::Create(mut row), _) => {
             let now = OffsetDateTime::now_utc().truncate_to_second();
@@ -253,7 +256,21 @@ fn check_version(table: &Table, row: &Row, condition: &Condition) -> Result<(), 
     if *etag == row.etag() { Ok(()) } else { Err(Error::stale()) }
 }
 
-fn collision_error(table: &Table, collision: &Collision, codes: Codes) -> Error {
+/// The annotations of a taken key: its columns, and the value of each.
+fn annotations(collision: &Collision) -> Map<String, Value> {
+    let columns = collision.columns.join(", ");
+    let taken = collision.columns.iter().zip(&collision.values).map(|(column, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("<{column}>{}</{column}>", quick_xml::escape::escape(value))
+    });
+    let attributes = format!("<DuplicateAttributes>{}</DuplicateAttributes>", taken.collect::<String>());
+    [("0", columns.clone()), ("1", columns), ("DuplicateAttributes", attributes)]
+        .map(|(name, value)| (format!("@Microsoft.PowerApps.CDS.ErrorDetails.{name}"), value.into()))
+        .into_iter()
+        .collect()
+}
+
+fn collision_error(collision: &Collision, codes: Codes) -> Error {
     let columns = collision.columns.join(", ");
     if !collision.is_key {
         let text = format!("A record that has the attribute values {columns} already exists.");
@@ -261,12 +278,14 @@ fn collision_error(table: &Table, collision: &Collision, codes: Codes) -> Error 
     }
     let entity_key = format!(
         "Entity Key {columns} violated. A record with the same value for {columns} already exists. A duplicate record \
-         cannot be created. Select one or more unique values and try again. ({})",
-        table.logical_name
+         cannot be created. Select one or more unique values and try again."
     );
     match if collision.recycled { codes.bin } else { codes.live } {
         DuplicateCode::Record => Error::duplicate(),
-        DuplicateCode::EntityKey => Error::new(StatusCode::PRECONDITION_FAILED, "0x80060892", entity_key),
+        DuplicateCode::EntityKey => {
+            let annotations = Box::new(annotations(collision));
+            Error { annotations, ..Error::new(StatusCode::PRECONDITION_FAILED, "0x80060892", entity_key) }
+        }
         DuplicateCode::Empty => Error { code: "".into(), ..Error::duplicate() },
         DuplicateCode::RecycleBin => Error { code: "0x80043239".into(), ..Error::duplicate() },
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::{ErrorCodes, Limits, Options, Table};
+use super::super::{BodyForm, DuplicateCode, Effect, ErrorCodes, Fault, Limits, Options, Status, Table};
 use super::{Answer, Bench, EMPLOYEE};
 
 const ANSWERS: &str = include_str!("../../../../it/client/answers.ndjson");
@@ -139,4 +139,71 @@ async fn limits_refuse_in_the_words_that_were_captured() {
         refused["message"] = refused["message"].as_str().expect("a text").replace(ours, theirs).into();
         assert_eq!((status, refused), captured(id));
     }
+}
+
+#[tokio::test]
+async fn a_fault_can_be_a_wrapped_deadlock_a_sandbox_without_workers_or_a_refusal_of_a_plug_in() {
+    let bench = Bench::quick().await;
+    let struck = async |effect: Effect| {
+        bench.dataverse.fault(Fault::new(effect));
+        error(&bench.patch(EMPLOYEE, &json!({})).await)
+    };
+    let deadlock = captured("500-deadlock");
+    assert_eq!(struck(Effect::Deadlock).await, deadlock);
+    let (status, wrapped) = struck(Effect::WrappedDeadlock).await;
+    assert_eq!((status, &wrapped["code"]), (400, &json!("0x80040265")));
+    let (text, inner) = (wrapped["message"].as_str(), deadlock.1["message"].as_str().expect("a text"));
+    assert!(text.is_some_and(|text| text.ends_with(inner)), "{wrapped}");
+    assert_eq!(struck(Effect::Sandbox).await, without_trace("500-sandbox-annotated"));
+    for (chosen, id) in [(404, "404-virtual-isvaborted-map"), (409, "409-virtual-etag"), (400, "400-search-disabled")] {
+        let (status, refused) = struck(Effect::PluginStatus(chosen)).await;
+        let (expected, line) = captured(id);
+        assert_eq!((status, &refused["code"]), (expected, &line["code"]));
+    }
+    assert!(bench.dataverse.rows("contacts").is_empty());
+}
+
+#[tokio::test]
+async fn a_status_fault_can_have_the_members_of_any_captured_answer() {
+    let bench = Bench::quick().await;
+    for id in ["400-plugin-doc", "400-communication-sender", "412-entitykey-annotated"] {
+        let (status, line) = captured(id);
+        let text = |name: &str| line[name].as_str().expect("a text");
+        let mut fault = Status::new(status, text("code"), text("message"));
+        fault.members = line.as_object().expect("an object").clone();
+        fault.members.retain(|name, _| name.starts_with('@'));
+        bench.dataverse.fault(Fault::new(Effect::Status(fault)));
+        assert_eq!(error(&bench.patch(EMPLOYEE, &json!({})).await), (status, line));
+    }
+    let (status, line) = captured("412-ifnonematch-innererror");
+    let mut fault = Status::new(status, "", "A record with matching key values already exists.");
+    fault.form = BodyForm::InnerError;
+    bench.dataverse.fault(Fault::new(Effect::Status(fault)));
+    let (sent, error) = error(&bench.patch(EMPLOYEE, &json!({})).await);
+    assert_eq!((sent, &error["code"], &error["message"]), (status, &line["code"], &line["message"]));
+    assert_eq!(error["innererror"]["type"], line["innererror"]["type"]);
+    let names = |error: &Value| error["innererror"].as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&error), names(&line));
+}
+
+#[tokio::test]
+async fn a_taken_key_is_annotated_if_annotations_are_asked_for() {
+    let options =
+        Options { duplicate_code: DuplicateCode::EntityKey, race_window: Duration::ZERO, ..Options::default() };
+    let bench = Bench::start(options).await;
+    let table = Table::new("new_reviewers", "new_reviewer", "new_reviewerid").text("new_emailaddress", 99);
+    bench.dataverse.define(table.key(&["new_emailaddress"]));
+    bench.dataverse.insert("new_reviewers", &json!({ "new_emailaddress": "dup@example.invalid" }));
+    let body = json!({ "new_emailaddress": "dup@example.invalid" });
+    let all = [("prefer", "odata.include-annotations=\"*\"")];
+    let (status, taken) = error(&bench.send(Method::POST, "new_reviewers", &all, Some(&body)).await);
+    let (expected, line) = captured("412-entitykey-annotated");
+    let ours = line.to_string().replace("Email Address", "new_emailaddress");
+    let mut line: Value = serde_json::from_str(&ours).expect("JSON");
+    // The row being written, which says nothing about the row that has the key.
+    line.as_object_mut().expect("an object").remove("@Microsoft.PowerApps.CDS.ErrorDetails.DuplicateEntity");
+    assert_eq!((status, taken), (expected, line));
+    let bare = bench.send(Method::POST, "new_reviewers", &[], Some(&body)).await;
+    let names: Vec<_> = bare.body["error"].as_object().expect("an object").keys().collect();
+    assert_eq!(names, ["code", "message"]);
 }

@@ -29,19 +29,11 @@ pub(super) fn changes(store: &Store, table: &Table, body: &Map<String, Value>) -
     for (name, value) in body {
         let Some((column, value)) = change(store, table, name, value)? else { continue };
         if let Some(Kind::Lookup) = table.columns.get(&column) {
-            changes.insert(Table::lookup_table(&column), target(store, table, name, &value));
+            changes.insert(Table::lookup_table(&column), super::target_of(store, table, &column, &value));
         }
         changes.insert(column, value);
     }
     Ok(changes)
-}
-
-/// The logical name of the table that the navigation property in `name` points to; null if the lookup is cleared.
-fn target(store: &Store, table: &Table, name: &str, value: &Value) -> Value {
-    let navigation = name.strip_suffix("@odata.bind").unwrap_or(name);
-    let lookup = table.navigation(navigation).filter(|_| !value.is_null());
-    let table_rows = lookup.and_then(|lookup| store.table_rows(&lookup.target_set).ok());
-    table_rows.map_or(Value::Null, |table_rows| table_rows.table.logical_name.as_str().into())
 }
 
 fn change(store: &Store, table: &Table, name: &str, value: &Value) -> Result<Option<(String, Value)>, Error> {
@@ -65,6 +57,7 @@ fn change(store: &Store, table: &Table, name: &str, value: &Value) -> Result<Opt
                 "CRM do not support direct update of Entity Reference properties, Use Navigation properties instead.";
             Err(Error::payload(&table.set, text))
         }
+        Some(_) if table.read_only.contains(name) => Ok(None),
         Some(_) if name == table.primary_key && value.is_null() => {
             Err(Error::payload(&table.set, format!("Cannot convert null to the type of '{name}'.")))
         }
@@ -81,7 +74,7 @@ fn bound(store: &Store, table: &Table, lookup: &Lookup, value: &Value) -> Result
     let reference = value.as_str().ok_or_else(malformed)?;
     let (set, predicate) = reference_parts(reference)?.ok_or_else(malformed)?;
     let table_rows = store.table_rows(&set)?;
-    if set != lookup.target_set {
+    if !table.lookups.iter().any(|other| other.navigation == lookup.navigation && other.target_set == set) {
         return Err(malformed());
     }
     let address = Address::parse(&table_rows.table, &predicate)?;

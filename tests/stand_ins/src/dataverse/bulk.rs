@@ -37,7 +37,7 @@ pub(super) async fn upsert(
     *entries = commands.iter().map(|(key, command)| entry(world, &request, key, command)).collect();
     let commands: Vec<Command> = commands.into_iter().map(|(_, command)| command).collect();
     check(world, &commands)?;
-    execute::all(world, &commands, entries).await?;
+    execute::all(world, &commands, entries, false).await?;
     Ok(reply::no_content(None))
 }
 

@@ -12,6 +12,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 /// The `Content-Type` of every JSON response.
 pub(super) const JSON: &str = "application/json; odata.metadata=minimal";
@@ -106,6 +107,12 @@ impl Error {
     pub(super) fn no_row(logical_name: &str, id: impl std::fmt::Display) -> Self {
         let text = format!("{logical_name} With Id = {id} Does Not Exist");
         Self::new(StatusCode::NOT_FOUND, "0x80040217", text)
+    }
+
+    /// 400 for a delete that loses against another one of the same row.
+    pub(super) fn concurrent_delete(id: Uuid) -> Self {
+        let text = format!("More than one concurrent Delete requests detected for an Entity {id}.");
+        Self::bad_request("0x80048105", text)
     }
 
     pub(super) fn no_row_with_key(logical_name: &str) -> Self {

@@ -19,18 +19,20 @@ use super::rows::Store;
 use super::table::Table;
 use super::write::{self, Codes, Command, Condition, Done, Plan, Wish};
 
-/// PATCH, POST or DELETE of one row; `entry` is its journal entry.
+/// PATCH, POST or DELETE of one row; `entry` is its journal entry. With `is_deleted`, another client deletes the row after
+/// the lookup.
 pub(super) async fn one(
     world: &World,
     call: &Call,
     user: &str,
     resource: &Resource,
     entry: &mut Entry,
+    is_deleted: bool,
 ) -> Result<Response, Error> {
     let command = command(world, call, user, resource, entry)?;
     let selection = call.selection(&command.table)?;
     let table = command.table.clone();
-    let done = all(world, std::slice::from_ref(&command), std::slice::from_mut(entry)).await?;
+    let done = all(world, std::slice::from_ref(&command), std::slice::from_mut(entry), is_deleted).await?;
     let done = done.first().expect("one command gives one result");
     if call.wants_representation() && matches!(command.wish, Wish::Write(_)) {
         return Ok(represented(world, call, &table, done, selection.as_deref()));
@@ -45,10 +47,20 @@ pub(super) async fn one(
 }
 
 /// Looks up all rows, waits for the race window, and commits all or none; `entries[i]` belongs to `commands[i]`.
-pub(super) async fn all(world: &World, commands: &[Command], entries: &mut [Entry]) -> Result<Vec<Done>, Error> {
+pub(super) async fn all(
+    world: &World,
+    commands: &[Command],
+    entries: &mut [Entry],
+    is_deleted: bool,
+) -> Result<Vec<Done>, Error> {
     let plans = look_up(world, commands, entries)?;
     tokio::time::sleep(world.race_window()).await;
     let table = &commands.first().expect("callers have at least one command").table;
+    if is_deleted {
+        for plan in &plans {
+            world.store().restore(&table.set, plan.id(), None);
+        }
+    }
     let codes = Codes { live: world.options.duplicate_code, bin: world.options.bin_code };
     let done = write::commit(&mut world.store(), table, plans, codes)?;
     for (entry, done) in entries.iter_mut().zip(&done) {

@@ -58,6 +58,8 @@ pub enum Effect {
     DropBefore,
     /// The request is executed, and then the connection is dropped.
     DropAfterCommit,
+    /// Another client deletes the row between this request's lookup and its write.
+    DeletedMeanwhile,
     /// The request is executed, and gets no response.
     HangAfterCommit,
 }
@@ -182,7 +184,12 @@ impl Effect {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST);
                 Some(Error::new(status, code, "A plug-in refused the request."))
             }
-            Self::Hang | Self::Slow(_) | Self::DropBefore | Self::DropAfterCommit | Self::HangAfterCommit => None,
+            Self::Hang
+            | Self::Slow(_)
+            | Self::DropBefore
+            | Self::DropAfterCommit
+            | Self::DeletedMeanwhile
+            | Self::HangAfterCommit => None,
         }
     }
 }

@@ -22,7 +22,7 @@ use super::errors::Error;
 use super::path::Resource;
 use super::reply;
 use super::rows::Store;
-use super::table::{Lookup, Table};
+use super::table::{Lookup, OWNER, Table};
 pub(super) use privileges::get as privileges;
 
 /// The resource's name.
@@ -202,11 +202,14 @@ fn relationships(store: &Store, table: &Table) -> Vec<Item> {
             "ReferencingAttribute": logical_name(&lookup.column),
             "ReferencingEntity": table.logical_name,
             "ReferencingEntityNavigationPropertyName": lookup.navigation,
-            "ReferencedEntity": target(store, lookup),
+            "ReferencedEntity": if lookup.column == OWNER { Some("owner".to_owned()) } else { target(store, lookup) },
         });
         Item::new(RELATIONSHIP.name, &[&table.logical_name, &lookup.navigation], properties)
     };
-    table.lookups.iter().map(item).collect()
+    // Users and teams are both owners: their tables share one relationship.
+    let mut items: Vec<Item> = table.lookups.iter().filter(|lookup| lookup.column != OWNER).map(item).collect();
+    items.extend(table.lookups_of(OWNER).take(1).map(item));
+    items
 }
 
 fn target(store: &Store, lookup: &Lookup) -> Option<String> {

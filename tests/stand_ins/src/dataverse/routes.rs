@@ -112,6 +112,7 @@ async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>
             | Effect::Sandbox
             | Effect::PluginStatus(_)
             | Effect::DropAfterCommit
+            | Effect::DeletedMeanwhile
             | Effect::HangAfterCommit,
         )
         | None => {}
@@ -119,7 +120,8 @@ async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>
     if let Some(error) = effect.as_ref().and_then(Effect::refusal) {
         return Err(error);
     }
-    let answer = work(world, call, user, entries).await;
+    let is_deleted = effect == Some(Effect::DeletedMeanwhile);
+    let answer = work(world, call, user, entries, is_deleted).await;
     if effect == Some(Effect::DropAfterCommit) {
         return Ok(End::Cut);
     }
@@ -129,19 +131,27 @@ async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>
     answer.map(End::Answer)
 }
 
-async fn work(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>) -> Result<Response, Error> {
+async fn work(
+    world: &World,
+    call: &Call,
+    user: &str,
+    entries: &mut Vec<Entry>,
+    is_deleted: bool,
+) -> Result<Response, Error> {
     let resource = path::parse(call.below_root()?)?;
     call.check()?;
     let is_bulk = resource.predicate.is_none() && resource.tail.as_deref() == Some(bulk::ACTION);
     match (&call.method, resource.name.as_str()) {
         (&Method::GET, "WhoAmI") => Ok(read::who_am_i(world, call, user)),
-        (&Method::GET, metadata::USERS) => metadata::privileges(world, call, &resource, &call.author(user).by),
+        (&Method::GET, metadata::USERS) if resource.tail.is_some() => {
+            metadata::privileges(world, call, &resource, &call.author(user).by)
+        }
         (&Method::GET, metadata::NAME) => metadata::get(world, call, &resource),
         (&Method::GET, _) => read::get(world, call, &resource),
         (&Method::POST, _) if is_bulk => bulk::upsert(world, call, user, &resource, entries).await,
         (&Method::PATCH | &Method::POST | &Method::DELETE, _) => {
             let entry = entries.first_mut().expect("a write begins with one entry");
-            execute::one(world, call, user, &resource, entry).await
+            execute::one(world, call, user, &resource, entry, is_deleted).await
         }
         (method, _) => Err(Error::method_not_allowed(method.as_str())),
     }

@@ -13,6 +13,9 @@ use super::values;
 /// The annotation with the logical name of the table that a lookup points to.
 pub(super) const LOOKUP_TABLE: &str = "Microsoft.Dynamics.CRM.lookuplogicalname";
 
+/// The user or team that owns a row.
+pub(super) const OWNER: &str = "_ownerid_value";
+
 /// When a row was created.
 pub(super) const CREATED_ON: &str = "createdon";
 /// The user who created it, the impersonated one if there is one.
@@ -122,6 +125,8 @@ pub struct Table {
     pub(super) type_name: String,
     /// The first is the state of a new row; empty: rows have no state.
     pub(super) states: Vec<State>,
+    /// Columns that are not valid for create or update: values sent for them are ignored.
+    pub(super) read_only: BTreeSet<String>,
     pub(super) secured: BTreeSet<String>,
     /// The secured columns whose values nobody may read.
     pub(super) hidden: BTreeSet<String>,
@@ -146,6 +151,7 @@ impl Table {
             optimistic: false,
             type_name: "Standard".to_owned(),
             states: Vec::new(),
+            read_only: BTreeSet::from([CREATED_ON.to_owned()]),
             secured: BTreeSet::new(),
             hidden: BTreeSet::new(),
         }
@@ -162,6 +168,21 @@ impl Table {
     #[must_use]
     pub fn text(self, name: &str, max: usize) -> Self {
         self.column(name, Kind::Text { max })
+    }
+
+    /// Makes an existing column read-only, as calculated columns and rollups are: a value sent for it is ignored.
+    #[must_use]
+    pub fn read_only(mut self, column: &str) -> Self {
+        assert!(self.columns.contains_key(column), "{column} is not a column");
+        self.read_only.insert(column.to_owned());
+        self
+    }
+
+    /// Adds `ownerid`, one navigation property for users and teams: their tables have to be defined.
+    #[must_use]
+    pub fn owned(self) -> Self {
+        let owner = |table: Self, set| table.lookup("ownerid", OWNER, set);
+        ["systemusers", "teams"].into_iter().fold(self, owner)
     }
 
     /// Adds a navigation property that writes `column` (`_…_value`) with rows of `target_set`. Several may share a

@@ -179,7 +179,8 @@ fn carry_out(
             Ok(Change::Created)
         }
         // Deleted since the lookup.
-        (Plan::Update { id, .. } | Plan::Delete { id, .. }, None) => Err(Error::no_row(&table.logical_name, id)),
+        (Plan::Update { id, .. }, None) => Err(Error::no_row(&table.logical_name, id)),
+        (Plan::Delete { id, .. }, None) => Err(Error::concurrent_delete(id)),
         (Plan::Update { mut changes, condition, .. }, Some(row)) => {
             check_version(table, row, &condition)?;
             state::update(table, &row.values, &mut changes)?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Item, Type, logical_name, target};
 use crate::dataverse::rows::Store;
-use crate::dataverse::table::{Kind, Table};
+use crate::dataverse::table::{Kind, OWNER, Table};
 
 /// The properties of every column.
 const COMMON: &[&str] =
@@ -52,7 +52,10 @@ pub(super) fn of(store: &Store, table: &Table) -> Vec<Item> {
 fn attribute(store: &Store, table: &Table, column: &str, kind: &Kind) -> Item {
     let name = logical_name(column);
     let targets: Vec<_> = table.lookups_of(column).filter_map(|lookup| target(store, lookup)).collect();
-    let (type_name, short, display) = names(kind, &targets);
+    let (type_name, short, display) = match column {
+        OWNER => ("LookupAttributeMetadata", "Owner", "OwnerType"),
+        _ => names(kind, &targets),
+    };
     let mut properties = json!({
         "LogicalName": name,
         "AttributeType": short,

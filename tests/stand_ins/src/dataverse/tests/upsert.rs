@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::super::{Change, DuplicateCode, Operation, Options, Table};
+use super::super::{Change, DuplicateCode, Effect, Fault, Operation, Options, Table};
 use super::{Bench, EMPLOYEE, WIDE};
 
 const REPRESENTATION: (&str, &str) = ("prefer", "return=representation");
@@ -195,4 +195,74 @@ async fn upsert_multiple_is_all_or_nothing() {
     repeated["employeeid"] = json!("6");
     let repeated = json!({ "Targets": [repeated] });
     assert_eq!(bench.send(Method::POST, path, &[], Some(&repeated)).await.verdict(), (400, "0x80040216"));
+}
+
+#[tokio::test]
+async fn of_two_deletes_in_the_window_one_loses() {
+    let bench = Bench::start(Options { race_window: WIDE, ..Options::default() }).await;
+    bench.dataverse.insert("contacts", &json!({ "employeeid": "E1" }));
+    let delete = || bench.send(Method::DELETE, EMPLOYEE, &[], None);
+    let (a, b) = tokio::join!(delete(), delete());
+    let mut verdicts = [a.verdict(), b.verdict()];
+    verdicts.sort_unstable();
+    assert_eq!(verdicts, [(204, ""), (400, "0x80048105")]);
+    assert_eq!(delete().await.verdict(), (404, "0x80060891"), "sent again, it finds nothing");
+}
+
+#[tokio::test]
+async fn an_upsert_whose_row_is_deleted_after_its_lookup_finds_none() {
+    let bench = Bench::quick().await;
+    let id = bench.dataverse.insert("contacts", &json!({ "employeeid": "E1" }));
+    bench.dataverse.fault(Fault::new(Effect::DeletedMeanwhile));
+    let lost = bench.patch(EMPLOYEE, &json!({})).await;
+    assert_eq!(lost.verdict(), (404, "0x80040217"));
+    assert_eq!(lost.body["error"]["message"], format!("contact With Id = {id} Does Not Exist"));
+    assert_eq!(bench.patch(EMPLOYEE, &json!({})).await.status, 204);
+    let change = bench.dataverse.journal().last().and_then(|entry| entry.change);
+    assert_eq!(change, Some(Change::Created), "sent again, it creates");
+}
+
+#[tokio::test]
+async fn an_owner_is_a_user_or_a_team() {
+    let bench = Bench::quick().await;
+    bench.dataverse.define(Table::new("systemusers", "systemuser", "systemuserid").text("domainname", 99));
+    bench.dataverse.define(Table::new("teams", "team", "teamid").text("name", 99).key(&["name"]));
+    bench.dataverse.define(Table::new("tasks", "task", "activityid").text("code", 9).key(&["code"]).owned());
+    let user = bench.dataverse.insert("systemusers", &json!({ "domainname": "u" }));
+    let team = bench.dataverse.insert("teams", &json!({ "name": "t" }));
+    let own = async |owner: &str| bench.patch("tasks(code='1')", &json!({ "ownerid@odata.bind": owner })).await;
+    let annotation = "_ownerid_value@Microsoft.Dynamics.CRM.lookuplogicalname";
+    let wanted = [("prefer", "odata.include-annotations=\"Microsoft.Dynamics.CRM.lookuplogicalname\"")];
+    for (bind, id, table) in
+        [(format!("/systemusers({user})"), &user, "systemuser"), ("/teams(name='t')".to_owned(), &team, "team")]
+    {
+        assert_eq!(own(&bind).await.status, 204, "{bind}");
+        let row = bench.send(Method::GET, "tasks(code='1')", &wanted, None).await.body;
+        assert_eq!((&row["_ownerid_value"], &row[annotation]), (&json!(id), &json!(table)));
+    }
+    assert_eq!(own(&format!("/teams({user})")).await.verdict(), (404, "0x80040217"));
+    assert_eq!(own(&format!("/contacts({user})")).await.verdict(), (400, "0x80048d19"));
+    let relationships = bench.get("EntityDefinitions(LogicalName='task')/ManyToOneRelationships").await.body;
+    let [owner] = &relationships["value"].as_array().expect("a list")[..] else { panic!("{relationships}") };
+    assert_eq!(
+        (&owner["ReferencingEntityNavigationPropertyName"], &owner["ReferencedEntity"]),
+        (&json!("ownerid"), &json!("owner"))
+    );
+}
+
+#[tokio::test]
+async fn values_for_columns_that_are_not_valid_for_a_write_are_ignored() {
+    let bench = Bench::quick().await;
+    let table = Table::new("things", "thing", "thingid").text("code", 9).text("total", 9).key(&["code"]);
+    bench.dataverse.define(table.read_only("total"));
+    let long_ago = "2001-01-01T00:00:00Z";
+    for _ in 0..2 {
+        let sent = json!({ "total": "sent", "createdon": long_ago });
+        assert_eq!(bench.patch("things(code='1')", &sent).await.status, 204);
+        let row = bench.dataverse.row("things", &[("code", "1")]).expect("written");
+        assert_eq!(row.get("total"), None);
+        assert_ne!(row["createdon"], long_ago);
+    }
+    let direct = json!({ "_createdby_value": "aaaaaaaa-0000-4000-8000-000000000001" });
+    assert_eq!(bench.patch("things(code='1')", &direct).await.verdict(), (400, "0x80048d19"), "as any lookup's value");
 }

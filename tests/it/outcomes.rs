@@ -3,13 +3,14 @@
 mod internal;
 mod state;
 
-use sandbox::world::World;
+use sandbox::world::{self, World};
 use serde_json::{Value, json};
-use stand_ins::dataverse::{Effect, Fault, Operation, Status};
+use stand_ins::dataverse::{self, Effect, Fault, Operation, Status};
 use stand_ins::host::Host;
 use stand_ins::net::http_client;
 
 use crate::caller::{Caller, contact};
+use crate::trust::{self, Folder};
 
 /// The largest body, in bytes.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -102,4 +103,21 @@ async fn a_create_that_is_delivered_again_finds_the_row_that_our_own_user_create
             assert!(text.contains(reason), "{key} {settings:?}: {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_environment_that_offers_http_2_is_spoken_to_in_it() {
+    let tls = trust::authority().with_http2();
+    let dataverse = dataverse::Options { tls: Some(tls.clone()), ..dataverse::Options::default() };
+    let world = crate::world_with(world::Options { dataverse, ..world::Options::default() }).await;
+    let folder = Folder::new();
+    let trusted = folder.write("authority.pem", tls.ca_pem());
+    let host = world.host("one", &[("SSL_CERT_FILE", &trusted)]).await.expect("the host starts");
+    let caller = Caller::of(&host);
+    for reason in ["upserted", "upserted", "deleted"] {
+        let answer = caller.post(&operation(if reason == "deleted" { "delete" } else { "upsert" }, "C1")).await;
+        assert_eq!((answer.status, &answer.body["reason"]), (200, &json!(reason)), "{}", answer.text);
+    }
+    let protocols: Vec<_> = world.dataverse.journal().into_iter().map(|entry| entry.protocol).collect();
+    assert_eq!(protocols, ["HTTP/2.0"; 3]);
 }

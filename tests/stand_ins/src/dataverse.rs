@@ -56,13 +56,15 @@ pub use self::state::StateOnCreate;
 pub use self::table::{Kind, Table};
 pub use self::write::DuplicateCode;
 use crate::identity::Tokens;
-use crate::net::Server;
+use crate::net::{Server, Tls};
 
 /// The stand-in's settings.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The port on 127.0.0.1; with 0 the system chooses one.
     pub port: u16,
+    /// Serves https with this certificate, with HTTP/2 if it offers that; `None`: http, with HTTP/2 for clients that know.
+    pub tls: Option<Tls>,
     /// The time between a write's lookup and its commit.
     pub race_window: Duration,
     /// The random variation of that time per write, up or down, as a fraction of it, from 0 to 1.
@@ -91,6 +93,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             port: 0,
+            tls: None,
             race_window: Duration::from_millis(15),
             race_spread: 0.0,
             latency: Duration::ZERO,
@@ -116,10 +119,10 @@ pub struct Dataverse {
 impl Dataverse {
     /// Starts with empty tables `contacts`, `accounts` and `new_orders`.
     pub async fn start(options: Options) -> io::Result<Self> {
-        let port = options.port;
+        let (port, tls) = (options.port, options.tls.clone());
         let world = Arc::new(World::new(options));
         let routes = Router::new().fallback(routes::serve).with_state(world.clone());
-        let server = Server::start(routes, port, None).await?;
+        let server = Server::start(routes, port, tls.as_ref()).await?;
         world.origin.set(server.url()).expect("this is the only place that sets the origin");
         Ok(Self { world, server })
     }
@@ -321,6 +324,7 @@ impl World {
         let now = self.now();
         Entry {
             seq: self.next_seq(),
+            protocol: format!("{:?}", call.version),
             method: call.method.to_string(),
             target: call.target.clone(),
             set,

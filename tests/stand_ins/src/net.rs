@@ -112,6 +112,13 @@ impl Tls {
         })
     }
 
+    /// Offers HTTP/2 as well. Without this, as Azure Storage does, only HTTP/1.1.
+    #[must_use]
+    pub fn with_http2(mut self) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        self
+    }
+
     /// Accepts TLS connections with the server certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.config.clone())

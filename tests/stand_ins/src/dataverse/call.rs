@@ -8,7 +8,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use axum::body::Bytes;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, Version};
 use uuid::Uuid;
 
 use super::errors::Error;
@@ -20,6 +21,7 @@ use super::write::{Author, Condition};
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
+    pub(super) version: Version,
     /// Path and query as sent.
     pub(super) target: String,
     /// The path as sent.
@@ -30,10 +32,11 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Self {
+    pub(super) fn new(head: Parts, body: Bytes) -> Self {
+        let Parts { method, uri, version, headers, .. } = head;
         let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
         let target = uri.path_and_query().map_or_else(String::new, ToString::to_string);
-        Self { method, target, path: uri.path().to_owned(), headers, body, query }
+        Self { method, version, target, path: uri.path().to_owned(), headers, body, query }
     }
 
     /// The path below the service root, still percent-encoded.

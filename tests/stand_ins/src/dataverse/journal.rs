@@ -49,6 +49,8 @@ pub struct Entry {
     pub seq: u64,
     /// The HTTP method.
     pub method: String,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub protocol: String,
     /// Path and query as sent.
     pub target: String,
     /// The entity set.
@@ -155,6 +157,7 @@ mod tests {
     fn entry(seq: u64, identity: &str, row: Option<&str>, start: u64, end: u64) -> Entry {
         Entry {
             seq,
+            protocol: String::new(),
             method: "PATCH".to_owned(),
             target: String::new(),
             set: "contacts".to_owned(),

@@ -48,7 +48,7 @@ pub(super) async fn serve(State(world): State<Arc<World>>, wire: Wire, request: 
     if let Some(path) = parts.uri.path().strip_prefix(control::PREFIX) {
         return control::answer(&world, &parts.method, path, &body);
     }
-    let call = Call::new(parts.method, &parts.uri, parts.headers, body);
+    let call = Call::new(parts, body);
     // A separate task, so that it continues if the client disconnects.
     match tokio::spawn(async move { handle(&world, &call).await }).await {
         Ok(End::Answer(response)) => response,

@@ -5,9 +5,10 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 
-use super::super::{BodyForm, Effect, Fault, Limits, Options, Status};
+use super::super::{BodyForm, Dataverse, Effect, Fault, Limits, Options, Status};
 use super::{Bench, EMPLOYEE, WIDE};
 use crate::identity::{Identity, Options as IdentityOptions};
+use crate::net::Tls;
 
 #[tokio::test]
 async fn a_token_has_to_be_good_for_this_very_organisation() {
@@ -174,4 +175,29 @@ async fn the_control_shows_the_journal_and_rows_and_takes_faults() {
     assert!(text("rows/contacts").await.contains(r#""employeeid":"E1""#));
     let wrong = bench.http.post(format!("{url}/faults")).body("{}").send().await.expect("an answer");
     assert_eq!(wrong.status(), 400);
+}
+
+#[tokio::test]
+async fn http_2_is_served_to_clients_that_know_and_over_tls_to_those_that_offer_it() {
+    // Another test of this process may have installed the same provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let plain = Dataverse::start(Options::default()).await.expect("loopback has a free port");
+    let knows = reqwest::Client::builder().no_proxy().tls_certs_only([]).http2_prior_knowledge();
+    let knows = knows.build().expect("the settings are valid");
+    let tls = Tls::generate().expect("a key pair can always be made");
+    let authority = reqwest::Certificate::from_pem(tls.ca_pem().as_bytes()).expect("the authority is PEM");
+    let offers =
+        reqwest::Client::builder().no_proxy().tls_certs_only([authority]).build().expect("the settings are valid");
+    let options = |tls| Options { tls: Some(tls), ..Options::default() };
+    let secure = Dataverse::start(options(tls.clone().with_http2())).await.expect("loopback has a free port");
+    let only_1 = Dataverse::start(options(tls)).await.expect("loopback has a free port");
+    for (dataverse, client, protocol) in
+        [(&plain, &knows, "HTTP/2.0"), (&secure, &offers, "HTTP/2.0"), (&only_1, &offers, "HTTP/1.1")]
+    {
+        let request = client.patch(format!("{}/api/data/v9.2/{EMPLOYEE}", dataverse.url()));
+        let request = request.bearer_auth("any").header("content-type", "application/json").body("{}");
+        let answer = request.send().await.expect("an answer");
+        assert_eq!((answer.status().as_u16(), format!("{:?}", answer.version())), (204, protocol.to_owned()));
+        assert_eq!(dataverse.journal()[0].protocol, protocol);
+    }
 }

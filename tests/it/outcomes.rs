@@ -5,7 +5,7 @@ mod state;
 
 use sandbox::world::{self, World};
 use serde_json::{Value, json};
-use stand_ins::dataverse::{self, Effect, Fault, Operation, Status};
+use stand_ins::dataverse::{self, Effect, ErrorCodes, Fault, Operation, Status, Table};
 use stand_ins::host::Host;
 use stand_ins::net::http_client;
 
@@ -120,4 +120,44 @@ async fn an_environment_that_offers_http_2_is_spoken_to_in_it() {
     }
     let protocols: Vec<_> = world.dataverse.journal().into_iter().map(|entry| entry.protocol).collect();
     assert_eq!(protocols, ["HTTP/2.0"; 3]);
+}
+
+#[tokio::test]
+async fn what_plug_ins_and_other_clients_do_to_a_write_leads_to_its_outcome() {
+    let (world, _host, caller) = start(&[]).await;
+    let cases = [
+        ("upsert", Effect::DeletedMeanwhile, (200, "applied", "upserted"), 2),
+        ("upsert", Effect::WrappedDeadlock, (200, "applied", "upserted"), 2),
+        ("upsert", Effect::PluginStatus(400), (422, "rejected", "invalid_data"), 1),
+        ("upsert", Effect::PluginStatus(404), (422, "rejected", "invalid_data"), 1),
+        ("update", Effect::PluginStatus(404), (404, "rejected", "not_found"), 1),
+        ("delete", Effect::PluginStatus(404), (200, "skipped", "already_absent"), 1),
+    ];
+    for (at, (name, effect, verdict, requests)) in cases.into_iter().enumerate() {
+        let key = format!("C{at}");
+        world.dataverse.insert("contacts", &json!({ "employeeid": key }));
+        world.dataverse.fault(Fault::new(effect.clone()));
+        let before = world.dataverse.journal().len();
+        let answer = caller.post(&operation(name, &key)).await;
+        assert_eq!(answer.verdict(), verdict, "{name} {effect:?}: {}", answer.text);
+        assert_eq!(world.dataverse.journal().len() - before, requests, "{name} {effect:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_active_is_the_operators_to_mend_whatever_its_code() {
+    let judged = async |error_codes, code: &str| {
+        let dataverse = dataverse::Options { error_codes, ..dataverse::Options::default() };
+        let world = crate::world_with(world::Options { dataverse, ..world::Options::default() }).await;
+        let things = Table::new("new_things", "new_thing", "new_thingid").text("new_code", 9);
+        world.dataverse.define(things.key_in_progress(&["new_code"]));
+        let host = world.host("one", &[]).await.expect("the host starts");
+        let record = json!({ "table": "new_things", "key": { "new_code": "1" }, "columns": {} });
+        let answer = Caller::of(&host).post(&record).await;
+        let (_, outcome, reason) = answer.verdict();
+        assert_eq!((outcome, reason), ("retry", "unauthorized"), "{error_codes:?}: {}", answer.text);
+        assert_eq!(answer.body["dataverse"]["code"], code, "{}", answer.text);
+        assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains("new_code")), "{}", answer.text);
+    };
+    tokio::join!(judged(ErrorCodes::Current, "0x80060888"), judged(ErrorCodes::Older, "0x80060890"));
 }

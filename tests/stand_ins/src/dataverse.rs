@@ -2,8 +2,8 @@
 //! protection, injected faults, and a journal of every write.
 //!
 //! It is as strict as the service: known errors have the service's codes, and where the documentation is unclear, there
-//! is an option or the harder case is implemented. Deep insert, `$batch`, `$expand`, elastic tables and plug-ins are
-//! not supported.
+//! is an option or the harder case is implemented. Plug-ins exist as faults only. Deep insert, `$batch`, `$expand` and
+//! elastic tables are not supported.
 //!
 //! Invariants: the journal contains every write that arrived; a row is committed fully or not at all; the store's lock
 //! is never held across a wait. Mirrors

@@ -18,7 +18,7 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-pub(crate) use addressed_key::AddressedKey;
+pub(crate) use addressed_key::{AddressedKey, common_prefix};
 pub(crate) use columns::{BIND, STATE};
 pub use columns::{Column, Columns};
 pub use decode::decode;

@@ -1,13 +1,13 @@
 //! The Web API over HTTPS.
 //!
 //! Only this module sends requests to Dataverse. It keeps no cookies (affinity would pin it to one server), follows no redirects, and
-//! repeats a request for one reason only: after a 401 it sends it once more, with another token. Bodies are read up to a cap. No error text has a
-//! URL or a column value, except in Dataverse's own message.
+//! repeats a request for one reason only: after a 401 it sends it once more, with another token. Bodies are read up to a cap. No
+//! error text has a URL or a column value, except in Dataverse's own message.
 
 mod address;
 mod answer;
+mod cache;
 mod exchange;
-mod look_cache;
 pub(crate) mod metadata;
 
 use std::collections::HashSet;
@@ -32,8 +32,8 @@ use crate::http::Http;
 use crate::identity::{Identity, TokenError};
 use crate::record::{KeyValue, Operation, Record, RecordKey};
 use crate::telemetry::trace;
+use cache::{Cached, MetadataCache, PRIVILEGES_TTL};
 use exchange::Answer;
-use look_cache::{Cached, MetadataCache, PRIVILEGES_TTL};
 
 /// Synchronous plug-ins may run for two minutes and twenty seconds; the caller sets an earlier end where it has less time.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>

@@ -1,12 +1,12 @@
-//! What may be meant by a property that Dataverse does not know. Pure.
+//! The names of a table that resemble a property that Dataverse does not know. Pure.
 //!
 //! A navigation property is not always named like its column, entity columns have their publisher's prefix, and all names are
 //! case-sensitive: <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/web-api-navigation-properties>
 
 use super::Error;
 use super::error_body::WRAPPERS;
-use super::table_metadata::{Lookup, TableMetadata};
-use crate::record::BIND;
+use super::table_metadata::{NavigationProperty, TableMetadata};
+use crate::record::{BIND, common_prefix};
 
 /// `0x80048d19`: the payload cannot be read.
 /// <https://learn.microsoft.com/troubleshoot/power-platform/dataverse/dataverse-web-api-and-sdk/web-api-client-errors>
@@ -34,14 +34,14 @@ pub(crate) fn unknown_property(fault: &Error) -> Option<&str> {
     text[start..].split('\'').next().filter(|name| !name.is_empty())
 }
 
-/// The names, as they would stand in a record, that may be meant by `name`; `bound_to` is the entity set that it was bound to.
+/// The names, as they would stand in a record, that resemble `name`; `bound_to` is the entity set that it was bound to.
 pub(crate) fn suggestions(table: &TableMetadata, name: &str, bound_to: Option<&str>) -> Vec<String> {
     let lookups = || table.lookups().iter();
     let found = match bound_to {
         Some(set) => {
             let of_column: Vec<_> = lookups().filter(|lookup| is_column(lookup, name)).collect();
             let named = if of_column.is_empty() {
-                nearest(name, lookups().map(|lookup| lookup.navigation.as_str()))
+                nearest(name, lookups().map(|lookup| lookup.name.as_str()))
             } else {
                 pointing_at(set, &of_column)
             };
@@ -52,7 +52,7 @@ pub(crate) fn suggestions(table: &TableMetadata, name: &str, bound_to: Option<&s
     if found.len() > MAX_SUGGESTIONS { Vec::new() } else { found }
 }
 
-fn is_column(lookup: &Lookup, name: &str) -> bool {
+fn is_column(lookup: &NavigationProperty, name: &str) -> bool {
     let bare = name.strip_prefix('_').and_then(|name| name.strip_suffix("_value")).unwrap_or(name);
     lookup.column.eq_ignore_ascii_case(bare)
 }
@@ -63,16 +63,16 @@ fn as_written(table: &TableMetadata, column: &str) -> Vec<String> {
         .lookups()
         .iter()
         .filter(|lookup| lookup.column == column)
-        .map(|lookup| format!("{}{BIND}", lookup.navigation))
+        .map(|lookup| format!("{}{BIND}", lookup.name))
         .collect();
     if navigations.is_empty() { vec![column.to_owned()] } else { navigations }
 }
 
 /// The navigation properties whose table looks most like this entity set: its name is mostly the table's plural.
-fn pointing_at<'a>(set: &str, lookups: &[&'a Lookup]) -> Vec<&'a str> {
-    let common = |lookup: &Lookup| lookup.table.bytes().zip(set.bytes()).take_while(|(a, b)| a == b).count();
+fn pointing_at<'a>(set: &str, lookups: &[&'a NavigationProperty]) -> Vec<&'a str> {
+    let common = |lookup: &NavigationProperty| common_prefix(&lookup.table, set);
     let most = lookups.iter().map(|lookup| common(lookup)).max().unwrap_or_default();
-    lookups.iter().filter(|lookup| common(lookup) == most).map(|lookup| lookup.navigation.as_str()).collect()
+    lookups.iter().filter(|lookup| common(lookup) == most).map(|lookup| lookup.name.as_str()).collect()
 }
 
 /// The candidates that are most like `name`: but for case, underscores, a prefix or a few letters.
@@ -109,8 +109,8 @@ mod tests {
 
     fn contact() -> TableMetadata {
         let columns = ["firstname", "lastname", "new_shoesize", "parentcustomerid", "new_ownerteam", "emailaddress1"];
-        let lookup = |navigation: &str, column: &str, table: &str| Lookup {
-            navigation: navigation.to_owned(),
+        let lookup = |name: &str, column: &str, table: &str| NavigationProperty {
+            name: name.to_owned(),
             column: column.to_owned(),
             table: table.to_owned(),
         };

@@ -13,15 +13,15 @@ pub struct TableMetadata {
     pub table_type: Option<String>,
     /// By logical name; for a secured column its id, under which privileges are granted.
     columns: HashMap<String, Option<Uuid>>,
-    lookups: Vec<Lookup>,
+    lookups: Vec<NavigationProperty>,
 }
 
 /// One way to write a lookup: a column that can point at several tables has a navigation property for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lookup {
-    /// The navigation property, which is case-sensitive.
-    pub navigation: String,
-    /// Its column's logical name.
+pub struct NavigationProperty {
+    /// Its name, which is case-sensitive.
+    pub name: String,
+    /// The logical name of its column.
     pub column: String,
     /// The logical name of the table that it points at.
     pub table: String,
@@ -35,7 +35,7 @@ impl TableMetadata {
 
     /// The same table with these lookups.
     #[must_use]
-    pub fn with_lookups(self, lookups: Vec<Lookup>) -> Self {
+    pub fn with_lookups(self, lookups: Vec<NavigationProperty>) -> Self {
         Self { lookups, ..self }
     }
 
@@ -45,13 +45,13 @@ impl TableMetadata {
     }
 
     /// The ways to write its lookups.
-    pub(crate) fn lookups(&self) -> &[Lookup] {
+    pub(crate) fn lookups(&self) -> &[NavigationProperty] {
         &self.lookups
     }
 
     /// Whether the data lies outside Dataverse. Rows of such a table have no ETags.
     /// <https://learn.microsoft.com/power-apps/developer/data-platform/virtual-entities/get-started-ve>
-    pub fn is_virtual(&self) -> bool {
+    pub(crate) fn is_virtual(&self) -> bool {
         self.table_type.as_deref() == Some("Virtual")
     }
 

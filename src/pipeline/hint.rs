@@ -1,4 +1,4 @@
-//! A hint for a record with a property that Dataverse does not know: what may be meant.
+//! A hint for a record with a property that Dataverse does not know: the names in its table that resemble it.
 //!
 //! It takes a look at the table's metadata, at most one per table and hour, and none for any other refusal.
 

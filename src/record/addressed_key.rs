@@ -1,6 +1,8 @@
 //! The alternate keys that a record uses: its own, and those in the addresses that its lookups are bound to.
 
+use std::cmp::Reverse;
 use std::fmt;
+use std::mem::take;
 
 use super::{BIND, Record};
 use crate::json::Value;
@@ -40,7 +42,7 @@ impl AddressedKey {
             match c {
                 '\'' => quoted = !quoted,
                 '=' if !quoted && is_name => {
-                    columns.push(std::mem::take(&mut name).trim().to_owned());
+                    columns.push(take(&mut name).trim().to_owned());
                     is_name = false;
                 }
                 ',' if !quoted => is_name = true,
@@ -54,10 +56,14 @@ impl AddressedKey {
     }
 
     /// How much the entity set's name looks like that of the table with this logical name: entity sets are mostly its plural.
-    pub(crate) fn likeness(&self, logical_name: &str) -> (usize, std::cmp::Reverse<usize>) {
-        let common = self.table.bytes().zip(logical_name.bytes()).take_while(|(a, b)| a == b).count();
-        (common, std::cmp::Reverse(self.table.len()))
+    pub(crate) fn likeness(&self, logical_name: &str) -> (usize, Reverse<usize>) {
+        (common_prefix(&self.table, logical_name), Reverse(self.table.len()))
     }
+}
+
+/// The length of what both names begin with, in bytes.
+pub(crate) fn common_prefix(one: &str, other: &str) -> usize {
+    one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count()
 }
 
 impl fmt::Display for AddressedKey {

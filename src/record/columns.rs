@@ -67,7 +67,7 @@ impl Columns {
         let object = if members.len() == sent_count {
             message.slice_ref(sent.get().as_bytes())
         } else {
-            object_of(&members.iter().map(|(name, value)| member(name, value.get())).collect::<Vec<_>>()).into()
+            object_of_members(&members)
         };
         Ok(Self::new(object, &members))
     }
@@ -82,8 +82,7 @@ impl Columns {
     pub(crate) fn filtered(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
         let Members(mut members) = serde_json::from_slice(&self.object).expect("parsed by `read`");
         members.retain(|(name, _)| is_wanted(name));
-        let object = object_of(&members.iter().map(|(name, value)| member(name, value.get())).collect::<Vec<_>>());
-        Self::new(object.into(), &members)
+        Self::new(object_of_members(&members), &members)
     }
 
     /// Whether there are no columns.
@@ -129,6 +128,10 @@ impl Columns {
 
 fn object_of(members: &[Vec<u8>]) -> Vec<u8> {
     [b"{", members.join(&b',').as_slice(), b"}"].concat()
+}
+
+fn object_of_members(members: &[(Cow<'_, str>, &RawValue)]) -> Bytes {
+    object_of(&members.iter().map(|(name, value)| member(name, value.get())).collect::<Vec<_>>()).into()
 }
 
 fn member(name: &str, value: &str) -> Vec<u8> {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Client, IMPERSONATED_USER, answer};
 use crate::dataverse::Error;
-use crate::dataverse::table_metadata::{Lookup, TableMetadata};
+use crate::dataverse::table_metadata::{NavigationProperty, TableMetadata};
 use crate::record::{guid, is_logical_name};
 
 /// Asks a read to name the table that a lookup points at.
@@ -25,7 +25,7 @@ pub(super) const LOOKUP_TABLES: &str = "odata.include-annotations=\"Microsoft.Dy
 
 const UNPROVEN: &str = "a null in a column that may be hidden proves nothing";
 
-/// Bounds both requests of one look.
+/// Bounds all requests of one look.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The user behind our token.
@@ -36,6 +36,12 @@ pub(crate) struct Caller {
     pub(crate) user_id: String,
     /// The environment's organisation.
     pub(crate) organization_id: String,
+}
+
+impl Caller {
+    fn id(&self) -> Result<Uuid, Error> {
+        guid(&self.user_id).ok_or_else(|| unusable("the user has no id"))
+    }
 }
 
 /// A table.
@@ -89,9 +95,9 @@ struct Relationship {
 }
 
 impl Relationship {
-    fn lookup(self) -> Option<Lookup> {
-        let navigation = self.referencing_entity_navigation_property_name?;
-        Some(Lookup { navigation, column: self.referencing_attribute, table: self.referenced_entity })
+    fn lookup(self) -> Option<NavigationProperty> {
+        let name = self.referencing_entity_navigation_property_name?;
+        Some(NavigationProperty { name, column: self.referencing_attribute, table: self.referenced_entity })
     }
 }
 
@@ -172,7 +178,7 @@ impl Client {
     /// The metadata ids of the secured columns that we may read. With impersonation, we are the impersonated user.
     /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/retrieveprincipalattributeprivileges>
     pub(crate) async fn readable_columns(&self) -> Result<HashSet<Uuid>, Error> {
-        let user = guid(&self.who_am_i().await?.user_id).ok_or_else(|| unusable("the user has no id"))?;
+        let user = self.who_am_i().await?.id()?;
         let path = format!("systemusers({user})/Microsoft.Dynamics.CRM.RetrievePrincipalAttributePrivileges()");
         let found: AttributePrivileges = self.get(&path, None).await?;
         let readable = found.attribute_privileges.into_iter().filter(|privilege| privilege.can_read > 0);
@@ -190,7 +196,7 @@ impl Client {
         for name in IMPERSONATED_USER {
             request.headers_mut().remove(name);
         }
-        self.fetch::<Caller>(&request).await?.user_id.parse().map_err(|_| unusable("the user has no id"))
+        self.fetch::<Caller>(&request).await?.id()
     }
 
     /// The table with this entity set name; `None` when there is none.
@@ -215,7 +221,7 @@ impl Client {
     }
 
     /// Its lookups.
-    async fn lookups(&self, table: &Table) -> Result<Vec<Lookup>, Error> {
+    async fn lookups(&self, table: &Table) -> Result<Vec<NavigationProperty>, Error> {
         let path = format!("EntityDefinitions(LogicalName='{}')/ManyToOneRelationships", table.logical_name);
         let select = "$select=ReferencingEntityNavigationPropertyName,ReferencingAttribute,ReferencedEntity";
         let found: Vec<Relationship> = self.list(&path, select).await?;

@@ -1,7 +1,7 @@
 //! A property that Dataverse does not know: a hint from the table's metadata, and no look at it for any other refusal.
 
 use super::*;
-use crate::dataverse::table_metadata::{Lookup, TableMetadata};
+use crate::dataverse::table_metadata::{NavigationProperty, TableMetadata};
 
 const UNDECLARED: &str = "An undeclared property 'parentcustomerid' which only has property annotations in the payload";
 
@@ -12,8 +12,8 @@ fn refused(code: u32, message: &str) -> Answer {
 }
 
 fn contacts() -> TableMetadata {
-    let lookup = |navigation: &str, table: &str| Lookup {
-        navigation: navigation.to_owned(),
+    let lookup = |name: &str, table: &str| NavigationProperty {
+        name: name.to_owned(),
         column: "parentcustomerid".to_owned(),
         table: table.to_owned(),
     };
@@ -31,7 +31,7 @@ async fn detail(columns: Json, answer: Answer) -> (String, usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_name_that_may_be_meant_stands_before_what_dataverse_says() {
+async fn the_name_that_fits_stands_before_what_dataverse_says() {
     let bind = json!({ "parentcustomerid@odata.bind": "/accounts(accountnumber='7')" });
     let (found, looks) = detail(bind, refused(0x8004_8D19, UNDECLARED)).await;
     assert_eq!(found, format!("`parentcustomerid`: did you mean `parentcustomerid_account`? {UNDECLARED}"));

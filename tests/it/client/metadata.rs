@@ -1,6 +1,6 @@
 //! Reading a table's metadata and our privileges: three and two cached requests, or no answer.
 
-use dataverse_sync::dataverse::table_metadata::{Lookup, TableMetadata};
+use dataverse_sync::dataverse::table_metadata::{NavigationProperty, TableMetadata};
 use dataverse_sync::dataverse::{ReadAccess, Store as _};
 use serde_json::{Value, json};
 
@@ -75,8 +75,8 @@ async fn one_look_reads_the_table_its_columns_and_its_lookups() {
     let id = |id: &str| Some(id.parse().expect("a GUID"));
     let secured = [("firstname", None), ("ssn", id(SSN)), ("picture", id(PICTURE))];
     let secured = secured.map(|(name, id)| (name.to_owned(), id));
-    let lookups = ["account", "contact"].map(|table| Lookup {
-        navigation: format!("parentcustomerid_{table}"),
+    let lookups = ["account", "contact"].map(|table| NavigationProperty {
+        name: format!("parentcustomerid_{table}"),
         column: "parentcustomerid".to_owned(),
         table: table.to_owned(),
     });

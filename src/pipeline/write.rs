@@ -202,13 +202,7 @@ impl<'a> Writer<'a> {
         }
         let deadline = (now + MAX_WRITE_TIME).min(self.ends_at - AFTER_WRITE);
         let unanswered = |_| Err(Error::NoAnswer { sent: true, problem: "no answer in time" });
-        let written = async {
-            match returning {
-                [] => Ok((self.store.write(change).await?, None)),
-                columns => self.store.write_returning(change, columns).await,
-            }
-        };
-        timeout_at(deadline, written).await.unwrap_or_else(unanswered)
+        timeout_at(deadline, self.store.write_returning(change, returning)).await.unwrap_or_else(unanswered)
     }
 
     /// Without a version: Dataverse decides.
@@ -262,7 +256,11 @@ impl<'a> Writer<'a> {
             return match write {
                 Write::Update => Err(Settlement::new(Reason::NotFound).detail("there is no row to update")),
                 Write::Delete => Err(Settlement::new(Reason::AlreadyAbsent)),
-                _ => Ok((Write::Create, None)),
+                Write::Upsert
+                | Write::Create
+                | Write::UpdateFound
+                | Write::UpdateUnchanged(_)
+                | Write::DeleteUnchanged(_) => Ok((Write::Create, None)),
             };
         };
         let id = row.id(&columns).ok_or_else(unidentified)?;
@@ -273,7 +271,11 @@ impl<'a> Writer<'a> {
                 AfterRace::Resend => Ok((Write::Create, None)),
             },
             Write::Upsert => Ok((Write::UpdateFound, Some(id))),
-            _ => Ok((write, Some(id))),
+            Write::Update
+            | Write::UpdateFound
+            | Write::UpdateUnchanged(_)
+            | Write::Delete
+            | Write::DeleteUnchanged(_) => Ok((write, Some(id))),
         }
     }
 
@@ -296,7 +298,7 @@ impl<'a> Writer<'a> {
     async fn is_as_sent(&self) -> bool {
         match self.record.operation {
             Operation::Delete => matches!(self.read(&self.key_columns()).await, Ok(None)),
-            _ => {
+            Operation::Upsert | Operation::Create | Operation::Update => {
                 !self.record.columns.is_empty()
                     && matches!(verify(self.store, self.record, &self.record.columns).await, Ok(RowMatch::Same))
             }

@@ -4,7 +4,6 @@
 //! serves until then if that fails.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,15 +52,12 @@ struct Token {
     life: Duration,
 }
 
-struct Request {
-    result: Shared<BoxFuture<'static, Result<Token, TokenError>>>,
-    task: AbortHandle,
-}
+/// The result of a request that many callers wait for.
+type SharedResult = Shared<BoxFuture<'static, Result<Token, TokenError>>>;
 
-impl fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens").finish_non_exhaustive()
-    }
+struct Request {
+    result: SharedResult,
+    task: AbortHandle,
 }
 
 impl Tokens {
@@ -98,7 +94,7 @@ impl Tokens {
     }
 
     /// The request for the scope's next token, which begins unless one is under way.
-    fn request(&self, scope: &str, entry: &mut Scope) -> Shared<BoxFuture<'static, Result<Token, TokenError>>> {
+    fn request(&self, scope: &str, entry: &mut Scope) -> SharedResult {
         if let Some(request) = entry.request.as_ref().filter(|request| !request.task.is_finished()) {
             return request.result.clone();
         }

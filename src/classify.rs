@@ -17,7 +17,7 @@ use crate::outcome::Reason;
 use crate::record::{AddressedKey, OnConflict};
 use codes::{Meaning, meaning_of_code, meaning_of_gateway, meaning_of_status};
 
-/// How often one change is sent again in place after an answer that may be another the next time, such as a deadlock.
+/// How often one change is sent again in place after an answer that may differ the next time, such as a deadlock.
 pub(crate) const MAX_AGAIN: u32 = 3;
 
 /// How often one change is sent again in place after a lost create race under the policy `retry`. The other policies read the
@@ -142,7 +142,7 @@ fn row_missing(attempt: Attempt) -> Verdict {
     }
 }
 
-/// Code of a third party says that the row is missing.
+/// A plug-in or the provider of a virtual table says that the row is missing.
 fn provider_row_missing(kind: WriteKind) -> Verdict {
     Verdict::Settle(match kind {
         WriteKind::Delete | WriteKind::DeleteUnchanged => Reason::AlreadyAbsent,
@@ -151,7 +151,7 @@ fn provider_row_missing(kind: WriteKind) -> Verdict {
     })
 }
 
-/// Code of a third party says that the row is not as expected: only an ETag says what is expected.
+/// A plug-in or the provider of a virtual table says that the row is not as expected: only an ETag says what is expected.
 fn provider_conflict(kind: WriteKind) -> Verdict {
     match kind {
         WriteKind::UpdateUnchanged | WriteKind::DeleteUnchanged => Verdict::Moved,
@@ -296,7 +296,7 @@ pub(crate) fn refused_key(fault: &Error, keys: &[AddressedKey]) -> Option<usize>
         return None;
     }
     let named = keys.iter().enumerate().filter_map(|(at, key)| Some((key.likeness(named_table(text)?), at)));
-    // Of two keys of one table the last: the record's own is first, and used more often.
+    // Of two keys of one table the last: the record's own is the first, and as the one in more use it is less likely to be missing.
     named.max().map(|(_, at)| at).or(keys.len().checked_sub(1))
 }
 

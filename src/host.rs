@@ -1,8 +1,8 @@
 //! The custom-handler protocol: [`Invocation`] in, [`Answer`] out.
 //!
 //! A queue message arrives as a string that is JSON-encoded twice or once, or as an object; the record in it may be in base64. Its
-//! text is kept unchanged for the dead letter. The host merges the message's own properties into `Metadata`, so nothing there is trusted that the message
-//! could have set.
+//! text is kept unchanged for the dead letter. The host merges the message's own properties into `Metadata`, so nothing there is
+//! trusted that the message could have set.
 //!
 //! A 2xx always carries a JSON object: with an empty body or `null` the host never completes the invocation. Of a failed
 //! invocation the host logs only the reason phrase, so that carries the reason; the answer to any other carries its log lines.

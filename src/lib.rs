@@ -20,18 +20,19 @@
 //! - [`sanitize`]: foreign text made safe to print. Pure.
 //! - [`settings`]: how a setting is read, and what can be wrong with one.
 //! - [`outcome`]: the result of a message, with stable codes.
-//! - [`record`]: a message as a validated record, and its canonical key. Pure.
+//! - [`record`]: a message as a validated record, its canonical key, and the alternate keys that it uses. Pure.
 //! - [`host`]: the custom-handler protocol: an invocation in, an answer out.
 //! - [`http`]: the HTTP client.
-//! - [`identity`]: the Entra credential, chosen by the settings.
+//! - [`identity`]: the Entra credential, chosen by the settings, and its tokens.
 //! - [`storage`]: storage connections by name, with a shared key or a token.
 //! - [`telemetry`]: logs, traces and metrics.
 //! - [`lock`]: one writer per record: [`lock::local_queue`] within this process, [`lock::blob`] across processes.
-//! - [`dataverse`]: rows by key: [`dataverse::client`] over HTTPS, [`dataverse::verify`] compares sent and stored values.
+//! - [`dataverse`]: rows by key: [`dataverse::client`] over HTTPS, [`dataverse::verify`] compares sent and stored values,
+//!   [`dataverse::suggestion`] finds names that resemble an unknown one.
 //! - [`classify`]: the meaning of a refusal; the only policy. Pure.
 //! - [`admission`]: concurrency limit, `Retry-After` pause, circuit breaker, wait queue.
 //! - [`pipeline`]: one record to its outcome; it sees locks and the store as traits.
-//! - [`shutdown`]: why the process stops serving, and its exit code.
+//! - [`shutdown`]: why the process stops serving, how long it drains, and its exit code.
 //! - [`server`]: routes, tracked tasks, drain.
 //! - [`config`]: the settings as one value, or every problem at once.
 //! - [`dead_letters`]: the command `handler dead-letters`.

@@ -288,8 +288,8 @@ impl Outcome {
         self
     }
 
-    /// Whether a queue message with this outcome becomes a dead letter. After the last delivery the host would move the message to the
-    /// poison queue as it is; a dead letter names the cause.
+    /// Whether a queue message with this outcome becomes a dead letter. After the last delivery the host would move the message to
+    /// the poison queue as it is; a dead letter names the cause.
     pub(crate) fn is_dead_letter(&self) -> bool {
         match self.disposition {
             Disposition::Applied | Disposition::Skipped => false,

@@ -36,8 +36,8 @@ pub(crate) fn non_empty(lookup: &Lookup, name: &str) -> Option<String> {
 /// <https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#troubleshoot-key-vault-references>
 const REFERENCE: &str = "@Microsoft.KeyVault(";
 
-const UNRESOLVED: &str = "is a Key Vault reference that Azure has not resolved; check the reference, and that the app's identity may \
-                          read the secret";
+const UNRESOLVED: &str = "is a Key Vault reference that Azure has not resolved; check the reference, and that the app's identity \
+                          may read the secret";
 
 /// Whether a value is a reference that was not resolved.
 pub(crate) fn is_unresolved(value: &str) -> bool {

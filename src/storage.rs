@@ -1,8 +1,8 @@
 //! Azure Storage: connections by name, signed requests, errors and retries, for the locks and for dead letters.
 //!
 //! A connection name is resolved as by the Functions host: the variable of that name holds a connection string, or
-//! `<name>__blobServiceUri`, `<name>__queueServiceUri`, `<name>__serviceUri` or `<name>__accountName` name an account that is accessed
-//! with Entra ID.
+//! `<name>__blobServiceUri`, `<name>__queueServiceUri`, `<name>__serviceUri` or `<name>__accountName` name an account that is
+//! accessed with Entra ID.
 //! <https://learn.microsoft.com/azure/azure-functions/functions-reference#connections>
 //! <https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string>
 //!
@@ -35,7 +35,7 @@ const DEVELOPMENT_ACCOUNT: &str = "devstoreaccount1";
 const DEVELOPMENT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// The connection of the host itself, for blobs and queues alike; such a one has no `__serviceUri`.
+/// The connection of the host itself, for blobs and queues alike; such a connection has no `__serviceUri`.
 /// <https://learn.microsoft.com/azure/azure-functions/functions-reference#common-properties-for-identity-based-connections>
 const SHARED: &str = "AzureWebJobsStorage";
 

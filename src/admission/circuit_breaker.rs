@@ -69,7 +69,7 @@ impl CircuitBreaker {
         self.outage.as_ref().map(|outage| outage.next_probe)
     }
 
-    /// Counts a failure; whether it shows an outage. Without a key that many tables refer to, the environment works.
+    /// Counts a failure; whether it shows an outage. A missing key does not: the environment works, however many tables refer to it.
     pub(super) fn is_outage(&mut self, cause: &OutageCause, subjects: &Subjects) -> bool {
         if matches!(cause.scope, FailureScope::Key(_)) {
             return false;

@@ -1,8 +1,8 @@
 //! The rows, keys and tables whose writes fail although others succeed.
 //!
-//! One message at a time tries a failing row, key or table again, after a pause that doubles. Those behind it wait in place while they
-//! find a seat, or go back at once: all of them together hold only a part of what the host keeps in flight, so that one refused
-//! table does not starve the others.
+//! One message at a time tries a failing row, key or table again, after a pause that doubles. Those behind it wait in place while
+//! they find a seat, or go back at once: all of them together hold only a part of what the host keeps in flight, so that one
+//! refused table does not starve the others.
 //!
 //! Pure, no clock: the time and the random numbers are passed in.
 

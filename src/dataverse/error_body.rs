@@ -25,7 +25,7 @@ pub const MESSAGE_CAP: usize = 1_000;
 const SQL_ERROR: [&str; 4] = ["sql number:", "error number:", "deadlock victim", "execution timeout expired"];
 
 /// The characters that are kept of it.
-const SQL_ERROR_CHARS: usize = 40;
+const MAX_SQL_ERROR_CHARS: usize = 40;
 
 /// The codes for a missing row: by primary key, by alternate key, and from the provider of a virtual table.
 pub(crate) const MISSING_ROW: [u32; 3] = [0x8004_0217, 0x8006_0891, 0x8004_8D02];
@@ -74,8 +74,8 @@ fn cut(text: &str) -> String {
     let found =
         SQL_ERROR.iter().flat_map(|words| lower.match_indices(words)).filter(|(at, words)| at + words.len() > end);
     let Some(at) = found.map(|(at, _)| at).min() else { return text[..end].to_owned() };
-    let quoted: String = text[at..].chars().take(SQL_ERROR_CHARS).collect();
-    let head: String = text.chars().take(MESSAGE_CAP - SQL_ERROR_CHARS - 3).collect();
+    let quoted: String = text[at..].chars().take(MAX_SQL_ERROR_CHARS).collect();
+    let head: String = text.chars().take(MESSAGE_CAP - MAX_SQL_ERROR_CHARS - 3).collect();
     format!("{head} … {quoted}")
 }
 

@@ -106,8 +106,8 @@ fn concurrency(host: &HostJson, max_concurrency: usize) -> CheckResult {
     wrong(found, remedy)
 }
 
-/// An invocation may last as long as its hold and what the pipeline adds at most. When one passes functionTimeout, the host kills the
-/// handler with all that is in flight and starts it again.
+/// An invocation may last as long as its hold and what the pipeline adds at most. When one passes functionTimeout, the host kills
+/// the handler with all that is in flight and starts it again.
 fn time_limit(host: &HostJson, config: &Config) -> CheckResult {
     let longest = config.hold + INVOCATION_GRACE;
     let needs = format!("SYNC_HOLD_SECONDS {} + {} s", config.hold.as_secs(), INVOCATION_GRACE.as_secs());

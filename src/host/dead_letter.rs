@@ -5,8 +5,8 @@
 //! would not fit a queue message or not stay as it is.
 //!
 //! Reading accepts letters of other versions: unknown members are ignored and only the message, `reason` and `at` are required. It
-//! is strict about these three, because replaying a dead letter removes the wrapping: a message that only resembles one must stay as
-//! it is.
+//! is strict about these three, because replaying a dead letter removes the wrapping: a message that only resembles one must stay
+//! as it is.
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/put-message#remarks>,
 //! <https://github.com/JamesNK/Newtonsoft.Json/blob/master/Src/Newtonsoft.Json/Utilities/DateTimeUtils.cs>
@@ -37,7 +37,7 @@ const MAX_QUEUE_MESSAGE: usize = 64 * 1024;
 /// The bytes of an unpacked message, far more than a queue message holds.
 const MAX_UNPACKED: u64 = 1024 * 1024;
 
-/// By so much the host lengthens the time of a letter: `Z` may become `+00:00`.
+/// The most bytes by which the host lengthens a letter's time: `Z` may become `+00:00`.
 const LONGER_TIME: usize = 5;
 
 /// A message that another attempt cannot help, and what is known about why.
@@ -156,8 +156,8 @@ fn unpacked(packed: &str) -> Option<String> {
     (u64::try_from(length).ok()? <= MAX_UNPACKED).then_some(text)
 }
 
-/// Whether the host can write what it makes of the letter: JSON indented by two blanks, in which U+0085, U+2028 and U+2029 are escaped
-/// too.
+/// Whether the host can write what it makes of the letter: JSON indented by two blanks, in which U+0085, U+2028 and U+2029 are
+/// escaped too.
 fn fits(letter: &Stored, encoding: MessageEncoding) -> bool {
     let mut counted = Counted::default();
     serde_json::to_writer_pretty(&mut counted, letter).expect("a dead letter is plain data");
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_message_that_does_not_fit_even_so_gives_no_letter() {
-        // Digits of a power have no pattern.
+        // Text without a pattern is hardly compressed.
         let mut state = 1_u64;
         let random = std::iter::repeat_with(|| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

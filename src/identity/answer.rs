@@ -1,8 +1,8 @@
 //! The answers of Entra ID and of managed-identity endpoints, read before the SDK reads them.
 //!
 //! The SDK takes `expires_on` as text only, an empty object for a token, and no refusal whose text has a JSON escape. So a success
-//! is written anew in the SDK's form, and every other answer becomes a [`TokenError`]: a refusal is Entra ID's or the endpoint's own
-//! JSON; a proxy's page is an outage.
+//! is written anew in the SDK's form, and every other answer becomes a [`TokenError`]: a refusal is Entra ID's or the endpoint's
+//! own JSON; a proxy's page is an outage.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use super::error::{TokenError, code_in, is_transient, quote};
 use crate::http::sdk::SdkTransport;
 
-/// What is asked for a token.
+/// The service that a token is requested from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Service {
     Entra,

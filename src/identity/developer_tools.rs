@@ -1,6 +1,6 @@
 //! The developer's login, of the first tool that has one: `az`, then `azd`.
 //!
-//! The SDK's own chain ends its message behind a colon and lists the reasons on further lines; this one keeps each tool's reason.
+//! The SDK's own chain ends its message with a colon and lists the reasons on further lines; this one keeps each tool's reason.
 
 use std::sync::Arc;
 use std::time::Duration;

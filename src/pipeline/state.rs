@@ -1,5 +1,5 @@
-//! The state of a new row. Dataverse creates every row in its table's first state: a `statecode` is ignored, and a status of another
-//! state is refused. So where a row that may be new does not have the state that its record sets, a second request sets it.
+//! The state of a new row. Dataverse creates every row in its table's first state: a `statecode` is ignored, and a status of
+//! another state is refused. So where a row that may be new does not have the state that its record sets, a second request sets it.
 //!
 //! With a version, the first request leaves it out and the second one writes it together with the state, on the condition that the
 //! row has not changed. So whatever ends in between, the next delivery finds a row that is older than its record, and completes it.

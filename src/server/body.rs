@@ -43,7 +43,8 @@ fn invalid(detail: impl Into<String>) -> Outcome {
     Outcome::new(Reason::InvalidMessage).detail(detail)
 }
 
-/// The encoding of a body that cannot be read; JSON begins with two ASCII characters or one and a byte that is not zero.
+/// The encoding of a body that cannot be read. JSON begins with an ASCII character, so of its first two bytes one is zero only in
+/// UTF-16.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1>, <https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1>,
 /// <https://www.unicode.org/faq/utf_bom#bom4>

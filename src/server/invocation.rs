@@ -111,8 +111,8 @@ fn rejected(error: &record::Error, partial: record::PartialRecord, delivery: Del
     Outcome { table, message_id, attempts: delivery.attempts, ..Outcome::new(reason).detail(error.to_string()) }
 }
 
-/// Writes the closing line: an error for a dead letter, a warning for a call that its caller can correct. Dataverse's message is left
-/// out: it may hold column values.
+/// Writes the closing line: an error for a dead letter, a warning for a call that its caller can correct. Dataverse's message is
+/// left out: it may hold column values.
 fn report(function: &'static str, outcome: &Outcome, duration: Duration) {
     let span = Span::current();
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

@@ -106,7 +106,7 @@ async fn answer_call(app: AppState, id: String, body: Body) -> Response {
     respond::single(&app.settle(span, body, delivery).await)
 }
 
-/// The host's id of the invocation: it stands behind an id that the caller has sent, in one header or in two.
+/// The host's id of the invocation: it comes after an id that the caller has sent, in one header or in two.
 fn invocation_id(headers: &HeaderMap) -> String {
     let values = headers.get_all(INVOCATION_ID).iter().filter_map(|value| value.to_str().ok());
     let mut ids = values.flat_map(|value| value.split(',')).filter_map(|id| Uuid::try_parse(id.trim()).ok());

@@ -1,9 +1,9 @@
 //! The lines of one invocation that travel in its answer: the host files them under the invocation's own operation.
 //!
 //! To the host every line of an answer is information. So warnings and errors are also written to stderr at once, and DEBUG and TRACE
-//! to stdout, for those who look at work that hangs; the copy in the answer says so (`also_on`). INFO lines wait for the answer, so that Application Insights has them once. The
-//! ones that no answer takes are written to stdout after all: the caller left, the invocation failed, there were too many, or one was
-//! too long. Only a process that is killed loses some.
+//! to stdout, for those who look at work that hangs; the copy in the answer says so (`also_on`). INFO lines wait for the answer, so
+//! that Application Insights has them once. The ones that no answer takes are written to stdout after all: the caller left, the
+//! invocation failed, there were too many, or one was too long. Only a process that is killed loses some.
 //!
 //! At most [`MAX_LINES`] lines of [`MAX_LINE_BYTES`] each; the newest is always among them.
 
@@ -80,8 +80,8 @@ impl Drop for CapturedLogs {
     }
 }
 
-/// The line as it travels in the answer, where it is written to a stream as well: the mark, behind time, level and message, tells the
-/// two apart and is not cut off.
+/// The copy in the answer of a line that is also written to a stream: a field that names the stream tells the two apart. It comes
+/// right after the message, so it is not cut off.
 fn copy(line: &Line, level: Level) -> String {
     let stream = if level <= Level::WARN { "stderr" } else { "stdout" };
     let copy = line.marked("also_on", stream);

@@ -71,7 +71,8 @@ impl Line {
         mark.field(name, &value.into());
         // Time and level are the first part, the message is the second.
         let mut parts = self.parts.clone();
-        parts.splice(parts.len().min(2)..parts.len().min(2), mark.parts);
+        let at = parts.len().min(2);
+        parts.splice(at..at, mark.parts);
         Self { format: self.format, names: self.names.clone(), parts }
     }
 

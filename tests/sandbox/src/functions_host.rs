@@ -1,7 +1,7 @@
 //! `cargo sandbox host`: the Functions host's stand-in as a process of its own, on an app and a storage of the user's.
 //!
-//! It ends as the real one does: with code 0 after the third crash of the handler in a row; after SIGTERM within 10 s, leaving behind
-//! a handler that is still at work.
+//! It ends as the real one does: with code 0 after the third crash of the handler in a row; after SIGTERM within 10 s, leaving
+//! behind a handler that is still at work.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -146,8 +146,8 @@ impl Host {
         }
     }
 
-    /// Takes no new work and waits for the work in flight, at most `limit`. Returns whether it was done in time: then the handler is
-    /// killed. Otherwise it still runs: a real host that gets SIGTERM ends after 10 s and leaves it behind.
+    /// Takes no new work and waits for the work in flight, at most `limit`. Returns whether it was done in time: then the handler
+    /// is killed. Otherwise it still runs: a real host that gets SIGTERM ends after 10 s and leaves it behind.
     pub async fn drain(&mut self, limit: Duration) -> bool {
         self.open.send_replace(false);
         let done = async { while self.listeners.join_next().await.is_some() {} };
@@ -291,8 +291,8 @@ impl Drop for Host {
     }
 }
 
-/// Binds a port and releases it; the handler binds it afterwards, as with the real host. It lies below the ports that systems give to
-/// connections: many hosts start at once in tests, and one of those would be taken again before the handler is there.
+/// Binds a port and releases it; the handler binds it afterwards, as with the real host. It lies below the ports that systems give
+/// to connections: many hosts start at once in tests, and one of those would be taken again before the handler is there.
 async fn free_port() -> io::Result<u16> {
     for _ in 0..100 {
         let port = fastrand::u16(15_000..32_000);

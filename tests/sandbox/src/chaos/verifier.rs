@@ -278,8 +278,8 @@ impl Verifier<'_> {
         })
     }
 
-    /// Whether the row holds the highest version in `columns`, and `org` in those of the other source; if there is neither, there must
-    /// be no row.
+    /// Whether the row holds the highest version in `columns`, and `org` in those of the other source; if there is neither, there
+    /// must be no row.
     fn is_newest(
         &self,
         row: Option<&Row>,

@@ -1,8 +1,8 @@
-//! What was seen of the real Functions host, replayed on `cargo sandbox host` as a process of its own; and the handler on that
-//! process, whose handler or itself is stopped under load.
+//! What was seen of the real Functions host, replayed on `cargo sandbox host` as a process of its own; and our handler on that
+//! process, where either of the two is stopped under load.
 //!
-//! A case is a line of `tests/stand_ins/data/functions-host.ndjson`. The test prints how many cases the file has, how many agree, and
-//! each that does not.
+//! A case is a line of `tests/stand_ins/data/functions-host.ndjson`. The test prints how many cases the file has, how many agree,
+//! and each that does not.
 
 #![cfg(unix)]
 

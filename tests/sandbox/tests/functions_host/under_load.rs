@@ -28,9 +28,9 @@ struct Load {
     world: World,
 }
 
-/// What became of the messages.
+/// The messages by what became of them.
 #[derive(Debug, PartialEq, Eq)]
-struct Fate {
+struct Counts {
     /// Their row was written once.
     once: usize,
     /// Their row was written again.
@@ -69,7 +69,7 @@ impl Load {
         assert!(rows() < MESSAGES, "the signal comes too late");
     }
 
-    async fn fate(&self) -> Fate {
+    async fn counts(&self) -> Counts {
         // Looked at first: a message is deleted after its row is written.
         let left = self.world.waiting().await.expect("the storage works");
         let mut writes: BTreeMap<String, usize> = BTreeMap::new();
@@ -78,14 +78,14 @@ impl Load {
         }
         let once = writes.values().filter(|count| **count == 1).count();
         let poison = self.world.dead_letters().await.expect("they are readable").len();
-        Fate { once, again: writes.len() - once, poison, left }
+        Counts { once, again: writes.len() - once, poison, left }
     }
 
     /// Waits until no message is left, and shows what became of them.
-    async fn settled(&self, what: &str) -> Fate {
-        let none_left = async || Some(self.fate().await).filter(|fate| fate.left == 0);
-        let fate = eventually("an empty queue", none_left).await;
-        let Fate { once, again, poison, left } = fate;
+    async fn settled(&self, what: &str) -> Counts {
+        let none_left = async || Some(self.counts().await).filter(|counts| counts.left == 0);
+        let counts = eventually("an empty queue", none_left).await;
+        let Counts { once, again, poison, left } = counts;
         let lost = MESSAGES - once - again - poison;
         // Shown whether or not the test passes.
         let text = format!(
@@ -94,8 +94,8 @@ impl Load {
             once + again
         );
         std::io::stderr().write_all(text.as_bytes()).expect("stderr is open");
-        assert_eq!((fate.once + fate.again, fate.poison), (MESSAGES, 0), "{text}");
-        fate
+        assert_eq!((counts.once + counts.again, counts.poison), (MESSAGES, 0), "{text}");
+        counts
     }
 }
 
@@ -115,8 +115,8 @@ async fn after_sigterm_to_the_handler_the_host_starts_another_one_and_every_mess
     load.under_load().await;
     let handler = host.handler().await;
     signal(handler, "TERM").await;
-    let fate = load.settled("kill -TERM of the handler").await;
-    assert_eq!(fate.again, 0, "what was in flight was finished");
+    let counts = load.settled("kill -TERM of the handler").await;
+    assert_eq!(counts.again, 0, "what was in flight was finished");
     assert!(!runs(handler) && host.handler().await != handler);
     assert_eq!(host.printed("the handler ended: exit status: "), ["143"]);
 }
@@ -143,7 +143,7 @@ async fn after_sigterm_to_the_host_what_is_in_flight_is_finished_and_the_rest_is
     host.signal("TERM").await;
     assert_eq!(host.ended().await.code(), Some(0));
     assert!(!runs(handler));
-    let Fate { once, again, poison, left } = load.fate().await;
+    let Counts { once, again, poison, left } = load.counts().await;
     assert!(left > 0, "there is a rest");
     assert_eq!((once as u64 + left, again, poison), (MESSAGES as u64, 0, 0));
     let _next = load.host().await;

@@ -128,7 +128,7 @@ pub struct Table {
     /// Columns that are not valid for create or update: values sent for them are ignored.
     pub(super) read_only: BTreeSet<String>,
     pub(super) secured: BTreeSet<String>,
-    /// The secured columns whose values nobody may read.
+    /// The secured columns whose values our user may not read.
     pub(super) hidden: BTreeSet<String>,
 }
 

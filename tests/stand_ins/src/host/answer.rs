@@ -1,7 +1,7 @@
 //! Interprets the handler's response to an invocation.
 //!
-//! Only the body of a 2xx response is read, by Newtonsoft.Json: more than JSON is taken, and what follows the first value is ignored. An empty
-//! body or `null` does not complete the invocation, which then hangs until its time limit.
+//! Only the body of a 2xx response is read, by Newtonsoft.Json: more than JSON is taken, and what follows the first value is
+//! ignored. An empty body or `null` does not complete the invocation, which then hangs until its time limit.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#response-payload>.
 

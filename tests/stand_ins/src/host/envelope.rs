@@ -4,8 +4,8 @@
 //! `Metadata`, ignoring case, and override the host's: arrays and nulls are left out, objects stay objects, and everything else
 //! becomes .NET's text. Names ending in "trigger" are dropped. A message that Newtonsoft.Json does not read adds nothing.
 //!
-//! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#request-payload>; `Utility.ApplyBindingData` and
-//! `ScriptInvocationContextExtensions` in <https://github.com/Azure/azure-functions-host>.
+//! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#request-payload>;
+//! `Utility.ApplyBindingData` and `ScriptInvocationContextExtensions` in <https://github.com/Azure/azure-functions-host>.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The host's HTTP frontend: finds the function, checks its key, and forwards the request.
 //!
-//! Forwarded are the decoded path, the query as it is read and written again, the caller's headers without those of the content, and
-//! a body whose length is known. A chunked body ends in an empty 500. Newer hosts look at `enableProxyingHttpRequest` first and
+//! Forwarded are the decoded path, the query as it is read and written again, the caller's headers without those of the content,
+//! and a body whose length is known. A chunked body ends in an empty 500. Newer hosts look at `enableProxyingHttpRequest` first and
 //! stream the request as it is. The handler continues if the caller disconnects. No `traceparent` is added.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#http-only-function>; what is forwarded is

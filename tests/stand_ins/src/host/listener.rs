@@ -20,8 +20,8 @@ use crate::queue::Message;
 /// The first pause after an empty poll.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs until the host takes no new work (`open` is false) and the invocations in flight have ended. Dropping the future drops those:
-/// their messages stay hidden and are redelivered later.
+/// Runs until the host takes no new work (`open` is false) and the invocations in flight have ended. Dropping the future drops
+/// those: their messages stay hidden and are redelivered later.
 pub(super) async fn listen(runtime: SharedRuntime, trigger: Arc<Trigger>, mut open: watch::Receiver<bool>) {
     let mut pause = Pause::new(runtime.policy.max_polling_interval);
     let mut running = JoinSet::new();

@@ -1,8 +1,8 @@
 //! Creates the queue messages of an invocation's outputs.
 //!
-//! Outputs are bound to the function's own output bindings; others are ignored. A value of `Outputs` that is text in base64 is decoded.
-//! Text that looks like JSON, and objects, are read and written again, indented; an array gives one message an element; anything else
-//! is .NET's text.
+//! Outputs are bound to the function's own output bindings; others are ignored. A value of `Outputs` that is text in base64 is
+//! decoded. Text that looks like JSON, and objects, are read and written again, indented; an array gives one message per element;
+//! anything else is .NET's text.
 //!
 //! Contract: `HttpScriptInvocationResultExtensions` and `FunctionBinding` in <https://github.com/Azure/azure-functions-host>.
 

@@ -1,8 +1,9 @@
 //! The handler's process: started, waited for, restarted and stopped as the real host does it.
 //!
-//! After exit code 0 while it serves it is not restarted (newer hosts do), 200 requests a restart, anything else (a signal, no response within the
-//! time for it) is a crash; the third crash in a row ends the host ([`crashes`]). The process gets PATH, HOME, the app settings and
-//! its port, and nothing else of this process's environment. It is killed without warning, except by [`Handler::terminate`].
+//! After exit code 0 while it serves, it is not restarted (newer hosts do restart it); 200 requests a restart; anything else (a
+//! signal, no response in time) is a crash, and the third crash in a row ends the host ([`crashes`]). The process gets PATH, HOME,
+//! the app settings and its port, and nothing else of this process's environment. It is killed without warning, except by
+//! [`Handler::terminate`].
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>; the exit codes are read from the
 //! source of <https://github.com/Azure/azure-functions-host>.

@@ -22,7 +22,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument as _, Span, warn};
 
 use crate::admission::{Admission, CHECK_TIMEOUT, OutageCause, Permit, Subjects, WaitBudget};
@@ -162,7 +163,7 @@ impl Pipeline {
             let Some(settlement) = Box::pin(attempt(locked, name, &mut permit, writer, &mut spent)).await else {
                 continue;
             };
-            if !self.report(permit, &settlement).await {
+            if !self.report(permit, &settlement, ends_at).await {
                 return (hint::with_hint(settlement, self.store.as_ref(), record, ends_at).await, spent);
             }
             delivered_before |= settlement.is_ambiguous || settlement.has_created;
@@ -171,7 +172,7 @@ impl Pipeline {
     }
 
     /// Reports to admission what the attempt has shown; whether another is worth waiting for in place.
-    async fn report(&self, permit: Permit<'_>, settlement: &Settlement) -> bool {
+    async fn report(&self, permit: Permit<'_>, settlement: &Settlement, ends_at: Instant) -> bool {
         let fault = settlement.fault.as_deref();
         self.log_unknown_code(fault);
         match settlement.reason {
@@ -179,7 +180,8 @@ impl Pipeline {
             // A service is down or refuses our credentials: transient, or fixable by an operator.
             Reason::Unavailable | Reason::Unauthorized | Reason::StorageUnavailable => {
                 if permit.failed(&outage_cause(settlement), settlement.not_before) {
-                    self.check_store().await;
+                    // It goes on where this message has no time left.
+                    drop(timeout_at(ends_at, self.check_store()).await);
                 }
             }
             // Contention, a lost lease, a defect or an invalid message: Dataverse was not asked, or is not the cause.
@@ -210,15 +212,19 @@ impl Pipeline {
         true
     }
 
-    /// Several rows failed in a row: finds out whether everything does.
-    async fn check_store(&self) {
-        let silence = Error::NoAnswer { sent: true, problem: "no answer in time" };
-        let checked = timeout(CHECK_TIMEOUT, self.store.check()).await.unwrap_or(Err(silence));
-        let outage = checked.err().and_then(|fault| {
-            let (reason, delay) = (classify::judge_check(&fault)?, fault.retry_after());
-            Some(OutageCause { reason, message: fault.to_string(), scope: FailureScope::Environment, delay })
-        });
-        self.admission.checked(outage);
+    /// Several rows failed in a row: finds out whether everything does, in a task of its own.
+    fn check_store(&self) -> JoinHandle<()> {
+        let (store, admission) = (self.store.clone(), self.admission.clone());
+        let check = async move {
+            let silence = Error::NoAnswer { sent: true, problem: "no answer in time" };
+            let checked = timeout(CHECK_TIMEOUT, store.check()).await.unwrap_or(Err(silence));
+            let outage = checked.err().and_then(|fault| {
+                let (reason, delay) = (classify::judge_check(&fault)?, fault.retry_after());
+                Some(OutageCause { reason, message: fault.to_string(), scope: FailureScope::Environment, delay })
+            });
+            admission.checked(outage);
+        };
+        tokio::spawn(check.in_current_span())
     }
 
     /// A code that is not in the table was judged by its status, perhaps wrongly: logged once per code.

@@ -102,7 +102,8 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) async fn run(&self) -> Settlement {
-        let end = self.name_refused_key(self.run_once().await);
+        let end = timeout_at(self.ends_at, self.run_once()).await.unwrap_or_else(|_| out_of_time());
+        let end = self.name_refused_key(end);
         if !self.repeated.load(Ordering::Relaxed) {
             return end;
         }
@@ -355,6 +356,12 @@ impl Past {
 pub(super) fn as_sent(reason: Reason, fault: Error) -> Settlement {
     let detail = Some("no answer came, but the row is as it was sent".to_owned());
     Settlement { reason, detail, ..Settlement::refused(reason, fault) }
+}
+
+/// The reads after a write took too long. No write is under way any more, but one may have gone without an answer.
+fn out_of_time() -> Settlement {
+    let end = Settlement::new(Reason::Unavailable).detail("Dataverse did not show the row in time");
+    Settlement { is_ambiguous: true, ..end }
 }
 
 /// The row was found by its key, but the answer lacks its primary key.

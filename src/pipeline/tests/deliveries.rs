@@ -205,3 +205,60 @@ async fn no_write_begins_without_time_for_it() {
     assert_eq!((settlement.reason, settlement.is_ambiguous), (Reason::Unavailable, false));
     assert!(world.store.requests().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_ends_in_time_also_where_a_row_is_read_slowly_after_a_slow_refusal() {
+    for operation in ["upsert", "create"] {
+        let refusal = Answer::SlowlyFails(
+            99 * SECOND,
+            Error::Answered {
+                status: 412,
+                code: Some(DUPLICATE),
+                message: None,
+                request_id: None,
+                retry_after: None,
+                sent_at: None,
+            },
+        );
+        let world = World::new([refusal, Answer::SlowRow(25 * SECOND, r#"{"firstname":"Eve"}"#)]);
+        let (record, begun) = (contact(&json!({ "operation": operation })), Instant::now());
+        let outcome = world.pipeline.settle(&record, FIRST).await;
+        assert_eq!((outcome.reason, begun.elapsed()), (Reason::Unavailable, INVOCATION_GRACE), "{operation}");
+    }
+}
+
+/// A store that never answers.
+#[derive(Debug)]
+struct MuteStore;
+
+#[async_trait::async_trait]
+impl Store for MuteStore {
+    async fn write(&self, _: &Change<'_>) -> Result<Written, Error> {
+        pending().await
+    }
+
+    async fn read(&self, _: &str, _: &RecordKey, _: &[String]) -> Result<Option<Row>, Error> {
+        pending().await
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_ends_in_time_also_where_nothing_is_answered_any_more() {
+    let mut world = World::new([]);
+    world.pipeline.store = Arc::new(MuteStore);
+    world.pipeline.admission = Admission::new(52, IN_FLIGHT / 4);
+    let begun = Instant::now();
+    let delivery = Delivery { wait_budget: 10 * SECOND, queue_budget: 10 * SECOND + LINE_GRACE, ..QUEUED };
+    let settle = async |n: usize| {
+        let record = contact(&json!({ "key": { "employeeid": n.to_string() } }));
+        world.pipeline.settle(&record, delivery).await;
+        begun.elapsed()
+    };
+    let ends = futures::future::join_all((0..10).map(settle)).await;
+    let latest = ends.into_iter().max().expect("some");
+    assert!(latest <= 10 * SECOND + INVOCATION_GRACE, "{latest:?}");
+}

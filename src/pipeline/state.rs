@@ -7,7 +7,8 @@
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/define-custom-state-model-transitions>
 
 use super::Settlement;
-use super::order::{self, Stored};
+use super::order::{self, RecordVersion, Stored};
+use super::versioned::is_newer;
 use super::write::{Past, Writer, pause, unidentified};
 use crate::classify::{Verdict, is_state_refused, judge};
 use crate::dataverse::{Change, Error, Row, Write, WriteKind};
@@ -84,14 +85,18 @@ impl Writer<'_> {
         Ok(reason)
     }
 
-    /// An earlier delivery created this row: completes its state, and its version, if that delivery did not come to it.
+    /// An earlier delivery may have created this row, which holds what was compared: completes its state and its version, if that
+    /// delivery did not come to it.
     pub(super) async fn complete_earlier(&self, fault: Option<Error>) -> Settlement {
         let done = || match fault {
             Some(fault) => Settlement { detail: None, ..Settlement::refused(Reason::AlreadyWritten, fault) },
             None => Settlement::new(Reason::AlreadyWritten),
         };
-        let Some(state) = &self.state else { return done() };
-        match self.set_missing_state(state).await {
+        let completed = match (&self.state, &self.version) {
+            (None, None) => Ok(false),
+            (state, version) => self.set_missing(state.as_ref(), version.as_ref()).await,
+        };
+        match completed {
             Ok(true) => Settlement::new(Reason::Created),
             Ok(false) => done(),
             Err(settlement) => settlement,
@@ -99,22 +104,39 @@ impl Writer<'_> {
     }
 
     /// Whether something was missing.
-    async fn set_missing_state(&self, state: &State) -> Result<bool, Settlement> {
-        let version = self.version.as_ref();
-        let columns: Vec<_> =
-            state.names.iter().cloned().chain(version.map(|version| version.column.to_owned())).collect();
+    async fn set_missing(
+        &self,
+        state: Option<&State>,
+        version: Option<&RecordVersion<'_>>,
+    ) -> Result<bool, Settlement> {
+        let exists = |detail| Err(Settlement::new(Reason::Exists).detail(detail));
+        let names = state.iter().flat_map(|state| state.names.iter().cloned());
+        let columns: Vec<_> = names.chain(version.map(|version| version.column.to_owned())).collect();
         let Some(row) = self.read(&columns).await? else {
             return Err(Settlement::new(Reason::Conflict).detail("the row disappeared after it was compared"));
         };
-        match version.map(|version| (version, order::stored(&row, version.column))) {
-            None if state.is_in(&row) => return Ok(false),
-            None => {}
-            Some((version, Stored::Nothing)) => self.check_visible(version.column).await?,
-            // State and version are written together, so this row was changed since.
-            Some((_, Stored::Version(_) | Stored::Unreadable)) => return Ok(false),
+        if let Some(version) = version {
+            match (order::stored(&row, version.column), state) {
+                (Stored::Nothing, Some(_)) => self.check_visible(version.column).await?,
+                // It would have been created with the version, which may be hidden.
+                (Stored::Nothing, None) => {
+                    let is_empty = self.check_visible(version.column).await.is_ok();
+                    let is_ours = !is_empty && self.is_created_by_us().await?;
+                    return if is_ours { Ok(false) } else { exists("the row is there, without this version") };
+                }
+                // State and version are written together, so this row was changed since.
+                (stored, _) if is_newer(version, &stored).is_ok_and(|is_newer| !is_newer) => return Ok(false),
+                (Stored::Version(_) | Stored::Unreadable, _) => {
+                    return exists("the row is there, with an older version");
+                }
+            }
+        }
+        let Some(state) = state else { return Ok(false) };
+        if version.is_none() && state.is_in(&row) {
+            return Ok(false);
         }
         if !self.is_created_by_us().await? {
-            return Err(Settlement::new(Reason::Exists).detail("the row is there, in another state"));
+            return exists("the row is there, in another state");
         }
         self.set_state(state, Some(&row), &columns).await?;
         Ok(true)

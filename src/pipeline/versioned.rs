@@ -194,7 +194,8 @@ impl Writer<'_> {
     }
 }
 
-fn is_newer(version: &RecordVersion<'_>, stored: &Stored) -> Result<bool, Settlement> {
+/// Whether the version is newer than the stored one.
+pub(super) fn is_newer(version: &RecordVersion<'_>, stored: &Stored) -> Result<bool, Settlement> {
     let order = match stored {
         Stored::Nothing => return Ok(true),
         Stored::Version(stored) => order::compare(version.value, *stored),

@@ -239,3 +239,34 @@ async fn an_unaddressable_new_row_is_completed_by_its_primary_key() {
     let requests = ["read employeeid".to_owned(), format!("update found {ID}")];
     check(&inactive("upsert", key), found, Reason::Updated, &requests.each_ref().map(String::as_str)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivered_create_is_not_already_written_where_the_row_has_an_older_version() {
+    for (record, first) in [
+        (inactive("create", json!({ "version": 7 })), CREATE_WITHOUT_STATE),
+        (contact(&json!({ "operation": "create", "version": 7 })), "create new_version=7"),
+    ] {
+        let older = r#"{"@odata.etag":"W/\"1\"","statecode":0,"statuscode":1,"new_version":6}"#;
+        let text = r#"{"@odata.etag":"W/\"1\"","statecode":0,"statuscode":1,"new_version":"x"}"#;
+        for row in [older, text] {
+            let world = World::readable([taken(), SAME, Answer::Row(row)]);
+            assert_eq!(world.deliver(&record, SECOND_TIME).await.reason, Reason::Exists, "{first} {row}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivered_create_is_already_written_only_where_the_row_may_have_its_version() {
+    let record = contact(&json!({ "operation": "create", "version": 7 }));
+    let null = Answer::Row(r#"{"@odata.etag":"W/\"1\"","new_version":null}"#);
+    let world = World::readable([taken(), SAME, null.clone()]);
+    assert_eq!(world.deliver(&record, SECOND_TIME).await.reason, Reason::Exists, "no version");
+    for (row, reason) in [(OURS, Reason::AlreadyWritten), (FOREIGN, Reason::Exists)] {
+        let hidden = World::new([taken(), SAME, null.clone(), row]);
+        assert_eq!(hidden.reason(&record, SECOND_TIME).await, reason, "a hidden version");
+    }
+    for row in [r#"{"new_version":7}"#, r#"{"new_version":8}"#] {
+        let world = World::new([taken(), SAME, Answer::Row(row)]);
+        assert_eq!(world.reason(&record, SECOND_TIME).await, Reason::AlreadyWritten, "{row}");
+    }
+}

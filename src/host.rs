@@ -51,7 +51,7 @@ pub struct Invocation {
     /// The record as text, unchanged; the whole message where it is not one.
     pub message: String,
     /// Why the message cannot be a record, as far as its encoding tells.
-    pub problem: Option<&'static str>,
+    pub problem: Option<String>,
     /// How often the message was delivered, this delivery included; `None` where the message itself could have set it.
     pub dequeue_count: Option<u32>,
 }

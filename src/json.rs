@@ -59,6 +59,20 @@ pub(crate) fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
+/// The encoding of a text that is not UTF-8; JSON begins with two ASCII characters or one and a byte that is not zero.
+///
+/// <https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1>, <https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1>,
+/// <https://www.unicode.org/faq/utf_bom#bom4>
+pub(crate) fn other_encoding(text: &[u8]) -> Option<&'static str> {
+    match text {
+        [0x1f, 0x8b, ..] => Some("gzip"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        [first, second, ..] if (*first == 0) != (*second == 0) => Some("UTF-16"),
+        _ => None,
+    }
+}
+
 /// Whether objects and arrays are nested deeper than `max_depth`. The text need not be valid JSON.
 pub(crate) fn is_deeper_than(max_depth: usize, text: &str) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
@@ -254,5 +268,21 @@ mod tests {
         let members: Members<'_> = serde_json::from_str(r#"{"n": 1.50, "s":"\u00e4"}"#).expect("an object");
         assert_eq!(members.0[0].1.get(), "1.50");
         assert_eq!(Value::of(members.0[1].1), Value::Text("ä".into()));
+    }
+
+    #[test]
+    fn an_encoding_is_known_by_its_first_bytes() {
+        let utf16 = |text: &str, to: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to).collect::<Vec<u8>>();
+        for text in ["{\"a\":1}", "\u{feff}{}", " [", "\u{feff}\r\n{"] {
+            for to in [u16::to_le_bytes, u16::to_be_bytes] {
+                assert_eq!(other_encoding(&utf16(text, to)), Some("UTF-16"), "{text:?}");
+            }
+            assert_eq!(other_encoding(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(other_encoding(b"\x1f\x8b\x08\0"), Some("gzip"));
+        assert_eq!(other_encoding(b"\x28\xb5\x2f\xfd\x04"), Some("zstd"));
+        for other in [&b""[..], b"{", b"\0", b"\0\0", b"(\xb5", b"\xff", b"x\x9c"] {
+            assert_eq!(other_encoding(other), None, "{other:?}");
+        }
     }
 }

@@ -44,7 +44,7 @@ impl<'a> App<'a> {
             functions::http(&function, host.map_or("api", |host| &host.route_prefix))
         });
         report.add("http_function", Ok(http));
-        report.add("function_folders", Ok(self.folders()));
+        report.add("function_folders", self.folders());
         self.program(host.map(|host| host.executable.as_deref()), report);
         queues
     }
@@ -68,23 +68,26 @@ impl<'a> App<'a> {
     }
 
     /// Functions must be one level deep, and their names known to the code.
-    fn folders(&self) -> CheckResult {
+    fn folders(&self) -> Result<CheckResult, Failed> {
         let is_function = |folder: &PathBuf| folder.join("function.json").is_file();
         let folders = subfolders(self.folder);
         let deeper = folders.iter().flat_map(|folder| subfolders(folder)).find(is_function);
         if let Some(folder) = deeper {
             let name = self.name(&folder);
-            return wrong(format!("{name} is two levels deep, and the host looks one level deep"), STAGE);
+            return Ok(wrong(format!("{name} is two levels deep, and the host looks one level deep"), STAGE));
         }
         let names: Vec<_> =
             folders.iter().filter(|folder| is_function(folder)).map(|folder| self.name(folder)).collect();
-        match names.iter().find(|name| ![QUEUE_FUNCTION, HTTP_FUNCTION].contains(&name.as_str())) {
+        if names.is_empty() {
+            return Err("queue_function");
+        }
+        Ok(match names.iter().find(|name| ![QUEUE_FUNCTION, HTTP_FUNCTION].contains(&name.as_str())) {
             None => Ok(names.join(", ")),
             Some(name) => wrong(
                 format!("{name} has a function.json, and this program has no such function"),
                 format!("remove it; the functions are {QUEUE_FUNCTION} and {HTTP_FUNCTION}, in exactly this case"),
             ),
-        }
+        })
     }
 
     fn name(&self, path: &Path) -> String {

@@ -9,6 +9,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::json;
+
 /// Whether the text begins as a JSON object does, after blanks and a byte order mark.
 pub(crate) fn begins_as_object(text: &str) -> bool {
     text.trim_start_matches(|c: char| c == '\u{feff}' || c.is_whitespace()).starts_with('{')
@@ -29,14 +31,22 @@ pub(crate) fn object_in_base64(text: &str) -> Option<String> {
 }
 
 /// Why no record can be in the text of a message that the host did not decode; `None` where one can.
-pub(super) fn problem(text: &str) -> Option<&'static str> {
+pub(super) fn problem(text: &str) -> Option<String> {
     if begins_as_object(text) {
         return None;
     }
-    Some(match from_base64(text) {
-        Some(content) if !content.is_empty() => "it is base64, but not of a JSON object",
-        Some(_) | None => "it is neither a JSON object nor base64 of one",
-    })
+    let content = from_base64(text).filter(|content| !content.is_empty());
+    let inner = content.as_deref().map_or(text.into(), String::from_utf8_lossy);
+    let problem = match content.as_deref() {
+        _ if inner.trim_start().starts_with('[') => "an array of records is for HTTP calls; a message is one record",
+        Some(_) if object_in_base64(&inner).is_some() => "it is in base64 twice; encode it once, or not at all",
+        Some(content) => match json::other_encoding(content) {
+            Some(encoding) => return Some(format!("it is base64 of {encoding}; send plain UTF-8")),
+            None => "it is base64, but not of a JSON object",
+        },
+        None => "it is neither a JSON object nor base64 of one",
+    };
+    Some(problem.to_owned())
 }
 
 #[cfg(test)]
@@ -59,11 +69,23 @@ mod tests {
     }
 
     #[test]
-    fn the_problem_says_what_the_text_is_not() {
+    fn the_problem_says_what_the_text_is() {
+        let twice = STANDARD.encode(STANDARD.encode(r#"{"a":1}"#));
+        let utf16 = STANDARD.encode("\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
         assert_eq!(problem(r#"{"broken"#), None);
-        assert_eq!(problem("aGVsbG8="), Some("it is base64, but not of a JSON object"));
-        for text in ["", "hello", "[{}]", "eyJh\u{e4}"] {
-            assert_eq!(problem(text), Some("it is neither a JSON object nor base64 of one"), "{text:?}");
+        for (text, expected) in [
+            ("aGVsbG8=", "it is base64, but not of a JSON object"),
+            (&twice, "it is in base64 twice; encode it once, or not at all"),
+            ("H4sIAAAA", "it is base64 of gzip; send plain UTF-8"),
+            ("KLUv/QQA", "it is base64 of zstd; send plain UTF-8"),
+            (&utf16, "it is base64 of UTF-16; send plain UTF-8"),
+            (" [{}]", "an array of records is for HTTP calls; a message is one record"),
+            ("W3t9XQ==", "an array of records is for HTTP calls; a message is one record"),
+            ("", "it is neither a JSON object nor base64 of one"),
+            ("hello", "it is neither a JSON object nor base64 of one"),
+            ("eyJh\u{e4}", "it is neither a JSON object nor base64 of one"),
+        ] {
+            assert_eq!(problem(text).as_deref(), Some(expected), "{text:?}");
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn read(body: Body) -> Result<Bytes, Outcome> {
         let detail = format!("a body has at most {} bytes", record::MAX_BYTES);
         return Err(Outcome::new(Reason::TooLarge).detail(detail));
     }
-    if let Some(encoding) = encoding(&bytes) {
+    if let Some(encoding) = json::other_encoding(&bytes) {
         return Err(invalid(format!(
             "the body is in {encoding}; the host drops Content-Encoding, so send plain UTF-8"
         )));
@@ -41,40 +41,4 @@ pub(super) async fn read(body: Body) -> Result<Bytes, Outcome> {
 
 fn invalid(detail: impl Into<String>) -> Outcome {
     Outcome::new(Reason::InvalidMessage).detail(detail)
-}
-
-/// The encoding of a body that cannot be read. JSON begins with an ASCII character, so of its first two bytes one is zero only in
-/// UTF-16.
-///
-/// <https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1>, <https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1>,
-/// <https://www.unicode.org/faq/utf_bom#bom4>
-fn encoding(body: &[u8]) -> Option<&'static str> {
-    match body {
-        [0x1f, 0x8b, ..] => Some("gzip"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
-        [first, second, ..] if (*first == 0) != (*second == 0) => Some("UTF-16"),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_encoding_is_known_by_its_first_bytes() {
-        let utf16 = |text: &str, to: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to).collect::<Vec<u8>>();
-        for text in ["{\"a\":1}", "\u{feff}{}", " [", "\u{feff}\r\n{"] {
-            for to in [u16::to_le_bytes, u16::to_be_bytes] {
-                assert_eq!(encoding(&utf16(text, to)), Some("UTF-16"), "{text:?}");
-            }
-            assert_eq!(encoding(text.as_bytes()), None, "{text:?}");
-        }
-        assert_eq!(encoding(b"\x1f\x8b\x08\0"), Some("gzip"));
-        assert_eq!(encoding(b"\x28\xb5\x2f\xfd\x04"), Some("zstd"));
-        for other in [&b""[..], b"{", b"\0", b"\0\0", b"(\xb5", b"\xff", b"x\x9c"] {
-            assert_eq!(encoding(other), None, "{other:?}");
-        }
-    }
 }

@@ -9,7 +9,7 @@ use stand_ins::dataverse::{Effect, Fault, Kind, Status, Table};
 use stand_ins::identity;
 use stand_ins::storage::{self, Effect as StorageEffect, Fault as StorageFault, Op, Storage};
 
-use super::{TABLE, VERSION_COLUMN, healthy};
+use super::{TABLE, VERSION_COLUMN, found, healthy};
 use crate::process::unused_url;
 use crate::trust::Folder;
 
@@ -35,6 +35,8 @@ async fn settings_and_files_of_the_app_that_do_not_fit() {
     fs::rename(&http, app.path("kept.json")).expect("ours");
     only(&app.wrong(&[], &[]).await, "http_function", "SyncHttp/function.json does not exist");
     fs::rename(app.path("kept.json"), http).expect("ours");
+    let elsewhere = app.run(&["--app", "/nonexistent", "--json"], &[]).await.json();
+    assert_eq!(found(&elsewhere, "function_folders"), "not tried, because of queue_function");
     fs::rename(app.path("handler"), app.path("handle")).expect("ours");
     only(&app.wrong(&[], &[]).await, "executable", "there is no handler");
 }

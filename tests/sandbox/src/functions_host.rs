@@ -30,8 +30,8 @@ them. AzureWebJobsStorage is the connection string of the queues, unless functio
 An identity instead of a key is not supported.
 
 How it ends: Ctrl-C and SIGTERM take no more messages and wait 10 s for the work in flight; a handler that still works then is left
-behind. The third crash of the handler in a row ends the host, with code 0. After kill -9 the handler lives on, and the messages in
-flight stay hidden for --hidden seconds.";
+behind. The third crash of the handler in a row ends the host, with code 0. After kill -9 nothing ends the handler (this one
+ends by itself a few seconds later), and the messages in flight stay hidden for --hidden seconds.";
 
 /// Shown after `--help`.
 pub const EXAMPLES: &str = "\
@@ -171,7 +171,7 @@ fn explained(error: Error, app: &str) -> anyhow::Error {
         }
         Error::Port { .. } | Error::Io { .. } | Error::Handler { .. } => return error.into(),
     };
-    anyhow::Error::from(error).context(hint)
+    anyhow::anyhow!("{:#}; {hint}", anyhow::Error::from(error))
 }
 
 /// A line of the log, with the time in front as `func start` shows it.

@@ -32,14 +32,15 @@ async fn what_stands_in_the_way_is_explained() {
     for (arguments, words) in [
         (vec!["--app", empty], ["no host.json", "cargo stage"]),
         (vec!["--app", app_text, "--port", "0"], ["AzureWebJobsStorage is missing", "--storage"]),
-        (vec!["--app", app_text, "--storage", "x"], ["connection string with a key", "not name=value"]),
+        (vec!["--app", app_text, "--storage", "x"], ["not name=value", "connection string with a key"]),
         (
             vec!["--app", app_text, "--storage", NOWHERE],
             ["http://127.0.0.1:9/a/sync-records", "the storage does not answer"],
         ),
     ] {
         let error = refused(&arguments).await;
-        assert!(words.iter().all(|word| error.contains(word)), "{arguments:?}: {error}");
+        let [cause, remedy] = words.map(|word| error.find(word));
+        assert!(cause.is_some() && cause < remedy, "{arguments:?}, the cause and then the remedy: {error}");
     }
     let storage =
         stand_ins::storage::Storage::start(stand_ins::storage::Options::default()).await.expect("a free port");

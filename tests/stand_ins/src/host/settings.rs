@@ -58,11 +58,9 @@ pub(super) struct QueuePolicy {
 }
 
 /// `messageEncoding`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     /// The default.
-    #[default]
     Base64,
     /// Plain text.
     None,
@@ -87,7 +85,11 @@ pub(super) fn parse(json: &str) -> Result<Settings, String> {
         executable,
         arguments: handler.description.arguments,
         port: handler.port,
-        initialization_timeout: span_or(handler.initialization_timeout.as_deref(), INITIALIZATION_TIMEOUT)?,
+        initialization_timeout: span_or(
+            "customHandler.initializationTimeout",
+            handler.initialization_timeout.as_deref(),
+            INITIALIZATION_TIMEOUT,
+        )?,
         forwards_http: handler.enable_forwarding_http_request,
         proxies_http: handler.enable_proxying_http_request,
         route_prefix: wire.extensions.http.route_prefix.unwrap_or_else(|| "api".to_owned()),
@@ -155,7 +157,7 @@ struct WireQueues {
     max_dequeue_count: Option<u32>,
     visibility_timeout: Option<String>,
     max_polling_interval: Option<String>,
-    message_encoding: Encoding,
+    message_encoding: Option<String>,
 }
 
 fn queue_policy(wire: &WireQueues, has_bundle: bool) -> Result<QueuePolicy, String> {
@@ -170,7 +172,8 @@ fn queue_policy(wire: &WireQueues, has_bundle: bool) -> Result<QueuePolicy, Stri
     if max_dequeue_count == 0 {
         return Err("queues.maxDequeueCount must be at least 1".to_owned());
     }
-    let max_polling_interval = span_or(wire.max_polling_interval.as_deref(), Duration::from_mins(1))?;
+    let max_polling_interval =
+        span_or("queues.maxPollingInterval", wire.max_polling_interval.as_deref(), Duration::from_mins(1))?;
     if max_polling_interval < SHORTEST_POLLING {
         return Err("queues.maxPollingInterval is under 100 ms".to_owned());
     }
@@ -179,9 +182,9 @@ fn queue_policy(wire: &WireQueues, has_bundle: bool) -> Result<QueuePolicy, Stri
         batch_size,
         new_batch_threshold: wire.new_batch_threshold.unwrap_or(batch_size / 2 * processors),
         max_dequeue_count,
-        visibility_timeout: span_or(wire.visibility_timeout.as_deref(), Duration::ZERO)?,
+        visibility_timeout: span_or("queues.visibilityTimeout", wire.visibility_timeout.as_deref(), Duration::ZERO)?,
         max_polling_interval,
-        encoding: wire.message_encoding,
+        encoding: encoding(wire.message_encoding.as_deref())?,
     })
 }
 
@@ -193,9 +196,17 @@ fn function_timeout(text: Option<&str>) -> Result<Option<Duration>, String> {
     }
 }
 
-fn span_or(text: Option<&str>, otherwise: Duration) -> Result<Duration, String> {
+fn encoding(name: Option<&str>) -> Result<Encoding, String> {
+    match name {
+        None | Some("base64") => Ok(Encoding::Base64),
+        Some("none") => Ok(Encoding::None),
+        Some(other) => Err(format!("queues.messageEncoding {other:?} is not base64 or none")),
+    }
+}
+
+fn span_or(name: &str, text: Option<&str>, otherwise: Duration) -> Result<Duration, String> {
     let Some(text) = text else { return Ok(otherwise) };
-    time_span(text).ok_or_else(|| format!("{text:?} is not hh:mm:ss"))
+    time_span(text).ok_or_else(|| format!("{name} {text:?} is not hh:mm:ss"))
 }
 
 /// `[d.]hh:mm:ss[.fff]`, the constant form of a .NET `TimeSpan`. A bare number would mean days in .NET and is rejected
@@ -260,8 +271,14 @@ mod tests {
         for (rest, problem) in [
             (r#","extensions":{"queues":{"batchSize":33}}"#, "batchSize"),
             (r#","extensions":{"queues":{"maxDequeueCount":0}}"#, "maxDequeueCount"),
-            (r#","extensions":{"queues":{"visibilityTimeout":"30"}}"#, "hh:mm:ss"),
-            (r#","extensions":{"queues":{"messageEncoding":"hex"}}"#, "hex"),
+            (
+                r#","extensions":{"queues":{"visibilityTimeout":"30"}}"#,
+                "queues.visibilityTimeout \"30\" is not hh:mm:ss",
+            ),
+            (
+                r#","extensions":{"queues":{"messageEncoding":"hex"}}"#,
+                "queues.messageEncoding \"hex\" is not base64 or none",
+            ),
             (r#","functionTimeout":"ten minutes""#, "functionTimeout"),
         ] {
             let error = parse(&with(rest)).expect_err(rest);

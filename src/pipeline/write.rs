@@ -114,10 +114,9 @@ impl<'a> Writer<'a> {
 
     /// A key that is missing in its table, or not active, concerns all records that use it; the service names only the table.
     fn name_refused_key(&self, end: Settlement) -> Settlement {
+        let Some(fault) = end.fault.as_deref() else { return end };
         let keys = self.record.addressed_keys();
-        let Some(refused) = end.fault.as_deref().and_then(|fault| classify::refused_key(fault, &keys)) else {
-            return end;
-        };
+        let Some(refused) = classify::refused_key(fault, &keys) else { return end };
         let said = end.detail.as_deref().unwrap_or_default();
         let detail = format!("the key {} is missing or not active: {said}", keys[refused]);
         Settlement { scope: FailureScope::Key(refused), ..end.detail(detail) }

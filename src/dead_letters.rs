@@ -28,3 +28,22 @@ mod replay;
 mod report;
 mod scan;
 mod summary;
+
+use time::OffsetDateTime;
+
+use crate::host::MessageEncoding;
+use entry::Entry;
+use queue::{Receipt, Received};
+
+/// How a message with this text is shown to people and exported: what the fuzz target calls.
+pub fn shown(text: &str, encoding: MessageEncoding) -> [String; 2] {
+    let received = Received {
+        receipt: Receipt { message_id: "id".into(), pop_receipt: "receipt".into() },
+        text: text.to_owned(),
+        inserted: OffsetDateTime::UNIX_EPOCH,
+        expires: OffsetDateTime::UNIX_EPOCH,
+        dequeued: 1,
+    };
+    let entry = Entry::read(received, encoding);
+    [entry.to_string(), entry.to_json()]
+}

@@ -2,8 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _, stderr, stdin, stdout};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
+use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -73,8 +75,7 @@ async fn replay(arguments: arguments::Replay, lookup: &Lookup<'_>, stop: Cancell
     }
     session.show_progress("replayed");
     session.scan.report.replayed = Some(Replayed { to, ..Replayed::default() });
-    let end = replay::replay(queue, rate, &mut session.scan).await;
-    session.finish_and_print(end).await
+    session.run_and_print(async |scan| replay::replay(queue, rate, scan).await).await
 }
 
 fn failed(account: &Account, queue: &str, error: &Error) -> Failure {
@@ -111,14 +112,17 @@ impl Session {
     }
 
     async fn list(&mut self) -> Result<bool, Failure> {
-        let mut summary = Summary::default();
-        let end = self.scan.read(|entry| {
-            summary.add(&entry);
-            Ok(())
-        });
-        let end = end.await;
-        self.scan.report.summary = Some(summary);
-        self.finish_and_print(end).await
+        let list = async |scan: &mut Scan| {
+            let mut summary = Summary::default();
+            let end = scan.read(|entry| {
+                summary.add(&entry);
+                Ok(())
+            });
+            let end = end.await;
+            scan.report.summary = Some(summary);
+            end
+        };
+        self.run_and_print(list).await
     }
 
     /// Shows messages in full.
@@ -136,32 +140,13 @@ impl Session {
             let path = path.display();
             Failure::Usage(format!("--output {path} cannot be created: {error}; an existing file is never overwritten"))
         })?;
-        let end = self.write(out, Entry::to_json).await;
-        self.finish_and_print(end).await
+        self.run_and_print(async |scan| write(scan, out, Entry::to_json).await).await
     }
 
     /// Reads and holds all selected messages, and deletes exactly those: not what arrives meanwhile.
     async fn drop_selected(&mut self, yes: bool) -> Result<bool, Failure> {
         self.scan.report.dropped = Some(Dropped::default());
-        let end = self.read_and_delete(yes).await;
-        self.finish_and_print(end).await
-    }
-
-    /// Deletes nothing when the count is incomplete.
-    async fn read_and_delete(&mut self, yes: bool) -> Result<(), Stop> {
-        let (mut ids, mut summary) = (Vec::new(), Summary::default());
-        let read = self.scan.read(|entry| {
-            summary.add(&entry);
-            ids.push(entry.received.receipt.message_id);
-            Ok(())
-        });
-        read.await?;
-        self.scan.progress = Progress::new("dropped", ids.len());
-        say(&summary.to_string());
-        if ids.is_empty() || !(yes || is_confirmed(&mut self.scan, ids.len()).await?) {
-            return Ok(());
-        }
-        self.scan.delete(&ids).await
+        self.run_and_print(async |scan| read_and_delete(scan, yes).await).await
     }
 
     fn show_progress(&mut self, done: &'static str) {
@@ -173,21 +158,14 @@ impl Session {
         if stdout().is_terminal() {
             self.scan.progress = Progress::hidden();
         }
-        let end = self.write(stdout(), format).await;
-        let report = self.finish(end).await;
+        let report = self.run(async |scan| write(scan, stdout(), format).await).await;
         say(&report.to_string());
         Ok(report.is_good())
     }
 
-    /// A reader that closes its end early, such as `head`, ends this like any other output error.
-    async fn write(&mut self, out: impl io::Write, format: impl Fn(&Entry) -> String) -> Result<(), Stop> {
-        let mut out = io::BufWriter::new(out);
-        let end = self.scan.read(|entry| writeln!(out, "{}", format(&entry))).await;
-        out.flush().map_err(Stop::Output).and(end)
-    }
-
-    /// Gives back what is held; returns the report.
-    async fn finish(&mut self, end: Result<(), Stop>) -> Report {
+    /// Does the work of a command, and gives back what is held, however the work ends.
+    async fn run(&mut self, work: impl AsyncFnOnce(&mut Scan) -> Result<(), Stop>) -> Report {
+        let end = AssertUnwindSafe(work(&mut self.scan)).catch_unwind().await.unwrap_or(Err(Stop::Panicked));
         let report = self.scan.finish(end).await;
         if let Some(problem) = report.replayed.as_ref().and_then(|replayed| replayed.problem.as_ref()) {
             say(&format!("error: a message could not be replayed: {problem}\n"));
@@ -198,8 +176,8 @@ impl Session {
         report
     }
 
-    async fn finish_and_print(&mut self, end: Result<(), Stop>) -> Result<bool, Failure> {
-        let report = self.finish(end).await;
+    async fn run_and_print(&mut self, work: impl AsyncFnOnce(&mut Scan) -> Result<(), Stop>) -> Result<bool, Failure> {
+        let report = self.run(work).await;
         let text = if self.json {
             let json = serde_json::to_string(&report).expect("a report is plain data");
             format!("{}\n", sanitize(&json))
@@ -211,6 +189,30 @@ impl Session {
         out.flush()?;
         Ok(report.is_good())
     }
+}
+
+/// A reader that closes its end early, such as `head`, ends this like any other output error.
+async fn write(scan: &mut Scan, out: impl io::Write, format: impl Fn(&Entry) -> String) -> Result<(), Stop> {
+    let mut out = io::BufWriter::new(out);
+    let end = scan.read(|entry| writeln!(out, "{}", format(&entry))).await;
+    out.flush().map_err(Stop::Output).and(end)
+}
+
+/// Deletes nothing when the count is incomplete.
+async fn read_and_delete(scan: &mut Scan, yes: bool) -> Result<(), Stop> {
+    let (mut ids, mut summary) = (Vec::new(), Summary::default());
+    let read = scan.read(|entry| {
+        summary.add(&entry);
+        ids.push(entry.received.receipt.message_id);
+        Ok(())
+    });
+    read.await?;
+    scan.progress = Progress::new("dropped", ids.len());
+    say(&summary.to_string());
+    if ids.is_empty() || !(yes || is_confirmed(scan, ids.len()).await?) {
+        return Ok(());
+    }
+    scan.delete(&ids).await
 }
 
 /// Creates a file that must not exist; on Unix only its owner can read it.
@@ -250,4 +252,41 @@ fn line() -> oneshot::Receiver<String> {
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use stand_ins::queue::QueueService;
+    use stand_ins::storage::{Options, Storage};
+
+    use super::*;
+    use crate::dead_letters::arguments::Source;
+    use crate::dead_letters::filter::Filter;
+
+    #[tokio::test]
+    async fn a_panic_ends_a_command_like_an_error_and_everything_is_given_back() {
+        // Another test of this process may have installed the same provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
+        let connection = storage.connection_string();
+        let poison = QueueService::from_connection_string(&connection).expect("it is valid").queue("poison");
+        poison.create_if_missing().await.expect("the storage answers");
+        for number in 0..3 {
+            poison.put(&number.to_string()).await.expect("the queue takes it");
+        }
+        let source = Source { queue: "poison".into(), connection: "Storage".into(), encoding: None, json: false };
+        let query = Query { filter: Filter::default(), source };
+        let lookup = |name: &str| (name == "Storage").then(|| connection.clone());
+        let session = Session::open(query, None, &lookup, CancellationToken::new()).await;
+        let mut session = session.unwrap_or_else(|failure| panic!("{failure}"));
+        let broken = |_: &Entry| panic!("a defect");
+        let report = session.run(async |scan| write(scan, io::sink(), broken).await).await;
+        assert_eq!(report.problem.as_deref(), Some("it failed by a defect of this program"));
+        assert!(!report.is_good() && !report.complete);
+        assert_eq!((report.seen, report.still_hidden), (3, 0));
+        let visible = poison.receive(32, Duration::from_mins(1)).await.expect("the queue answers");
+        assert_eq!(visible.len(), 3, "nothing stays hidden");
+    }
 }

@@ -132,6 +132,8 @@ impl fmt::Display for Entry {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use serde_json::Value;
     use time::macros::datetime;

@@ -78,6 +78,23 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
+    impl Filter {
+        /// One filter of each kind.
+        pub(in crate::dead_letters) fn examples() -> Vec<Self> {
+            let options = [
+                ["--reason", "exists"],
+                ["--code", "0x1"],
+                ["--table", "contacts"],
+                ["--source", "hr"],
+                ["--older-than", "4294967295w"],
+                ["--newer-than", "0s"],
+                ["--key", r#"{"a":1}"#],
+                ["--key", "1"],
+            ];
+            options.map(|option| filter(&option).expect("a filter")).into()
+        }
+    }
+
     fn found(content: &str) -> Entry {
         Entry::example(content.as_bytes())
     }

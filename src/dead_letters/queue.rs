@@ -113,8 +113,9 @@ impl Queue {
         Ok((usize::try_from(counted).unwrap_or_default(), now.unwrap_or_else(OffsetDateTime::now_utc)))
     }
 
-    /// Receives up to `max` messages (32 at most) and hides them for `time`, in whole seconds.
-    pub(super) async fn receive(&self, max: usize, time: Duration) -> Result<Vec<Received>, Error> {
+    /// Receives up to `max` messages (32 at most) and hides them for `time`, in whole seconds. `None` is one that the service sent
+    /// without a part of it.
+    pub(super) async fn receive(&self, max: usize, time: Duration) -> Result<Vec<Option<Received>>, Error> {
         let count = i32::try_from(max.clamp(1, MAX_RECEIVE)).expect("at most 32");
         let request = || {
             let options = QueueClientReceiveMessagesOptions {
@@ -126,7 +127,7 @@ impl Queue {
         };
         let answer = retried(request).await.result?;
         let messages = answer.into_model().map_err(|_| Error::NotUnderstood)?.items.unwrap_or_default();
-        messages.into_iter().map(|message| received(message).ok_or(Error::NotUnderstood)).collect()
+        Ok(messages.into_iter().map(received).collect())
     }
 
     /// Hides a received message for `time` from now on, in whole seconds; zero makes it visible at once. Returns its new

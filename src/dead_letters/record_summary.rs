@@ -25,27 +25,27 @@ pub(super) struct RecordSummary {
 
 impl RecordSummary {
     pub(super) fn of(message: &[u8]) -> Self {
-        Self::read(message).unwrap_or_default()
+        let Ok(members) = serde_json::from_slice::<Members<'_>>(without_bom(message)) else { return Self::default() };
+        let member = |name: &str| members.get(name);
+        let (Some(_), Some(data)) = (member("specversion"), member("data")) else { return Self::of_record(&members) };
+        // As in a record, an event within the event is not one.
+        let inner = serde_json::from_str(data.get()).map(|data| Self::of_record(&data)).unwrap_or_default();
+        Self {
+            source: inner.source.or_else(|| text(member("source")?)),
+            message_id: inner.message_id.or_else(|| text(member("id")?)),
+            ..inner
+        }
     }
 
-    fn read(message: &[u8]) -> Option<Self> {
-        let members: Members<'_> = serde_json::from_slice(without_bom(message)).ok()?;
+    fn of_record(members: &Members<'_>) -> Self {
         let member = |name: &str| members.get(name);
-        if let (Some(_), Some(data)) = (member("specversion"), member("data")) {
-            let inner = Self::of(data.get().as_bytes());
-            return Some(Self {
-                source: inner.source.or_else(|| text(member("source")?)),
-                message_id: inner.message_id.or_else(|| text(member("id")?)),
-                ..inner
-            });
-        }
-        Some(Self {
+        Self {
             table: member("table").and_then(text),
             source: member("source").and_then(text),
             key_sent: member("key").map(|raw| raw.get().to_owned()),
             key: member("key").and_then(|raw| RecordKey::read(raw).ok()),
             message_id: member("messageId").and_then(text),
-        })
+        }
     }
 }
 

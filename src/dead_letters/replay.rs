@@ -146,7 +146,7 @@ impl Replay {
 }
 
 /// The text of the copy, if it can be encoded. A message that the host moved and that cannot be encoded is copied as it is.
-fn copy_text(encoding: MessageEncoding, entry: &Entry) -> Option<String> {
+pub(super) fn copy_text(encoding: MessageEncoding, entry: &Entry) -> Option<String> {
     let as_it_is = || entry.dead_letter.is_none().then(|| entry.received.text.clone());
     encode(encoding, &entry.original).or_else(as_it_is)
 }

@@ -60,6 +60,8 @@ pub(super) enum Stop {
     Queue(#[from] Error),
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
+    #[error("it failed by a defect of this program")]
+    Panicked,
 }
 
 /// The receipt of a message that this process hides from other readers, and until when.
@@ -151,14 +153,23 @@ impl Scan {
             self.extend_due().await;
             // Taken before the request is sent, so that it is never later than the service's own time.
             let until = Instant::now() + self.report.hidden;
-            let mut messages = self.queue.receive(self.batch, self.report.hidden).await?;
-            let is_end = messages.is_empty();
-            messages.retain(|message| self.hold(message.receipt.clone(), until));
+            let received = self.queue.receive(self.batch, self.report.hidden).await?;
+            let is_end = received.is_empty();
+            let messages = self.hold_new(received, until)?;
             self.report.seen += messages.len();
             if is_end || !messages.is_empty() {
                 return Ok(messages);
             }
         }
+    }
+
+    /// Those messages that are new. All that have a receipt are held, also where another one has none.
+    fn hold_new(&mut self, received: Vec<Option<Received>>, until: Instant) -> Result<Vec<Received>, Error> {
+        let count = received.len();
+        let mut messages: Vec<_> = received.into_iter().flatten().collect();
+        let is_understood = messages.len() == count;
+        messages.retain(|message| self.hold(message.receipt.clone(), until));
+        if is_understood { Ok(messages) } else { Err(Error::NotUnderstood) }
     }
 
     /// Keeps a receipt, or replaces the one of that message; returns whether the message is new.
@@ -302,6 +313,14 @@ mod tests {
         assert!(scan.hold(receipt("first"), Instant::now()));
         assert!(!scan.hold(receipt("second"), Instant::now()));
         assert_eq!(&*scan.held["1"].receipt.pop_receipt, "second");
+    }
+
+    #[tokio::test]
+    async fn what_was_received_is_held_also_beside_a_message_without_a_receipt() {
+        let (_storage, mut scan) = scan().await;
+        let messages = vec![Some(Entry::example(b"{}").received), None];
+        assert_eq!(scan.hold_new(messages, Instant::now()).map(|new| new.len()), Err(Error::NotUnderstood));
+        assert!(scan.held.contains_key("5f0c"));
     }
 
     #[tokio::test]

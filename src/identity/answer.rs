@@ -33,6 +33,11 @@ impl fmt::Display for Service {
     }
 }
 
+/// The longest lifetime that a token is believed to have, in seconds; Entra ID gives at most 28 hours. The SDK adds what it reads to
+/// the time of day, and panics where the sum is not a time.
+/// <https://learn.microsoft.com/entra/identity-platform/configurable-token-lifetimes>
+const MAX_LIFETIME: i64 = 7 * 24 * 60 * 60;
+
 /// Sends the SDK's token requests and reads their answers.
 #[derive(Debug)]
 pub(super) struct TokenTransport {
@@ -83,12 +88,14 @@ fn is_final(service: Service, status: u16) -> bool {
 fn granted(answer: &Value, now: OffsetDateTime) -> Option<String> {
     let token = answer["access_token"].as_str().filter(|token| !token.is_empty())?;
     let now = now.unix_timestamp();
-    let (on, within) = match seconds(&answer["expires_on"]) {
-        Some(on) => (on, on.saturating_sub(now)),
-        None => seconds(&answer["expires_in"]).map(|within| (now.saturating_add(within), within))?,
+    let within = match seconds(&answer["expires_on"]) {
+        Some(on) => on.saturating_sub(now),
+        None => seconds(&answer["expires_in"])?,
     };
+    let within = within.clamp(0, MAX_LIFETIME);
+    let on = (now + within).to_string();
     let token = json!({
-        "access_token": token, "token_type": "Bearer", "resource": "", "expires_in": within, "expires_on": on.to_string(),
+        "access_token": token, "token_type": "Bearer", "resource": "", "expires_in": within, "expires_on": on,
     });
     Some(token.to_string())
 }
@@ -118,6 +125,11 @@ mod tests {
             (r#""expires_in":"60""#, NOW + 60),
             (r#""expires_on":"soon","expires_in":60"#, NOW + 60),
             (r#""expires_on":1700003600,"expires_in":60"#, NOW + 3_600),
+            (r#""expires_on":9223372036854775807"#, NOW + MAX_LIFETIME),
+            (r#""expires_in":9223372036854775807"#, NOW + MAX_LIFETIME),
+            (r#""expires_in":"-9223372036854775808""#, NOW),
+            (r#""expires_on":-9223372036854775808"#, NOW),
+            (r#""expires_on":0"#, NOW),
         ] {
             let token = read_at(Service::Entra, 200, &format!(r#"{{"access_token":"a",{end}}}"#)).expect(end);
             assert_eq!((&token["access_token"], &token["expires_on"]), (&json!("a"), &json!(on.to_string())), "{end}");

@@ -9,9 +9,14 @@ mod queues;
 mod terminal;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use stand_ins::storage::{Effect, Fault, Op};
 use tokio::time::timeout;
@@ -155,4 +160,29 @@ async fn a_message_that_arrives_during_a_replay_is_not_replayed() {
     // there.
     assert!(replayed.is_some_and(|replayed| (LETTERS..=LETTERS + 21).contains(&replayed)), "{output:?}");
     assert!(newer.is_some_and(|newer| newer > 0), "some came back while it ran: {output:?}");
+}
+
+/// The first one's time has no UTC, and the second one is an event within events: each ended every command.
+#[tokio::test]
+async fn hostile_letters_are_listed_shown_exported_and_dropped_like_all_others() {
+    let queues = Queues::with_moved(1).await;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    let levels = 9_000;
+    let event = format!("{}{{}}{}", r#"{"specversion":"1.0","data":"#.repeat(levels), "}".repeat(levels));
+    gzip.write_all(event.as_bytes()).expect("memory takes everything");
+    let packed = STANDARD.encode(gzip.finish().expect("memory takes everything"));
+    for letter in [
+        r#"{"message":"x","reason":"exists","at":"9999-12-31T23:59:59-23:59"}"#.to_owned(),
+        json!({ "messageGzip": packed, "reason": "exists", "at": "2026-01-02T03:04:05Z" }).to_string(),
+    ] {
+        queues.poison.put(&letter).await.expect("the queue takes it");
+    }
+    for arguments in [&["list"][..], &["show"], &["export"], &["replay", "--dry-run"], &["drop", "--yes"]] {
+        let output = queues.run(arguments).await;
+        assert_eq!(output.code, Some(0), "{arguments:?}: {output:?}");
+        let text = [output.stdout.as_str(), &output.stderr].concat();
+        assert!(text.contains("3 of 3 messages match"), "{arguments:?}: {output:?}");
+        let left = if arguments[0] == "drop" { 0 } else { 3 };
+        assert_eq!(queues.visible().await.len(), left, "{arguments:?}");
+    }
 }

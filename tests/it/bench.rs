@@ -1,7 +1,7 @@
 //! Smoke tests of `cargo sandbox bench`: every benchmark measures, and the bounds that do not depend on the machine are kept.
 
 use clap::ValueEnum as _;
-use sandbox::bench::{Benchmark, Plan, gate, locks, measure, outage, overhead, start, throughput};
+use sandbox::bench::{Benchmark, Plan, attacks, gate, locks, measure, outage, overhead, start, throughput};
 
 /// Runs these cases as smoke tests. Every value must have been obtained, and these names must be among them.
 async fn smoke<B: Benchmark>(cases: &[B], names: &[&str]) {
@@ -40,4 +40,10 @@ async fn service_limits_are_reached() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_ten_minutes_loses_no_message() {
     smoke(&[outage::Case::Throttled], &["as deployed: in poison", "applied"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_letters_and_endless_answers_are_measured() {
+    let names = ["drop: exit code", "show: visible afterwards", "a token: sent of one answer"];
+    smoke(&[attacks::Case::Letters, attacks::Case::Endless], &names).await;
 }

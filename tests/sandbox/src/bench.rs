@@ -7,6 +7,7 @@
 //! [`target`] starts an executable against the [`null_server`], [`driver`] sends it messages, [`meter`] reads its CPU time and
 //! memory; `report.rs` prints the medians and writes them as JSON and as a page.
 
+pub mod attacks;
 mod benchmark;
 mod driver;
 pub mod gate;
@@ -48,7 +49,8 @@ Benchmarks:
   throughput  messages per second, by messages in flight
   locks       what the per-record lock costs, and whether it keeps its guarantees
   gate        throughput under service protection limits, beside a client that does not adapt
-  outage      what an outage of ten minutes costs, beside a plain queue trigger";
+  outage      what an outage of ten minutes costs, beside a plain queue trigger
+  attacks     what a hostile or misconfigured sender, service or reader costs";
 
 /// The end of `--help`.
 pub const EXAMPLES: &str = "\
@@ -58,6 +60,7 @@ Examples:
   cargo sandbox bench start --baseline ../other/handler the handler of another commit gets the same load, in turn
   cargo sandbox bench gate --quick                      a smoke test: short times
   cargo sandbox bench outage --only 503 --factor 1      in real time: 11 minutes
+  cargo sandbox bench attacks --only sockets
   cargo sandbox bench locks --help                      each benchmark has its own help";
 
 /// The command line.
@@ -88,6 +91,9 @@ pub enum Command {
     /// What an outage of ten minutes costs, beside a plain queue trigger.
     #[command(long_about = outage::ABOUT)]
     Outage(Of<outage::Case>),
+    /// What a hostile or misconfigured sender, service or reader costs.
+    #[command(long_about = attacks::ABOUT)]
+    Attacks(Of<attacks::Case>),
 }
 
 /// Runs a benchmark, or the three about speed and size; returns whether every bound was kept.
@@ -99,6 +105,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Some(Command::Locks(arguments)) => Box::pin(arguments.run()).await,
         Some(Command::Gate(arguments)) => Box::pin(arguments.run()).await,
         Some(Command::Outage(arguments)) => Box::pin(arguments.run()).await,
+        Some(Command::Attacks(arguments)) => Box::pin(arguments.run()).await,
         None => {
             let mut held = true;
             for name in ["start", "overhead", "throughput"] {

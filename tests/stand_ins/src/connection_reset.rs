@@ -12,7 +12,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -62,19 +62,29 @@ impl<L: Listener> Connected<IncomingStream<'_, CuttableListener<L>>> for Wire {
 
 /// A listener whose connections can be cut. Serve it with `router.into_make_service_with_connect_info::<Wire>()`.
 #[derive(Debug)]
-pub struct CuttableListener<L>(pub L);
+pub struct CuttableListener<L> {
+    listener: L,
+    connections: Arc<Connections>,
+}
+
+impl<L> CuttableListener<L> {
+    /// Accepts the connections of `listener`, and counts them.
+    pub fn new(listener: L, connections: Arc<Connections>) -> Self {
+        Self { listener, connections }
+    }
+}
 
 impl<L: Listener> Listener for CuttableListener<L> {
     type Io = CuttableStream<L::Io>;
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = self.0.accept().await;
-        (CuttableStream { stream, wire: Wire::default() }, address)
+        let (stream, address) = self.listener.accept().await;
+        (CuttableStream { stream, wire: Wire::default(), _open: self.connections.open() }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 
@@ -83,6 +93,7 @@ impl<L: Listener> Listener for CuttableListener<L> {
 pub struct CuttableStream<S> {
     stream: S,
     wire: Wire,
+    _open: OpenConnection,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for CuttableStream<S> {
@@ -117,6 +128,42 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CuttableStream<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Connections of one listener.
+#[derive(Debug, Default)]
+pub struct Connections {
+    opened: AtomicU64,
+    open: AtomicU64,
+    most: AtomicU64,
+}
+
+impl Connections {
+    /// How many were opened so far.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// The most that were open at once.
+    pub fn most(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    fn open(self: &Arc<Self>) -> OpenConnection {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.most.fetch_max(self.open.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        OpenConnection(self.clone())
+    }
+}
+
+/// A connection that is counted as open until it is dropped.
+#[derive(Debug)]
+struct OpenConnection(Arc<Connections>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -160,6 +207,7 @@ pub(crate) mod tests {
 
         let after = client.get(server.url()).send().await.expect("a new connection works");
         assert_eq!(after.status(), 200);
+        assert_eq!((server.connections().opened(), server.connections().most() <= 2), (2, true));
     }
 
     /// Client settings that trust only the authority of `tls`, if any.

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::connection_reset::{CuttableListener, Wire};
+use crate::connection_reset::{Connections, CuttableListener, Wire};
 
 /// A client that has not finished its TLS handshake by then is disconnected, so that it cannot block others.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
@@ -37,6 +37,7 @@ pub fn http_client() -> reqwest::Client {
 pub struct Server {
     address: SocketAddr,
     scheme: &'static str,
+    connections: Arc<Connections>,
     task: AbortHandle,
 }
 
@@ -47,14 +48,24 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let service = router.into_make_service_with_connect_info::<Wire>();
+        let connections = Arc::<Connections>::default();
         let (scheme, task) = match tls {
-            None => ("http", tokio::spawn(async move { axum::serve(CuttableListener(listener), service).await })),
+            None => {
+                let listener = CuttableListener::new(listener, connections.clone());
+                ("http", tokio::spawn(async move { axum::serve(listener, service).await }))
+            }
             Some(tls) => {
                 let listener = TlsListener { listener, acceptor: tls.acceptor() };
-                ("https", tokio::spawn(async move { axum::serve(CuttableListener(listener), service).await }))
+                let listener = CuttableListener::new(listener, connections.clone());
+                ("https", tokio::spawn(async move { axum::serve(listener, service).await }))
             }
         };
-        Ok(Self { address, scheme, task: task.abort_handle() })
+        Ok(Self { address, scheme, connections, task: task.abort_handle() })
+    }
+
+    /// The connections that were accepted so far.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// The origin, without a trailing slash: `http://127.0.0.1:4711`.

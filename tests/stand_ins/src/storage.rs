@@ -46,6 +46,7 @@ pub use lease::LeaseState;
 pub use lease_log::{LeaseEvent, LeaseHistory};
 pub use queues::MessageView;
 
+use crate::connection_reset::Connections;
 use crate::net::{Server, Tls};
 use auth::Account;
 use blobs::{Blob, Blobs};
@@ -205,6 +206,11 @@ impl Storage {
     /// Requests by kind since the start.
     pub fn counts(&self) -> Counts {
         *lock(&self.store.counts)
+    }
+
+    /// The connections to the blobs so far, without those of extra listeners.
+    pub fn blob_connections(&self) -> &Connections {
+        self.blob.connections()
     }
 
     /// The most recent lease requests, at most as many as the options allow.

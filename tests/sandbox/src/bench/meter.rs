@@ -57,9 +57,18 @@ fn on_core(schedstat: &str) -> Option<Duration> {
 
 /// The resident memory of process `pid` in bytes, the executable's own pages and libraries included.
 pub(super) fn resident(pid: u32) -> anyhow::Result<u64> {
+    of_status(pid, "VmRSS:")
+}
+
+/// The most resident memory that process `pid` has had, in bytes.
+pub(super) fn most_resident(pid: u32) -> anyhow::Result<u64> {
+    of_status(pid, "VmHWM:")
+}
+
+fn of_status(pid: u32, name: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"));
     let status = status.context("resident memory is read from /proc, which Linux has")?;
-    bytes(&status, "VmRSS:").context("/proc has no VmRSS")
+    bytes(&status, name).with_context(|| format!("/proc has no {name}"))
 }
 
 fn bytes(status: &str, name: &str) -> Option<u64> {
@@ -99,6 +108,7 @@ mod tests {
         assert_eq!((ticks(stat), ticks("4711 (handler) R 1")), (Some(Duration::from_millis(420)), None));
         let pid = std::process::id();
         assert!(Cpu::of(pid).is_ok() && resident(pid).is_ok_and(|bytes| bytes > 0));
+        assert!(most_resident(pid).is_ok_and(|bytes| bytes > 0));
     }
 
     #[test]

@@ -103,20 +103,7 @@ impl Scene {
 
     /// Starts the target and waits until it answers.
     pub(super) async fn start(&self) -> anyhow::Result<Running> {
-        let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let mut command = Command::new(&self.path);
-        command.current_dir(self.app.path()).env_clear().envs(&self.settings);
-        command.envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-        let port_text = port.to_string();
-        command.envs(["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"].map(|name| (name, &port_text)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        let begun = Instant::now();
-        let mut child = command.spawn().with_context(|| format!("starting {}", self.path.display()))?;
-        let ready = tokio::task::spawn_blocking(move || poll(begun, port)).await.context("the client panicked")?;
-        let ended = child.try_wait().context("looking after the process")?;
-        ensure!(ended.is_none(), "the process ended by itself ({ended:?})");
-        let pid = child.id().context("the process is gone")?;
-        Ok(Running { child, port, pid, ready_after: ready? })
+        Launch::new(&self.path, self.app.path(), &self.settings).start().await
     }
 
     /// Starts the target and sends its first messages, which request the token and raise the concurrency limit.
@@ -124,6 +111,59 @@ impl Scene {
         let running = self.start().await?;
         running.load(message, 1, 20).send().await?;
         Ok(running)
+    }
+}
+
+/// How a process is started.
+#[derive(Debug)]
+pub(super) struct Launch<'a> {
+    pub(super) path: &'a Path,
+    pub(super) folder: &'a Path,
+    pub(super) settings: &'a BTreeMap<String, String>,
+    /// A limit of the process, as a shell's `ulimit` takes it.
+    pub(super) limit: Option<&'static str>,
+    /// Its output goes into pipes that are never read; otherwise it is discarded.
+    pub(super) unread: bool,
+    /// How long it may take to its first response.
+    pub(super) patience: Duration,
+}
+
+impl<'a> Launch<'a> {
+    /// An executable in an app's folder, with these settings and no limit.
+    pub(super) fn new(path: &'a Path, folder: &'a Path, settings: &'a BTreeMap<String, String>) -> Self {
+        Self { path, folder, settings, limit: None, unread: false, patience: START_TIMEOUT }
+    }
+
+    /// The process, killed on drop. It gets PATH, HOME and the settings, and nothing else of this process's environment.
+    pub(super) fn command(&self) -> Command {
+        let mut command = match self.limit {
+            None => Command::new(self.path),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "ulimit $0 && exec \"$1\"", limit]).arg(self.path);
+                shell
+            }
+        };
+        let output = || if self.unread { Stdio::piped() } else { Stdio::null() };
+        command.current_dir(self.folder).env_clear().envs(self.settings);
+        command.envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.stdin(Stdio::null()).stdout(output()).stderr(output()).kill_on_drop(true);
+        command
+    }
+
+    /// Starts it and waits until it answers.
+    pub(super) async fn start(self) -> anyhow::Result<Running> {
+        let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let (mut command, port_text) = (self.command(), port.to_string());
+        command.envs(["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"].map(|name| (name, &port_text)));
+        let (begun, patience) = (Instant::now(), self.patience);
+        let mut child = command.spawn().with_context(|| format!("starting {}", self.path.display()))?;
+        let ready = tokio::task::spawn_blocking(move || poll(begun, port, patience));
+        let ready = ready.await.context("the client panicked")?;
+        let ended = child.try_wait().context("looking after the process")?;
+        ensure!(ended.is_none(), "the process ended by itself ({ended:?})");
+        let pid = child.id().context("the process is gone")?;
+        Ok(Running { child, port, pid, ready_after: ready? })
     }
 }
 
@@ -139,6 +179,18 @@ impl Running {
         Ok((load.send().await?, Cpu::of(self.pid)?.since(&before)))
     }
 
+    /// Whether it still runs.
+    pub(super) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends SIGTERM and waits for the end; the exit code is `None` if it took longer than `patience` or a signal ended it.
+    pub(super) async fn terminate(mut self, patience: Duration) -> anyhow::Result<Option<i32>> {
+        Command::new("kill").arg(self.pid.to_string()).status().await.context("sending SIGTERM")?;
+        let ended = tokio::time::timeout(patience, self.child.wait()).await;
+        Ok(ended.ok().and_then(Result::ok).and_then(|status| status.code()))
+    }
+
     /// Kills it, as Azure does.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("killing the process")
@@ -146,18 +198,18 @@ impl Running {
 }
 
 /// Asks without a pause until `GET /` is answered 200.
-fn poll(begun: Instant, port: u16) -> anyhow::Result<Duration> {
+fn poll(begun: Instant, port: u16, patience: Duration) -> anyhow::Result<Duration> {
     loop {
-        if first_line(port).is_ok_and(|head| head.ends_with(b" 200")) {
+        if first_line(port, patience).is_ok_and(|head| head.ends_with(b" 200")) {
             return Ok(begun.elapsed());
         }
-        ensure!(begun.elapsed() < START_TIMEOUT, "GET / was not answered 200 in {} s", START_TIMEOUT.as_secs());
+        ensure!(begun.elapsed() < patience, "GET / was not answered 200 in {} s", patience.as_secs());
     }
 }
 
-fn first_line(port: u16) -> std::io::Result<[u8; 12]> {
+fn first_line(port: u16, patience: Duration) -> std::io::Result<[u8; 12]> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(START_TIMEOUT))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")?;
     let mut head = [0; 12];
     stream.read_exact(&mut head)?;

@@ -1,0 +1,155 @@
+//! Calls that cost much: many records at once, and large bodies.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::super::target::{Launch, Running};
+use super::super::{Bound, Samples, number};
+use super::calls::{Answer, Caller, add_calls, add_messages, record};
+use super::{Scene, with_memory};
+use stand_ins::dataverse::{Effect, Fault};
+
+/// Twice the width of admission, and some that were closed while they were opened.
+const MAX_SOCKETS: f64 = 128.0;
+
+/// In megabytes, of the whole process.
+const MAX_ZEROS: f64 = 48.0;
+const MAX_ARRAYS: f64 = 160.0;
+const MAX_BODIES: f64 = 200.0;
+
+/// In KiB, as `ulimit` takes it: 320 MB.
+const LITTLE_DATA: &str = "-d 312500";
+
+/// The longest body that is taken.
+const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// The records of one array.
+const RECORDS: usize = 1_000;
+
+/// Longer than it takes to send all bodies: all of them are there at once.
+const SLOW: Duration = Duration::from_secs(3);
+
+/// Arrays of distinct keys, one alone and then ten beside queue messages.
+pub(super) async fn sockets(
+    scene: &Scene<'_>,
+    limit: Option<&'static str>,
+    samples: &mut Samples,
+) -> anyhow::Result<()> {
+    let running = Launch { limit, ..scene.launch() }.start().await?;
+    let caller = warm(&running).await;
+    let connections = scene.storage()?.blob_connections();
+    let first = caller.post(keys("one")).await;
+    let most = Bound::AtMost(MAX_SOCKETS);
+    samples.bounded("one array: sockets opened to the storage", "sockets", number(connections.opened()), most);
+    samples.add("one array: until its answer", "s", first.took.as_secs_f64());
+    let before = connections.opened();
+    let calls = join_all((0..10).map(|number| caller.post(keys(&number.to_string()))));
+    let (calls, messages): (Vec<_>, _) = tokio::join!(calls, caller.deliver_beside());
+    samples.bounded(
+        "ten arrays: sockets opened to the storage",
+        "sockets",
+        number(connections.opened() - before),
+        most,
+    );
+    samples.bounded("the most open at once", "sockets", number(connections.most()), most);
+    add_calls(samples, &calls);
+    let longest = add_messages(samples, &messages);
+    samples.add("longest queue message", "s", longest);
+    running.stop().await
+}
+
+/// A body that is refused, but not before it is read.
+pub(super) async fn zeros(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let running = scene.launch().start().await?;
+    let caller = warm(&running).await;
+    let body = format!("[0{}]", ",0".repeat(MAX_BODY / 2 - 2));
+    let (answer, memory) = with_memory(running.pid, caller.post(body)).await;
+    samples.bounded("memory at most", "MB", memory, Bound::AtMost(MAX_ZEROS));
+    samples.bounded("status", "", answer.status.map_or(f64::NAN, f64::from), Bound::Exactly(413.0));
+    samples.add("until the answer", "s", answer.took.as_secs_f64());
+    running.stop().await
+}
+
+/// Arrays that are small beside the records in them.
+pub(super) async fn arrays(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let calls = scene.context.or_quick(70, 10);
+    attack(scene, None, MAX_ARRAYS, samples, async |caller| {
+        join_all((0..calls).map(|number| caller.post(small_records(number)))).await
+    })
+    .await
+}
+
+/// Large bodies that are written slowly.
+pub(super) async fn bodies(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let calls = scene.context.or_quick(52, 4);
+    scene.world.dataverse.fault(Fault::new(Effect::Slow(SLOW)).until_cleared());
+    attack(scene, None, MAX_BODIES, samples, async |caller| {
+        join_all((0..calls).map(|number| caller.post(large_record(number)))).await
+    })
+    .await
+}
+
+/// All of these at once, with little memory.
+pub(super) async fn everything(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    attack(scene, Some(LITTLE_DATA), f64::INFINITY, samples, async |caller| {
+        let arrays = join_all((0..70).map(|number| caller.post(small_records(number))));
+        let bodies = join_all((0..24).map(|number| caller.post(large_record(number))));
+        let keys = join_all((0..10).map(|number| caller.post(keys(&number.to_string()))));
+        let (arrays, bodies, keys) = tokio::join!(arrays, bodies, keys);
+        arrays.into_iter().chain(bodies).chain(keys).collect()
+    })
+    .await
+}
+
+/// Makes these calls beside queue messages.
+async fn attack(
+    scene: &Scene<'_>,
+    limit: Option<&'static str>,
+    most: f64,
+    samples: &mut Samples,
+    calls: impl AsyncFnOnce(&Caller) -> Vec<Answer>,
+) -> anyhow::Result<()> {
+    let mut running = Launch { limit, ..scene.launch() }.start().await?;
+    let caller = warm(&running).await;
+    let both = async { tokio::join!(calls(&caller), caller.deliver_beside()) };
+    let ((calls, messages), memory) = with_memory(running.pid, both).await;
+    samples.bounded("the process lives", "", f64::from(u8::from(running.is_alive())), Bound::Exactly(1.0));
+    if most.is_finite() {
+        samples.bounded("memory at most", "MB", memory, Bound::AtMost(most));
+    } else {
+        samples.add("memory at most", "MB", memory);
+    }
+    add_calls(samples, &calls);
+    let longest = add_messages(samples, &messages);
+    let row = samples.add("longest queue message", "s", longest);
+    if limit.is_some() {
+        row.limit(super::super::Limit::Always(Bound::AtMost(5.0)));
+    }
+    running.stop().await
+}
+
+/// The first message requests the token.
+async fn warm(running: &Running) -> Caller {
+    let caller = Caller::of(running);
+    caller.deliver(&record("warm")).await;
+    caller
+}
+
+/// An array of distinct keys.
+fn keys(prefix: &str) -> String {
+    let records: Vec<_> = (0..RECORDS).map(|number| record(&format!("{prefix}-{number}"))).collect();
+    serde_json::Value::from(records).to_string()
+}
+
+/// An array of 64 KB with 1,000 records.
+fn small_records(call: u32) -> String {
+    let record = |number| format!(r#"{{"table":"contacts","key":{{"employeeid":"{call}-{number}"}},"columns":{{}}}}"#);
+    format!("[{}]", (0..RECORDS).map(record).collect::<Vec<_>>().join(","))
+}
+
+/// A record of 8 MiB.
+fn large_record(call: u32) -> String {
+    let text = "a".repeat(MAX_BODY - 128);
+    format!(r#"{{"table":"contacts","key":{{"employeeid":"large-{call}"}},"columns":{{"description":"{text}"}}}}"#)
+}

@@ -18,6 +18,7 @@
 //!
 //! - [`json`]: objects in the order sent, exact numbers, duplicate members refused. Pure.
 //! - [`sanitize`]: foreign text made safe to print. Pure.
+//! - [`files`]: the files that settings and the app name, read up to a cap; who may write them.
 //! - [`settings`]: how a setting is read, and what can be wrong with one.
 //! - [`outcome`]: the result of a message, with stable codes.
 //! - [`record`]: a message as a validated record, its canonical key, and the alternate keys that it uses. Pure.
@@ -32,6 +33,7 @@
 //! - [`classify`]: the meaning of a refusal; the only policy. Pure.
 //! - [`admission`]: concurrency limit, `Retry-After` pause, circuit breaker, wait queue.
 //! - [`pipeline`]: one record to its outcome; it sees locks and the store as traits.
+//! - [`process_limits`]: no core dump, and as many open files as allowed.
 //! - [`shutdown`]: why the process stops serving, how long it drains, and its exit code.
 //! - [`server`]: routes, tracked tasks, drain.
 //! - [`config`]: the settings as one value, or every problem at once.
@@ -44,6 +46,7 @@ pub mod config;
 pub mod dataverse;
 pub mod dead_letters;
 pub mod doctor;
+pub mod files;
 pub mod host;
 pub mod http;
 pub mod identity;
@@ -51,6 +54,7 @@ pub mod json;
 pub mod lock;
 pub mod outcome;
 pub mod pipeline;
+pub mod process_limits;
 pub mod record;
 pub mod sanitize;
 pub mod server;

@@ -27,7 +27,7 @@ use dataverse_sync::settings::Problem;
 use dataverse_sync::shutdown::{Cause, Parent, signalled};
 use dataverse_sync::storage::Connection;
 use dataverse_sync::telemetry::otlp::Export;
-use dataverse_sync::{host, server, telemetry};
+use dataverse_sync::{host, process_limits, server, telemetry};
 use futures::future::select;
 use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
@@ -37,7 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[cfg(windows)]
 use tokio::signal::windows::ctrl_close;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// A message makes some hundreds of small allocations; the C library's allocator would take a tenth of its time.
 #[global_allocator]
@@ -102,6 +102,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
+    process_limits::apply();
     let workers = available_parallelism().map_or(1, NonZero::get).min(MAX_WORKERS);
     let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(async {
@@ -215,7 +216,7 @@ fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-async fn serve(config: Config, export: Option<&Export>, parent: Parent) -> anyhow::Result<Cause> {
+async fn serve(mut config: Config, export: Option<&Export>, parent: Parent) -> anyhow::Result<Cause> {
     let signalled = signalled().context("cannot listen for the shutdown signal")?;
     let shutdown = async move {
         tokio::select! {
@@ -233,6 +234,14 @@ async fn serve(config: Config, export: Option<&Export>, parent: Parent) -> anyho
         listening = %listener.local_addr().context("cannot read the port")?,
         "handler started"
     );
+    if let Some(exposed) = config.identity.exposed_file() {
+        warn!("{exposed}: a writer of that file chooses the identity of this process");
+    }
+    let max_concurrency = process_limits::max_concurrency(config.max_concurrency);
+    if max_concurrency < config.max_concurrency {
+        warn!(max_concurrency, "SYNC_MAX_CONCURRENCY is lowered, because the limit of open files is low");
+        config.max_concurrency = max_concurrency;
+    }
     let (max_deliveries, encoding) = (host::max_dequeue_count(&setting), host::message_encoding(&setting));
     let queue = QueuePolicy { hold: config.hold, max_deliveries, encoding };
     let pipeline = build(config)?;

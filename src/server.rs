@@ -25,13 +25,15 @@ use tracing::{info, warn};
 
 use crate::host::MessageEncoding;
 use crate::pipeline::{INVOCATION_GRACE, Pipeline};
+use crate::process_limits;
 use crate::shutdown::Cause;
 use listener::Listener;
 
 /// During the drain: how long a finished response may take to leave, and an incomplete request to arrive.
 const FLUSH_GRACE: Duration = Duration::from_secs(1);
 
-/// Half of the usual limit of 1,024 open files; the other half is for outgoing connections.
+/// The host opens one for each message and call in flight. Where the limit of open files is lower, half of that: the other half is
+/// for outgoing connections.
 const MAX_CONNECTIONS: usize = 512;
 
 /// What the routes share.
@@ -64,7 +66,8 @@ pub async fn run(
     let (pipeline, tasks, stop) = (Arc::new(pipeline), TaskTracker::new(), CancellationToken::new());
     let router = routes::router(AppState { pipeline: pipeline.clone(), tasks: tasks.clone(), queue });
     let gone = CancellationToken::new();
-    let listener = Listener::new(listener, MAX_CONNECTIONS, gone.clone());
+    let max_connections = process_limits::max_connections(MAX_CONNECTIONS);
+    let listener = Listener::new(listener, max_connections, gone.clone());
     let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let ended = gone.clone().drop_guard();
     let server = tokio::spawn(async move {

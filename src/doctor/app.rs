@@ -12,10 +12,14 @@ use super::functions::{self, Queues};
 use super::host_json;
 use super::report::{CheckResult, Failed, Report, wrong};
 use crate::config::Config;
+use crate::files;
 use crate::host::{HTTP_FUNCTION, HostJson, QUEUE_FUNCTION, read_object};
 use crate::settings::Lookup;
 
 const STAGE: &str = "`cargo stage` lays it out; publish that folder, or run this in it (or with --app)";
+
+/// The most bytes of an executable: a debug build has some 50 MB.
+const MAX_EXECUTABLE: u64 = 256 * 1024 * 1024;
 
 /// An app's folder.
 pub(crate) struct App<'a> {
@@ -124,7 +128,7 @@ impl<'a> App<'a> {
                 format!("chmod +x {name}; `func azure functionapp publish` sets it, other ways of copying may not");
             return wrong(format!("{name} has no executable bit, so the host cannot start it"), remedy);
         }
-        match fs::read(&path) {
+        match files::read(&path, MAX_EXECUTABLE) {
             Ok(bytes) => Ok((name, bytes)),
             Err(error) => wrong(format!("{name} cannot be read: {error}"), STAGE),
         }

@@ -13,6 +13,9 @@ const RUNTIME: &str = "FUNCTIONS_WORKER_RUNTIME";
 const REMEDY: &str = "set it among the app's settings in Azure, or in this shell's environment (local.settings.json is read by \
                       func alone); the README has the table";
 
+const EXPOSED_REMEDY: &str = "give the file to the user that the handler runs as, or to root, and let only the owner write it: \
+                              chmod go-w";
+
 /// Reports every problem at once; returns the settings if they can be used.
 pub(super) fn check(lookup: &Lookup<'_>, report: &mut Report) -> Option<Config> {
     let with_port = |name: &str| lookup(name).or_else(|| (name == PORT).then(|| "0".to_owned()));
@@ -27,6 +30,9 @@ pub(super) fn check(lookup: &Lookup<'_>, report: &mut Report) -> Option<Config> 
     }
     for problem in problems {
         report.add("settings", Ok(wrong(problem.to_string(), REMEDY)));
+    }
+    if let Some(exposed) = config.as_ref().and_then(|config| config.identity.exposed_file()) {
+        report.warn("key_file", exposed.to_string(), EXPOSED_REMEDY);
     }
     config
 }

@@ -7,7 +7,6 @@
 //! <https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values>
 //! <https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue#hostjson-settings>
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde_json::Value;
 
+use crate::files;
 use crate::settings::{Lookup, non_empty};
 
 const FILE: &str = "host.json";
@@ -132,7 +132,7 @@ impl HostJson {
 
 /// Reads a file that holds a JSON object.
 pub(crate) fn read_object(path: &Path) -> Result<Value, HostJsonError> {
-    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+    let text = files::read_text(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => HostJsonError::Missing,
         _ => HostJsonError::Unreadable(error),
     })?;

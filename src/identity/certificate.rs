@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Application;
+use crate::files::{self, MAX_SMALL_FILE};
 
 /// Each assertion is used once, immediately. Entra accepts up to 24 hours.
 const LIFETIME_SECONDS: i64 = 300;
@@ -52,7 +53,8 @@ impl Certificate {
     /// # Errors
     /// Why it cannot be used, as a clause that follows the variable; contains nothing of the file.
     pub(crate) fn read(path: &Path, password: Option<&str>) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|problem| format!("names a file that cannot be read: {problem}"))?;
+        let bytes = files::read(path, MAX_SMALL_FILE)
+            .map_err(|problem| format!("names a file that cannot be read: {problem}"))?;
         Ok(from_bytes(&bytes, password)?)
     }
 

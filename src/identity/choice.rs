@@ -1,21 +1,23 @@
 //! Which Entra credential the settings choose, and the SDK's credential for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{Secret, TokenCredential};
-use azure_core::http::{ClientOptions, RetryOptions, Transport};
+use azure_core::error::ErrorKind;
+use azure_core::http::{ClientMethodOptions, ClientOptions, RetryOptions, Transport};
 use azure_identity::{
-    ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
-    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialOptions,
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
+    ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
 use url::Url;
 
 use super::answer::{Service, TokenTransport};
 use super::certificate::{Assertion, Certificate};
 use super::developer_tools::DeveloperTools;
+use crate::files;
 use crate::http::Http;
 use crate::http::sdk::SdkTransport;
 use crate::settings::{Lookup, Problem};
@@ -53,6 +55,8 @@ pub enum Choice {
         application: Application,
         /// The certificate and its key.
         certificate: Arc<Certificate>,
+        /// The file that they were read from.
+        file: PathBuf,
     },
     /// An application with a federated token, as in Kubernetes.
     WorkloadIdentity {
@@ -83,7 +87,8 @@ impl Choice {
         if let Some(path) = lookup("AZURE_CLIENT_CERTIFICATE_PATH") {
             let certificate = certificate(&path, lookup);
             let (application, certificate) = both(application("AZURE_CLIENT_CERTIFICATE_PATH"), certificate)?;
-            return Ok(Self::ClientCertificate { application, certificate: Arc::new(certificate) });
+            let certificate = Arc::new(certificate);
+            return Ok(Self::ClientCertificate { application, certificate, file: path.into() });
         }
         if let Some(path) = lookup("AZURE_FEDERATED_TOKEN_FILE") {
             let (application, token_file) = both(application("AZURE_FEDERATED_TOKEN_FILE"), token_file(path))?;
@@ -105,6 +110,16 @@ impl Choice {
             Self::ManagedIdentity { client: None } => "system_assigned_managed_identity",
             Self::DeveloperTools => "developer_tools",
         }
+    }
+
+    /// A key or token file that others may write: they could choose the identity of this process.
+    pub fn exposed_file(&self) -> Option<Problem> {
+        let (variable, file) = match self {
+            Self::ClientCertificate { file, .. } => ("AZURE_CLIENT_CERTIFICATE_PATH", file),
+            Self::WorkloadIdentity { token_file, .. } => ("AZURE_FEDERATED_TOKEN_FILE", token_file),
+            Self::ClientSecret { .. } | Self::ManagedIdentity { .. } | Self::DeveloperTools => return None,
+        };
+        Some(Problem::new(variable, files::writable_by_others(file)?))
     }
 
     fn application(&self) -> Option<&Application> {
@@ -144,18 +159,14 @@ impl Choice {
                 let options = ClientSecretCredentialOptions { client_options };
                 ClientSecretCredential::new(&tenant, client, secret, Some(options))?
             }
-            Self::ClientCertificate { application, certificate } => {
+            Self::ClientCertificate { application, certificate, .. } => {
                 let assertion = Assertion::new(&application, certificate);
                 let options = ClientAssertionCredentialOptions { client_options };
                 ClientAssertionCredential::new(application.tenant, application.client, assertion, Some(options))?
             }
             Self::WorkloadIdentity { application, token_file } => {
-                WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
-                    credential_options: ClientAssertionCredentialOptions { client_options },
-                    client_id: Some(application.client),
-                    tenant_id: Some(application.tenant),
-                    token_file_path: Some(token_file),
-                }))?
+                let (assertion, options) = (TokenFile(token_file), ClientAssertionCredentialOptions { client_options });
+                ClientAssertionCredential::new(application.tenant, application.client, assertion, Some(options))?
             }
             Self::ManagedIdentity { client } => {
                 ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
@@ -220,10 +231,22 @@ fn certificate(path: &str, lookup: &Lookup) -> Result<Certificate, Vec<Problem>>
     certificate.or_else(|text| problem("AZURE_CLIENT_CERTIFICATE_PATH", text))
 }
 
-/// The file's token is replaced from time to time, so it is read again for each request.
+/// A file with a federated token. The token is replaced from time to time, so it is read again for each request.
+#[derive(Debug)]
+struct TokenFile(PathBuf);
+
+#[async_trait]
+impl ClientAssertion for TokenFile {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        let unreadable =
+            |error| azure_core::Error::with_error(ErrorKind::Credential, error, "the federated token cannot be read");
+        files::read_text(&self.0).map_err(unreadable)
+    }
+}
+
 fn token_file(path: String) -> Result<PathBuf, Vec<Problem>> {
     const NAME: &str = "AZURE_FEDERATED_TOKEN_FILE";
-    match std::fs::read_to_string(&path) {
+    match files::read_text(Path::new(&path)) {
         Ok(token) if token.trim().is_empty() => problem(NAME, "names a file that is empty"),
         Ok(_) => Ok(path.into()),
         Err(error) => problem(NAME, format!("names a file that cannot be read: {error}")),

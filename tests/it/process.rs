@@ -1,6 +1,7 @@
 //! The executable: command line, settings, port, shutdown and output.
 
 mod drain;
+mod limits;
 pub(crate) mod running;
 mod settings;
 

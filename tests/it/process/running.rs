@@ -28,8 +28,13 @@ impl Running {
 
     /// Like `in_world`, as the child of a shell, whose signals and end the others are then about.
     pub(crate) async fn under_a_shell(world: &World) -> Self {
+        Self::in_shell(world, r#""$0" & wait"#, &[]).await
+    }
+
+    /// Like `in_world`, started by a shell's script as `$0`, with `arguments` behind it.
+    pub(super) async fn in_shell(world: &World, script: &str, arguments: &[&str]) -> Self {
         let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(r#""$0" & wait"#).arg(crate::handler()).env_clear().envs(&world.settings);
+        shell.arg("-c").arg(script).arg(crate::handler()).args(arguments).env_clear().envs(&world.settings);
         shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         Self::spawned(shell).await
     }
@@ -55,6 +60,11 @@ impl Running {
         Self::start(&all).await
     }
 
+    /// The process's id.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id().expect("it is running")
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
@@ -70,7 +80,7 @@ impl Running {
 
     /// Sends a signal, named without SIG.
     pub(crate) async fn signal(&self, name: &str) {
-        signal(name, self.child.id().expect("it is running")).await;
+        signal(name, self.id()).await;
     }
 
     /// Waits until its streams are closed, by the last process that writes to them; returns its output.

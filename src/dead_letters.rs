@@ -34,9 +34,10 @@ use time::OffsetDateTime;
 use crate::host::MessageEncoding;
 use entry::Entry;
 use queue::{Receipt, Received};
+use summary::Summary;
 
-/// How a message with this text is shown to people and exported: what the fuzz target calls.
-pub fn shown(text: &str, encoding: MessageEncoding) -> [String; 2] {
+/// How a message with this text is shown to people, exported and listed: what the fuzz target calls.
+pub fn shown(text: &str, encoding: MessageEncoding) -> [String; 3] {
     let received = Received {
         receipt: Receipt { message_id: "id".into(), pop_receipt: "receipt".into() },
         text: text.to_owned(),
@@ -45,5 +46,7 @@ pub fn shown(text: &str, encoding: MessageEncoding) -> [String; 2] {
         dequeued: 1,
     };
     let entry = Entry::read(received, encoding);
-    [entry.to_string(), entry.to_json()]
+    let mut summary = Summary::default();
+    summary.add(&entry);
+    [entry.to_string(), entry.to_json(), summary.to_string()]
 }

@@ -1,4 +1,4 @@
-//! Invariants of the three inputs (the host's request, a message, the body of an error response) for any bytes.
+//! Invariants of the four inputs (the host's request, a message, a dead letter, the body of an error response) for any bytes.
 //!
 //! The fuzz targets in this folder call these functions with generated input; `tests/it/fuzz.rs` calls them with the
 //! files in `corpus/`. A violation panics; the returned flag says whether the input was valid.
@@ -6,7 +6,8 @@
 use dataverse_sync::classify::{Attempt, Verdict, is_known, judge};
 use dataverse_sync::dataverse::error_body::{self, MESSAGE_CAP};
 use dataverse_sync::dataverse::{Error, WriteKind};
-use dataverse_sync::host::{Answer, Invocation};
+use dataverse_sync::dead_letters;
+use dataverse_sync::host::{Answer, Invocation, MessageEncoding};
 use dataverse_sync::outcome::{Disposition, Outcome, Reason};
 use dataverse_sync::record::{Record, decode};
 use serde_json::{Value, json};
@@ -69,6 +70,28 @@ fn written_again(record: &Record) -> String {
     let columns = columns.iter().map(|column| format!("{}:{}", json!(column.name), column.value.get()));
     let columns: Vec<_> = columns.collect();
     format!(r#"{{"table":{},"key":{},"columns":{{{}}}}}"#, json!(record.table), record.key_sent, columns.join(","))
+}
+
+/// Every command prints a message of the poison queue, whatever it is, without a character that controls a terminal, and a
+/// dead letter's message is exported unchanged. Returns whether it was a dead letter.
+pub fn letter(text: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(text) else { return false };
+    let is_letter = [MessageEncoding::None, MessageEncoding::Base64].map(|encoding| {
+        let [shown, exported, listed] = dead_letters::shown(text, encoding);
+        for lines in [shown, listed] {
+            assert!(!lines.contains(|c: char| c.is_control() && c != '\n'), "{lines:?}");
+        }
+        exported_json(&exported)["reason"].is_string()
+    });
+    let wrapped = json!({ "message": text, "reason": "exists", "at": "2026-11-23T10:00:00Z" }).to_string();
+    let [_, exported, _] = dead_letters::shown(&wrapped, MessageEncoding::None);
+    assert_eq!(exported_json(&exported)["message"], text, "the message has changed");
+    is_letter.contains(&true)
+}
+
+fn exported_json(line: &str) -> Value {
+    assert!(!line.contains(char::is_control), "{line:?}");
+    serde_json::from_str(line).expect("one JSON object")
 }
 
 /// The statuses that each body is classified with: documented ones and some others.

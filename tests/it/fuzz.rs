@@ -33,6 +33,31 @@ fn every_message_of_the_corpus_is_a_record_or_an_error() {
 }
 
 #[test]
+fn every_letter_of_the_corpus_is_printed_by_every_command() {
+    replay("letter", checks::letter);
+}
+
+/// Only cargo-fuzz compiles the targets, so a renamed check would show there alone.
+#[test]
+fn each_corpus_has_a_target_that_calls_its_check() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("it is there");
+    let checks = fs::read_to_string(folder.join("checks.rs")).expect("it is there");
+    let mut corpora = 0;
+    for corpus in fs::read_dir(folder.join("corpus")).expect("it is there") {
+        let name = corpus.expect("the folder can be read").file_name().into_string().expect("a word");
+        let target = fs::read_to_string(folder.join(format!("{name}.rs"))).expect("it has a target");
+        assert!(
+            target.contains(&format!("fuzz::{name}(bytes);")) && checks.contains(&format!("pub fn {name}(")),
+            "{name}"
+        );
+        assert!(manifest.contains(&format!("name = \"{name}\"\npath = \"{name}.rs\"")), "{name}");
+        corpora += 1;
+    }
+    assert_eq!(corpora, 4);
+}
+
+#[test]
 fn every_error_body_of_the_corpus_is_classified_within_the_laws() {
     replay("error_body", checks::error_body);
 }

@@ -14,6 +14,7 @@ mod choice;
 mod developer_tools;
 mod error;
 mod tokens;
+mod tool_process;
 
 use std::fmt;
 use std::sync::Arc;

@@ -23,8 +23,9 @@ use time::OffsetDateTime;
 
 use crate::storage::{Connection, Error, OLD_DATE, Retried, RetryPolicy, WRONG_NETWORK};
 
-/// The most messages that the service gives at once.
-pub(super) const MAX_RECEIVE: usize = 32;
+/// The messages that are received at once. The service gives up to 32, but so many fit [`MAX_BODY_BYTES`] whatever they hold: 64 KiB
+/// each, every character of which may be escaped as `&quot;`.
+pub(super) const MAX_RECEIVE: usize = 10;
 
 const POP_RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
 const DATE: HeaderName = HeaderName::from_static("date");
@@ -35,8 +36,13 @@ static RETRIES: RetryPolicy =
 /// The service's code where a queue does not exist.
 pub(crate) const NO_QUEUE: &str = "QueueNotFound";
 
-/// The bytes of an answer that are read: 32 messages of 64 KiB, every character of which may be escaped as `&quot;`.
-const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// The bytes of an answer that are read.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// The most bytes that a message takes in an answer: its text, escaped, and its other elements.
+const MAX_MESSAGE_BYTES: usize = 6 * 64 * 1024 + 2 * 1024;
+
+const _: () = assert!(MAX_RECEIVE * MAX_MESSAGE_BYTES <= MAX_BODY_BYTES);
 
 /// The text of an error about a queue.
 pub(crate) fn describe(error: &Error) -> String {
@@ -113,10 +119,10 @@ impl Queue {
         Ok((usize::try_from(counted).unwrap_or_default(), now.unwrap_or_else(OffsetDateTime::now_utc)))
     }
 
-    /// Receives up to `max` messages (32 at most) and hides them for `time`, in whole seconds. `None` is one that the service sent
+    /// Receives up to `max` messages ([`MAX_RECEIVE`] at most) and hides them for `time`, in whole seconds. `None` is one that the service sent
     /// without a part of it.
     pub(super) async fn receive(&self, max: usize, time: Duration) -> Result<Vec<Option<Received>>, Error> {
-        let count = i32::try_from(max.clamp(1, MAX_RECEIVE)).expect("at most 32");
+        let count = i32::try_from(max.clamp(1, MAX_RECEIVE)).expect("at most 10");
         let request = || {
             let options = QueueClientReceiveMessagesOptions {
                 number_of_messages: Some(count),

@@ -1,4 +1,4 @@
-//! Reads every available message of a queue, 32 at a time, and keeps it hidden until it is given back.
+//! Reads every available message of a queue, a few at a time, and keeps it hidden until it is given back.
 //!
 //! A queue cannot be listed beyond its first 32 messages. To see all of them they are received, which hides them from every
 //! reader for a time, so that no message comes twice. They are given back at the end. If the process is killed, they reappear

@@ -17,7 +17,7 @@ pub(crate) enum TransportError {
     /// The connection broke; the request may have arrived.
     #[error("the connection broke")]
     Broken(#[source] reqwest::Error),
-    /// The body is larger than the cap.
+    /// The body or the headers are larger than their cap.
     #[error("the answer is too large")]
     TooLarge,
 }

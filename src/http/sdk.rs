@@ -1,4 +1,4 @@
-//! The transport of the Azure SDK: our client, with a cap on bodies.
+//! The transport of the Azure SDK: our client, with a cap on headers and bodies.
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
@@ -10,7 +10,10 @@ use reqwest::{Client, Method};
 
 use super::response::{TransportError, read_body};
 
-/// Sends the SDK's requests; an answer with a body above `body_cap` bytes is an error.
+/// The bytes of an answer's headers; hyper's own cap is above 400 KB for HTTP/1.1.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// Sends the SDK's requests; an answer with more headers than [`MAX_HEADER_BYTES`] or with a body above `body_cap` bytes is an error.
 #[derive(Debug)]
 pub(crate) struct SdkTransport {
     pub(crate) client: Client,
@@ -21,7 +24,7 @@ pub(crate) struct SdkTransport {
 impl HttpClient for SdkTransport {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let response = self.client.execute(convert(request)?).await.map_err(TransportError::from)?;
-        let (status, headers) = (response.status().as_u16(), text_headers(response.headers()));
+        let (status, headers) = (response.status().as_u16(), text_headers(response.headers())?);
         let body = read_body(response, self.body_cap).await?;
         Ok(AsyncRawResponse::from_bytes(status.into(), headers, body))
     }
@@ -47,14 +50,18 @@ fn not_sendable(error: impl std::error::Error + Send + Sync + 'static) -> Transp
     TransportError::NotSendable(Box::new(error))
 }
 
-fn text_headers(headers: &HeaderMap) -> Headers {
+fn text_headers(headers: &HeaderMap) -> Result<Headers, TransportError> {
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if size > MAX_HEADER_BYTES {
+        return Err(TransportError::TooLarge);
+    }
     let mut text = Headers::new();
     for (name, value) in headers {
         if let Ok(value) = value.to_str() {
             text.insert(name.as_str().to_owned(), value.to_owned());
         }
     }
-    text
+    Ok(text)
 }
 
 impl From<TransportError> for azure_core::Error {
@@ -91,6 +98,15 @@ mod tests {
         assert_eq!((sent.headers().len(), &sent.headers()["x-ms-lease-id"]), (2, &HeaderValue::from_static("1")));
         assert_eq!(sent.body().and_then(reqwest::Body::as_bytes), Some(&b"abc"[..]));
         assert!(sent.headers()[AUTHORIZATION].is_sensitive());
+    }
+
+    #[test]
+    fn headers_are_taken_up_to_their_cap() {
+        for (length, fits) in [(MAX_HEADER_BYTES - 1, true), (MAX_HEADER_BYTES, false)] {
+            let value = HeaderValue::try_from("v".repeat(length)).expect("text");
+            let headers = HeaderMap::from_iter([(HeaderName::from_static("a"), value)]);
+            assert_eq!(text_headers(&headers).is_ok(), fits, "{length}");
+        }
     }
 
     #[test]

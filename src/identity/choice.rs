@@ -17,6 +17,7 @@ use url::Url;
 use super::answer::{Service, TokenTransport};
 use super::certificate::{Assertion, Certificate};
 use super::developer_tools::DeveloperTools;
+use super::tool_process::ToolProcess;
 use crate::files;
 use crate::http::Http;
 use crate::http::sdk::SdkTransport;
@@ -174,7 +175,9 @@ impl Choice {
                     client_options,
                 }))?
             }
-            Self::DeveloperTools => Arc::new(DeveloperTools::new(None)?),
+            Self::DeveloperTools => {
+                Arc::new(DeveloperTools::new(Arc::new(ToolProcess { output_cap: MAX_TOKEN_BYTES }))?)
+            }
         })
     }
 }

@@ -24,10 +24,10 @@ const TOOL_TIMEOUT: Duration = Duration::from_secs(13);
 pub(super) struct DeveloperTools([(&'static str, Arc<dyn TokenCredential>); 2]);
 
 impl DeveloperTools {
-    /// `executor` runs the tools; `None` runs them as processes.
-    pub(super) fn new(executor: Option<Arc<dyn Executor>>) -> azure_core::Result<Self> {
-        let az = AzureCliCredentialOptions { executor: executor.clone(), ..Default::default() };
-        let azd = AzureDeveloperCliCredentialOptions { executor, ..Default::default() };
+    /// `executor` runs the tools.
+    pub(super) fn new(executor: Arc<dyn Executor>) -> azure_core::Result<Self> {
+        let az = AzureCliCredentialOptions { executor: Some(executor.clone()), ..Default::default() };
+        let azd = AzureDeveloperCliCredentialOptions { executor: Some(executor), ..Default::default() };
         Ok(Self([("az", AzureCliCredential::new(Some(az))?), ("azd", AzureDeveloperCliCredential::new(Some(azd))?)]))
     }
 }
@@ -72,6 +72,8 @@ mod tests {
     use std::io;
     use std::process::Output;
 
+    use tokio::time::Instant;
+
     use super::*;
 
     /// What each tool answers: its exit code, stdout and stderr.
@@ -103,7 +105,7 @@ mod tests {
         azd: (i32, &'static str, &'static str),
     ) -> Result<String, TokenError> {
         let script = Script([("az", az.0, az.1, az.2), ("azd", azd.0, azd.1, azd.2)]);
-        let tools = DeveloperTools::new(Some(Arc::new(script))).expect("there are no settings");
+        let tools = DeveloperTools::new(Arc::new(script)).expect("there are no settings");
         let token = tools.get_token(&["https://contoso.crm.dynamics.com/.default"], None).await;
         token.map(|token| token.token.secret().to_owned()).map_err(|error| TokenError::from(&error))
     }
@@ -146,6 +148,26 @@ mod tests {
             assert_eq!((error.refused, error.problem.as_str()), (true, expected));
             assert_eq!(error.sources.iter().map(|(tool, _)| *tool).collect::<Vec<_>>(), ["az", "azd"]);
         }
+    }
+
+    /// A tool that prints nothing and does not end.
+    #[derive(Debug)]
+    struct Hangs;
+
+    #[async_trait]
+    impl Executor for Hangs {
+        async fn run(&self, _: &OsStr, _: &[&OsStr]) -> io::Result<Output> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tool_that_does_not_end_is_given_up() {
+        let tools = DeveloperTools::new(Arc::new(Hangs)).expect("there are no settings");
+        let begun = Instant::now();
+        let error = tools.get_token(&["https://contoso.crm.dynamics.com/.default"], None).await.expect_err("no token");
+        assert_eq!(TokenError::from(&error).problem, "az: no answer in time; azd: no answer in time");
+        assert_eq!(begun.elapsed(), 2 * TOOL_TIMEOUT);
     }
 
     #[tokio::test]

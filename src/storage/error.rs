@@ -3,6 +3,7 @@
 use azure_core::error::ErrorKind;
 
 use crate::identity::TokenError;
+use crate::sanitize::sanitize_short;
 
 /// The storage gave no usable answer. Addresses, keys and signatures are in none of the texts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +44,9 @@ pub enum Error {
         problem: String,
     },
 }
+
+/// The characters of a service's code that are kept; the longest known has fewer.
+const MAX_CODE: usize = 100;
 
 /// Stands for the code of a 403 whose body says that the request's date is more than 15 minutes off.
 /// <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key#specifying-the-date-header>
@@ -86,7 +90,8 @@ impl From<azure_core::Error> for Error {
         match error.kind() {
             ErrorKind::HttpResponse { status, error_code, raw_response } => {
                 let is_old = raw_response.as_ref().is_some_and(|answer| is_about_the_date(answer.body().as_ref()));
-                let code = if is_old { OLD_DATE.to_owned() } else { error_code.clone().unwrap_or_default() };
+                let code = error_code.as_deref().unwrap_or_default();
+                let code = if is_old { OLD_DATE.to_owned() } else { sanitize_short(code, MAX_CODE).into_owned() };
                 let status = u16::from(*status);
                 if matches!(status, 401 | 403) {
                     Self::Refused { status, code }
@@ -146,6 +151,8 @@ mod tests {
         let code = || "AuthorizationPermissionMismatch".to_owned();
         assert_eq!(answered(403, &code()), Error::Refused { status: 403, code: code() });
         assert_eq!(answered(409, "x"), Error::Service { status: 409, code: "x".to_owned() });
+        let long = answered(409, &"x".repeat(10_000));
+        assert_eq!(long, Error::Service { status: 409, code: format!("{}…", "x".repeat(MAX_CODE)) });
         let body = "<Error><Code>AuthenticationFailed</Code><AuthenticationErrorDetail>Request date header too old: \
                     'Mon, 23 Nov 2026 10:00:00 GMT'</AuthenticationErrorDetail></Error>";
         let answer = RawResponse::from_bytes(403.into(), Headers::new(), body);

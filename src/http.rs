@@ -29,6 +29,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 #[cfg(target_os = "linux")]
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Idle HTTP/1.1 connections to each server that a command keeps; the dead-letter commands send at most so many requests at once.
+const COMMAND_IDLE: usize = 16;
+
 const USER_AGENT: &str = concat!("dataverse-sync/", env!("CARGO_PKG_VERSION"));
 
 /// The client, with and without the proxy that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`).
@@ -44,8 +47,17 @@ impl Http {
     /// # Errors
     /// When TLS cannot be set up at all.
     pub fn new() -> reqwest::Result<Self> {
+        Self::with_idle(COMMAND_IDLE)
+    }
+
+    /// Like [`Self::new`], but keeps up to `max_idle` idle HTTP/1.1 connections to each server.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up at all.
+    pub fn with_idle(max_idle: usize) -> reqwest::Result<Self> {
         let tls = tls();
-        Ok(Self { proxied: builder(tls.clone()).build()?, direct: builder(tls).no_proxy().build()? })
+        let proxied = builder(tls.clone()).pool_max_idle_per_host(max_idle).build()?;
+        Ok(Self { proxied, direct: builder(tls).no_proxy().pool_max_idle_per_host(max_idle).build()? })
     }
 
     /// The client for requests to the server of `url`: loopback and link-local addresses are never asked through a proxy.

@@ -6,7 +6,8 @@
 //! Invariants:
 //! - the clock is read before a lease is requested or renewed, so a lease is never believed to live longer than it does;
 //! - work runs only until [`Lease::deadline`], which lies [`MARGIN`] before the lease expires;
-//! - a lease is renewed by the task that does the work, so no background task outlives the work.
+//! - a lease is renewed by the task that does the work, so no background task outlives the work;
+//! - the requests in flight to the storage are bounded.
 //!
 //! **A lease is not a fence.** A process that was suspended past its lease can still have a request in flight. Safety comes from
 //! the row itself: the unique key, `If-Match`, the version column. The lease provides order and saves requests.
@@ -14,6 +15,7 @@
 //! <https://learn.microsoft.com/rest/api/storageservices/lease-blob>
 
 pub mod blob;
+mod bulkhead;
 pub mod local_queue;
 mod poll_schedule;
 
@@ -24,15 +26,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 pub use crate::storage::Error;
+use bulkhead::Bulkhead;
 
 /// Work stops this long before its lease expires, so that a request in flight is still covered.
 pub(crate) const MARGIN: Duration = Duration::from_secs(2);
-
-/// A renewal without an answer after this time is repeated while the lease lives.
-const RENEW_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pause before a failed renewal is repeated.
 const RENEW_RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -147,7 +147,7 @@ pub struct LeaseLost;
 /// # Errors
 /// [`LeaseLost`] when the lease ended first. The work was dropped where it stood, so a request of it may still be in flight.
 async fn run_under_lease<T>(
-    locks: &dyn Locks,
+    storage: &Bulkhead,
     lease: &mut Lease,
     work: impl Future<Output = T>,
 ) -> Result<T, LeaseLost> {
@@ -164,7 +164,7 @@ async fn run_under_lease<T>(
         });
         let renewal = async {
             sleep_until(due).await;
-            renew(locks, lease).await
+            storage.renew(lease).await
         };
         tokio::select! {
             biased;
@@ -180,12 +180,6 @@ async fn run_under_lease<T>(
             },
         }
     }
-}
-
-/// One renewal, with a timeout of its own.
-async fn renew(locks: &dyn Locks, lease: &mut Lease) -> Result<bool, Error> {
-    let unanswered = |_| Err(Error::Unreachable { sent: true, problem: "no answer to a renewal in time" });
-    timeout(RENEW_TIMEOUT, locks.renew(lease)).await.unwrap_or_else(unanswered)
 }
 
 #[cfg(test)]

@@ -65,6 +65,9 @@ enum Command {
 /// Messages whose rows or tables fail hold at most this part of what the host keeps in flight; the others go back at once.
 const FAILING_PART: usize = 4;
 
+/// Idle connections to each server: for a request of each message that is admitted, and for a lock that is released meanwhile.
+const IDLE_PER_MESSAGE: usize = 2;
+
 /// Worker threads of the runtime: no Dataverse environment takes as many messages as these can send.
 const MAX_WORKERS: usize = 8;
 
@@ -267,14 +270,14 @@ fn terminal_closed() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 }
 
 fn build(config: Config) -> anyhow::Result<Pipeline> {
-    let http = Http::new().context("cannot prepare TLS")?;
+    let http = Http::with_idle(IDLE_PER_MESSAGE * config.max_concurrency).context("cannot prepare TLS")?;
     let identity = Arc::new(Identity::open(config.identity, &http).context("cannot open the Entra credential")?);
     let locks = match config.locks {
         None => None,
         Some(settings) => {
             let connection = Connection::new(settings.address, identity.clone(), &http);
             let blobs = BlobLocks::new(&connection, &settings.container, settings.life).context("LOCK_STORAGE")?;
-            Some((LocalQueue::new(Arc::new(blobs)), settings.wait))
+            Some((LocalQueue::new(Arc::new(blobs), config.max_concurrency), settings.wait))
         }
     };
     let in_flight = host::messages_in_flight(&setting).and_then(|count| usize::try_from(count).ok());

@@ -18,7 +18,6 @@ mod write;
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,9 +62,6 @@ const MAX_WRITE_TIME: Duration = Duration::from_secs(150);
 
 /// What is left of the invocation when a write without an answer ends: time to read the row.
 const AFTER_WRITE: Duration = Duration::from_secs(10);
-
-/// A free lock is acquired within about this time; a message that waits longer releases its admission slot meanwhile.
-const UNCONTENDED_LOCK: Duration = Duration::from_millis(20);
 
 /// What all records share.
 #[derive(Debug)]
@@ -269,7 +265,7 @@ async fn attempt(
     }
 }
 
-/// Waits for the lock, and records the wait. During a long wait the message's admission slot is released.
+/// Waits for the lock, and records the wait. While the lock is held by another, the message's admission slot is released.
 async fn acquire(
     locks: &LocalQueue,
     name: &LockName,
@@ -277,15 +273,8 @@ async fn acquire(
     permit: &mut Permit<'_>,
 ) -> Result<Acquired, lock::Error> {
     let (span, since) = (trace::child("lock"), Instant::now());
-    let acquiring = async {
-        let mut acquire = pin!(locks.acquire(name, limits));
-        if let Ok(acquired) = timeout(UNCONTENDED_LOCK, &mut acquire).await {
-            return acquired;
-        }
-        permit.release_slot();
-        acquire.await
-    };
-    let acquired = acquiring.instrument(span.clone()).await;
+    let on_held = || permit.release_slot();
+    let acquired = locks.acquire(name, limits, on_held).instrument(span.clone()).await;
     let result = match &acquired {
         Ok(Acquired::Held(held)) if held.is_handed_on() => "handed_on",
         Ok(Acquired::Held(_)) => "storage",
@@ -319,7 +308,7 @@ async fn write_under_lease(
             Some(Settlement { not_before: Some(held.lease.expires_at()), ..settlement })
         }
         Ok(settlement) => {
-            locks.release_in_background(held).await;
+            locks.release_in_background(held);
             settlement
         }
         Err(LeaseLost) => {

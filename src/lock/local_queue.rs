@@ -2,11 +2,14 @@
 //!
 //! The holder of a lease hands it to the next waiter without a storage request, and renews it first when a third of its life has
 //! passed. A session of handoffs ends after [`MAX_SESSION_USES`] or [`MAX_SESSION`]; then the lease is released, and the next
-//! waiter leaves the lock to other processes for [`YIELD`]. At most one task per key talks to the storage. A key without work
+//! waiter leaves the lock to other processes for [`YIELD`]. At most one task per key talks to the storage, and [`Bulkhead`] bounds the
+//! requests of all keys. A key without work
 //! leaves nothing behind: memory does not grow with the number of keys seen.
 //!
 //! A caller may be cancelled at any time: a lease that was granted or handed to it goes to the next waiter or back to the
 //! storage.
+
+mod wait_limits;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +21,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use super::bulkhead::{Attempt, Bulkhead, SendPermit};
 use super::poll_schedule::{MAX_PAUSE, PollSchedule};
-use super::{Error, Lease, LeaseLost, LockName, Locks, renew, run_under_lease};
+use super::{Error, Lease, LeaseLost, LockName, Locks, run_under_lease};
 use crate::telemetry::trace;
+pub use wait_limits::WaitLimits;
 
 /// How often a lease is used in one session. 40 writes then cost two storage requests instead of eighty, and [`YIELD`] costs a
 /// process that is alone with a hot key an eighth of its time at 80 ms a write. Twice as many would not change that: sessions of
@@ -36,8 +41,12 @@ const YIELD: Duration = Duration::from_millis(400);
 
 const _: () = assert!(MAX_PAUSE.as_millis() < YIELD.as_millis());
 
-/// Maximum concurrent background releases; beyond it callers wait (backpressure).
-const MAX_BACKGROUND_RELEASES: usize = 256;
+/// Maximum releases under way or waiting for their turn; beyond it leases are left to expire. The storage then answers releases far
+/// more slowly than acquisitions.
+const MAX_RELEASES: usize = 1_024;
+
+/// No request was sent, because others were in front of it for too long.
+const NO_PERMIT: Error = Error::Unreachable { sent: false, problem: "too many requests were waiting" };
 
 /// [`Locks`] with a local queue in front. Clones share it.
 #[derive(Debug, Clone)]
@@ -54,19 +63,6 @@ pub enum Acquired {
     Busy,
 }
 
-/// How long to wait for a lock.
-#[derive(Debug, Clone, Copy)]
-pub struct WaitLimits {
-    /// Behind other work of this process, until then.
-    pub in_line_until: Instant,
-    /// For a holder in another process at least so long, from the moment when no work of this process is in front.
-    pub for_others: Duration,
-    /// For a holder in another process at least until then.
-    pub for_others_until: Instant,
-    /// In any case no longer than until then.
-    pub latest: Instant,
-}
-
 /// A lease, and the place at the head of its key's queue. [`LocalQueue::release`] gives both back. Dropped instead, the lease
 /// expires by itself, which is right when the outcome of a write is unknown; the next waiter then polls the storage.
 #[derive(Debug)]
@@ -81,7 +77,7 @@ pub struct HeldLock {
 
 #[derive(Debug)]
 struct Shared {
-    storage: Arc<dyn Locks>,
+    storage: Bulkhead,
     queues: Mutex<HashMap<LockName, KeyQueue>>,
     releases: TaskTracker,
 }
@@ -118,8 +114,9 @@ struct QueueHead {
 struct LeaseHandoff(Option<HeldLock>);
 
 impl LocalQueue {
-    /// Puts a local queue in front of `storage`.
-    pub fn new(storage: Arc<dyn Locks>) -> Self {
+    /// Puts a local queue in front of `storage`, for messages of which `width` are admitted at once.
+    pub fn new(storage: Arc<dyn Locks>, width: usize) -> Self {
+        let storage = Bulkhead::new(storage, width);
         let releases = TaskTracker::new();
         // A closed tracker still takes tasks; `wait` needs it closed.
         releases.close();
@@ -131,20 +128,29 @@ impl LocalQueue {
         self.shared.queues().len()
     }
 
-    /// Takes the lock, waiting within `limits` for other holders.
+    /// Takes the lock, waiting within `limits` for other holders. Calls `on_held` as soon as another holder is known, of this process
+    /// or of another, and perhaps again.
     ///
     /// # Errors
     /// When it is not known whether the lock was granted, to this caller or to the one in front of it.
-    pub async fn acquire(&self, name: &LockName, limits: WaitLimits) -> Result<Acquired, Error> {
-        let wakeup = match self.shared.join(name) {
-            Ok(head) => Some(Wakeup::Poll(head)),
-            Err(waiter) => wait_until(limits.in_line_until, waiter).await,
+    pub async fn acquire(
+        &self,
+        name: &LockName,
+        limits: WaitLimits,
+        mut on_held: impl FnMut() + Send,
+    ) -> Result<Acquired, Error> {
+        let (wakeup, attempt) = match self.shared.join(name) {
+            Ok(head) => (Some(Wakeup::Poll(head)), Attempt::First),
+            Err(waiter) => {
+                on_held();
+                (wait_until(limits.in_line_until, waiter).await, Attempt::Poll)
+            }
         };
         match wakeup {
             Some(Wakeup::Lease(handoff)) => Ok(Acquired::Held(handoff.take())),
             Some(Wakeup::Poll(head)) => {
                 let deadline = limits.for_others_until.max(Instant::now() + limits.for_others).min(limits.latest);
-                poll_storage(head, deadline).await
+                poll_storage(head, attempt, deadline, &mut on_held).await
             }
             Some(Wakeup::Failed(error)) => Err(error),
             None => Ok(Acquired::Busy),
@@ -160,10 +166,7 @@ impl LocalQueue {
 
     /// Hands the lease to the next waiter, or releases it, in the background. Waiters of this process still get the lock only
     /// after the release.
-    pub async fn release_in_background(&self, held: HeldLock) {
-        if self.shared.releases.len() >= MAX_BACKGROUND_RELEASES {
-            return self.release(held).await;
-        }
+    pub fn release_in_background(&self, held: HeldLock) {
         self.shared.releases.spawn(release(held).in_current_span());
     }
 
@@ -173,26 +176,18 @@ impl LocalQueue {
     }
 }
 
-impl WaitLimits {
-    /// At most `wait` in all.
-    pub fn new(wait: Duration) -> Self {
-        let until = Instant::now() + wait;
-        Self { in_line_until: until, for_others: Duration::ZERO, for_others_until: until, latest: until }
-    }
-}
-
 impl HeldLock {
     /// Runs `work` under the lease, and renews the lease when a renewal is due.
     ///
     /// # Errors
     /// [`LeaseLost`] when the lease ended first. The work was dropped where it stood, so a request of it may still be in flight.
     pub async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T, LeaseLost> {
-        run_under_lease(self.head.shared.storage.as_ref(), &mut self.lease, work).await
+        run_under_lease(&self.head.shared.storage, &mut self.lease, work).await
     }
 
     /// The storage that granted the lease.
     pub(crate) fn storage(&self) -> Arc<dyn Locks> {
-        self.head.shared.storage.clone()
+        self.head.shared.storage.storage().clone()
     }
 
     /// Whether another task of this process held the lease before.
@@ -249,7 +244,12 @@ async fn wait_until(deadline: Instant, mut waiter: oneshot::Receiver<Wakeup>) ->
 }
 
 /// Requests the lock until it is granted or the deadline has passed; at least once, and for the last time at the deadline.
-async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired, Error> {
+async fn poll_storage(
+    mut head: QueueHead,
+    mut attempt: Attempt,
+    deadline: Instant,
+    on_held: &mut (dyn FnMut() + Send),
+) -> Result<Acquired, Error> {
     let begun = Instant::now();
     let (schedule, yields_until) = head.with_queue(|queue| (queue.schedule, queue.yields_until)).unwrap_or_default();
     let (mut wait, first) = schedule.wait();
@@ -260,24 +260,28 @@ async fn poll_storage(mut head: QueueHead, deadline: Instant) -> Result<Acquired
         if at > Instant::now() {
             sleep_until(at).await;
         }
-        match try_acquire(head).await {
+        let Some(permit) = head.shared.storage.permit(attempt, deadline).await else {
+            return if attempt == Attempt::Poll { Ok(Acquired::Busy) } else { Err(NO_PERMIT) };
+        };
+        match try_acquire(head, permit).await {
             Wakeup::Lease(handoff) => {
                 let lock = handoff.take();
                 lock.head.with_queue(|queue| queue.schedule.learn(&wait, begun.elapsed()));
                 return Ok(Acquired::Held(lock));
             }
             Wakeup::Poll(_) if Instant::now() >= deadline => return Ok(Acquired::Busy),
-            Wakeup::Poll(same) => head = same,
+            Wakeup::Poll(same) => (head, attempt) = (same, Attempt::Poll),
             Wakeup::Failed(error) => return Err(error),
         }
+        on_held();
         next = Instant::now() + wait.next(begun.elapsed(), fastrand::f64());
     }
 }
 
 /// One request, in a task of its own: when the caller is cancelled, the dropped result releases a granted lease.
-async fn try_acquire(head: QueueHead) -> Wakeup {
+async fn try_acquire(head: QueueHead, permit: SendPermit) -> Wakeup {
     let request = async move {
-        match head.shared.storage.try_acquire(&head.name).await {
+        match head.shared.storage.try_acquire(&head.name, permit).await {
             Ok(Some(lease)) => {
                 let lock = HeldLock { lease, head, since: Instant::now(), uses: 1 };
                 Wakeup::Lease(LeaseHandoff(Some(lock)))
@@ -314,6 +318,9 @@ async fn hand_on_or_release(mut held: HeldLock) {
     }
     let is_session_over = held.is_session_over();
     let HeldLock { lease, head, .. } = held;
+    if head.shared.releases.len() > MAX_RELEASES {
+        return tracing::warn!("too many leases wait to be released; this one expires by itself");
+    }
     head.shared.storage.release(lease).await;
     if is_session_over {
         head.with_queue(|queue| queue.yields_until = Some(Instant::now() + YIELD));
@@ -327,7 +334,7 @@ async fn next_waiter(lock: &mut HeldLock) -> Option<oneshot::Sender<Wakeup>> {
         return None;
     }
     if Instant::now() >= lock.lease.renewal_due() {
-        renew(head.shared.storage.as_ref(), &mut lock.lease).await.ok().filter(|is_alive| *is_alive)?;
+        head.shared.storage.renew(&mut lock.lease).await.ok().filter(|is_alive| *is_alive)?;
     }
     head.with_queue(KeyQueue::pop).flatten()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::{advance, sleep};
 
+use super::bulkhead::RENEW_TIMEOUT;
 use super::*;
 use memory::{Fault, MemoryLocks, Request};
 
@@ -26,6 +27,11 @@ async fn take(locks: &MemoryLocks) -> Lease {
     }
 }
 
+/// [`run_under_lease`], on these locks.
+async fn run<T>(locks: &Arc<MemoryLocks>, lease: &mut Lease, work: impl Future<Output = T>) -> Result<T, LeaseLost> {
+    run_under_lease(&Bulkhead::new(locks.clone(), 1), lease, work).await
+}
+
 async fn is_held_for(locks: &MemoryLocks, span: Duration) -> bool {
     sleep(span).await;
     matches!(locks.try_acquire(&name()).await, Ok(None))
@@ -33,7 +39,7 @@ async fn is_held_for(locks: &MemoryLocks, span: Duration) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn one_lease_at_a_time_is_granted_until_it_is_released() {
-    let locks = MemoryLocks::new(LIFE);
+    let locks = Arc::new(MemoryLocks::new(LIFE));
     let lease = take(&locks).await;
     assert!(is_held_for(&locks, 14 * SECOND).await);
     locks.release(lease).await;
@@ -42,7 +48,7 @@ async fn one_lease_at_a_time_is_granted_until_it_is_released() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_is_not_released_expires_after_its_life() {
-    let locks = MemoryLocks::new(LIFE);
+    let locks = Arc::new(MemoryLocks::new(LIFE));
     drop(take(&locks).await);
     assert!(is_held_for(&locks, 14 * SECOND).await);
     advance(SECOND).await;
@@ -51,7 +57,7 @@ async fn a_lease_that_is_not_released_expires_after_its_life() {
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_lease_is_renewed_unless_another_holder_took_the_lock() {
-    let locks = MemoryLocks::new(LIFE);
+    let locks = Arc::new(MemoryLocks::new(LIFE));
     let mut lease = take(&locks).await;
     advance(2 * LIFE).await;
     assert!(matches!(locks.renew(&mut lease).await, Ok(true)));
@@ -73,37 +79,37 @@ fn a_lease_counts_from_the_moment_before_its_request() {
 
 #[tokio::test(start_paused = true)]
 async fn quick_work_needs_no_storage_request() {
-    let locks = MemoryLocks::new(LIFE);
+    let locks = Arc::new(MemoryLocks::new(LIFE));
     let mut lease = take(&locks).await;
-    assert_eq!(run_under_lease(&locks, &mut lease, async { 7 }).await, Ok(7));
+    assert_eq!(run(&locks, &mut lease, async { 7 }).await, Ok(7));
     assert_eq!((locks.count_all(), locks.is_held(&name())), (1, true));
 }
 
 #[tokio::test(start_paused = true)]
 async fn slow_work_is_renewed_at_a_third() {
-    let locks = MemoryLocks::new(LIFE);
+    let locks = Arc::new(MemoryLocks::new(LIFE));
     let mut lease = take(&locks).await;
     let begun = Instant::now();
-    run_under_lease(&locks, &mut lease, sleep(LIFE / 3)).await.expect("done before anything is due");
+    run(&locks, &mut lease, sleep(LIFE / 3)).await.expect("done before anything is due");
     assert_eq!(locks.count(Request::Renew), 0);
-    run_under_lease(&locks, &mut lease, sleep(SECOND)).await.expect("covered by the renewal");
+    run(&locks, &mut lease, sleep(SECOND)).await.expect("covered by the renewal");
     assert_eq!(locks.count(Request::Renew), 1);
     assert_eq!(lease.deadline(), begun + LIFE / 3 + LIFE_FOR_WORK);
 }
 
 #[tokio::test(start_paused = true)]
 async fn ninety_seconds_of_work_take_one_lease_and_seventeen_renewals() {
-    let locks = MemoryLocks::new(LIFE);
+    let locks = Arc::new(MemoryLocks::new(LIFE));
     let mut lease = take(&locks).await;
     let rival = async { is_held_for(&locks, 89 * SECOND).await };
-    let (work, kept_out) = tokio::join!(run_under_lease(&locks, &mut lease, sleep(90 * SECOND)), rival);
+    let (work, kept_out) = tokio::join!(run(&locks, &mut lease, sleep(90 * SECOND)), rival);
     assert_eq!((work, kept_out), (Ok(()), true));
     assert_eq!(locks.count(Request::Renew), 17);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_lease_stops_the_work_at_once() {
-    let locks = MemoryLocks::new(LIFE);
+    let locks = Arc::new(MemoryLocks::new(LIFE));
     let mut lease = take(&locks).await;
     locks.break_lease(&name());
     let (begun, witness) = (Instant::now(), Arc::new(()));
@@ -112,18 +118,18 @@ async fn a_lost_lease_stops_the_work_at_once() {
         pending::<()>().await;
         drop(part);
     };
-    assert_eq!(run_under_lease(&locks, &mut lease, work).await, Err(LeaseLost));
+    assert_eq!(run(&locks, &mut lease, work).await, Err(LeaseLost));
     assert_eq!((begun.elapsed(), Arc::strong_count(&witness)), (LIFE / 3, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_renewals_the_work_stops_at_the_deadline() {
     for (fault, renewals) in [(Fault::Unreachable, 16), (Fault::Refused, 16), (Fault::Hanging, 4)] {
-        let locks = MemoryLocks::new(LIFE);
+        let locks = Arc::new(MemoryLocks::new(LIFE));
         let mut lease = take(&locks).await;
         locks.fail(Request::Renew, repeat_n(fault, 100));
         let begun = Instant::now();
-        assert_eq!(run_under_lease(&locks, &mut lease, pending::<()>()).await, Err(LeaseLost), "{fault:?}");
+        assert_eq!(run(&locks, &mut lease, pending::<()>()).await, Err(LeaseLost), "{fault:?}");
         assert_eq!(begun.elapsed(), LIFE_FOR_WORK, "{fault:?}");
         assert_eq!(locks.count(Request::Renew), renewals, "{fault:?}");
     }
@@ -131,11 +137,11 @@ async fn without_renewals_the_work_stops_at_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn work_that_ends_before_the_deadline_needs_no_renewal_to_succeed() {
-    let locks = MemoryLocks::new(LIFE);
+    let locks = Arc::new(MemoryLocks::new(LIFE));
     let mut lease = take(&locks).await;
     locks.fail(Request::Renew, repeat_n(Fault::Hanging, 100));
     let work = sleep(Duration::from_millis(12_999));
-    assert_eq!(run_under_lease(&locks, &mut lease, work).await, Ok(()));
+    assert_eq!(run(&locks, &mut lease, work).await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,11 +151,11 @@ async fn a_failed_renewal_is_repeated_and_the_work_continues() {
         (Fault::Refused, RENEW_RETRY_PAUSE),
         (Fault::Hanging, RENEW_TIMEOUT + RENEW_RETRY_PAUSE),
     ] {
-        let locks = MemoryLocks::new(LIFE);
+        let locks = Arc::new(MemoryLocks::new(LIFE));
         let mut lease = take(&locks).await;
         locks.fail(Request::Renew, [fault]);
         let begun = Instant::now();
-        assert_eq!(run_under_lease(&locks, &mut lease, sleep(9 * SECOND)).await, Ok(()), "{fault:?}");
+        assert_eq!(run(&locks, &mut lease, sleep(9 * SECOND)).await, Ok(()), "{fault:?}");
         assert_eq!(locks.count(Request::Renew), 2, "{fault:?}");
         assert_eq!(lease.deadline(), begun + LIFE / 3 + repeated_after + LIFE_FOR_WORK, "{fault:?}");
     }
@@ -157,7 +163,7 @@ async fn a_failed_renewal_is_repeated_and_the_work_continues() {
 
 #[tokio::test(start_paused = true)]
 async fn a_process_that_was_suspended_past_its_lease_does_not_poll_its_work_again() {
-    let locks = MemoryLocks::new(LIFE);
+    let locks = Arc::new(MemoryLocks::new(LIFE));
     let mut lease = take(&locks).await;
     let polls = Cell::new(0);
     let mut slow = pin!(sleep(SECOND));
@@ -166,15 +172,15 @@ async fn a_process_that_was_suspended_past_its_lease_does_not_poll_its_work_agai
         slow.as_mut().poll(cx)
     });
     // Work, renewal and deadline are all due when it wakes.
-    let (held, ()) = tokio::join!(run_under_lease(&locks, &mut lease, work), advance(LIFE));
+    let (held, ()) = tokio::join!(run(&locks, &mut lease, work), advance(LIFE));
     assert_eq!((held, polls.get(), locks.count(Request::Renew)), (Err(LeaseLost), 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_work_runs_under_an_expired_lease() {
-    let locks = MemoryLocks::new(LIFE);
+    let locks = Arc::new(MemoryLocks::new(LIFE));
     let mut lease = take(&locks).await;
     advance(LIFE_FOR_WORK).await;
     let work = async { unreachable!("the deadline has passed") };
-    assert_eq!(run_under_lease::<()>(&locks, &mut lease, work).await, Err(LeaseLost));
+    assert_eq!(run::<()>(&locks, &mut lease, work).await, Err(LeaseLost));
 }

@@ -23,6 +23,8 @@ use crate::record::decode;
 use store::{Answer, ScriptedStore};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// The messages that are admitted at once.
+const WIDTH: usize = 8;
 /// A first delivery without a wait budget: one attempt, unless admission is closed.
 const FIRST: Delivery = Delivery {
     attempts: Some(1),
@@ -53,8 +55,8 @@ impl World {
         let pipeline = Pipeline {
             environment: String::new(),
             store: store.clone(),
-            locks: Some((LocalQueue::new(locks.clone()), 10 * SECOND)),
-            admission: Admission::new(8, 4),
+            locks: Some((LocalQueue::new(locks.clone(), WIDTH), 10 * SECOND)),
+            admission: Admission::new(WIDTH, 4),
             on_conflict: OnConflict::Verify,
             version_column: Some("new_version".to_owned()),
             unknown_codes: Mutex::default(),

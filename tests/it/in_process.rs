@@ -40,7 +40,7 @@ impl Server {
         let pipeline = Pipeline {
             store,
             environment: String::new(),
-            locks: locks.map(|locks| (LocalQueue::new(locks), Duration::from_secs(10))),
+            locks: locks.map(|locks| (LocalQueue::new(locks, 1), Duration::from_secs(10))),
             admission: Admission::new(1, 4),
             on_conflict: OnConflict::default(),
             version_column: None,

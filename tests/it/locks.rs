@@ -4,6 +4,7 @@
 mod conformance;
 mod faults;
 mod leases;
+mod traffic;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,14 +27,17 @@ const LIFE: Duration = Duration::from_secs(15);
 /// Longer than any lease: a caller that waits this long gets the lock, even on a busy machine.
 const LONG: Duration = Duration::from_mins(2);
 
+/// The default of `SYNC_MAX_CONCURRENCY`.
+const WIDTH: usize = 52;
+
 /// Where leases are kept.
-trait LeaseStore {
+pub(crate) trait LeaseStore {
     /// The locks of another process, in this container.
     fn locks(&self, container: &str) -> Arc<dyn Locks>;
 }
 
 /// A storage account, opened by its connection string.
-struct Account(String);
+pub(crate) struct Account(pub(crate) String);
 
 /// The simulation's lease service without faults.
 struct Memory(Arc<Service>);
@@ -67,13 +71,13 @@ async fn embedded() -> (Storage, Arc<dyn Locks>) {
 }
 
 /// A unique name.
-fn fresh() -> LockName {
+pub(crate) fn fresh() -> LockName {
     LockName::new(format!("contacts-{}", Uuid::new_v4().simple()))
 }
 
 /// Waits for the lock with no other waiter in this process, so the storage decides.
 async fn acquire(locks: &Arc<dyn Locks>, name: &LockName, wait: Duration) -> Result<Acquired, Error> {
-    LocalQueue::new(locks.clone()).acquire(name, WaitLimits::new(wait)).await
+    LocalQueue::new(locks.clone(), WIDTH).acquire(name, WaitLimits::new(wait), || ()).await
 }
 
 /// Acquires the lease, or fails the test.

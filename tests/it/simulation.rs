@@ -66,7 +66,7 @@ async fn run_faults(service: &Arc<Service>) -> Result<(), String> {
     let mut processes = Vec::new();
     for number in 0..PROCESSES {
         let process = Process::new(number);
-        let local = LocalQueue::new(Arc::new(Remote::new(service.clone(), process.clone(), LIFE)));
+        let local = LocalQueue::new(Arc::new(Remote::new(service.clone(), process.clone(), LIFE)), WORKERS);
         for worker in 0..WORKERS {
             let turns = turns(service.clone(), process.clone(), local.clone(), number * WORKERS + worker);
             let process = process.clone();
@@ -113,7 +113,7 @@ async fn turns(service: Arc<Service>, process: Arc<Process>, local: LocalQueue, 
 pub(crate) type Holder = ((usize, usize), usize);
 
 async fn turn_once(service: &Service, process: &Process, local: &LocalQueue, name: &LockName, holder: Holder) -> bool {
-    let mut held = match local.acquire(name, WaitLimits::new(Duration::from_secs(10))).await {
+    let mut held = match local.acquire(name, WaitLimits::new(Duration::from_secs(10)), || ()).await {
         Ok(Acquired::Held(held)) => held,
         Ok(Acquired::Busy) => return false,
         Err(error) => {

@@ -1,3 +1,4 @@
+mod bounded;
 mod cancelled;
 
 use std::pin::Pin;
@@ -12,6 +13,8 @@ use crate::lock::tests::memory::{Fault, MemoryLocks, Request};
 const LIFE: Duration = Duration::from_secs(15);
 const WAIT: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
+/// The messages that are admitted at once.
+const WIDTH: usize = 4;
 
 type Waiting<'a> = Pin<Box<dyn Future<Output = Result<Acquired, Error>> + Send + 'a>>;
 
@@ -30,25 +33,25 @@ impl Process {
     fn beside(storage: &Arc<MemoryLocks>) -> Self {
         Self {
             storage: storage.clone(),
-            local: LocalQueue::new(storage.clone()),
+            local: LocalQueue::new(storage.clone(), WIDTH),
             name: LockName::new("contacts-1f2e3d"),
         }
     }
 
     async fn take(&self) -> HeldLock {
-        held(self.local.acquire(&self.name, WaitLimits::new(WAIT)).await)
+        held(self.local.acquire(&self.name, WaitLimits::new(WAIT), || ()).await)
     }
 
     /// A caller that has to wait.
     fn enqueue(&self, wait: Duration) -> Waiting<'_> {
-        let mut waiting: Waiting<'_> = Box::pin(self.local.acquire(&self.name, WaitLimits::new(wait)));
+        let mut waiting: Waiting<'_> = Box::pin(self.local.acquire(&self.name, WaitLimits::new(wait), || ()));
         assert!(!is_ready(&mut waiting), "the lock is free");
         waiting
     }
 
     /// One message: acquire, work, release.
     async fn serve(&self, work: Duration) {
-        let held = held(self.local.acquire(&self.name, WaitLimits::new(600 * SECOND)).await);
+        let held = held(self.local.acquire(&self.name, WaitLimits::new(600 * SECOND), || ()).await);
         sleep(work).await;
         self.local.release(held).await;
     }
@@ -106,7 +109,7 @@ async fn different_keys_do_not_wait_for_each_other() {
     let process = Process::new();
     let _first = process.take().await;
     let name = LockName::new("contacts-other");
-    assert_eq!(held(process.local.acquire(&name, WaitLimits::new(Duration::ZERO)).await).lease.name(), &name);
+    assert_eq!(held(process.local.acquire(&name, WaitLimits::new(Duration::ZERO), || ()).await).lease.name(), &name);
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,7 +135,7 @@ async fn a_long_wait_does_not_delay_the_next_one() {
     // The lease of a process that ended: it expires by itself.
     drop(Process::beside(&process.storage).take().await);
     let begun = Instant::now();
-    let holder = held(process.local.acquire(&process.name, WaitLimits::new(2 * LIFE)).await);
+    let holder = held(process.local.acquire(&process.name, WaitLimits::new(2 * LIFE), || ()).await);
     assert!((LIFE..LIFE + YIELD).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     let next = process.enqueue(WAIT);
     advance(MAX_SESSION).await;
@@ -249,7 +252,7 @@ async fn a_lock_of_another_process_is_busy_after_the_wait_and_not_before() {
     let theirs = Process::beside(&ours.storage);
     let _held = theirs.take().await;
     let begun = Instant::now();
-    assert!(matches!(ours.local.acquire(&ours.name, WaitLimits::new(WAIT)).await, Ok(Acquired::Busy)));
+    assert!(matches!(ours.local.acquire(&ours.name, WaitLimits::new(WAIT), || ()).await, Ok(Acquired::Busy)));
     assert_eq!((begun.elapsed(), ours.local.keys()), (WAIT, 0));
 }
 

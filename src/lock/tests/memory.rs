@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::lock::{Error, Lease, LockName, Locks};
 
 /// A kind of request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Request {
     Acquire,
     Renew,
@@ -46,6 +46,9 @@ struct State {
     tombstones: HashMap<LockName, String>,
     faults: VecDeque<(Request, Fault)>,
     requests: Vec<Request>,
+    in_flight: Vec<Request>,
+    /// The most of each kind that were in flight at once.
+    most: HashMap<Request, usize>,
     granted: u32,
 }
 
@@ -86,6 +89,11 @@ impl MemoryLocks {
         self.state().requests.len()
     }
 
+    /// The most requests of that kind that were in flight at once.
+    pub(crate) fn most(&self, request: Request) -> usize {
+        self.state().most.get(&request).copied().unwrap_or_default()
+    }
+
     /// Whether a lease on `name` is alive.
     pub(crate) fn is_held(&self, name: &LockName) -> bool {
         self.state().holders.get(name).is_some_and(|holder| Instant::now() < holder.until)
@@ -96,9 +104,14 @@ impl MemoryLocks {
     }
 
     async fn receive(&self, request: Request) -> Result<(), Error> {
+        let _in_flight = InFlight(self, request);
         let fault = {
             let mut state = self.state();
             state.requests.push(request);
+            state.in_flight.push(request);
+            let now = state.in_flight.iter().filter(|sent| **sent == request).count();
+            let most = state.most.entry(request).or_default();
+            *most = now.max(*most);
             let scripted = state.faults.iter().position(|(failing, _)| *failing == request);
             scripted.and_then(|position| state.faults.remove(position))
         };
@@ -124,6 +137,17 @@ impl MemoryLocks {
         let id = format!("lease-{}", state.granted);
         state.holders.insert(name.clone(), Holder { id: id.clone(), until: begun + self.life });
         Some(Lease::new(name.clone(), id, begun, self.life))
+    }
+}
+
+/// A request without an answer yet.
+struct InFlight<'a>(&'a MemoryLocks, Request);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let in_flight = &mut self.0.state().in_flight;
+        let sent = in_flight.iter().position(|sent| *sent == self.1);
+        sent.map(|position| in_flight.swap_remove(position));
     }
 }
 

@@ -193,6 +193,6 @@ async fn environments_that_share_lock_storage_share_neither_locks_nor_tombstones
     let world = deleted_at(8, []).await;
     let mut other = World::new([Answer::NoRow, CREATED]);
     other.pipeline.environment = "contoso-test.crm4.dynamics.com".to_owned();
-    other.pipeline.locks = Some((LocalQueue::new(world.locks.clone()), 10 * SECOND));
+    other.pipeline.locks = Some((LocalQueue::new(world.locks.clone(), WIDTH), 10 * SECOND));
     assert_eq!(other.reason(&versioned("upsert", 7), FIRST).await, Reason::Created);
 }

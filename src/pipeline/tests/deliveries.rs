@@ -178,7 +178,7 @@ async fn the_longest_wait_for_a_lock_leaves_time_for_a_write() {
     let mut world = World::new([]);
     let record = contact(&json!({}));
     let name = LockName::new(record.key.lock_name("", "contacts"));
-    world.pipeline.locks = Some((LocalQueue::new(world.locks.clone()), 300 * SECOND));
+    world.pipeline.locks = Some((LocalQueue::new(world.locks.clone(), WIDTH), 300 * SECOND));
     let mut rival = world.locks.try_acquire(&name).await.expect("the storage answers").expect("the lock is free");
     let begun = Instant::now();
     let renewing = async {

@@ -2,6 +2,7 @@
 
 use std::iter::repeat_n;
 
+use futures::future::join_all;
 use tokio::time::sleep;
 
 use super::*;
@@ -37,13 +38,46 @@ async fn a_slow_write_is_covered_by_renewals() {
 #[tokio::test(start_paused = true)]
 async fn one_key_is_written_by_one_message_at_a_time_and_other_keys_meanwhile() {
     let mut world = World::new([const { Answer::Slow(SECOND, Written::Upserted) }; 3]);
-    world.pipeline.locks = Some((LocalQueue::new(world.locks.clone()), 10 * SECOND));
+    world.pipeline.locks = Some((LocalQueue::new(world.locks.clone(), WIDTH), 10 * SECOND));
     let (record, other) = (contact(&json!({})), contact(&json!({ "key": { "employeeid": "E2" } })));
     let begun = Instant::now();
     let timed = async |record| (world.settle(record).await.reason, begun.elapsed());
     let ends = tokio::join!(timed(&record), timed(&record), timed(&other));
     let upserted_after = |seconds| (Reason::Upserted, seconds * SECOND);
     assert_eq!(ends, (upserted_after(1), upserted_after(2), upserted_after(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_storage_is_slow_a_message_keeps_its_slot() {
+    let mut world = World::new([UPSERTED; 100]);
+    world.pipeline.locks = Some((LocalQueue::new(world.locks.clone(), 100), 10 * SECOND));
+    world.locks.fail(Request::Acquire, repeat_n(StorageFault::Late(SECOND), 100));
+    let records: Vec<_> = (0..100).map(|n| contact(&json!({ "key": { "employeeid": n.to_string() } }))).collect();
+    let delivery = Delivery { queue_budget: 100 * SECOND, ..FIRST };
+    let outcomes = join_all(records.iter().map(|record| world.deliver(record, delivery))).await;
+    assert!(outcomes.iter().all(|outcome| outcome.reason == Reason::Upserted), "{outcomes:?}");
+    let most = world.locks.most(Request::Acquire);
+    assert!(most <= WIDTH, "{most} messages ask it at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_its_lock_is_held_by_another_a_message_lends_its_slot() {
+    let mut world = World::new([UPSERTED; 3]);
+    world.pipeline.admission = Admission::new(1, 4);
+    let (record, other) = (contact(&json!({})), contact(&json!({ "key": { "employeeid": "E2" } })));
+    let rival = world.locks.try_acquire(&lock_of(&record)).await.expect("an answer").expect("it is free");
+    let begun = Instant::now();
+    let timed = async |record| (world.settle(record).await.reason, begun.elapsed());
+    let freed = async {
+        sleep(SECOND).await;
+        world.locks.release(rival).await;
+    };
+    // One waits for the other process, one behind it; both need the only slot once they have the lock.
+    let (first, second, third, ()) = tokio::join!(timed(&record), timed(&record), timed(&other), freed);
+    assert_eq!(third, (Reason::Upserted, Duration::ZERO));
+    for (reason, took) in [first, second] {
+        assert!(reason == Reason::Upserted && took < 2 * SECOND, "{reason:?} {took:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

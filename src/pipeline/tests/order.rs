@@ -53,8 +53,8 @@ impl Storm {
             Arc::new(Pipeline {
                 environment: String::new(),
                 store: table.clone(),
-                locks: (locking != Locking::Off).then(|| (LocalQueue::new(locks.clone()), 10 * SECOND)),
-                admission: Admission::new(8, 4),
+                locks: (locking != Locking::Off).then(|| (LocalQueue::new(locks.clone(), WIDTH), 10 * SECOND)),
+                admission: Admission::new(WIDTH, 4),
                 on_conflict: OnConflict::Verify,
                 version_column: Some("v".to_owned()),
                 unknown_codes: Mutex::default(),

@@ -1,5 +1,7 @@
 //! A key that is missing in its table, or not active: the operator's, and about all records that use it.
 
+use std::pin::pin;
+
 use super::*;
 
 const PATIENT: Delivery = Delivery { wait_budget: Duration::from_mins(8), ..FIRST };

@@ -12,7 +12,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -23,6 +23,8 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::gauge::{Gauge, Open};
 
 /// Lets a request's handler break the request's connection.
 #[derive(Debug, Clone, Default)]
@@ -64,12 +66,12 @@ impl<L: Listener> Connected<IncomingStream<'_, CuttableListener<L>>> for Wire {
 #[derive(Debug)]
 pub struct CuttableListener<L> {
     listener: L,
-    connections: Arc<Connections>,
+    connections: Gauge,
 }
 
 impl<L> CuttableListener<L> {
     /// Accepts the connections of `listener`, and counts them.
-    pub fn new(listener: L, connections: Arc<Connections>) -> Self {
+    pub fn new(listener: L, connections: Gauge) -> Self {
         Self { listener, connections }
     }
 }
@@ -93,7 +95,7 @@ impl<L: Listener> Listener for CuttableListener<L> {
 pub struct CuttableStream<S> {
     stream: S,
     wire: Wire,
-    _open: OpenConnection,
+    _open: Open,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for CuttableStream<S> {
@@ -128,42 +130,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CuttableStream<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// Connections of one listener.
-#[derive(Debug, Default)]
-pub struct Connections {
-    opened: AtomicU64,
-    open: AtomicU64,
-    most: AtomicU64,
-}
-
-impl Connections {
-    /// How many were opened so far.
-    pub fn opened(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed)
-    }
-
-    /// The most that were open at once.
-    pub fn most(&self) -> u64 {
-        self.most.load(Ordering::Relaxed)
-    }
-
-    fn open(self: &Arc<Self>) -> OpenConnection {
-        self.opened.fetch_add(1, Ordering::Relaxed);
-        self.most.fetch_max(self.open.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-        OpenConnection(self.clone())
-    }
-}
-
-/// A connection that is counted as open until it is dropped.
-#[derive(Debug)]
-struct OpenConnection(Arc<Connections>);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

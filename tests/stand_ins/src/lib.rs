@@ -7,7 +7,8 @@
 //!   place.
 //! - [`host`]: a small Functions host that runs a staged app; [`queue`] is its queue client.
 //! - [`collector`]: an OTLP collector that keeps what it receives.
-//! - [`net`]: listeners, plain or with TLS; [`connection_reset`] ends a connection without an answer.
+//! - [`net`]: listeners, plain or with TLS; [`connection_reset`] ends a connection without an answer, [`gauge`]
+//!   counts connections and requests.
 //!
 //! They behave as the services are documented to and as captured answers show, also where that is inconvenient. The handler
 //! cannot detect them: it gets addresses and settings.
@@ -16,6 +17,7 @@ pub mod azurite;
 pub mod collector;
 pub mod connection_reset;
 pub mod dataverse;
+pub mod gauge;
 pub mod host;
 pub mod identity;
 pub mod net;

@@ -19,7 +19,8 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::connection_reset::{Connections, CuttableListener, Wire};
+use crate::connection_reset::{CuttableListener, Wire};
+use crate::gauge::Gauge;
 
 /// A client that has not finished its TLS handshake by then is disconnected, so that it cannot block others.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
@@ -37,7 +38,7 @@ pub fn http_client() -> reqwest::Client {
 pub struct Server {
     address: SocketAddr,
     scheme: &'static str,
-    connections: Arc<Connections>,
+    connections: Gauge,
     task: AbortHandle,
 }
 
@@ -48,7 +49,7 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let service = router.into_make_service_with_connect_info::<Wire>();
-        let connections = Arc::<Connections>::default();
+        let connections = Gauge::default();
         let (scheme, task) = match tls {
             None => {
                 let listener = CuttableListener::new(listener, connections.clone());
@@ -64,7 +65,7 @@ impl Server {
     }
 
     /// The connections that were accepted so far.
-    pub fn connections(&self) -> &Connections {
+    pub fn connections(&self) -> &Gauge {
         &self.connections
     }
 

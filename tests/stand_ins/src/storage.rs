@@ -46,7 +46,7 @@ pub use lease::LeaseState;
 pub use lease_log::{LeaseEvent, LeaseHistory};
 pub use queues::MessageView;
 
-use crate::connection_reset::Connections;
+use crate::gauge::Gauge;
 use crate::net::{Server, Tls};
 use auth::Account;
 use blobs::{Blob, Blobs};
@@ -163,6 +163,7 @@ impl Storage {
             counts: Mutex::new(Counts::default()),
             faults: Mutex::new(Faults::default()),
             lease_log: Mutex::new(LeaseLog::new(options.lease_log)),
+            requests: Gauge::default(),
         });
         let tls = options.tls.as_ref();
         let blob = Server::start(edge::router(store.clone(), Service::Blob), 0, tls).await?;
@@ -209,8 +210,13 @@ impl Storage {
     }
 
     /// The connections to the blobs so far, without those of extra listeners.
-    pub fn blob_connections(&self) -> &Connections {
+    pub fn blob_connections(&self) -> &Gauge {
         self.blob.connections()
+    }
+
+    /// The blob requests in flight so far, by whatever listener.
+    pub fn blob_requests(&self) -> &Gauge {
+        &self.store.requests
     }
 
     /// The most recent lease requests, at most as many as the options allow.

@@ -75,7 +75,7 @@ async fn a_lease_granted_to_a_cancelled_caller_is_released() {
     // Cancelled before the request, during it, and with the answer in transit.
     for steps in 1..6 {
         let process = Process::new();
-        let mut waiting: Waiting<'_> = Box::pin(process.local.acquire(&process.name, WaitLimits::new(WAIT)));
+        let mut waiting: Waiting<'_> = Box::pin(process.local.acquire(&process.name, WaitLimits::new(WAIT), || ()));
         for _ in 0..steps {
             if waiting.as_mut().now_or_never().is_some() {
                 assert!(steps > 1, "the first poll cannot have the lease");
@@ -159,11 +159,11 @@ async fn a_key_leaves_nothing_behind_however_its_message_ended() {
     process.serve(SECOND).await;
     assert_eq!(process.local.keys(), 0, "released");
     process.storage.fail(Request::Acquire, [Fault::Unreachable]);
-    assert!(process.local.acquire(&process.name, WaitLimits::new(WAIT)).await.is_err());
+    assert!(process.local.acquire(&process.name, WaitLimits::new(WAIT), || ()).await.is_err());
     assert_eq!(process.local.keys(), 0, "not granted");
     drop(process.take().await);
     assert_eq!(process.local.keys(), 0, "dropped");
-    assert!(matches!(process.local.acquire(&process.name, WaitLimits::new(SECOND)).await, Ok(Acquired::Busy)));
+    assert!(matches!(process.local.acquire(&process.name, WaitLimits::new(SECOND), || ()).await, Ok(Acquired::Busy)));
     assert_eq!(process.local.keys(), 0, "busy");
     drop(process.enqueue(WAIT));
     settle().await;
@@ -208,7 +208,8 @@ async fn a_wakeup_at_the_end_of_a_wait_is_not_lost() {
         let (process, working) = (process.clone(), working.clone());
         tokio::spawn(async move {
             let wait = Duration::from_micros(message % 7 * 300);
-            let Ok(Acquired::Held(held)) = process.local.acquire(&process.name, WaitLimits::new(wait)).await else {
+            let Ok(Acquired::Held(held)) = process.local.acquire(&process.name, WaitLimits::new(wait), || ()).await
+            else {
                 return;
             };
             assert!(!working.swap(true, Ordering::SeqCst), "two hold one lock");
@@ -221,23 +222,4 @@ async fn a_wakeup_at_the_end_of_a_wait_is_not_lost() {
         task.await.expect("no two hold one lock");
     }
     assert_eq!((process.local.keys(), process.storage.is_held(&process.name)), (0, false));
-}
-
-#[tokio::test(start_paused = true)]
-async fn slow_releases_apply_backpressure() {
-    let process = Process::new();
-    process.storage.fail(Request::Release, std::iter::repeat_n(Fault::Late(SECOND), MAX_BACKGROUND_RELEASES + 1));
-    let begun = Instant::now();
-    for number in 0..=MAX_BACKGROUND_RELEASES {
-        assert_eq!(begun.elapsed(), Duration::ZERO, "held back by {number} releases");
-        let name = LockName::new(format!("contacts-{number}"));
-        let lock = held(process.local.acquire(&name, WaitLimits::new(WAIT)).await);
-        process.local.release_in_background(lock).await;
-    }
-    assert_eq!(
-        (begun.elapsed(), process.requests()),
-        (SECOND, (MAX_BACKGROUND_RELEASES + 1, MAX_BACKGROUND_RELEASES + 1))
-    );
-    process.local.all_released().await;
-    assert_eq!(process.local.keys(), 0);
 }

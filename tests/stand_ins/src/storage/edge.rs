@@ -29,6 +29,7 @@ use super::queues::Queues;
 use super::reply::Now;
 use super::{blob_service, queue_service};
 use crate::connection_reset::Wire;
+use crate::gauge::Gauge;
 
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 /// The version in responses to requests that give none.
@@ -45,6 +46,8 @@ pub(super) struct Store {
     pub(super) counts: Mutex<Counts>,
     pub(super) faults: Mutex<Faults>,
     pub(super) lease_log: Mutex<LeaseLog>,
+    /// Blob requests in flight.
+    pub(super) requests: Gauge,
 }
 
 /// Locks, ignoring poison: a test that panics while it holds the lock leaves no value half written.
@@ -58,6 +61,7 @@ pub(super) fn router(store: Arc<Store>, service: Service) -> Router {
 }
 
 async fn answer(State((store, service)): State<(Arc<Store>, Service)>, wire: Wire, request: Request) -> Response {
+    let _in_flight = (service == Service::Blob).then(|| store.requests.open());
     let (parts, body) = request.into_parts();
     let common = CommonHeaders::of(&parts);
     let task = tokio::spawn(carry_out(store, service, wire.clone(), parts, body));

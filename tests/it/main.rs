@@ -26,6 +26,7 @@ mod sas;
 mod simulation;
 mod staged;
 mod storage_access;
+mod supply;
 mod telemetry;
 mod tenant;
 mod transcript;

@@ -6,24 +6,30 @@
 //!
 //! - [`target`]: the build targets. Pure.
 //! - [`builder`]: the build, and the tools that it needs.
+//! - [`build_paths`]: no folder of this machine is in the executable.
 //! - [`layout`]: the folder, complete or not at all.
+//! - [`packages`], [`notices`]: the crates in the executable, and their licences.
 //! - `check`: the doctor's checks; [`elf`] is the doctor's own check of an executable.
 //! - `report`: the output.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#application-structure>
 
+pub mod build_paths;
 pub mod builder;
 mod check;
 // The handler's package has this one as a dev-dependency, so depending on it as a library would build it twice.
 #[path = "../../../src/doctor/elf.rs"]
 pub mod elf;
 pub mod layout;
+pub mod notices;
+pub mod packages;
 mod report;
 pub mod target;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 pub use builder::{Build, build};
 pub use layout::lay_out;
@@ -99,6 +105,8 @@ pub fn place(app: &Path, executable: &Path, target: Option<&Target>) -> anyhow::
     let (name, purpose) = (layout::name_of(executable), Purpose::of(target, Machine::THIS));
     let site = Site::enter(app)?;
     let next = site.prepare(executable)?;
+    let triple = target.map_or_else(builder::host, |target| Ok(target.triple().to_owned()))?;
+    fs::write(next.join(notices::FILE), notices::notices(&triple)?).context("writing the third-party notices")?;
     match check::check(&next, name, &purpose, target.is_none()) {
         Ok(good) => {
             site.replace()?;
@@ -118,8 +126,6 @@ pub(crate) fn shown(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::world::Folder;
 

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use super::build_paths::BuildPaths;
 use super::target::{Machine, Target};
 use super::workspace;
 
@@ -116,6 +117,15 @@ fn detect_installed(target: &Target) -> Installed {
     }
 }
 
+/// This machine's triple.
+///
+/// # Errors
+/// When rustc cannot be run.
+pub(super) fn host() -> anyhow::Result<String> {
+    let output = Command::new("rustc").current_dir(workspace()).args(["--print", "host-tuple"]).output();
+    Ok(String::from_utf8_lossy(&output.context("running rustc")?.stdout).trim().to_owned())
+}
+
 /// Builds the handler and returns its path. Cargo's progress goes to stderr.
 pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
     let tool = match &options.target {
@@ -125,6 +135,9 @@ pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
     eprintln!("{}", announcement(options));
     let mut command = cargo();
     command.args(arguments(options, tool)).stdout(Stdio::piped());
+    if options.release {
+        BuildPaths::here()?.hide_from(&mut command);
+    }
     let output = command.spawn().and_then(std::process::Child::wait_with_output).context("running cargo build")?;
     if !output.status.success() {
         bail!("the build failed{}", options.target.as_ref().map(|target| advice(target, tool)).unwrap_or_default());

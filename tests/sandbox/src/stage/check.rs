@@ -12,6 +12,7 @@ use anyhow::{Context as _, anyhow, bail};
 use object::Architecture;
 use serde_json::Value;
 
+use super::build_paths::BuildPaths;
 use super::elf::{self, Needs};
 use super::target::{Machine, Target};
 
@@ -53,6 +54,8 @@ pub(super) struct Good {
     pub(super) library: Option<String>,
     /// Whether debug information is stripped, if known.
     pub(super) stripped: bool,
+    /// The folders of this machine that are named in it.
+    pub(super) paths: Vec<String>,
     /// Whether its doctor was run, and if not, why.
     pub(super) started: Result<(), String>,
 }
@@ -76,7 +79,8 @@ pub(super) fn check(app: &Path, name: &str, purpose: &Purpose, must_start: bool)
         Err(problem) if must_start => bail!("it does not start on this machine: {problem}"),
         Err(problem) => Err(problem),
     };
-    Ok(Good { bytes: bytes.len(), library, stripped: needs.is_none_or(|needs| needs.is_stripped), started })
+    let (paths, stripped) = (BuildPaths::here()?.found_in(&bytes), needs.is_none_or(|needs| needs.is_stripped));
+    Ok(Good { bytes: bytes.len(), library, stripped, paths, started })
 }
 
 fn check_library(needs: &Needs, purpose: &Purpose) -> anyhow::Result<String> {

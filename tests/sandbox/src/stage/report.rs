@@ -5,10 +5,11 @@ use std::path::Path;
 
 use super::check::{Good, Purpose};
 use super::layout::LOCAL_SETTINGS;
-use super::shown;
 use super::target::{Machine, Target};
+use super::{notices, shown};
 
-const FILES: [&str; 4] = ["host.json", "SyncQueue/function.json", "SyncHttp/function.json", ".funcignore"];
+const FILES: [&str; 5] =
+    ["host.json", "SyncQueue/function.json", "SyncHttp/function.json", notices::FILE, ".funcignore"];
 
 /// The command that builds for any Linux plan on any machine.
 const FOR_AZURE: &str = "cargo stage --target x86_64-unknown-linux-musl";
@@ -24,7 +25,7 @@ pub(super) fn after(app: &Path, name: &str, target: Option<&Target>, purpose: &P
     };
     let (size, files): (_, String) = (size(good.bytes), FILES.iter().map(line).collect());
     let glibc = good.library.as_ref().map(|library| format!("glibc    {library}\n")).unwrap_or_default();
-    let (app, fits) = (shown(app), fits(purpose));
+    let (app, fits, paths) = (shown(app), fits(purpose), paths(&good.paths));
     let (tried, here) = match &good.started {
         Ok(()) => (
             "it starts here, and its doctor finds nothing wrong with these files".to_owned(),
@@ -52,12 +53,20 @@ or with Azure Functions Core Tools, and Azurite for storage:
         "staged {app} for {target}
   {name:<26}{size}, {stripped}
 {files}  {LOCAL_SETTINGS:<26}for `func start`, never uploaded
-{glibc}fits     {fits}
+{glibc}paths    {paths}
+fits     {fits}
 tried    {tried}
 {here}
 {next}
 "
     )
+}
+
+fn paths(found: &[String]) -> String {
+    if found.is_empty() {
+        return "it names no folder of this machine".to_owned();
+    }
+    format!("it names {}: flags for one target in cargo's configuration replace those of this command", found.join(" "))
 }
 
 fn size(bytes: usize) -> String {
@@ -82,7 +91,7 @@ mod tests {
     fn text_for(target: Option<&str>, purpose: &Purpose, started: Result<(), String>) -> String {
         let target = target.map(|text| text.parse::<Target>().expect("sensible"));
         let library = (*purpose != Purpose::ThisMachine).then(|| "none needed: it is static".to_owned());
-        let good = Good { bytes: 9_876_543, library, stripped: true, started };
+        let good = Good { bytes: 9_876_543, library, stripped: true, paths: Vec::new(), started };
         let app = super::super::workspace().join("target/functionapp");
         after(&app, "handler", target.as_ref(), purpose, &good)
     }
@@ -94,12 +103,14 @@ mod tests {
             "staged target/functionapp for x86_64-unknown-linux-musl\n",
             "  handler                   9.4 MiB, stripped\n",
             "glibc    none needed: it is static\n",
+            "paths    it names no folder of this machine\n",
             "  cargo sandbox up --app target/functionapp\n",
         ] {
             assert!(text.contains(line), "{line}{text}");
         }
         let publish = "cd target/functionapp && func azure functionapp publish <your function app>\n";
         assert!(text.ends_with(publish), "{text}");
+        assert!(paths(&["/home/ada/".to_owned()]).starts_with("it names /home/ada/: flags for one target"));
         let native = text_for(None, &Purpose::ThisMachine, Ok(()));
         assert!(native.ends_with("cargo stage --target x86_64-unknown-linux-musl\n"), "{native}");
         assert!(

@@ -2,9 +2,9 @@
 //!
 //! The holder of a lease hands it to the next waiter without a storage request, and renews it first when a third of its life has
 //! passed. A session of handoffs ends after [`MAX_SESSION_USES`] or [`MAX_SESSION`]; then the lease is released, and the next
-//! waiter leaves the lock to other processes for [`YIELD`]. At most one task per key talks to the storage, and [`Bulkhead`] bounds the
-//! requests of all keys. A key without work
-//! leaves nothing behind: memory does not grow with the number of keys seen.
+//! waiter leaves the lock to other processes for [`YIELD`]. At most one task per key talks to the storage, and
+//! [`Bulkhead`] bounds the requests of all keys. A key without work leaves nothing behind: memory does not grow with the number of
+//! keys seen.
 //!
 //! A caller may be cancelled at any time: a lease that was granted or handed to it goes to the next waiter or back to the
 //! storage.

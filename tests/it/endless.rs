@@ -244,6 +244,20 @@ async fn of_an_answer_of_the_identity_endpoint_64_kib_are_read() {
     }
 }
 
+/// After a success that is not Dataverse's the row is read.
+#[tokio::test]
+async fn of_a_row_16_mib_are_read_and_of_a_refusal_by_dataverse_64_kib() {
+    let world = crate::world().await;
+    for (answer, cap) in bodies().into_iter().zip([16 * KIB * KIB, 64 * KIB, 64 * KIB]) {
+        let server = Endless::start(answer.clone(), None);
+        let url = server.url();
+        let host = world.host("instance-1", &[("DATAVERSE_URL", &url), AT_ONCE]).await.expect("the host starts");
+        let reply = Caller::of(&host).post(&contact("C1", &json!({ "firstname": "Ada" }))).await;
+        assert_eq!((reply.status, reply.body["outcome"].as_str()), (503, Some("retry")), "{reply:?}");
+        server.read_at_most(cap, &answer);
+    }
+}
+
 #[tokio::test]
 async fn of_an_answer_to_a_queue_request_4_mib_are_read() {
     for answer in bodies() {

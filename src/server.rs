@@ -8,6 +8,7 @@
 
 mod array;
 mod body;
+mod call_slots;
 mod invocation;
 mod listener;
 mod respond;
@@ -27,6 +28,7 @@ use crate::host::MessageEncoding;
 use crate::pipeline::{INVOCATION_GRACE, Pipeline};
 use crate::process_limits;
 use crate::shutdown::Cause;
+use call_slots::CallSlots;
 use listener::Listener;
 
 /// During the drain: how long a finished response may take to leave, and an incomplete request to arrive.
@@ -40,6 +42,7 @@ const MAX_CONNECTIONS: usize = 512;
 #[derive(Clone)]
 struct AppState {
     pipeline: Arc<Pipeline>,
+    calls: CallSlots,
     tasks: TaskTracker,
     queue: QueuePolicy,
 }
@@ -64,9 +67,10 @@ pub async fn run(
     shutdown: impl Future<Output = Cause> + Send + 'static,
 ) -> Cause {
     let (pipeline, tasks, stop) = (Arc::new(pipeline), TaskTracker::new(), CancellationToken::new());
-    let router = routes::router(AppState { pipeline: pipeline.clone(), tasks: tasks.clone(), queue });
-    let gone = CancellationToken::new();
     let max_connections = process_limits::max_connections(MAX_CONNECTIONS);
+    let calls = CallSlots::beside(max_connections);
+    let router = routes::router(AppState { pipeline: pipeline.clone(), calls, tasks: tasks.clone(), queue });
+    let gone = CancellationToken::new();
     let listener = Listener::new(listener, max_connections, gone.clone());
     let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let ended = gone.clone().drop_guard();

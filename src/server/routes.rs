@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, error};
 use uuid::Uuid;
 
-use super::{AppState, array, body, invocation, respond};
+use super::{AppState, array, body, call_slots, invocation, respond};
 use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
 use crate::outcome::{Outcome, Reason};
 use crate::telemetry::{CapturedLogs, trace};
@@ -45,6 +45,10 @@ async fn http_route(State(app): State<AppState>, request: Request) -> Response {
         return response;
     }
     let (head, body) = request.into_parts();
+    let Some(_slot) = app.calls.take() else {
+        let id = invocation_id(&head.headers);
+        return respond::single(&invocation::refused(&id, call_slots::none_left(), Instant::now()));
+    };
     sync_http(app, head.headers, body).await
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP function beyond single outcomes: routes, arrays, bodies, disconnecting callers, and what reaches Dataverse.
 
 mod arrays;
+mod crowd;
 mod requests;
 mod sent;
 

@@ -33,9 +33,11 @@ Real handler processes against the stand-ins. Counts, memory, statuses and exit 
 Cases:
   sockets      arrays of 1,000 keys, one and then ten at once beside queue messages: sockets to the storage, messages that fail
   descriptors  the same with a soft limit of 1,024 descriptors
+  crowd        700 calls at once, with bodies that never come and for one key, beside queue messages: messages that fail
   zeros        8 MiB of [0,0,…: memory
   arrays       70 arrays of 64 KB with 1,000 records each: memory
   bodies       52 bodies of 8 MiB: memory
+  lists        24 bodies of 8 MiB with a column of many small values, with 320 MB of data: memory
   everything   70 arrays of 64 KB, 24 bodies of 8 MiB and ten arrays of 1,000 keys at once with 320 MB of data (RLIMIT_DATA), beside
                queue messages: every call is answered, a message settles within 5 s
   endless      answers of services that never end: bytes read, time until it gives up
@@ -53,12 +55,16 @@ pub enum Case {
     Sockets,
     /// Arrays of distinct keys, and few descriptors.
     Descriptors,
+    /// More calls than connections.
+    Crowd,
     /// A long array of zeros.
     Zeros,
     /// Many arrays of many records.
     Arrays,
     /// Many large bodies.
     Bodies,
+    /// Large bodies of many small values.
+    Lists,
     /// All of these at once, in little memory.
     Everything,
     /// Answers without an end.
@@ -86,9 +92,11 @@ impl Benchmark for Case {
         match self {
             Self::Sockets => load::sockets(&scene, None, samples).await,
             Self::Descriptors => load::sockets(&scene, Some("-S -n 1024"), samples).await,
+            Self::Crowd => load::crowd(&scene, samples).await,
             Self::Zeros => load::zeros(&scene, samples).await,
             Self::Arrays => load::arrays(&scene, samples).await,
             Self::Bodies => load::bodies(&scene, samples).await,
+            Self::Lists => load::lists(&scene, samples).await,
             Self::Everything => load::everything(&scene, samples).await,
             Self::Endless => endless::measure(scene, samples).await,
             Self::Letters => letters::measure(&scene, samples).await,

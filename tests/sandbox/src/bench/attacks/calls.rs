@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
+use super::super::samples::Row;
 use super::super::target::Running;
 use super::super::{Bound, Samples, number};
 use stand_ins::host::first_delivery;
@@ -66,11 +67,11 @@ impl Caller {
         answer(self.request(body)).await
     }
 
-    /// Delivers a queue message.
+    /// Delivers a queue message, on a connection of its own.
     pub(super) async fn deliver(&self, record: &Value) -> Answer {
         let body = first_delivery("SyncQueue", "record", &record.to_string(), OffsetDateTime::now_utc());
-        answer(self.http.post(format!("{}/SyncQueue", self.url)).header(CONTENT_TYPE, "application/json").body(body))
-            .await
+        let http = http_client();
+        answer(http.post(format!("{}/SyncQueue", self.url)).header(CONTENT_TYPE, "application/json").body(body)).await
     }
 
     /// Delivers twelve queue messages, some each second.
@@ -111,11 +112,13 @@ pub(super) fn add_calls(samples: &mut Samples, answers: &[Answer]) {
     samples.add("longest call", "s", longest(answers));
 }
 
-/// Adds what became of queue messages; each of them must be written. Gives the longest time that one took, in seconds.
-pub(super) fn add_messages(samples: &mut Samples, answers: &[Answer]) -> f64 {
+/// Adds what became of queue messages; each of them must be written. Gives the row with the longest time that one took.
+pub(super) fn add_messages<'a>(samples: &'a mut Samples, place: &str, answers: &[Answer]) -> &'a mut Row {
     let failed = answers.iter().filter(|answer| !answer.is_written()).count();
-    samples.bounded("queue messages beside them that failed", "messages", number(failed), Bound::Exactly(0.0));
-    if failed == 0 { longest(answers) } else { f64::NAN }
+    let none = Bound::Exactly(0.0);
+    samples.bounded(format!("queue messages {place} that failed"), "messages", number(failed), none);
+    let longest = if failed == 0 { longest(answers) } else { f64::NAN };
+    samples.add(format!("queue messages {place}: the longest"), "s", longest)
 }
 
 /// The longest time until an answer, in seconds.

@@ -45,10 +45,10 @@ pub(crate) fn max_connections(wanted: usize) -> usize {
     wanted.min(open_files() / 2)
 }
 
-/// How many requests to Dataverse may be in flight: an eighth of the open files. Requests to the storage take up to twice as many,
-/// and the last eighth is for tokens, telemetry and what a process has open anyway.
+/// How many requests to Dataverse may be in flight: a twelfth of the open files. Requests for locks take up to three times as many
+/// ([`crate::lock`]), and the last sixth is for tokens, telemetry and what a process has open anyway.
 pub fn max_concurrency(wanted: usize) -> usize {
-    wanted.min(open_files() / 8).max(1)
+    wanted.min(open_files() / 12).max(1)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -69,6 +69,6 @@ mod tests {
     fn connections_leave_files_for_the_requests_that_answer_them() {
         let files = open_files();
         let (all, requests) = (max_connections(usize::MAX), max_concurrency(usize::MAX));
-        assert!(all + 3 * requests < files && (max_connections(1), max_concurrency(1)) == (1, 1), "{files}");
+        assert!(all + 4 * requests < files && (max_connections(1), max_concurrency(1)) == (1, 1), "{files}");
     }
 }

@@ -6,13 +6,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stand_ins::net::http_client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::{Running, output};
-use crate::caller::contact;
+use crate::caller::{answer as answered, contact};
 use crate::command::{CommandOutput, command};
 use crate::trust::Folder;
 
@@ -62,6 +63,13 @@ async fn idle_connections_cannot_take_the_files_that_a_call_in_progress_needs() 
     let mut answer = String::new();
     timeout(Duration::from_mins(1), caller.read_to_string(&mut answer)).await.expect("in time").expect("it is text");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}\n{}", handler.printed());
+    drop(others);
+    // The requests for a call's own locks and rows cannot take them all either.
+    let records: Vec<_> =
+        (0..200).map(|number| contact(&format!("K{number}"), &json!({ "firstname": "Ada" }))).collect();
+    let call = http_client().post(handler.url("/api/records")).body(json!(records).to_string());
+    let (array, root) = tokio::join!(answered(call), answered(http_client().get(handler.url("/"))));
+    assert_eq!((&array.body["summary"]["applied"], root.status), (&json!(200), 200), "{}", array.text);
     let printed = handler.printed();
     assert!(printed.contains("SYNC_MAX_CONCURRENCY is lowered") && !printed.contains("cannot accept"), "{printed}");
 }

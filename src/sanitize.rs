@@ -1,11 +1,14 @@
 //! Makes untrusted text safe to print.
 //!
 //! A dead letter or a log line may quote text from any sender. Control characters could clear a screen, retitle a window or answer
-//! a prompt, and direction marks could make text look like other text: each is printed as its JSON escape instead. In JSON such
-//! characters occur only inside strings, so the result is still the same JSON. Pure.
+//! a prompt, direction marks could make text look like other text, and invisible characters could hide text: each is printed as its
+//! JSON escape instead. In JSON such characters occur only inside strings, so the result is still the same JSON. Pure.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
 
 /// `text` with every character that could control a terminal replaced by its JSON escape, line breaks included.
 pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
@@ -18,9 +21,7 @@ pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
             '\n' => escaped.push_str("\\n"),
             '\r' => escaped.push_str("\\r"),
             '\t' => escaped.push_str("\\t"),
-            c if needs_escape(c) => {
-                write!(escaped, "\\u{:04x}", u32::from(c)).expect("writing to a string cannot fail");
-            }
+            c if needs_escape(c) => push_escape(&mut escaped, c),
             c => escaped.push(c),
         }
     }
@@ -35,11 +36,23 @@ pub(crate) fn sanitize_short(text: &str, max: usize) -> Cow<'_, str> {
     }
 }
 
-/// Control characters, C1 included, and the marks that change the direction of text or break lines. All are below U+10000, so
-/// four hexadecimal digits hold each.
+/// Appends the JSON escape of a character: above U+FFFF one of each of its two UTF-16 units.
+pub(crate) fn push_escape(text: &mut String, c: char) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        write!(text, "\\u{unit:04x}").expect("writing to a string cannot fail");
+    }
+}
+
+/// Control characters, C1 included, the characters that Unicode shows as nothing (direction marks, joiners, variation selectors,
+/// fillers and tags among them), and those that break a line or annotate one.
+/// <https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point>
 pub(crate) fn needs_escape(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
 #[cfg(test)]
@@ -54,15 +67,31 @@ mod tests {
             ("a\u{7f}\u{8}b", r"a\u007f\u0008b"),
             ("one\ntwo\r\n\tthree", r"one\ntwo\r\n\tthree"),
             ("in\u{202e}txt.exe", r"in\u202etxt.exe"),
-            ("Zoë – 漢字 🙂", "Zoë – 漢字 🙂"),
+            ("a\u{2028}b\u{2029}", r"a\u2028b\u2029"),
+            ("Zoë – 漢字 🙂 \u{1f1e9}\u{1f1ea}", "Zoë – 漢字 🙂 \u{1f1e9}\u{1f1ea}"),
         ] {
             assert_eq!(sanitize(text), escaped);
         }
     }
 
     #[test]
+    fn a_character_that_is_not_seen_is_escaped() {
+        let (fillers, marks) =
+            ("\u{115f}\u{1160}\u{3164}\u{ffa0}", "\u{ad}\u{61c}\u{180e}\u{200b}\u{200d}\u{2060}\u{feff}");
+        let (annotations, selectors, tags) =
+            ("\u{fff9}\u{fffa}\u{fffb}", "\u{fe0f}\u{e0100}", "\u{e0001}\u{e0041}\u{e007f}");
+        for text in [fillers, marks, annotations, selectors, tags] {
+            for c in text.chars() {
+                assert!(needs_escape(c), "U+{:04X}", u32::from(c));
+                assert!(sanitize(&c.to_string()).is_ascii(), "U+{:04X}", u32::from(c));
+            }
+        }
+        assert_eq!(sanitize("ok\u{e0041}"), r"ok\udb40\udc41");
+    }
+
+    #[test]
     fn sanitized_json_is_the_same_json() {
-        let text = "\u{9b}2J \u{202e} \u{7f} ä";
+        let text = "\u{9b}2J \u{202e} \u{7f} \u{e0041} ä";
         let json = serde_json::to_string(text).expect("a string");
         let escaped = sanitize(&json);
         assert!(!escaped.contains(needs_escape));

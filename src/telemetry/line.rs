@@ -6,15 +6,15 @@
 //! ```
 //!
 //! In text, a message or value that could be mistaken for something else (a value with a blank, a message with a word that looks like
-//! a field) is a JSON string. In JSON, a field named like one of the first three members has `_` after its name. Of several fields
-//! with one name the first counts. Pure.
+//! a field) is a JSON string. In a JSON string `=` is an escape, so a pattern such as ` outcome=(\w+)` finds fields only. In JSON, a
+//! field named like one of the first three members has `_` after its name. Of several fields with one name the first counts. Pure.
 
 use serde_json::Value;
 use time::OffsetDateTime;
 use tracing::Level;
 
 use super::Format;
-use crate::sanitize::{needs_escape, sanitize};
+use crate::sanitize::{needs_escape, push_escape, sanitize};
 
 /// A line, in parts after which it may be cut.
 pub(super) struct Line {
@@ -78,12 +78,16 @@ impl Line {
 
     /// The line, without a line break.
     pub(super) fn whole(&self) -> String {
-        self.parts.concat() + if self.format == Format::Json { "}" } else { "" }
+        self.parts.concat() + self.end()
+    }
+
+    fn end(&self) -> &'static str {
+        if self.format == Format::Json { "}" } else { "" }
     }
 
     /// As many parts as fit into `most` bytes, and a mark that says so; `None` if all of them fit.
     pub(super) fn shortened(&self, most: usize) -> Option<String> {
-        if self.whole().len() <= most {
+        if self.parts.iter().map(String::len).sum::<usize>() + self.end().len() <= most {
             return None;
         }
         let mark = if self.format == Format::Json { r#","cut":true}"# } else { " …" };
@@ -93,14 +97,22 @@ impl Line {
     }
 }
 
-/// A value as JSON, without any character that a terminal could obey.
+/// A value as JSON, without any character that a terminal could obey, and without `=`.
 fn json(value: &Value) -> String {
-    sanitize(&value.to_string()).into_owned()
+    sanitize(&value.to_string()).replace('=', "\\u003d")
 }
 
 /// A name in a text line.
 fn escaped(name: &str) -> String {
-    name.chars().map(|c| if is_of_a_name(c) { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) }).collect()
+    let mut escaped = String::with_capacity(name.len());
+    for c in name.chars() {
+        if is_of_a_name(c) {
+            escaped.push(c);
+        } else {
+            push_escape(&mut escaped, c);
+        }
+    }
+    escaped
 }
 
 fn is_of_a_name(c: char) -> bool {

@@ -16,6 +16,9 @@ const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// A row has at most a few megabytes; file columns are not part of it.
 const MAX_ROW_BYTES: usize = 16 * 1024 * 1024;
 
+/// A request id is a GUID, with some room.
+const MAX_ID_BYTES: usize = 64;
+
 /// The error in an answer that is not a success.
 pub(super) async fn error(answer: Answer) -> Error {
     let status = answer.status();
@@ -34,8 +37,14 @@ pub(super) async fn error(answer: Answer) -> Error {
 /// The request id that Microsoft's support asks for. Where two servers handled a request, `x-ms-service-request-id` is there twice;
 /// `REQ_ID` repeats the last one.
 fn request_id(answer: &Answer) -> Option<String> {
-    let last = |name| answer.headers(name).flat_map(|value| value.split(',')).map(str::trim).rfind(|id| !id.is_empty());
+    let last = |name| answer.headers(name).flat_map(|value| value.split(',')).map(str::trim).rfind(|id| is_id(id));
     last("REQ_ID").or_else(|| last("x-ms-service-request-id")).map(str::to_owned)
+}
+
+/// Whether this can be a request id. It goes into logs and answers, and a gateway may send anything.
+fn is_id(text: &str) -> bool {
+    (1..=MAX_ID_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// http.sys refuses a URL that is too long, before Dataverse sees it.

@@ -46,6 +46,14 @@ async fn request_ids_and_delays_come_from_the_headers() {
         ("x-ms-service-request-id: a1\r\n", Some("a1"), None),
         ("REQ_ID: \r\nx-ms-service-request-id: a1\r\nx-ms-service-request-id: \r\n", Some("a1"), None),
         ("REQ_ID: b2\r\nRetry-After: soon\r\n", Some("b2"), None),
+        // What is not an id of at most 64 letters, digits, `-` and `_` counts as none.
+        ("REQ_ID: b2 outcome=applied\r\nx-ms-service-request-id: a1\r\n", Some("a1"), None),
+        ("REQ_ID: <b>2</b>\r\n", None, None),
+        (
+            &*format!("REQ_ID: {}\r\nx-ms-service-request-id: {}\r\n", "b".repeat(65), "a".repeat(64)),
+            Some(&*"a".repeat(64)),
+            None,
+        ),
         ("Retry-After: Wed, 01 Jan 2020 00:00:00 GMT\r\n", None, seconds(0)),
         ("Retry-After: -5\r\n", None, None),
         ("", None, None),

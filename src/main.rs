@@ -137,7 +137,8 @@ async fn run_handler() -> ExitCode {
         }
     };
     install_tls();
-    let export = telemetry::start(settings);
+    // Dropped last: it writes the lines that wait.
+    let (export, _log) = telemetry::start(settings);
     let served = serve(config, export.as_ref(), parent).await;
     if let Some(export) = export {
         export.finish().await;
@@ -198,7 +199,7 @@ fn stop_token() -> io::Result<CancellationToken> {
 
 /// Logs the problems: the host takes each line as one error.
 fn report_problems(problems: &[Problem]) -> ExitCode {
-    telemetry::start(telemetry::Settings::errors_only(&setting));
+    let (_, _log) = telemetry::start(telemetry::Settings::errors_only(&setting));
     error!("{} of the settings cannot be used", problems.len());
     for problem in problems {
         error!("{problem}");

@@ -1,10 +1,12 @@
 //! Logs, written so that the Functions host files them under the right level; traces and metrics, sent to a collector ([`otlp`]).
 //!
-//! One event is one line: information goes to stdout, warnings and errors to stderr ([`output`]). The spans of [`trace`] are exported
+//! One event is one line: information goes to stdout, warnings and errors to stderr ([`output`]), while serving by a thread for each,
+//! so that no message waits for a reader ([`background_writer`]). The spans of [`trace`] are exported
 //! and never logged; all other spans and events are logged and never exported, so `RUST_LOG` does not affect traces.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 
+mod background_writer;
 mod captured;
 mod fields;
 mod format;
@@ -18,6 +20,9 @@ mod panic;
 pub(crate) mod trace;
 
 use std::io::{IsTerminal as _, stderr, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
@@ -28,14 +33,18 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+use self::background_writer::BackgroundWriter;
 use self::fields::SpanFields;
 use self::format::EventFormat;
 use self::otlp::Export;
 use self::otlp_settings::OtlpSettings;
-use self::output::{Sink, Stream, print};
+use self::output::{Sink, Stream, print_to_stderr};
 use crate::settings::{Lookup, Problem, non_empty, read_resolved};
 
 pub(crate) use captured::CapturedLogs;
+
+/// The longest wait for a reader of the log at the end of the process.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Libraries below this program log warnings and errors only.
 const DEFAULT: &str = "info,azure_core=warn,azure_identity=warn,typespec_client_core=warn,hyper=warn,reqwest=warn";
@@ -105,12 +114,51 @@ fn is_level_or_directive(part: &str) -> bool {
 pub fn start_on_stderr(settings: Settings) {
     let format = EventFormat { format: Format::Text, ansi: stderr().is_terminal() };
     tracing_subscriber::registry()
-        .with(log(format, Sink::new(|_, line| print(Stream::Stderr, line))).with_filter(settings.filter))
+        .with(log(format, Sink::new(|_, line| print_to_stderr(line))).with_filter(settings.filter))
         .init();
 }
 
+/// The log of a serving process. Dropping it waits until its lines are written, for a second at most; all ways out of the process
+/// have to pass here.
+#[must_use]
+pub struct LogGuard {
+    out: BackgroundWriter,
+    err: BackgroundWriter,
+    /// How many lines were dropped.
+    dropped: Arc<AtomicU64>,
+}
+
+impl LogGuard {
+    fn start(format: EventFormat) -> Self {
+        let out = BackgroundWriter::start(stdout(), move |dropped| format.gap(dropped));
+        let err = BackgroundWriter::start(stderr(), move |dropped| format.gap(dropped));
+        Self { out, err, dropped: Arc::default() }
+    }
+
+    fn sink(&self) -> Sink {
+        let (out, err, dropped) = (self.out.clone(), self.err.clone(), self.dropped.clone());
+        Sink::new(move |stream, line| {
+            let is_taken = match stream {
+                Stream::Stdout => out.push(line),
+                Stream::Stderr => err.push(line),
+            };
+            if !is_taken {
+                dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        let until = Instant::now() + FLUSH_TIMEOUT;
+        self.err.flush(until);
+        self.out.flush(until);
+    }
+}
+
 /// Starts logging to stdout and stderr, panics included, and the export if it is set up, in the runtime that this is called in.
-pub fn start(settings: Settings) -> Option<Export> {
+pub fn start(settings: Settings) -> (Option<Export>, LogGuard) {
     panic::install();
     let Settings { filter, format, mut otlp } = settings;
     let export = Export::start(&otlp).unwrap_or_else(|problem| {
@@ -119,7 +167,12 @@ pub fn start(settings: Settings) -> Option<Export> {
     });
     let format = EventFormat { format, ansi: stdout().is_terminal() && stderr().is_terminal() };
     let filter = filter.add_directive(trace::TARGET_IS_OFF.parse().expect("it is a directive"));
-    let log = tracing_subscriber::registry().with(log(format, Sink::new(print)).with_filter(filter));
+    let guard = LogGuard::start(format);
+    if let Some(export) = &export {
+        let dropped = guard.dropped.clone();
+        export.observe_dropped_lines(move || dropped.load(Ordering::Relaxed));
+    }
+    let log = tracing_subscriber::registry().with(log(format, guard.sink()).with_filter(filter));
     match export.as_ref().and_then(Export::tracer) {
         // Without a second layer: a layer that is `None` would make every disabled call site ask each time.
         None => log.init(),
@@ -139,7 +192,7 @@ pub fn start(settings: Settings) -> Option<Export> {
         let problems = otlp.problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
         tracing::warn!(problems, "some OpenTelemetry settings cannot be used; messages are not affected");
     }
-    export
+    (export, guard)
 }
 
 fn log<S>(format: EventFormat, sink: Sink) -> impl Layer<S>

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 use time::OffsetDateTime;
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -15,14 +15,29 @@ use super::captured::Buffer;
 use super::fields::Fields;
 use super::line::Line;
 
+/// Most bytes of a printed line: Application Insights keeps so much.
+/// <https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete#trace>
+pub(super) const MAX_PRINTED_BYTES: usize = 32 * 1024;
+
 /// The crates of this program.
 const OWN: [&str; 2] = ["dataverse_sync", "handler"];
 
 /// The one format of events, as text or JSON.
+#[derive(Clone, Copy)]
 pub(super) struct EventFormat {
     pub(super) format: Format,
     /// Whether the level has a colour, for a terminal.
     pub(super) ansi: bool,
+}
+
+impl EventFormat {
+    /// The line that stands where so many lines were dropped, with its line break.
+    pub(super) fn gap(self, dropped: u64) -> String {
+        let mut line = Line::new(self.format, Level::WARN, OffsetDateTime::now_utc(), self.ansi);
+        line.message("log lines were dropped here, because this stream was not read");
+        line.field("dropped", &dropped.into());
+        line.whole() + "\n"
+    }
 }
 
 impl<S, N> FormatEvent<S, N> for EventFormat
@@ -54,6 +69,6 @@ where
         if captured.is_some_and(|buffer| buffer.push(&line, level)) {
             return Ok(());
         }
-        writeln!(out, "{}", line.whole())
+        writeln!(out, "{}", line.shortened(MAX_PRINTED_BYTES).unwrap_or_else(|| line.whole()))
     }
 }

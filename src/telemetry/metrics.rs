@@ -66,6 +66,14 @@ pub(super) fn observe_admission(meter: &Meter, figures: impl Fn() -> [u64; 3] + 
     }
 }
 
+/// Calls `figure` for the lines of the log that were dropped whenever they are collected.
+pub(super) fn observe_dropped_lines(meter: &Meter, figure: impl Fn() -> u64 + Send + Sync + 'static) {
+    let counter = meter.u64_observable_counter("dataverse_sync.log.dropped").with_unit("{line}");
+    let counter = counter.with_description("Lines of the log that were dropped, because they were not read");
+    // The meter keeps the counter.
+    let _ = counter.with_callback(move |observer| observer.observe(figure(), &[])).build();
+}
+
 /// A record of `function` has come to its end after `took`.
 pub(crate) fn settled(function: &'static str, outcome: &Outcome, took: Duration) {
     let Some(meters) = METERS.get() else { return };

@@ -87,6 +87,13 @@ impl Export {
         }
     }
 
+    /// Also collects how many lines of the log were dropped, as `figure` returns it.
+    pub(super) fn observe_dropped_lines(&self, figure: impl Fn() -> u64 + Send + Sync + 'static) {
+        if let Some(metrics) = &self.metrics {
+            metrics::observe_dropped_lines(&metrics.meter(SCOPE), figure);
+        }
+    }
+
     /// Sends what is left, within a few seconds or not at all.
     pub async fn finish(self) {
         let (done, finished) = oneshot::channel();

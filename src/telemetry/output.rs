@@ -3,7 +3,7 @@
 //! The host files a line of stdout as information, and a line of stderr as a warning if it contains "warn" in any letter case, else as
 //! an error. So an error line never contains that word: its second letter is written as a JSON escape (`w\u0061rn`).
 
-use std::io::{self, Write, stderr, stdout};
+use std::io::{self, Write, stderr};
 use std::sync::Arc;
 
 use tracing::{Level, Metadata};
@@ -66,13 +66,10 @@ impl Write for LineWriter<'_> {
     }
 }
 
-/// Writes to the process's own streams.
-pub(super) fn print(stream: Stream, line: &[u8]) {
-    // A closed stream must not stop the handler, so the result is ignored.
-    let _ = match stream {
-        Stream::Stdout => stdout().write_all(line),
-        Stream::Stderr => stderr().write_all(line),
-    };
+/// Writes to the process's own stderr, before it returns.
+pub(super) fn print_to_stderr(line: &[u8]) {
+    // A closed stream must not stop a command, so the result is ignored.
+    let _ = stderr().write_all(line);
 }
 
 /// A backslash in a line always begins a JSON escape, so the escapes that this adds can be undone.

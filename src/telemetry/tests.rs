@@ -65,14 +65,14 @@ fn text_is_quoted_only_where_it_is_ambiguous() {
     let lines = logged(Format::Text, LevelFilter::TRACE, |_| {
         info!(outcome = "applied", n = 1, ok = true, blank = "", path = "/a/b", said = "a b", "record settled");
         error!(table = "warnings", "set a,b=debug");
-        info!("x=1 is not a field");
+        info!(source = "hr attempt=9 \u{e0041}", "x=1 is not a field");
         info!("a\\b\nc \u{202e}");
     });
     let texts: Vec<_> = lines.iter().map(|(_, line)| line.split_once("Z ").map_or("", |(_, rest)| rest)).collect();
     let expected = [
         "INFO record settled outcome=applied n=1 ok=true blank=\"\" path=/a/b said=\"a b\"\n",
         "ERROR set a,b=debug table=w\\u0061rnings\n",
-        "INFO \"x=1 is not a field\"\n",
+        "INFO \"x\\u003d1 is not a field\" source=\"hr attempt\\u003d9 \\udb40\\udc41\"\n",
         "INFO a\\\\b\\nc \\u202e\n",
     ];
     assert_eq!(texts, expected);

@@ -4,6 +4,7 @@ mod drain;
 mod limits;
 pub(crate) mod running;
 mod settings;
+mod unread;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

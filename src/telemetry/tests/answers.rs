@@ -4,6 +4,7 @@ use tracing::{Span, trace};
 
 use super::*;
 use crate::telemetry::captured::{MAX_LINE_BYTES, MAX_LINES};
+use crate::telemetry::format::MAX_PRINTED_BYTES;
 
 fn invocation() -> (Span, CapturedLogs) {
     let span = error_span!("record", invocation_id = "id-1");
@@ -98,6 +99,17 @@ fn a_long_line_is_printed_whole_and_travels_with_the_fields_that_fit() {
         let parsed = parsed(format, &line);
         let fields = [("also_on", "stdout"), ("first", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!((&*parsed.message, &*parsed.fields), ("a long line", &fields[..]));
+    }
+}
+
+#[test]
+fn a_printed_line_has_at_most_as_many_bytes_as_application_insights_keeps() {
+    for format in [Format::Text, Format::Json] {
+        let printed = logged(format, LevelFilter::TRACE, |_| {
+            error!(first = "1", long = "x".repeat(MAX_PRINTED_BYTES), last = 2, "a line that is too long");
+        });
+        let [(_, line)] = &printed[..] else { panic!("one event is one line") };
+        assert!(line.len() < 200 && line.contains("first") && !line.contains("last"), "{line:.300}");
     }
 }
 

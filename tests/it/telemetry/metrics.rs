@@ -90,6 +90,7 @@ async fn check_values(exporting: &ExportingHandler, points: &[Point]) {
     let lasted = one(points, "dataverse_sync.gate.closed.duration", &pause);
     assert!(lasted.count == 1 && lasted.sum >= 1.0, "{lasted:?}");
     assert!(one(points, "dataverse_sync.gate.width", &[]).count >= 1);
+    assert_eq!(one(points, "dataverse_sync.log.dropped", &[]).count, 0);
     let idle = eventually("an empty gate", async || {
         let points = exporting.collector.points();
         (one(&points, "dataverse_sync.gate.in_flight", &[]).count == 0).then_some(points)

@@ -3,6 +3,8 @@
 //! The codes are part of the public contract: log field, metric label, dead-letter text and HTTP member. This module decides
 //! nothing; it lists what each reason means to the two callers, the queue and HTTP.
 
+mod caller;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -230,6 +232,9 @@ pub struct Outcome {
     /// How Dataverse answered, when it refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataverse: Option<ServiceAnswer>,
+    /// The detail as it may be logged: without the service's text, which can hold column values.
+    #[serde(skip)]
+    pub(crate) log_detail: Option<String>,
     /// The delay that a service named, or the reason's default.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
@@ -268,6 +273,7 @@ impl Outcome {
             message_id: None,
             attempts: None,
             dataverse: None,
+            log_detail: None,
             retry_after: reason.default_retry_after(),
             last_attempt: false,
             key_hash: None,

@@ -112,6 +112,7 @@ impl Pipeline {
             Some(reason) => (Settlement::new(reason).detail(BEHIND), Timings::default()),
         };
         let mut outcome = Outcome::new(settlement.reason);
+        outcome.log_detail = settlement.log_detail();
         outcome.detail = settlement.detail;
         outcome.table = Some(record.table.clone());
         outcome.key = Some(record.key_sent.clone());

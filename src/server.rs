@@ -11,6 +11,7 @@ mod body;
 mod call_slots;
 mod invocation;
 mod listener;
+mod origin;
 mod respond;
 mod routes;
 
@@ -69,7 +70,8 @@ pub async fn run(
     let (pipeline, tasks, stop) = (Arc::new(pipeline), TaskTracker::new(), CancellationToken::new());
     let max_connections = process_limits::max_connections(MAX_CONNECTIONS);
     let calls = CallSlots::beside(max_connections);
-    let router = routes::router(AppState { pipeline: pipeline.clone(), calls, tasks: tasks.clone(), queue });
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let router = routes::router(AppState { pipeline: pipeline.clone(), calls, tasks: tasks.clone(), queue }, port);
     let gone = CancellationToken::new();
     let listener = Listener::new(listener, max_connections, gone.clone());
     let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());

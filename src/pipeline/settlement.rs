@@ -72,6 +72,26 @@ impl Settlement {
         Self { retry_after: settlement.retry_after.or(rejection.retry_after), ..settlement }
     }
 
+    /// What an operator has to know, without any text that can hold column values; `None` where the reason says enough.
+    pub(super) fn log_detail(&self) -> Option<String> {
+        if !self.reason.is_for_operators() {
+            return None;
+        }
+        let (Some(fault), Some(detail)) = (&self.fault, &self.detail) else { return self.detail.clone() };
+        let text = match &**fault {
+            // What stands before the service's text is in our own words.
+            Error::Answered { message: Some(message), .. } if !message.is_empty() => {
+                format!("{}{fault}", detail.strip_suffix(message).unwrap_or_default())
+            }
+            Error::Answered { .. }
+            | Error::NoAnswer { .. }
+            | Error::NoToken { .. }
+            | Error::NotAddressable { .. }
+            | Error::Ambiguous => detail.clone(),
+        };
+        Some(classify::named_in(fault).map_or_else(|| text.clone(), |named| format!("{text}; {named}")))
+    }
+
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self

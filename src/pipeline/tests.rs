@@ -3,6 +3,7 @@ mod deliveries;
 mod hidden;
 mod hints;
 mod leases;
+mod log_detail;
 mod order;
 mod outages;
 mod races;

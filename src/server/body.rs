@@ -6,9 +6,9 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 
-use crate::json;
 use crate::outcome::{Outcome, Reason};
 use crate::record;
+use crate::{host, json};
 
 /// Reads a body, with or without a length. The rest of one that is too large is read and discarded, which axum's limit does not do:
 /// hyper would close the connection, and a client that sends the whole body before it reads would see a reset instead of the 413.
@@ -36,7 +36,16 @@ pub(super) async fn read(body: Body) -> Result<Bytes, Outcome> {
     if body.is_empty() {
         return Err(invalid("the body is empty; it must be a record or an array of records"));
     }
+    if is_base64_of_an_object(&body) {
+        return Err(invalid("the body is in base64, which only a queue message may be; send the JSON itself"));
+    }
     Ok(body)
+}
+
+/// Judged by the beginning alone.
+fn is_base64_of_an_object(body: &[u8]) -> bool {
+    let begin = &body[..body.len().min(8)];
+    std::str::from_utf8(begin).is_ok_and(|begin| host::object_in_base64(begin).is_some())
 }
 
 fn invalid(detail: impl Into<String>) -> Outcome {

@@ -5,11 +5,13 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, error_span, info, warn};
+use uuid::Uuid;
 
 use super::{AppState, QueuePolicy};
 use crate::host::{HTTP_FUNCTION, QUEUE_FUNCTION};
@@ -17,6 +19,8 @@ use crate::outcome::{Disposition, Outcome, Reason};
 use crate::pipeline::{Delivery, LINE_GRACE, Pipeline};
 use crate::record::{self, decode};
 use crate::telemetry::{metrics, trace};
+
+const INVOCATION_ID: &str = "x-azure-functions-invocationid";
 
 /// Longest wait in place of an HTTP call; Azure's front end gives up after 230 s.
 const HTTP_WAIT_BUDGET: Duration = Duration::from_secs(20);
@@ -54,11 +58,22 @@ impl AppState {
             report(function, &outcome, begun.elapsed());
             trace::settled(&trace_span, &outcome);
             metrics::settled(function, &outcome, begun.elapsed());
-            outcome
+            if function == HTTP_FUNCTION { outcome.for_caller() } else { outcome }
         };
         let outcome = self.tasks.spawn(task.instrument(span).in_current_span()).await;
         outcome.unwrap_or_else(|_| Outcome::new(Reason::Internal).detail("the runtime stopped"))
     }
+}
+
+/// The invocation's id: a GUID, the host's or a new one.
+pub(super) fn id(headers: &HeaderMap) -> String {
+    host_id(headers).unwrap_or_else(Uuid::new_v4).to_string()
+}
+
+/// The host's id of the invocation: it comes after an id that the caller has sent, in one header or in two.
+pub(super) fn host_id(headers: &HeaderMap) -> Option<Uuid> {
+    let values = headers.get_all(INVOCATION_ID).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|id| Uuid::try_parse(id.trim()).ok()).next_back()
 }
 
 /// The outcome of a call that is refused before its records are read, with its closing line.
@@ -89,6 +104,8 @@ pub(super) fn span(function: &'static str, invocation_id: &str, attempt: Option<
         request_id = Empty,
         function,
         invocation_id,
+        // The last one: what does not fit into a line of an answer is left out there.
+        detail = Empty,
     )
 }
 
@@ -129,11 +146,13 @@ fn report(function: &'static str, outcome: &Outcome, duration: Duration) {
         span.record("code", answer.code.as_deref());
         span.record("request_id", answer.request_id.as_deref());
     }
+    span.record("detail", outcome.log_detail.as_deref());
     match outcome.disposition {
         Disposition::Applied | Disposition::Skipped => info!("record settled"),
         Disposition::Rejected if function == HTTP_FUNCTION => warn!("call rejected"),
         Disposition::Rejected => error!("record rejected"),
         Disposition::Retry if function == QUEUE_FUNCTION && outcome.is_dead_letter() => error!("record given up"),
-        Disposition::Retry => warn!("record returned to the host"),
+        Disposition::Retry if function == QUEUE_FUNCTION => warn!("record returned to the host"),
+        Disposition::Retry => warn!("record not written; its caller has to send it again"),
     }
 }

@@ -18,6 +18,8 @@ const PROBLEM: &str = "application/problem+json";
 struct Problem<'a> {
     title: &'a str,
     status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
     #[serde(flatten)]
     outcome: Option<&'a Outcome>,
 }
@@ -29,7 +31,7 @@ pub(super) fn single(outcome: &Outcome) -> Response {
     if status < 400 {
         return json(code, outcome);
     }
-    let problem = Problem { title: outcome.reason.title(), status, outcome: Some(outcome) };
+    let problem = Problem { title: outcome.reason.title(), status, detail: None, outcome: Some(outcome) };
     let mut response = with(code, PROBLEM, to_json(&problem));
     if let Some(delay) = outcome.retry_after {
         // Rounded up: a retry that is too early is refused again.
@@ -59,8 +61,18 @@ pub(super) fn queue(answer: Answer) -> Response {
 
 /// A problem document without a record.
 pub(super) fn plain_problem(status: StatusCode) -> Response {
-    let title = status.canonical_reason().unwrap_or_default();
-    with(status, PROBLEM, to_json(&Problem { title, status: status.as_u16(), outcome: None }))
+    problem(status, status.canonical_reason().unwrap_or_default(), None)
+}
+
+/// The response to a web page.
+pub(super) fn refused_page() -> Response {
+    let detail = "call the Functions host, whose CORS settings name the pages that may; a program on this machine calls \
+                  127.0.0.1 or localhost, without Origin and Sec-Fetch-Site";
+    problem(StatusCode::FORBIDDEN, "A web page may not call the handler itself.", Some(detail))
+}
+
+fn problem(status: StatusCode, title: &str, detail: Option<&str>) -> Response {
+    with(status, PROBLEM, to_json(&Problem { title, status: status.as_u16(), detail, outcome: None }))
 }
 
 fn to_json(body: &impl Serialize) -> String {

@@ -5,15 +5,15 @@ use axum::body::Body;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{Instrument as _, error};
-use uuid::Uuid;
 
-use super::{AppState, array, body, call_slots, invocation, respond};
+use super::{AppState, array, body, call_slots, invocation, origin, respond};
 use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
 use crate::outcome::{Outcome, Reason};
 use crate::telemetry::{CapturedLogs, trace};
@@ -21,15 +21,15 @@ use crate::telemetry::{CapturedLogs, trace};
 /// An invocation holds the record twice, as an escaped JSON string.
 const MAX_INVOCATION_BYTES: usize = 64 * 1024 * 1024;
 
-const INVOCATION_ID: &str = "x-azure-functions-invocationid";
-
-pub(super) fn router(app: AppState) -> Router {
+/// The routes of a handler that listens on `port`.
+pub(super) fn router(app: AppState, port: u16) -> Router {
     let queue = post(sync_queue).layer(DefaultBodyLimit::max(MAX_INVOCATION_BYTES));
     Router::new()
         .route("/", get(ready))
         .route(&format!("/{QUEUE_FUNCTION}"), queue)
         .method_not_allowed_fallback(|| async { respond::plain_problem(StatusCode::METHOD_NOT_ALLOWED) })
         .fallback(http_route)
+        .layer(middleware::from_fn_with_state(port, origin::refuse_pages))
         .with_state(app)
 }
 
@@ -46,7 +46,7 @@ async fn http_route(State(app): State<AppState>, request: Request) -> Response {
     }
     let (head, body) = request.into_parts();
     let Some(_slot) = app.calls.take() else {
-        let id = invocation_id(&head.headers);
+        let id = invocation::id(&head.headers);
         return respond::single(&invocation::refused(&id, call_slots::none_left(), Instant::now()));
     };
     sync_http(app, head.headers, body).await
@@ -57,7 +57,7 @@ async fn ready() -> &'static str {
 }
 
 async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
-    let id = invocation_id(&headers);
+    let id = invocation::id(&headers);
     let trace_span = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&headers));
     let invocation =
         body.map_err(|rejection| rejection.body_text()).and_then(|body| Invocation::parse(&body, app.queue.encoding));
@@ -85,7 +85,7 @@ async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Resul
 }
 
 async fn sync_http(app: AppState, headers: HeaderMap, body: Body) -> Response {
-    let id = invocation_id(&headers);
+    let id = invocation::id(&headers);
     let trace_span = trace::http_call(HTTP_FUNCTION, HTTP_ROUTE, &id, traceparent(&headers));
     let response = answer_call(app, id, body).instrument(trace_span.clone()).await;
     trace::answered(&trace_span, response.status().as_u16());
@@ -108,13 +108,6 @@ async fn answer_call(app: AppState, id: String, body: Body) -> Response {
     let delivery = app.http_delivery(Instant::now());
     let span = invocation::span(HTTP_FUNCTION, &id, delivery.attempts);
     respond::single(&app.settle(span, body, delivery).await)
-}
-
-/// The host's id of the invocation: it comes after an id that the caller has sent, in one header or in two.
-fn invocation_id(headers: &HeaderMap) -> String {
-    let values = headers.get_all(INVOCATION_ID).iter().filter_map(|value| value.to_str().ok());
-    let mut ids = values.flat_map(|value| value.split(',')).filter_map(|id| Uuid::try_parse(id.trim()).ok());
-    ids.next_back().map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// The caller's `traceparent`; a repeated one counts as none.

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod crowd;
+mod pages;
 mod requests;
 mod sent;
 

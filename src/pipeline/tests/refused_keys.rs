@@ -26,6 +26,8 @@ async fn the_detail_names_the_key_that_the_request_used() {
     for (table, key) in [("contact", "contacts(employeeid)"), ("account", "accounts(accountnumber)")] {
         let outcome = World::new([refused(table)]).settle(&bound_contact("upsert")).await;
         assert_eq!(outcome.reason, Reason::Unauthorized);
+        let logged = format!("the key {key} is missing or not active: Dataverse answered 400 0x80060888");
+        assert!(outcome.log_detail.is_some_and(|detail| detail.starts_with(&logged)), "{logged}");
         let detail = outcome.detail.expect("why");
         assert!(
             detail.starts_with(&format!("the key {key} is missing or not active: The key in the request URI")),

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use stand_ins::dataverse::{Effect, Fault, Status};
 
 use super::start;
-use crate::caller::{Answer, contact};
+use crate::caller::{Answer, contact, printed};
+use crate::waiting::wait_until;
 
 fn operation(operation: &str, key: &str, columns: &Value) -> Value {
     let mut record = contact(key, columns);
@@ -23,9 +24,9 @@ impl Answer {
 
 #[tokio::test]
 async fn results_come_in_the_order_sent_with_a_summary_and_207_when_one_was_not_done() {
-    let (world, _host, caller) = start(&[crate::AT_ONCE]).await;
+    let (world, host, caller) = start(&[crate::AT_ONCE]).await;
     world.dataverse.insert("contacts", &json!({ "employeeid": "C2" }));
-    let throttled = Status { retry_after: Some(1), ..Status::new(503, "", "") };
+    let throttled = Status { retry_after: Some(1), ..Status::new(503, "", "The user 7 is busy.") };
     world.dataverse.fault(Fault::new(Effect::Status(throttled)).method("PATCH").key("C5"));
     let ada = json!({ "firstname": "Ada" });
     let records = json!([
@@ -50,6 +51,10 @@ async fn results_come_in_the_order_sent_with_a_summary_and_207_when_one_was_not_
     assert_eq!(answer.body["summary"], json!({ "applied": 1, "skipped": 1, "retry": 1, "rejected": 3 }));
     let ids: Vec<_> = (0..6).map(|at| answer.body["results"][at]["messageId"].as_str()).collect();
     assert_eq!(ids, [Some("m-C1"), Some("m-C2"), None, Some("m-C4"), Some("m-C5"), None]);
+    assert!(!answer.text.contains("user 7"), "{}", answer.text);
+    let line = "record not written; its caller has to send it again";
+    wait_until(line, async || printed(&host, line)).await;
+    assert!(!printed(&host, "returned to the host"));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::{in_chunks, start};
 use crate::caller::{Caller, UPSERTED, answer, contact, printed};
-use crate::waiting::wait_until;
+use crate::waiting::{eventually, wait_until};
 
 /// The size limit of a body.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -153,6 +153,7 @@ async fn a_hostile_body_is_refused_with_its_reason_and_nothing_is_sent() {
     for (body, named) in [
         (r#"{"a":"#.repeat(MAX_BYTES / 5), deep),
         ("[".repeat(MAX_BYTES), "not a JSON array"),
+        ("eyJ0YWJsZSI6ImNvbnRhY3RzIn0=".to_owned(), "the body is in base64, which only a queue message may be"),
         (nested(1_000_000), deep),
         (nested(99), deep),
         (format!("{}{}", with_columns("{}"), with_columns("{}")), "trailing characters"),
@@ -220,12 +221,18 @@ async fn the_last_guid_is_the_invocations_id_and_what_the_caller_sent_is_nowhere
     for canary in [theirs, "canary", "22222222"] {
         assert!(!printed(&host, canary), "{canary}");
     }
-    // Without a GUID there is no id.
+    // Without a GUID there is a new one.
     let alone = "POST /api/records HTTP/1.1\r\nConnection: close\r\nX-Azure-Functions-InvocationId: canary\r\n";
     let body = record("alone");
     let answer = one(&host, &format!("{alone}Content-Length: {}\r\n\r\n{body}", body.len())).await;
     assert_eq!(answer.status, 200);
-    wait_until("its line", async || printed(&host, "message_id=m-alone")).await;
+    let logs = eventually("its line", async || {
+        Some(host.logs()).filter(|logs| logs.iter().any(|line| line.text.contains("message_id=m-alone")))
+    });
+    let logs = logs.await;
+    let line = logs.iter().find(|line| line.text.contains("message_id=m-alone")).expect("it was there just now");
+    let (_, id) = line.text.split_once(" invocation_id=").expect("it has an id");
+    uuid::Uuid::parse_str(&id[..36]).expect("a GUID");
     assert!(!printed(&host, "canary"));
 }
 

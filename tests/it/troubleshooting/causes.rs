@@ -72,6 +72,7 @@ fn body(symptom: &str) -> String {
     let mut record = contact("C1", &json!({ "firstname": "Ada" }));
     match symptom {
         "the body is empty" => return String::new(),
+        "the body is in base64" => return "eyJ0YWJsZSI6ImNvbnRhY3RzIn0=".to_owned(),
         "the body is in" => return "{\0".to_owned(),
         "Resource not found for the segment" => record["table"] = json!("Contacts"),
         "unknown field" => record["firstname"] = json!("Ada"),

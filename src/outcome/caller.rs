@@ -1,0 +1,49 @@
+//! What an HTTP caller is told of an outcome. A dead letter keeps everything: operators read it.
+
+use super::{Outcome, Reason, ServiceAnswer};
+
+/// Stands for a detail that only operators are told.
+const FOR_OPERATORS: &str = "the handler's log says what an operator may have to mend";
+
+impl Reason {
+    /// Whether the cause is the operator's business, whom the log tells: what a service says about our identity, its own state or
+    /// the storage. An HTTP caller is told what it can do something about: its record, its rate, other writers.
+    pub(crate) fn is_for_operators(self) -> bool {
+        match self {
+            Self::Unavailable | Self::Unauthorized | Self::StorageUnavailable => true,
+            Self::Created
+            | Self::Updated
+            | Self::Upserted
+            | Self::Deleted
+            | Self::AlreadyWritten
+            | Self::WrittenElsewhere
+            | Self::Superseded
+            | Self::AlreadyAbsent
+            | Self::LockBusy
+            | Self::LockLost
+            | Self::Conflict
+            | Self::ParentMissing
+            | Self::Throttled
+            | Self::Internal
+            | Self::InvalidMessage
+            | Self::NotFound
+            | Self::Exists
+            | Self::KeyCollision
+            | Self::DuplicateDetected
+            | Self::InvalidData
+            | Self::TooLarge => false,
+        }
+    }
+}
+
+impl Outcome {
+    /// The outcome as an HTTP caller may see it.
+    #[must_use]
+    pub(crate) fn for_caller(self) -> Self {
+        if !self.reason.is_for_operators() {
+            return self;
+        }
+        let dataverse = self.dataverse.map(|answer| ServiceAnswer { message: None, ..answer });
+        Self { detail: Some(FOR_OPERATORS.to_owned()), dataverse, ..self }
+    }
+}

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::dataverse::client::Environment;
 use crate::identity::Choice;
-use crate::record::{OnConflict, is_logical_name, parse_word};
+use crate::record::{OnConflict, Tables, is_logical_name, parse_word};
 use crate::settings::{Lookup, Problem, is_confidential, non_empty, read_resolved};
 use crate::storage::{self, Address, Service};
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub max_concurrency: usize,
     /// The longest wait in place through an outage or throttling.
     pub hold: Duration,
+    /// The tables that may be written.
+    pub tables: Tables,
     /// The port to listen on at 127.0.0.1.
     pub port: u16,
 }
@@ -77,6 +79,7 @@ impl Config {
         let version_column = reader.version_column();
         let max_concurrency = reader.number("SYNC_MAX_CONCURRENCY", 52, 1, 1000);
         let hold = Duration::from_secs(reader.number("SYNC_HOLD_SECONDS", 480, 0, 86_400));
+        let tables = reader.tables();
         let headers = reader.headers();
         let port = reader.port();
         match (url, identity, reader.problems.is_empty()) {
@@ -88,6 +91,7 @@ impl Config {
                 version_column,
                 max_concurrency: usize::try_from(max_concurrency).expect("at most 1000"),
                 hold,
+                tables,
                 port,
             }),
             _ => Err(reader.problems),
@@ -168,6 +172,12 @@ impl Reader<'_> {
             self.problem(NAME, "must be a column's logical name: lower-case letters, digits and _");
         }
         Some(text)
+    }
+
+    fn tables(&mut self) -> Tables {
+        const NAME: &str = "SYNC_TABLES";
+        let parsed = self.get(NAME).map(|text| Tables::parse(&text)).transpose();
+        parsed.map_err(|problem| self.problem(NAME, problem)).ok().flatten().unwrap_or_default()
     }
 
     fn headers(&mut self) -> HeaderMap {

@@ -6,7 +6,7 @@ use std::io;
 use std::num::NonZero;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use anyhow::Context as _;
@@ -21,7 +21,7 @@ use dataverse_sync::http::Http;
 use dataverse_sync::identity::Identity;
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local_queue::LocalQueue;
-use dataverse_sync::pipeline::{Pipeline, VisibleColumns};
+use dataverse_sync::pipeline::{LoggedOnce, Pipeline, VisibleColumns};
 use dataverse_sync::server::QueuePolicy;
 use dataverse_sync::settings::Problem;
 use dataverse_sync::shutdown::{Cause, Parent, signalled};
@@ -87,6 +87,8 @@ Settings are environment variables (app settings in Azure, Values in local.setti
   SYNC_VERSION_COLUMN      the column that holds a record's version
   SYNC_MAX_CONCURRENCY     52
   SYNC_HOLD_SECONDS        480
+  SYNC_TABLES              entity sets that may be written, such as contacts,accounts; else all but the
+                           environment's own code and privileges
   SYNC_HEADERS             JSON object of extra Dataverse request headers
   RUST_LOG                 info
   SYNC_LOG_FORMAT          text, or json
@@ -290,7 +292,9 @@ fn build(config: Config) -> anyhow::Result<Pipeline> {
         admission: Admission::new(config.max_concurrency, failing_seats),
         on_conflict: config.on_conflict,
         version_column: config.version_column,
-        unknown_codes: Mutex::default(),
+        tables: config.tables,
+        unknown_codes: LoggedOnce::default(),
+        implausible_versions: LoggedOnce::default(),
         visible_columns: VisibleColumns::default(),
     })
 }

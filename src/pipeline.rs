@@ -8,6 +8,7 @@
 //! arrive. Once the write's outcome is known, the lease is released after the response is sent.
 
 mod hint;
+mod logged_once;
 mod order;
 mod settlement;
 mod state;
@@ -16,11 +17,11 @@ mod versioned;
 mod visible;
 mod write;
 
-use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument as _, Span, warn};
@@ -31,8 +32,9 @@ use crate::dataverse::{Error, Store};
 use crate::lock::local_queue::{Acquired, HeldLock, LocalQueue, WaitLimits};
 use crate::lock::{self, LeaseLost, LockName};
 use crate::outcome::{Outcome, Reason, Timings};
-use crate::record::{OnConflict, Record};
+use crate::record::{OnConflict, Record, Tables};
 use crate::telemetry::{metrics, trace};
+pub use logged_once::LoggedOnce;
 use settlement::Settlement;
 use tombstone::Tombstones;
 pub use visible::VisibleColumns;
@@ -43,9 +45,6 @@ const HASH_SHOWN: usize = 12;
 
 /// The detail of a record that goes back unsent.
 const BEHIND: &str = "not sent, because an earlier record of this key in the same call goes back";
-
-/// How many unknown service codes are logged at most.
-const MAX_UNKNOWN_CODES: usize = 256;
 
 /// A message may wait so long beyond its hold for other work of this process: that is waiting in line, not a failure.
 pub(crate) const LINE_GRACE: Duration = Duration::from_mins(1);
@@ -78,8 +77,12 @@ pub struct Pipeline {
     pub on_conflict: OnConflict,
     /// The column that holds a record's version.
     pub version_column: Option<String>,
-    /// Service codes without an entry in [`crate::classify`] that were logged.
-    pub unknown_codes: Mutex<BTreeSet<u32>>,
+    /// The tables that may be written.
+    pub tables: Tables,
+    /// Service codes without an entry in [`crate::classify`].
+    pub unknown_codes: LoggedOnce<u32>,
+    /// Tables in which a stored version was implausible.
+    pub implausible_versions: LoggedOnce<String>,
     /// Version columns in which a value was seen.
     pub visible_columns: VisibleColumns,
 }
@@ -107,9 +110,11 @@ impl Pipeline {
         let name = record.key.lock_name(&self.environment, &record.table);
         let key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN));
         Span::current().record("key_hash", key_hash);
-        let (settlement, spent) = match delivery.behind {
-            None => self.run_with_retries(record, &LockName::new(&*name), delivery).await,
-            Some(reason) => (Settlement::new(reason).detail(BEHIND), Timings::default()),
+        let checked = record.check(&self.tables, OffsetDateTime::now_utc());
+        let (settlement, spent) = match (checked, delivery.behind) {
+            (Err(error), _) => (Settlement::new(Reason::InvalidMessage).detail(error.to_string()), Timings::default()),
+            (Ok(()), Some(reason)) => (Settlement::new(reason).detail(BEHIND), Timings::default()),
+            (Ok(()), None) => self.run_with_retries(record, &LockName::new(&*name), delivery).await,
         };
         let mut outcome = Outcome::new(settlement.reason);
         outcome.log_detail = settlement.log_detail();
@@ -227,11 +232,7 @@ impl Pipeline {
     /// A code that is not in the table was judged by its status, perhaps wrongly: logged once per code.
     fn log_unknown_code(&self, fault: Option<&Error>) {
         let Some(Error::Answered { status, code: Some(code), .. }) = fault else { return };
-        if classify::is_known(*code) {
-            return;
-        }
-        let mut logged = self.unknown_codes.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < MAX_UNKNOWN_CODES && logged.insert(*code) {
+        if !classify::is_known(*code) && self.unknown_codes.is_first(*code) {
             let code = format!("{code:#010x}");
             warn!(status, code, "Dataverse answered with a code that is not in the table, so its status decided");
         }

@@ -11,12 +11,13 @@ mod columns;
 mod decode;
 mod error;
 mod key;
+mod tables;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 pub(crate) use addressed_key::{AddressedKey, common_prefix};
 pub(crate) use columns::{BIND, STATE};
@@ -25,6 +26,7 @@ pub use decode::decode;
 pub use error::Error;
 pub(crate) use key::guid;
 pub use key::{KeyColumn, KeyValue, RecordKey};
+pub use tables::Tables;
 
 /// The largest record that is accepted, in bytes. A queue message has at most 64 KiB; this limits HTTP callers.
 pub(crate) const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -39,10 +41,12 @@ const MAX_LABEL_LENGTH: usize = 256;
 /// <https://docs.rs/serde_json/latest/serde_json/struct.Deserializer.html#method.disable_recursion_limit>
 const MAX_DEPTH: usize = 100;
 
-/// Entity sets of the Web API that are the environment's schema: a deletion in one of them drops a table.
-/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/use-web-api-metadata>
-const SCHEMA_SETS: [&str; 4] =
-    ["EntityDefinitions", "RelationshipDefinitions", "GlobalOptionSetDefinitions", "ManagedPropertyDefinitions"];
+/// The largest number of a version: every parser of JSON keeps integers up to here exactly, and what counts milliseconds or
+/// microseconds stays below it. <https://www.rfc-editor.org/rfc/rfc8259#section-6>
+const MAX_VERSION: i64 = 1 << 53;
+
+/// How far ahead of our clock the time of a version may be: clocks differ, and some senders write local time as UTC.
+const MAX_VERSION_AHEAD: Duration = Duration::DAY;
 
 const FIELDS: [&str; 9] =
     ["table", "key", "columns", "operation", "source", "version", "versionColumn", "onConflict", "messageId"];
@@ -70,6 +74,22 @@ pub struct Record {
     pub on_conflict: Option<OnConflict>,
     /// The sender's id of this message.
     pub message_id: Option<String>,
+}
+
+impl Record {
+    /// Whether it is taken at the time `now`, where these tables may be written.
+    ///
+    /// # Errors
+    /// The field that is wrong.
+    pub(crate) fn check(&self, tables: &Tables, now: OffsetDateTime) -> Result<(), Error> {
+        if let Some(problem) = tables.refusal(&self.table) {
+            return Err(Error::invalid("table", problem));
+        }
+        if self.version.is_some_and(|version| !version.is_plausible(now)) {
+            return Err(Error::invalid("version", "is more than 24 hours ahead of this machine's clock"));
+        }
+        Ok(())
+    }
 }
 
 /// What to do with a row.
@@ -112,6 +132,16 @@ pub enum Version {
     Number(i64),
     /// A time, in UTC.
     Time(OffsetDateTime),
+}
+
+impl Version {
+    /// Whether a record can have it at the time `now`. One that is too high would supersede all that follow.
+    pub(crate) fn is_plausible(self, now: OffsetDateTime) -> bool {
+        match self {
+            Self::Number(number) => number.unsigned_abs() <= MAX_VERSION.unsigned_abs(),
+            Self::Time(time) => time - now <= MAX_VERSION_AHEAD,
+        }
+    }
 }
 
 /// What could be read of a message that is not a record, so that its sender can identify it.

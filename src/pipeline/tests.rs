@@ -13,6 +13,8 @@ mod store;
 mod unaddressable;
 mod versions;
 
+use std::sync::Mutex;
+
 use futures::FutureExt as _;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
@@ -60,7 +62,9 @@ impl World {
             admission: Admission::new(WIDTH, 4),
             on_conflict: OnConflict::Verify,
             version_column: Some("new_version".to_owned()),
-            unknown_codes: Mutex::default(),
+            tables: Tables::default(),
+            unknown_codes: LoggedOnce::default(),
+            implausible_versions: LoggedOnce::default(),
             visible_columns: VisibleColumns::default(),
         };
         Self { store, locks, pipeline }
@@ -237,6 +241,7 @@ async fn a_missing_user_is_the_operators_where_requests_are_made_on_their_behalf
         let mut world = World::new([]);
         let store = Arc::new(ScriptedStore::new(answers).on_behalf(impersonates));
         (world.pipeline.store, world.store) = (store.clone(), store);
+        world.pipeline.tables = Tables::parse(table).expect("a list");
         let found = world.reason(&contact(&json!({ "table": table })), FIRST).await;
         assert_eq!(found, reason, "{table} {impersonates}");
     }

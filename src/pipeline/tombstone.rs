@@ -17,7 +17,7 @@ use super::order::{self, RecordVersion};
 use crate::lock::local_queue::HeldLock;
 use crate::lock::{LockName, Locks};
 use crate::outcome::Reason;
-use crate::record::RecordKey;
+use crate::record::{RecordKey, Version};
 
 /// The tombstones of one record, and of those that share its lock.
 pub(super) struct Tombstones {
@@ -30,6 +30,7 @@ pub(super) struct Tombstones {
 
 /// How a known deletion compares with a version.
 struct Tombstone {
+    version: Version,
     order: Ordering,
     /// The row, if it showed no version itself: it may still be there.
     row: Option<Uuid>,
@@ -42,14 +43,17 @@ impl Tombstones {
         Self { storage: held.storage(), name, lease_id, key: key.tombstone_name() }
     }
 
-    /// Whether a deletion with this version or a newer one is known. The same deletion of the `row` that is about to be deleted
+    /// The version of a known deletion, if it is this one or newer. The same deletion of the `row` that is about to be deleted
     /// does not count: it was not completed.
-    pub(super) async fn covers(&self, version: &RecordVersion<'_>, row: Option<Uuid>) -> Result<bool, Settlement> {
-        Ok(match self.find(&self.read().await?, version) {
-            Some(known) if known.order.is_eq() => row.is_none() || known.row != row,
-            Some(known) => known.order.is_gt(),
-            None => false,
-        })
+    pub(super) async fn covering(
+        &self,
+        version: &RecordVersion<'_>,
+        row: Option<Uuid>,
+    ) -> Result<Option<Version>, Settlement> {
+        let known = self.find(&self.read().await?, version);
+        let covers =
+            |known: &Tombstone| known.order.is_gt() || (known.order.is_eq() && (row.is_none() || known.row != row));
+        Ok(known.filter(covers).map(|known| known.version))
     }
 
     /// Remembers that the row is deleted as of `version`, unless something newer is known.
@@ -84,7 +88,8 @@ impl Tombstones {
         if (parts.next()?, parts.next()?) != (&self.key, version.column) {
             return None;
         }
-        let order = order::compare(order::parse(parts.next()?)?, version.value)?;
-        Some(Tombstone { order, row: parts.next().and_then(|row| Uuid::try_parse(row).ok()) })
+        let stored = order::parse(parts.next()?)?;
+        let order = order::compare(stored, version.value)?;
+        Some(Tombstone { version: stored, order, row: parts.next().and_then(|row| Uuid::try_parse(row).ok()) })
     }
 }

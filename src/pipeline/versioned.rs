@@ -5,7 +5,9 @@
 
 use std::cmp::Ordering;
 
+use time::OffsetDateTime;
 use tokio::time::{timeout, timeout_at};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::order::{self, RecordVersion, Stored};
@@ -113,7 +115,11 @@ impl Writer<'_> {
             }
             stored @ (Stored::Version(_) | Stored::Unreadable) => {
                 self.visible.add(&self.record.table, version.column);
-                if !is_newer(version, &stored)? {
+                let is_newer = is_newer(version, &stored);
+                if !matches!(is_newer, Ok(true)) {
+                    self.log_implausible(version, &stored);
+                }
+                if !is_newer? {
                     return Err(Settlement::new(Reason::Superseded));
                 }
             }
@@ -170,11 +176,30 @@ impl Writer<'_> {
         deleting: Option<Uuid>,
     ) -> Result<(), Settlement> {
         let Some(tombstones) = &self.tombstones else { return Ok(()) };
-        if tombstones.covers(version, deleting).await? {
+        if let Some(covering) = tombstones.covering(version, deleting).await? {
+            self.log_implausible(version, &Stored::Version(covering));
             let detail = "the row was deleted with this version or a newer one";
             return Err(Settlement::new(Reason::Superseded).detail(detail));
         }
         Ok(())
+    }
+
+    /// A stored version that no record could have now, or of another kind, stands in the way of all that follow: logged once per
+    /// table, with the key's hash from the span.
+    fn log_implausible(&self, version: &RecordVersion<'_>, stored: &Stored) {
+        let is_plausible = match stored {
+            Stored::Nothing => true,
+            Stored::Version(stored) => {
+                order::compare(version.value, *stored).is_some() && stored.is_plausible(OffsetDateTime::now_utc())
+            }
+            Stored::Unreadable => false,
+        };
+        if !is_plausible && self.implausible_versions.is_first(self.record.table.clone()) {
+            warn!(
+                column = version.column,
+                "a stored version is implausible, and newer records are not applied; functions/README.md says how to undo it"
+            );
+        }
     }
 
     async fn put_tombstone(&self, version: &RecordVersion<'_>, row: Option<Uuid>) -> Result<(), Settlement> {

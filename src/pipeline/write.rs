@@ -19,7 +19,7 @@ use super::order::{self, RecordVersion};
 use super::state::State;
 use super::tombstone::Tombstones;
 use super::visible::VisibleColumns;
-use super::{AFTER_WRITE, MAX_WRITE_TIME, MIN_WRITE_TIME, Pipeline, Settlement};
+use super::{AFTER_WRITE, LoggedOnce, MAX_WRITE_TIME, MIN_WRITE_TIME, Pipeline, Settlement};
 use crate::classify::{self, AfterRace, Attempt, FailureScope, Verdict, judge};
 use crate::dataverse::verify::{RowMatch, verify};
 use crate::dataverse::{Change, Error, Row, Store, Write, WriteKind, Written};
@@ -59,6 +59,7 @@ pub(super) struct Writer<'a> {
     pub(super) tombstones: Option<Tombstones>,
     delivered_before: bool,
     pub(super) visible: &'a VisibleColumns,
+    pub(super) implausible_versions: &'a LoggedOnce<String>,
     /// When the invocation must have ended.
     pub(super) ends_at: Instant,
     /// Whether a request was sent again after its connection dropped: the first one may still be in flight.
@@ -96,6 +97,7 @@ impl<'a> Writer<'a> {
             tombstones: None,
             delivered_before,
             visible: &pipeline.visible_columns,
+            implausible_versions: &pipeline.implausible_versions,
             ends_at,
             repeated: AtomicBool::new(false),
         }

@@ -15,6 +15,10 @@ use crate::json::{Members, Value};
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/associate-disassociate-entities-using-web-api>
 pub(crate) const BIND: &str = "@odata.bind";
 
+/// What the name of the parties of an activity ends with, such as `email_activity_parties`: they can be set in no other way.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/activityparty-entity>
+const PARTIES: &str = "_activity_parties";
+
 /// The columns of a row's state, which Dataverse does not set when it creates the row.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-custom-state-model-transitions>
 pub(crate) const STATE: [&str; 2] = ["statecode", "statuscode"];
@@ -49,7 +53,7 @@ impl Columns {
     /// column is dropped.
     ///
     /// # Errors
-    /// The value is not an object, has a duplicate name or contradicts the key.
+    /// The value is not an object, has a duplicate name, contradicts the key or holds rows of other tables.
     pub(super) fn read(sent: &RawValue, message: &Bytes, key: &RecordKey) -> Result<Self, Error> {
         if !sent.get().starts_with('{') {
             return Err(Error::kind("columns", &Value::of(sent), "an object of column values"));
@@ -63,6 +67,11 @@ impl Columns {
                 return Err(Error::invalid(format!("columns.{name}"), format!("contradicts `key.{name}`")));
             }
             members.retain(|(name, _)| *name != column.name);
+        }
+        if let Some((name, _)) = members.iter().find(|(name, value)| holds_rows(name, value)) {
+            let problem =
+                "holds a row of another table; send that as a record of its own, and bind it with @odata.bind";
+            return Err(Error::invalid(format!("columns.{name}"), problem));
         }
         let object = if members.len() == sent_count {
             message.slice_ref(sent.get().as_bytes())
@@ -126,6 +135,25 @@ impl Columns {
     }
 }
 
+/// Whether a value would create rows of other tables (deep insert), which may be any tables. Rows that are only linked, and the
+/// parties of an activity are not.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/create-entity-web-api#create-related-table-rows-in-one-operation>
+fn holds_rows(name: &str, value: &RawValue) -> bool {
+    let is_nested = |value: &RawValue| value.get().starts_with(['{', '[']);
+    if !is_nested(value) {
+        return false;
+    }
+    let links = || serde_json::from_str::<Vec<&RawValue>>(value.get()).ok();
+    let parties = || serde_json::from_str::<Vec<Members<'_>>>(value.get()).ok();
+    let is_flat = if name.ends_with(BIND) {
+        links().is_some_and(|links| !links.into_iter().any(is_nested))
+    } else {
+        let is_flat = |party: &Members<'_>| !party.0.iter().any(|(_, value)| is_nested(value));
+        name.ends_with(PARTIES) && parties().is_some_and(|parties| parties.iter().all(is_flat))
+    };
+    !is_flat
+}
+
 fn object_of(members: &[Vec<u8>]) -> Vec<u8> {
     [b"{", members.join(&b',').as_slice(), b"}"].concat()
 }
@@ -142,11 +170,15 @@ fn member(name: &str, value: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn columns(sent: &str) -> Columns {
+    fn read(sent: &str) -> Result<Columns, Error> {
         let key = RecordKey::read(&raw(r#"{"a":"x","n":7}"#)).expect("a key");
         let message = Bytes::copy_from_slice(sent.as_bytes());
         let sent = serde_json::from_slice(&message).expect("JSON");
-        Columns::read(sent, &message, &key).expect("columns")
+        Columns::read(sent, &message, &key)
+    }
+
+    fn columns(sent: &str) -> Columns {
+        read(sent).expect("columns")
     }
 
     fn raw(json: &str) -> Box<RawValue> {
@@ -155,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_object_is_the_text_that_was_sent_unless_a_column_is_dropped() {
-        for sent in [r#"{ "m" : 1.50, "\u0062":null }"#, "{}", "{ }", r#"{"m":{"a":"y"}}"#] {
+        for sent in [r#"{ "m" : 1.50, "\u0062":null }"#, "{}", "{ }", r#"{"m@odata.bind":["/as(1)"]}"#] {
             assert_eq!(columns(sent).object(), sent);
         }
     }
@@ -163,8 +195,8 @@ mod tests {
     #[test]
     fn key_columns_are_dropped_and_the_rest_is_as_sent() {
         assert_eq!(
-            columns(r#"{"n": 7.0, "m" : [ 1.50 ], "a":"x","\u0062":null}"#).object(),
-            r#"{"m":[ 1.50 ],"b":null}"#
+            columns(r#"{"n": 7.0, "m@odata.bind" : [ "/as(1)" ], "a":"x","\u0062":null}"#).object(),
+            r#"{"m@odata.bind":[ "/as(1)" ],"b":null}"#
         );
         let none = columns(r#"{"n":7,"\u0061":"x"}"#);
         assert!(none.is_empty());
@@ -195,6 +227,33 @@ mod tests {
             ("{}", false),
         ] {
             assert_eq!(columns(sent).binds(), binds, "{sent}");
+        }
+    }
+
+    #[test]
+    fn rows_of_other_tables_are_refused_and_links_and_the_parties_of_an_activity_are_not() {
+        for sent in [
+            r#"{"new_manager":{"fullname":"Ada"}}"#,
+            r#"{"new_manager": {}}"#,
+            r#"{"contact_customer_accounts":[{"lastname":"x"}]}"#,
+            r#"{"systemuserroles_association":[{"name":"x"}]}"#,
+            r#"{"m":[]}"#,
+            r#"{"m@odata.bind":{"a":1}}"#,
+            r#"{"m@odata.bind":["/as(1)",{"a":1}]}"#,
+            r#"{"email_activity_parties":{"participationtypemask":1}}"#,
+            r#"{"email_activity_parties":[{"partyid_systemuser":{"fullname":"x"}}]}"#,
+            r#"{"email_activity_parties":[[]]}"#,
+        ] {
+            let problem = read(sent).expect_err(sent).to_string();
+            assert!(problem.starts_with("`columns.") && problem.contains("record of its own"), "{problem}");
+        }
+        for sent in [
+            r#"{"ownerid@odata.bind":"/systemusers(9b2e0c3a-1111-4222-8333-444455556666)"}"#,
+            r#"{"ownerid@odata.bind":null,"m":"{}"}"#,
+            r#"{"m@odata.bind":["/as(1)","/as(2)"]}"#,
+            r#"{"email_activity_parties":[{"partyid_contact@odata.bind":"/contacts(1)","participationtypemask":1}]}"#,
+        ] {
+            assert_eq!(columns(sent).object(), sent);
         }
     }
 

@@ -8,8 +8,8 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::error::parser_problem;
 use super::{
-    Columns, Error, FIELDS, MAX_BYTES, MAX_DEPTH, MAX_LABEL_LENGTH, MAX_NAME_LENGTH, Operation, PartialRecord, Record,
-    RecordKey, SCHEMA_SETS, Version, is_entity_set_name, is_logical_name, parse_word,
+    Columns, Error, FIELDS, MAX_BYTES, MAX_DEPTH, MAX_LABEL_LENGTH, MAX_NAME_LENGTH, MAX_VERSION, Operation,
+    PartialRecord, Record, RecordKey, Version, is_entity_set_name, is_logical_name, parse_word,
 };
 use crate::json::{self, Members, Value};
 
@@ -130,9 +130,6 @@ fn label(members: &Members<'_>, field: &'static str) -> Result<Option<String>, E
 
 fn table(value: &Value<'_>) -> Result<String, Error> {
     match value {
-        Value::Text(name) if SCHEMA_SETS.contains(&name.as_ref()) => {
-            Err(Error::invalid("table", "names definitions of tables and columns, which are not records"))
-        }
         Value::Text(name) if is_entity_set_name(name) => Ok(name.to_string()),
         _ => Err(Error::invalid(
             "table",
@@ -151,11 +148,14 @@ fn choice<T: DeserializeOwned>(members: &Members<'_>, field: &str, problem: &str
 
 fn version(value: Value<'_>) -> Result<Version, Error> {
     let version = match value {
-        Value::Number(number) => number.literal().and_then(|literal| literal.parse().ok()).map(Version::Number),
+        Value::Number(number) => {
+            let number = number.literal().and_then(|literal| literal.parse().ok());
+            number.filter(|number| (-MAX_VERSION..=MAX_VERSION).contains(number)).map(Version::Number)
+        }
         Value::Text(text) => OffsetDateTime::parse(&text, &Rfc3339).ok().and_then(in_utc).map(Version::Time),
         _ => None,
     };
-    let problem = "must be an integer (64 bits) or an RFC 3339 time such as 2026-01-31T08:00:00Z";
+    let problem = "must be an integer of at most 2^53, or an RFC 3339 time such as 2026-01-31T08:00:00Z";
     version.ok_or_else(|| Error::invalid("version", problem))
 }
 

@@ -34,6 +34,40 @@ fn the_whole_format_is_read() {
 }
 
 #[test]
+fn a_version_that_would_supersede_all_that_follow_is_refused() {
+    let versioned =
+        |version: &str| record(&format!(r#"{{"table":"contacts","key":"{ID}","columns":{{}},"version":{version}}}"#));
+    let now = datetime!(2026-11-23 10:00 UTC);
+    for (version, is_fine) in [
+        ("9007199254740992", true),
+        ("-9007199254740992", true),
+        ("9.007199254740992e15", true),
+        (r#""2026-11-24T10:00:00Z""#, true),
+        (r#""2026-11-24T10:00:00.1Z""#, false),
+        (r#""2026-11-24T11:00:00+01:00""#, true),
+        (r#""2026-11-24T10:00:00-00:01""#, false),
+        (r#""9999-12-31T23:59:59Z""#, false),
+        (r#""0000-01-01T00:00:00Z""#, true),
+    ] {
+        let checked = versioned(version).check(&Tables::default(), now);
+        assert_eq!(checked.is_ok(), is_fine, "{version}");
+        assert!(checked.is_ok() || checked.is_err_and(|error| error.to_string().starts_with("`version` is more")));
+    }
+    for stored in [i64::MIN, i64::MAX, MAX_VERSION + 1] {
+        assert!(!Version::Number(stored).is_plausible(now), "{stored}");
+    }
+}
+
+#[test]
+fn a_table_that_may_not_be_written_is_a_problem_of_its_field() {
+    let record = record(&format!(r#"{{"table":"Roles","key":"{ID}","columns":{{}}}}"#));
+    let check = |tables: &Tables| record.check(tables, datetime!(2026-11-23 10:00 UTC));
+    let problem = check(&Tables::default()).expect_err("it decides who may do what").to_string();
+    assert!(problem.starts_with("`table` ") && problem.contains("SYNC_TABLES"), "{problem}");
+    assert!(check(&Tables::parse("roles").expect("a list")).is_ok());
+}
+
+#[test]
 fn a_leading_byte_order_mark_is_dropped_and_only_one() {
     let text = format!(r#"{{"table":"contacts","key":"{ID}","columns":{{"a": 1.50}}}}"#);
     assert_eq!(record(&format!("\u{feff}{text}")).columns.object(), r#"{"a": 1.50}"#);
@@ -125,6 +159,8 @@ fn every_problem_names_its_field() {
         (format!(r#"{{{ok},"version":1.5}}"#), "version"),
         (format!(r#"{{{ok},"version":"yesterday"}}"#), "version"),
         (format!(r#"{{{ok},"version":99999999999999999999}}"#), "version"),
+        (format!(r#"{{{ok},"version":9007199254740993}}"#), "version"),
+        (format!(r#"{{{ok},"version":-9007199254740993}}"#), "version"),
         (format!(r#"{{{ok},"version":"9999-12-31T23:59:59-01:00"}}"#), "version"),
         (format!(r#"{{{ok},"version":"0000-01-01T00:00:00+01:00"}}"#), "version"),
         (format!(r#"{{{ok},"source":7}}"#), "source"),

@@ -1,15 +1,15 @@
 //! The server in this process, with stores and locks that no stand-in can be, and a clock that can be paused.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dataverse_sync::admission::Admission;
 use dataverse_sync::dataverse::Store;
 use dataverse_sync::lock::Locks;
 use dataverse_sync::lock::local_queue::LocalQueue;
-use dataverse_sync::pipeline::{Pipeline, VisibleColumns};
-use dataverse_sync::record::OnConflict;
+use dataverse_sync::pipeline::{LoggedOnce, Pipeline, VisibleColumns};
+use dataverse_sync::record::{OnConflict, Tables};
 use dataverse_sync::server::{self, QueuePolicy};
 use dataverse_sync::shutdown::Cause;
 use tokio::net::TcpListener;
@@ -44,7 +44,9 @@ impl Server {
             admission: Admission::new(1, 4),
             on_conflict: OnConflict::default(),
             version_column: None,
-            unknown_codes: Mutex::default(),
+            tables: Tables::default(),
+            unknown_codes: LoggedOnce::default(),
+            implausible_versions: LoggedOnce::default(),
             visible_columns: VisibleColumns::default(),
         };
         let address = listener.local_addr().expect("it is bound");

@@ -1,6 +1,7 @@
 //! Outcomes beyond the one example of each reason in `canary`: limits, delays, and keys that no URL can address. What leads to which reason is tested beside `classify` and `pipeline`.
 
 mod internal;
+mod refused;
 mod state;
 
 use sandbox::world::{self, World};

@@ -196,3 +196,18 @@ async fn environments_that_share_lock_storage_share_neither_locks_nor_tombstones
     other.pipeline.locks = Some((LocalQueue::new(world.locks.clone(), WIDTH), 10 * SECOND));
     assert_eq!(other.reason(&versioned("upsert", 7), FIRST).await, Reason::Created);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tombstone_that_no_record_could_leave_is_logged() {
+    for (stored, is_logged) in [(i64::MAX, true), (9, false)] {
+        let world = World::new([Answer::NoRow]);
+        let record = versioned("upsert", 8);
+        let name = LockName::new(record.key.lock_name("", "contacts"));
+        let lease = world.locks.try_acquire(&name).await.expect("the storage answers").expect("it is free");
+        let text = format!("{}/new_version/{stored}", record.key.tombstone_name());
+        assert_eq!(world.locks.put_tombstone(&name, lease.id(), &text).await, Ok(true));
+        world.locks.release(lease).await;
+        assert_eq!(world.reason(&record, FIRST).await, Reason::Superseded);
+        assert_ne!(world.pipeline.implausible_versions.is_first("contacts".to_owned()), is_logged, "{stored}");
+    }
+}

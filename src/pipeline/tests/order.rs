@@ -57,7 +57,9 @@ impl Storm {
                 admission: Admission::new(WIDTH, 4),
                 on_conflict: OnConflict::Verify,
                 version_column: Some("v".to_owned()),
-                unknown_codes: Mutex::default(),
+                tables: Tables::default(),
+                unknown_codes: LoggedOnce::default(),
+                implausible_versions: LoggedOnce::default(),
                 visible_columns: VisibleColumns::default(),
             })
         };

@@ -9,7 +9,7 @@ use super::*;
 /// Valid messages of every form, which the tests mutate.
 const MESSAGES: [&str; 7] = [
     r#"{"table":"contacts","key":"9b2e0c3a-1111-4222-8333-444455556666","columns":{"firstname":"Ada","n":1.50e3}}"#,
-    r#"{"table":"orders","key":{"n":-12.50,"r":"O'N\u00e4"},"columns":{"n":-1250e-2,"name":null,"o":[{"x":1}]}}"#,
+    r#"{"table":"orders","key":{"n":-12.50,"r":"O'N\u00e4"},"columns":{"n":-1250e-2,"name":null,"o@odata.bind":["/x(1)"]}}"#,
     r#"{"table":"x","key":{"_p_value":"{9B2E0C3A-1111-4222-8333-444455556666}"},"operation":"delete"}"#,
     r#"{"table":"a","key":{"k":"v"},"columns":{"b@odata.bind":"/a(1)"},"version":17,"onConflict":"skip"}"#,
     r#"{"table":"a","key":{"k":"v"},"columns":{},"version":"2026-01-31T08:00:00+01:00","source":"hr","messageId":"m"}"#,

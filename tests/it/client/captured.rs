@@ -13,8 +13,8 @@ use dataverse_sync::admission::Admission;
 use dataverse_sync::dataverse::Store;
 use dataverse_sync::dataverse::client::Client;
 use dataverse_sync::outcome::{Disposition, Outcome, Reason};
-use dataverse_sync::pipeline::{Delivery, Pipeline, VisibleColumns};
-use dataverse_sync::record::{OnConflict, decode};
+use dataverse_sync::pipeline::{Delivery, LoggedOnce, Pipeline, VisibleColumns};
+use dataverse_sync::record::{OnConflict, Tables, decode};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -223,7 +223,9 @@ impl Fixture {
             on_conflict: OnConflict::Verify,
             version_column: None,
             visible_columns: VisibleColumns::default(),
-            unknown_codes: Mutex::default(),
+            tables: Tables::default(),
+            unknown_codes: LoggedOnce::default(),
+            implausible_versions: LoggedOnce::default(),
         };
         let outcome = pipeline.settle(&record, ONCE).await;
         (outcome, self.answers.lock().unwrap_or_else(PoisonError::into_inner).given)

@@ -159,6 +159,11 @@ async fn a_hostile_body_is_refused_with_its_reason_and_nothing_is_sent() {
         (format!("{}{}", with_columns("{}"), with_columns("{}")), "trailing characters"),
         (with_columns(r#"{"b":1,"\u0062":1}"#), "duplicate member `b`"),
         (with_columns("{}").replace("contacts", "EntityDefinitions"), "`table`"),
+        (with_columns("{}").replace("contacts", "entitydefinitions"), "never written"),
+        (with_columns("{}").replace("contacts", "Roles"), "SYNC_TABLES"),
+        (with_columns(r#"{"new_manager":{"fullname":"Ada"}}"#), "`columns.new_manager`"),
+        (with_columns(r#"{},"version":9007199254740993"#), "`version`"),
+        (with_columns(r#"{},"version":"9999-12-31T23:59:59Z""#), "`version`"),
         (with_columns("{}").replace("contacts", "contacts/../accounts"), "`table`"),
         (with_columns("{}").replace("C1\"", &format!("C1\",\"a\":{}", "9".repeat(MAX_BYTES / 2))), "`key.a`"),
     ] {

@@ -75,6 +75,11 @@ fn body(symptom: &str) -> String {
         "the body is in base64" => return "eyJ0YWJsZSI6ImNvbnRhY3RzIn0=".to_owned(),
         "the body is in" => return "{\0".to_owned(),
         "Resource not found for the segment" => record["table"] = json!("Contacts"),
+        "written only where SYNC_TABLES names it" => record["table"] = json!("roles"),
+        "a stored version is implausible" => {
+            record["version"] = json!(17);
+            record["versionColumn"] = json!("new_sourceversion");
+        }
         "unknown field" => record["firstname"] = json!("Ada"),
         "another unique key" => record["columns"] = json!({ "emailaddress1": "a@b.example" }),
         "parent_missing" => record["columns"] = missing_parent(),
@@ -107,6 +112,7 @@ async fn prepare(world: &World, symptom: &str) {
     let row = match symptom {
         "already_written" => json!({ "employeeid": "C1", "firstname": "Ada" }),
         "another unique key" => json!({ "emailaddress1": "a@b.example" }),
+        "a stored version is implausible" => json!({ "employeeid": "C1", "new_sourceversion": i64::MAX }),
         "there is no Entra ID token" => {
             let refusal = r#"{"statusCode":400,"message":"Unable to load the proper Managed Identity."}"#;
             return world.identity.fault(identity::Fault::Answer(reqwest::StatusCode::BAD_REQUEST, refusal));

@@ -4,8 +4,10 @@
 //! single columns are needed.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Error, RecordKey};
@@ -143,15 +145,37 @@ fn holds_rows(name: &str, value: &RawValue) -> bool {
     if !is_nested(value) {
         return false;
     }
-    let links = || serde_json::from_str::<Vec<&RawValue>>(value.get()).ok();
-    let parties = || serde_json::from_str::<Vec<Members<'_>>>(value.get()).ok();
-    let is_flat = if name.ends_with(BIND) {
-        links().is_some_and(|links| !links.into_iter().any(is_nested))
-    } else {
-        let is_flat = |party: &Members<'_>| !party.0.iter().any(|(_, value)| is_nested(value));
-        name.ends_with(PARTIES) && parties().is_some_and(|parties| parties.iter().all(is_flat))
+    let is_flat = |party: &RawValue| {
+        let party = serde_json::from_str::<Members<'_>>(party.get());
+        party.is_ok_and(|party| !party.0.iter().any(|(_, value)| is_nested(value)))
     };
-    !is_flat
+    let is_list = if name.ends_with(BIND) {
+        is_list_of(value, |link| !is_nested(link))
+    } else {
+        name.ends_with(PARTIES) && is_list_of(value, is_flat)
+    };
+    !is_list
+}
+
+/// Whether a value is an array of elements that are all so. Only one is looked at at a time: there may be a million.
+fn is_list_of(value: &RawValue, is_so: impl Fn(&RawValue) -> bool) -> bool {
+    struct Elements<F>(F);
+    impl<'de, F: Fn(&RawValue) -> bool> Visitor<'de> for Elements<F> {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<bool, A::Error> {
+            let mut all = true;
+            while let Some(element) = array.next_element::<&RawValue>()? {
+                all = all && (self.0)(element);
+            }
+            Ok(all)
+        }
+    }
+    serde_json::Deserializer::from_str(value.get()).deserialize_seq(Elements(is_so)).unwrap_or(false)
 }
 
 fn object_of(members: &[Vec<u8>]) -> Vec<u8> {

@@ -13,11 +13,12 @@ const SCHEMA: [&str; 4] =
     ["EntityDefinitions", "RelationshipDefinitions", "GlobalOptionSetDefinitions", "ManagedPropertyDefinitions"];
 
 /// Code, and what says which code runs, for whom, and where it connects to.
-const CODE: [&str; 35] = [
+const CODE: [&str; 36] = [
     // Plug-ins, custom APIs, and who is told of an event.
     // <https://learn.microsoft.com/power-apps/developer/data-platform/register-plug-in>
     // <https://learn.microsoft.com/power-apps/developer/data-platform/create-custom-api-with-code>
     // <https://learn.microsoft.com/power-apps/developer/data-platform/use-webhooks>
+    // <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/callbackregistration>
     "pluginassemblies",
     "pluginpackages",
     "plugintypes",
@@ -28,6 +29,7 @@ const CODE: [&str; 35] = [
     "customapirequestparameters",
     "customapiresponseproperties",
     "serviceendpoints",
+    "callbackregistrations",
     "managedidentities",
     // Workflows and flows, their connections and variables.
     // <https://learn.microsoft.com/power-automate/manage-flows-with-code>
@@ -40,8 +42,9 @@ const CODE: [&str; 35] = [
     "environmentvariablevalues",
     // Scripts that run in the users' browsers, and what calls them; pages, apps and agents.
     // <https://learn.microsoft.com/power-apps/developer/model-driven-apps/client-scripting>
+    // <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/reference/webresource>
     // <https://learn.microsoft.com/power-pages/configure/data-model>
-    "webresources",
+    "webresourceset",
     "systemforms",
     "savedqueries",
     "sitemaps",
@@ -169,6 +172,8 @@ mod tests {
             assert_eq!(refused(None, table), None, "{table}");
         }
         assert_eq!(refused(Some("systemusers"), "systemusers"), None);
+        // Names that do not follow from those of their tables.
+        assert!(refused(None, "webresourceset").is_some() && refused(None, "callbackregistrations").is_some());
         assert!(refused(None, "Roles").is_some_and(|problem| problem.contains("SYNC_TABLES")));
     }
 

@@ -1,7 +1,7 @@
 //! How many HTTP calls there may be at a time: half of the connections, so that queue messages always find one.
 //!
-//! A call that finds no slot is answered before its body is read, and its connection closes: the others may be bodies that never
-//! come, or records that wait for one lock.
+//! A call that finds no slot is answered before its body is read, and its connection closes, so that idle ones do not take the other
+//! half. The calls before it may be bodies that never come, or records that wait for one lock.
 
 use std::sync::Arc;
 

@@ -47,7 +47,9 @@ async fn http_route(State(app): State<AppState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let Some(_slot) = app.calls.take() else {
         let id = invocation::id(&head.headers);
-        return respond::single(&invocation::refused(&id, call_slots::none_left(), Instant::now()));
+        let mut response = respond::single(&invocation::refused(&id, call_slots::none_left(), Instant::now()));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
     };
     sync_http(app, head.headers, body).await
 }

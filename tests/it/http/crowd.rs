@@ -15,11 +15,11 @@ const MAX_CONNECTIONS: usize = 512;
 /// Far longer than an answer takes.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Makes a call whose body never comes, and reads its answer until the connection closes.
-async fn stalled(port: u16) -> String {
+/// Makes a call with a body of one byte, of which `length` are announced, and reads its answer until the connection closes.
+async fn call(port: u16, length: usize) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
-    let head = "POST /api/records HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n{";
-    stream.write_all(head.as_bytes()).await.expect("it is open");
+    let request = format!("POST /api/records HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n{{");
+    stream.write_all(request.as_bytes()).await.expect("it is open");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("text");
     answer
@@ -30,13 +30,15 @@ async fn calls_beyond_half_of_the_connections_are_refused_unread_and_queue_messa
     let (world, host, _) = start(&[]).await;
     let mut calls = JoinSet::new();
     for _ in 0..2 * MAX_CONNECTIONS {
-        calls.spawn(stalled(host.port_of_handler()));
+        calls.spawn(call(host.port_of_handler(), 1_000));
     }
     for _ in 0..2 * MAX_CONNECTIONS - MAX_CONNECTIONS / 2 {
         let answer =
             timeout(LONG, calls.join_next()).await.expect("it is answered").expect("a call").expect("no panic");
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("too many calls at once"), "{answer}");
     }
+    let whole = timeout(LONG, call(host.port_of_handler(), 1)).await.expect("it is answered and closed");
+    assert!(whole.starts_with("HTTP/1.1 503 "), "{whole}");
     world.put(&contact("Q1", &json!({ "firstname": "Ada" })).to_string()).await.expect("the queue takes it");
     eventually("the message's row", async || world.dataverse.row("contacts", &[("employeeid", "Q1")])).await;
     calls.shutdown().await;

@@ -10,6 +10,12 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+/// The most members of one object: more than ten times the columns of the widest table, and as many as fit a queue message.
+const MAX_MEMBERS: usize = 11_000;
+
+/// The characters of a member's name that an error shows.
+const MAX_NAME_SHOWN: usize = 256;
+
 /// The members of one object, in the order sent: each name, and its value as text.
 #[derive(Debug)]
 pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -41,7 +47,10 @@ impl<'de> Visitor<'de> for MembersVisitor {
         let (mut members, mut seen) = (Vec::new(), HashSet::new());
         while let Some((Unescaped(name), value)) = map.next_entry()? {
             if !seen.insert(name.clone()) {
-                return Err(A::Error::custom(format_args!("duplicate member `{name}`")));
+                return Err(A::Error::custom(format_args!("duplicate member `{name:.MAX_NAME_SHOWN$}`")));
+            }
+            if members.len() == MAX_MEMBERS {
+                return Err(A::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
             }
             members.push((name, value));
         }
@@ -250,6 +259,21 @@ mod tests {
         let again = text(&[names.as_slice(), &["m77".to_owned()]].concat());
         let error = serde_json::from_str::<Members<'_>>(&again).expect_err("a duplicate").to_string();
         assert!(error.contains("`m77`"), "{error}");
+    }
+
+    #[test]
+    fn an_object_has_a_limited_number_of_members_and_a_long_name_is_cut_in_the_error() {
+        let object = |count: usize| {
+            let members: Vec<_> = (0..count).map(|n| format!("\"{n}\":0")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let read = |text: &str| serde_json::from_str::<Members<'_>>(text).map(|members| members.0.len());
+        assert_eq!(read(&object(MAX_MEMBERS)).ok(), Some(MAX_MEMBERS));
+        let error = read(&object(MAX_MEMBERS + 1)).expect_err("too many").to_string();
+        assert!(error.starts_with("more than 11000 members"), "{error}");
+        let name = "x".repeat(100_000);
+        let error = read(&format!("{{\"{name}\":1,\"{name}\":2}}")).expect_err("a duplicate").to_string();
+        assert!(error.len() < 400, "{}", error.len());
     }
 
     #[test]

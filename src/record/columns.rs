@@ -130,10 +130,9 @@ impl Columns {
     /// The JSON object with more members, each a name and a JSON value: some before the columns, and one after them.
     pub(crate) fn object_with(&self, before: &[(&str, String)], after: Option<(&str, &str)>) -> Vec<u8> {
         let own = self.object.strip_prefix(b"{").and_then(|own| own.strip_suffix(b"}")).expect("it is an object");
-        let mut members: Vec<_> = before.iter().map(|(name, value)| member(name, value)).collect();
-        members.extend((!self.is_empty).then(|| own.to_vec()));
-        members.extend(after.map(|(name, value)| member(name, value)));
-        object_of(&members)
+        let own = (!self.is_empty).then_some(Cow::Borrowed(own));
+        let members = before.iter().map(|(name, value)| member(name, value).into()).chain(own);
+        object_of(&members.chain(after.map(|(name, value)| member(name, value).into())).collect::<Vec<_>>())
     }
 }
 
@@ -178,12 +177,23 @@ fn is_list_of(value: &RawValue, is_so: impl Fn(&RawValue) -> bool) -> bool {
     serde_json::Deserializer::from_str(value.get()).deserialize_seq(Elements(is_so)).unwrap_or(false)
 }
 
-fn object_of(members: &[Vec<u8>]) -> Vec<u8> {
-    [b"{", members.join(&b',').as_slice(), b"}"].concat()
+/// Written once: an object has up to 8 MiB.
+fn object_of(members: &[Cow<'_, [u8]>]) -> Vec<u8> {
+    let length = members.iter().map(|member| member.len() + 1).sum::<usize>();
+    let mut object = Vec::with_capacity(length + 2);
+    object.push(b'{');
+    for (position, member) in members.iter().enumerate() {
+        if position > 0 {
+            object.push(b',');
+        }
+        object.extend_from_slice(member);
+    }
+    object.push(b'}');
+    object
 }
 
 fn object_of_members(members: &[(Cow<'_, str>, &RawValue)]) -> Bytes {
-    object_of(&members.iter().map(|(name, value)| member(name, value.get())).collect::<Vec<_>>()).into()
+    object_of(&members.iter().map(|(name, value)| member(name, value.get()).into()).collect::<Vec<_>>()).into()
 }
 
 fn member(name: &str, value: &str) -> Vec<u8> {

@@ -71,7 +71,7 @@ fn read_record(members: &Members<'_>, message: &Bytes, partial: &mut PartialReco
         partial.message_id.clone_from(&message_id);
     }
     if let Some((field, _)) = members.0.iter().find(|(name, _)| !FIELDS.contains(&name.as_ref())) {
-        return Err(Error::UnknownField { field: field.to_string() });
+        return Err(Error::UnknownField { field: field.chars().take(MAX_LABEL_LENGTH).collect() });
     }
     let table = table(&Value::of(required("table")?))?;
     partial.table = Some(table.clone());

@@ -20,6 +20,10 @@ use crate::json::{Members, Number, Value};
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>
 const MAX_KEY_COLUMNS: usize = 16;
 
+/// The most bytes of a key as it is sent. Dataverse allows 900 bytes in an alternate key; escaped and named they are some more.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>
+const MAX_BYTES: usize = 16 * 1024;
+
 /// Characters that an alternate key must not contain to be addressed in a URL, encoded or not.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>
 const NOT_ADDRESSABLE: [char; 11] = ['/', '<', '>', '*', '%', '&', ':', '\\', '?', '+', '#'];
@@ -61,8 +65,11 @@ impl RecordKey {
     /// Reads the `key` field.
     ///
     /// # Errors
-    /// It is neither a GUID nor an object of 1 to 16 valid key columns.
+    /// It is neither a GUID nor an object of 1 to 16 valid key columns, or too long.
     pub fn read(raw: &RawValue) -> Result<Self, Error> {
+        if raw.get().len() > MAX_BYTES {
+            return Err(Error::invalid("key", format!("has more than {MAX_BYTES} bytes")));
+        }
         match Value::of(raw) {
             Value::Text(text) => guid(&text).map(Self::Id).ok_or_else(|| {
                 Error::invalid("key", "is a string but not a GUID; write an alternate key as an object")

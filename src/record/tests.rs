@@ -232,3 +232,12 @@ fn columns_are_not_copied_unless_a_key_column_is_dropped() {
     let (message, columns) = places(r#"{"table":"a","key":{"k":"v"},"columns":{"k":"v","b":1}}"#);
     assert!(!message.contains(&columns));
 }
+
+#[test]
+fn a_key_or_a_name_that_no_table_could_have_is_not_kept() {
+    let long = "x".repeat(100_000);
+    let text = problem(&format!(r#"{{"table":"a","key":{{"k":"{long}"}},"columns":{{}}}}"#));
+    assert_eq!(text, "`key` has more than 16384 bytes");
+    let text = problem(&format!(r#"{{"table":"a","{long}":1}}"#));
+    assert!(text.starts_with("unknown field `xxx") && text.len() < 500, "{}", text.len());
+}

@@ -38,6 +38,7 @@ use wait_queue::{QueuePosition, Slot, WaitQueue};
 #[derive(Debug, Clone)]
 pub struct Admission {
     queue: Arc<WaitQueue>,
+    ceiling: usize,
 }
 
 /// How long a message may wait, over all its attempts.
@@ -121,7 +122,7 @@ impl Admission {
     /// Admits at most `ceiling` messages at once, and lets at most `failing_seats` wait in place for rows and tables that fail.
     pub fn new(ceiling: usize, failing_seats: usize) -> Self {
         let state = State::new(ceiling, failing_seats.max(1), Rng::new(), Instant::now());
-        Self { queue: Arc::new(WaitQueue::new(state)) }
+        Self { queue: Arc::new(WaitQueue::new(state)), ceiling }
     }
 
     pub(crate) fn entry(&self, subjects: Subjects, budget: WaitBudget) -> Entry {
@@ -137,6 +138,16 @@ impl Admission {
             has_failed: false,
             has_seat: false,
         }
+    }
+
+    /// How many messages are admitted at once at most.
+    pub(crate) fn ceiling(&self) -> usize {
+        self.ceiling
+    }
+
+    /// Why a message is not admitted that has no time left to wait.
+    pub(crate) fn rejected(&self) -> NotAdmitted {
+        self.queue.not_admitted()
     }
 
     /// The result of the check that [`Permit::failed`] asked for: why everything fails, if it does.

@@ -141,7 +141,7 @@ impl Answer {
     ) -> Self {
         if !outcome.is_dead_letter() {
             return match outcome.disposition {
-                Disposition::Retry => Self::Failed { reason_phrase: reason_phrase(outcome) },
+                Disposition::Retry => Self::failed(outcome),
                 Disposition::Applied | Disposition::Skipped | Disposition::Rejected => Self::done(None, lines()),
             };
         }
@@ -151,6 +151,11 @@ impl Answer {
             Some(letter) => Self::done(Some(letter), lines()),
             None => Self::Failed { reason_phrase: reason_phrase(outcome) + " dead letter too large" },
         }
+    }
+
+    /// The answer to a delivery that ended in `outcome` and whose message is not known.
+    pub(crate) fn failed(outcome: &Outcome) -> Self {
+        Self::Failed { reason_phrase: reason_phrase(outcome) }
     }
 
     fn done(dead_letter: Option<Box<RawValue>>, logs: Vec<String>) -> Self {

@@ -249,8 +249,10 @@ async fn serve(mut config: Config, export: Option<&Export>, parent: Parent) -> a
         config.max_concurrency = max_concurrency;
     }
     let (max_deliveries, encoding) = (host::max_dequeue_count(&setting), host::message_encoding(&setting));
-    let queue = QueuePolicy { hold: config.hold, max_deliveries, encoding };
-    let pipeline = build(config)?;
+    let in_flight = host::messages_in_flight(&setting).and_then(|count| usize::try_from(count).ok());
+    let in_flight = in_flight.unwrap_or(config.max_concurrency);
+    let queue = QueuePolicy { hold: config.hold, max_deliveries, in_flight, encoding };
+    let pipeline = build(config, in_flight / FAILING_PART)?;
     if let Some(export) = export {
         let admission = pipeline.admission.clone();
         export.observe_admission(move || admission.figures());
@@ -272,7 +274,7 @@ fn terminal_closed() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     Ok(async move { close.recv().await.unwrap_or_default() })
 }
 
-fn build(config: Config) -> anyhow::Result<Pipeline> {
+fn build(config: Config, failing_seats: usize) -> anyhow::Result<Pipeline> {
     let http = Http::with_idle(IDLE_PER_MESSAGE * config.max_concurrency).context("cannot prepare TLS")?;
     let identity = Arc::new(Identity::open(config.identity, &http).context("cannot open the Entra credential")?);
     let locks = match config.locks {
@@ -283,8 +285,6 @@ fn build(config: Config) -> anyhow::Result<Pipeline> {
             Some((LocalQueue::new(Arc::new(blobs), config.max_concurrency), settings.wait))
         }
     };
-    let in_flight = host::messages_in_flight(&setting).and_then(|count| usize::try_from(count).ok());
-    let failing_seats = in_flight.unwrap_or(config.max_concurrency) / FAILING_PART;
     Ok(Pipeline {
         store: Arc::new(Client::new(&config.dataverse, identity, &http)),
         environment: config.dataverse.url.authority().to_owned(),

@@ -66,7 +66,7 @@ pub enum Reason {
     ParentMissing,
     /// Dataverse's service protection limits.
     Throttled,
-    /// Dataverse or Entra ID did not answer, or the answer was not usable.
+    /// Dataverse or Entra ID did not answer, or the answer was not usable; or this process has no memory for the call.
     Unavailable,
     /// Dataverse or Entra ID refuses our identity.
     Unauthorized,
@@ -168,7 +168,9 @@ impl Reason {
                 (Retry, "parent_missing", 503, "A row that this record refers to does not exist yet.")
             }
             Self::Throttled => (Retry, "throttled", 429, "Dataverse limits the rate of requests."),
-            Self::Unavailable => (Retry, "unavailable", 503, "Dataverse or Entra ID is not available."),
+            Self::Unavailable => {
+                (Retry, "unavailable", 503, "Dataverse or Entra ID is not available, or the handler has no room.")
+            }
             Self::Unauthorized => {
                 (Retry, "unauthorized", 503, "Dataverse or Entra ID refuses this application's identity.")
             }

@@ -94,10 +94,13 @@ pub struct Delivery {
     pub attempts: Option<u32>,
     /// Whether the host will not deliver it again.
     pub last: bool,
-    /// How long it may wait in place through an outage or throttling, over all its attempts.
+    /// How long it may wait in place through an outage or throttling, over all its attempts, from its arrival on.
     pub wait_budget: Duration,
-    /// How long it may wait for other work of this process: for a free slot while nothing fails, and for its lock.
+    /// How long it may wait for other work of this process, from its arrival on: for a free slot while nothing fails, and for its
+    /// lock. Once that time is over it is not begun.
     pub queue_budget: Duration,
+    /// How long ago it arrived.
+    pub waited: Duration,
     /// Whether it ends at once when the wait is known to exceed the budget.
     pub fail_fast: bool,
     /// Why an earlier record of the same key and call goes back: then this one does too, unsent, or it would be applied first.
@@ -140,9 +143,13 @@ impl Pipeline {
 
     async fn run_with_retries(&self, record: &Record, name: &LockName, delivery: Delivery) -> (Settlement, Timings) {
         let mut spent = Timings::default();
+        if delivery.waited >= delivery.queue_budget {
+            return (Settlement::not_admitted(None, self.admission.rejected()), spent);
+        }
         let now = Instant::now();
-        let (until, queue_until) = (now + delivery.wait_budget, now + delivery.queue_budget);
-        let ends_at = until + INVOCATION_GRACE;
+        let left = |budget: Duration| now + budget.saturating_sub(delivery.waited);
+        let (until, queue_until) = (left(delivery.wait_budget), left(delivery.queue_budget));
+        let ends_at = left(delivery.wait_budget + INVOCATION_GRACE);
         // A caller learns at once that the lock is held; a queue message asks again within its hold.
         let for_others_until = if delivery.fail_fast { now } else { until };
         let keys = record.addressed_keys().iter().map(|key| hash(&key.to_string())).collect();

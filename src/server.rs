@@ -8,6 +8,7 @@
 
 mod array;
 mod body;
+mod budget;
 mod call_slots;
 mod invocation;
 mod listener;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +31,7 @@ use crate::host::MessageEncoding;
 use crate::pipeline::{INVOCATION_GRACE, Pipeline};
 use crate::process_limits;
 use crate::shutdown::Cause;
+use budget::Budget;
 use call_slots::CallSlots;
 use listener::Listener;
 
@@ -46,6 +49,9 @@ struct AppState {
     calls: CallSlots,
     tasks: TaskTracker,
     queue: QueuePolicy,
+    budget: Budget,
+    /// The records of arrays that may be started at a time, all arrays together.
+    array_slots: Arc<Semaphore>,
 }
 
 /// What the host grants a queue message.
@@ -55,6 +61,8 @@ pub struct QueuePolicy {
     pub hold: Duration,
     /// The number of deliveries before the host gives up, if known.
     pub max_deliveries: Option<u32>,
+    /// The messages that the host keeps in flight.
+    pub in_flight: usize,
     /// How the host writes messages, if known.
     pub encoding: Option<MessageEncoding>,
 }
@@ -68,10 +76,20 @@ pub async fn run(
     shutdown: impl Future<Output = Cause> + Send + 'static,
 ) -> Cause {
     let (pipeline, tasks, stop) = (Arc::new(pipeline), TaskTracker::new(), CancellationToken::new());
+    let budget = Budget::new(queue.in_flight);
+    let array_slots = Arc::new(Semaphore::new(pipeline.admission.ceiling()));
     let max_connections = process_limits::max_connections(MAX_CONNECTIONS);
     let calls = CallSlots::beside(max_connections);
     let port = listener.local_addr().map_or(0, |address| address.port());
-    let router = routes::router(AppState { pipeline: pipeline.clone(), calls, tasks: tasks.clone(), queue }, port);
+    let state = AppState {
+        pipeline: pipeline.clone(),
+        calls,
+        tasks: tasks.clone(),
+        queue,
+        budget: budget.clone(),
+        array_slots: array_slots.clone(),
+    };
+    let router = routes::router(state, port);
     let gone = CancellationToken::new();
     let listener = Listener::new(listener, max_connections, gone.clone());
     let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
@@ -86,6 +104,8 @@ pub async fn run(
     };
     info!(cause = cause.code(), "stopping; finishing the requests in progress");
     pipeline.admission.stop();
+    array_slots.close();
+    budget.stop();
     stop.cancel();
     tasks.close();
     let closed = async {

@@ -166,7 +166,8 @@ impl WaitQueue {
         end <= Instant::now() || self.inner().stopping
     }
 
-    fn not_admitted(&self) -> NotAdmitted {
+    /// Why a message is not admitted now.
+    pub(super) fn not_admitted(&self) -> NotAdmitted {
         let (inner, now) = (self.inner(), Instant::now());
         let retry_after = inner.state.closed_until(now).map(|until| until.saturating_duration_since(now));
         NotAdmitted { reason: inner.state.reject_reason(now), retry_after }

@@ -34,6 +34,7 @@ const FIRST: Delivery = Delivery {
     last: false,
     wait_budget: Duration::ZERO,
     queue_budget: Duration::from_secs(20),
+    waited: Duration::ZERO,
     fail_fast: false,
     behind: None,
 };

@@ -23,23 +23,28 @@ use crate::telemetry::{metrics, trace};
 const INVOCATION_ID: &str = "x-azure-functions-invocationid";
 
 /// Longest wait in place of an HTTP call; Azure's front end gives up after 230 s.
-const HTTP_WAIT_BUDGET: Duration = Duration::from_secs(20);
+pub(super) const HTTP_WAIT_BUDGET: Duration = Duration::from_secs(20);
 
 impl AppState {
-    /// Limits for a queue message.
-    pub(super) fn queue_delivery(&self, attempts: Option<u32>) -> Delivery {
-        let QueuePolicy { hold, max_deliveries, encoding: _ } = self.queue;
+    /// Limits for a queue message that was received at `received`.
+    pub(super) fn queue_delivery(&self, attempts: Option<u32>, received: Instant) -> Delivery {
+        let QueuePolicy { hold, max_deliveries, in_flight: _, encoding: _ } = self.queue;
         let last = attempts.zip(max_deliveries).is_some_and(|(attempts, max)| attempts >= max);
-        let queue_budget = hold + LINE_GRACE;
-        Delivery { attempts, last, wait_budget: hold, queue_budget, fail_fast: false, behind: None }
+        let (queue_budget, waited) = (hold + LINE_GRACE, received.elapsed());
+        Delivery { attempts, last, wait_budget: hold, queue_budget, waited, fail_fast: false, behind: None }
     }
 
     /// Limits for a record of a call that was received at `received`.
     pub(super) fn http_delivery(&self, received: Instant) -> Delivery {
-        let left = |budget: Duration| budget.saturating_sub(received.elapsed());
-        let wait_budget = left(self.queue.hold.min(HTTP_WAIT_BUDGET));
-        let queue_budget = left(HTTP_WAIT_BUDGET);
-        Delivery { attempts: Some(1), last: false, wait_budget, queue_budget, fail_fast: true, behind: None }
+        Delivery {
+            attempts: Some(1),
+            last: false,
+            wait_budget: self.queue.hold.min(HTTP_WAIT_BUDGET),
+            queue_budget: HTTP_WAIT_BUDGET,
+            waited: received.elapsed(),
+            fail_fast: true,
+            behind: None,
+        }
     }
 
     /// Processes one message in a task of its own, which finishes even if this future is dropped. The task's log lines belong to
@@ -76,11 +81,11 @@ pub(super) fn host_id(headers: &HeaderMap) -> Option<Uuid> {
     values.flat_map(|value| value.split(',')).filter_map(|id| Uuid::try_parse(id.trim()).ok()).next_back()
 }
 
-/// The outcome of a call that is refused before its records are read, with its closing line.
-pub(super) fn refused(invocation_id: &str, outcome: Outcome, received: Instant) -> Outcome {
-    span(HTTP_FUNCTION, invocation_id, None).in_scope(|| report(HTTP_FUNCTION, &outcome, received.elapsed()));
+/// The outcome of an invocation that is refused before its records are read, with its closing line.
+pub(super) fn refused(function: &'static str, invocation_id: &str, outcome: Outcome, received: Instant) -> Outcome {
+    span(function, invocation_id, None).in_scope(|| report(function, &outcome, received.elapsed()));
     trace::settled(&Span::current(), &outcome);
-    metrics::settled(HTTP_FUNCTION, &outcome, received.elapsed());
+    metrics::settled(function, &outcome, received.elapsed());
     outcome
 }
 

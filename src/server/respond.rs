@@ -2,11 +2,13 @@
 //!
 //! <https://www.rfc-editor.org/rfc/rfc9457>
 
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::ext::ReasonPhrase;
 use serde::Serialize;
 
+use super::budget;
 use crate::host::Answer;
 use crate::outcome::Outcome;
 
@@ -46,6 +48,11 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     with(status, JSON, to_json(body))
 }
 
+/// JSON with a status; `reservation` ends once it is sent.
+pub(super) fn json_held(status: StatusCode, body: &impl Serialize, reservation: impl Send + 'static) -> Response {
+    with(status, JSON, budget::held(to_json(body), reservation))
+}
+
 /// The response to a queue invocation.
 pub(super) fn queue(answer: Answer) -> Response {
     match answer {
@@ -80,7 +87,7 @@ fn to_json(body: &impl Serialize) -> String {
 }
 
 /// `nosniff`: bodies hold caller data, so a browser must not guess another content type.
-fn with(status: StatusCode, content_type: &'static str, body: String) -> Response {
+fn with(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
     let headers = [(header::CONTENT_TYPE, content_type), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (status, headers, body).into_response()
+    (status, headers, body.into()).into_response()
 }

@@ -2,31 +2,26 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{Instrument as _, error};
 
-use super::{AppState, array, body, call_slots, invocation, origin, respond};
+use super::{AppState, array, body, budget, call_slots, invocation, origin, respond};
 use crate::host::{Answer, HTTP_FUNCTION, HTTP_ROUTE, Invocation, QUEUE_FUNCTION};
 use crate::outcome::{Outcome, Reason};
+use crate::pipeline::LINE_GRACE;
 use crate::telemetry::{CapturedLogs, trace};
-
-/// An invocation holds the record twice, as an escaped JSON string.
-const MAX_INVOCATION_BYTES: usize = 64 * 1024 * 1024;
 
 /// The routes of a handler that listens on `port`.
 pub(super) fn router(app: AppState, port: u16) -> Router {
-    let queue = post(sync_queue).layer(DefaultBodyLimit::max(MAX_INVOCATION_BYTES));
     Router::new()
         .route("/", get(ready))
-        .route(&format!("/{QUEUE_FUNCTION}"), queue)
+        .route(&format!("/{QUEUE_FUNCTION}"), post(sync_queue))
         .method_not_allowed_fallback(|| async { respond::plain_problem(StatusCode::METHOD_NOT_ALLOWED) })
         .fallback(http_route)
         .layer(middleware::from_fn_with_state(port, origin::refuse_pages))
@@ -47,7 +42,8 @@ async fn http_route(State(app): State<AppState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let Some(_slot) = app.calls.take() else {
         let id = invocation::id(&head.headers);
-        let mut response = respond::single(&invocation::refused(&id, call_slots::none_left(), Instant::now()));
+        let refused = invocation::refused(HTTP_FUNCTION, &id, call_slots::none_left(), Instant::now());
+        let mut response = respond::single(&refused);
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return response;
     };
@@ -58,11 +54,16 @@ async fn ready() -> &'static str {
     concat!("dataverse-sync ", env!("CARGO_PKG_VERSION"), "\n")
 }
 
-async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
-    let id = invocation::id(&headers);
+async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Body) -> Response {
+    let (id, received) = (invocation::id(&headers), Instant::now());
     let trace_span = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&headers));
-    let invocation =
-        body.map_err(|rejection| rejection.body_text()).and_then(|body| Invocation::parse(&body, app.queue.encoding));
+    let Some(mut room) = app.budget.invocation(received + app.queue.hold + LINE_GRACE).await else {
+        let outcome = Outcome::new(Reason::Unavailable).detail("the handler was at its memory limit for too long");
+        let outcome = trace_span.in_scope(|| invocation::refused(QUEUE_FUNCTION, &id, outcome, received));
+        return respond::queue(Answer::failed(&outcome));
+    };
+    let body = body::read_invocation(body).await;
+    let invocation = body.map_err(str::to_owned).and_then(|body| Invocation::parse(&body, app.queue.encoding));
     let invocation = match invocation {
         Ok(invocation) => invocation,
         Err(problem) => {
@@ -74,8 +75,9 @@ async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Resul
             return respond::queue(Answer::Failed { reason_phrase: "retry/internal not an invocation".to_owned() });
         }
     };
-    let delivery = app.queue_delivery(invocation.dequeue_count);
-    let message = Bytes::from(invocation.message);
+    let delivery = app.queue_delivery(invocation.dequeue_count, received);
+    budget::shrink(&mut room, invocation.message.len());
+    let message = budget::held(invocation.message, room);
     let span = invocation::span(QUEUE_FUNCTION, &id, delivery.attempts);
     let logs = CapturedLogs::of(&span);
     let mut outcome = app.settle(span, message.clone(), delivery).instrument(trace_span).await;
@@ -96,9 +98,9 @@ async fn sync_http(app: AppState, headers: HeaderMap, body: Body) -> Response {
 
 async fn answer_call(app: AppState, id: String, body: Body) -> Response {
     let received = Instant::now();
-    let body = match body::read(body).await {
+    let body = match body::read(body, &app.budget).await {
         Ok(body) => body,
-        Err(outcome) => return respond::single(&invocation::refused(&id, outcome, received)),
+        Err(outcome) => return respond::single(&invocation::refused(HTTP_FUNCTION, &id, outcome, received)),
     };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         // Also a task: a disconnected caller must not stop the records that are not yet started.

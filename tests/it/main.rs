@@ -18,6 +18,7 @@ mod http;
 mod in_process;
 mod locks;
 mod main_job;
+mod memory;
 mod outage;
 mod outcomes;
 mod process;

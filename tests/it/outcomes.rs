@@ -56,7 +56,7 @@ async fn a_body_over_8_mib_and_an_array_of_1001_records_are_413() {
     let answer = caller.post_text(vec![b' '; MAX_BYTES]).await;
     assert_eq!((answer.status, &answer.body["reason"]), (400, &json!("invalid_message")));
     let answer = caller.post(&vec![json!({}); 1_001].into()).await;
-    assert_eq!(answer.is_problem(413, &too_large), "1001 records in one call; at most 1000 are allowed");
+    assert_eq!(answer.is_problem(413, &too_large), "more than 1000 records in one call");
     let answer = caller.post(&vec![json!({}); 1_000].into()).await;
     assert_eq!((answer.status, &answer.body["summary"]), (207, &json!({ "rejected": 1_000 })));
 }

@@ -262,3 +262,19 @@ async fn an_invocation_ends_in_time_also_where_nothing_is_answered_any_more() {
     let latest = ends.into_iter().max().expect("some");
     assert!(latest <= 10 * SECOND + INVOCATION_GRACE, "{latest:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_message_waited_before_counts() {
+    let mut world = World::new([]);
+    world.pipeline.store = Arc::new(MuteStore);
+    let delivery = Delivery { wait_budget: 10 * SECOND, queue_budget: 10 * SECOND + LINE_GRACE, ..QUEUED };
+    for waited in [5 * SECOND, 69 * SECOND] {
+        let begun = Instant::now();
+        let outcome = world.pipeline.settle(&contact(&json!({})), Delivery { waited, ..delivery }).await;
+        assert_eq!(outcome.reason, Reason::Unavailable);
+        assert!(waited + begun.elapsed() <= 10 * SECOND + INVOCATION_GRACE, "{waited:?}: {:?}", begun.elapsed());
+    }
+    let world = World::new([]);
+    let outcome = world.pipeline.settle(&contact(&json!({})), Delivery { waited: 70 * SECOND, ..delivery }).await;
+    assert_eq!((outcome.reason, world.store.requests().len()), (Reason::Throttled, 0), "it is too late to begin");
+}

@@ -30,7 +30,8 @@ const ONCE: Delivery = Delivery {
     attempts: Some(1),
     last: false,
     wait_budget: Duration::ZERO,
-    queue_budget: Duration::ZERO,
+    queue_budget: Duration::from_secs(20),
+    waited: Duration::ZERO,
     fail_fast: false,
     behind: None,
 };

@@ -39,6 +39,24 @@ impl Running {
         Self::spawned(shell).await
     }
 
+    /// Like `in_world`, with so many KiB of memory of its own at most.
+    pub(crate) async fn limited(world: &World, data_kib: u32, settings: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(format!(r#"ulimit -d {data_kib} && exec "$0""#)).arg(crate::handler());
+        shell.env_clear().envs(&world.settings).envs(settings.iter().copied());
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        Self::spawned(shell).await
+    }
+
+    /// Its memory, as the system counts it: the most that was resident, and what is allocated.
+    pub(crate) fn memory(&self) -> String {
+        let id = self.child.id().expect("it is running");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it is running");
+        let lines =
+            status.lines().filter(|line| ["VmHWM", "VmRSS", "VmData"].iter().any(|name| line.starts_with(name)));
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
+    }
+
     async fn spawned(mut command: Command) -> Self {
         let mut child = command.env("FUNCTIONS_CUSTOMHANDLER_PORT", "0").spawn().expect("the handler can be started");
         let (lines, mut readers) = (Arc::default(), JoinSet::new());

@@ -145,7 +145,11 @@ async fn settle_groups(
                 // An error: the process stops.
                 granted.ok()
             }
-            () = &mut time_is_over, if !groups.is_empty() => None,
+            () = &mut time_is_over, if !groups.is_empty() => {
+                // No longer in the line: a slot granted there would be taken and not used.
+                next_slot.set(free_slot());
+                None
+            }
             Some((group, outcome)) = running.next() => {
                 settled.push(outcome);
                 // In front, because many records of one key take longest.

@@ -116,6 +116,28 @@ async fn arrays_take_turns_and_begin_no_more_records_than_admission_admits() {
     }
 }
 
+/// Its last record is not answered for long after that.
+#[tokio::test(start_paused = true)]
+async fn an_array_whose_time_is_over_takes_no_further_slot() {
+    let server = Server::with_slots(Arc::new(SlowStore), 2).await;
+    let record = |n: usize| json!({ "table": if n == 0 { "mutes" } else { "contacts" }, "key": { "k": n.to_string() }, "columns": {} });
+    // So a record is under way when the time is over.
+    let one = record(100);
+    let before = server.call("/api/records", &one);
+    let first = async {
+        sleep(Duration::from_millis(500)).await;
+        server.call("/api/records", &(0..100).map(record).collect()).await
+    };
+    let second = async {
+        sleep(Duration::from_secs(25)).await;
+        server.array("b").await
+    };
+    let (_, first, second) = tokio::join!(before, first, second);
+    assert!(first.at > second.at, "the record without an answer holds one slot");
+    let applied = second.body()["summary"]["applied"].as_u64().unwrap_or_default();
+    assert!((18..=22).contains(&applied), "{applied} in the other slot");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_process_that_stops_begins_no_further_record_of_an_array() {
     let mut server = Server::with_slots(Arc::new(SlowStore), 2).await;

@@ -81,8 +81,11 @@ pub(super) fn host_id(headers: &HeaderMap) -> Option<Uuid> {
     values.flat_map(|value| value.split(',')).filter_map(|id| Uuid::try_parse(id.trim()).ok()).next_back()
 }
 
-/// The outcome of an invocation that is refused before its records are read, with its closing line.
-pub(super) fn refused(function: &'static str, invocation_id: &str, outcome: Outcome, received: Instant) -> Outcome {
+/// The outcome of an invocation that is refused before its records are read, with its closing line. Its detail is in our own words.
+pub(super) fn refused(function: &'static str, invocation_id: &str, mut outcome: Outcome, received: Instant) -> Outcome {
+    if outcome.reason.is_for_operators() {
+        outcome.log_detail.clone_from(&outcome.detail);
+    }
     span(function, invocation_id, None).in_scope(|| report(function, &outcome, received.elapsed()));
     trace::settled(&Span::current(), &outcome);
     metrics::settled(function, &outcome, received.elapsed());
@@ -158,6 +161,6 @@ fn report(function: &'static str, outcome: &Outcome, duration: Duration) {
         Disposition::Rejected => error!("record rejected"),
         Disposition::Retry if function == QUEUE_FUNCTION && outcome.is_dead_letter() => error!("record given up"),
         Disposition::Retry if function == QUEUE_FUNCTION => warn!("record returned to the host"),
-        Disposition::Retry => warn!("record not written; its caller has to send it again"),
+        Disposition::Retry => warn!("record not settled; its caller has to send it again"),
     }
 }

@@ -52,7 +52,7 @@ async fn results_come_in_the_order_sent_with_a_summary_and_207_when_one_was_not_
     let ids: Vec<_> = (0..6).map(|at| answer.body["results"][at]["messageId"].as_str()).collect();
     assert_eq!(ids, [Some("m-C1"), Some("m-C2"), None, Some("m-C4"), Some("m-C5"), None]);
     assert!(!answer.text.contains("user 7"), "{}", answer.text);
-    let line = "record not written; its caller has to send it again";
+    let line = "record not settled; its caller has to send it again";
     wait_until(line, async || printed(&host, line)).await;
     assert!(!printed(&host, "returned to the host"));
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::caller::printed;
 
 /// As many as the handler accepts.
 const MAX_CONNECTIONS: usize = 512;
@@ -39,6 +40,8 @@ async fn calls_beyond_half_of_the_connections_are_refused_unread_and_queue_messa
     }
     let whole = timeout(LONG, call(host.port_of_handler(), 1)).await.expect("it is answered and closed");
     assert!(whole.starts_with("HTTP/1.1 503 "), "{whole}");
+    let detail = r#"detail="too many calls at once; nothing of this one was read""#;
+    eventually("the operator's line", async || printed(&host, detail).then_some(())).await;
     world.put(&contact("Q1", &json!({ "firstname": "Ada" })).to_string()).await.expect("the queue takes it");
     eventually("the message's row", async || world.dataverse.row("contacts", &[("employeeid", "Q1")])).await;
     calls.shutdown().await;

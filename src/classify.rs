@@ -9,7 +9,7 @@
 //! The codes are data in `classify/codes.rs`.
 
 mod codes;
-mod named;
+mod loggable;
 
 use crate::dataverse::verify::RowMatch;
 use crate::dataverse::{Error, WriteKind};
@@ -17,7 +17,7 @@ use crate::lock;
 use crate::outcome::Reason;
 use crate::record::{AddressedKey, OnConflict};
 use codes::{Meaning, meaning_of_code, meaning_of_gateway, meaning_of_status};
-pub(crate) use named::named_in;
+pub(crate) use loggable::loggable_names;
 
 /// How often one change is sent again in place after an answer that may differ the next time, such as a deadlock.
 pub(crate) const MAX_AGAIN: u32 = 3;

@@ -36,8 +36,8 @@ use entry::Entry;
 use queue::{Receipt, Received};
 use summary::Summary;
 
-/// How a message with this text is shown to people, exported and listed: what the fuzz target calls.
-pub fn shown(text: &str, encoding: MessageEncoding) -> [String; 3] {
+/// What `show`, `export` and `list` print of a message with this text; public for the fuzz target.
+pub fn print(text: &str, encoding: MessageEncoding) -> [String; 3] {
     let received = Received {
         receipt: Receipt { message_id: "id".into(), pop_receipt: "receipt".into() },
         text: text.to_owned(),

@@ -30,7 +30,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Idle HTTP/1.1 connections to each server that a command keeps; the dead-letter commands send at most so many requests at once.
-const COMMAND_IDLE: usize = 16;
+const MAX_COMMAND_IDLE: usize = 16;
 
 const USER_AGENT: &str = concat!("dataverse-sync/", env!("CARGO_PKG_VERSION"));
 
@@ -47,7 +47,7 @@ impl Http {
     /// # Errors
     /// When TLS cannot be set up at all.
     pub fn new() -> reqwest::Result<Self> {
-        Self::with_idle(COMMAND_IDLE)
+        Self::with_idle(MAX_COMMAND_IDLE)
     }
 
     /// Like [`Self::new`], but keeps up to `max_idle` idle HTTP/1.1 connections to each server.

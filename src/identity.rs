@@ -13,6 +13,7 @@ mod certificate;
 mod choice;
 mod developer_tools;
 mod error;
+mod token_file;
 mod tokens;
 mod tool_process;
 

@@ -66,7 +66,7 @@ pub enum Reason {
     ParentMissing,
     /// Dataverse's service protection limits.
     Throttled,
-    /// Dataverse or Entra ID did not answer, or the answer was not usable; or this process has no memory for the call.
+    /// Dataverse or Entra ID did not answer, or the answer was not usable; or this process is at its limit of calls or memory.
     Unavailable,
     /// Dataverse or Entra ID refuses our identity.
     Unauthorized,
@@ -169,7 +169,7 @@ impl Reason {
             }
             Self::Throttled => (Retry, "throttled", 429, "Dataverse limits the rate of requests."),
             Self::Unavailable => {
-                (Retry, "unavailable", 503, "Dataverse or Entra ID is not available, or the handler has no room.")
+                (Retry, "unavailable", 503, "Dataverse or Entra ID is not available, or the handler is at a limit.")
             }
             Self::Unauthorized => {
                 (Retry, "unauthorized", 503, "Dataverse or Entra ID refuses this application's identity.")

@@ -38,8 +38,8 @@ use listener::Listener;
 /// During the drain: how long a finished response may take to leave, and an incomplete request to arrive.
 const FLUSH_GRACE: Duration = Duration::from_secs(1);
 
-/// The host opens one for each message and call in flight. Where the limit of open files is lower, half of that: the other half is
-/// for outgoing connections.
+/// The host opens one for each message and call in flight. At most half of the limit of open files: the other half is for outgoing
+/// connections.
 const MAX_CONNECTIONS: usize = 512;
 
 /// What the routes share.
@@ -79,7 +79,7 @@ pub async fn run(
     let budget = Budget::new(queue.in_flight);
     let array_slots = Arc::new(Semaphore::new(pipeline.admission.ceiling()));
     let max_connections = process_limits::max_connections(MAX_CONNECTIONS);
-    let calls = CallSlots::beside(max_connections);
+    let calls = CallSlots::new(max_connections);
     let port = listener.local_addr().map_or(0, |address| address.port());
     let state = AppState {
         pipeline: pipeline.clone(),

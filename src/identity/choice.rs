@@ -3,20 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{Secret, TokenCredential};
-use azure_core::error::ErrorKind;
-use azure_core::http::{ClientMethodOptions, ClientOptions, RetryOptions, Transport};
+use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_identity::{
-    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
-    ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
 use url::Url;
 
 use super::answer::{Service, TokenTransport};
 use super::certificate::{Assertion, Certificate};
 use super::developer_tools::DeveloperTools;
+use super::token_file::TokenFile;
 use super::tool_process::ToolProcess;
 use crate::files;
 use crate::http::Http;
@@ -232,19 +231,6 @@ fn certificate(path: &str, lookup: &Lookup) -> Result<Certificate, Vec<Problem>>
     let password = lookup("AZURE_CLIENT_CERTIFICATE_PASSWORD");
     let certificate = Certificate::read(path.as_ref(), password.as_deref());
     certificate.or_else(|text| problem("AZURE_CLIENT_CERTIFICATE_PATH", text))
-}
-
-/// A file with a federated token. The token is replaced from time to time, so it is read again for each request.
-#[derive(Debug)]
-struct TokenFile(PathBuf);
-
-#[async_trait]
-impl ClientAssertion for TokenFile {
-    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
-        let unreadable =
-            |error| azure_core::Error::with_error(ErrorKind::Credential, error, "the federated token cannot be read");
-        files::read_text(&self.0).map_err(unreadable)
-    }
 }
 
 fn token_file(path: String) -> Result<PathBuf, Vec<Problem>> {

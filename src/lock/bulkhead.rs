@@ -27,9 +27,9 @@ pub(super) struct Bulkhead {
     releases: Semaphore,
 }
 
-/// A request for a lock.
+/// Which request for a lock it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(super) enum LockRequest {
     /// The lock may be free.
     First,
     /// Another holder had it.
@@ -59,10 +59,10 @@ impl Bulkhead {
     }
 
     /// Waits until a request for a lock may be sent; `None` if that is not before `latest`.
-    pub(super) async fn permit(&self, attempt: Attempt, latest: Instant) -> Option<SendPermit> {
-        let share = match attempt {
-            Attempt::First => &self.acquisitions,
-            Attempt::Poll => &self.polls,
+    pub(super) async fn permit(&self, request: LockRequest, latest: Instant) -> Option<SendPermit> {
+        let share = match request {
+            LockRequest::First => &self.acquisitions,
+            LockRequest::Poll => &self.polls,
         };
         timeout_at(latest, share.clone().acquire_owned()).await.ok()?.ok()
     }
@@ -76,10 +76,10 @@ impl Bulkhead {
 
     /// One renewal, see [`Locks::renew`].
     pub(super) async fn renew(&self, lease: &mut Lease) -> Result<bool, Error> {
-        const LATE: Error = Error::Unreachable { sent: false, problem: "too many renewals were waiting" };
-        const SILENCE: Error = Error::Unreachable { sent: true, problem: "no answer to a renewal in time" };
-        let _permit = timeout_at(lease.expires_at(), self.renewals.acquire()).await.map_err(|_| LATE)?;
-        timeout(RENEW_TIMEOUT, self.storage.renew(lease)).await.unwrap_or(Err(SILENCE))
+        const NOT_SENT: Error = Error::Unreachable { sent: false, problem: "too many renewals were waiting" };
+        const NO_ANSWER: Error = Error::Unreachable { sent: true, problem: "no answer to a renewal in time" };
+        let _permit = timeout_at(lease.expires_at(), self.renewals.acquire()).await.map_err(|_| NOT_SENT)?;
+        timeout(RENEW_TIMEOUT, self.storage.renew(lease)).await.unwrap_or(Err(NO_ANSWER))
     }
 
     /// Releases the lock, unless the lease expires before that request may be sent.

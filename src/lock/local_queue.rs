@@ -9,6 +9,7 @@
 //! A caller may be cancelled at any time: a lease that was granted or handed to it goes to the next waiter or back to the
 //! storage.
 
+mod release;
 mod wait_limits;
 
 use std::collections::{HashMap, VecDeque};
@@ -21,10 +22,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use super::bulkhead::{Attempt, Bulkhead, SendPermit};
+use super::bulkhead::{Bulkhead, LockRequest, SendPermit};
 use super::poll_schedule::{MAX_PAUSE, PollSchedule};
 use super::{Error, Lease, LeaseLost, LockName, Locks, run_under_lease};
-use crate::telemetry::trace;
+use release::release;
 pub use wait_limits::WaitLimits;
 
 /// How often a lease is used in one session. 40 writes then cost two storage requests instead of eighty, and [`YIELD`] costs a
@@ -40,10 +41,6 @@ const MAX_SESSION: Duration = Duration::from_secs(3);
 const YIELD: Duration = Duration::from_millis(400);
 
 const _: () = assert!(MAX_PAUSE.as_millis() < YIELD.as_millis());
-
-/// Maximum releases under way or waiting for their turn; beyond it leases are left to expire. The storage then answers releases far
-/// more slowly than acquisitions.
-const MAX_RELEASES: usize = 1_024;
 
 /// No request was sent, because others were in front of it for too long.
 const NO_PERMIT: Error = Error::Unreachable { sent: false, problem: "too many requests were waiting" };
@@ -139,18 +136,18 @@ impl LocalQueue {
         limits: WaitLimits,
         mut on_held: impl FnMut() + Send,
     ) -> Result<Acquired, Error> {
-        let (wakeup, attempt) = match self.shared.join(name) {
-            Ok(head) => (Some(Wakeup::Poll(head)), Attempt::First),
+        let (wakeup, request) = match self.shared.join(name) {
+            Ok(head) => (Some(Wakeup::Poll(head)), LockRequest::First),
             Err(waiter) => {
                 on_held();
-                (wait_until(limits.in_line_until, waiter).await, Attempt::Poll)
+                (wait_until(limits.in_line_until, waiter).await, LockRequest::Poll)
             }
         };
         match wakeup {
             Some(Wakeup::Lease(handoff)) => Ok(Acquired::Held(handoff.take())),
             Some(Wakeup::Poll(head)) => {
                 let deadline = limits.for_others_until.max(Instant::now() + limits.for_others).min(limits.latest);
-                poll_storage(head, attempt, deadline, &mut on_held).await
+                poll_storage(head, request, deadline, &mut on_held).await
             }
             Some(Wakeup::Failed(error)) => Err(error),
             None => Ok(Acquired::Busy),
@@ -246,7 +243,7 @@ async fn wait_until(deadline: Instant, mut waiter: oneshot::Receiver<Wakeup>) ->
 /// Requests the lock until it is granted or the deadline has passed; at least once, and for the last time at the deadline.
 async fn poll_storage(
     mut head: QueueHead,
-    mut attempt: Attempt,
+    mut request: LockRequest,
     deadline: Instant,
     on_held: &mut (dyn FnMut() + Send),
 ) -> Result<Acquired, Error> {
@@ -260,8 +257,8 @@ async fn poll_storage(
         if at > Instant::now() {
             sleep_until(at).await;
         }
-        let Some(permit) = head.shared.storage.permit(attempt, deadline).await else {
-            return if attempt == Attempt::Poll { Ok(Acquired::Busy) } else { Err(NO_PERMIT) };
+        let Some(permit) = head.shared.storage.permit(request, deadline).await else {
+            return if request == LockRequest::Poll { Ok(Acquired::Busy) } else { Err(NO_PERMIT) };
         };
         match try_acquire(head, permit).await {
             Wakeup::Lease(handoff) => {
@@ -270,7 +267,7 @@ async fn poll_storage(
                 return Ok(Acquired::Held(lock));
             }
             Wakeup::Poll(_) if Instant::now() >= deadline => return Ok(Acquired::Busy),
-            Wakeup::Poll(same) => (head, attempt) = (same, Attempt::Poll),
+            Wakeup::Poll(same) => (head, request) = (same, LockRequest::Poll),
             Wakeup::Failed(error) => return Err(error),
         }
         on_held();
@@ -297,46 +294,6 @@ async fn try_acquire(head: QueueHead, permit: SendPermit) -> Wakeup {
     };
     let panicked = Error::Unreachable { sent: true, problem: "the request for the lock was not finished" };
     tokio::spawn(request).await.unwrap_or(Wakeup::Failed(panicked))
-}
-
-/// Hands the lock to the next waiter, or releases it. The trace span begins here, while the caller's is current: a spawned task
-/// only has the log span. It is never entered, so that log lines written meanwhile belong to the record's span.
-fn release(held: HeldLock) -> impl Future<Output = ()> + Send {
-    let span = trace::child("release");
-    async move {
-        hand_on_or_release(held).await;
-        drop(span);
-    }
-}
-
-async fn hand_on_or_release(mut held: HeldLock) {
-    if let Some(waiter) = next_waiter(&mut held).await {
-        held.uses += 1;
-        // If the waiter leaves in this moment, the dropped handoff releases the lock.
-        drop(waiter.send(Wakeup::Lease(LeaseHandoff(Some(held)))));
-        return;
-    }
-    let is_session_over = held.is_session_over();
-    let HeldLock { lease, head, .. } = held;
-    if head.shared.releases.len() > MAX_RELEASES {
-        return tracing::warn!("too many leases wait to be released; this one expires by itself");
-    }
-    head.shared.storage.release(lease).await;
-    if is_session_over {
-        head.with_queue(|queue| queue.yields_until = Some(Instant::now() + YIELD));
-    }
-}
-
-/// The waiter that gets the lease, if the session and the lease last long enough for one more use.
-async fn next_waiter(lock: &mut HeldLock) -> Option<oneshot::Sender<Wakeup>> {
-    let head = &lock.head;
-    if lock.is_session_over() || !head.with_queue(|queue| queue.has_waiters()).unwrap_or_default() {
-        return None;
-    }
-    if Instant::now() >= lock.lease.renewal_due() {
-        head.shared.storage.renew(&mut lock.lease).await.ok().filter(|is_alive| *is_alive)?;
-    }
-    head.with_queue(KeyQueue::pop).flatten()
 }
 
 impl LeaseHandoff {

@@ -1,13 +1,13 @@
-//! What an HTTP caller is told of an outcome. A dead letter keeps everything: operators read it.
+//! What an HTTP caller gets of an outcome. A dead letter keeps everything: operators read it.
 
 use super::{Outcome, Reason, ServiceAnswer};
 
-/// Stands for a detail that only operators are told.
-const FOR_OPERATORS: &str = "the handler's log says what an operator may have to mend";
+/// Stands for a detail that only operators get, in the log.
+const FOR_OPERATORS: &str = "the handler's log has the detail, for its operator";
 
 impl Reason {
-    /// Whether the cause is the operator's business, whom the log tells: what a service says about our identity, its own state or
-    /// the storage. An HTTP caller is told what it can do something about: its record, its rate, other writers.
+    /// Whether only an operator can fix the cause, and finds its detail in the log: what a service says about our identity, its own
+    /// state or the storage. An HTTP caller gets the details that it can act on: of its record, its rate, other writers.
     pub(crate) fn is_for_operators(self) -> bool {
         match self {
             Self::Unavailable | Self::Unauthorized | Self::StorageUnavailable => true,

@@ -38,7 +38,7 @@ fn fields_without_a_value_are_left_out() {
 }
 
 #[test]
-fn an_http_caller_is_not_told_what_is_the_operators_business_and_is_told_the_rest() {
+fn an_http_caller_gets_no_detail_that_is_for_operators_and_all_others() {
     for reason in Reason::ALL {
         let said = |text: &str| Some(text.to_owned());
         let (status, code, request_id) = (Some(403), said("0x80040220"), said("r-1"));
@@ -46,12 +46,12 @@ fn an_http_caller_is_not_told_what_is_the_operators_business_and_is_told_the_res
         let dataverse = Some(ServiceAnswer { status, code, message, request_id });
         let shown = Outcome { dataverse, ..Outcome::new(reason).detail("AADSTS7000215") }.for_caller();
         let answer = shown.dataverse.expect("the answer stays");
-        let (told, kept) =
+        let (has_text, kept) =
             (answer.message.is_some(), (answer.status, answer.code.as_deref(), answer.request_id.as_deref()));
         assert_eq!(kept, (Some(403), Some("0x80040220"), Some("r-1")), "{}", reason.code());
         let operators = [Reason::Unavailable, Reason::Unauthorized, Reason::StorageUnavailable].contains(&reason);
         assert_eq!(
-            (told, shown.detail.as_deref() == Some("AADSTS7000215")),
+            (has_text, shown.detail.as_deref() == Some("AADSTS7000215")),
             (!operators, !operators),
             "{}",
             reason.code()

@@ -89,7 +89,7 @@ impl Settlement {
             | Error::NotAddressable { .. }
             | Error::Ambiguous => detail.clone(),
         };
-        Some(classify::named_in(fault).map_or_else(|| text.clone(), |named| format!("{text}; {named}")))
+        Some(classify::loggable_names(fault).map_or_else(|| text.clone(), |names| format!("{text}; {names}")))
     }
 
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {

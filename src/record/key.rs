@@ -20,9 +20,9 @@ use crate::json::{Members, Number, Value};
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>
 const MAX_KEY_COLUMNS: usize = 16;
 
-/// The most bytes of a key as it is sent. Dataverse allows 900 bytes in an alternate key; escaped and named they are some more.
+/// The most bytes of a key as it is sent. Dataverse allows 900 bytes in an alternate key; names and escapes come on top.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-alternate-keys-entity>
-const MAX_BYTES: usize = 16 * 1024;
+const MAX_KEY_BYTES: usize = 16 * 1024;
 
 /// Characters that an alternate key must not contain to be addressed in a URL, encoded or not.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>
@@ -67,8 +67,8 @@ impl RecordKey {
     /// # Errors
     /// It is neither a GUID nor an object of 1 to 16 valid key columns, or too long.
     pub fn read(raw: &RawValue) -> Result<Self, Error> {
-        if raw.get().len() > MAX_BYTES {
-            return Err(Error::invalid("key", format!("has more than {MAX_BYTES} bytes")));
+        if raw.get().len() > MAX_KEY_BYTES {
+            return Err(Error::invalid("key", format!("has more than {MAX_KEY_BYTES} bytes")));
         }
         match Value::of(raw) {
             Value::Text(text) => guid(&text).map(Self::Id).ok_or_else(|| {

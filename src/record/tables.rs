@@ -1,7 +1,7 @@
 //! Which tables may be written: `SYNC_TABLES`, and what is refused without it.
 //!
 //! Names are compared without case, so that no spelling gets past a refusal; the service itself answers another case with 404.
-//! Lookups to a refused table, such as an owner, are no writes to it.
+//! A lookup to a refused table, such as an owner, is not a write to it.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ use super::is_entity_set_name;
 const SCHEMA: [&str; 4] =
     ["EntityDefinitions", "RelationshipDefinitions", "GlobalOptionSetDefinitions", "ManagedPropertyDefinitions"];
 
-/// Code, and what says which code runs, for whom, and where it connects to.
+/// Code, and what decides which code runs, for whom, and where it connects to.
 const CODE: [&str; 36] = [
-    // Plug-ins, custom APIs, and who is told of an event.
+    // Plug-ins, custom APIs, and what is called on an event.
     // <https://learn.microsoft.com/power-apps/developer/data-platform/register-plug-in>
     // <https://learn.microsoft.com/power-apps/developer/data-platform/create-custom-api-with-code>
     // <https://learn.microsoft.com/power-apps/developer/data-platform/use-webhooks>

@@ -59,7 +59,7 @@ pub(super) async fn process(app: AppState, id: String, body: Bytes) -> Response 
         Ok(records) => records,
         Err(outcome) => return refused(*outcome),
     };
-    let Some(room) = app.budget.array_records(records.len()) else { return refused(body::at_memory_limit()) };
+    let Some(reserved) = app.budget.array_records(records.len()) else { return refused(body::at_memory_limit()) };
     let groups = group_by_key(records.into_iter().map(|record| body.slice_ref(record.get().as_bytes())));
     let mut settled = settle_groups(&app, &id, received, groups).await;
     settled.sort_by_key(|(position, _)| *position);
@@ -71,7 +71,7 @@ pub(super) async fn process(app: AppState, id: String, body: Bytes) -> Response 
     let is_done = |outcome: &Outcome| matches!(outcome.disposition, Disposition::Applied | Disposition::Skipped);
     let status = if results.iter().all(is_done) { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     // The results repeat what the body holds, such as keys.
-    respond::json_held(status, &Results { results, summary }, (body, room))
+    respond::json_with_reservation(status, &Results { results, summary }, (body, reserved))
 }
 
 /// The elements of a JSON array of records.

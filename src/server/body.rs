@@ -31,7 +31,7 @@ pub(super) async fn read(body: Body, budget: &Budget) -> Result<Bytes, Outcome> 
             "the body is in {encoding}; the host drops Content-Encoding, so send plain UTF-8"
         )));
     }
-    let bytes = budget::held(text, reserved);
+    let bytes = budget::with_reservation(text, reserved);
     let body = bytes.slice_ref(json::without_bom(&bytes));
     if body.is_empty() {
         return Err(invalid("the body is empty; it must be a record or an array of records"));

@@ -8,7 +8,7 @@
 //! - A queue message waits in line, unread, at no delivery. Its share is its own and is as large as what the host keeps in flight.
 //!   It is reserved as a whole before a byte is read, so that bodies that are half read never wait for each other.
 //!
-//! A reservation lives as long as the bytes that it is for: it is part of them, see [`held`].
+//! A reservation lives as long as the bytes that it is for: it is part of them, see [`with_reservation`].
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ pub(super) const MAX_INVOCATION_BYTES: usize = 1024 * 1024;
 /// The messages that have room before the next waits in line, however many the host keeps in flight.
 const MAX_MESSAGES: usize = 256;
 
-/// Invocations that are read at the same time, while the host's other messages are processed.
-const INVOCATIONS_AT_ONCE: usize = 8;
+/// The invocations that are read at the same time, while the host's other messages are processed.
+const MAX_CONCURRENT_READS: usize = 8;
 
 /// The shares. Clones share them.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ pub(super) struct Reserved {
 impl Budget {
     /// For a host that keeps so many messages in flight.
     pub(super) fn new(messages_in_flight: usize) -> Self {
-        let queue = messages_in_flight.min(MAX_MESSAGES) * SMALL_BODY + INVOCATIONS_AT_ONCE * MAX_INVOCATION_BYTES;
+        let queue = messages_in_flight.min(MAX_MESSAGES) * SMALL_BODY + MAX_CONCURRENT_READS * MAX_INVOCATION_BYTES;
         let [small, large, array_records, queue] =
             [MAX_SMALL_BYTES, MAX_LARGE_BYTES, MAX_ARRAY_RECORDS, queue].map(|size| Arc::new(Semaphore::new(size)));
         Self { small, large, array_records, queue, stop: CancellationToken::new() }
@@ -111,16 +111,16 @@ pub(super) fn shrink(reserved: &mut OwnedSemaphorePermit, bytes: usize) {
 }
 
 /// The bytes of `data`, whose reservation ends once no part of them is used any more.
-pub(super) fn held(data: impl AsRef<[u8]> + Send + 'static, reservation: impl Send + 'static) -> Bytes {
-    Bytes::from_owner(Held { data, _reservation: reservation })
+pub(super) fn with_reservation(data: impl AsRef<[u8]> + Send + 'static, reservation: impl Send + 'static) -> Bytes {
+    Bytes::from_owner(ReservedBytes { data, _reservation: reservation })
 }
 
-struct Held<D, R> {
+struct ReservedBytes<D, R> {
     data: D,
     _reservation: R,
 }
 
-impl<D: AsRef<[u8]>, R> AsRef<[u8]> for Held<D, R> {
+impl<D: AsRef<[u8]>, R> AsRef<[u8]> for ReservedBytes<D, R> {
     fn as_ref(&self) -> &[u8] {
         self.data.as_ref()
     }
@@ -147,7 +147,7 @@ mod tests {
         let budget = Budget::new(0);
         let later = Instant::now() + Duration::from_mins(10);
         let mut reading = Vec::new();
-        for _ in 0..INVOCATIONS_AT_ONCE {
+        for _ in 0..MAX_CONCURRENT_READS {
             reading.push(budget.invocation(later).await.expect("there is room"));
         }
         let begun = Instant::now();
@@ -179,7 +179,7 @@ mod tests {
             shrink(&mut room, SMALL_BODY);
             kept.push(room);
         }
-        let reading: Vec<_> = (0..INVOCATIONS_AT_ONCE).map(|_| budget.invocation(Instant::now())).collect();
+        let reading: Vec<_> = (0..MAX_CONCURRENT_READS).map(|_| budget.invocation(Instant::now())).collect();
         assert!(futures::future::join_all(reading).await.iter().all(Option::is_some));
     }
 
@@ -187,7 +187,7 @@ mod tests {
     async fn a_process_that_stops_lets_none_wait() {
         let budget = Budget::new(0);
         let later = Instant::now() + Duration::from_mins(10);
-        let reading = futures::future::join_all((0..INVOCATIONS_AT_ONCE).map(|_| budget.invocation(later))).await;
+        let reading = futures::future::join_all((0..MAX_CONCURRENT_READS).map(|_| budget.invocation(later))).await;
         let begun = Instant::now();
         let stop = async { budget.stop() };
         assert!(tokio::join!(budget.invocation(later), stop).0.is_none());
@@ -200,7 +200,7 @@ mod tests {
     fn a_reservation_ends_with_the_last_part_of_its_bytes() {
         let budget = Budget::new(0);
         let all = budget.array_records(MAX_ARRAY_RECORDS).expect("there is room");
-        let part = held(vec![b'x'; 10], all).slice(3..4);
+        let part = with_reservation(vec![b'x'; 10], all).slice(3..4);
         assert!(budget.array_records(1).is_none());
         drop(part);
         assert!(budget.array_records(MAX_ARRAY_RECORDS).is_some());

@@ -15,7 +15,7 @@ pub(super) struct CallSlots(Arc<Semaphore>);
 
 impl CallSlots {
     /// For a server with so many connections.
-    pub(super) fn beside(max_connections: usize) -> Self {
+    pub(super) fn new(max_connections: usize) -> Self {
         Self(Arc::new(Semaphore::new(max_connections / 2)))
     }
 

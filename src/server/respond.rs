@@ -49,8 +49,12 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// JSON with a status; `reservation` ends once it is sent.
-pub(super) fn json_held(status: StatusCode, body: &impl Serialize, reservation: impl Send + 'static) -> Response {
-    with(status, JSON, budget::held(to_json(body), reservation))
+pub(super) fn json_with_reservation(
+    status: StatusCode,
+    body: &impl Serialize,
+    reservation: impl Send + 'static,
+) -> Response {
+    with(status, JSON, budget::with_reservation(to_json(body), reservation))
 }
 
 /// The response to a queue invocation.

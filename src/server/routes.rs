@@ -57,7 +57,7 @@ async fn ready() -> &'static str {
 async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Body) -> Response {
     let (id, received) = (invocation::id(&headers), Instant::now());
     let trace_span = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&headers));
-    let Some(mut room) = app.budget.invocation(received + app.queue.hold + LINE_GRACE).await else {
+    let Some(mut reserved) = app.budget.invocation(received + app.queue.hold + LINE_GRACE).await else {
         let outcome = Outcome::new(Reason::Unavailable).detail("the handler was at its memory limit for too long");
         let outcome = trace_span.in_scope(|| invocation::refused(QUEUE_FUNCTION, &id, outcome, received));
         return respond::queue(Answer::failed(&outcome));
@@ -76,8 +76,8 @@ async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Body)
         }
     };
     let delivery = app.queue_delivery(invocation.dequeue_count, received);
-    budget::shrink(&mut room, invocation.message.len());
-    let message = budget::held(invocation.message, room);
+    budget::shrink(&mut reserved, invocation.message.len());
+    let message = budget::with_reservation(invocation.message, reserved);
     let span = invocation::span(QUEUE_FUNCTION, &id, delivery.attempts);
     let logs = CapturedLogs::of(&span);
     let mut outcome = app.settle(span, message.clone(), delivery).instrument(trace_span).await;

@@ -13,8 +13,8 @@ use std::time::Instant;
 /// Most bytes that wait for a stream, and as many may be on their way into it: some thousand lines.
 pub(super) const MAX_WAITING_BYTES: usize = 512 * 1024;
 
-/// The bytes of a buffer that are kept for the next lines.
-const KEPT_BYTES: usize = 16 * 1024;
+/// The most bytes of a buffer that are kept for the next lines.
+const MAX_KEPT_BYTES: usize = 16 * 1024;
 
 /// The lines that wait for one stream.
 #[derive(Clone)]
@@ -83,7 +83,7 @@ impl Shared {
                 let _ = stream.write_all(gap(dropped).as_bytes());
             }
             lines.clear();
-            lines.shrink_to(KEPT_BYTES);
+            lines.shrink_to(MAX_KEPT_BYTES);
         }
     }
 
@@ -168,6 +168,6 @@ mod tests {
             go_on.send(()).expect("it waits");
             assert!(writer.flush(Instant::now() + LONG));
         }
-        assert!(writer.0.lock().waiting.capacity() <= KEPT_BYTES);
+        assert!(writer.0.lock().waiting.capacity() <= MAX_KEPT_BYTES);
     }
 }

@@ -19,7 +19,7 @@ use crate::waiting::eventually;
 /// What these take is milliseconds each; a handler that waits for a reader never answers.
 const ALL_ANSWERED: Duration = Duration::from_mins(2);
 
-/// A handler that logs everything into pipes that nobody reads.
+/// A handler that logs everything into pipes that are not read.
 async fn start(world: &World) -> (Child, String) {
     let url = unused_url().await;
     let (_, port) = url.rsplit_once(':').expect("it has a port");

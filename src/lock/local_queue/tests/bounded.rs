@@ -2,6 +2,7 @@
 
 use std::iter::repeat_n;
 
+use super::super::release::MAX_RELEASES;
 use super::*;
 
 const MANY: usize = 1_000;

@@ -53,7 +53,7 @@ pub(super) async fn logs(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Re
     Ok(())
 }
 
-/// Commands and the start in a folder whose host.json nobody writes to.
+/// Commands and the start in a folder whose host.json is a pipe without a writer.
 pub(super) async fn fifo(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
     let folder = Folder::new()?;
     let made = Command::new("mkfifo").arg(folder.path().join("host.json")).status().await.context("running mkfifo")?;

@@ -1,5 +1,5 @@
-//! What an answer names that may be logged: the code, by its name in Microsoft's lists, and missing privileges. The rest of its text
-//! can hold column values.
+//! What of an answer may be logged: the code's name in Microsoft's lists, and missing privileges. The rest of its text can hold column
+//! values.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const MAX_NAME_LENGTH: usize = 140;
 const MAX_PRIVILEGES: usize = 4;
 
 /// Such as `PrivilegeDenied prvCreateContact`.
-pub(crate) fn named_in(fault: &Error) -> Option<String> {
+pub(crate) fn loggable_names(fault: &Error) -> Option<String> {
     let Error::Answered { code, message, .. } = fault else { return None };
     let name = CODES.iter().find(|(known, ..)| Some(*known) == *code).map(|(_, name, ..)| *name);
     let words = message.as_deref().unwrap_or_default().split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -36,7 +36,7 @@ mod tests {
     fn named(code: u32, text: &str) -> Option<String> {
         let (code, message) = (Some(code), Some(text.to_owned()));
         let (request_id, retry_after, sent_at) = (None, None, None);
-        named_in(&Error::Answered { status: 403, code, message, request_id, retry_after, sent_at })
+        loggable_names(&Error::Answered { status: 403, code, message, request_id, retry_after, sent_at })
     }
 
     #[test]
@@ -49,6 +49,6 @@ mod tests {
         assert_eq!(named(0x8123_4567, "Ada"), None);
         let many = "prvR1 prvR2 prvR3 prvR4 prvR5 ".to_owned() + &format!("prvA{}", "a".repeat(200));
         assert_eq!(named(0x8123_4567, &many).as_deref(), Some("prvR1 prvR2 prvR3 prvR4"));
-        assert_eq!(named_in(&Error::Ambiguous), None);
+        assert_eq!(loggable_names(&Error::Ambiguous), None);
     }
 }

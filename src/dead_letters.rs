@@ -37,7 +37,7 @@ use queue::{Receipt, Received};
 use summary::Summary;
 
 /// What `show`, `export` and `list` print of a message with this text; public for the fuzz target.
-pub fn print(text: &str, encoding: MessageEncoding) -> [String; 3] {
+pub fn render(text: &str, encoding: MessageEncoding) -> [String; 3] {
     let received = Received {
         receipt: Receipt { message_id: "id".into(), pop_receipt: "receipt".into() },
         text: text.to_owned(),

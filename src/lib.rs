@@ -21,7 +21,8 @@
 //! - [`files`]: the files that settings and the app name, read up to a cap; who may write them.
 //! - [`settings`]: how a setting is read, and what can be wrong with one.
 //! - [`outcome`]: the result of a message, with stable codes.
-//! - [`record`]: a message as a validated record, its canonical key, and the alternate keys that it uses. Pure.
+//! - [`record`]: a message as a validated record, its canonical key, the alternate keys that it uses, and the tables that may be
+//!   written. Pure.
 //! - [`host`]: the custom-handler protocol: an invocation in, an answer out.
 //! - [`http`]: the HTTP client.
 //! - [`identity`]: the Entra credential, chosen by the settings, and its tokens.
@@ -33,9 +34,9 @@
 //! - [`classify`]: the meaning of a refusal; the only policy. Pure.
 //! - [`admission`]: concurrency limit, `Retry-After` pause, circuit breaker, wait queue.
 //! - [`pipeline`]: one record to its outcome; it sees locks and the store as traits.
-//! - [`process_limits`]: no core dump, and as many open files as allowed.
+//! - [`process_limits`]: no core dump; as many open files as allowed, and how many connections and requests they allow.
 //! - [`shutdown`]: why the process stops serving, how long it drains, and its exit code.
-//! - [`server`]: routes, tracked tasks, drain.
+//! - [`server`]: routes, tracked tasks, the memory that messages may take, drain.
 //! - [`config`]: the settings as one value, or every problem at once.
 //! - [`dead_letters`]: the command `handler dead-letters`.
 //! - [`doctor`]: the command `handler doctor`.

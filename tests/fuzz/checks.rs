@@ -77,14 +77,14 @@ fn written_again(record: &Record) -> String {
 pub fn letter(text: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(text) else { return false };
     let is_letter = [MessageEncoding::None, MessageEncoding::Base64].map(|encoding| {
-        let [shown, exported, listed] = dead_letters::print(text, encoding);
+        let [shown, exported, listed] = dead_letters::render(text, encoding);
         for lines in [shown, listed] {
             assert!(!lines.contains(|c: char| c.is_control() && c != '\n'), "{lines:?}");
         }
         exported_json(&exported)["reason"].is_string()
     });
     let wrapped = json!({ "message": text, "reason": "exists", "at": "2026-11-23T10:00:00Z" }).to_string();
-    let [_, exported, _] = dead_letters::print(&wrapped, MessageEncoding::None);
+    let [_, exported, _] = dead_letters::render(&wrapped, MessageEncoding::None);
     assert_eq!(exported_json(&exported)["message"], text, "the message has changed");
     is_letter.contains(&true)
 }

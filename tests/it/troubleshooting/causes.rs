@@ -8,10 +8,11 @@ use sandbox::world::World;
 use serde_json::{Value, json};
 use stand_ins::dataverse::{Effect, Fault, Status};
 use stand_ins::host::Host;
+use stand_ins::net::http_client;
 use stand_ins::{identity, storage};
 use tokio::process::Command;
 
-use crate::caller::{Caller, contact};
+use crate::caller::{Caller, answer, contact};
 use crate::command::{CommandOutput, command};
 use crate::queue;
 use crate::waiting::eventually;
@@ -45,6 +46,7 @@ pub(super) async fn output(words: &[String]) -> String {
         "invalid invocation request; check that function.json matches this version" => a_renamed_binding().await,
         "\"reason\":null" => a_message_that_was_not_encoded().await,
         "neither a JSON object nor base64 of one" => a_message_that_is_not_a_record().await,
+        "A web page may not call the handler" => from_a_page().await,
         "dead letter too large" => a_letter_that_is_too_large().await,
         "this was the last attempt" => the_last_delivery().await,
         symptom => answered(symptom, words).await,
@@ -76,6 +78,8 @@ fn body(symptom: &str) -> String {
         "the body is in" => return "{\0".to_owned(),
         "Resource not found for the segment" => record["table"] = json!("Contacts"),
         "written only where SYNC_TABLES names it" => record["table"] = json!("roles"),
+        "holds a row of another table" => record["columns"] = json!({ "parentcustomerid_account": { "name": "x" } }),
+        "hours ahead of this machine's clock" => record["version"] = json!("9999-12-31T23:59:59Z"),
         "a stored version is implausible" => {
             record["version"] = json!(17);
             record["versionColumn"] = json!("new_sourceversion");
@@ -136,6 +140,14 @@ async fn leave_a_lease(world: &World) {
     world.dataverse.fault(Fault::new(Effect::DropBefore).method("PATCH").times(2));
     let host = world.host("killed", &[crate::AT_ONCE]).await.expect("the host starts");
     Caller::of(&host).post(&contact("C1", &json!({}))).await;
+}
+
+/// The answer to a call that a browser sends to the handler's own port.
+async fn from_a_page() -> String {
+    let world = crate::world().await;
+    let host = world.host("one", &[]).await.expect("the host starts");
+    let call = http_client().post(format!("http://127.0.0.1:{}/api/records", host.port_of_handler()));
+    answer(call.header("origin", "https://page.example").body(contact("C1", &json!({})).to_string())).await.text
 }
 
 /// Runs the executable with only these settings.

@@ -48,7 +48,7 @@ fn is_base64_of_an_object(body: &[u8]) -> bool {
     std::str::from_utf8(begin).is_ok_and(|begin| host::object_in_base64(begin).is_some())
 }
 
-/// Reads the host's request for a queue message, for which there is room.
+/// Reads the host's request for a queue message, whose memory is reserved.
 ///
 /// # Errors
 /// What is wrong with it, for the log.
@@ -107,7 +107,7 @@ impl Kept {
     }
 }
 
-/// The outcome of a call for which there is no room.
+/// The outcome of a call whose share of the memory is used up.
 pub(super) fn at_memory_limit() -> Outcome {
     Outcome::new(Reason::Unavailable).detail("the handler is at its memory limit; nothing of this call was processed")
 }
@@ -165,7 +165,7 @@ mod tests {
             assert_eq!(outcome.reason, Reason::Unavailable);
             assert!(outcome.detail.is_some_and(|detail| detail.contains("memory limit")));
         }
-        assert!(super::read(Body::from(" {}"), &budget).await.is_ok(), "a small one has room");
+        assert!(super::read(Body::from(" {}"), &budget).await.is_ok(), "a small one is read");
         drop(kept);
         let again = join_all((0..4).map(|_| super::read(in_parts(read.clone()), &budget))).await;
         assert!(again.iter().all(Result::is_ok), "the memory is given back");

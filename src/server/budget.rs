@@ -33,7 +33,7 @@ const MAX_ARRAY_RECORDS: usize = 10_000;
 /// members in `Metadata`.
 pub(super) const MAX_INVOCATION_BYTES: usize = 1024 * 1024;
 
-/// The messages that have room before the next waits in line, however many the host keeps in flight.
+/// The messages whose memory is reserved before the next waits in line, however many the host keeps in flight.
 const MAX_MESSAGES: usize = 256;
 
 /// The invocations that are read at the same time, while the host's other messages are processed.
@@ -71,16 +71,16 @@ impl Budget {
         Reserved { budget: self.clone(), bytes: 0, parts: Vec::new() }
     }
 
-    /// For so many records of an array, or `None` where there is no room.
+    /// For so many records of an array, or `None` where the share is used up.
     pub(super) fn array_records(&self, count: usize) -> Option<OwnedSemaphorePermit> {
         take(&self.array_records, count)
     }
 
-    /// For the largest invocation, once there is room; `None` when the time is over or the process stops before.
+    /// For the largest invocation, once its share is free; `None` when the time is over or the process stops before.
     pub(super) async fn invocation(&self, until: Instant) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             biased;
-            room = self.queue.clone().acquire_many_owned(permits(MAX_INVOCATION_BYTES)) => room.ok(),
+            reserved = self.queue.clone().acquire_many_owned(permits(MAX_INVOCATION_BYTES)) => reserved.ok(),
             () = sleep_until(until) => None,
             () = self.stop.cancelled() => None,
         }
@@ -93,15 +93,15 @@ impl Budget {
 }
 
 impl Reserved {
-    /// Reserves so many bytes in all; false where there is no room.
+    /// Reserves so many bytes in all; false where a share is used up.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
         let added = |of: fn(usize) -> usize| of(bytes).saturating_sub(of(self.bytes));
         let (small, large) = (added(|bytes| bytes.min(SMALL_BODY)), added(|bytes| bytes.saturating_sub(SMALL_BODY)));
         let parts = [take(&self.budget.small, small), take(&self.budget.large, large)];
         self.bytes = self.bytes.max(bytes);
-        let has_room = parts.iter().all(Option::is_some);
+        let is_granted = parts.iter().all(Option::is_some);
         self.parts.extend(parts.into_iter().flatten());
-        has_room
+        is_granted
     }
 }
 
@@ -148,22 +148,22 @@ mod tests {
         let later = Instant::now() + Duration::from_mins(10);
         let mut reading = Vec::new();
         for _ in 0..MAX_CONCURRENT_READS {
-            reading.push(budget.invocation(later).await.expect("there is room"));
+            reading.push(budget.invocation(later).await.expect("it is granted"));
         }
         let begun = Instant::now();
         assert!(budget.invocation(begun + Duration::from_mins(1)).await.is_none());
         assert_eq!(begun.elapsed(), Duration::from_mins(1));
         let order = tokio::sync::Mutex::new(Vec::new());
         let wait = async |name| {
-            let room = budget.invocation(later).await;
+            let reserved = budget.invocation(later).await;
             order.lock().await.push(name);
-            drop(room);
+            drop(reserved);
         };
         let read = async {
             sleep(Duration::from_secs(1)).await;
-            // What is kept of two leaves room for one more.
-            for room in &mut reading[..2] {
-                shrink(room, MAX_INVOCATION_BYTES / 2);
+            // What is kept of two lets one more be read.
+            for reserved in &mut reading[..2] {
+                shrink(reserved, MAX_INVOCATION_BYTES / 2);
             }
         };
         tokio::join!(wait("first"), wait("second"), read);
@@ -171,13 +171,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_host_keeps_in_flight_has_room_beside_what_is_read() {
+    async fn what_the_host_keeps_in_flight_is_granted_beside_what_is_read() {
         let budget = Budget::new(48);
         let mut kept = Vec::new();
         for _ in 0..48 {
-            let mut room = budget.invocation(Instant::now()).await.expect("there is room");
-            shrink(&mut room, SMALL_BODY);
-            kept.push(room);
+            let mut reserved = budget.invocation(Instant::now()).await.expect("it is granted");
+            shrink(&mut reserved, SMALL_BODY);
+            kept.push(reserved);
         }
         let reading: Vec<_> = (0..MAX_CONCURRENT_READS).map(|_| budget.invocation(Instant::now())).collect();
         assert!(futures::future::join_all(reading).await.iter().all(Option::is_some));
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_reservation_ends_with_the_last_part_of_its_bytes() {
         let budget = Budget::new(0);
-        let all = budget.array_records(MAX_ARRAY_RECORDS).expect("there is room");
+        let all = budget.array_records(MAX_ARRAY_RECORDS).expect("it is granted");
         let part = with_reservation(vec![b'x'; 10], all).slice(3..4);
         assert!(budget.array_records(1).is_none());
         drop(part);

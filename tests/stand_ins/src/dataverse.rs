@@ -2,13 +2,14 @@
 //! protection, injected faults, and a journal of every write.
 //!
 //! It is as strict as the service: known errors have the service's codes, and where the documentation is unclear, there
-//! is an option or the harder case is implemented. Plug-ins exist as faults only. Deep insert, `$batch`, `$expand` and
+//! is an option or the harder case is implemented. Plug-ins exist as faults only. Deep insert, change sets, `$expand` and
 //! elastic tables are not supported.
 //!
 //! Invariants: the journal contains every write that arrived; a row is committed fully or not at all; the store's lock
 //! is never held across a wait. Mirrors
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/overview>.
 
+mod batch;
 mod body;
 mod bulk;
 mod call;
@@ -327,6 +328,7 @@ impl World {
             protocol: format!("{:?}", call.version),
             method: call.method.to_string(),
             target: call.target.clone(),
+            batch: call.batch.clone(),
             set,
             key,
             operation: Operation::Unknown,
@@ -345,8 +347,11 @@ impl World {
         }
     }
 
-    fn record(&self, method: &str, status: Option<u16>, entries: Vec<Entry>) {
+    fn count(&self, method: &str, status: Option<u16>) {
         lock(&self.counts).add(method, status);
+    }
+
+    fn record(&self, entries: Vec<Entry>) {
         lock(&self.journal).extend(entries);
     }
 }

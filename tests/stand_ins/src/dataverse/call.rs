@@ -1,4 +1,4 @@
-//! A parsed request: the headers and query options that the Web API uses.
+//! A parsed request, alone or in a batch: the headers and query options that the Web API uses.
 //!
 //! It rejects contradictory conditions, OData versions other than 4.0 and bodies that are not JSON. See
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors#http-headers>.
@@ -28,6 +28,10 @@ pub(super) struct Call {
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// The request id of the batch that it is a part of.
+    pub(super) batch: Option<String>,
+    /// Whether its body ends in a way that the service cannot read.
+    pub(super) is_unreadable: bool,
     query: Vec<(String, String)>,
 }
 
@@ -36,7 +40,17 @@ impl Call {
         let Parts { method, uri, version, headers, .. } = head;
         let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
         let target = uri.path_and_query().map_or_else(String::new, ToString::to_string);
-        Self { method, version, target, path: uri.path().to_owned(), headers, body, query }
+        Self {
+            method,
+            version,
+            target,
+            path: uri.path().to_owned(),
+            headers,
+            body,
+            batch: None,
+            is_unreadable: false,
+            query,
+        }
     }
 
     /// The path below the service root, still percent-encoded.
@@ -112,6 +126,9 @@ impl Call {
             let text = format!("The request entity's media type '{content_type}' is not supported for this resource.");
             return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "", text));
         }
+        if has_body && self.is_unreadable {
+            return Err(Error::unreadable(&path::glimpse(&self.path).0));
+        }
         Ok(())
     }
 
@@ -128,10 +145,15 @@ impl Call {
         }
     }
 
+    /// Whether `Prefer` has this preference.
+    pub(super) fn prefers(&self, wanted: &str) -> bool {
+        let preferences = self.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+        preferences.flat_map(|list| list.split(',')).any(|preference| preference.trim() == wanted)
+    }
+
     /// Whether a write requests the row in the response.
     pub(super) fn wants_representation(&self) -> bool {
-        let preferences = self.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-        preferences.flat_map(|list| list.split(',')).any(|preference| preference.trim() == "return=representation")
+        self.prefers("return=representation")
     }
 
     /// Whether a read requests this annotation.

@@ -150,10 +150,20 @@ impl Error {
 
     /// 400 for a payload that the OData reader cannot parse.
     pub(super) fn payload(set: &str, cause: impl std::fmt::Display) -> Self {
+        Self::in_payload(set, format_args!("Microsoft.OData.ODataException: {cause}"))
+    }
+
+    /// 400 for a request in a batch whose body cannot be read because of a line end that is not CRLF. See
+    /// <https://learn.microsoft.com/troubleshoot/power-platform/dataverse/dataverse-web-api-and-sdk/web-api-client-errors>.
+    pub(super) fn unreadable(set: &str) -> Self {
+        Self::in_payload(set, format_args!("System.ArgumentException: Stream was not readable."))
+    }
+
+    fn in_payload(set: &str, exception: std::fmt::Arguments<'_>) -> Self {
         let text = format!(
             "Error identified in Payload provided by the user for Entity :'{set}', For more information on this error \
              please follow this help link https://go.microsoft.com/fwlink/?linkid=2195293  ---->  InnerException : \
-             Microsoft.OData.ODataException: {cause}"
+             {exception}"
         );
         Self::bad_request("0x80048d19", text)
     }

@@ -3,14 +3,19 @@
 //! Deterministic: a fault applies to the requests that it names, in order of arrival. Several faults may be set; the
 //! first match applies. The kinds are the documented ones:
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/compose-http-requests-handle-errors>.
+//!
+//! A fault applies to a batch as a whole if it could apply to `POST $batch` (it names `$batch` or no set, and no key or other
+//! method) and its effect is one on a request rather than on a row. All others apply to the parts.
+
+mod refusal;
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::errors::{BodyForm, Error};
+use super::batch::RESOURCE as BATCH;
+use super::errors::BodyForm;
 
 /// One fault. As JSON: `{"method":"PATCH","set":"contacts","key":"E1","skip":0,"times":1,"effect":"hang"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +24,7 @@ pub struct Fault {
     /// Applies to this HTTP method only.
     #[serde(default)]
     pub method: Option<String>,
-    /// Applies to this entity set only.
+    /// Applies to this entity set only; `$batch`: to batches as a whole.
     #[serde(default)]
     pub set: Option<String>,
     /// Applies only to requests whose key, as addressed, contains this text.
@@ -62,6 +67,13 @@ pub enum Effect {
     DeletedMeanwhile,
     /// The request is executed, and gets no response.
     HangAfterCommit,
+    /// The request is executed, and the connection breaks in the middle of its answer, after those of the parts before it;
+    /// the batch goes on. Alone: like [`Effect::DropAfterCommit`].
+    CutMidway,
+    /// The request is executed, and its place in the batch's answer is empty. Alone: like [`Effect::DropAfterCommit`].
+    NoStatus,
+    /// The batch is executed, and its answers come in reverse order.
+    WrongOrder,
 }
 
 /// A response sent instead of executing the request.
@@ -143,6 +155,11 @@ impl Fault {
             && self.key.as_ref().is_none_or(|wanted| key.contains(wanted))
     }
 
+    /// Whether it applies to batches as a whole, and therefore not to their parts.
+    fn is_of_batches(&self) -> bool {
+        self.matches("POST", BATCH, "") && !self.effect.is_of_row()
+    }
+
     /// Counts a matching request; returns whether the fault applies to it.
     fn strike(&mut self) -> bool {
         if self.skip > 0 {
@@ -161,93 +178,25 @@ impl Fault {
 }
 
 impl Effect {
-    /// The response that this effect sends instead of executing the request; `None`: it executes the request or sends
-    /// no response.
-    pub(super) fn refusal(&self) -> Option<Error> {
+    /// Whether it concerns a row, so that it never applies to a batch as a whole.
+    fn is_of_row(&self) -> bool {
         match self {
-            Self::Status(fault) => {
-                let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let mut error = Error::new(status, fault.code.clone(), fault.message.clone());
-                error.retry_after = fault.retry_after.map(|seconds| Duration::from_secs(seconds.into()));
-                error.form = fault.form;
-                error.members.extend(fault.members.clone());
-                Some(error)
-            }
-            Self::Deadlock => Some(Error::new(StatusCode::INTERNAL_SERVER_ERROR, "0x80044150", DEADLOCK)),
-            Self::WrappedDeadlock => {
-                let text = format!("An error occurred in New.Plugin:{DEADLOCK}");
-                Some(Error::bad_request("0x80040265", text))
-            }
-            Self::Sandbox => Some(sandbox()),
-            Self::PluginStatus(status) => {
-                let code = ISV_ABORTED.iter().find(|(of, _)| of == status).map_or("0x80040265", |(_, code)| *code);
-                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST);
-                Some(Error::new(status, code, "A plug-in refused the request."))
-            }
-            Self::Hang
+            Self::Deadlock
+            | Self::WrappedDeadlock
+            | Self::Sandbox
+            | Self::PluginStatus(_)
+            | Self::DeletedMeanwhile
+            | Self::CutMidway
+            | Self::NoStatus => true,
+            Self::Status(_)
+            | Self::Hang
             | Self::Slow(_)
             | Self::DropBefore
             | Self::DropAfterCommit
-            | Self::DeletedMeanwhile
-            | Self::HangAfterCommit => None,
+            | Self::HangAfterCommit
+            | Self::WrongOrder => false,
         }
     }
-}
-
-/// What SQL Server says of a deadlock victim.
-const DEADLOCK: &str =
-    " Sql error: Generic SQL error. CRM ErrorCode: -2147204784 Sql ErrorCode: -2146232060 Sql Number: 1205";
-
-/// The statuses that a plug-in can choose, with their codes:
-/// <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>.
-const ISV_ABORTED: [(u16, &str); 16] = [
-    (404, "0x80048d02"),
-    (503, "0x80048d03"),
-    (429, "0x80048d04"),
-    (401, "0x80048d05"),
-    (403, "0x80048d06"),
-    (408, "0x80048d07"),
-    (409, "0x80048d08"),
-    (412, "0x80048d09"),
-    (500, "0x80048d0a"),
-    (400, "0x80048d0b"),
-    (405, "0x80048d0c"),
-    (410, "0x80048d0d"),
-    (424, "0x80048d0e"),
-    (502, "0x80048d0f"),
-    (504, "0x80048d10"),
-    (413, "0x80048d11"),
-];
-
-/// The sandbox has no process for a plug-in.
-fn sandbox() -> Error {
-    let text =
-        "The plug-in execution failed because no Sandbox Worker processes are currently available. Please try again.";
-    let details = [
-        ("ApiExceptionSourceKey", "Plugin/New.Plugin"),
-        ("ApiStepKey", "00000000-0000-0000-0000-000000000001"),
-        ("ApiDepthKey", "1"),
-        ("ApiExceptionCategory", "SystemFailure"),
-        ("ApiExceptionMesageName", "SandboxWorkerNotAvailable"),
-        ("ApiExceptionHttpStatusCode", "500"),
-    ];
-    let details = details.map(|(name, value)| (format!("ErrorDetails.{name}"), value));
-    let others = [
-        (
-            "HelpLink",
-            "http://go.microsoft.com/fwlink/?LinkID=398563&error=Microsoft.Crm.CrmException%3a8004418d&client=platform",
-        ),
-        ("TraceText", "\r\n[New.Plugin: New.Plugin.Step]\r\n"),
-        ("InnerError.Message", text),
-    ];
-    let members = details.into_iter().chain(others.map(|(name, value)| (name.to_owned(), value)));
-    let members = members.map(|(name, value)| (format!("@Microsoft.PowerApps.CDS.{name}"), value.into()));
-    let message = format!(
-        "{text}\r\nSystem.ServiceModel.CommunicationException: The server did not provide a meaningful reply; this might \
-         be caused by a contract mismatch, a premature session shutdown or an internal server error."
-    );
-    let error = Error::new(StatusCode::INTERNAL_SERVER_ERROR, "0x8004418d", message);
-    Error { members: Box::new(members.collect()), ..error }
 }
 
 /// The active faults.
@@ -269,8 +218,13 @@ impl Faults {
     }
 
     /// The effect of the first matching fault on this request; counts the fault down.
-    pub(super) fn take(&mut self, method: &str, set: &str, key: &str) -> Option<Effect> {
-        let struck = self.0.iter_mut().filter(|fault| fault.matches(method, set, key)).find_map(|fault| {
+    pub(super) fn take(&mut self, method: &str, set: &str, key: &str, is_part: bool) -> Option<Effect> {
+        let applies = |fault: &&mut Fault| match (is_part, set) {
+            (true, _) => fault.matches(method, set, key) && !fault.is_of_batches(),
+            (false, BATCH) => fault.is_of_batches(),
+            (false, _) => fault.matches(method, set, key),
+        };
+        let struck = self.0.iter_mut().filter(applies).find_map(|fault| {
             let struck = fault.strike();
             struck.then(|| fault.effect.clone())
         });
@@ -303,19 +257,20 @@ mod tests {
     #[test]
     fn a_fault_applies_once_by_default() {
         let mut once = faults(Fault::new(Effect::Hang));
-        assert_eq!(once.take("PATCH", "contacts", ""), Some(Effect::Hang));
-        assert_eq!(once.take("PATCH", "contacts", ""), None);
+        assert_eq!(once.take("PATCH", "contacts", "", false), Some(Effect::Hang));
+        assert_eq!(once.take("PATCH", "contacts", "", false), None);
         let mut always = faults(Fault::new(Effect::Hang).until_cleared());
-        assert!((0..9).all(|_| always.take("PATCH", "contacts", "").is_some()));
+        assert!((0..9).all(|_| always.take("PATCH", "contacts", "", false).is_some()));
     }
 
     #[test]
     fn a_fault_strikes_what_it_names_from_the_nth_on() {
         let mut second = faults(Fault::new(Effect::Deadlock).method("PATCH").set("contacts").key("E1").nth(2).times(2));
-        assert_eq!(second.take("GET", "contacts", "employeeid='E1'"), None);
-        assert_eq!(second.take("PATCH", "accounts", "employeeid='E1'"), None);
-        assert_eq!(second.take("PATCH", "contacts", "employeeid='E2'"), None);
-        let struck: Vec<bool> = (0..4).map(|_| second.take("PATCH", "contacts", "employeeid='E1'").is_some()).collect();
+        assert_eq!(second.take("GET", "contacts", "employeeid='E1'", false), None);
+        assert_eq!(second.take("PATCH", "accounts", "employeeid='E1'", false), None);
+        assert_eq!(second.take("PATCH", "contacts", "employeeid='E2'", false), None);
+        let struck: Vec<bool> =
+            (0..4).map(|_| second.take("PATCH", "contacts", "employeeid='E1'", false).is_some()).collect();
         assert_eq!(struck, [false, true, true, false]);
     }
 
@@ -325,12 +280,12 @@ mod tests {
             (Fault::new(Effect::Hang).until_cleared(), Fault::new(Effect::DropBefore).until_cleared());
         let mut both = Faults(vec![hangs.clone(), breaks]);
         both.end(&hangs);
-        assert_eq!(both.take("PATCH", "contacts", ""), Some(Effect::DropBefore));
+        assert_eq!(both.take("PATCH", "contacts", "", false), Some(Effect::DropBefore));
         let three = Fault::new(Effect::Deadlock).times(3);
         let mut three_times = faults(three.clone());
-        assert_eq!(three_times.take("PATCH", "contacts", ""), Some(Effect::Deadlock));
+        assert_eq!(three_times.take("PATCH", "contacts", "", false), Some(Effect::Deadlock));
         three_times.end(&three);
-        assert_eq!(three_times.take("PATCH", "contacts", ""), None);
+        assert_eq!(three_times.take("PATCH", "contacts", "", false), None);
     }
 
     #[test]

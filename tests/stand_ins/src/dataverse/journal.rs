@@ -1,7 +1,7 @@
 //! The journal: every write request, when it was executed, and its result. Tests check order and overlap against it.
 //!
 //! It records every write request that reached the stand-in, including rejected ones and those without a response, and
-//! evaluates nothing. Invariant: entries are numbered in order of arrival; times are relative to the stand-in's start,
+//! evaluates nothing. A write within a batch is an entry like any other; a batch is an entry only if no part was executed. Invariant: entries are numbered in order of arrival; times are relative to the stand-in's start,
 //! on tokio's clock. The service has no equivalent; the closest is auditing
 //! (<https://learn.microsoft.com/power-apps/developer/data-platform/auditing/overview>).
 
@@ -41,7 +41,7 @@ pub enum Change {
     Deleted,
 }
 
-/// One write request, or one target of a bulk request.
+/// One write request, alone or in a batch, or one target of a bulk request.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
@@ -53,6 +53,8 @@ pub struct Entry {
     pub protocol: String,
     /// Path and query as sent.
     pub target: String,
+    /// The `request_id` of the batch that it was a part of.
+    pub batch: Option<String>,
     /// The entity set.
     pub set: String,
     /// The key as addressed, percent-decoded; empty for POST.
@@ -90,12 +92,12 @@ pub struct Entry {
     pub(super) identity: String,
 }
 
-/// How many requests were handled, by method and status.
+/// How many requests were handled, by method and status. A batch has the method `$batch`, its parts have their own.
 #[derive(Debug, Clone, Default)]
 pub struct Counts(BTreeMap<(String, Option<u16>), usize>);
 
 impl Counts {
-    /// All requests.
+    /// All requests; for a batch, it and each of its parts.
     pub fn total(&self) -> usize {
         self.0.values().sum()
     }
@@ -160,6 +162,7 @@ mod tests {
             protocol: String::new(),
             method: "PATCH".to_owned(),
             target: String::new(),
+            batch: None,
             set: "contacts".to_owned(),
             key: identity.to_owned(),
             operation: Operation::Upsert,

@@ -36,13 +36,19 @@ pub(super) fn no_content(entity_id: Option<&str>) -> Response {
     response
 }
 
+/// Adds the headers of every answer within a batch: fewer than those of a response.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/execute-batch-operations-using-web-api#batch-responses>
+pub(super) fn dress_part(headers: &mut HeaderMap, request_id: &str) {
+    headers.insert("req_id", header_value(request_id));
+    headers.insert("odata-version", HeaderValue::from_static("4.0"));
+}
+
 /// Adds the headers of every response.
 pub(super) fn dress(headers: &mut HeaderMap, request_id: &str, dop_hint: u32, left: Option<Left>) {
-    headers.insert("odata-version", HeaderValue::from_static("4.0"));
+    dress_part(headers, request_id);
     // Two servers handle a request, each with an id of its own; `REQ_ID` repeats that of the one which did the work.
     headers.insert("x-ms-service-request-id", header_value(&Uuid::new_v4().to_string()));
     headers.append("x-ms-service-request-id", header_value(request_id));
-    headers.insert("req_id", header_value(request_id));
     headers.insert("x-ms-dop-hint", HeaderValue::from(dop_hint));
     // Affinity to one server. A client that keeps the cookie is bound by one server's limits.
     for cookie in COOKIES {

@@ -1,4 +1,5 @@
-//! Processes a request: token, service protection, faults, execution, journal.
+//! Processes a request: token, service protection, faults, execution, journal. The parts of a batch take the same way from the
+//! faults on.
 //!
 //! Requests with an invalid token, over a limit or outside the service root are rejected before execution. Invariants:
 //! execution completes even if the client disconnects, as in the service; every write is in the journal. See
@@ -15,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::World;
+use super::batch;
 use super::bulk;
 use super::call::Call;
 use super::control;
@@ -35,10 +37,13 @@ use crate::identity::Refusal;
 const MOST_BYTES: usize = 117 * 1024 * 1024;
 
 /// How a request ends.
-enum End {
+pub(super) enum End {
     Answer(Response),
     Silence,
     Cut,
+    /// The connection breaks in the middle of this answer.
+    CutMidway(Response),
+    NoStatus,
 }
 
 /// Handles any request.
@@ -53,30 +58,48 @@ pub(super) async fn serve(State(world): State<Arc<World>>, wire: Wire, request: 
     match tokio::spawn(async move { handle(&world, &call).await }).await {
         Ok(End::Answer(response)) => response,
         Ok(End::Silence) => std::future::pending().await,
-        Ok(End::Cut) => wire.cut(),
+        Ok(End::Cut | End::CutMidway(_) | End::NoStatus) => wire.cut(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
 async fn handle(world: &World, call: &Call) -> End {
-    let request_id = uuid::Uuid::new_v4().to_string();
-    let mut entries = Vec::new();
-    if call.method != Method::GET {
-        entries.push(world.new_entry(call, &request_id));
-    }
+    let (request_id, mut entries) = begin(world, call);
     tokio::time::sleep(world.options.latency).await;
     let mut left = None;
-    let end = match admit(world, call, &mut left) {
+    let mut end = match admit(world, call, &mut left) {
         Ok(user) => {
             let began = Instant::now();
             let end = strike(world, call, &user, &mut entries).await;
             world.leave(&user, began.elapsed());
             end
         }
-        Err(error) => Ok(refused(world, call, error, &mut entries)),
+        Err(error) => refused(world, call, error, &mut entries),
     };
-    let end = end.unwrap_or_else(|error| refused(world, call, error, &mut entries));
-    finish(world, call, end, entries, &request_id, left)
+    if let End::Answer(response) = &mut end {
+        reply::dress(response.headers_mut(), &request_id, world.options.dop_hint, left);
+    }
+    finish(world, call, &end, &mut entries);
+    world.record(entries);
+    end
+}
+
+/// Handles a part of a batch that was admitted for `user`; also returns the part's entries for the journal.
+pub(super) async fn handle_part(world: &World, call: &Call, user: &str) -> (End, Vec<Entry>) {
+    let (request_id, mut entries) = begin(world, call);
+    let mut end = strike(world, call, user, &mut entries).await;
+    if let End::Answer(response) | End::CutMidway(response) = &mut end {
+        reply::dress_part(response.headers_mut(), &request_id);
+    }
+    finish(world, call, &end, &mut entries);
+    (end, entries)
+}
+
+/// A request id, and the journal's entry if it is a write.
+fn begin(world: &World, call: &Call) -> (String, Vec<Entry>) {
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let entry = (call.method != Method::GET).then(|| world.new_entry(call, &request_id));
+    (request_id, entry.into_iter().collect())
 }
 
 /// Checks the token and the limits; returns the user's object id.
@@ -98,12 +121,12 @@ fn admit(world: &World, call: &Call, left: &mut Option<Left>) -> Result<String, 
 }
 
 /// Executes the request, unless a fault applies.
-async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>) -> Result<End, Error> {
+async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>) -> End {
     let (set, key) = path::glimpse(&call.path);
-    let effect = world.faults().take(call.method.as_str(), &set, &key);
+    let effect = world.faults().take(call.method.as_str(), &set, &key, call.batch.is_some());
     match &effect {
-        Some(Effect::Hang) => return Ok(End::Silence),
-        Some(Effect::DropBefore) => return Ok(End::Cut),
+        Some(Effect::Hang) => return End::Silence,
+        Some(Effect::DropBefore) => return End::Cut,
         Some(Effect::Slow(pause)) => tokio::time::sleep(*pause).await,
         Some(
             Effect::Status(_)
@@ -113,22 +136,27 @@ async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>
             | Effect::PluginStatus(_)
             | Effect::DropAfterCommit
             | Effect::DeletedMeanwhile
-            | Effect::HangAfterCommit,
+            | Effect::HangAfterCommit
+            | Effect::CutMidway
+            | Effect::NoStatus
+            | Effect::WrongOrder,
         )
         | None => {}
     }
     if let Some(error) = effect.as_ref().and_then(Effect::refusal) {
-        return Err(error);
+        return refused(world, call, error, entries);
     }
-    let is_deleted = effect == Some(Effect::DeletedMeanwhile);
-    let answer = work(world, call, user, entries, is_deleted).await;
-    if effect == Some(Effect::DropAfterCommit) {
-        return Ok(End::Cut);
+    let end = match work(world, call, user, entries, effect.as_ref()).await {
+        Ok(end) => end,
+        Err(error) => refused(world, call, error, entries),
+    };
+    match (effect, end) {
+        (Some(Effect::DropAfterCommit), _) => End::Cut,
+        (Some(Effect::HangAfterCommit), _) => End::Silence,
+        (Some(Effect::CutMidway), End::Answer(response)) => End::CutMidway(response),
+        (Some(Effect::NoStatus), End::Answer(_)) => End::NoStatus,
+        (_, end) => end,
     }
-    if effect == Some(Effect::HangAfterCommit) {
-        return Ok(End::Silence);
-    }
-    answer.map(End::Answer)
 }
 
 async fn work(
@@ -136,25 +164,30 @@ async fn work(
     call: &Call,
     user: &str,
     entries: &mut Vec<Entry>,
-    is_deleted: bool,
-) -> Result<Response, Error> {
+    effect: Option<&Effect>,
+) -> Result<End, Error> {
+    if batch::is_batch(call) {
+        return batch::execute(world, call, user, entries, effect == Some(&Effect::WrongOrder)).await;
+    }
     let resource = path::parse(call.below_root()?)?;
     call.check()?;
     let is_bulk = resource.predicate.is_none() && resource.tail.as_deref() == Some(bulk::ACTION);
-    match (&call.method, resource.name.as_str()) {
-        (&Method::GET, "WhoAmI") => Ok(read::who_am_i(world, call, user)),
+    let response = match (&call.method, resource.name.as_str()) {
+        (&Method::GET, "WhoAmI") => read::who_am_i(world, call, user),
         (&Method::GET, metadata::USERS) if resource.tail.is_some() => {
-            metadata::privileges(world, call, &resource, &call.author(user).by)
+            metadata::privileges(world, call, &resource, &call.author(user).by)?
         }
-        (&Method::GET, metadata::NAME) => metadata::get(world, call, &resource),
-        (&Method::GET, _) => read::get(world, call, &resource),
-        (&Method::POST, _) if is_bulk => bulk::upsert(world, call, user, &resource, entries).await,
+        (&Method::GET, metadata::NAME) => metadata::get(world, call, &resource)?,
+        (&Method::GET, _) => read::get(world, call, &resource)?,
+        (&Method::POST, _) if is_bulk => bulk::upsert(world, call, user, &resource, entries).await?,
         (&Method::PATCH | &Method::POST | &Method::DELETE, _) => {
             let entry = entries.first_mut().expect("a write begins with one entry");
-            execute::one(world, call, user, &resource, entry, is_deleted).await
+            let is_deleted = effect == Some(&Effect::DeletedMeanwhile);
+            execute::one(world, call, user, &resource, entry, is_deleted).await?
         }
-        (method, _) => Err(Error::method_not_allowed(method.as_str())),
-    }
+        (method, _) => return Err(Error::method_not_allowed(method.as_str())),
+    };
+    Ok(End::Answer(response))
 }
 
 fn refused(world: &World, call: &Call, error: Error, entries: &mut [Entry]) -> End {
@@ -173,23 +206,21 @@ fn refused(world: &World, call: &Call, error: Error, entries: &mut [Entry]) -> E
     End::Answer(response)
 }
 
-fn finish(
-    world: &World,
-    call: &Call,
-    mut end: End,
-    mut entries: Vec<Entry>,
-    request_id: &str,
-    left: Option<Left>,
-) -> End {
-    let mut status = None;
-    if let End::Answer(response) = &mut end {
-        status = Some(response.status().as_u16());
-        reply::dress(response.headers_mut(), request_id, world.options.dop_hint, left);
+/// Completes the entries and counts the request. The parts of a batch are complete, but without an answer to the batch there
+/// was none to a part.
+fn finish(world: &World, call: &Call, end: &End, entries: &mut [Entry]) {
+    let status = match end {
+        End::Answer(response) => Some(response.status().as_u16()),
+        End::Silence | End::Cut | End::CutMidway(_) | End::NoStatus => None,
+    };
+    for entry in entries {
+        if entry.batch == call.batch {
+            entry.status = status;
+            entry.end = world.now().max(entry.start + Duration::from_nanos(1));
+        } else if status.is_none() {
+            entry.status = None;
+        }
     }
-    for entry in &mut entries {
-        entry.status = status;
-        entry.end = world.now().max(entry.start + Duration::from_nanos(1));
-    }
-    world.record(call.method.as_str(), status, entries);
-    end
+    let method = if batch::is_batch(call) { batch::RESOURCE } else { call.method.as_str() };
+    world.count(method, status);
 }

@@ -1,5 +1,6 @@
 //! Tests the stand-in over a real socket; this file has the shared client.
 
+mod batch;
 mod captured;
 mod guard;
 mod keys;

@@ -9,6 +9,7 @@ mod answer;
 mod cache;
 mod exchange;
 pub(crate) mod metadata;
+pub mod multipart;
 
 use std::collections::HashSet;
 use std::sync::Arc;

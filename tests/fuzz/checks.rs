@@ -1,9 +1,11 @@
-//! Invariants of the four inputs (the host's request, a message, a dead letter, the body of an error response) for any bytes.
+//! Invariants of the five inputs (the host's request, a message, a dead letter, the body of an error response, the answer to a
+//! batch) for any bytes.
 //!
 //! The fuzz targets in this folder call these functions with generated input; `tests/it/fuzz.rs` calls them with the
 //! files in `corpus/`. A violation panics; the returned flag says whether the input was valid.
 
 use dataverse_sync::classify::{Attempt, Verdict, is_known, judge};
+use dataverse_sync::dataverse::client::multipart;
 use dataverse_sync::dataverse::error_body::{self, MESSAGE_CAP};
 use dataverse_sync::dataverse::{Error, WriteKind};
 use dataverse_sync::dead_letters;
@@ -146,4 +148,31 @@ fn judged(fault: &Error, status: u16, code: Option<u32>, kind: WriteKind) {
     }
     let ends = judge(fault, Attempt { kind, binds: true, impersonates: false, again: u32::MAX });
     assert_ne!(ends, Verdict::Again, "it is sent again without end: {fault:?} {kind:?}");
+}
+
+/// The parts of an answer to a batch are within it and have a status, and a part that is known when the answer breaks off is
+/// the same in the whole answer. The boundary is what the first line has after `--`, the number of requests the number of
+/// `HTTP/1.1`. Returns whether an answer was read.
+pub fn batch(answer: &[u8]) -> bool {
+    let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let boundary = String::from_utf8_lossy(line.strip_prefix(b"--").unwrap_or_default());
+    let content_type = format!("multipart/mixed; boundary={boundary}");
+    let expected = answer.windows(8).filter(|window| window == b"HTTP/1.1").count();
+    let read = |end: usize| multipart::read(&content_type, &answer[..end].to_vec().into(), expected);
+    let whole = read(answer.len());
+    assert_eq!(whole.len(), expected, "an outcome for each request");
+    let length: usize = whole.iter().flatten().map(|part| part.body().len()).sum();
+    assert!(length <= answer.len(), "{length} bytes of {}", answer.len());
+    assert!(whole.iter().flatten().all(|part| (200..=599).contains(&part.status().as_u16())), "{whole:?}");
+    for end in (0..answer.len()).step_by(1 + answer.len() / 64) {
+        for (early, late) in read(end).iter().zip(&whole) {
+            let (Some(early), Some(late)) = (early, late) else { continue };
+            assert_eq!(
+                (early.status(), early.body()),
+                (late.status(), late.body()),
+                "a prefix of {end} has another part"
+            );
+        }
+    }
+    whole.iter().any(Option::is_some)
 }

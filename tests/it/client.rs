@@ -4,6 +4,7 @@
 //! Tokens come from the sandbox's Entra tenant.
 
 mod answers;
+mod batch;
 mod captured;
 mod metadata;
 mod returning;

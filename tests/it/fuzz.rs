@@ -61,3 +61,8 @@ fn each_corpus_has_a_target_that_calls_its_check() {
 fn every_error_body_of_the_corpus_is_classified_within_the_laws() {
     replay("error_body", checks::error_body);
 }
+
+#[test]
+fn every_answer_to_a_batch_of_the_corpus_is_read_within_its_bounds() {
+    replay("batch", checks::batch);
+}

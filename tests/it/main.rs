@@ -12,6 +12,7 @@ mod contract;
 mod credentials;
 mod dead_letters;
 mod doctor;
+mod dynamics_web_api;
 mod endless;
 mod fuzz;
 mod http;

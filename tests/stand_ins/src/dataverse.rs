@@ -49,8 +49,8 @@ pub use self::errors::{BodyForm, ErrorCodes};
 use self::faults::Faults;
 pub use self::faults::{Effect, Fault, Status};
 pub use self::journal::{Change, Counts, Entry, Operation};
-pub use self::limits::Limits;
 use self::limits::{Left, Limiter};
+pub use self::limits::{Limits, Usage};
 pub use self::rows::Collation;
 use self::rows::{Row, Store, TableRows};
 pub use self::state::StateOnCreate;
@@ -156,6 +156,11 @@ impl Dataverse {
     /// How many requests were handled, by method and status.
     pub fn requests(&self) -> Counts {
         lock(&self.world.counts).clone()
+    }
+
+    /// What the limits have counted so far; nothing without limits.
+    pub fn usage(&self) -> Usage {
+        self.world.limiter.as_ref().map(|limiter| lock(limiter).usage).unwrap_or_default()
     }
 
     /// The live row in which each of these columns has this value, given as text.

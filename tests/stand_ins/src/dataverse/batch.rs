@@ -14,6 +14,7 @@ use self::answer::Answers;
 use super::World;
 use super::call::Call;
 use super::errors::Error;
+use super::faults::Effect;
 use super::journal::Entry;
 use super::path;
 use super::routes::{self, End};
@@ -35,18 +36,18 @@ pub(super) fn is_batch(call: &Call) -> bool {
     call.batch.is_none() && call.method == Method::POST && path::glimpse(&call.path).0 == RESOURCE
 }
 
-/// Executes a batch; replaces its entry in `entries` with those of the parts.
+/// Executes a batch, under the effect of a fault; replaces its entry in `entries` with those of the parts.
 pub(super) async fn execute(
     world: &World,
     call: &Call,
     user: &str,
     entries: &mut Vec<Entry>,
-    is_reversed: bool,
+    effect: Option<&Effect>,
 ) -> Result<End, Error> {
     call.below_root()?;
     let id = entries.first().expect("a write begins with one entry").request_id.clone();
     let parts = parse::parts(call, &id)?;
-    let continues = call.prefers(CONTINUE);
+    let continues = call.prefers(CONTINUE) && effect != Some(&Effect::StopAtError);
     entries.clear();
     let (mut answers, mut status) = (Answers::default(), StatusCode::OK);
     for Part { content_id, call } in parts {
@@ -73,7 +74,7 @@ pub(super) async fn execute(
             break;
         }
     }
-    if is_reversed {
+    if effect == Some(&Effect::WrongOrder) {
         answers.reverse();
     }
     Ok(End::Answer(answers.into_response(status)))

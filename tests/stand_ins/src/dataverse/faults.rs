@@ -74,6 +74,9 @@ pub enum Effect {
     NoStatus,
     /// The batch is executed, and its answers come in reverse order.
     WrongOrder,
+    /// The batch ends at its first error, as without `odata.continue-on-error`, and has that error's status.
+    /// <https://github.com/MicrosoftDocs/powerapps-docs/issues/2735>
+    StopAtError,
 }
 
 /// A response sent instead of executing the request.
@@ -194,7 +197,8 @@ impl Effect {
             | Self::DropBefore
             | Self::DropAfterCommit
             | Self::HangAfterCommit
-            | Self::WrongOrder => false,
+            | Self::WrongOrder
+            | Self::StopAtError => false,
         }
     }
 }

@@ -39,11 +39,23 @@ pub(super) struct Left {
     pub(super) execution: Duration,
 }
 
+/// What all users have used so far. A batch is one request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests, rejected ones included.
+    pub requests: usize,
+    /// Rejected requests.
+    pub refused: usize,
+    /// Execution time of requests that have ended.
+    pub execution: Duration,
+}
+
 /// The windows of every user.
 #[derive(Debug)]
 pub(super) struct Limiter {
     limits: Limits,
     users: HashMap<String, Window>,
+    pub(super) usage: Usage,
 }
 
 #[derive(Debug, Default)]
@@ -55,11 +67,18 @@ struct Window {
 
 impl Limiter {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, users: HashMap::new() }
+        Self { limits, users: HashMap::new(), usage: Usage::default() }
     }
 
     /// Admits a request or rejects it. An admitted request must [`leave`](Self::leave).
     pub(super) fn enter(&mut self, user: &str, now: Instant) -> Result<Left, Error> {
+        let entered = self.admit(user, now);
+        self.usage.requests += 1;
+        self.usage.refused += usize::from(entered.is_err());
+        entered
+    }
+
+    fn admit(&mut self, user: &str, now: Instant) -> Result<Left, Error> {
         let limits = self.limits;
         let window = self.users.entry(user.to_owned()).or_default();
         window.forget(now, limits.window);
@@ -86,6 +105,7 @@ impl Limiter {
         if let Some(window) = self.users.get_mut(user) {
             window.running -= 1;
             window.spent.push_back((now, spent));
+            self.usage.execution += spent;
         }
     }
 }
@@ -189,6 +209,7 @@ mod tests {
         done(&mut limiter, at(0), 0);
         assert_eq!(code(limiter.enter("u", at(10))).1, 300);
         assert_eq!(code(limiter.enter("u", at(299))).1, 300, "the refused ones count");
+        assert_eq!(limiter.usage, Usage { requests: 3, refused: 2, execution: Duration::ZERO });
     }
 
     #[test]

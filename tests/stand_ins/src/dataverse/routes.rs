@@ -139,7 +139,8 @@ async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>
             | Effect::HangAfterCommit
             | Effect::CutMidway
             | Effect::NoStatus
-            | Effect::WrongOrder,
+            | Effect::WrongOrder
+            | Effect::StopAtError,
         )
         | None => {}
     }
@@ -167,7 +168,7 @@ async fn work(
     effect: Option<&Effect>,
 ) -> Result<End, Error> {
     if batch::is_batch(call) {
-        return batch::execute(world, call, user, entries, effect == Some(&Effect::WrongOrder)).await;
+        return batch::execute(world, call, user, entries, effect).await;
     }
     let resource = path::parse(call.below_root()?)?;
     call.check()?;

@@ -41,7 +41,8 @@ impl Effect {
             | Self::HangAfterCommit
             | Self::CutMidway
             | Self::NoStatus
-            | Self::WrongOrder => None,
+            | Self::WrongOrder
+            | Self::StopAtError => None,
         }
     }
 }

@@ -98,6 +98,17 @@ async fn a_part_can_have_no_status() {
 }
 
 #[tokio::test]
+async fn a_batch_can_end_at_an_error_in_spite_of_the_preference() {
+    let bench = Bench::quick().await;
+    bench.dataverse.fault(Fault::new(Effect::StopAtError));
+    let parts = [patch("E1", &json!({})), patch("E2", &json!({ "nosuch": 1 })), patch("E3", &json!({}))];
+    let stopped = bench.batch(&[CONTINUE], &parts).await;
+    assert_eq!((stopped.status, stopped.verdicts()), (400, vec![(204, ""), (400, "0x80060888")]));
+    assert_eq!(written(&bench), [true, false, false]);
+    assert_eq!(bench.batch(&[CONTINUE], &parts).await.status, 200);
+}
+
+#[tokio::test]
 async fn answers_can_come_in_another_order() {
     let bench = Bench::quick().await;
     bench.dataverse.fault(Fault::new(Effect::WrongOrder));

@@ -1,7 +1,7 @@
 //! Smoke tests of `cargo sandbox bench`: every benchmark measures, and the bounds that do not depend on the machine are kept.
 
 use clap::ValueEnum as _;
-use sandbox::bench::{Benchmark, Plan, attacks, gate, locks, measure, outage, overhead, start, throughput};
+use sandbox::bench::{Benchmark, Plan, attacks, bulk, gate, locks, measure, outage, overhead, start, throughput};
 
 /// Runs these cases as smoke tests. Every value must have been obtained, and these names must be among them.
 async fn smoke<B: Benchmark>(cases: &[B], names: &[&str]) {
@@ -35,6 +35,12 @@ async fn the_lock_costs_few_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn service_limits_are_reached() {
     smoke(&[gate::Case::Requests], &["handlers: written", "naive client: 429, of all requests"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_are_measured_beside_single_requests() {
+    let names = ["40 ms: 429, naive", "40 ms, versioned: rows, auto", "p99, auto", "20 new rows, off"];
+    smoke(&[bulk::Case::Rows, bulk::Case::Rest, bulk::Case::Array], &names).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,10 @@
 
 pub mod attacks;
 mod benchmark;
+pub mod bulk;
 mod driver;
 pub mod gate;
+mod limited;
 pub mod locks;
 mod message;
 mod meter;
@@ -49,6 +51,7 @@ Benchmarks:
   throughput  messages per second, by messages in flight
   locks       what the per-record lock costs, and whether it keeps its guarantees
   gate        throughput under service protection limits, beside a client that does not adapt
+  bulk        rows per second with and without batches under service protection limits
   outage      what an outage of ten minutes costs, beside a plain queue trigger
   attacks     what a hostile or misconfigured sender, service or reader costs";
 
@@ -88,6 +91,9 @@ pub enum Command {
     /// Throughput under service protection limits, beside a client that does not adapt.
     #[command(long_about = gate::ABOUT)]
     Gate(Of<gate::Case>),
+    /// Rows per second with and without batches under service protection limits.
+    #[command(long_about = bulk::ABOUT)]
+    Bulk(Of<bulk::Case>),
     /// What an outage of ten minutes costs, beside a plain queue trigger.
     #[command(long_about = outage::ABOUT)]
     Outage(Of<outage::Case>),
@@ -104,6 +110,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Some(Command::Throughput(arguments)) => Box::pin(arguments.run()).await,
         Some(Command::Locks(arguments)) => Box::pin(arguments.run()).await,
         Some(Command::Gate(arguments)) => Box::pin(arguments.run()).await,
+        Some(Command::Bulk(arguments)) => Box::pin(arguments.run()).await,
         Some(Command::Outage(arguments)) => Box::pin(arguments.run()).await,
         Some(Command::Attacks(arguments)) => Box::pin(arguments.run()).await,
         None => {

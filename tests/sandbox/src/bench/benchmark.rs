@@ -87,7 +87,7 @@ pub struct Arguments<B: Benchmark> {
     /// The handler of another commit: it gets the same load in alternating runs, and the relative bounds are checked against it.
     #[arg(long, value_name = "PATH")]
     baseline: Option<PathBuf>,
-    /// Scales times down by this factor (gate and outage).
+    /// Scales times down by this factor (gate, bulk and outage).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=30))]
     factor: Option<u32>,
     /// A smoke test: one run with few messages and short times.
@@ -101,7 +101,7 @@ pub struct Arguments<B: Benchmark> {
 impl<B: Benchmark> Arguments<B> {
     /// Builds the handler, measures and reports; returns whether every bound was kept.
     pub(super) async fn run(self) -> anyhow::Result<bool> {
-        ensure!(self.factor.is_none() || B::FACTOR.is_some(), "--factor is for gate and outage");
+        ensure!(self.factor.is_none() || B::FACTOR.is_some(), "--factor is for gate, bulk and outage");
         // Before the build, which itself loads the machine.
         let environment = Environment::new(if self.handler.is_some() { "given" } else { "release" });
         let plan = self.plan()?;

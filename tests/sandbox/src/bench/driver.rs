@@ -96,7 +96,7 @@ impl Load {
                 break;
             }
             let (key, begun) = (self.keys.key(number, turn, message), Instant::now());
-            stream.write_all(self.message.fill(key)).await.context("sending a message")?;
+            stream.write_all(self.message.fill(key, message)).await.context("sending a message")?;
             let answered = timeout(RESPONSE_TIMEOUT, answer(&mut stream, &mut bytes)).await;
             answered.context("it was not answered").flatten().with_context(|| format!("message {message}"))?;
             took.push(begun.elapsed());

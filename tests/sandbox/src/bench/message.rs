@@ -1,6 +1,6 @@
 //! Queue messages as the Functions host sends them, ready to be written to a socket.
 //!
-//! A [`Message`] is one request, byte for byte as [`stand_ins::host`] builds it, in which only the record's key changes: the load
+//! A [`Message`] is one request, byte for byte as [`stand_ins::host`] builds it, in which only the record's key and version change: the load
 //! writes a few bytes for each message instead of building an envelope.
 
 use time::OffsetDateTime;
@@ -13,19 +13,29 @@ const FUNCTION: &str = "SyncQueue";
 /// Typical columns of a person; a suffix distinguishes repeated sets.
 const CONTACT: &str = r#""firstname~":"Ada","lastname~":"Lovelace","jobtitle~":"Analyst, Engines \"No. 1\"","telephone1~":"+44 20 7946 0958","birthdate~":"1815-12-10","creditlimit~":1500.50,"numberofchildren~":3,"donotemail~":false,"familystatuscode~":2,"new_topics~":"1,4","new_score~":0.1250,"lastonholdtime~":"2026-11-23T10:00:00Z","address1_latitude~":51.50735,"new_externalid~":"0a5ad9d6-0a55-4f6c-8d5e-6f4f5b2c9f10","parentcustomerid_account~@odata.bind":"/accounts(9b2e0c3a-1111-4222-8333-444455556666)""#;
 
-/// One request with a key to be filled in.
+/// One request with a key to be filled in, and perhaps a version.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     bytes: Vec<u8>,
     keys: Vec<usize>,
+    versions: Vec<usize>,
 }
 
 impl Message {
     /// A request with a record of these columns, a JSON object.
     pub(super) fn new(columns: &str) -> Self {
+        Self::with(columns, "")
+    }
+
+    /// A request with a record of these columns and a version, which rises with each message.
+    pub(super) fn versioned(columns: &str) -> Self {
+        Self::with(columns, &format!(r#""version":{},"versionColumn":"new_sourceversion","#, version(0)))
+    }
+
+    fn with(columns: &str, members: &str) -> Self {
         let zero = key(0);
         let item = format!(
-            r#"{{"table":"contacts","key":{{"employeeid":"{zero}"}},"columns":{columns},"source":"hr","messageId":"{zero}"}}"#
+            r#"{{"table":"contacts","key":{{"employeeid":"{zero}"}},"columns":{columns},{members}"source":"hr","messageId":"{zero}"}}"#
         );
         let body = first_delivery(FUNCTION, "record", &item, OffsetDateTime::now_utc());
         let head = format!(
@@ -37,16 +47,16 @@ impl Message {
             body.len()
         );
         let bytes = (head + &body + "\r\n0\r\n\r\n").into_bytes();
-        let found = bytes.windows(zero.len()).enumerate().filter(|(_, window)| *window == zero.as_bytes());
-        let keys = found.map(|(at, _)| at).collect();
-        Self { bytes, keys }
+        let (keys, versions) = (positions(&bytes, &zero), positions(&bytes, &version(0)));
+        Self { bytes, keys, versions }
     }
 
-    /// The request for the record with this number.
-    pub(super) fn fill(&mut self, number: u64) -> &[u8] {
-        let key = key(number);
-        for at in &self.keys {
-            self.bytes[*at..*at + key.len()].copy_from_slice(key.as_bytes());
+    /// The request for the record with this number; `message` makes its version, if it has one.
+    pub(super) fn fill(&mut self, number: u64, message: u64) -> &[u8] {
+        for (text, places) in [(key(number), &self.keys), (version(message), &self.versions)] {
+            for at in places {
+                self.bytes[*at..*at + text.len()].copy_from_slice(text.as_bytes());
+            }
         }
         &self.bytes
     }
@@ -71,9 +81,19 @@ fn with_text(members: &str, length: usize) -> String {
     format!(r#"{{{members},"description":"{}"}}"#, text.collect::<String>())
 }
 
+fn positions(bytes: &[u8], text: &str) -> Vec<usize> {
+    let found = bytes.windows(text.len()).enumerate().filter(|(_, window)| *window == text.as_bytes());
+    found.map(|(at, _)| at).collect()
+}
+
 /// The key of the record with this number.
 fn key(number: u64) -> String {
     format!("E-{number:07}")
+}
+
+/// The version in this message. The number of its digits never changes, and no date or id has so many.
+fn version(message: u64) -> String {
+    format!("{:016}", 5_000_000_000_000_000 + message)
 }
 
 #[cfg(test)]
@@ -92,10 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_filled_in_wherever_the_envelope_has_it() {
-        let mut message = Message::new("{}");
-        message.fill(17);
-        let request = String::from_utf8(message.fill(4_711).to_vec()).expect("text");
+    fn the_key_and_the_version_are_filled_in_wherever_the_envelope_has_them() {
+        let mut message = Message::versioned("{}");
+        message.fill(17, 1);
+        let request = String::from_utf8(message.fill(4_711, 2).to_vec()).expect("text");
         assert!(!request.contains("E-0000000") && !request.contains("E-0000017"), "{request}");
         let (_, body) = request.split_once("\r\n\r\n").expect("a head and a body");
         let (size, body) = body.split_once("\r\n").expect("a chunk");
@@ -106,5 +126,6 @@ mod tests {
             serde_json::from_str(body["Data"]["record"].as_str().expect("text")).expect("text in text");
         let record: Value = serde_json::from_str(&record).expect("a record");
         assert_eq!((&record["key"]["employeeid"], &record["messageId"]), (&"E-0004711".into(), &"E-0004711".into()));
+        assert_eq!(record["version"], 5_000_000_000_000_002_u64);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::benchmark::Context;
 use super::driver::{Keys, Load};
 use super::message::{Message, long_text, many_columns};
+use super::samples::Plot;
 use super::target::Scene;
 use super::{Benchmark, Bound, Limit, Samples, median, milliseconds, number, quantile};
 
@@ -79,12 +80,16 @@ async fn load(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()
             let limit = |limit| ((network, in_flight) == BOUNDED).then_some(limit);
             let each = 1_000.0 * milliseconds(cpu) / number(answers.took.len());
             let row = samples.add(name("CPU per message"), "µs", each);
-            row.limit(limit(Limit::TimesBaseline(MAX_CPU_RATIO))).plotted("CPU time of a message", network, in_flight);
+            row.limit(limit(Limit::TimesBaseline(MAX_CPU_RATIO))).plotted(
+                Plot::by_load("CPU time of a message"),
+                network,
+                in_flight,
+            );
             let state = scene.null_server.state();
             let added = added(&answers.took, [&state.acquires, &state.writes]);
             let row = samples.add(name("time added, median"), "ms", added[0]);
             let limit = limit(Limit::BesideBaseline(Bound::AtMost(MAX_ADDED)));
-            row.limit(limit).plotted("time added", network, in_flight);
+            row.limit(limit).plotted(Plot::by_load("time added"), network, in_flight);
             samples.add(name("time added, p99"), "ms", added[1]);
         }
         scene.delay([Duration::ZERO; 2]);

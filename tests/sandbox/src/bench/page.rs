@@ -55,7 +55,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 pub(super) fn example(name: &str) -> Results {
     use super::results::{Bound, CaseResult, Environment};
-    use super::samples::Samples;
+    use super::samples::{Plot, Samples};
 
     let mut samples = Samples::default();
     for value in [140.0, 160.0, 180.0] {
@@ -63,7 +63,11 @@ pub(super) fn example(name: &str) -> Results {
     }
     samples.add("rate", "/s", 12.345);
     for at in [1_u32, 16, 48] {
-        samples.add(format!("{name} {at}"), "ms", f64::from(at)).plotted("time <added>", "median & p99", at.into());
+        samples.add(format!("{name} {at}"), "ms", f64::from(at)).plotted(
+            Plot::by_load("time <added>"),
+            "median & p99",
+            at.into(),
+        );
     }
     let failed = Err(anyhow::anyhow!("{name}"));
     let cases = [("load", Ok(vec![("handler", samples)])), ("failed", failed)];

@@ -20,14 +20,22 @@ pub enum Limit {
 #[derive(Debug, Clone, Default)]
 pub struct Samples(pub(super) Vec<Row>);
 
+/// Values that are drawn together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plot {
+    pub(super) title: &'static str,
+    /// What its axis across counts.
+    pub(super) across: &'static str,
+}
+
 /// The values of one name.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) unit: &'static str,
     limit: Option<Limit>,
-    /// Where it stands in a plot: the plot's title, the line's name, and messages in flight.
-    pub(super) place: Option<(&'static str, &'static str, u64)>,
+    /// Where it stands in a plot: the line's name, and the position across.
+    pub(super) place: Option<(Plot, &'static str, u64)>,
     pub(super) values: Vec<f64>,
 }
 
@@ -57,9 +65,16 @@ impl Row {
     }
 
     /// Sets where it stands in a plot.
-    pub(super) fn plotted(&mut self, plot: &'static str, line: &'static str, in_flight: u64) -> &mut Self {
-        self.place = Some((plot, line, in_flight));
+    pub(super) fn plotted(&mut self, plot: Plot, line: &'static str, at: u64) -> &mut Self {
+        self.place = Some((plot, line, at));
         self
+    }
+}
+
+impl Plot {
+    /// A plot by messages in flight.
+    pub(super) const fn by_load(title: &'static str) -> Self {
+        Self { title, across: "messages in flight" }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::benchmark::Context;
 use super::driver::Load;
 use super::message::{Message, many_columns};
+use super::samples::Plot;
 use super::target::Scene;
 use super::{Benchmark, Samples, number};
 
@@ -23,6 +24,8 @@ Cases:
 
 /// The latency of storage and Dataverse.
 const LATENCY: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(6)];
+
+const RATE: Plot = Plot::by_load("messages per second");
 
 const IN_FLIGHT: [u64; 5] = [1, 4, 16, 64, 256];
 
@@ -53,10 +56,10 @@ impl Benchmark for Case {
             let rate = number(messages) / answers.lasted.as_secs_f64();
             one = if in_flight == 1 { rate } else { one };
             let name = |what: &str| format!("{what}, {in_flight} in flight");
-            samples.add(name("messages"), "/s", rate).plotted("messages per second", "rate", in_flight);
+            samples.add(name("messages"), "/s", rate).plotted(RATE, "rate", in_flight);
             let by_cpu = number(messages) / cpu.as_secs_f64();
             let row = samples.add(name("messages per second of CPU time"), "/s", by_cpu);
-            row.plotted("messages per second", "of CPU time", in_flight);
+            row.plotted(RATE, "of CPU time", in_flight);
             samples.add(name("cores used"), "cores", cpu.div_duration_f64(answers.lasted));
             if self == Self::Latency {
                 samples.add(name("in step"), "%", 100.0 * rate / (one * number(in_flight)));

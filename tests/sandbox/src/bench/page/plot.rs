@@ -1,4 +1,4 @@
-//! The samples of a case as plots: the median of the runs by messages in flight, drawn by `plotters` as SVG.
+//! The samples of a case as plots: the medians of the runs, drawn by `plotters` as SVG.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -6,7 +6,7 @@ use std::error::Error;
 use plotters::prelude::*;
 
 use crate::bench::report::shown;
-use crate::bench::samples::Samples;
+use crate::bench::samples::{Plot, Samples};
 use crate::bench::{median, number};
 
 /// Its text stays readable on a phone.
@@ -20,29 +20,34 @@ type Lines = BTreeMap<String, Vec<(f64, f64)>>;
 
 /// One SVG for each plot that the samples name.
 pub(super) fn plots(case: &str, by_target: &[(&'static str, Samples)]) -> Vec<String> {
-    let mut plots: BTreeMap<String, Lines> = BTreeMap::new();
+    let mut plots: BTreeMap<(String, &str), Lines> = BTreeMap::new();
     for (target, samples) in by_target {
         for row in &samples.0 {
             let value = median(&row.values);
-            if let (Some((title, line, in_flight)), true) = (row.place, value.is_finite()) {
-                let lines = plots.entry(format!("{case}: {title} ({})", row.unit)).or_default();
-                lines.entry(format!("{target}, {line}")).or_default().push((number(in_flight), value));
+            if let (Some((Plot { title, across }, line, at)), true) = (row.place, value.is_finite()) {
+                let lines = plots.entry((format!("{case}: {title} ({})", row.unit), across)).or_default();
+                lines.entry(format!("{target}, {line}")).or_default().push((number(at), value));
             }
         }
     }
-    plots.into_iter().map(|(title, lines)| plot(&title, lines)).collect()
+    plots.into_iter().map(|((title, across), lines)| plot(&title, across, lines)).collect()
 }
 
-fn plot(title: &str, lines: Lines) -> String {
+fn plot(title: &str, across: &str, lines: Lines) -> String {
     let points = || lines.values().flatten();
     let most = points().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
     let widest = points().map(|(at, _)| *at).fold(1.0, f64::max);
     let mut svg = String::new();
-    draw(&mut svg, title, (widest, most), lines).expect("drawing into a string cannot fail");
+    draw(&mut svg, [title, across], (widest, most), lines).expect("drawing into a string cannot fail");
     svg
 }
 
-fn draw(svg: &mut String, title: &str, (widest, most): (f64, f64), lines: Lines) -> Result<(), Box<dyn Error>> {
+fn draw(
+    svg: &mut String,
+    [title, across]: [&str; 2],
+    (widest, most): (f64, f64),
+    lines: Lines,
+) -> Result<(), Box<dyn Error>> {
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 18))
@@ -52,7 +57,7 @@ fn draw(svg: &mut String, title: &str, (widest, most): (f64, f64), lines: Lines)
         .build_cartesian_2d((0.9..widest * 1.1).log_scale().base(2.0), 0.0..most * 1.25)?;
     let text = |value: &f64| shown(*value);
     let mut mesh = chart.configure_mesh();
-    mesh.x_desc("messages in flight").x_label_formatter(&text).y_label_formatter(&text);
+    mesh.x_desc(across).x_label_formatter(&text).y_label_formatter(&text);
     mesh.light_line_style(TRANSPARENT).draw()?;
     for ((name, points), colour) in lines.into_iter().zip(COLOURS.into_iter().cycle()) {
         let line = LineSeries::new(points, colour.stroke_width(2)).point_size(3);

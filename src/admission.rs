@@ -25,10 +25,12 @@ mod wait_queue;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use fastrand::Rng;
 use tokio::time::Instant;
 
 use crate::classify::{FailureScope, LimitKind};
+use crate::dataverse::client::Gate;
 use crate::outcome::Reason;
 pub(crate) use circuit_breaker::CHECK_TIMEOUT;
 use state::{Observation, State};
@@ -166,6 +168,34 @@ impl Admission {
     }
 }
 
+/// The records that are admitted share the requests: see [`crate::dataverse::client`].
+#[async_trait]
+impl Gate for Admission {
+    fn request_limit(&self) -> Option<usize> {
+        self.queue.with_state(|state| state.request_limit())
+    }
+
+    fn admitted(&self) -> usize {
+        usize::try_from(self.queue.with_state(|state| state.in_flight)).unwrap_or(usize::MAX)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.queue.with_state(|state| state.is_paused(Instant::now()))
+    }
+
+    fn stops(&self) -> u64 {
+        self.queue.with_state(|state| state.epoch)
+    }
+
+    async fn stopped(&self, stops: u64) {
+        self.queue.stopped(stops).await;
+    }
+
+    fn set_batch_size(&self, parts: usize) {
+        self.queue.set_batch_size(parts);
+    }
+}
+
 impl Entry {
     /// Waits until the back-off of the last failure is over and its row and table may be tried, then for a slot.
     pub(crate) async fn enter(&mut self) -> Result<Permit<'_>, NotAdmitted> {
@@ -259,4 +289,4 @@ impl Permit<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

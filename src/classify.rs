@@ -75,6 +75,8 @@ pub fn judge(fault: &Error, attempt: Attempt) -> Verdict {
         Error::NoToken { refused: true, .. } => Verdict::Settle(Reason::Unauthorized),
         Error::NotAddressable { .. } => Verdict::Settle(Reason::InvalidData),
         Error::Ambiguous => Verdict::Settle(Reason::KeyCollision),
+        // Its own pause has not ended.
+        Error::Withheld => Verdict::Settle(Reason::Throttled),
     }
 }
 
@@ -286,7 +288,7 @@ pub(crate) fn failure_scope(fault: &Error) -> FailureScope {
                 | Meaning::Throttled => FailureScope::Row,
             }
         }
-        Error::NoAnswer { .. } | Error::NotAddressable { .. } | Error::Ambiguous => FailureScope::Row,
+        Error::NoAnswer { .. } | Error::NotAddressable { .. } | Error::Ambiguous | Error::Withheld => FailureScope::Row,
     }
 }
 

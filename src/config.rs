@@ -33,6 +33,8 @@ pub struct Config {
     pub version_column: Option<String>,
     /// The most requests in flight to Dataverse.
     pub max_concurrency: usize,
+    /// Whether records that wait together are sent as one request.
+    pub batches: bool,
     /// The longest wait in place through an outage or throttling.
     pub hold: Duration,
     /// The tables that may be written.
@@ -78,6 +80,7 @@ impl Config {
         let on_conflict = reader.on_conflict();
         let version_column = reader.version_column();
         let max_concurrency = reader.number("SYNC_MAX_CONCURRENCY", 52, 1, 1000);
+        let batches = reader.batches();
         let hold = Duration::from_secs(reader.number("SYNC_HOLD_SECONDS", 480, 0, 86_400));
         let tables = reader.tables();
         let headers = reader.headers();
@@ -90,6 +93,7 @@ impl Config {
                 on_conflict,
                 version_column,
                 max_concurrency: usize::try_from(max_concurrency).expect("at most 1000"),
+                batches,
                 hold,
                 tables,
                 port,
@@ -163,6 +167,10 @@ impl Reader<'_> {
         let is_valid = |text: &str| parse_word::<OnConflict>(text).is_some();
         let text = self.text("SYNC_ON_CONFLICT", "verify", is_valid, "must be verify, skip or retry");
         parse_word(&text).unwrap_or_default()
+    }
+
+    fn batches(&mut self) -> bool {
+        self.text("SYNC_BATCH", "auto", |mode| ["auto", "off"].contains(&mode), "must be auto or off") == "auto"
     }
 
     fn version_column(&mut self) -> Option<String> {

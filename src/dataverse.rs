@@ -282,6 +282,9 @@ pub enum Error {
     /// More than one row has this key.
     #[error("more than one row has this key, so its columns are not a key of the table")]
     Ambiguous,
+    /// It was not sent, because sending had to stop before its turn.
+    #[error("it was not sent, because Dataverse had asked for a pause")]
+    Withheld,
 }
 
 impl Error {
@@ -296,7 +299,11 @@ impl Error {
                 message: message.clone().filter(|text| !text.is_empty()),
                 request_id: request_id.clone(),
             }),
-            Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } | Self::Ambiguous => None,
+            Self::NoAnswer { .. }
+            | Self::NoToken { .. }
+            | Self::NotAddressable { .. }
+            | Self::Ambiguous
+            | Self::Withheld => None,
         }
     }
 
@@ -304,7 +311,11 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answered { retry_after, .. } => *retry_after,
-            Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } | Self::Ambiguous => None,
+            Self::NoAnswer { .. }
+            | Self::NoToken { .. }
+            | Self::NotAddressable { .. }
+            | Self::Ambiguous
+            | Self::Withheld => None,
         }
     }
 
@@ -312,7 +323,11 @@ impl Error {
     pub(crate) fn sent_at(&self) -> Option<OffsetDateTime> {
         match self {
             Self::Answered { sent_at, .. } => *sent_at,
-            Self::NoAnswer { .. } | Self::NoToken { .. } | Self::NotAddressable { .. } | Self::Ambiguous => None,
+            Self::NoAnswer { .. }
+            | Self::NoToken { .. }
+            | Self::NotAddressable { .. }
+            | Self::Ambiguous
+            | Self::Withheld => None,
         }
     }
 

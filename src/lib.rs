@@ -4,9 +4,9 @@
 //! ```text
 //! host ──POST──▶ server ─▶ host::Invocation ─▶ pipeline
 //!                                              │ record::decode        bytes    → Record
-//!                                              │ admission.enter       –        → Permit
+//!                                              │ admission.enter       –        → Permit      (a record's)
 //!                                              │ locks.acquire(key)    RecordKey→ HeldLock | Busy
-//!                                              │ store.write(change)   Change   → Written
+//!                                              │ store.write(change)   Change   → Written     (alone, or in a batch)
 //!                                              │ classify::judge       Error    → Verdict
 //!                                              ▼
 //! host ◀──200/500── server ◀─ host::Answer ◀─ Outcome
@@ -29,8 +29,8 @@
 //! - [`storage`]: storage connections by name, with a shared key or a token.
 //! - [`telemetry`]: logs, traces and metrics.
 //! - [`lock`]: one writer per record: [`lock::local_queue`] within this process, [`lock::blob`] across processes.
-//! - [`dataverse`]: rows by key: [`dataverse::client`] over HTTPS, [`dataverse::verify`] compares sent and stored values,
-//!   [`dataverse::suggestion`] finds names that resemble an unknown one.
+//! - [`dataverse`]: rows by key: [`dataverse::client`] over HTTPS, in batches where requests wait, [`dataverse::verify`] compares
+//!   sent and stored values, [`dataverse::suggestion`] finds names that resemble an unknown one.
 //! - [`classify`]: the meaning of a refusal; the only policy. Pure.
 //! - [`admission`]: concurrency limit, `Retry-After` pause, circuit breaker, wait queue.
 //! - [`pipeline`]: one record to its outcome; it sees locks and the store as traits.

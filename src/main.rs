@@ -86,6 +86,7 @@ Settings are environment variables (app settings in Azure, Values in local.setti
   SYNC_ON_CONFLICT         verify, skip or retry
   SYNC_VERSION_COLUMN      the column that holds a record's version
   SYNC_MAX_CONCURRENCY     52
+  SYNC_BATCH               auto, or off
   SYNC_HOLD_SECONDS        480
   SYNC_TABLES              entity sets that may be written, such as contacts,accounts; else all but the
                            environment's own code and privileges
@@ -285,11 +286,14 @@ fn build(config: Config, failing_seats: usize) -> anyhow::Result<Pipeline> {
             Some((LocalQueue::new(Arc::new(blobs), config.max_concurrency), settings.wait))
         }
     };
+    let admission = Admission::new(config.max_concurrency, failing_seats);
+    let client = Client::new(&config.dataverse, identity, &http);
+    let client = if config.batches { client.with_batches(Arc::new(admission.clone())) } else { client };
     Ok(Pipeline {
-        store: Arc::new(Client::new(&config.dataverse, identity, &http)),
+        store: Arc::new(client),
         environment: config.dataverse.url.authority().to_owned(),
         locks,
-        admission: Admission::new(config.max_concurrency, failing_seats),
+        admission,
         on_conflict: config.on_conflict,
         version_column: config.version_column,
         tables: config.tables,

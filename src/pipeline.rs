@@ -172,6 +172,10 @@ impl Pipeline {
             let Some(settlement) = Box::pin(attempt(locked, name, &mut permit, writer, &mut spent)).await else {
                 continue;
             };
+            if settlement.is_withheld() {
+                delivered_before |= settlement.has_created;
+                continue;
+            }
             if !self.report(permit, &settlement, ends_at).await {
                 return (hint::with_hint(settlement, self.store.as_ref(), record, ends_at).await, spent);
             }

@@ -28,7 +28,11 @@ pub(super) struct State {
     limit: ConcurrencyLimit,
     pub(super) in_flight: u64,
     /// Rises with each throttling and each outage.
-    epoch: u64,
+    pub(super) epoch: u64,
+    /// How many records a request takes.
+    batch_size: u64,
+    /// Records that were answered since the limit learned of a request.
+    answered: u64,
     pause: Option<Pause>,
     breaker: CircuitBreaker,
     pub(super) failing: FailingScopes,
@@ -75,7 +79,7 @@ impl State {
     pub(super) fn new(ceiling: usize, failing_seats: usize, rng: Rng, now: Instant) -> Self {
         let limit = ConcurrencyLimit::new(u64::try_from(ceiling).unwrap_or(u64::MAX), now);
         let (breaker, failing) = (CircuitBreaker::default(), FailingScopes::new(failing_seats));
-        Self { rng, limit, in_flight: 0, epoch: 0, pause: None, breaker, failing }
+        Self { rng, limit, in_flight: 0, epoch: 0, batch_size: 1, answered: 0, pause: None, breaker, failing }
     }
 
     /// The end of the pause, or the time of the next probe: until then no message is admitted.
@@ -159,8 +163,26 @@ impl State {
         }
     }
 
+    /// How many records may be in flight: with batches, the next one gathers meanwhile.
     pub(super) fn limit(&self) -> u64 {
-        self.limit.limit()
+        match self.batch_size {
+            1 => self.limit.limit(),
+            size => (self.limit.limit() + 1) * size,
+        }
+    }
+
+    /// How many requests may be in flight. In an outage one record is let in at a time, and not to wait for those before it.
+    pub(super) fn request_limit(&self) -> Option<usize> {
+        if self.is_circuit_open() { None } else { usize::try_from(self.limit.limit()).ok() }
+    }
+
+    pub(super) fn set_batch_size(&mut self, parts: usize) {
+        self.batch_size = u64::try_from(parts).unwrap_or(u64::MAX).max(1);
+    }
+
+    /// Whether nothing may be sent.
+    pub(super) fn is_paused(&self, now: Instant) -> bool {
+        self.pause.as_ref().is_some_and(|pause| pause.until > now)
     }
 
     pub(super) fn is_circuit_open(&self) -> bool {
@@ -178,7 +200,12 @@ impl State {
             self.limit.hinted(hint);
         }
         if token.epoch == self.epoch {
-            self.limit.answered(now, full);
+            self.answered += 1;
+            // The limit is one of requests.
+            if self.answered >= self.batch_size {
+                self.answered = 0;
+                self.limit.answered(now, full);
+            }
         }
         closed
     }
@@ -194,7 +221,8 @@ impl State {
         let closed = self.answered(now, token);
         let mut extra = Duration::ZERO;
         if token.epoch == self.epoch {
-            extra = self.limit.throttled(now, limit, in_flight, delay.unwrap_or_default());
+            let requests = in_flight.div_ceil(self.batch_size);
+            extra = self.limit.throttled(now, limit, requests, delay.unwrap_or_default());
             self.epoch += 1;
         }
         let paused = delay.and_then(|delay| self.pause(now, delay, extra));

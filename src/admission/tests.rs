@@ -3,7 +3,7 @@
 mod cancelled;
 mod concurrency_limit;
 mod outage;
-mod protection;
+pub(crate) mod protection;
 
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -41,7 +41,7 @@ fn waiting(admission: &Admission) -> u64 {
     waiting
 }
 
-fn patient(admission: &Admission) -> Entry {
+pub(crate) fn patient(admission: &Admission) -> Entry {
     entry(admission, Instant::now() + LONG, false)
 }
 
@@ -258,4 +258,28 @@ async fn reacquiring_a_slot_during_a_pause_fails_at_once() {
     assert_eq!(begun.elapsed(), Duration::ZERO);
     drop(permit);
     entry.enter().await.expect("after the pause");
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_let_more_records_in_but_the_limit_is_one_of_requests() {
+    let admission = Admission::new(52, 4);
+    assert_eq!((free_slots(&admission), admission.request_limit()), (4, Some(4)));
+    admission.set_batch_size(10);
+    assert_eq!((free_slots(&admission), admission.request_limit()), (50, Some(4)));
+
+    let (mut entries, mut others) = (patients(&admission, 50), patients(&admission, 90));
+    let mut inside = at_once(&mut entries);
+    let mut waiting: Vec<_> = others.iter_mut().map(|entry| Box::pin(entry.enter())).collect();
+    assert!(waiting.iter_mut().all(|entry| entry.now_or_never().is_none()), "full");
+    for permit in inside.drain(..) {
+        permit.succeeded(None);
+    }
+    assert_eq!(admission.request_limit(), Some(5), "after five answers, not fifty");
+
+    let mut inside: Vec<_> = waiting.iter_mut().filter_map(|entry| entry.now_or_never()?.ok()).collect();
+    assert_eq!(inside.len(), 60);
+    inside.pop().expect("they are inside").throttled(Some(SECOND), LimitKind::Rate);
+    assert!(admission.is_paused() && admission.stops() == 1);
+    assert_eq!(admission.request_limit(), Some(1), "it ramps up");
+    drop(inside);
 }

@@ -118,6 +118,24 @@ impl WaitQueue {
         Ok(())
     }
 
+    /// Completes once sending has stopped more often than `stops`.
+    pub(super) async fn stopped(&self, stops: u64) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.with_state(|state| state.epoch > stops || state.is_paused(Instant::now())) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// A request takes so many records.
+    pub(super) fn set_batch_size(self: &Arc<Self>, parts: usize) {
+        self.with_state(|state| state.set_batch_size(parts));
+        self.admit_waiting();
+    }
+
     /// The result of a probe of our own: why everything fails, if it does.
     pub(super) fn checked(self: &Arc<Self>, outage: Option<OutageCause>) {
         let (event, waiting) = {

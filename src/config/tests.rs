@@ -46,6 +46,7 @@ fn every_bad_setting_is_named() {
         ("SYNC_ON_CONFLICT", "ask"),
         ("SYNC_VERSION_COLUMN", "New Version"),
         ("SYNC_MAX_CONCURRENCY", "0"),
+        ("SYNC_BATCH", "on"),
         ("SYNC_HOLD_SECONDS", "-1"),
         ("SYNC_TABLES", "contacts,,accounts"),
         ("SYNC_TABLES", "contacts accounts"),

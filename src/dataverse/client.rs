@@ -6,47 +6,37 @@
 
 mod address;
 mod answer;
+mod batch;
 mod cache;
 mod exchange;
 pub(crate) mod metadata;
 pub mod multipart;
+mod service;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use azure_core::credentials::Secret;
 use bytes::Bytes;
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
-};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Method, Request};
-use tokio::time::timeout;
 use url::Url;
 use uuid::Uuid;
 
 use super::table_metadata::TableMetadata;
 use super::{Change, Creator, Error, ReadAccess, Row, Store, Write, Written};
 use crate::http::Http;
-use crate::identity::{Identity, TokenError};
+use crate::identity::Identity;
 use crate::record::{KeyValue, Operation, Record, RecordKey};
-use crate::telemetry::trace;
+pub use batch::Gate;
+use batch::{Batches, Exchange as _, UNANSWERED};
 use cache::{Cached, MetadataCache, PRIVILEGES_TTL};
 use exchange::Answer;
-
-/// Synchronous plug-ins may run for two minutes and twenty seconds; the caller sets an earlier end where it has less time.
-/// <https://learn.microsoft.com/power-apps/developer/data-platform/analyze-performance>
-const WRITE_TIMEOUT: Duration = Duration::from_secs(150);
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest wait for a token.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
+use service::Service;
 
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 const ODATA_MAX_VERSION: HeaderName = HeaderName::from_static("odata-maxversion");
-/// <https://learn.microsoft.com/power-apps/developer/data-platform/send-parallel-requests>
-const PARALLELISM: &str = "x-ms-dop-hint";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Each names the user on whose behalf a request is made.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/impersonate-another-user-web-api>
@@ -83,13 +73,9 @@ impl Environment {
 /// A client of one environment.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
-    identity: Arc<Identity>,
-    root: Url,
-    scope: String,
-    headers: HeaderMap,
-    /// The last hint; zero if there was none.
-    parallelism: AtomicU32,
+    service: Arc<Service>,
+    /// `None`: every read and write is a request of its own.
+    batches: Option<Arc<Batches>>,
     metadata_cache: MetadataCache,
     /// The secured columns that we may read.
     readable: Cached<HashSet<Uuid>>,
@@ -98,60 +84,33 @@ pub struct Client {
 impl Client {
     /// A client of `environment` that gets its tokens from `identity`.
     pub fn new(environment: &Environment, identity: Arc<Identity>, http: &Http) -> Self {
-        let mut root = environment.url.clone();
-        root.set_path(&format!("/api/data/{}/", environment.api_version));
         Self {
-            http: http.to(root.as_str()).clone(),
-            identity,
-            root,
-            scope: environment.scope(),
-            headers: environment.common_headers(),
-            parallelism: AtomicU32::new(0),
+            service: Arc::new(Service::new(environment, identity, http)),
+            batches: None,
             metadata_cache: MetadataCache::default(),
             readable: Cached::new(PRIVILEGES_TTL),
         }
     }
 
-    async fn token(&self) -> Result<Secret, Error> {
-        let token = timeout(TOKEN_TIMEOUT, self.identity.token(&self.scope));
-        // A cached token needs no span.
-        match trace::span_if_pending(token, || trace::child("token"), exchange::record_token_failure).await {
-            Ok(Ok(token)) => Ok(token.token),
-            Ok(Err(TokenError { refused, problem, .. })) => Err(Error::NoToken { refused, problem }),
-            Err(_) => Err(Error::NoToken { refused: false, problem: "no answer in time".to_owned() }),
+    /// Sends reads and writes that wait together as one request, as far as `gate` admits requests.
+    #[must_use]
+    pub fn with_batches(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.batches = Some(Arc::new(Batches::new(self.service.clone(), gate)));
+        self
+    }
+
+    /// Sends a request about the row that `row` identifies, perhaps as a part of a batch.
+    async fn send(&self, request: Request, row: impl FnOnce() -> String) -> Result<Answer, Error> {
+        match &self.batches {
+            None => self.service.send(&request).await,
+            Some(batches) => batches.send(request, row()).await,
         }
     }
 
-    /// A request with the headers that every request has.
-    fn request(&self, method: Method, url: Url) -> Request {
-        let mut request = Request::new(method, url);
-        request.headers_mut().clone_from(&self.headers);
-        request
-    }
-
-    /// Sends a request and gives its success; a token that is refused is replaced once.
-    async fn send(&self, request: &Request) -> Result<Answer, Error> {
-        let token = self.token().await?;
-        let mut answer = self.send_once(request, &token).await?;
-        if answer.status() == 401 {
-            self.identity.forget(token.secret());
-            answer = self.send_once(request, &self.token().await?).await?;
-        }
-        if answer.is_success() { Ok(answer) } else { Err(answer::error(answer).await) }
-    }
-
-    /// Adds the token, and a request id that no other sending has.
-    async fn send_once(&self, request: &Request, token: &Secret) -> Result<Answer, Error> {
-        let mut request = request.try_clone().expect("its body is in memory");
-        let id = Uuid::new_v4().to_string();
-        request.headers_mut().insert(AUTHORIZATION, bearer(token)?);
-        request.headers_mut().insert(CLIENT_REQUEST_ID, HeaderValue::try_from(id).expect("a UUID is ASCII"));
-        let timeout = if request.method() == Method::GET { READ_TIMEOUT } else { WRITE_TIMEOUT };
-        let answer = exchange::exchange(&self.http, request, timeout, &self.root).await?;
-        if let Some(hint) = answer.header(PARALLELISM).and_then(|value| value.trim().parse().ok()) {
-            self.parallelism.store(hint, Ordering::Relaxed);
-        }
-        Ok(answer)
+    /// Sends a batch with one part, which asks who we are.
+    pub(crate) async fn try_batch(&self) -> Result<(), Error> {
+        let parts = [&self.metadata_request("WhoAmI", None)];
+        self.service.together(&parts).await?.pop().unwrap_or(Err(UNANSWERED)).map(drop)
     }
 
     /// PATCH and DELETE name the row. A row that no URL can name, and that does not exist, is created by POST.
@@ -160,8 +119,8 @@ impl Client {
     /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/create-entity-web-api#create-with-data-returned>
     fn write_request(&self, change: &Change<'_>, returning: &[String]) -> Result<Request, Error> {
         let record = change.record;
-        let (method, url, json) = match address::row(&self.root, &record.table, &record.key, change.id) {
-            None => (Method::POST, address::set(&self.root, &record.table), Some(new_row(change)?)),
+        let (method, url, json) = match address::row(&self.service.root, &record.table, &record.key, change.id) {
+            None => (Method::POST, address::set(&self.service.root, &record.table), Some(new_row(change)?)),
             Some(row) if record.operation == Operation::Delete => (Method::DELETE, row, None),
             Some(row) => (Method::PATCH, row, Some(body(change, &[]))),
         };
@@ -173,7 +132,7 @@ impl Client {
             Write::UpdateUnchanged(etag) | Write::DeleteUnchanged(etag) => Some((IF_MATCH, etag)),
             Write::Upsert | Write::Delete => None,
         };
-        let mut request = self.request(method, url);
+        let mut request = self.service.request(method, url);
         if !returning.is_empty() {
             request.url_mut().set_query(Some(&format!("$select={}", returning.join(","))));
             request.headers_mut().insert(PREFER, HeaderValue::from_static("return=representation"));
@@ -189,18 +148,24 @@ impl Client {
     }
 
     /// A read of `url` that also says which table a lookup points to.
-    async fn read_rows(&self, mut url: Url, query: Option<&str>) -> Result<Answer, Error> {
+    async fn read_rows(
+        &self,
+        mut url: Url,
+        query: Option<&str>,
+        row: impl FnOnce() -> String,
+    ) -> Result<Answer, Error> {
         url.set_query(query);
-        let mut request = self.request(Method::GET, url);
+        let mut request = self.service.request(Method::GET, url);
         request.headers_mut().insert(PREFER, HeaderValue::from_static(metadata::LOOKUP_TABLES));
-        self.send(&request).await
+        self.send(request, row).await
     }
 
     /// The row that a filter by key finds.
     async fn find(&self, table: &str, key: &RecordKey, select: Option<&str>) -> Result<Option<Row>, Error> {
         let filter = address::filter(key);
         let query = [Some(filter.as_str()), select, Some("$top=2")].into_iter().flatten().collect::<Vec<_>>().join("&");
-        let answer = self.read_rows(address::set(&self.root, table), Some(&query)).await?;
+        let answer =
+            self.read_rows(address::set(&self.service.root, table), Some(&query), || key.lock_name("", table)).await?;
         let mut rows = answer::rows(answer).await?;
         if rows.len() > 1 { Err(Error::Ambiguous) } else { Ok(rows.pop()) }
     }
@@ -213,7 +178,9 @@ impl Store for Client {
     }
 
     async fn write_returning(&self, change: &Change<'_>, columns: &[String]) -> Result<(Written, Option<Row>), Error> {
-        let answer = self.send(&self.write_request(change, columns)?).await?;
+        let answer = self
+            .send(self.write_request(change, columns)?, || change.record.key.lock_name("", &change.record.table))
+            .await?;
         if !answer.is_of_dataverse() {
             return Err(Error::NoAnswer { sent: true, problem: "the answer is not Dataverse's" });
         }
@@ -230,10 +197,10 @@ impl Store for Client {
 
     async fn read(&self, table: &str, key: &RecordKey, columns: &[String]) -> Result<Option<Row>, Error> {
         let select = (!columns.is_empty()).then(|| format!("$select={}", columns.join(",")));
-        let Some(row) = address::row(&self.root, table, key, None) else {
+        let Some(row) = address::row(&self.service.root, table, key, None) else {
             return self.find(table, key, select.as_deref()).await;
         };
-        match self.read_rows(row, select.as_deref()).await {
+        match self.read_rows(row, select.as_deref(), || key.lock_name("", table)).await {
             Ok(answer) => answer::row(answer).await.map(Some),
             Err(error) if answer::is_missing_row(&error) => Ok(None),
             Err(error) => Err(error),
@@ -241,11 +208,11 @@ impl Store for Client {
     }
 
     fn parallelism(&self) -> Option<u32> {
-        Some(self.parallelism.load(Ordering::Relaxed)).filter(|hint| *hint > 0)
+        Some(self.service.parallelism.load(Ordering::Relaxed)).filter(|hint| *hint > 0)
     }
 
     fn impersonates(&self) -> bool {
-        IMPERSONATED_USER.iter().any(|name| self.headers.contains_key(*name))
+        IMPERSONATED_USER.iter().any(|name| self.service.headers.contains_key(*name))
     }
 
     async fn check(&self) -> Result<(), Error> {
@@ -273,13 +240,6 @@ impl Store for Client {
             },
         }
     }
-}
-
-fn bearer(token: &Secret) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", token.secret()))
-        .map_err(|_| Error::NoToken { refused: false, problem: "the token is not a header value".to_owned() })?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// The body of a new row, with the key's columns, which no URL names.

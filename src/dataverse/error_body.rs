@@ -39,6 +39,19 @@ pub(crate) const MISSING_ROW_TEXT: &str = "does not exist";
 /// What http.sys says of a URL that is too long, under a 400 without a code.
 pub(crate) const INVALID_URL: &str = "Bad Request - Invalid URL";
 
+/// `SqlTimeout`.
+/// <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>
+const SQL_TIMEOUT: u32 = 0x8004_4151;
+
+/// What a text says of a deadlock, or of a query that took too long, in lower case.
+const SQL_STRAIN: [&str; 4] = ["sql number: 1205", "deadlock victim", "sql number: -2", "execution timeout expired"];
+
+/// Whether an error says that the database met a deadlock, or that a query took too long.
+pub(crate) fn is_sql_strain(code: Option<u32>, text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    code == Some(SQL_TIMEOUT) || SQL_STRAIN.iter().any(|said| text.contains(said))
+}
+
 /// What an error body says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceError {

@@ -27,7 +27,7 @@ pub async fn run(arguments: &Arguments, lookup: &Lookup<'_>) -> io::Result<bool>
         Ok(config) => check_services(arguments, config, &mut report).await,
         Err(failed) => {
             report.add("token", Err(failed));
-            environment::check(arguments, None, Err(failed), &mut report).await;
+            environment::check(arguments, None, true, Err(failed), &mut report).await;
             report.add("lock_storage", Err(failed));
             true
         }
@@ -38,7 +38,7 @@ pub async fn run(arguments: &Arguments, lookup: &Lookup<'_>) -> io::Result<bool>
 
 /// Checks the identity, Dataverse and the locks; returns whether the identity has a token.
 async fn check_services(arguments: &Arguments, config: Config, report: &mut Report) -> bool {
-    let Config { dataverse, identity, locks, version_column, .. } = config;
+    let Config { dataverse, identity, locks, version_column, batches, .. } = config;
     let credential = identity.name();
     let opened = identity::open(identity);
     let token = match &opened {
@@ -52,7 +52,7 @@ async fn check_services(arguments: &Arguments, config: Config, report: &mut Repo
     let opened = opened.map_err(|_| "token");
     let client = token.and(opened.clone()).map(|(identity, http)| Client::new(&dataverse, identity, &http));
     let client = client.as_ref().map(|client| (client, &dataverse)).map_err(|failed| *failed);
-    environment::check(arguments, version_column.as_deref(), client, report).await;
+    environment::check(arguments, version_column.as_deref(), batches, client, report).await;
     let needs_token = locks.as_ref().is_some_and(|locks| locks.address.needs_identity());
     let access = if needs_token { token.and(opened) } else { opened };
     let locks = async |(identity, http)| check_locks(locks, identity, &http).await;

@@ -27,6 +27,9 @@ const READ_USERS: &str = "give the application user a security role that may rea
 const APPLICATION_USER: &str = "in the Power Platform admin center, under the environment's Settings, Application users: add the \
                                 app by its client id, and give it a security role for your tables";
 
+const WITHOUT_BATCHES: &str =
+    "let POST to $batch pass, or set SYNC_BATCH to off: without batches light tables take about 20 records a second";
+
 /// Requests a token for Dataverse, and reads from it whom it is for. Without one, each source of the credential is a finding.
 pub(super) async fn token(
     identity: &Identity,
@@ -53,12 +56,22 @@ pub(super) async fn token(
 pub(super) async fn check(
     arguments: &Arguments,
     version_column: Option<&str>,
+    batches: bool,
     client: Result<(&Client, &Environment), Failed>,
     report: &mut Report,
 ) {
     let caller = after(client, async |(client, environment)| who_am_i(client, environment).await).await;
     let caller = report.keep("who_am_i", caller, String::clone);
     let client = caller.and(client).map(|(client, _)| client);
+    if batches {
+        match client.map(Client::try_batch) {
+            Ok(tried) => match tried.await {
+                Ok(()) => report.add("batch", Ok(Ok("records that wait together are sent as one request".to_owned()))),
+                Err(error) => report.warn("batch", failed(&error, APPLICATION_USER).0, WITHOUT_BATCHES),
+            },
+            Err(failed) => report.add("batch", Err(failed)),
+        }
+    }
     let Some(set) = arguments.table.as_deref() else { return };
     let table = after(client, async |client| table(client, set).await).await;
     let table = report.keep("table", table, |table| describe(set, table));
@@ -223,7 +236,7 @@ fn failed(error: &Error, permission: &str) -> (String, String) {
         }
         Error::NoAnswer { .. } => "check the name in DATAVERSE_URL, and that no firewall or proxy blocks it",
         Error::NoToken { .. } => "run this again: the token was good a moment ago",
-        Error::NotAddressable { .. } | Error::Ambiguous => "report this as a bug",
+        Error::NotAddressable { .. } | Error::Ambiguous | Error::Withheld => "report this as a bug",
     };
     (format!("{error}{message}"), remedy.to_owned())
 }

@@ -12,6 +12,9 @@ const BUNDLE: &str = "Microsoft.Azure.Functions.ExtensionBundle";
 /// The most messages that the service gives at once.
 const MAX_BATCH_SIZE: u32 = 32;
 
+/// What the README's instance size is made for, with batches.
+const MAX_FETCHED: usize = 128;
+
 /// The deliveries of a message bridge so many holds: what goes back at once, because enough messages wait in place, is not to
 /// end in the poison queue before an operator could act.
 const HOLDS_BRIDGED: u32 = 10;
@@ -23,7 +26,7 @@ pub(super) fn check(host: Result<&HostJson, Failed>, config: Result<&Config, Fai
     report.add("redelivery", both.map(|(host, config)| redelivery(host, config.hold)));
     report.add("message_encoding", host.map(encoding));
     report.add("forwarding", host.map(forwarding));
-    report.add("concurrency", both.map(|(host, config)| concurrency(host, config.max_concurrency)));
+    report.add("concurrency", both.map(|(host, config)| concurrency(host, config)));
     report.add("time_limit", both.map(|(host, config)| time_limit(host, config)));
 }
 
@@ -85,8 +88,11 @@ fn forwarding(host: &HostJson) -> CheckResult {
     )
 }
 
-fn concurrency(host: &HostJson, max_concurrency: usize) -> CheckResult {
-    let remedy = format!("in host.json, extensions.queues: batchSize + newBatchThreshold of at most {max_concurrency}");
+/// With batches a request takes several messages, so the memory of the smallest instance is the limit.
+fn concurrency(host: &HostJson, config: &Config) -> CheckResult {
+    let Config { max_concurrency, batches, .. } = *config;
+    let most = if batches { MAX_FETCHED.max(max_concurrency) } else { max_concurrency };
+    let remedy = format!("in host.json, extensions.queues: batchSize + newBatchThreshold of at most {most}");
     let invalid = |error: &String| (error.clone(), remedy.clone());
     let batch = host.batch_size.as_ref().map_err(invalid)?;
     if !(1..=MAX_BATCH_SIZE).contains(batch) {
@@ -98,12 +104,12 @@ fn concurrency(host: &HostJson, max_concurrency: usize) -> CheckResult {
     };
     let at_once = u64::from(*batch) + u64::from(*threshold);
     let fetched = format!("{at_once} messages at once (batchSize {batch} + newBatchThreshold {threshold})");
-    if usize::try_from(at_once).is_ok_and(|at_once| at_once <= max_concurrency) {
-        return Ok(format!("{fetched}, {max_concurrency} may be in flight"));
+    let requests = if batches { "requests of several messages each" } else { "messages" };
+    if usize::try_from(at_once).is_ok_and(|at_once| at_once <= most) {
+        return Ok(format!("{fetched}, {max_concurrency} {requests} may be in flight"));
     }
-    let found =
-        format!("the host fetches {fetched}, and only {max_concurrency} may be in flight (SYNC_MAX_CONCURRENCY)");
-    wrong(found, remedy)
+    let why = if batches { "more than the smallest instance has memory for" } else { "SYNC_MAX_CONCURRENCY" };
+    wrong(format!("the host fetches {fetched}, and only {most} may be in flight ({why})"), remedy)
 }
 
 /// An invocation may last as long as its hold and what the pipeline adds at most. When one passes functionTimeout, the host kills

@@ -221,7 +221,7 @@ mod tests {
         let host = read(&format!("\u{feff}{}", include_str!("../../host.json")), &[]).expect("our own");
         assert_eq!(
             (host.max_dequeue_count, host.batch_size, host.new_batch_threshold),
-            (Ok(160), Ok(16), Ok(Some(32)))
+            (Ok(160), Ok(32), Ok(Some(96)))
         );
         assert_eq!(host.visibility_timeout, Ok(Duration::from_secs(30)));
         assert_eq!(host.message_encoding, Ok(MessageEncoding::None));

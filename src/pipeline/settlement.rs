@@ -87,9 +87,15 @@ impl Settlement {
             | Error::NoAnswer { .. }
             | Error::NoToken { .. }
             | Error::NotAddressable { .. }
-            | Error::Ambiguous => detail.clone(),
+            | Error::Ambiguous
+            | Error::Withheld => detail.clone(),
         };
         Some(classify::loggable_names(fault).map_or_else(|| text.clone(), |names| format!("{text}; {names}")))
+    }
+
+    /// Whether a request was not sent because sending had stopped: then nothing was learned.
+    pub(super) fn is_withheld(&self) -> bool {
+        matches!(self.fault.as_deref(), Some(Error::Withheld))
     }
 
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {

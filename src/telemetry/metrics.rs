@@ -21,6 +21,9 @@ const REQUEST_BOUNDS: [f64; 15] =
 const WAIT_BOUNDS: [f64; 15] =
     [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
 
+/// Bucket bounds in parts: from two to the most.
+const BATCH_BOUNDS: [f64; 7] = [2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 100.0];
+
 static METERS: OnceLock<Meters> = OnceLock::new();
 
 #[derive(Debug)]
@@ -30,6 +33,8 @@ struct Meters {
     lock_wait: Histogram<f64>,
     lock_hold: Histogram<f64>,
     request_duration: Histogram<f64>,
+    batch_size: Histogram<u64>,
+    batch_duration: Histogram<f64>,
     gate_closings: Counter<u64>,
     gate_closed_duration: Histogram<f64>,
 }
@@ -46,6 +51,13 @@ pub(super) fn install(meter: &Meter) {
         lock_wait: seconds("dataverse_sync.lock.wait", WAIT_BOUNDS, "Waiting for a record's lock"),
         lock_hold: seconds("dataverse_sync.lock.hold", WAIT_BOUNDS, "From a lock's grant to its release"),
         request_duration: seconds("http.client.request.duration", REQUEST_BOUNDS, "Duration of requests to Dataverse"),
+        batch_size: meter
+            .u64_histogram("dataverse_sync.batch.size")
+            .with_unit("{record}")
+            .with_boundaries(BATCH_BOUNDS.to_vec())
+            .with_description("Records in a batch")
+            .build(),
+        batch_duration: seconds("dataverse_sync.batch.duration", REQUEST_BOUNDS, "Duration of batches"),
         gate_closings: count("dataverse_sync.gate.closings", "{closing}", "Pauses and outages that have begun"),
         gate_closed_duration: seconds("dataverse_sync.gate.closed.duration", WAIT_BOUNDS, "Length of ended pauses"),
     });
@@ -116,6 +128,14 @@ pub(crate) fn exchanged(since: Instant, method: &str, server: (&str, u16), ended
         Err(kind) => labels.push(KeyValue::new("error.type", kind)),
     }
     meters.request_duration.record(since.elapsed().as_secs_f64(), &labels);
+}
+
+/// A batch of so many parts has ended.
+pub(crate) fn batched(since: Instant, parts: usize) {
+    if let Some(meters) = METERS.get() {
+        meters.batch_size.record(u64::try_from(parts).unwrap_or(u64::MAX), &[]);
+        meters.batch_duration.record(since.elapsed().as_secs_f64(), &[]);
+    }
 }
 
 /// A `pause` or a `hold` of admission has begun, for this reason.

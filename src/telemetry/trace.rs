@@ -21,6 +21,7 @@ use opentelemetry::trace::Status;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::{Instrument as _, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use uuid::Uuid;
 
 use crate::outcome::{Disposition, Outcome};
 
@@ -125,6 +126,22 @@ pub(crate) fn request<'a>(method: &str, server: &str, port: u16, id: impl Fn() -
         server.port = port,
         dataverse_sync.client_request_id = id(),
     )
+}
+
+/// One request for several records.
+pub(crate) fn batch(id: Uuid, records: usize) -> Span {
+    info_span!(
+        "batch",
+        otel.name = "batch",
+        otel.kind = "internal",
+        dataverse_sync.batch.id = %id,
+        dataverse_sync.batch.size = records,
+    )
+}
+
+/// Records in which batch a record was sent.
+pub(crate) fn batched(span: &Span, id: Uuid) {
+    span.set_attribute("dataverse_sync.batch.id", id.to_string());
 }
 
 /// Records the status of Dataverse's answer.

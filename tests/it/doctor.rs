@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use app::App;
 
-const WITHOUT_A_TABLE: [&str; 18] = [
+const WITHOUT_A_TABLE: [&str; 19] = [
     "settings",
     "host_json",
     "retry_block",
@@ -25,6 +25,7 @@ const WITHOUT_A_TABLE: [&str; 18] = [
     "glibc",
     "token",
     "who_am_i",
+    "batch",
     "lock_storage",
     "queue",
 ];
@@ -58,7 +59,7 @@ async fn without_a_fault_every_check_is_good_and_the_exit_code_is_0() {
     let report = output.json();
     assert_eq!((output.code, &report["wrong"], &report["notTried"]), (Some(0), &0.into(), &0.into()), "{output:?}");
     assert_eq!(checks(&report), [&WITHOUT_A_TABLE[..], &["poison_queue"]].concat());
-    assert_eq!(report["good"], 19);
+    assert_eq!(report["good"], 20);
     let token = found(&report, "token");
     assert!(
         token.starts_with("system_assigned_managed_identity: appid 22222222-2222-4222-8222-222222222222"),
@@ -68,8 +69,8 @@ async fn without_a_fault_every_check_is_good_and_the_exit_code_is_0() {
 
     let words = app.run(&[], &[]).await;
     assert_eq!(words.code, Some(0), "{words:?}");
-    assert_eq!(words.stdout.lines().filter(|line| line.starts_with('✓')).count(), 19, "{}", words.stdout);
-    assert!(words.stdout.ends_with("\n19 good, 0 wrong, 0 not tried\n"), "{}", words.stdout);
+    assert_eq!(words.stdout.lines().filter(|line| line.starts_with('✓')).count(), 20, "{}", words.stdout);
+    assert!(words.stdout.ends_with("\n20 good, 0 wrong, 0 not tried\n"), "{}", words.stdout);
     assert_eq!(words.stderr, "");
 }
 
@@ -80,7 +81,7 @@ async fn with_a_table_its_key_its_version_column_and_its_rows_are_checked() {
     assert_eq!(output.code, Some(0), "{output:?}");
     let report = output.json();
     let table = ["table", "alternate_key", "version_column", "read"];
-    assert_eq!(checks(&report)[16..20], table);
+    assert_eq!(checks(&report)[17..21], table);
     assert_eq!(found(&report, "alternate_key"), "employeeid, its index is Active");
     assert_eq!(found(&report, "version_column"), "new_sourceversion is BigInt");
     let orders = ["--json", "--table", "new_orders", "--key", "new_reference,_new_accountid_value"];

@@ -54,7 +54,7 @@ fn each_corpus_has_a_target_that_calls_its_check() {
         assert!(manifest.contains(&format!("name = \"{name}\"\npath = \"{name}.rs\"")), "{name}");
         corpora += 1;
     }
-    assert_eq!(corpora, 4);
+    assert_eq!(corpora, 5);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! A test that needs Azurite starts it, and fails if it cannot.
 
+mod batches;
 mod bench;
 mod caller;
 mod canary;

@@ -17,10 +17,10 @@ use crate::caller::contact;
 use crate::waiting::wait_until;
 
 /// Slightly more than the host processes concurrently.
-const MESSAGES: usize = 50;
+const MESSAGES: usize = 130;
 
 /// What the host processes concurrently: host.json's `batchSize` plus `newBatchThreshold`.
-const SLOTS: u64 = 48;
+const SLOTS: u64 = 128;
 
 /// Requests to Dataverse until the outage ends: the failures that open the circuit breaker, and a few probes.
 const REQUESTS: usize = 9;

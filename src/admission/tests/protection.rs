@@ -24,11 +24,11 @@ const WARM_UP: Duration = Duration::from_mins(1);
 const LASTS: Duration = Duration::from_hours(1);
 
 /// The same hint as the sandbox's stand-in gives.
-const HINT: u32 = 8;
+pub(crate) const HINT: u32 = 8;
 
 /// The limits of one user at one server.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+pub(crate) struct Limits {
     window: Duration,
     requests: usize,
     execution: Duration,
@@ -36,17 +36,17 @@ struct Limits {
 }
 
 /// The documented limits.
-const DOCUMENTED: Limits =
+pub(crate) const DOCUMENTED: Limits =
     Limits { window: Duration::from_mins(5), requests: 6_000, execution: Duration::from_mins(20), at_once: 52 };
 
 /// As if many servers shared the load, so that only concurrent requests are limited.
 const AT_ONCE: Limits = Limits { requests: usize::MAX, execution: Duration::MAX, ..DOCUMENTED };
 
 /// How long to wait, and the exceeded limit.
-type Refusal = (Duration, LimitKind);
+pub(crate) type Refusal = (Duration, LimitKind);
 
 #[derive(Debug)]
-struct Service {
+pub(crate) struct Service {
     limits: Limits,
     books: Mutex<Books>,
 }
@@ -62,7 +62,7 @@ struct Books {
 }
 
 impl Service {
-    fn new(limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self { limits, books: Mutex::default() })
     }
 
@@ -71,13 +71,13 @@ impl Service {
     }
 
     /// The numbers of served and refused requests.
-    fn so_far(&self) -> (u32, u32) {
+    pub(crate) fn so_far(&self) -> (u32, u32) {
         let books = self.books();
         (books.served, books.refused)
     }
 
     /// One request that takes `work`, or a refusal with its delay.
-    async fn request(&self, work: Duration) -> Result<(), Refusal> {
+    pub(crate) async fn request(&self, work: Duration) -> Result<(), Refusal> {
         let refusal = self.books().arrive(&self.limits, Instant::now());
         if let Some((delay, limit)) = refusal {
             sleep(REFUSAL).await;

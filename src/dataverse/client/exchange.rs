@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, DATE};
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName};
 use reqwest::{Client, Request, Response};
 use time::OffsetDateTime;
 use tokio::time::error::Elapsed;
@@ -13,6 +14,7 @@ use tracing::{Instrument as _, Span};
 use url::Url;
 
 use super::CLIENT_REQUEST_ID;
+use super::multipart;
 use crate::dataverse::Error;
 use crate::http::response::{TransportError, read_into};
 use crate::identity::TokenError;
@@ -28,12 +30,22 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    #[cfg(test)]
+    pub(super) fn of(response: http::Response<Bytes>) -> Self {
+        Self { response: response.into(), deadline: Instant::now() + Duration::from_mins(1), took: Duration::ZERO }
+    }
+
     pub(super) fn status(&self) -> u16 {
         self.response.status().as_u16()
     }
 
     pub(super) fn is_success(&self) -> bool {
         self.response.status().is_success()
+    }
+
+    /// Whether it is the answer to a batch.
+    pub(super) fn is_multipart(&self) -> bool {
+        self.header(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("multipart/"))
     }
 
     /// Whether a success is Dataverse's: 204, or 200 and 201 with JSON or OData's version. A sign-in page is not.
@@ -61,6 +73,19 @@ impl Answer {
         self.response.headers().get_all(name).into_iter().filter_map(|value| value.to_str().ok())
     }
 
+    /// The answers to the parts of a batch, of which there should be so many; `None` where there is none.
+    pub(super) async fn parts(self, expected: usize, cap: usize) -> Vec<Option<Self>> {
+        let (took, deadline, head) = (self.took, self.deadline, self.response.headers().clone());
+        let content_type = self.header(CONTENT_TYPE.as_str()).unwrap_or_default().to_owned();
+        // What came before the end was executed.
+        let (body, _) = self.body(cap).await;
+        let parts = multipart::read(&content_type, &body.into(), expected);
+        parts
+            .into_iter()
+            .map(|part| Some(Self { response: with_head_of_batch(part?, &head).into(), deadline, took }))
+            .collect()
+    }
+
     /// The body, and why it is not complete if it is not.
     pub(super) async fn body(self, cap: usize) -> (Vec<u8>, Option<&'static str>) {
         let mut body = Vec::new();
@@ -71,6 +96,16 @@ impl Answer {
         };
         (body, problem)
     }
+}
+
+/// A part has the time and the ids of the whole, unless it has its own.
+fn with_head_of_batch(mut part: http::Response<Bytes>, whole: &HeaderMap) -> http::Response<Bytes> {
+    for name in [DATE.as_str(), "req_id", "x-ms-service-request-id", "odata-version"] {
+        if let (Some(value), false) = (whole.get(name), part.headers().contains_key(name)) {
+            part.headers_mut().insert(HeaderName::from_static(name), value.clone());
+        }
+    }
+    part
 }
 
 /// `Date` without the time that the answer took, rounded up, because `Date` is rounded down.

@@ -243,15 +243,15 @@ impl Client {
         self.fetch(&self.metadata_request(path, query)).await
     }
 
-    fn metadata_request(&self, path: &str, query: Option<&str>) -> Request {
-        let mut url = self.root.clone();
-        url.set_path(&format!("{}{path}", self.root.path()));
+    pub(super) fn metadata_request(&self, path: &str, query: Option<&str>) -> Request {
+        let mut url = self.service.root.clone();
+        url.set_path(&format!("{}{path}", self.service.root.path()));
         url.set_query(query);
-        self.request(Method::GET, url)
+        self.service.request(Method::GET, url)
     }
 
     async fn fetch<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
-        let answer = self.send(request).await?;
+        let answer = self.service.send(request).await?;
         answer::json(answer).await.ok_or_else(|| unusable("the answer is not understood"))
     }
 }

@@ -18,11 +18,11 @@ pub use answer::MAX_HEAD_BYTES;
 /// The requests as the body of one, and its `Content-Type`. The `Content-ID` of each is its position, from 1.
 ///
 /// Every body must be in memory.
-pub fn write(requests: &[Request]) -> (HeaderValue, Bytes) {
+pub fn write<'a>(requests: impl IntoIterator<Item = &'a Request>) -> (HeaderValue, Bytes) {
     // 122 random bits: no content has this line.
     let boundary = format!("batch_{}", Uuid::new_v4().simple());
     let mut body = Vec::new();
-    for (at, request) in requests.iter().enumerate() {
+    for (at, request) in requests.into_iter().enumerate() {
         let head = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary";
         body.extend_from_slice(format!("--{boundary}\r\n{head}\r\nContent-ID: {}\r\n\r\n", at + 1).as_bytes());
         write_request(&mut body, request);

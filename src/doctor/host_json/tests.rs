@@ -49,7 +49,7 @@ fn our_own_file_is_good() {
     assert_eq!(findings.len(), 7);
     assert!(findings.iter().all(|finding| finding.verdict == Verdict::Good), "{findings:#?}");
     let found = |check| findings.iter().find(|finding| finding.check == check).map(|finding| finding.found.as_str());
-    let concurrency = "48 messages at once (batchSize 16 + newBatchThreshold 32), 52 may be in flight";
+    let concurrency = "128 messages at once (batchSize 32 + newBatchThreshold 96), 52 requests of several messages each may be in flight";
     assert_eq!(found("concurrency"), Some(concurrency));
     assert_eq!(found("redelivery"), Some("160 deliveries, 30 s apart"));
     assert_eq!(found("time_limit"), Some("600 s, and an invocation lasts 590 s at most"));
@@ -63,9 +63,9 @@ fn finds_each_fault_alone() {
         ("extensionBundle", Value::Null, "host_json", "bundle"),
         (&format!("{queues}/batchSize"), 33.into(), "concurrency", "batchSize"),
         (&format!("{queues}/batchSize"), 0.into(), "concurrency", "batchSize"),
-        (&format!("{queues}/batchSize"), 21.into(), "concurrency", "53 messages"),
+        (&format!("{queues}/newBatchThreshold"), 97.into(), "concurrency", "129 messages"),
         (&format!("{queues}/newBatchThreshold"), Value::Null, "concurrency", "processor"),
-        (&format!("{queues}/newBatchThreshold"), u32::MAX.into(), "concurrency", "52"),
+        (&format!("{queues}/newBatchThreshold"), u32::MAX.into(), "concurrency", "memory"),
         (&format!("{queues}/maxDequeueCount"), 159.into(), "redelivery", "maxDequeueCount"),
         (&format!("{queues}/maxDequeueCount"), "many".into(), "redelivery", "maxDequeueCount"),
         (&format!("{queues}/visibilityTimeout"), "00:00:00".into(), "redelivery", "visibilityTimeout is 0"),
@@ -96,8 +96,8 @@ fn finds_each_fault_alone() {
 fn checks_the_file_against_settings_and_their_overrides() {
     for (setting, value, check) in [
         ("SYNC_HOLD_SECONDS", "481", "redelivery"),
-        ("SYNC_MAX_CONCURRENCY", "47", "concurrency"),
-        ("AzureFunctionsJobHost__extensions__queues__batchSize", "32", "concurrency"),
+        ("SYNC_BATCH", "off", "concurrency"),
+        ("AzureFunctionsJobHost__extensions__queues__newBatchThreshold", "97", "concurrency"),
         ("AzureFunctionsJobHost__extensions__queues__visibilityTimeout", "00:00:00", "redelivery"),
         ("AzureFunctionsJobHost__functionTimeout", "00:05:00", "time_limit"),
         ("AzureFunctionsJobHost__customHandler__enableForwardingHttpRequest", "False", "forwarding"),
@@ -108,6 +108,8 @@ fn checks_the_file_against_settings_and_their_overrides() {
     let deliveries = ("AzureFunctionsJobHost__extensions__queues__maxDequeueCount", "164");
     let too_long = wrong("version", "2.0".into(), &[("SYNC_HOLD_SECONDS", "491"), deliveries]);
     assert!(too_long.len() == 1 && too_long[0].0 == "time_limit", "{too_long:?}");
+    let more = ("SYNC_MAX_CONCURRENCY", "128");
+    assert_eq!(wrong("version", "2.0".into(), &[("SYNC_BATCH", "off"), more]), []);
     let longer = [("SYNC_HOLD_SECONDS", "490"), deliveries];
     assert_eq!(wrong("version", "2.0".into(), &longer), []);
 }

@@ -294,3 +294,10 @@ async fn a_lock_that_is_granted_during_a_pause_is_released_and_requested_again()
     assert_eq!(outcome.reason, Reason::Upserted);
     assert!(begun.elapsed() >= 10 * SECOND);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_withheld_is_sent_after_its_message_was_admitted_again() {
+    let world = World::new([Answer::Fails(Error::Withheld), UPSERTED]);
+    assert_eq!(world.reason(&contact(&json!({})), PATIENT).await, Reason::Upserted);
+    assert_eq!(world.store.requests().len(), 2);
+}

@@ -202,9 +202,11 @@ async fn a_redelivered_create_whose_row_lacks_only_its_state_sets_it() {
     let world = World::new([taken(), SAME, Answer::NoRow]);
     assert_eq!(world.reason(&record, SECOND_TIME).await, Reason::Conflict, "it was deleted meanwhile");
     // Retried in place after the first attempt had created the row.
-    let world = World::new([CREATED_ACTIVE, Answer::wait(503, None)].into_iter().chain(lacks_it()));
-    let patient = Delivery { wait_budget: Duration::from_mins(8), ..FIRST };
-    assert_eq!(world.reason(&record, patient).await, Reason::Created);
+    for second in [Answer::wait(503, None), Answer::Fails(Error::Withheld)] {
+        let world = World::new([CREATED_ACTIVE, second].into_iter().chain(lacks_it()));
+        let patient = Delivery { wait_budget: Duration::from_mins(8), ..FIRST };
+        assert_eq!(world.reason(&record, patient).await, Reason::Created);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -130,13 +130,18 @@ async fn each_fault_of_a_batch_leaves_the_outcomes_in_doubt_unknown() {
         (Effect::CutMidway, [Some(204), None, None]),
         (Effect::NoStatus, [Some(204), None, Some(204)]),
         (Effect::WrongOrder, [None, None, None]),
+        (Effect::StopAtError, [Some(204), Some(400), None]),
         (Effect::WrappedDeadlock, [Some(204), Some(400), Some(204)]),
     ] {
         let service = Service::start().await;
-        let is_of_part = effect != Effect::WrongOrder;
+        let is_of_batch = matches!(effect, Effect::WrongOrder | Effect::StopAtError);
         let fault = Fault::new(effect.clone());
-        service.dataverse.fault(if is_of_part { fault.key("E2") } else { fault });
-        let upsert = |key| service.request(Method::PATCH, &format!("contacts(employeeid='{key}')"), Some(&json!({})));
+        service.dataverse.fault(if is_of_batch { fault } else { fault.key("E2") });
+        let columns = if effect == Effect::StopAtError { json!({ "nosuch": 1 }) } else { json!({}) };
+        let upsert = |key| {
+            let columns = if key == "E2" { &columns } else { &json!({}) };
+            service.request(Method::PATCH, &format!("contacts(employeeid='{key}')"), Some(columns))
+        };
         let answers = service.batch(&["E1", "E2", "E3"].map(upsert)).await;
         let statuses: Vec<_> =
             answers.iter().map(|answer| answer.as_ref().map(|answer| answer.status().as_u16())).collect();

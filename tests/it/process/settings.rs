@@ -38,6 +38,7 @@ async fn every_invalid_setting_is_named_and_no_value_is_printed() {
         ("SYNC_ON_CONFLICT", "canary"),
         ("SYNC_VERSION_COLUMN", "Canary!"),
         ("SYNC_MAX_CONCURRENCY", "0"),
+        ("SYNC_BATCH", "canary"),
         ("SYNC_HOLD_SECONDS", "canary"),
         ("SYNC_TABLES", "contacts,canary!"),
         ("SYNC_HEADERS", r#"["canary"]"#),

@@ -33,6 +33,17 @@ async fn figures(exporting: &ExportingHandler) -> Vec<Point> {
     .await
 }
 
+/// The metrics after a call with more records than are sent at once.
+async fn with_batches(exporting: &ExportingHandler) -> Vec<Point> {
+    let records: Vec<_> = (0..60).map(|number| contact(&format!("B{number}"), &json!({}))).collect();
+    assert_eq!(exporting.post(&records.into()).await.status, 200);
+    eventually("a batch", async || {
+        let points = exporting.collector.points();
+        points.iter().any(|point| point.name == "dataverse_sync.batch.size").then_some(points)
+    })
+    .await
+}
+
 fn one<'a>(points: &'a [Point], name: &str, labels: &[(&str, &str)]) -> &'a Point {
     let labels: BTreeMap<_, _> = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let found = points.iter().find(|point| point.name == name && point.attributes == labels);
@@ -43,8 +54,9 @@ fn one<'a>(points: &'a [Point], name: &str, labels: &[(&str, &str)]) -> &'a Poin
 async fn the_metrics_are_those_of_the_readme_with_their_units_labels_and_values() {
     let exporting = eventful().await;
     let points = figures(&exporting).await;
+    let with_batches = with_batches(&exporting).await;
     let mut sent: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
-    for point in &points {
+    for point in &with_batches {
         let entry = sent.entry(&point.name).or_insert_with(|| (&point.unit, BTreeSet::new()));
         entry.1.extend(point.attributes.keys().map(String::as_str));
     }

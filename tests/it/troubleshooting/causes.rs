@@ -34,7 +34,7 @@ pub(super) async fn output(words: &[String]) -> String {
             let path = "/extensions/queues/visibilityTimeout";
             examined(|world| edit(world, "host.json", path, json!("00:00:00")), &[]).await
         }
-        "the host fetches" => examined(|_| {}, &[("SYNC_MAX_CONCURRENCY", "8")]).await,
+        "the host fetches" => examined(|_| {}, &[("SYNC_BATCH", "off")]).await,
         "has no column" => examined(|_| {}, &[("SYNC_VERSION_COLUMN", "new_nothing")]).await,
         "there is no such queue" => without_queues().await,
         "0x80072560" => {

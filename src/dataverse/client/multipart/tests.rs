@@ -22,7 +22,7 @@ fn requests_are_written_with_their_own_method_address_headers_and_body() {
         request(Method::PATCH, "contacts(employeeid='M%20%C3%BC')?$select=contactid", Some("{\"a\":\"ü\"}"));
     patch.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     patch.headers_mut().insert(IF_MATCH, HeaderValue::from_static("W/\"7\""));
-    let (content_type, body) = write(&[patch, request(Method::DELETE, "contacts(employeeid='E2')", None)]);
+    let (content_type, body) = write([&patch, &request(Method::DELETE, "contacts(employeeid='E2')", None)]);
     let content_type = content_type.to_str().expect("plain text");
     let boundary = content_type.strip_prefix("multipart/mixed; boundary=").expect("a boundary");
     let expected = [
@@ -51,7 +51,7 @@ fn requests_are_written_with_their_own_method_address_headers_and_body() {
     let body = std::str::from_utf8(&body).expect("it is text");
     assert_eq!(body.replace(boundary, "B").split("\r\n").collect::<Vec<_>>(), expected);
     assert!(boundary.len() >= 32, "{boundary}");
-    assert_ne!(write(&[]).0, content_type, "a boundary is not used twice");
+    assert_ne!(write([]).0, content_type, "a boundary is not used twice");
 }
 
 /// A part with these lines, which the line end before the next delimiter is added to.

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::exchange::Answer;
 use crate::dataverse::Error;
 use crate::telemetry::{metrics, trace};
-use exchange::{AfterRefusal, after_refusal, is_executed, is_strained, is_throttled};
+use exchange::{AfterRefusal, STRANGE, after_refusal, is_executed, is_strained, is_throttled};
 pub(super) use exchange::{Exchange, UNANSWERED};
 use line::{Line, Waiting};
 use size::BatchSize;
@@ -264,6 +264,9 @@ impl Batches {
                 self.inner().line.put_back(parts, true);
             }
             AfterRefusal::Same(error) => {
+                if matches!(error, Error::NoAnswer { problem: STRANGE, .. }) {
+                    self.switch_off(fault);
+                }
                 let answers = parts.iter().map(|_| Err(error.clone())).collect();
                 self.hand_out(id, parts, answers);
             }

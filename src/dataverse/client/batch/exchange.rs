@@ -20,6 +20,9 @@ const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 pub(in crate::dataverse::client) const UNANSWERED: Error =
     Error::NoAnswer { sent: true, problem: "the answer to the batch has no answer to this part" };
 
+/// The answer is a stranger's, and whether the parts were executed is not known.
+pub(super) const STRANGE: &str = "the answer to the batch is not Dataverse's";
+
 /// Every part is executed, whatever becomes of those before it.
 const CONTINUE_ON_ERROR: HeaderValue = HeaderValue::from_static("odata.continue-on-error");
 
@@ -51,8 +54,10 @@ impl Exchange for Service {
         *request.body_mut() = Some(body.into());
         let whole = self.answer(&request).await?;
         // A service that stops at the first error answers with its status, and with the parts so far.
-        if !whole.is_success() && !whole.is_multipart() {
-            return Err(answer::error(whole).await);
+        match (whole.is_multipart(), whole.is_success()) {
+            (true, _) => {}
+            (false, true) => return Err(Error::NoAnswer { sent: true, problem: STRANGE }),
+            (false, false) => return Err(answer::error(whole).await),
         }
         let mut answers = Vec::with_capacity(parts.len());
         for part in whole.parts(parts.len(), MAX_ANSWER_BYTES).await {

@@ -274,6 +274,16 @@ async fn a_service_without_batches_is_asked_again_after_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_strangers_answer_to_a_batch_the_outcome_is_unknown_and_no_other_is_sent() {
+    let strange = Error::NoAnswer { sent: true, problem: STRANGE };
+    let (fault, expected) = (strange.clone(), strange.to_string());
+    let world = World::new(1, move |_| Err(fault.clone()), |_| Ok(())).with_size(9);
+    assert_eq!(ended(world.send_all("x a b").await).await, ["ok", &expected, &expected]);
+    assert_eq!(ended(world.send_all("x a b").await).await, ["ok"; 3]);
+    assert_eq!(world.sent(), ["x", "a b", "x", "a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_an_answer_the_outcome_of_each_part_is_unknown() {
     let lost = Error::NoAnswer { sent: true, problem: "the connection broke" };
     for (whole, expected) in [

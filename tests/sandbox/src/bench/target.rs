@@ -77,6 +77,8 @@ impl Scene {
             ("IDENTITY_ENDPOINT".to_owned(), identity.endpoint()),
             ("IDENTITY_HEADER".to_owned(), identity.header().to_owned()),
             ("SYNC_MAX_CONCURRENCY".to_owned(), MAX_IN_FLIGHT.to_string()),
+            // What one message costs; the null server reads no batches.
+            ("SYNC_BATCH".to_owned(), "off".to_owned()),
             ("DATAVERSE_URL".to_owned(), null_server.url()),
             ("AzureWebJobsStorage".to_owned(), null_server.connection_string()),
         ]);

@@ -74,34 +74,38 @@ impl Service {
 
     /// Sends a request and gives its success.
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, Error> {
-        let answer = self.answer(request).await?;
+        let answer = self.answer(request, timeout_of(request)).await?;
         if answer.is_success() { Ok(answer) } else { Err(answer::error(answer).await) }
     }
 
-    /// Sends a request and gives its answer; a token that is refused is replaced once.
-    pub(super) async fn answer(&self, request: &Request) -> Result<Answer, Error> {
+    /// Sends a request and gives its answer, which has so much time; a token that is refused is replaced once.
+    pub(super) async fn answer(&self, request: &Request, timeout: Duration) -> Result<Answer, Error> {
         let token = self.token().await?;
-        let mut answer = self.send_once(request, &token).await?;
+        let mut answer = self.send_once(request, &token, timeout).await?;
         if answer.status() == 401 {
             self.identity.forget(token.secret());
-            answer = self.send_once(request, &self.token().await?).await?;
+            answer = self.send_once(request, &self.token().await?, timeout).await?;
         }
         Ok(answer)
     }
 
     /// Adds the token, and a request id that no other sending has.
-    async fn send_once(&self, request: &Request, token: &Secret) -> Result<Answer, Error> {
+    async fn send_once(&self, request: &Request, token: &Secret, timeout: Duration) -> Result<Answer, Error> {
         let mut request = request.try_clone().expect("its body is in memory");
         let id = Uuid::new_v4().to_string();
         request.headers_mut().insert(AUTHORIZATION, bearer(token)?);
         request.headers_mut().insert(CLIENT_REQUEST_ID, HeaderValue::try_from(id).expect("a UUID is ASCII"));
-        let timeout = if request.method() == Method::GET { READ_TIMEOUT } else { WRITE_TIMEOUT };
         let answer = exchange::exchange(&self.http, request, timeout, &self.root).await?;
         if let Some(hint) = answer.header(PARALLELISM).and_then(|value| value.trim().parse().ok()) {
             self.parallelism.store(hint, Ordering::Relaxed);
         }
         Ok(answer)
     }
+}
+
+/// How much time the answer to a request has.
+pub(super) fn timeout_of(request: &Request) -> Duration {
+    if request.method() == Method::GET { READ_TIMEOUT } else { WRITE_TIMEOUT }
 }
 
 fn bearer(token: &Secret) -> Result<HeaderValue, Error> {

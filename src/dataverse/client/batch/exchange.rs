@@ -9,7 +9,7 @@ use reqwest::{Method, Request};
 use crate::dataverse::Error;
 use crate::dataverse::client::exchange::Answer;
 use crate::dataverse::client::multipart;
-use crate::dataverse::client::service::Service;
+use crate::dataverse::client::service::{Service, timeout_of};
 use crate::dataverse::client::{PREFER, answer};
 use crate::dataverse::error_body::is_sql_strain;
 
@@ -52,7 +52,8 @@ impl Exchange for Service {
         request.headers_mut().insert(CONTENT_TYPE, content_type);
         request.headers_mut().insert(PREFER, CONTINUE_ON_ERROR);
         *request.body_mut() = Some(body.into());
-        let whole = self.answer(&request).await?;
+        let timeout = parts.iter().map(|part| timeout_of(part)).max().unwrap_or_default();
+        let whole = self.answer(&request, timeout).await?;
         // A service that stops at the first error answers with its status, and with the parts so far.
         match (whole.is_multipart(), whole.is_success()) {
             (true, _) => {}

@@ -4,7 +4,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use reqwest::{Body, Request};
+use reqwest::{Body, Method, Request};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -65,13 +65,19 @@ impl Line {
         stale.into()
     }
 
-    /// Takes the next request: at most so many parts of different rows, with at most so many bytes together if there are several.
+    /// Takes the next request: at most so many parts of different rows, with at most so many bytes together if there are several. They
+    /// are all reads or all writes: a read without an answer is given up earlier, and takes no write with it.
     pub(super) fn take(&mut self, parts: usize, bytes: usize) -> Vec<Waiting> {
         let (mut taken, mut left) = (Vec::new(), VecDeque::new());
         let (mut rows, mut bytes_left) = (HashSet::new(), bytes);
+        let reads = self.waiting.front().is_some_and(Waiting::is_read);
         while let Some(waiting) = self.waiting.pop_front() {
             let (is_first, size) = (taken.is_empty(), waiting.size());
-            let fits = taken.len() < parts && size <= bytes_left && !waiting.alone && !rows.contains(&waiting.row);
+            let fits = taken.len() < parts
+                && size <= bytes_left
+                && waiting.is_read() == reads
+                && !waiting.alone
+                && !rows.contains(&waiting.row);
             if !is_first && !fits {
                 left.push_back(waiting);
                 continue;
@@ -102,6 +108,10 @@ impl Waiting {
     /// Bytes of the body.
     fn size(&self) -> usize {
         self.request.body().and_then(Body::as_bytes).map_or(0, <[u8]>::len)
+    }
+
+    fn is_read(&self) -> bool {
+        self.request.method() == Method::GET
     }
 
     /// Hands the answer to the caller, if it still waits.

@@ -233,6 +233,19 @@ async fn requests_about_one_row_do_not_share_a_batch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reads_and_writes_do_not_share_a_batch() {
+    let mut line = Line::default();
+    let turns = ["GET", "PATCH", "GET", "DELETE"].map(|method| {
+        let url = Url::parse("https://contoso.example/").expect("an address");
+        let method = method.parse().expect("a method");
+        line.join(Request::new(method, url), line.len().to_string(), 0)
+    });
+    let mut taken = || line.take(9, MAX_BYTES).into_iter().map(|waiting| waiting.row).collect::<Vec<_>>();
+    assert_eq!([taken(), taken()], [["0", "2"], ["1", "3"]]);
+    drop(turns);
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_part_has_its_own_answer() {
     let world = World::new(1, |_| Ok(()), |row| if row == "b" { Err(refused(400)) } else { Ok(()) }).with_size(9);
     let sending = world.send_all("x a b c").await;

@@ -56,8 +56,8 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
-/// Why others than this process's user and root may write the file at `path`, as a clause that follows a setting's name; `None`
-/// where they may not, or where it cannot be told. A symlink is judged by its target.
+/// Why others than this process's user and root may write the file at `path`, as a clause that follows a setting's name; `None` if
+/// they may not, or if that is not known. A symlink is judged by its target.
 #[cfg(unix)]
 pub(crate) fn writable_by_others(path: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;

@@ -171,7 +171,7 @@ impl State {
         }
     }
 
-    /// How many requests may be in flight. In an outage one record is let in at a time, and not to wait for those before it.
+    /// How many requests may be in flight. There is no limit in an outage: one record at a time is admitted, and it is sent at once.
     pub(super) fn request_limit(&self) -> Option<usize> {
         if self.is_circuit_open() { None } else { usize::try_from(self.limit.limit()).ok() }
     }

@@ -44,7 +44,7 @@ const OFF_FOR: Duration = Duration::from_hours(1);
 /// Admission, as far as requests are concerned.
 #[async_trait]
 pub trait Gate: fmt::Debug + Send + Sync {
-    /// How many requests may be in flight; `None` while admission lets in no more records than may be sent.
+    /// How many requests may be in flight; `None` if every admitted record is sent at once.
     fn request_limit(&self) -> Option<usize>;
 
     /// How many records are admitted: at their lock, waiting for a request, or in one.
@@ -272,9 +272,7 @@ impl Batches {
             }
         }
     }
-}
 
-impl Batches {
     /// With one warning, although several batches may be in flight.
     fn switch_off(&self, fault: &Error) {
         let mut inner = self.inner();

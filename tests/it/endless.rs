@@ -249,11 +249,11 @@ async fn of_an_answer_of_the_identity_endpoint_64_kib_are_read() {
 #[tokio::test]
 async fn of_a_row_16_mib_are_read_and_of_a_refusal_by_dataverse_64_kib() {
     let world = crate::world().await;
-    for (answer, cap) in bodies().into_iter().zip([16 * KIB * KIB, 64 * KIB, 64 * KIB]) {
+    for (row, (answer, cap)) in bodies().into_iter().zip([16 * KIB * KIB, 64 * KIB, 64 * KIB]).enumerate() {
         let server = Endless::start(answer.clone(), None);
         let url = server.url();
         let host = world.host("instance-1", &[("DATAVERSE_URL", &url), AT_ONCE]).await.expect("the host starts");
-        let reply = Caller::of(&host).post(&contact("C1", &json!({ "firstname": "Ada" }))).await;
+        let reply = Caller::of(&host).post(&contact(&format!("C{row}"), &json!({ "firstname": "Ada" }))).await;
         assert_eq!((reply.status, reply.body["outcome"].as_str()), (503, Some("retry")), "{reply:?}");
         server.read_at_most(cap, &answer);
     }
@@ -273,12 +273,12 @@ async fn of_an_answer_to_a_queue_request_4_mib_are_read() {
 #[tokio::test]
 async fn an_answer_of_a_collector_is_not_read() {
     let world = crate::world().await;
-    for answer in bodies() {
+    for (row, answer) in bodies().into_iter().enumerate() {
         let server = Endless::start(answer.clone(), None);
         let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*server.url()), ("OTEL_BSP_SCHEDULE_DELAY", "50")];
         let host = world.host("instance-1", &settings).await.expect("the host starts");
-        let reply = Caller::of(&host).post(&contact("C1", &json!({ "firstname": "Ada" }))).await;
-        assert_eq!(reply.status, 200, "{reply:?}");
+        let reply = Caller::of(&host).post(&contact(&format!("C{row}"), &json!({ "firstname": "Ada" }))).await;
+        assert!(matches!(reply.status, 200 | 201), "{reply:?}");
         let exported = server.requests.clone().wait_for(|count| *count > 0).await.is_ok();
         host.stop().await;
         assert!(exported);

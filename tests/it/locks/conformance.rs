@@ -122,7 +122,9 @@ pub(super) async fn a_lease_lives_from_its_last_renewal(store: &dyn LeaseStore) 
     drop(lease);
     // A new waiter polls often.
     sleep(LIFE.saturating_sub(Duration::from_secs(2))).await;
-    assert!(is_busy(&heir, &name).await);
+    let is_held = is_busy(&heir, &name).await;
+    // A machine that stood still for two seconds proves nothing.
+    assert!(is_held || renewed.elapsed() + Duration::from_secs(1) >= LIFE);
     let inherited = held(&heir, &name, LONG).await;
     // Services count a lease's life in whole seconds, from the arrival of the request.
     let waited = renewed.elapsed();

@@ -202,6 +202,12 @@ impl Remote {
         Self { service, process, life }
     }
 
+    /// Usually a few milliseconds; with faults sometimes seconds.
+    fn leg(&self) -> Duration {
+        let is_slow = !self.service.is_calm() && fastrand::u8(..20) == 0;
+        Duration::from_millis(fastrand::u64(1..if is_slow { 3_000 } else { 20 }))
+    }
+
     /// One request: there, executed, back. Each direction may be slow or lose it, and the service may fail.
     async fn request<T>(&self, execute: impl FnOnce(&Service) -> T) -> Result<T, Error> {
         self.process.running().await;
@@ -212,7 +218,7 @@ impl Remote {
             self.process.running().await;
             return Err(lost);
         }
-        sleep(leg()).await;
+        sleep(self.leg()).await;
         if weather < 6 {
             self.process.running().await;
             return Err(Error::Service { status: 503, code: "ServerBusy".to_owned() });
@@ -223,16 +229,10 @@ impl Remote {
             self.process.running().await;
             return Err(lost);
         }
-        sleep(leg()).await;
+        sleep(self.leg()).await;
         self.process.running().await;
         Ok(answer)
     }
-}
-
-/// Usually a few milliseconds, sometimes seconds.
-fn leg() -> Duration {
-    let most = if fastrand::u8(..20) == 0 { 3_000 } else { 20 };
-    Duration::from_millis(fastrand::u64(1..most))
 }
 
 fn number(lease: &Lease) -> u64 {

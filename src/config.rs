@@ -1,6 +1,6 @@
 //! Reads the settings: a [`Config`], or every [`Problem`] at once.
 //!
-//! The settings come from a lookup; only `main` reads the environment. Debug output holds no secrets. The README documents every
+//! The settings come from a lookup; only `main` reads the environment. Debug output holds no secrets. `docs/settings.md` documents every
 //! setting, and `local.settings.json.sample` lists them all.
 
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl Config {
     /// Reads all settings; an empty value counts as not set.
     ///
     /// # Errors
-    /// Every problem, in the order of the README's table.
+    /// Every problem, in the order of the documented table.
     pub fn from_settings(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
         read_resolved(&|name| non_empty(lookup, name), Self::read)
     }

@@ -40,12 +40,14 @@
 //! - [`config`]: the settings as one value, or every problem at once.
 //! - [`dead_letters`]: the command `handler dead-letters`.
 //! - [`doctor`]: the command `handler doctor`.
+//! - [`docs`]: the documents for users; no code.
 
 pub mod admission;
 pub mod classify;
 pub mod config;
 pub mod dataverse;
 pub mod dead_letters;
+pub mod docs;
 pub mod doctor;
 pub mod files;
 pub mod host;

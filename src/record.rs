@@ -3,7 +3,7 @@
 //! Decoding is strict: an unknown field, a wrong kind or a contradiction is an error. Column values are not interpreted, they
 //! pass through as the text that was sent. Pure.
 //!
-//! The format is the table "A record" in the README; CloudEvents 1.0 events in JSON are unwrapped first
+//! The format is described in `docs/message.md`; CloudEvents 1.0 events in JSON are unwrapped first
 //! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>).
 
 mod addressed_key;

@@ -12,7 +12,7 @@ const BUNDLE: &str = "Microsoft.Azure.Functions.ExtensionBundle";
 /// The most messages that the service gives at once.
 const MAX_BATCH_SIZE: u32 = 32;
 
-/// What the README's instance size is made for, with batches.
+/// What the guide's instance size is made for, with batches.
 const MAX_FETCHED: usize = 128;
 
 /// The deliveries of a message bridge so many holds: what goes back at once, because enough messages wait in place, is not to

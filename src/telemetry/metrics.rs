@@ -1,7 +1,7 @@
 //! The OpenTelemetry metrics; without an export every function in here returns at once.
 //!
 //! The instruments are process-wide, like the log: [`install`] creates them once. Labels have few values (codes, methods, statuses);
-//! never a key, never a table. The README lists all metrics.
+//! never a key, never a table. `docs/telemetry.md` lists all metrics.
 //!
 //! <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>
 

@@ -1,8 +1,9 @@
 //! The deployed files against the code: both function.json and the settings sample. A function whose names differ is
 //! never invoked. What else they and host.json need is tested beside `doctor`.
 
+pub(crate) mod documents;
+mod links;
 mod queries;
-pub(crate) mod readme;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

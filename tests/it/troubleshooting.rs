@@ -1,14 +1,14 @@
-//! The README's table "Errors people meet": every row's symptom is reproduced in the sandbox and found in its output.
+//! The table of `src/docs/troubleshooting.md`: every row's symptom is reproduced in the sandbox and found in its output.
 
 mod causes;
 
 use std::collections::BTreeSet;
 
-use crate::contract::readme::{quoted, table};
+use crate::contract::documents::{quoted, table};
 
 /// The quoted output of each row.
 fn symptoms() -> Vec<Vec<String>> {
-    let rows = table("Errors people meet");
+    let rows = table("src/docs/troubleshooting.md", "Troubleshooting");
     let first = |row: &Vec<String>| {
         let [seen, because, remedy] = &row[..] else { panic!("{row:?} has other columns") };
         assert!(!because.is_empty() && !remedy.is_empty(), "{row:?}");

@@ -84,7 +84,7 @@ proptest! {
         let [(stream, line)] = &lines[..] else { panic!("one event is one line: {lines:?}") };
         let ended = line.strip_suffix('\n').expect("a line ends");
         prop_assert!(!ended.contains(needs_escape), "{}", ended);
-        // The patterns of the README's queries; only a message, which is in our own words, may have a quoted word before a colon.
+        // The patterns of the guide's queries; only a message, which is in our own words, may have a quoted word before a colon.
         prop_assert!(!ended.contains(" outcome="), "{}", ended);
         prop_assert!(message.contains("\"outcome\":") || !ended.contains("\"outcome\":"), "{}", ended);
         prop_assert_eq!(filed(*stream, ended), if level > Level::INFO { Level::INFO } else { level });

@@ -1,4 +1,4 @@
-//! The README's queries against the log of the real handler: the columns and texts that they use exist.
+//! The guide's queries against the log of the real handler: the columns and texts that they use exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use super::text;
 use crate::caller::{Caller, contact};
 use crate::waiting::{eventually, wait_until};
 
-/// The queries in the README's kusto blocks.
+/// The queries in the guide's kusto blocks.
 fn queries() -> Vec<String> {
-    let readme = text("README.md");
-    let blocks = readme.split("\n```kusto\n").skip(1);
+    let guide = text("functions/README.md");
+    let blocks = guide.split("\n```kusto\n").skip(1);
     blocks.map(|rest| rest.split("\n```").next().expect("a first part").to_owned()).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Metrics: exactly those that the README lists, with their values.
+//! Metrics: exactly those that the documents list, with their values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use stand_ins::dataverse::Status;
 
 use super::{ExportingHandler, SOON};
 use crate::caller::contact;
-use crate::contract::readme;
+use crate::contract::documents;
 use crate::waiting::eventually;
 
 /// A exporting after one event of every kind: a record applied, one rejected, a pause begun and ended.
@@ -51,7 +51,7 @@ fn one<'a>(points: &'a [Point], name: &str, labels: &[(&str, &str)]) -> &'a Poin
 }
 
 #[tokio::test]
-async fn the_metrics_are_those_of_the_readme_with_their_units_labels_and_values() {
+async fn the_metrics_are_those_of_the_documents_with_their_units_labels_and_values() {
     let exporting = eventful().await;
     let points = figures(&exporting).await;
     let with_batches = with_batches(&exporting).await;
@@ -60,12 +60,12 @@ async fn the_metrics_are_those_of_the_readme_with_their_units_labels_and_values(
         let entry = sent.entry(&point.name).or_insert_with(|| (&point.unit, BTreeSet::new()));
         entry.1.extend(point.attributes.keys().map(String::as_str));
     }
-    let table = readme::table("Traces and metrics");
+    let table = documents::table("src/docs/telemetry.md", "Metrics");
     let mut promised = BTreeMap::new();
     for row in &table {
         let [name, unit, labels, _] = &row[..] else { panic!("{row:?} has other columns") };
-        let [name] = readme::quoted(name)[..] else { panic!("{name} is not a name") };
-        let labels: BTreeSet<_> = readme::quoted(labels).into_iter().collect();
+        let [name] = documents::quoted(name)[..] else { panic!("{name} is not a name") };
+        let labels: BTreeSet<_> = documents::quoted(labels).into_iter().collect();
         promised.insert(name, (unit.trim_matches('`'), labels));
     }
     assert_eq!(sent, promised);

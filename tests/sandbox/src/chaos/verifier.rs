@@ -5,7 +5,7 @@
 //! with the rule of its kind, and overlapping writes of one row need a lost lease.
 //!
 //! One difference is a documented limit: a lease is not a fence, so a create that outlives its lease may restore a row that was
-//! deleted meanwhile (README, *Limits*). It is counted separately, and only if the lease was lost before the commit.
+//! deleted meanwhile (`src/docs/limits.md`). It is counted separately, and only if the lease was lost before the commit.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -28,6 +28,7 @@ pub(super) fn check(host: Result<&HostJson, Failed>, config: Result<&Config, Fai
     report.add("forwarding", host.map(forwarding));
     report.add("concurrency", both.map(|(host, config)| concurrency(host, config)));
     report.add("time_limit", both.map(|(host, config)| time_limit(host, config)));
+    sampling(host, report);
 }
 
 pub(super) fn extension_bundle(host: &HostJson) -> CheckResult {
@@ -134,6 +135,19 @@ fn time_limit(host: &HostJson, config: &Config) -> CheckResult {
         return wrong(found, remedy);
     }
     Ok(format!("{} s, and an invocation lasts {} s at most", limit.as_secs(), longest.as_secs()))
+}
+
+/// Each record has one line in the log, and the alerts and the workbook count these lines.
+fn sampling(host: Result<&HostJson, Failed>, report: &mut Report) {
+    if host.is_ok_and(|host| host.samples_traces) {
+        report.warn(
+            "sampling",
+            "Application Insights leaves out lines of the log under load, so alerts may miss records".to_owned(),
+            "add Trace to logging.applicationInsights.samplingSettings.excludedTypes in host.json",
+        );
+    } else {
+        report.add("sampling", host.map(|_| Ok("every line of the log reaches Application Insights".to_owned())));
+    }
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ pub(crate) struct HostJson {
     pub(crate) extension_bundle: Option<String>,
     pub(crate) extension_bundle_version: Option<String>,
     pub(crate) has_retry_policy: bool,
+    /// Whether Application Insights may leave out lines of the log.
+    pub(crate) samples_traces: bool,
 }
 
 impl HostJson {
@@ -125,6 +127,7 @@ impl HostJson {
             forwards_http_requests: source.flag("customHandler/enableForwardingHttpRequest"),
             extension_bundle: source.get("extensionBundle/id"),
             extension_bundle_version: source.get("extensionBundle/version"),
+            samples_traces: source.samples_traces(),
             has_retry_policy: source.member("retry").is_some() || source.get("retry/strategy").is_some(),
         })
     }
@@ -182,6 +185,14 @@ impl Source<'_> {
         self.parsed(MESSAGE_ENCODING, "base64 or none", |text| MessageEncoding::from_str(text, true).ok())
     }
 
+    /// Sampling is on unless it is switched off, and takes every type that is not excluded.
+    fn samples_traces(&self) -> bool {
+        let setting = |name| self.get(&format!("logging/applicationInsights/samplingSettings/{name}"));
+        let is_off = setting("isEnabled").is_some_and(|text| text.eq_ignore_ascii_case("false"));
+        let excluded = setting("excludedTypes").unwrap_or_default();
+        !is_off && !excluded.split(';').any(|kind| kind.trim().eq_ignore_ascii_case("trace"))
+    }
+
     fn flag(&self, path: &str) -> bool {
         self.get(path).is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
@@ -227,7 +238,7 @@ mod tests {
         assert_eq!(host.message_encoding, Ok(MessageEncoding::None));
         assert_eq!(host.function_timeout, Ok(Some(Duration::from_mins(10))));
         assert_eq!((host.executable.as_deref(), host.route_prefix.as_str()), (Some("handler"), "api"));
-        assert!(host.forwards_http_requests && !host.has_retry_policy);
+        assert!(host.forwards_http_requests && !host.has_retry_policy && !host.samples_traces);
     }
 
     #[test]
@@ -236,6 +247,22 @@ mod tests {
         assert_eq!((host.max_dequeue_count, host.batch_size, host.new_batch_threshold), (Ok(5), Ok(16), Ok(None)));
         assert_eq!((host.visibility_timeout, host.message_encoding), (Ok(Duration::ZERO), Ok(MessageEncoding::Base64)));
         assert_eq!(host.function_timeout, Ok(None));
+    }
+
+    #[test]
+    fn traces_are_sampled_unless_they_are_excluded_or_sampling_is_off() {
+        let sampling = |settings: &str| {
+            let text =
+                format!(r#"{{"version":"2.0","logging":{{"applicationInsights":{{"samplingSettings":{settings}}}}}}}"#);
+            read(&text, &[]).expect("a host.json").samples_traces
+        };
+        for settings in ["{}", r#"{"excludedTypes":"Request;Exception"}"#, r#"{"isEnabled":true}"#] {
+            assert!(sampling(settings), "{settings}");
+        }
+        for settings in [r#"{"isEnabled":false}"#, r#"{"excludedTypes":"request; TRACE"}"#] {
+            assert!(!sampling(settings), "{settings}");
+        }
+        assert!(queues("{}", &[]).samples_traces, "the host's default");
     }
 
     #[test]

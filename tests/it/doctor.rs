@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use app::App;
 
-const WITHOUT_A_TABLE: [&str; 19] = [
+const WITHOUT_A_TABLE: [&str; 20] = [
     "settings",
     "host_json",
     "retry_block",
@@ -17,6 +17,7 @@ const WITHOUT_A_TABLE: [&str; 19] = [
     "forwarding",
     "concurrency",
     "time_limit",
+    "sampling",
     "queue_function",
     "http_function",
     "function_folders",
@@ -59,7 +60,7 @@ async fn without_a_fault_every_check_is_good_and_the_exit_code_is_0() {
     let report = output.json();
     assert_eq!((output.code, &report["wrong"], &report["notTried"]), (Some(0), &0.into(), &0.into()), "{output:?}");
     assert_eq!(checks(&report), [&WITHOUT_A_TABLE[..], &["poison_queue"]].concat());
-    assert_eq!(report["good"], 20);
+    assert_eq!(report["good"], 21);
     let token = found(&report, "token");
     assert!(
         token.starts_with("system_assigned_managed_identity: appid 22222222-2222-4222-8222-222222222222"),
@@ -69,8 +70,8 @@ async fn without_a_fault_every_check_is_good_and_the_exit_code_is_0() {
 
     let words = app.run(&[], &[]).await;
     assert_eq!(words.code, Some(0), "{words:?}");
-    assert_eq!(words.stdout.lines().filter(|line| line.starts_with('✓')).count(), 20, "{}", words.stdout);
-    assert!(words.stdout.ends_with("\n20 good, 0 wrong, 0 not tried\n"), "{}", words.stdout);
+    assert_eq!(words.stdout.lines().filter(|line| line.starts_with('✓')).count(), 21, "{}", words.stdout);
+    assert!(words.stdout.ends_with("\n21 good, 0 wrong, 0 not tried\n"), "{}", words.stdout);
     assert_eq!(words.stderr, "");
 }
 

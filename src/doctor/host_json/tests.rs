@@ -46,7 +46,7 @@ fn wrong(path: &str, value: Value, settings: &[(&str, &str)]) -> Vec<(&'static s
 #[test]
 fn our_own_file_is_good() {
     let findings = findings(&ours(), &[]);
-    assert_eq!(findings.len(), 7);
+    assert_eq!(findings.len(), 8);
     assert!(findings.iter().all(|finding| finding.verdict == Verdict::Good), "{findings:#?}");
     let found = |check| findings.iter().find(|finding| finding.check == check).map(|finding| finding.found.as_str());
     let concurrency = "128 messages at once (batchSize 32 + newBatchThreshold 96), 52 requests of several messages each may be in flight";
@@ -90,6 +90,18 @@ fn finds_each_fault_alone() {
     ] {
         assert_eq!(wrong(path, value.clone(), &[]), [], "{path} {value}");
     }
+}
+
+#[test]
+fn warns_that_sampling_leaves_out_lines_that_the_alerts_count() {
+    let mut file = ours();
+    file["logging"]["applicationInsights"]["samplingSettings"]["excludedTypes"] = "Request;Exception".into();
+    let found: Vec<_> = findings(&file, &[]).into_iter().filter(|finding| finding.verdict != Verdict::Good).collect();
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((finding.check, finding.verdict), ("sampling", Verdict::Warning));
+    assert!(finding.remedy.as_deref().is_some_and(|remedy| remedy.contains("add Trace")), "{finding:?}");
+    let off = ("AzureFunctionsJobHost__logging__applicationInsights__samplingSettings__isEnabled", "false");
+    assert!(findings(&file, &[off]).iter().all(|finding| finding.verdict == Verdict::Good));
 }
 
 #[test]

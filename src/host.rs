@@ -10,9 +10,9 @@
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>
 
 mod dead_letter;
-mod dequeue_count;
 mod host_json;
 mod message_text;
+mod trigger_metadata;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,10 +25,10 @@ use time::OffsetDateTime;
 use crate::json::{Members, Value};
 use crate::outcome::{Disposition, Outcome};
 pub(crate) use dead_letter::DeadLetter;
-use dequeue_count::dequeue_count;
 pub(crate) use host_json::{HostJson, HostJsonError, read_object};
 pub use host_json::{MessageEncoding, OVERRIDE_PREFIX, max_dequeue_count, message_encoding, messages_in_flight};
 pub(crate) use message_text::{begins_as_object, from_base64, object_in_base64};
+use trigger_metadata::TriggerMetadata;
 
 /// The queue-triggered function: its folder, and the path that the host calls.
 pub const QUEUE_FUNCTION: &str = "SyncQueue";
@@ -54,6 +54,8 @@ pub struct Invocation {
     pub problem: Option<String>,
     /// How often the message was delivered, this delivery included; `None` where the message itself could have set it.
     pub dequeue_count: Option<u32>,
+    /// When the message was put on the queue, to the second; `None` where the message itself could have set it.
+    pub insertion_time: Option<OffsetDateTime>,
 }
 
 #[derive(Deserialize)]
@@ -79,14 +81,17 @@ impl Invocation {
             )
         };
         let item = item(envelope.data.get(RECORD_BINDING).ok_or_else(no_record)?);
-        let dequeue_count = envelope.metadata.and_then(|metadata| dequeue_count(metadata, &item));
-        if encoding == Some(MessageEncoding::Base64) {
-            return Ok(Self { message: item, problem: None, dequeue_count });
-        }
-        Ok(match object_in_base64(&item) {
-            Some(message) => Self { message, problem: None, dequeue_count },
-            None => Self { problem: message_text::problem(&item), message: item, dequeue_count },
-        })
+        let metadata = envelope.metadata.map(|metadata| TriggerMetadata::read(metadata, &item));
+        let TriggerMetadata { dequeue_count, insertion_time } = metadata.unwrap_or_default();
+        let (message, problem) = if encoding == Some(MessageEncoding::Base64) {
+            (item, None)
+        } else if let Some(message) = object_in_base64(&item) {
+            (message, None)
+        } else {
+            let problem = message_text::problem(&item);
+            (item, problem)
+        };
+        Ok(Self { message, problem, dequeue_count, insertion_time })
     }
 }
 

@@ -76,7 +76,7 @@ fn keeps_an_item_with_half_of_a_surrogate_pair_as_written() {
     let body = r#"{"Data":{"record":"\ud83d{\"table\":1}"},"Metadata":{"DequeueCount":"\udc00"}}"#;
     let invocation = Invocation::parse(body.as_bytes(), None).expect("an invocation");
     assert_eq!(invocation.message, r#""\ud83d{\"table\":1}""#);
-    assert_eq!(invocation.dequeue_count, None);
+    assert_eq!((invocation.dequeue_count, invocation.insertion_time), (None, None));
 }
 
 #[test]
@@ -112,6 +112,35 @@ fn a_message_that_cannot_have_set_the_count_keeps_it() {
     {
         let twice = json!(json!(message).to_string());
         assert_eq!(read(&twice, &json!({ "DequeueCount": "2" })).dequeue_count, Some(2), "{message}");
+    }
+}
+
+#[test]
+fn the_insertion_time_is_read_in_every_notation() {
+    for time in [json!("2026-11-28T22:37:45+01:00"), json!("\"2026-11-28T21:37:45Z\"")] {
+        let found = read(&json!(RECORD), &json!({ "InsertionTime": time })).insertion_time;
+        assert_eq!(found, Some(datetime!(2026-11-28 21:37:45 UTC)), "{time}");
+    }
+    for metadata in [json!({}), json!({ "InsertionTime": null }), json!({ "InsertionTime": "11/28/2026 21:37:45" })] {
+        assert_eq!(read(&json!(RECORD), &metadata).insertion_time, None, "{metadata}");
+    }
+}
+
+#[test]
+fn a_message_cannot_set_its_insertion_time_and_one_value_does_not_hide_the_other() {
+    let metadata = json!({ "DequeueCount": "2", "InsertionTime": "2026-11-28T21:37:45+00:00" });
+    let time = Some(datetime!(2026-11-28 21:37:45 UTC));
+    for (message, insertion_time, dequeue_count) in [
+        (RECORD, time, Some(2)),
+        ("hello", time, Some(2)),
+        (r#"{"insertiontime":"2020-01-01T00:00:00Z"}"#, None, Some(2)),
+        (r#"{"\u0049nsertionTime":"2020-01-01T00:00:00Z"}"#, None, Some(2)),
+        (r"{'InsertionTime':'2020-01-01T00:00:00Z'}", None, Some(2)),
+        (r#"{"dequeueCount":9}"#, time, None),
+        (r"{'\u0049nsertionTime':1}", None, None),
+    ] {
+        let found = read(&json!(json!(message).to_string()), &metadata);
+        assert_eq!((found.insertion_time, found.dequeue_count), (insertion_time, dequeue_count), "{message}");
     }
 }
 

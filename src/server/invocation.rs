@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use futures::FutureExt as _;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, error_span, info, warn};
@@ -104,6 +105,7 @@ pub(super) fn span(function: &'static str, invocation_id: &str, attempt: Option<
         message_id = Empty,
         attempt,
         last_attempt = Empty,
+        queued_ms = Empty,
         duration_ms = Empty,
         lock_wait_ms = Empty,
         write_ms = Empty,
@@ -115,6 +117,12 @@ pub(super) fn span(function: &'static str, invocation_id: &str, attempt: Option<
         // The last one: what does not fit into a line of an answer is left out there.
         detail = Empty,
     )
+}
+
+/// Milliseconds from when a message was put on the queue until this delivery was received; 0 where the storage's clock is ahead of
+/// ours. Earlier deliveries do not shorten it.
+pub(super) fn queued_ms(inserted: OffsetDateTime, received: OffsetDateTime) -> u64 {
+    u64::try_from((received - inserted).whole_milliseconds()).unwrap_or_default()
 }
 
 async fn settle(pipeline: &Pipeline, message: &Bytes, delivery: Delivery) -> Outcome {
@@ -162,5 +170,25 @@ fn report(function: &'static str, outcome: &Outcome, duration: Duration) {
         Disposition::Retry if function == QUEUE_FUNCTION && outcome.is_dead_letter() => error!("record given up"),
         Disposition::Retry if function == QUEUE_FUNCTION => warn!("record returned to the host"),
         Disposition::Retry => warn!("record not settled; its caller has to send it again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn the_time_in_the_queue_is_never_negative() {
+        let inserted = datetime!(2026-11-28 22:37:45 +1);
+        for (received, expected) in [
+            (datetime!(2026-11-28 21:37:46.219 UTC), 1_219),
+            (datetime!(2026-11-28 21:37:45 UTC), 0),
+            (datetime!(2026-11-28 21:37:44.9 UTC), 0),
+            (datetime!(2026-12-05 21:37:45 UTC), 7 * 24 * 3_600_000),
+        ] {
+            assert_eq!(queued_ms(inserted, received), expected, "{received}");
+        }
     }
 }

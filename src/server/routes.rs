@@ -55,7 +55,7 @@ async fn ready() -> &'static str {
 }
 
 async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Body) -> Response {
-    let (id, received) = (invocation::id(&headers), Instant::now());
+    let (id, received, received_at) = (invocation::id(&headers), Instant::now(), OffsetDateTime::now_utc());
     let trace_span = trace::queue_message(QUEUE_FUNCTION, &id, traceparent(&headers));
     let Some(mut reserved) = app.budget.invocation(received + app.queue.hold + LINE_GRACE).await else {
         let outcome = Outcome::new(Reason::Unavailable).detail("the handler was at its memory limit for too long");
@@ -79,6 +79,7 @@ async fn sync_queue(State(app): State<AppState>, headers: HeaderMap, body: Body)
     budget::shrink(&mut reserved, invocation.message.len());
     let message = budget::with_reservation(invocation.message, reserved);
     let span = invocation::span(QUEUE_FUNCTION, &id, delivery.attempts);
+    span.record("queued_ms", invocation.insertion_time.map(|inserted| invocation::queued_ms(inserted, received_at)));
     let logs = CapturedLogs::of(&span);
     let mut outcome = app.settle(span, message.clone(), delivery).instrument(trace_span).await;
     if let (Reason::InvalidMessage, Some(problem)) = (outcome.reason, invocation.problem) {

@@ -2,8 +2,10 @@
 //! never invoked. What else they and host.json need is tested beside `doctor`.
 
 pub(crate) mod documents;
+mod kusto;
 mod links;
 mod queries;
+mod watching;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! The guide's queries against the log of the real handler: the columns and texts that they use exist.
+//! The queries of `functions/queries.kql` against the log of the real handler: the columns and texts that they use exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,22 +12,44 @@ use super::text;
 use crate::caller::{Caller, contact};
 use crate::waiting::{eventually, wait_until};
 
-/// The queries in the guide's kusto blocks.
-fn queries() -> Vec<String> {
-    let guide = text("functions/README.md");
-    let blocks = guide.split("\n```kusto\n").skip(1);
-    blocks.map(|rest| rest.split("\n```").next().expect("a first part").to_owned()).collect()
+/// The name of the query that the others call.
+pub(super) const SYNC_RECORDS: &str = "SyncRecords";
+
+/// What the queries take from the workspace: its table and that table's columns.
+const OF_THE_WORKSPACE: [&str; 6] =
+    ["AppTraces", "AppRoleInstance", "ItemCount", "Message", "OperationId", "TimeGenerated"];
+
+/// The queries by their names, without their comments. They are separated by an empty line, and begin with a comment whose first
+/// line is the name.
+pub(super) fn queries() -> BTreeMap<String, String> {
+    let file = text("functions/queries.kql");
+    let query = |block: &str| {
+        let name = block.lines().next().and_then(|line| line.strip_prefix("// ")).expect("a name");
+        let code: Vec<_> = block.lines().filter(|line| !line.starts_with("//")).collect();
+        (name.to_owned(), code.join("\n"))
+    };
+    let queries: BTreeMap<_, _> = file.trim_end().split("\n\n").map(query).collect();
+    assert!(
+        file.starts_with("// SyncRecords\n") && queries.len() == file.split("\n\n").count(),
+        "{:?}",
+        queries.keys()
+    );
+    queries
 }
 
-/// The columns that the first query extracts from a line, with their patterns (RE2, as in Kusto).
+fn sync_records() -> String {
+    queries().remove(SYNC_RECORDS).expect("it is there")
+}
+
+/// The columns that `SyncRecords` extracts from a line, with their patterns (RE2, as in Kusto).
 fn columns() -> BTreeMap<String, Regex> {
-    let extract = Regex::new(r"(\w+) = (?:\w+\()?(?:'.', )?extract\(@'(.+)', 1, message\)").expect("a pattern");
-    let function = queries().into_iter().next().expect("the function comes first");
+    let extract = Regex::new(r"(\w+) = (?:\w+\()?(?:'.', )?extract\(@'(.+)', 1, Message\)").expect("a pattern");
+    let function = sync_records();
     let found = extract.captures_iter(&function);
     found.map(|found| (found[1].to_owned(), Regex::new(&found[2]).expect("RE2 takes it"))).collect()
 }
 
-/// A log line as a row of the first query; `None` if it is not a record's line.
+/// A log line as a row of `SyncRecords`; `None` if it is not a record's line.
 fn row(line: &str) -> Option<BTreeMap<String, String>> {
     let row = columns().into_iter().filter_map(|(name, pattern)| {
         let value = pattern.captures(line)?.get(1)?.as_str().trim_matches('"').to_owned();
@@ -73,7 +95,7 @@ async fn counted_once(host: &Host, message_id: &str) {
     assert!(severities.contains(&(Severity::Error, false)) && severities.contains(&(Severity::Information, true)));
     let by: BTreeSet<_> = lines.iter().map(|(_, row)| (&row["InvocationId"], &row["At"], row.get("KeyHash"))).collect();
     assert_eq!(by.len(), 1, "{by:?}");
-    assert!(queries()[0].ends_with("| summarize arg_max(AlsoOn, *) by InvocationId, At, KeyHash, MessageId"));
+    assert!(sync_records().ends_with("| summarize arg_max(AlsoOn, *) by InvocationId, At, KeyHash, MessageId"));
 }
 
 async fn put(world: &World, key: &str, fields: &Value) {
@@ -86,16 +108,17 @@ async fn put(world: &World, key: &str, fields: &Value) {
 
 #[tokio::test]
 async fn the_columns_that_the_queries_extract_are_in_the_handlers_log() {
-    assert_eq!(columns().len(), 17, "one pattern a column: {:?}", columns().keys());
+    assert_eq!(columns().len(), 19, "one pattern a column: {:?}", columns().keys());
     let world = crate::world().await;
     let host = world.host("instance-1", &[crate::AT_ONCE]).await.expect("it starts");
     put(&world, "Q-1", &json!({ "source": "hr", "messageId": "hr 1" })).await;
-    seen(
+    let row = seen(
         &host,
         json!({ "Outcome": "applied", "Reason": "upserted", "Function": "SyncQueue", "Table": "contacts",
         "Source": "hr", "MessageId": "hr 1", "Attempt": "1" }),
     )
     .await;
+    assert!(row["QueuedMs"].parse::<u64>().is_ok(), "{row:?}");
 
     let missing = json!({ "operation": "update", "source": "org chart", "messageId": "o-2" });
     put(&world, "Q-2", &missing).await;
@@ -115,7 +138,8 @@ async fn the_columns_that_the_queries_extract_are_in_the_handlers_log() {
     seen(&host, json!({ "Outcome": "applied", "MessageId": "m-Q-3", "Attempt": "2" })).await;
 
     Caller::of(&host).post(&contact("Q-4", &json!({ "firstname": "Ada" }))).await;
-    seen(&host, json!({ "Outcome": "applied", "Function": "SyncHttp", "MessageId": "m-Q-4" })).await;
+    let row = seen(&host, json!({ "Outcome": "applied", "Function": "SyncHttp", "MessageId": "m-Q-4" })).await;
+    assert!(!row.contains_key("QueuedMs"), "a call lies in no queue: {row:?}");
 
     // The caller's mistakes, the second before any record is read.
     let caller = Caller::of(&host);
@@ -127,6 +151,17 @@ async fn the_columns_that_the_queries_extract_are_in_the_handlers_log() {
         let severities: Vec<_> = host.logs().iter().filter(is_it).map(|line| line.severity).collect();
         assert_eq!(severities, [Severity::Warning], "{reason}");
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_given_up_is_a_dead_letter_for_the_queries() {
+    let (world, host) = crate::queue::start(&[crate::AT_ONCE]).await;
+    let refused = Status::new(403, "0x80040220", "Principal user is missing prvWriteContact privilege.");
+    world.dataverse.fault(Fault::new(Effect::Status(refused)).until_cleared());
+    put(&world, "Q-1", &json!({})).await;
+    seen(&host, json!({ "Outcome": "retry", "Reason": "unauthorized", "LastAttempt": "true", "Attempt": "4" })).await;
+    let last_ones = rows(&host).into_iter().filter(|row| row.contains_key("LastAttempt"));
+    assert!(last_ones.map(|row| row["Attempt"].clone()).all(|attempt| attempt == "4"));
 }
 
 #[tokio::test]
@@ -148,9 +183,10 @@ async fn the_queries_read_both_formats_and_a_senders_text_passes_for_no_field() 
 #[tokio::test]
 async fn the_texts_that_the_queries_search_for_are_logged() {
     let phrase = Regex::new(r#"has "([^"]+)""#).expect("a pattern");
-    let queries = queries();
-    let phrases: BTreeSet<_> = phrase.captures_iter(&queries[1]).map(|found| found[1].to_owned()).collect();
-    assert_eq!(phrases.len(), 4, "{phrases:?}");
+    let queries: Vec<_> = queries().into_values().collect();
+    let phrases: BTreeSet<_> =
+        queries.iter().flat_map(|query| phrase.captures_iter(query).map(|found| found[1].to_owned())).collect();
+    assert_eq!(phrases.len(), 6, "{phrases:?}");
 
     let world = crate::world().await;
     let host = world.host("instance-1", &[]).await.expect("it starts");
@@ -168,21 +204,24 @@ async fn the_texts_that_the_queries_search_for_are_logged() {
     for phrase in phrases {
         wait_until(&phrase, async || logged(&phrase)).await;
     }
+    let lines = host.logs();
+    let held = lines.iter().filter(|line| line.text.contains("messages wait in place"));
+    assert!(held.clone().count() > 0 && held.clone().all(|line| !line.text.contains("outcome")), "{lines:?}");
     let lasted = Regex::new(r#"(?: lasted_ms=|"lasted_ms":)(\d+)"#).expect("a pattern");
-    assert!(queries[1].contains(lasted.as_str()), "the query extracts it in the same way");
+    assert!(queries.iter().any(|query| query.contains(lasted.as_str())), "a query extracts it in the same way");
     assert!(host.logs().iter().any(|line| lasted.is_match(&line.text)), "{:?}", host.logs());
 }
 
 #[test]
-fn the_queries_use_only_columns_that_one_of_them_defines() {
-    let queries = queries().join("\n");
-    let code: Vec<_> = queries.lines().filter(|line| !line.starts_with("//")).collect();
+fn the_queries_use_only_columns_of_the_workspace_and_those_that_one_of_them_defines() {
+    let code: Vec<_> = queries().into_values().collect();
     let strings = Regex::new(r#"@?'[^']*'|"[^"]*""#).expect("a pattern");
     let code = strings.replace_all(&code.join("\n"), "''").into_owned();
     let names = Regex::new(r"\b[A-Z]\w*").expect("a pattern");
     let made = Regex::new(r"\b([A-Z]\w*) = ").expect("a pattern");
     let mut made: BTreeSet<_> = made.captures_iter(&code).map(|found| found[1].to_owned()).collect();
-    made.insert("SyncRecords".to_owned());
+    made.extend(OF_THE_WORKSPACE.map(str::to_owned));
+    made.insert(SYNC_RECORDS.to_owned());
     let used: BTreeSet<_> = names.find_iter(&code).map(|found| found.as_str().to_owned()).collect();
     assert_eq!(used.difference(&made).collect::<Vec<_>>(), Vec::<&String>::new());
     assert!(used.len() > 20, "{used:?}");

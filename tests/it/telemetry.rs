@@ -1,6 +1,7 @@
 //! Traces and metrics, as a collector receives them from the real handler.
 
 mod collector_outages;
+mod dashboard;
 mod metrics;
 mod settings;
 mod traces;

@@ -6,7 +6,7 @@ use serde_json::json;
 use stand_ins::collector::Point;
 use stand_ins::dataverse::Status;
 
-use super::{ExportingHandler, SOON};
+use super::{ExportingHandler, SOON, dashboard};
 use crate::caller::contact;
 use crate::contract::documents;
 use crate::waiting::eventually;
@@ -69,6 +69,7 @@ async fn the_metrics_are_those_of_the_documents_with_their_units_labels_and_valu
         promised.insert(name, (unit.trim_matches('`'), labels));
     }
     assert_eq!(sent, promised);
+    dashboard::check(&with_batches);
     check_values(&exporting, &points).await;
 }
 

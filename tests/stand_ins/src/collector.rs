@@ -58,11 +58,24 @@ pub struct Span {
     pub ended: u64,
 }
 
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// A sum that only grows.
+    Counter,
+    /// A current value, or a sum that may shrink.
+    Gauge,
+    /// Counts of values by bucket.
+    Histogram,
+}
+
 /// One series of a metric, as last received.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     /// The metric's name.
     pub name: String,
+    /// Its kind.
+    pub kind: MetricKind,
     /// Its unit.
     pub unit: String,
     /// The labels of the series, as text.

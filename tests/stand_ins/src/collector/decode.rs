@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::trace::v1 as wire;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message as _;
 
-use super::{Point, Span};
+use super::{MetricKind, Point, Span};
 
 type Attributes = BTreeMap<String, String>;
 
@@ -55,18 +55,26 @@ fn span(span: wire::Span) -> Span {
 
 fn series(metric: Metric) -> Vec<Point> {
     let (name, unit) = (metric.name, metric.unit);
-    let point = |labels: &[KeyValue], count: u64, sum: f64| Point {
+    let point = |kind, labels: &[KeyValue], count: u64, sum: f64| Point {
         name: name.clone(),
+        kind,
         unit: unit.clone(),
         attributes: attributes(labels),
         count,
         sum,
     };
-    let number = |of: &NumberDataPoint| point(&of.attributes, value(of), 0.0);
-    let histogram = |of: &HistogramDataPoint| point(&of.attributes, of.count, of.sum.unwrap_or_default());
+    let number = |kind| {
+        let point = &point;
+        move |of: &NumberDataPoint| point(kind, &of.attributes, value(of), 0.0)
+    };
+    let histogram =
+        |of: &HistogramDataPoint| point(MetricKind::Histogram, &of.attributes, of.count, of.sum.unwrap_or_default());
     match metric.data {
-        Some(Data::Gauge(gauge)) => gauge.data_points.iter().map(number).collect(),
-        Some(Data::Sum(sum)) => sum.data_points.iter().map(number).collect(),
+        Some(Data::Gauge(gauge)) => gauge.data_points.iter().map(number(MetricKind::Gauge)).collect(),
+        Some(Data::Sum(sum)) => {
+            let kind = if sum.is_monotonic { MetricKind::Counter } else { MetricKind::Gauge };
+            sum.data_points.iter().map(number(kind)).collect()
+        }
         Some(Data::Histogram(of)) => of.data_points.iter().map(histogram).collect(),
         Some(Data::ExponentialHistogram(_) | Data::Summary(_)) | None => Vec::new(),
     }

@@ -82,7 +82,7 @@ async fn with_a_table_its_key_its_version_column_and_its_rows_are_checked() {
     assert_eq!(output.code, Some(0), "{output:?}");
     let report = output.json();
     let table = ["table", "alternate_key", "version_column", "read"];
-    assert_eq!(checks(&report)[17..21], table);
+    assert_eq!(checks(&report)[18..22], table);
     assert_eq!(found(&report, "alternate_key"), "employeeid, its index is Active");
     assert_eq!(found(&report, "version_column"), "new_sourceversion is BigInt");
     let orders = ["--json", "--table", "new_orders", "--key", "new_reference,_new_accountid_value"];

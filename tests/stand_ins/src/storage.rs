@@ -301,6 +301,17 @@ impl Storage {
         lock(&self.store.queues).queue(queue, now).ok().map(|queue| act(queue, now))
     }
 
+    /// Creates empty blobs at once, in a container that is created if it is missing.
+    pub fn create_blobs(&self, container: &str, names: impl IntoIterator<Item = String>) {
+        let now = Now::read();
+        let mut blobs = lock(&self.store.blobs);
+        // An existing container stays as it is.
+        let _ = blobs.create(container, Metadata::new(), now);
+        let stamp = blobs.stamp(now);
+        let Ok(container) = blobs.container_mut(container) else { return };
+        container.blobs.extend(names.into_iter().map(|name| (name, Blob::empty(stamp.clone()))));
+    }
+
     /// A blob, if it exists.
     pub fn blob(&self, container: &str, blob: &str) -> Option<BlobView> {
         let blobs = lock(&self.store.blobs);

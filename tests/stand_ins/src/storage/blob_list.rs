@@ -1,6 +1,7 @@
 //! The two listings of the blob service, as XML.
 //!
-//! It rejects delimiters (no virtual folders). A page ends at `maxresults`, and its marker is the next name.
+//! It rejects delimiters (no virtual folders) and, of what `include` can add, everything but metadata. A page ends at
+//! `maxresults`, and its marker is the next name.
 //!
 //! See <https://learn.microsoft.com/rest/api/storageservices/list-blobs> and
 //! <https://learn.microsoft.com/rest/api/storageservices/list-containers2>.
@@ -10,7 +11,7 @@ use axum::response::Response;
 use quick_xml::escape::escape;
 
 use super::blobs::{Blob, Blobs, Container};
-use super::call::Call;
+use super::call::{Call, Metadata};
 use super::error::{NOT_IMPLEMENTED, Result};
 use super::reply::{Now, Reply, http_date};
 
@@ -28,8 +29,17 @@ pub(super) fn blobs(blobs: &Blobs, call: &Call, container: &str, now: Now) -> Re
     if call.query("delimiter").is_some() {
         return Err(NOT_IMPLEMENTED);
     }
+    let with_metadata = match call.query("include").unwrap_or_default() {
+        "" => false,
+        "metadata" => true,
+        _ => return Err(NOT_IMPLEMENTED),
+    };
     let (page, next) = page(blobs.container(container)?.blobs.iter(), call)?;
-    let items: String = page.into_iter().map(|(name, blob)| blob_xml(name, blob, now)).collect();
+    let items = page.into_iter().map(|(name, blob)| {
+        let metadata = if with_metadata { metadata_xml(&blob.metadata) } else { String::new() };
+        format!("<Blob>{}{metadata}</Blob>", blob_xml(name, blob, now))
+    });
+    let items: String = items.collect();
     Ok(results(&format!(" ContainerName=\"{container}\""), &format!("<Blobs>{items}</Blobs>"), next))
 }
 
@@ -60,12 +70,14 @@ fn container_xml(name: &str, container: &Container) -> String {
 }
 
 fn blob_xml(name: &str, blob: &Blob, now: Now) -> String {
-    let state = blob.lease.at(now.instant).state();
+    let lease = blob.lease.at(now.instant);
+    let state = lease.state();
     let status = if state.is_locked() { "locked" } else { "unlocked" };
+    let duration = lease.duration().map(|kind| format!("<LeaseDuration>{kind}</LeaseDuration>")).unwrap_or_default();
     format!(
-        "<Blob><Name>{}</Name><Properties><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
+        "<Name>{}</Name><Properties><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
          <Content-Length>{}</Content-Length><Content-Type>{}</Content-Type><BlobType>BlockBlob</BlobType>\
-         <LeaseStatus>{status}</LeaseStatus><LeaseState>{}</LeaseState></Properties></Blob>",
+         <LeaseStatus>{status}</LeaseStatus><LeaseState>{}</LeaseState>{duration}</Properties>",
         escape(name),
         http_date(blob.stamp.modified),
         unquoted(&blob.stamp.etag),
@@ -73,6 +85,11 @@ fn blob_xml(name: &str, blob: &Blob, now: Now) -> String {
         escape(&blob.content_type),
         state.as_str(),
     )
+}
+
+fn metadata_xml(metadata: &Metadata) -> String {
+    let items = metadata.iter().map(|(name, value)| format!("<{name}>{}</{name}>", escape(value)));
+    format!("<Metadata>{}</Metadata>", items.collect::<String>())
 }
 
 /// Listings show ETags without the quotes that headers use.

@@ -116,8 +116,8 @@ fn described(status: StatusCode, blob: &Blob, call: &Call, now: Now) -> Result<R
         .header("x-ms-blob-type", "BlockBlob")
         .header("x-ms-lease-state", lease.state().as_str())
         .header("x-ms-lease-status", if lease.state().is_locked() { "locked" } else { "unlocked" });
-    if let Lease::Leased { length, .. } = lease {
-        reply = reply.header("x-ms-lease-duration", if length.is_some() { "fixed" } else { "infinite" });
+    if let Some(duration) = lease.duration() {
+        reply = reply.header("x-ms-lease-duration", duration);
     }
     Ok(reply)
 }
@@ -201,6 +201,27 @@ mod tests {
         assert_eq!((list.element("Name"), list.text.matches("<Blob>").count()), ("a b/c", 1));
         assert_eq!(fixture.blob("DELETE", "locks/a%20b/c", &[], "").await.status, 202);
         assert_eq!(fixture.blob("GET", "locks/a%20b/c", &[], "").await.refusal(), (404, "BlobNotFound"));
+    }
+
+    #[tokio::test]
+    async fn a_listing_shows_leases_and_with_include_metadata() {
+        let fixture = Fixture::with_blob().await;
+        let headers = [BLOCK, ("x-ms-meta-tombstone", "a<b")];
+        assert_eq!(fixture.blob("PUT", "locks/two", &headers, "").await.status, 201);
+        fixture.lease("acquire", &[FIFTEEN]).await;
+        let list = fixture.blob("GET", "locks?restype=container&comp=list", &[], "").await;
+        let lease =
+            "<LeaseStatus>locked</LeaseStatus><LeaseState>leased</LeaseState><LeaseDuration>fixed</LeaseDuration>";
+        assert_eq!((list.text.matches(lease).count(), list.text.matches("LeaseDuration").count()), (1, 2), "{list:?}");
+        assert!(!list.text.contains("Metadata"), "{list:?}");
+        let list = fixture.blob("GET", "locks?restype=container&comp=list&include=metadata", &[], "").await;
+        assert_eq!(list.element("tombstone"), "a&lt;b");
+        assert_eq!(list.text.matches("<Metadata>").count(), 2, "an empty one too: {list:?}");
+        fixture.storage.expire_leases(None);
+        let list = fixture.blob("GET", "locks?restype=container&comp=list", &[], "").await;
+        assert!(list.text.contains("<LeaseStatus>unlocked</LeaseStatus><LeaseState>expired</LeaseState>"), "{list:?}");
+        let tags = fixture.blob("GET", "locks?restype=container&comp=list&include=tags", &[], "").await;
+        assert_eq!(tags.status, 501);
     }
 
     #[tokio::test]

@@ -47,6 +47,14 @@ pub(super) struct Blob {
     pub(super) lease: Lease,
 }
 
+impl Blob {
+    /// An empty blob without metadata or a lease.
+    pub(super) fn empty(stamp: Stamp) -> Self {
+        let content_type = "application/octet-stream".to_owned();
+        Self { content: Bytes::new(), content_type, metadata: Metadata::new(), stamp, lease: Lease::Available }
+    }
+}
+
 /// When something was last written.
 #[derive(Debug, Clone)]
 pub(super) struct Stamp {

@@ -97,6 +97,15 @@ impl Lease {
         }
     }
 
+    /// The kind of duration of a lease that is held; the header `x-ms-lease-duration`.
+    pub(super) const fn duration(self) -> Option<&'static str> {
+        match self {
+            Self::Leased { length: Some(_), .. } => Some("fixed"),
+            Self::Leased { length: None, .. } => Some("infinite"),
+            Self::Available | Self::Expired { .. } | Self::Breaking { .. } | Self::Broken { .. } => None,
+        }
+    }
+
     /// When the current lease or break period ends; `None` if neither is running or the lease is infinite.
     pub(super) const fn ends(self) -> Option<Instant> {
         match self {

@@ -56,6 +56,20 @@ pub struct LockSettings {
     pub wait: Duration,
 }
 
+impl LockSettings {
+    /// Reads these settings alone; `None` with `LOCK_MODE=off`.
+    ///
+    /// # Errors
+    /// Every problem.
+    pub(crate) fn from_settings(lookup: &Lookup) -> Result<Option<Self>, Vec<Problem>> {
+        read_resolved(&|name| non_empty(lookup, name), |lookup| {
+            let mut reader = Reader { lookup, problems: Vec::new() };
+            let locks = reader.locks();
+            if reader.problems.is_empty() { Ok(locks) } else { Err(reader.problems) }
+        })
+    }
+}
+
 /// Reads settings one by one and collects the problems.
 struct Reader<'a> {
     lookup: &'a Lookup<'a>,

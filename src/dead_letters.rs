@@ -17,17 +17,17 @@ pub mod arguments;
 pub mod command;
 
 pub(crate) mod account;
+pub(crate) mod entry;
+pub(crate) mod filter;
 pub(crate) mod queue;
+pub(crate) mod summary;
 
 mod encoding;
-mod entry;
-mod filter;
 mod progress;
 mod record_summary;
 mod replay;
 mod report;
 mod scan;
-mod summary;
 
 use time::OffsetDateTime;
 

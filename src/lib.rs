@@ -40,6 +40,7 @@
 //! - [`config`]: the settings as one value, or every problem at once.
 //! - [`dead_letters`]: the command `handler dead-letters`.
 //! - [`doctor`]: the command `handler doctor`.
+//! - [`status`]: the command `handler status`.
 //! - [`docs`]: the documents for users; no code.
 
 pub mod admission;
@@ -63,6 +64,7 @@ pub mod sanitize;
 pub mod server;
 pub mod settings;
 pub mod shutdown;
+pub mod status;
 pub mod storage;
 pub mod telemetry;
 

@@ -25,6 +25,7 @@ use dataverse_sync::pipeline::{LoggedOnce, Pipeline, VisibleColumns};
 use dataverse_sync::server::QueuePolicy;
 use dataverse_sync::settings::Problem;
 use dataverse_sync::shutdown::{Cause, Parent, signalled};
+use dataverse_sync::status;
 use dataverse_sync::storage::Connection;
 use dataverse_sync::telemetry::otlp::Export;
 use dataverse_sync::{host, process_limits, server, telemetry};
@@ -60,6 +61,7 @@ struct Arguments {
 enum Command {
     DeadLetters(dead_letters::arguments::Arguments),
     Doctor(doctor::arguments::Arguments),
+    Status(status::arguments::Arguments),
 }
 
 /// Messages whose rows or tables fail hold at most this part of what the host keeps in flight; the others go back at once.
@@ -116,6 +118,7 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
             None => Ok(run_handler().await),
             Some(Command::DeadLetters(arguments)) => run_dead_letters(arguments).await,
             Some(Command::Doctor(arguments)) => run_doctor(&arguments).await,
+            Some(Command::Status(arguments)) => run_status(&arguments).await,
         }
     })
 }
@@ -181,6 +184,20 @@ async fn run_doctor(arguments: &doctor::arguments::Arguments) -> anyhow::Result<
     install_tls();
     let is_well = doctor::command::run(arguments, &setting).await.context("cannot write the output")?;
     Ok(ExitCode::from(u8::from(!is_well)))
+}
+
+async fn run_status(arguments: &status::arguments::Arguments) -> anyhow::Result<ExitCode> {
+    match telemetry::Settings::read(&setting) {
+        Ok(settings) => telemetry::start_on_stderr(settings),
+        Err(problems) => return Ok(print_problems(&problems)),
+    }
+    install_tls();
+    let stop = stop_token().context("cannot listen for the shutdown signal")?;
+    match status::command::run(arguments, &setting, stop).await {
+        Ok(is_well) => Ok(ExitCode::from(u8::from(!is_well))),
+        Err(status::command::Failure::Settings(problems)) => Ok(print_problems(&problems)),
+        Err(failure @ status::command::Failure::Output(_)) => Err(failure.into()),
+    }
 }
 
 /// Cancelled by the first signal or when the terminal is closed; a second signal ends the process at once.

@@ -21,8 +21,8 @@ use url::Url;
 
 use crate::http::Http;
 use crate::http::sdk::SdkTransport;
-use crate::identity::Identity;
-use crate::settings::{Lookup, Problem, is_confidential};
+use crate::identity::{self, Choice, Identity};
+use crate::settings::{Lookup, Problem, is_confidential, non_empty, read_resolved};
 pub use error::Error;
 pub(crate) use error::{OLD_DATE, WRONG_NETWORK};
 pub(crate) use retry::{Retried, RetryPolicy};
@@ -139,6 +139,22 @@ impl Connection {
     pub fn new(address: Address, identity: Arc<Identity>, http: &Http) -> Self {
         let client = http.to(address.service.as_str()).clone();
         Self { address, identity, client }
+    }
+
+    /// The same for a command: opens the credential that the settings choose, if `address`, that of the connection `name`, needs one.
+    ///
+    /// # Errors
+    /// Everything about the credential that is missing or wrong.
+    pub(crate) fn open(address: Address, name: &str, lookup: &Lookup) -> Result<Self, Vec<Problem>> {
+        // With a key or a signature no token is requested.
+        let choice = if address.needs_identity() {
+            read_resolved(&|name| non_empty(lookup, name), Choice::from_settings)?
+        } else {
+            Choice::DeveloperTools
+        };
+        let unusable = |problem: String| vec![Problem::new(name, format!("cannot be used: {problem}"))];
+        let (identity, http) = identity::open(choice).map_err(unusable)?;
+        Ok(Self::new(address, identity, &http))
     }
 
     /// The Entra credential, if one is needed.

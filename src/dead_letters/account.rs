@@ -1,7 +1,6 @@
 //! The storage account of the queues, opened with only the settings that it needs.
 
 use super::queue::Queue;
-use crate::identity::{self, Choice};
 use crate::settings::{Lookup, Problem, non_empty, read_resolved};
 use crate::storage::{Address, Connection, Service};
 
@@ -17,22 +16,22 @@ impl Account {
     /// # Errors
     /// Everything that is missing or wrong, each with its name.
     pub(crate) fn open(name: &str, lookup: &Lookup<'_>) -> Result<Self, Vec<Problem>> {
-        let (address, choice) = read_resolved(&|name| non_empty(lookup, name), |lookup| {
-            let address = Address::resolve(Service::Queue, name, lookup).map_err(|problem| vec![problem])?;
-            // With a key or a signature no token is requested.
-            let choice = if address.needs_identity() { Choice::from_settings(lookup)? } else { Choice::DeveloperTools };
-            Ok((address, choice))
+        let address = read_resolved(&|name| non_empty(lookup, name), |lookup| {
+            Address::resolve(Service::Queue, name, lookup).map_err(|problem| vec![problem])
         })?;
-        let unusable = |problem: String| vec![Problem::new(name, format!("cannot be used: {problem}"))];
-        let (identity, http) = identity::open(choice).map_err(unusable)?;
         let host = address.host().to_owned();
-        Ok(Self { connection: Connection::new(address, identity, &http), name: name.to_owned(), host })
+        Ok(Self { connection: Connection::open(address, name, lookup)?, name: name.to_owned(), host })
     }
 
     /// The queue `name`; nothing is sent yet.
     pub(crate) fn queue(&self, name: &str) -> Result<Queue, Vec<Problem>> {
         let problem = |_| vec![Problem::new(&self.name, "cannot be used: Entra ID needs an https address")];
         Queue::open(&self.connection, name).map_err(problem)
+    }
+
+    /// The host of its queues.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     /// The connection and its host, for messages.

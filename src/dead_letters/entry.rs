@@ -22,7 +22,7 @@ pub(super) const MOVED_BY_HOST: &str = "(by the host, no reason)";
 
 /// A message as it was found in the poison queue.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub(super) received: Received,
     /// `None` for a message that the host moved.
     pub(super) dead_letter: Option<DeadLetter>,
@@ -32,7 +32,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn read(received: Received, encoding: MessageEncoding) -> Self {
+    pub(crate) fn read(received: Received, encoding: MessageEncoding) -> Self {
         let content = decode(encoding, &received.text);
         let dead_letter = DeadLetter::parse(&content);
         let original = dead_letter.as_ref().map_or(content, |letter| letter.message.clone().into_bytes());
@@ -107,7 +107,7 @@ impl Entry {
 }
 
 /// RFC 3339 in UTC. A time that another program wrote may not exist in UTC.
-pub(super) fn timestamp(time: OffsetDateTime) -> String {
+pub(crate) fn timestamp(time: OffsetDateTime) -> String {
     time.checked_to_offset(UtcOffset::UTC).unwrap_or(time).format(&Rfc3339).unwrap_or_else(|_| "?".to_owned())
 }
 
@@ -143,7 +143,7 @@ mod tests {
 
     impl Entry {
         /// A message with this content, queued on 24 November at ten and received three times.
-        pub(in crate::dead_letters) fn example(content: &[u8]) -> Self {
+        pub(crate) fn example(content: &[u8]) -> Self {
             Self::example_stored_as(STANDARD.encode(content), MessageEncoding::Base64)
         }
 

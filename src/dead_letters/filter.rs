@@ -55,7 +55,7 @@ impl Filter {
 }
 
 /// `2h`: a whole number and its unit.
-fn span(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn span(text: &str) -> Result<Duration, &'static str> {
     const WRONG: &str = "a time is a whole number and a unit, such as 90s, 15m, 2h, 3d or 1w";
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(WRONG)?;
     let seconds = match unit {

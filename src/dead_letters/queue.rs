@@ -13,8 +13,8 @@ use std::time::Duration;
 use azure_core::http::headers::HeaderName;
 use azure_core::http::{RequestContent, XmlFormat};
 use azure_storage_queue::models::{
-    QueueClientGetPropertiesResultHeaders as _, QueueClientReceiveMessagesOptions, QueueClientSendMessageOptions,
-    QueueMessage, ReceivedMessage,
+    PeekedMessage, QueueClientGetPropertiesResultHeaders as _, QueueClientPeekMessagesOptions,
+    QueueClientReceiveMessagesOptions, QueueClientSendMessageOptions, QueueMessage, ReceivedMessage,
 };
 use azure_storage_queue::{QueueClient, QueueClientOptions};
 use bytes::Bytes;
@@ -23,9 +23,12 @@ use time::OffsetDateTime;
 
 use crate::storage::{Connection, Error, OLD_DATE, Retried, RetryPolicy, WRONG_NETWORK};
 
-/// The messages that are received at once. The service gives up to 32, but so many fit [`MAX_BODY_BYTES`] whatever they hold: 64 KiB
-/// each, every character of which may be escaped as `&quot;`.
+/// The messages that are received at once. The service gives up to 32; so many take 4 MiB at most, whatever they hold.
 pub(super) const MAX_RECEIVE: usize = 10;
+
+/// The most messages that a peek returns.
+/// <https://learn.microsoft.com/rest/api/storageservices/peek-messages>
+pub(crate) const MAX_PEEK: usize = 32;
 
 const POP_RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
 const DATE: HeaderName = HeaderName::from_static("date");
@@ -37,12 +40,11 @@ static RETRIES: RetryPolicy =
 pub(crate) const NO_QUEUE: &str = "QueueNotFound";
 
 /// The bytes of an answer that are read.
-const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = MAX_PEEK * MAX_MESSAGE_BYTES;
 
-/// The most bytes that a message takes in an answer: its text, escaped, and its other elements.
+/// The most bytes that a message takes in an answer: its text of 64 KiB, every character of which may be escaped as `&quot;`, and
+/// its other elements.
 const MAX_MESSAGE_BYTES: usize = 6 * 64 * 1024 + 2 * 1024;
-
-const _: () = assert!(MAX_RECEIVE * MAX_MESSAGE_BYTES <= MAX_BODY_BYTES);
 
 /// The text of an error about a queue.
 pub(crate) fn describe(error: &Error) -> String {
@@ -50,11 +52,18 @@ pub(crate) fn describe(error: &Error) -> String {
         Error::Service { status: 404, code } if code == NO_QUEUE => {
             "there is no such queue in this storage account".to_owned()
         }
+        _ => describe_access(error, "Storage Queue Data Contributor"),
+    }
+}
+
+/// The text of an error about a storage account; `role` is what an identity needs.
+pub(crate) fn describe_access(error: &Error, role: &str) -> String {
+    match error {
         Error::Refused { code, .. } if code == OLD_DATE => format!("{error}; set this machine's clock"),
         Error::Refused { code, .. } if code == WRONG_NETWORK => {
             format!("{error}; the account's firewall or private endpoint does not admit this machine")
         }
-        Error::Refused { .. } => format!("{error}; an identity needs the role Storage Queue Data Contributor"),
+        Error::Refused { .. } => format!("{error}; an identity needs the role {role}"),
         _ => error.to_string(),
     }
 }
@@ -83,11 +92,11 @@ pub(super) struct Receipt {
 
 /// A message that was received.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(crate) struct Received {
     pub(super) receipt: Receipt,
     /// As it is in the queue.
     pub(super) text: String,
-    pub(super) inserted: OffsetDateTime,
+    pub(crate) inserted: OffsetDateTime,
     /// When the queue deletes it.
     pub(super) expires: OffsetDateTime,
     /// How often it has been received, this time included.
@@ -136,6 +145,18 @@ impl Queue {
         Ok(messages.into_iter().map(received).collect())
     }
 
+    /// The first visible messages, [`MAX_PEEK`] at most, which stay visible. Their receipts permit nothing.
+    pub(crate) async fn peek(&self) -> Result<Vec<Received>, Error> {
+        let count = i32::try_from(MAX_PEEK).expect("it is 32");
+        let request = || {
+            let options = QueueClientPeekMessagesOptions { number_of_messages: Some(count), ..Default::default() };
+            self.client.peek_messages(Some(options))
+        };
+        let answer = retried(request).await.result?;
+        let messages = answer.into_model().map_err(|_| Error::NotUnderstood)?.items.unwrap_or_default();
+        Ok(messages.into_iter().filter_map(peeked).collect())
+    }
+
     /// Hides a received message for `time` from now on, in whole seconds; zero makes it visible at once. Returns its new
     /// receipt, or `None` when another reader received or deleted the message, or it expired.
     pub(super) async fn hide(&self, receipt: &Receipt, time: Duration) -> Result<Option<Receipt>, Error> {
@@ -179,6 +200,16 @@ fn if_ours<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
 fn received(message: ReceivedMessage) -> Option<Received> {
     Some(Received {
         receipt: Receipt { message_id: message.message_id?.into(), pop_receipt: message.pop_receipt?.into() },
+        text: message.message_text.unwrap_or_default(),
+        inserted: message.insertion_time?,
+        expires: message.expiration_time?,
+        dequeued: message.dequeue_count.unwrap_or_default(),
+    })
+}
+
+fn peeked(message: PeekedMessage) -> Option<Received> {
+    Some(Received {
+        receipt: Receipt { message_id: message.message_id?.into(), pop_receipt: "".into() },
         text: message.message_text.unwrap_or_default(),
         inserted: message.insertion_time?,
         expires: message.expiration_time?,

@@ -32,13 +32,13 @@ struct Group {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     groups: BTreeMap<Key, Group>,
     next_to_expire: Option<OffsetDateTime>,
 }
 
 impl Summary {
-    pub(super) fn add(&mut self, entry: &Entry) {
+    pub(crate) fn add(&mut self, entry: &Entry) {
         let time = entry.time();
         let cut = |text: Option<&str>| text.map(|text| text.chars().take(MAX_WIDTH + 1).collect());
         let mut key = [entry.reason().map(str::to_owned), cut(entry.code()), cut(entry.record.table.as_deref())];
@@ -55,6 +55,11 @@ impl Summary {
     /// When the queue deletes the first of them.
     pub(super) fn next_to_expire(&self) -> Option<String> {
         self.next_to_expire.map(timestamp)
+    }
+
+    /// The groups, the largest first, each as its count, reason, code, table, first and last time.
+    pub(crate) fn rows(&self) -> Vec<[String; 6]> {
+        self.groups().into_iter().map(cells).collect()
     }
 
     /// The groups, the largest first.
@@ -91,7 +96,7 @@ impl fmt::Display for Summary {
             return Ok(());
         }
         let head = ["messages", "reason", "dataverse", "table", "first", "last"].map(str::to_owned);
-        let rows: Vec<_> = std::iter::once(head).chain(self.groups().into_iter().map(cells)).collect();
+        let rows: Vec<_> = std::iter::once(head).chain(self.rows()).collect();
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
         let [w0, w1, w2, w3, w4, _]: [usize; 6] = std::array::from_fn(width);
         for [messages, reason, code, table, first, last] in &rows {

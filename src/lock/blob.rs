@@ -7,6 +7,8 @@
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/lease-blob>
 
+pub(crate) mod held;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;

@@ -61,7 +61,7 @@ fn is_about_the_date(body: &[u8]) -> bool {
 }
 
 impl Error {
-    pub(super) const TIMEOUT: Self = Self::Unreachable { sent: true, problem: "no answer in time" };
+    pub(crate) const TIMEOUT: Self = Self::Unreachable { sent: true, problem: "no answer in time" };
 
     /// Whether the same request may succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {

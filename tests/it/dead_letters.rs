@@ -5,8 +5,8 @@ mod access;
 mod faults;
 pub(crate) mod full_circle;
 mod interrupted;
-mod queues;
-mod terminal;
+pub(crate) mod queues;
+pub(crate) mod terminal;
 
 use std::fs;
 use std::io::Write as _;

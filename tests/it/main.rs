@@ -28,6 +28,7 @@ mod queue;
 mod sas;
 mod simulation;
 mod staged;
+mod status;
 mod storage_access;
 mod supply;
 mod telemetry;

@@ -86,7 +86,7 @@ impl Queues {
 }
 
 /// The poison queue and the queue of records, created.
-pub(super) async fn create(connection: &str) -> [Queue; 2] {
+pub(crate) async fn create(connection: &str) -> [Queue; 2] {
     let service = QueueService::from_connection_string(connection).expect("it is a connection string");
     let queues = [POISON_QUEUE, QUEUE].map(|name| service.queue(name));
     for queue in &queues {
@@ -113,7 +113,7 @@ pub(super) fn dead_letters(arguments: &[&str], settings: &[(&str, &str)]) -> Com
 }
 
 /// Sends a signal, named without SIG.
-pub(super) async fn signal(child: &Child, name: &str) {
+pub(crate) async fn signal(child: &Child, name: &str) {
     let id = child.id().expect("it still runs").to_string();
     let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await;
     assert!(sent.is_ok_and(|status| status.success()), "SIG{name} was not sent");
@@ -125,13 +125,13 @@ pub(super) fn encoded(content: &[u8]) -> String {
 }
 
 /// A record from the source `hr`.
-pub(super) fn record(table: &str, key: &str) -> String {
+pub(crate) fn record(table: &str, key: &str) -> String {
     json!({ "table": table, "key": { "employeeid": key }, "columns": { "firstname": "Ada" }, "source": "hr" })
         .to_string()
 }
 
 /// A dead letter as the handler writes it.
-pub(super) fn ours(message: &str, reason: &str, code: &str) -> String {
+pub(crate) fn ours(message: &str, reason: &str, code: &str) -> String {
     json!({
         "message": message, "reason": reason, "detail": "it was refused", "attempts": 1, "invocationId": "id-1",
         "dataverse": { "status": 412, "code": code, "message": "Dataverse's own words", "requestId": "r-1" },

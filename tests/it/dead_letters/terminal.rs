@@ -37,7 +37,7 @@ async fn on_terminal(queues: &Queues, arguments: &[&str], typed: &str) -> (Strin
 }
 
 /// Reads more output; false once the process has exited and all of its output was read, which Linux reports as EIO.
-async fn some_more(terminal: &mut Pty, sent: &mut Vec<u8>) -> bool {
+pub(crate) async fn some_more(terminal: &mut Pty, sent: &mut Vec<u8>) -> bool {
     match terminal.read_buf(sent).await {
         Ok(read) => read > 0,
         Err(error) => {

@@ -1,0 +1,218 @@
+//! The length of the queue over time: its rate, when it will be empty, and a line of blocks.
+//!
+//! The rate is the change of the length: what arrives and what is written cannot be told apart. It is that of the last minute;
+//! the blocks show everything since the start, and each stands for twice as many samples whenever the line is full.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use indicatif::HumanDuration;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// The rate is measured over this time, or over two samples if they are further apart.
+const WINDOW: Duration = Duration::from_mins(1);
+
+/// The most blocks of the line.
+const MAX_BLOCKS: usize = 40;
+
+const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// Shown where the storage did not answer.
+const GAP: char = ' ';
+
+/// The samples so far.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    recent: VecDeque<(Instant, usize)>,
+    /// The largest length in each part of the time; `None` where it is not known.
+    parts: Vec<Option<usize>>,
+    /// The samples of a part.
+    part: usize,
+    /// The samples in the last part.
+    filled: usize,
+    /// The time of the first and of the last sample.
+    span: Option<(Instant, Instant)>,
+}
+
+/// How the length changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Trend {
+    /// Messages; negative when the queue gets shorter.
+    pub(super) per_second: f64,
+    pub(super) over: Duration,
+    /// The time until the queue is empty, if it goes on like that; `None` when it does not get shorter.
+    pub(super) drain: Option<Duration>,
+}
+
+impl Course {
+    /// Adds a sample: the length, if it is known.
+    pub(super) fn add(&mut self, length: Option<usize>) {
+        let now = Instant::now();
+        self.span = Some((self.span.map_or(now, |(begun, _)| begun), now));
+        self.add_part(length);
+        let Some(length) = length else { return };
+        self.recent.push_back((now, length));
+        while self.recent.len() > 2 && self.recent.front().is_some_and(|(then, _)| now - *then > WINDOW) {
+            self.recent.pop_front();
+        }
+    }
+
+    fn add_part(&mut self, length: Option<usize>) {
+        match self.parts.last_mut() {
+            Some(last) if self.filled < self.part => {
+                *last = length.max(*last);
+                self.filled += 1;
+                return;
+            }
+            Some(_) | None => {}
+        }
+        self.part = self.part.max(1);
+        if self.parts.len() == MAX_BLOCKS {
+            self.parts = self.parts.chunks(2).map(|pair| pair.iter().copied().max().flatten()).collect();
+            self.part *= 2;
+        }
+        self.parts.push(length);
+        self.filled = 1;
+    }
+
+    /// `None` before the second sample.
+    pub(super) fn trend(&self) -> Option<Trend> {
+        let ((then, before), (now, length)) = (self.recent.front()?, self.recent.back()?);
+        let over = *now - *then;
+        if over.is_zero() {
+            return None;
+        }
+        let per_second = (float(*length) - float(*before)) / over.as_secs_f64();
+        let drain =
+            (per_second < 0.0).then(|| Duration::try_from_secs_f64(float(*length) / -per_second).ok()).flatten();
+        Some(Trend { per_second, over, drain })
+    }
+
+    /// The time since the first sample.
+    pub(super) fn span(&self) -> Duration {
+        self.span.map_or(Duration::ZERO, |(begun, now)| now - begun)
+    }
+
+    /// The largest length so far.
+    pub(super) fn peak(&self) -> usize {
+        self.parts.iter().copied().max().flatten().unwrap_or_default()
+    }
+
+    /// A block for each part of the time: the lowest one for an empty queue alone, the highest one for the peak.
+    pub(super) fn blocks(&self) -> String {
+        let (peak, top) = (self.peak().max(1), BLOCKS.len() - 1);
+        self.parts.iter().map(|part| part.map_or(GAP, |length| BLOCKS[(length * top).div_ceil(peak)])).collect()
+    }
+}
+
+fn float(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+impl Trend {
+    pub(super) fn to_json(self) -> Value {
+        let rounded = (self.per_second * 1000.0).round() / 1000.0;
+        let drain = self.drain.map(|drain| drain.as_secs());
+        json!({ "perSecond": rounded, "overSeconds": self.over.as_secs(), "drainSeconds": drain })
+    }
+
+    /// A clause such as `shrinking by 42/s (last 60 seconds); empty in about 2 minutes`.
+    pub(super) fn describe(self) -> String {
+        let over = HumanDuration(self.over);
+        let pace = pace(self.per_second.abs());
+        match self.drain {
+            _ if self.per_second == 0.0 => format!("neither growing nor shrinking (last {over})"),
+            Some(drain) if drain.is_zero() => format!("drained, by {pace} (last {over})"),
+            Some(drain) => format!("shrinking by {pace} (last {over}); empty in about {}", HumanDuration(drain)),
+            None => format!("growing by {pace} (last {over})"),
+        }
+    }
+}
+
+/// `42/s`, or `3.5/min` below one a second.
+fn pace(per_second: f64) -> String {
+    match per_second {
+        10.0.. => format!("{per_second:.0}/s"),
+        1.0.. => format!("{per_second:.1}/s"),
+        _ => format!("{:.1}/min", per_second * 60.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// Samples two seconds apart.
+    async fn course(lengths: impl IntoIterator<Item = Option<usize>>) -> Course {
+        let mut course = Course::default();
+        for (number, length) in lengths.into_iter().enumerate() {
+            if number > 0 {
+                advance(Duration::from_secs(2)).await;
+            }
+            course.add(length);
+        }
+        course
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_and_the_time_to_drain_are_those_of_the_last_minute() {
+        assert_eq!(course([Some(5_000)]).await.trend(), None);
+        // Ten minutes of growth, then 40 messages fewer every second.
+        let growth = (0..300).map(|sample| sample * 10);
+        let decline = (1..=31).map(|sample| 2_990 - 80 * sample);
+        let trend = course(growth.chain(decline).map(Some)).await.trend().expect("many samples");
+        assert_eq!(trend, Trend { per_second: -40.0, over: WINDOW, drain: Some(Duration::from_millis(12_750)) });
+        assert_eq!(trend.to_json(), json!({ "perSecond": -40.0, "overSeconds": 60, "drainSeconds": 12 }));
+        assert_eq!(trend.describe(), "shrinking by 40/s (last 60 seconds); empty in about 13 seconds");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_grows_rests_or_is_empty_has_no_time_to_drain() {
+        for (lengths, text) in [
+            ([10, 13], "growing by 1.5/s (last 2 seconds)"),
+            ([10, 10], "neither growing nor shrinking (last 2 seconds)"),
+            ([100, 0], "drained, by 50/s (last 2 seconds)"),
+        ] {
+            assert_eq!(course(lengths.map(Some)).await.trend().expect("two samples").describe(), text);
+        }
+        let slow = Trend { per_second: -0.1, over: WINDOW, drain: Some(Duration::from_mins(80)) };
+        assert_eq!(slow.describe(), "shrinking by 6.0/min (last 60 seconds); empty in about 80 minutes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_a_gap_and_does_not_count_for_the_rate() {
+        let course = course([Some(80), None, Some(40)]).await;
+        assert_eq!(course.trend().map(|trend| trend.per_second), Some(-10.0));
+        assert_eq!((course.blocks().as_str(), course.peak()), ("█ ▅", 80));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn samples_further_apart_than_a_minute_have_a_rate_too() {
+        let mut course = Course::default();
+        for length in [100, 400, 100] {
+            course.add(Some(length));
+            advance(Duration::from_mins(5)).await;
+        }
+        assert_eq!(course.trend().map(|trend| (trend.per_second, trend.over)), Some((-1.0, Duration::from_mins(5))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn blocks_go_from_empty_to_the_peak() {
+        assert_eq!(course([0, 0].map(Some)).await.blocks(), "▁▁");
+        assert_eq!(course([0, 1, 2_500, 4_999, 5_000].map(Some)).await.blocks(), "▁▂▅██");
+        assert_eq!(Course::default().blocks(), "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_line_is_halved_and_shows_everything_since_the_start() {
+        let course = course((0..=MAX_BLOCKS).rev().map(Some)).await;
+        assert_eq!(course.blocks().chars().count(), MAX_BLOCKS / 2 + 1);
+        assert!(course.blocks().starts_with('█') && course.blocks().ends_with('▁'), "{}", course.blocks());
+        assert_eq!((course.peak(), course.span()), (MAX_BLOCKS, Duration::from_secs(80)));
+        let long = self::course((0..1_000).map(Some)).await.blocks();
+        assert!((MAX_BLOCKS / 2..=MAX_BLOCKS).contains(&long.chars().count()), "{long}");
+    }
+}

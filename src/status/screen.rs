@@ -1,0 +1,71 @@
+//! The terminal's alternate screen, redrawn without flicker: each frame is one write, goes over the last one, and clears only what
+//! is left of it. Terminals that know synchronized output show it at once.
+//!
+//! <https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>, <https://contour-terminal.org/vt-extensions/synchronized-output/>
+
+use std::io::{self, Stdout, Write as _, stdout};
+
+/// The alternate screen, without a cursor.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?2026l\x1b[?25h\x1b[?1049l";
+
+const BEGIN_FRAME: &str = "\x1b[?2026h\x1b[H";
+const END_FRAME: &str = "\x1b[J\x1b[?2026l";
+const END_LINE: &str = "\x1b[K\r\n";
+
+/// The alternate screen; dropping it restores the terminal as it was.
+pub(super) struct Screen(Stdout);
+
+impl Screen {
+    pub(super) fn enter() -> io::Result<Self> {
+        let screen = Self(stdout());
+        screen.send(ENTER)?;
+        Ok(screen)
+    }
+
+    /// Shows the lines that fit into `rows`. None of them may fill the terminal's width.
+    pub(super) fn draw(&self, lines: &[String], rows: usize) -> io::Result<()> {
+        self.send(&frame(lines, rows))
+    }
+
+    fn send(&self, text: &str) -> io::Result<()> {
+        send(&self.0, text)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing.
+        let _ = self.send(LEAVE);
+    }
+}
+
+fn frame(lines: &[String], rows: usize) -> String {
+    let shown = &lines[..lines.len().min(rows)];
+    format!("{BEGIN_FRAME}{}\x1b[K{END_FRAME}", shown.join(END_LINE))
+}
+
+/// Prints a text.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    send(&stdout(), text)
+}
+
+/// Writes all of it at once.
+fn send(out: &Stdout, text: &str) -> io::Result<()> {
+    let mut out = out.lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_goes_over_the_last_one_and_fits_the_screen() {
+        let lines = ["one", "two", "three"].map(str::to_owned);
+        let expected = "\x1b[?2026h\x1b[Hone\x1b[K\r\ntwo\x1b[K\x1b[J\x1b[?2026l";
+        assert_eq!(frame(&lines, 2), expected);
+        assert!(frame(&lines, 24).contains("three"));
+    }
+}

@@ -1,0 +1,318 @@
+//! A sample as lines of text, for a screen of 80 columns and 24 rows. Pure.
+//!
+//! Texts of other services are escaped, so a line has no control characters but those of its colours.
+
+use std::time::Duration;
+
+use console::{Style, measure_text_width, truncate_str};
+use indicatif::{HumanCount, HumanDuration};
+use time::macros::format_description;
+
+use super::course::Course;
+use super::sample::{Names, QueueState, Reading, Sample, count};
+use crate::dead_letters::queue::MAX_PEEK;
+use crate::dead_letters::summary::Summary;
+use crate::lock::blob::held::LockCount;
+use crate::sanitize::sanitize;
+
+/// The column of what is said about a part, behind its label.
+const INDENT: usize = 14;
+
+/// The groups of dead letters that are shown.
+const MAX_GROUPS: usize = 5;
+
+/// How a sample is shown.
+pub(super) struct View<'a> {
+    pub(super) names: &'a Names,
+    pub(super) older_than: Duration,
+    /// The samples so far, under `--watch`.
+    pub(super) course: Option<&'a Course>,
+    pub(super) colours: bool,
+    /// The columns that may be used.
+    pub(super) width: usize,
+}
+
+impl View<'_> {
+    /// The lines, without their ends.
+    pub(super) fn lines(&self, sample: &Sample) -> Vec<String> {
+        let mut lines = vec![self.heading(sample), String::new()];
+        self.part(&mut lines, "queue", self.records(sample));
+        self.part(&mut lines, "dead letters", self.dead_letters(sample));
+        self.part(&mut lines, "locks", self.locks(sample));
+        self.verdict(&mut lines, sample);
+        lines.iter().map(|line| truncate_str(line, self.width, "…").into_owned()).collect()
+    }
+
+    /// The sample in one line, for a log.
+    pub(super) fn line(&self, sample: &Sample) -> String {
+        let records = short(&sample.records, |state| HumanCount(number(state.messages)).to_string());
+        let letters = short(&sample.dead_letters, |(state, _)| HumanCount(number(state.messages)).to_string());
+        let held = |locks: &LockCount| format!("{}{}", at_least(locks), HumanCount(number(locks.held)));
+        let locks = sample.locks.as_ref().map_or("off".to_owned(), |locks| short(locks, held));
+        let trend = self.course.and_then(Course::trend).map(|trend| format!("  {}", trend.describe()));
+        let at = time(sample);
+        format!("{at}  queue {records}  dead letters {letters}  locks {locks}{}", trend.unwrap_or_default())
+    }
+
+    fn heading(&self, sample: &Sample) -> String {
+        self.paint(&Style::new().dim(), &format!("{}  {}", time(sample), self.names.host))
+    }
+
+    /// Adds the lines of a part behind its label, wrapped, and an empty line.
+    fn part(&self, lines: &mut Vec<String>, label: &str, texts: Vec<String>) {
+        let mut label = self.paint(&Style::new().bold(), &format!("{label:<INDENT$}"));
+        for text in texts {
+            for line in wrap(&text, self.width - INDENT) {
+                lines.push(format!("{label}{line}"));
+                label = " ".repeat(INDENT);
+            }
+        }
+        lines.push(String::new());
+    }
+
+    fn records(&self, sample: &Sample) -> Vec<String> {
+        let name = &self.names.records;
+        let mut lines = state(name, &sample.records, "", |state| {
+            let mut lines = vec![format!("{} in {name}", count(state.messages, "message"))];
+            lines.extend(visible(state, "the handler has them, or they wait for their next try"));
+            lines
+        });
+        lines.extend(self.course.into_iter().flat_map(|course| self.course(course)));
+        lines
+    }
+
+    fn course(&self, course: &Course) -> Vec<String> {
+        let trend = course.trend().filter(|trend| course.peak() > 0 || trend.per_second != 0.0);
+        let (peak, span) = (HumanCount(number(course.peak())), HumanDuration(course.span()));
+        let blocks = self.paint(&Style::new().cyan(), &course.blocks());
+        let line = format!("{blocks}  {span}, at most {peak}");
+        trend.map(super::course::Trend::describe).into_iter().chain([line]).collect()
+    }
+
+    fn dead_letters(&self, sample: &Sample) -> Vec<String> {
+        let name = &self.names.dead_letters;
+        state(name, &sample.dead_letters, "; it is created with the first dead letter", |(state, reasons)| {
+            let mut lines = vec![format!("{} in {name}", count(state.messages, "message"))];
+            lines.extend(visible(state, "another reader has them, such as handler dead-letters"));
+            if state.visible > 0 {
+                lines.push(format!("by reason, of the first {MAX_PEEK} (by peek: receiving would hide them):"));
+                lines.extend(groups(reasons));
+            }
+            lines
+        })
+    }
+
+    fn locks(&self, sample: &Sample) -> Vec<String> {
+        let (Some(locks), Some(name)) = (&sample.locks, &self.names.locks) else {
+            return vec!["off (LOCK_MODE)".to_owned()];
+        };
+        state(name, locks, "; it is created with the first lock", |locks| {
+            let (held, blobs) = (HumanCount(number(locks.held)), count(locks.blobs, "blob"));
+            let blobs = if locks.is_complete { format!("of {blobs}") } else { format!("among the first {blobs}") };
+            vec![format!("{}{held} held in {name}, {blobs}", at_least(locks))]
+        })
+    }
+
+    fn verdict(&self, lines: &mut Vec<String>, sample: &Sample) {
+        let attention = sample.attention(self.names, self.older_than);
+        if attention.is_empty() {
+            lines.push(self.paint(&Style::new().green(), "✓ nothing needs a person"));
+        }
+        for text in attention {
+            let mut mark = "✗ ";
+            for line in wrap(&sanitize(&text), self.width - 2) {
+                lines.push(self.paint(&Style::new().red(), &format!("{mark}{line}")));
+                mark = "  ";
+            }
+        }
+    }
+
+    fn paint(&self, style: &Style, text: &str) -> String {
+        style.clone().force_styling(self.colours).apply_to(text).to_string()
+    }
+}
+
+/// The lines about what was found, or why there is nothing; `remark` follows that it does not exist.
+fn state<T>(name: &str, reading: &Reading<T>, remark: &str, found: impl FnOnce(&T) -> Vec<String>) -> Vec<String> {
+    match reading {
+        Reading::Found(value) => found(value),
+        Reading::Missing => vec![format!("{name} does not exist{remark}")],
+        Reading::Failed(_) => vec![format!("{name} cannot be read, see below")],
+    }
+}
+
+/// A sentence about the visible messages; `hidden` says where the others are.
+fn visible(state: &QueueState, hidden: &str) -> Option<String> {
+    let others = state.messages.saturating_sub(state.visible);
+    match state.oldest {
+        None if state.messages == 0 => None,
+        None => Some(format!("none visible: {hidden}")),
+        Some(oldest) if state.shows_all_visible() => {
+            let seen = format!("{} visible, the oldest {} old", state.visible, HumanDuration(oldest));
+            let hidden = (others > 0).then(|| format!("; about {others} hidden: {hidden}"));
+            Some(seen + &hidden.unwrap_or_default())
+        }
+        Some(oldest) => Some(format!("the oldest visible is {} old; hidden ones are not seen", HumanDuration(oldest))),
+    }
+}
+
+/// A line for each of the largest groups: count, reason, Dataverse's code, table.
+fn groups(reasons: &Summary) -> Vec<String> {
+    let rows = reasons.rows();
+    let shown = &rows[..rows.len().min(MAX_GROUPS)];
+    let width = |column: usize| shown.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or_default();
+    let (w1, w2) = (width(1), width(2));
+    let line =
+        |[letters, reason, code, table, ..]: &[String; 6]| format!("{letters:>4}  {reason:<w1$}  {code:<w2$}  {table}");
+    let others = (rows.len() > MAX_GROUPS).then(|| format!("      and {} other kinds", rows.len() - MAX_GROUPS));
+    shown.iter().map(line).chain(others).collect()
+}
+
+fn short<T>(reading: &Reading<T>, found: impl FnOnce(&T) -> String) -> String {
+    match reading {
+        Reading::Found(value) => found(value),
+        Reading::Missing => "missing".to_owned(),
+        Reading::Failed(problem) => format!("? ({})", sanitize(problem)),
+    }
+}
+
+fn at_least(locks: &LockCount) -> &'static str {
+    if locks.is_complete { "" } else { "at least " }
+}
+
+fn time(sample: &Sample) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    sample.at.format(format).unwrap_or_default()
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).expect("usize fits u64")
+}
+
+/// Breaks a text between words; the following lines are as far in as the first.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let inset = text.len() - text.trim_start_matches(' ').len();
+    let mut lines = vec![" ".repeat(inset)];
+    for word in text[inset..].split_inclusive(' ') {
+        let last = lines.last_mut().expect("there is one from the beginning");
+        if measure_text_width(last) + measure_text_width(word.trim_end()) > width && last.len() > inset {
+            lines.push(format!("{}{word}", " ".repeat(inset)));
+        } else {
+            last.push_str(word);
+        }
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::tests::{LIMIT, letters, names, queue, well};
+    use super::*;
+
+    fn shown(sample: &Sample) -> String {
+        shown_by(sample, &names(), false)
+    }
+
+    fn shown_by(sample: &Sample, names: &Names, colours: bool) -> String {
+        let view = View { names, older_than: LIMIT, course: None, colours, width: 79 };
+        let lines = view.lines(sample);
+        assert!(lines.len() <= 24 && lines.iter().all(|line| measure_text_width(line) <= 79), "{lines:#?}");
+        lines.join("\n")
+    }
+
+    #[test]
+    fn all_is_well_in_one_screen() {
+        let expected = "\
+2026-11-30 00:31:05 UTC  contoso.queue.core.windows.net
+
+queue         5,000 messages in sync-records
+              the oldest visible is 3 minutes old; hidden ones are not seen
+
+dead letters  0 messages in sync-records-poison
+
+locks         48 held in sync-locks, of 1,204 blobs
+
+✓ nothing needs a person";
+        assert_eq!(shown(&well()), expected);
+    }
+
+    #[test]
+    fn dead_letters_are_shown_by_reason_and_said_to_be_the_first_32() {
+        let shown = shown(&Sample { dead_letters: letters(40), ..well() });
+        let expected = "\
+dead letters  40 messages in sync-records-poison
+              3 visible, the oldest 2 hours old; about 37 hidden: another
+              reader has them, such as handler dead-letters
+              by reason, of the first 32 (by peek: receiving would hide them):
+                 2  key_collision             0x80060892  contacts
+                 1  (by the host, no reason)  –           accounts
+";
+        assert!(shown.contains(expected), "{shown}");
+        assert!(
+            shown.ends_with("\n✗ 40 dead letters in sync-records-poison: see handler dead-letters list"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_is_hidden_missing_or_cannot_be_read_is_said() {
+        for (records, text) in [
+            (Reading::Found(queue(0, 0, None)), "0 messages in sync-records\n\n"),
+            (
+                Reading::Found(queue(1, 0, None)),
+                "1 message in sync-records\n              none visible: the handler has them",
+            ),
+            (Reading::Found(queue(4, 4, Some(60))), "              4 visible, the oldest 60 seconds old\n\n"),
+            (Reading::Missing, "queue         sync-records does not exist\n"),
+            (Reading::Failed("\u{1b}[2J".to_owned()), "✗ sync-records: \\u001b[2J; handler doctor"),
+        ] {
+            let shown = shown(&Sample { records, ..well() });
+            assert!(shown.contains(text), "{text} in:\n{shown}");
+        }
+    }
+
+    #[test]
+    fn locks_beyond_the_maximum_are_at_least_so_many() {
+        let count = LockCount { held: 7, blobs: 20_000, is_complete: false };
+        let shown = shown(&Sample { locks: Some(Reading::Found(count)), ..well() });
+        assert!(
+            shown.contains("locks         at least 7 held in sync-locks, among the first 20,000 blobs\n"),
+            "{shown}"
+        );
+        let off = shown_by(&Sample { locks: None, ..well() }, &Names { locks: None, ..names() }, false);
+        assert!(off.contains("locks         off (LOCK_MODE)\n"), "{off}");
+    }
+
+    #[test]
+    fn long_names_are_wrapped_and_colours_take_no_room() {
+        let long =
+            Names { records: "r".repeat(63), dead_letters: "d".repeat(63), locks: Some("l".repeat(63)), ..names() };
+        let sample =
+            Sample { dead_letters: letters(1), records: Reading::Failed("no connection".to_owned()), ..well() };
+        let (plain, coloured) = (shown_by(&sample, &long, false), shown_by(&sample, &long, true));
+        assert!(!plain.contains('\u{1b}') && coloured.contains("\u{1b}[31m"), "{coloured:?}");
+        assert_eq!(console::strip_ansi_codes(&coloured), plain);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watching_adds_the_rate_and_the_course() {
+        let mut course = Course::default();
+        for length in [6_000, 5_900, 5_000] {
+            course.add(Some(length));
+            tokio::time::advance(Duration::from_secs(30)).await;
+        }
+        let names = names();
+        let view = View { names: &names, older_than: LIMIT, course: Some(&course), colours: false, width: 79 };
+        let lines = view.lines(&well()).join("\n");
+        let expected = "
+              shrinking by 17/s (last 60 seconds); empty in about 5 minutes
+              ██▇  60 seconds, at most 6,000
+";
+        assert!(lines.contains(expected), "{lines}");
+        let line = "2026-11-30 00:31:05 UTC  queue 5,000  dead letters 0  locks 48  shrinking by 17/s (last 60 seconds); empty in \
+                    about 5 minutes";
+        assert_eq!(view.line(&well()), line);
+        let gone = Sample { records: Reading::Failed("no connection".to_owned()), ..well() };
+        assert!(view.line(&gone).contains("queue ? (no connection)"), "{}", view.line(&gone));
+    }
+}

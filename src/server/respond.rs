@@ -86,8 +86,11 @@ fn problem(status: StatusCode, title: &str, detail: Option<&str>) -> Response {
     with(status, PROBLEM, to_json(&Problem { title, status: status.as_u16(), detail, outcome: None }))
 }
 
+/// Ends with a newline: in a terminal the prompt begins on the next line.
 fn to_json(body: &impl Serialize) -> String {
-    serde_json::to_string(body).expect("results are plain data")
+    let mut json = serde_json::to_string(body).expect("results are plain data");
+    json.push('\n');
+    json
 }
 
 /// `nosniff`: bodies hold caller data, so a browser must not guess another content type.

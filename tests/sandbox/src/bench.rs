@@ -40,8 +40,10 @@ pub use samples::{Limit, Samples};
 pub const ABOUT: &str = "\
 Measures the handler; exits with 1 when a bound is broken.
 
-Each benchmark runs real handler processes and ends with a table, a page and JSON, in target/bench; target/bench/index.html links to
-all of them. The results describe the machine that they were measured on.
+Each benchmark runs real handler processes and ends with a table, a page and
+JSON, in target/bench; target/bench/index.html links to all of them. The results
+describe the machine that they were measured on, so bounds on times are ratios
+to a value of the same run.
 
 Without a name it measures start, overhead and throughput, in this order.
 
@@ -49,22 +51,27 @@ Benchmarks:
   start       exec to the first answer, size of the executable, resident memory
   overhead    CPU time and time added per message, beyond what the network takes
   throughput  messages per second, by messages in flight
-  locks       what the per-record lock costs, and whether it keeps its guarantees
-  gate        throughput under service protection limits, beside a client that does not adapt
-  bulk        rows per second with and without batches under service protection limits
+  locks       what the per-record lock costs, and whether it keeps its
+              guarantees
+  gate        throughput under service protection limits, beside a client that
+              does not adapt
+  bulk        rows per second with and without batches under service protection
+              limits
   outage      what an outage of ten minutes costs, beside a plain queue trigger
   attacks     what a hostile or misconfigured sender, service or reader costs";
 
 /// The end of `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
-  cargo sandbox bench                                   start, overhead and throughput
+  cargo sandbox bench                      start, overhead and throughput
   cargo sandbox bench overhead --only load --runs 3
-  cargo sandbox bench start --baseline ../other/handler the handler of another commit gets the same load, in turn
-  cargo sandbox bench gate --quick                      a smoke test: short times
-  cargo sandbox bench outage --only 503 --factor 1      in real time: 11 minutes
-  cargo sandbox bench attacks --only sockets
-  cargo sandbox bench locks --help                      each benchmark has its own help";
+  cargo sandbox bench start --baseline PATH
+                                           the handler of another commit gets
+                                           the same load, in turn
+  cargo sandbox bench gate --quick         a smoke test: short times
+  cargo sandbox bench outage --only 503 --factor 1
+                                           in real time: 11 minutes
+  cargo sandbox bench locks --help         each benchmark has its own help";
 
 /// The command line.
 #[derive(Debug, clap::Args)]

@@ -25,28 +25,38 @@ use stand_ins::storage::{self, Storage};
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
-What a hostile or misconfigured sender, service or reader costs. It takes about five minutes after the build, and as long again for
-a baseline.
+What a hostile or misconfigured sender, service or reader costs. It takes about
+five minutes after the build, and as long again for a baseline.
 
-Real handler processes against the stand-ins. Counts, memory, statuses and exit codes have bounds; times are printed.
+Real handler processes against the stand-ins. Counts, memory, statuses and exit
+codes have bounds; times are printed.
 
 Cases:
-  sockets      arrays of 1,000 keys, one and then ten at once beside queue messages: sockets to the storage, messages that fail
+  sockets      arrays of 1,000 keys, one and then ten at once beside queue
+               messages: sockets to the storage, messages that fail
   descriptors  the same with a soft limit of 1,024 descriptors
-  crowd        700 calls at once, with bodies that never come and for one key, beside queue messages: messages that fail
+  crowd        700 calls at once, with bodies that never come and for one key,
+               beside queue messages: messages that fail
   zeros        8 MiB of [0,0,…: memory
   arrays       70 arrays of 64 KB with 1,000 records each: memory
   bodies       52 bodies of 8 MiB: memory
-  lists        24 bodies of 8 MiB with a column of many small values, with 320 MB of data: memory
-  everything   70 arrays of 64 KB, 24 bodies of 8 MiB and ten arrays of 1,000 keys at once with 320 MB of data (RLIMIT_DATA), beside
-               queue messages: every call is answered, a message settles within 5 s
-  endless      answers of services that never end: bytes read, time until it gives up
-  letters      hostile dead letters: exit codes of the commands, and what they leave visible
-  versions     the highest version there is: what becomes of the message, and of the next one
+  lists        24 bodies of 8 MiB with a column of many small values, with 320
+               MB of data: memory
+  everything   70 arrays of 64 KB, 24 bodies of 8 MiB and ten arrays of 1,000
+               keys at once with 320 MB of data (RLIMIT_DATA), beside queue
+               messages: calls without an answer, messages that fail
+  endless      answers of services that never end: bytes read, time until it
+               gives up
+  letters      hostile dead letters: exit codes of the commands, and what they
+               leave visible
+  versions     the highest version there is: what becomes of the message, and of
+               the next one
   tables       records for the environment's schema, code and privileges
   origin       a POST from a web page
-  logs         a reader of the log that stops reading: calls answered, and the end by SIGTERM
-  fifo         host.json is a FIFO: whether the doctor, the other commands and the start get past it";
+  logs         a reader of the log that stops reading: calls answered, and the
+               end by SIGTERM
+  fifo         host.json is a FIFO: whether the doctor, the other commands and
+               the start get past it";
 
 /// One case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -16,33 +16,43 @@ use super::{Benchmark, Bound, Limit, Samples};
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
-Rows per second with and without batches under service protection limits, beside a client that does not adapt.
+Rows per second with and without batches under service protection limits, beside
+a client that does not adapt.
 
-Three senders at the same time, each with a Dataverse stand-in and a user of its own: the handler with SYNC_BATCH=off, the
-handler with SYNC_BATCH=auto, and a naive client, which has 52 single requests in flight and sends each again after the
-Retry-After of its own 429. A handler gets 128 queue messages in flight for each instance, as host.json lets the host fetch. The
-measurements of the case rows run at the same time as well: together they use about one core. The senders begin 10 s apart,
-because each begins by spending an unused window as fast as the machine allows.
+Three senders at the same time, each with a Dataverse stand-in and a user of its
+own: the handler with SYNC_BATCH=off, the handler with SYNC_BATCH=auto, and a
+naive client, which has 52 single requests in flight and sends each again after
+the Retry-After of its own 429. A handler gets 128 queue messages in flight for
+each instance, as host.json lets the host fetch. The measurements of the case
+rows run at the same time as well: together they use about one core. The senders
+begin 10 s apart, because each begins by spending an unused window as fast as
+the machine allows.
 
-The stand-in has the documented limits: 6,000 requests and 1,200 s of execution time in 300 s, 52 concurrent requests; a batch is
-one request, and costs the execution time of all its parts. The measurement begins after one window and lasts for two. --factor 2
-halves the windows and what they allow, so the rates stay the same. The handler's own times are not scaled: it raises its rate
-again after a minute at the earliest, and each window costs each process a rejection. So with a shorter window 429 is more frequent
-and the rates are lower than at the service; then values are printed without bounds.
+The stand-in has the documented limits: 6,000 requests and 1,200 s of execution
+time in 300 s, 52 concurrent requests; a batch is one request, and costs the
+execution time of all its parts. The measurement begins after one window and
+lasts for two. --factor 2 halves the windows and what they allow, so the rates
+stay the same. The handler's own times are not scaled: it raises its rate again
+after a minute at the earliest, and each window costs each process a rejection.
+So with a shorter window 429 is more frequent and the rates are lower than at
+the service; then values are printed without bounds.
 
-An execution takes the time t, varied by half of it, and what the machine adds to it, which counts as it does in the service. The
-limits allow single requests 20 rows a second or 4/t, batches 4/t. It takes 21 minutes.
+An execution takes the time t, varied by half of it, and what the machine adds
+to it, which counts as it does in the service. The limits allow single requests
+20 rows a second or 4/t, batches 4/t. It takes 21 minutes.
 
-The bounds, of auto: 4.5 times the rows of off at 40 ms, 8 times at 20 ms, and at 200 ms, where batches gain nothing, 0.95 times:
-off alone differs by so much from run to run, by the lengths of its pauses; 429 on at most 1 % of the requests; at rest the
-median of off within 5 %, and its p99 within 20 %.
+The bounds, of auto: 4.5 times the rows of off at 40 ms, 8 times at 20 ms, and
+at 200 ms, where batches gain nothing, 0.95 times: off alone differs by so much
+from run to run, by the lengths of its pauses; 429 on at most 1 % of the
+requests; at rest the median of off within 5 %, and its p99 within 20 %.
 
 Cases:
-  rows       one instance; an execution takes 20, 40, 100 and 200 ms, with a plot; at 40 ms also records with a version, whose
-             rows are read before they are written, and four instances with one user
+  rows       one instance; an execution takes 20, 40, 100 and 200 ms, with a
+             plot; at 40 ms also records with a version, whose rows are read
+             before they are written, and four instances with one user
   rest       the time of one message at a time, off and auto in turns
-  array      an HTTP array of 1,000 new rows after a spent window, windows scaled 1:30; 40 ms. What is answered retry is sent again
-             at once";
+  array      an HTTP array of 1,000 new rows after a spent window, windows
+             scaled 1:30; 40 ms. What is answered retry is sent again at once";
 
 /// The factor by which windows are scaled down: with half of the window one instance gets three to six percent less of it.
 const FACTOR: u32 = 1;

@@ -15,21 +15,26 @@ use stand_ins::dataverse::Limits;
 pub const ABOUT: &str = "\
 Throughput under service protection limits, beside a client that does not adapt.
 
-Four real handlers with one application user and SYNC_BATCH=off (bulk measures batches), each with 60 queue messages in flight,
-against the Dataverse stand-in with the documented limits: 6,000 requests and 1,200 s of execution time in 300 s, 52 concurrent
-requests. The windows and their contents are scaled 1:4 (--factor): 20 writes a second, or 4 concurrent ones, are allowed at any
-factor. The measurement begins after one window, 75 s, and lasts for two.
+Four real handlers with one application user and SYNC_BATCH=off (bulk measures
+batches), each with 60 queue messages in flight, against the Dataverse stand-in
+with the documented limits: 6,000 requests and 1,200 s of execution time in 300
+s, 52 concurrent requests. The windows and their contents are scaled 1:4
+(--factor): 20 writes a second, or 4 concurrent ones, are allowed at any factor.
+The measurement begins after one window, 75 s, and lasts for two.
 
-Beside it runs a naive client: 52 concurrent messages for each of four instances; each waits for the Retry-After of its own 429
-and is sent again, as the retry loop of an SDK does. Its values are printed without bounds.
+Beside it runs a naive client: 52 concurrent messages for each of four
+instances; each waits for the Retry-After of its own 429 and is sent again, as
+the retry loop of an SDK does. Its values are printed without bounds.
 
-It takes four minutes for each case. The bounds: at least 90 % of what the limits allow, 429 on at most 1 % of the requests. With
-shorter windows values are printed without bounds.
+It takes four minutes for each case. The bounds: at least 90 % of what the
+limits allow, 429 on at most 1 % of the requests. With shorter windows values
+are printed without bounds.
 
 Cases:
   requests   a write takes 50 to 150 ms: the number of requests is the limit
   execution  a write takes 125 to 375 ms: the execution time is the limit
-  at-once    a write takes 0.5 to 1.5 s, and only concurrent requests are limited, as if many servers shared the load";
+  at-once    a write takes 0.5 to 1.5 s, and only concurrent requests are
+             limited, as if many servers shared the load";
 
 /// The factor by which windows are scaled down.
 const FACTOR: u32 = 4;

@@ -24,21 +24,26 @@ use stand_ins::storage::{self, Op, Storage};
 pub const ABOUT: &str = "\
 What an outage of ten minutes costs.
 
-500 messages wait while Dataverse answers 503, 401, or 429 with Retry-After: 300, while the lock storage is gone, while the
-identity endpoint is gone. Real handlers and hosts, as deployed, and beside them the same with the host's defaults (5
-immediate deliveries) and SYNC_HOLD_SECONDS=0: a plain queue trigger.
+500 messages wait while Dataverse answers 503, 401, or 429 with Retry-After:
+300, while the lock storage is gone, while the identity endpoint is gone. Real
+handlers and hosts, as deployed, and beside them the same with the host's
+defaults (5 immediate deliveries) and SYNC_HOLD_SECONDS=0: a plain queue
+trigger.
 
-Times are scaled 1:20 (--factor): outage, Retry-After, host.json's visibility timeout and the like, SYNC_HOLD_SECONDS. The time
-from the outage's end until all messages are applied is not: the handler's own waits take their real time.
+Times are scaled 1:20 (--factor): outage, Retry-After, host.json's visibility
+timeout and the like, SYNC_HOLD_SECONDS. The time from the outage's end until
+all messages are applied is not: the handler's own waits take their real time.
 
-The bounds: none in poison, at most one delivery more than without the outage, all applied within a minute of its end.
+The bounds: none in poison, at most one delivery more than without the outage,
+all applied. The time from the outage's end until then is printed.
 
 Cases:
   503       Dataverse answers 503 to everything
   401       Dataverse refuses every token
   429       Dataverse answers 429 with Retry-After: 300
   storage   every connection to the lock storage breaks
-  identity  the identity endpoint fails, and the tokens that were issued are revoked";
+  identity  the identity endpoint fails, and the tokens that were issued are
+            revoked";
 
 const OUTAGE: Duration = Duration::from_mins(10);
 const RETRY_AFTER: Duration = Duration::from_mins(5);
@@ -87,7 +92,7 @@ impl Benchmark for Case {
         samples.bounded("applied", "messages", number(deployed.applied), applied);
         let most = Bound::AtMost(2.0);
         samples.bounded("most deliveries of one message", "", deployed.most_deliveries.into(), most);
-        samples.bounded("from the end until all were applied", "s", after, Bound::AtMost(60.0));
+        samples.add("from the end until all were applied", "s", after);
         samples.add("left alone: in poison", "messages", number(alone.in_poison));
         samples.add("left alone: applied", "messages", number(alone.applied));
         samples.add("times are scaled by", "", factor.into());

@@ -5,13 +5,11 @@
 use super::median;
 use super::results::{Bound, Measurement};
 
-/// The check of a value.
+/// The check of a value. A time depends on the machine, so its bound is a ratio to a value of the same run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Limit {
     /// The handler's value, always.
     Always(Bound),
-    /// The handler's value in a run with a baseline; without one it is printed.
-    BesideBaseline(Bound),
     /// The handler's value, at most this many times the baseline's; without a baseline it is printed.
     TimesBaseline(f64),
 }
@@ -83,11 +81,7 @@ pub(super) fn compared(by_target: &[(&'static str, Samples)]) -> Vec<Measurement
     let [(_, handler), others @ ..] = by_target else { return Vec::new() };
     let mut measurements = Vec::new();
     for Row { name, unit, limit, values, .. } in &handler.0 {
-        let bound = match limit {
-            Some(Limit::Always(bound)) => Some(*bound),
-            Some(Limit::BesideBaseline(bound)) if !others.is_empty() => Some(*bound),
-            _ => None,
-        };
+        let bound = if let Some(Limit::Always(bound)) = limit { Some(*bound) } else { None };
         measurements.push(Measurement::new(name.clone(), values, unit, bound));
         for (target, samples) in others {
             let theirs = samples.0.iter().find(|row| row.name == *name).map_or(&[][..], |row| &row.values);
@@ -137,13 +131,5 @@ mod tests {
             assert_eq!(measurements[2].held, held, "{handler}");
         }
         assert!(!both(&[1.0], &[], limit)[2].held, "no value of the baseline is a broken bound");
-    }
-
-    #[test]
-    fn a_bound_beside_a_baseline_is_not_checked_without_one() {
-        let limit = Limit::BesideBaseline(Bound::AtMost(1.0));
-        assert!(compared(&[("handler", samples(&[2.0], limit))])[0].held);
-        let measurements = both(&[2.0], &[2.0], limit);
-        assert!(!measurements[0].held && measurements[1].held && measurements[2].held);
     }
 }

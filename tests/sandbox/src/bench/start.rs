@@ -15,14 +15,17 @@ use super::{Benchmark, Bound, Limit, Samples, megabytes, meter, milliseconds, nu
 pub const ABOUT: &str = "\
 Start time, executable size and memory: medians of 10 runs.
 
-Start time is from before the exec until GET / is answered 200, polled without a pause, with the settings of an app that has a
-managed identity, and with a client secret. No call to Entra ID, storage or Dataverse may come before that answer. The bound on it
-needs --baseline: the handler of another commit, measured in alternating runs. The executable is measured as it is deployed,
+Start time is from before the exec until GET / is answered 200, polled without a
+pause, with the settings of an app that has a managed identity, and with a
+client secret. No call to Entra ID, storage or Dataverse may come before that
+answer. The bound on it needs --baseline: the handler of another commit,
+measured in alternating runs. The executable is measured as it is deployed,
 stripped; memory is read from /proc.
 
 Cases:
   time    exec to the first answer: at most 1.5 times the baseline's
-  memory  the executable: at most 12 MB; resident: idle after the start, and at most 45 MB with 256 messages in flight";
+  memory  the executable: at most 12 MB; resident: idle after the start, and at
+          most 45 MB with 256 messages in flight";
 
 /// A start may take at most this many times the baseline's.
 const MAX_START_RATIO: f64 = 1.5;

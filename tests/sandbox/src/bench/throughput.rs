@@ -11,15 +11,19 @@ use super::{Benchmark, Samples, number};
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
-Messages per second, by messages in flight: medians of 10 runs. Everything is printed; nothing has a bound.
+Messages per second, by messages in flight: medians of 10 runs. Everything is
+printed; nothing has a bound.
 
-The load is queue messages in the host's envelope, 1 to 256 in flight. The load and the null server, which replaces storage and
-Dataverse, share the machine with the handler, so beside the rate stands the CPU time that the handler used: in cores, and as
-messages per second of CPU time, which one core could do. More than one core used is what a second core adds.
+The load is queue messages in the host's envelope, 1 to 256 in flight. The load
+and the null server, which replaces storage and Dataverse, share the machine
+with the handler, so beside the rate stands the CPU time that the handler used:
+in cores, and as messages per second of CPU time, which one core could do. More
+than one core used is what a second core adds.
 
 Cases:
-  latency   each message waits 2 ms for the lease and 6 ms for the PATCH, and the connections start staggered over that time. In
-            step: the rate as a share of what 1 in flight does times the number in flight
+  latency   each message waits 2 ms for the lease and 6 ms for the PATCH, and
+            the connections start staggered over that time. In step: the rate as
+            a share of what 1 in flight does times the number in flight
   at-once   without latency, so that the machine is the limit";
 
 /// The latency of storage and Dataverse.

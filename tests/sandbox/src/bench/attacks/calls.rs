@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
-use super::super::samples::Row;
 use super::super::target::Running;
 use super::super::{Bound, Samples, number};
 use stand_ins::host::first_delivery;
@@ -112,13 +111,13 @@ pub(super) fn add_calls(samples: &mut Samples, answers: &[Answer]) {
     samples.add("longest call", "s", longest(answers));
 }
 
-/// Adds what became of queue messages; each of them must be written. Gives the row with the longest time that one took.
-pub(super) fn add_messages<'a>(samples: &'a mut Samples, place: &str, answers: &[Answer]) -> &'a mut Row {
+/// Adds what became of queue messages; each of them must be written.
+pub(super) fn add_messages(samples: &mut Samples, place: &str, answers: &[Answer]) {
     let failed = answers.iter().filter(|answer| !answer.is_written()).count();
     let none = Bound::Exactly(0.0);
     samples.bounded(format!("queue messages {place} that failed"), "messages", number(failed), none);
     let longest = if failed == 0 { longest(answers) } else { f64::NAN };
-    samples.add(format!("queue messages {place}: the longest"), "s", longest)
+    samples.add(format!("queue messages {place}: the longest"), "s", longest);
 }
 
 /// The longest time until an answer, in seconds.

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::super::target::{Launch, Running};
-use super::super::{Bound, Limit, Samples, number};
+use super::super::{Bound, Samples, number};
 use super::calls::{Answer, Caller, add_calls, add_messages, record};
 use super::{Scene, with_memory};
 use stand_ins::dataverse::{Effect, Fault, Status};
@@ -24,9 +24,6 @@ const MAX_BODIES: f64 = 200.0;
 
 /// In KiB, as `ulimit` takes it: 320 MB.
 const LITTLE_DATA: &str = "-d 312500";
-
-/// In seconds: a queue message settles beside everything else. On a busy machine it may take longer.
-const MAX_SETTLED: f64 = 5.0;
 
 /// The longest body that is taken.
 const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -175,8 +172,7 @@ async fn attack(
         samples.add("memory at most", "MB", memory);
     }
     add_calls(samples, &calls);
-    let longest = add_messages(samples, "beside them", &messages);
-    longest.limit((!most.is_finite()).then_some(Limit::Always(Bound::AtMost(MAX_SETTLED))));
+    add_messages(samples, "beside them", &messages);
     running.stop().await
 }
 

@@ -59,13 +59,16 @@ pub(super) async fn measure(context: &Context<'_>, samples: &mut Samples) -> any
     });
     let held = callers.each_ref().map(|caller| leases.iter().filter(|lease| lease.caller == *caller).count());
     let handovers: Vec<f64> = handovers(&leases, until).into_iter().map(milliseconds).collect();
+    let took: Vec<f64> = writes.iter().map(|entry| milliseconds(entry.end.saturating_sub(entry.start))).collect();
     let asked = callers.each_ref().map(|caller| {
         let acquires = log.events.iter().filter(|event| event.caller == *caller && event.op == Op::Acquire).count();
         number(acquires) / time.saturating_sub(held_by(&leases, caller, until)).as_secs_f64()
     });
     samples.bounded("smaller share of the writes", "%", share(written), Bound::AtLeast(35.0));
     samples.bounded("smaller share of the leases", "%", share(held), Bound::AtLeast(35.0));
-    samples.bounded("release to the other's grant: median", "ms", median(&handovers), Bound::AtMost(150.0));
+    let times = median(&handovers) / median(&took);
+    samples.bounded("release to the other's grant: median, times a write", "×", times, Bound::AtMost(1.5));
+    samples.add("release to the other's grant: median", "ms", median(&handovers));
     samples.add("release to the other's grant: 95 of 100", "ms", quantile(&handovers, 0.95));
     samples.bounded("lease requests per second of waiting", "/s", asked[0].max(asked[1]), Bound::AtMost(3.0));
     samples.bounded("writes that overlapped", "pairs", number(world.dataverse.overlaps().len()), Bound::Exactly(0.0));

@@ -40,29 +40,36 @@ const INVISIBILITY: Duration = Duration::from_secs(20);
 pub const ABOUT: &str = "\
 Injects faults into the whole system and verifies the outcome of every message.
 
-Three senders, several hosts with real handlers, and stand-ins for Dataverse, Entra ID and storage. A seed determines the
-messages and the faults: handlers killed, stopped and paused for longer than a lease; machines gone; leases broken and expired
-while they are held; Dataverse, identity and storage answering 429, 503, 500, 401, 403, slowly or never; connections dropped
-before and after the work; messages delivered twice, late and out of order; a table whose privilege is missing for a while, and
-writes whose first response is lost. The messages include a hot row, keys in several spellings, two version columns, deletions
-and re-creations, and states. After the faults every message must be applied,
-skipped with a reason that holds, or a dead letter with a matching cause; every row must hold what its messages allow (the
-highest version); no two writes of one row may have overlapped while both held a valid lease; no log may contain a column value
-or a secret.
+Three senders, several hosts with real handlers, and stand-ins for Dataverse,
+Entra ID and storage. A seed determines the messages and the faults: handlers
+killed, stopped and paused for longer than a lease; machines gone; leases broken
+and expired while they are held; Dataverse, identity and storage answering 429,
+503, 500, 401, 403, slowly or never; connections dropped before and after the
+work; messages delivered twice, late and out of order; a table whose privilege
+is missing for a while, and writes whose first response is lost. The messages
+include a hot row, keys in several spellings, two version columns, deletions and
+re-creations, and states. After the faults every message must be applied,
+skipped with a reason that holds, or a dead letter with a matching cause; every
+row must hold what its messages allow (the highest version); no two writes of
+one row may have overlapped while both held a valid lease; no log may contain a
+column value or a secret.
 
-It prints the fault schedule and the outcomes, and exits with 1 on any difference, with the history of the keys concerned.
-The seed determines the messages and the faults, but not the scheduling of processes.";
+It prints the fault schedule and the outcomes, and exits with 1 on any
+difference, with the history of the keys concerned. The seed determines the
+messages and the faults, but not the scheduling of processes.";
 
 /// The end of `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
-  cargo sandbox chaos                        a random seed, 2 minutes, 4 instances, 2,000 messages
-  cargo sandbox chaos --seed 7 --seeds 10    ten seeds one after the other, with a summary
+  cargo sandbox chaos                        a random seed, 2 minutes
+  cargo sandbox chaos --seed 7 --seeds 10    ten seeds, with a summary
   cargo sandbox chaos --minutes 10 --instances 8 --messages 20000
-  cargo sandbox chaos --minutes 0.5 --debug  quickly, without a release build
+  cargo sandbox chaos --minutes 0.5 --debug  without a release build
 
-A failed message becomes visible after 3 s instead of the 30 s of host.json, the message of a machine that is gone after 20 s
-instead of 10 minutes. Runs of 3 minutes and more include writes that are never answered: the handler gives them up after 150 s.";
+A failed message becomes visible after 3 s instead of the 30 s of host.json, the
+message of a machine that is gone after 20 s instead of 10 minutes. Runs of 3
+minutes and more include writes that are never answered: the handler gives them
+up after 150 s.";
 
 /// How a seed is run; the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -167,7 +174,7 @@ pub struct Outcome {
 pub async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let handler = match arguments.handler {
         Some(path) => path,
-        None => stage::build(&Build { release: !arguments.debug, ..Build::default() })?,
+        None => stage::build_async(&Build { release: !arguments.debug, ..Build::default() }).await?,
     };
     let plan = arguments.plan;
     println!(
@@ -209,7 +216,7 @@ pub async fn run_seed(plan: &Plan, handler: &Path, seed: u64, all: &mut Totals) 
     for fault in &schedule {
         println!("  {fault}");
     }
-    let bar = progress::bar(usize::try_from(plan.messages)?, "starting");
+    let bar = progress::messages(usize::try_from(plan.messages)?, "starting");
     let result = run::run(plan, handler, seed, &schedule, &bar).await;
     bar.finish_and_clear();
     let (evidence, took) = result?;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::json;
 
+use crate::screen::Screen;
 use crate::world::{self, World};
 use report::Report;
 use round::Round;
@@ -29,14 +30,43 @@ const RACE_WINDOW: Duration = Duration::from_millis(250);
 /// The messages of a round of `cargo sandbox`: twenty for each key.
 pub const MESSAGES: usize = 2_000;
 
+/// A round has a multiple of this: two for each key.
+pub const LEAST_MESSAGES: usize = 2 * round::KEYS;
+
+/// The long text of `--help`.
+pub const ABOUT: &str = "\
+dataverse-sync on this machine, with stand-ins for the Azure services.
+
+Without a command it demonstrates the main job and checks it, in seven acts: the
+race in Dataverse's upsert; 2,000 messages through three instances, twice
+without locks and twice with them; HTTP calls; a dead letter. It takes less than
+a minute after the build, and exits with 1 when a claim does not hold.";
+
+/// The end of `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  cargo sandbox                            the demonstration
+  cargo sandbox --messages 200             the same, in fifteen seconds
+  cargo sandbox --storage azurite          with Microsoft's storage emulator
+  cargo sandbox --app target/functionapp   with the app of `cargo stage`
+  cargo sandbox up                         keeps running, for your own calls
+  cargo sandbox up --help                  each command has its own help";
+
 /// Runs the demonstration in this world with this many hosts and messages per round; returns whether every claim held.
-pub async fn run(options: world::Options, instances: usize, messages: usize) -> anyhow::Result<bool> {
+pub async fn run(
+    options: world::Options,
+    instances: usize,
+    messages: usize,
+    screen: &mut Screen,
+) -> anyhow::Result<bool> {
     let begun = Instant::now();
-    let mut report = Report::default();
-    println!(
-        "dataverse-sync on this machine: real handler processes, real sockets, and stand-ins for Dataverse, Entra ID,"
+    let mut report = Report::new(screen);
+    report.screen.strong("dataverse-sync on this machine");
+    report.screen.text_at(
+        0,
+        "Real handler processes, real sockets, and stand-ins for Dataverse, Entra ID, storage and the Functions host, which behave as \
+         the services are documented to.",
     );
-    println!("storage and the Functions host that behave as the services are documented to.");
     let dataverse = dataverse::Options { dop_hint: PARALLELISM, ..options.dataverse };
     let world = World::start(world::Options { dataverse, ..options }).await?;
 
@@ -57,8 +87,12 @@ pub async fn run(options: world::Options, instances: usize, messages: usize) -> 
 }
 
 /// The experiment: two concurrent PATCHes of one new key, without a handler.
-async fn race(world: &World, report: &mut Report) -> anyhow::Result<()> {
-    Report::chapter("a", "Two concurrent PATCHes of one new key, directly to Dataverse");
+async fn race(world: &World, report: &mut Report<'_>) -> anyhow::Result<()> {
+    report.act("two first writes of one row, sent to Dataverse at once");
+    report.screen.text_at(
+        2,
+        "Dataverse's upsert looks the row up and then creates it. Two PATCHes of one new key race, here without a handler.",
+    );
     world.dataverse.set_race_window(RACE_WINDOW);
     let (token, _) = world.identity.tokens().issue(&world.dataverse.url(), "the-experiment");
     let url = format!("{}/api/data/v9.2/contacts(employeeid='A-1')", world.dataverse.url());
@@ -75,16 +109,17 @@ async fn race(world: &World, report: &mut Report) -> anyhow::Result<()> {
     let (first, second) = tokio::try_join!(patch("Ada"), patch("Grace")).context("sending the two PATCHes")?;
     world.dataverse.set_race_window(dataverse::Options::default().race_window);
     let mut statuses = [first.status().as_u16(), second.status().as_u16()];
-    for (name, response) in [("Ada  ", first), ("Grace", second)] {
+    for (name, response) in [("Ada", first), ("Grace", second)] {
         let status = response.status();
         let body = response.text().await.context("reading an answer")?;
-        println!("    PATCH contacts(employeeid='A-1') {name} → {status} {body}");
+        report.screen.line(&format!("  PATCH contacts(employeeid='A-1')  {{\"firstname\":\"{name}\"}}"));
+        report.screen.data("    → ", format!("{status} {body}").trim());
     }
     statuses.sort_unstable();
-    report.claim(statuses == [204, 412], "one is answered 204 and the other 412: the upsert is not atomic");
+    report.claim(statuses == [204, 412], "one is answered 204, the other 412: the upsert is not atomic");
     report.claim(
         world.dataverse.rows("contacts").len() == 1,
-        "there is one row, and one sender does not know why it failed",
+        "there is one row, and one sender that does not know why it failed",
     );
     Ok(())
 }

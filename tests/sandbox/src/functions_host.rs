@@ -14,32 +14,47 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::signals::StopSignal;
 use stand_ins::host::{Error, Host, LogLine, Options};
 use stand_ins::queue;
 
 /// What `--help` says.
 pub const ABOUT: &str = "\
-Runs an app as `func start` does, with nothing to install: a small Functions host for custom handlers with queue and HTTP triggers.
+Runs an app as `func start` does, with nothing to install: a small Functions
+host for custom handlers with queue and HTTP triggers.
 
-It reads host.json and <Function>/function.json in the app's folder, starts the executable that host.json names, listens on
-127.0.0.1, and takes messages from the queues of a real storage account, such as your Azurite. It behaves as host 4.1037 was seen to
-behave, also where that is inconvenient; tests/stand_ins/data holds what was seen.
+It reads host.json and <Function>/function.json in the app's folder, starts the
+executable that host.json names, listens on 127.0.0.1, and takes messages from
+the queues of a real storage account, such as your Azurite. It behaves as host
+4.1037 was seen to behave, also where that is inconvenient; tests/stand_ins/data
+holds what was seen.
 
-Settings are the environment and the Values of local.settings.json in the app's folder; the environment wins. The handler gets all of
-them. AzureWebJobsStorage is the connection string of the queues, unless function.json names another setting; --storage overrides it.
-An identity instead of a key is not supported.
+Settings are the environment and the Values of local.settings.json in the app's
+folder; the environment wins. The handler gets all of them. AzureWebJobsStorage
+is the connection string of the queues, unless function.json names another
+setting; --storage overrides it. An identity instead of a key is not supported.
 
-How it ends: Ctrl-C and SIGTERM take no more messages and wait 10 s for the work in flight; a handler that still works then is left
-behind. The third crash of the handler in a row ends the host, with code 0. After kill -9 nothing ends the handler (this one
-ends by itself a few seconds later), and the messages in flight stay hidden for --hidden seconds.";
+How it ends: Ctrl-C and SIGTERM take no more messages and wait 10 s for the work
+in flight; a handler that still works then is left behind. The third crash of
+the handler in a row ends the host, with code 0. After kill -9 nothing ends the
+handler (this one ends by itself a few seconds later), and the messages in
+flight stay hidden for --hidden seconds.";
 
 /// Shown after `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
-  cargo stage && cargo sandbox host                        the staged app, on the storage of its local.settings.json
-  npx azurite & cargo sandbox host --storage UseDevelopmentStorage=true
-  cargo sandbox dataverse & DATAVERSE_URL=http://127.0.0.1:7080 cargo sandbox host --app target/functionapp
-  cargo sandbox host --key secret                          HTTP calls need ?code=secret or x-functions-key, as in Azure";
+  The staged app, on the storage of its local.settings.json:
+    cargo stage
+    cargo sandbox host
+  On Azurite, with the Dataverse stand-in:
+    npx azurite &
+    cargo sandbox dataverse &
+    DATAVERSE_URL=http://127.0.0.1:7080 \\
+      IDENTITY_ENDPOINT=http://127.0.0.1:7081/msi/token \\
+      IDENTITY_HEADER=sandbox \\
+      cargo sandbox host --storage UseDevelopmentStorage=true
+  HTTP calls need ?code=secret or x-functions-key, as in Azure:
+    cargo sandbox host --key secret";
 
 /// How long a host that got SIGTERM waits for the work in flight.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -87,7 +102,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let options = options(arguments, std::env::vars())?;
     let app = options.app.display().to_string();
     let missing = Host::missing_queues(&options).await.map_err(|error| explained(error, &app))?;
-    let mut stopped = stop_signal().context("watching for signals")?;
+    let mut stopped = StopSignal::new().context("watching for signals")?;
     let mut host = Host::launch(options).await.map_err(|error| explained(error, &app))?;
     say(&format!("Functions of {app}:\n\n        {}\n", host.functions().join("\n        ")));
     for queue in missing {
@@ -175,7 +190,7 @@ fn explained(error: Error, app: &str) -> anyhow::Error {
 }
 
 /// A line of the log, with the time in front as `func start` shows it.
-fn print(line: &LogLine) {
+fn print(_host: &str, line: &LogLine) {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let now = OffsetDateTime::now_utc().format(format).expect("a UTC time has all these parts");
     say(&format!("[{now}] {}", line.text));
@@ -184,33 +199,6 @@ fn print(line: &LogLine) {
 /// The output may be closed; the host works on.
 fn say(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
-}
-
-#[cfg(unix)]
-struct StopSignal {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl StopSignal {
-    async fn recv(&mut self) -> Option<()> {
-        tokio::select! {
-            got = self.interrupt.recv() => got,
-            got = self.terminate.recv() => got,
-        }
-    }
-}
-
-#[cfg(unix)]
-fn stop_signal() -> io::Result<StopSignal> {
-    use tokio::signal::unix::{SignalKind, signal};
-    Ok(StopSignal { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-}
-
-#[cfg(windows)]
-fn stop_signal() -> io::Result<tokio::signal::windows::CtrlC> {
-    tokio::signal::windows::ctrl_c()
 }
 
 #[cfg(test)]

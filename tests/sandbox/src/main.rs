@@ -4,32 +4,40 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use sandbox::screen::Screen;
+use sandbox::signals::until_stopped;
 use sandbox::stage::{self, Build};
 use sandbox::world::{self, StorageKind};
-use sandbox::{bench, chaos, demo, functions_host};
-
-mod up;
+use sandbox::{bench, chaos, dataverse, demo, functions_host, progress, up};
 
 /// dataverse-sync on this machine, with stand-ins for the Azure services.
-///
-/// Without a command it demonstrates the main job and checks it: the race in Dataverse's upsert, 2,000 messages through three
-/// instances without locks and with them, HTTP calls, and a dead letter. It takes less than a minute after the build and
-/// exits with 1 when a claim does not hold.
 #[derive(Parser)]
 #[command(name = "cargo sandbox", bin_name = "cargo sandbox", version, args_conflicts_with_subcommands = true)]
+#[command(long_about = demo::ABOUT, after_long_help = demo::EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     world: WorldArguments,
+    /// The messages of each of the four runs, for 100 keys; a multiple of 200.
+    #[arg(long, default_value_t = demo::MESSAGES, value_parser = messages)]
+    messages: usize,
+}
+
+/// Each key gets the same number of pairs.
+fn messages(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 && count % demo::LEAST_MESSAGES == 0 => Ok(count),
+        _ => Err(format!("must be a multiple of {}", demo::LEAST_MESSAGES)),
+    }
 }
 
 #[derive(Args)]
 struct WorldArguments {
-    /// The storage of locks and queues; azurite needs Node and is started automatically.
+    /// The storage of locks and queues. Azurite needs Node and is started here.
     #[arg(long, value_enum, default_value_t)]
     storage: StorageKind,
-    /// The number of hosts with a handler each.
+    /// The number of instances: Functions hosts with a handler each.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     instances: u8,
     /// Uses this handler executable instead of building one.
@@ -42,37 +50,47 @@ struct WorldArguments {
 
 impl WorldArguments {
     /// The options of the world; builds the handler if neither a handler nor an app is given.
-    fn world(self) -> anyhow::Result<world::Options> {
+    async fn world(self) -> anyhow::Result<world::Options> {
         let Self { storage, handler, app, .. } = self;
         let handler = match (handler, &app) {
             (Some(handler), _) => handler,
             (None, Some(_)) => PathBuf::new(),
-            (None, None) => stage::build(&Build::default())?,
+            (None, None) => stage::build_async(&Build::default()).await?,
         };
         Ok(world::Options { handler, app, storage, ..world::Options::default() })
     }
 }
 
+#[derive(Args)]
+struct UpArguments {
+    #[command(flatten)]
+    world: WorldArguments,
+    /// The port on 127.0.0.1 for HTTP calls to the first instance; the others have the next ones. 0 chooses free ones.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=65_520))]
+    port: u16,
+    /// Prints the log of hosts and handlers, each line behind its instance's name.
+    #[arg(long)]
+    log: bool,
+}
+
 #[derive(Subcommand)]
 enum Command {
-    /// Keeps hosts and stand-ins running and prints curl commands; Ctrl-C ends it.
-    Up(WorldArguments),
-    /// Runs the Dataverse stand-in alone, for use with `func start`.
-    Dataverse {
-        /// The port on 127.0.0.1.
-        #[arg(long, default_value_t = 7080)]
-        port: u16,
-    },
-    /// Runs an app on the Functions host's stand-in, against any storage; the same as `func start`, with nothing to install.
+    /// Keeps everything running and prints what to try; Ctrl-C ends it.
+    #[command(long_about = up::ABOUT, after_long_help = up::EXAMPLES)]
+    Up(UpArguments),
+    /// Runs the Dataverse and identity stand-ins alone, for `func start`.
+    #[command(long_about = dataverse::ABOUT, after_long_help = dataverse::EXAMPLES)]
+    Dataverse(dataverse::Arguments),
+    /// Runs an app as `func start` does, on any storage, with nothing to install.
     #[command(long_about = functions_host::ABOUT, after_long_help = functions_host::EXAMPLES)]
     Host(functions_host::Arguments),
     /// Measures the handler; exits with 1 when a bound is broken.
     #[command(long_about = bench::ABOUT, after_long_help = bench::EXAMPLES)]
     Bench(bench::Arguments),
-    /// Injects faults into the whole system and verifies every outcome; exits with 1 on any difference.
+    /// Injects faults into the whole system and verifies every outcome.
     #[command(long_about = chaos::ABOUT, after_long_help = chaos::EXAMPLES)]
     Chaos(chaos::Arguments),
-    /// Builds the handler for release and lays out target/functionapp for func; the same as `cargo stage`.
+    /// Lays out target/functionapp for func; the same as `cargo stage`.
     #[command(long_about = stage::ABOUT, after_long_help = stage::EXAMPLES)]
     Stage(stage::Arguments),
 }
@@ -81,8 +99,7 @@ enum Command {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -90,21 +107,23 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    match arguments.command {
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    progress::show();
+    let Arguments { command, world, messages } = arguments;
+    match command {
         None => {
-            let instances = arguments.world.instances.into();
-            demo::run(arguments.world.world()?, instances, demo::MESSAGES).await
+            let (instances, mut screen) = (world.instances.into(), Screen::stdout());
+            until_stopped(async { demo::run(world.world().await?, instances, messages, &mut screen).await }).await
         }
-        Some(Command::Up(world)) => {
-            let instances = world.instances.into();
-            up::up(world.world()?, instances).await.map(|()| true)
+        Some(Command::Up(UpArguments { world, port, log })) => {
+            let plan = up::Plan { instances: world.instances.into(), port, log };
+            up::run(world.world(), plan).await.map(|()| ExitCode::SUCCESS)
         }
-        Some(Command::Bench(arguments)) => bench::run(arguments).await,
-        Some(Command::Chaos(arguments)) => chaos::run(arguments).await,
-        Some(Command::Dataverse { port }) => up::dataverse(port).await.map(|()| true),
-        Some(Command::Host(arguments)) => functions_host::run(arguments).await.map(|()| true),
-        Some(Command::Stage(arguments)) => stage::run(arguments).map(|()| true),
+        Some(Command::Bench(arguments)) => until_stopped(bench::run(arguments)).await,
+        Some(Command::Chaos(arguments)) => until_stopped(chaos::run(arguments)).await,
+        Some(Command::Dataverse(arguments)) => dataverse::run(arguments).await.map(|()| ExitCode::SUCCESS),
+        Some(Command::Host(arguments)) => functions_host::run(arguments).await.map(|()| ExitCode::SUCCESS),
+        Some(Command::Stage(arguments)) => stage::run(arguments).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -112,11 +131,30 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
 mod tests {
     use clap::CommandFactory as _;
 
+    use sandbox::screen::WIDTH;
+
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// Clap folds paragraphs, but lists and commands only look right as they are written.
+    #[test]
+    fn every_help_is_written_for_80_columns() {
+        fn check(command: &clap::Command) {
+            let texts = [command.get_about(), command.get_long_about(), command.get_after_long_help()];
+            for line in texts
+                .into_iter()
+                .flatten()
+                .flat_map(|text| text.to_string().lines().map(str::to_owned).collect::<Vec<_>>())
+            {
+                assert!(line.chars().count() <= WIDTH, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Arguments::command());
     }
 
     #[test]

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-pub use builder::{Build, build};
+pub use builder::{Build, build, build_async};
 pub use layout::lay_out;
 
 use check::Purpose;
@@ -48,32 +48,38 @@ pub struct Arguments {
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\
-Builds the handler for release and lays out target/functionapp, the folder that `func` starts and publishes.
+Builds the handler for release and lays out target/functionapp, the folder that
+`func` starts and publishes.
 
-Without --target it builds for this machine. On Linux that is good for Azure as well, unless this machine's glibc is newer than
-that of the Functions images; then it is refused, and the message says what to do. On macOS, on Windows and on ARM a build for
-this machine is good for `func start` alone: for Azure it takes --target.
+Without --target it builds for this machine. On Linux that is good for Azure as
+well, unless this machine's glibc is newer than that of the Functions images;
+then it is refused, and the message says what to do. On macOS, on Windows and on
+ARM a build for this machine is good for `func start` alone: for Azure it takes
+--target.
 
-An executable that `handler doctor` would refuse is not staged; what was staged before stays. Your local.settings.json in the
-folder stays as well, and is never uploaded.";
+An executable that `handler doctor` would refuse is not staged; what was staged
+before stays. Your local.settings.json in the folder stays as well, and is never
+uploaded.";
 
 /// The end of `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
   For this machine:
     cargo stage
-  For any Linux plan of Azure Functions, static (what macOS and Windows need to publish):
+  For any Linux plan of Azure Functions, static (macOS and Windows need this):
     cargo stage --target x86_64-unknown-linux-musl
   The same with a glibc that even the older images have:
     cargo stage --target x86_64-unknown-linux-gnu.2.31
-  Then try it here, with nothing else installed (a static one or one for this machine):
+  Then try it here, with nothing else installed (one that runs here):
     cargo sandbox up --app target/functionapp
 
-What another target takes, once (part of the handler is C, and Zig is a C compiler for every target):
+What another target takes, once (part of the handler is C, and Zig is a C
+compiler for every target):
     rustup target add x86_64-unknown-linux-musl
     cargo install --locked cargo-zigbuild
     pip install ziglang
-On Debian and Ubuntu, `apt install musl-tools` instead of the last two will do for x86_64-unknown-linux-musl.
+On Debian and Ubuntu, `apt install musl-tools` instead of the last two will do
+for x86_64-unknown-linux-musl.
 
 Exit codes: 0 staged; 1 not staged; 2 wrong arguments.";
 

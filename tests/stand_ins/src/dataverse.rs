@@ -29,6 +29,7 @@ mod routes;
 mod rows;
 mod samples;
 mod state;
+mod summary;
 mod table;
 mod values;
 mod write;
@@ -54,6 +55,7 @@ pub use self::limits::{Limits, Usage};
 pub use self::rows::Collation;
 use self::rows::{Row, Store, TableRows};
 pub use self::state::StateOnCreate;
+pub use self::summary::Summary;
 pub use self::table::{Kind, Table};
 pub use self::write::DuplicateCode;
 use crate::identity::Tokens;
@@ -141,6 +143,13 @@ impl Dataverse {
     /// Adds a table; an existing one is replaced by an empty one.
     pub fn define(&self, table: Table) {
         self.world.store().define(table);
+    }
+
+    /// All tables, by name.
+    pub fn tables(&self) -> Vec<Summary> {
+        let mut tables: Vec<_> = self.world.store().tables().map(|table| Summary::of(table)).collect();
+        tables.sort_by(|left, right| left.set.cmp(&right.set));
+        tables
     }
 
     /// Every write request that has ended so far, in order of arrival.

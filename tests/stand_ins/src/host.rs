@@ -53,6 +53,7 @@ pub use envelope::first_delivery;
 pub use invocations::{HostRecords, InvocationRecord, InvocationResult, Stats};
 pub use logs::{Category, LogLine, Print, Severity};
 pub use options::{Error, Options};
+pub use settings::QueuePolicy;
 
 /// How long the queue extension hides a message while it is processed.
 const INVISIBILITY: Duration = Duration::from_mins(10);
@@ -136,6 +137,11 @@ impl Host {
     /// One line for every function, as `func start` lists them.
     pub fn functions(&self) -> &[String] {
         &self.functions
+    }
+
+    /// The redelivery policy in force: that of host.json, where the options do not override it.
+    pub fn queue_policy(&self) -> &QueuePolicy {
+        &self.runtime.policy
     }
 
     /// Waits until the host has given up on its handler, and returns why; never returns otherwise.

@@ -39,6 +39,10 @@ pub struct Options {
     pub tenant: String,
     /// The tokens' lifetime, in whole seconds.
     pub lifetime: Duration,
+    /// The managed-identity endpoint's port on 127.0.0.1; with 0 the system chooses one.
+    pub port: u16,
+    /// The value for `IDENTITY_HEADER`; a random one by default.
+    pub header: Option<String>,
     /// The certificate of the Entra authority; `None`: there is no authority.
     pub tls: Option<Tls>,
     /// The client id of the app's system-assigned identity; `None`: the app has none.
@@ -54,6 +58,8 @@ impl Default for Options {
         Self {
             tenant: "11111111-1111-4111-8111-111111111111".to_owned(),
             lifetime: Duration::from_hours(1),
+            port: 0,
+            header: None,
             tls: None,
             system_assigned: Some("22222222-2222-4222-8222-222222222222".to_owned()),
             user_assigned: Vec::new(),
@@ -128,11 +134,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Starts the managed-identity endpoint and, with [`Options::tls`], the Entra authority on free ports.
+    /// Starts the managed-identity endpoint and, with [`Options::tls`], the Entra authority on a free port.
     pub async fn start(options: Options) -> io::Result<Self> {
         let tokens = Arc::new(Tokens::new(options.tenant.clone(), options.lifetime));
         let realm = Arc::new(Realm {
-            header: Uuid::new_v4().simple().to_string(),
+            header: options.header.clone().unwrap_or_else(|| Uuid::new_v4().simple().to_string()),
             authority: OnceLock::new(),
             faults: watch::Sender::default(),
             requests: AtomicUsize::new(0),
@@ -140,7 +146,7 @@ impl Identity {
             options,
         });
         let routes = Router::new().route("/msi/token", get(managed_token)).with_state(realm.clone());
-        let managed = Server::start(routes, 0, None).await?;
+        let managed = Server::start(routes, realm.options.port, None).await?;
         let mut entra = None;
         if let Some(tls) = &realm.options.tls {
             let server = Server::start(authority_routes(realm.clone()), 0, Some(tls)).await?;

@@ -104,17 +104,17 @@ impl<B: Benchmark> Arguments<B> {
         ensure!(self.factor.is_none() || B::FACTOR.is_some(), "--factor is for gate, bulk and outage");
         // Before the build, which itself loads the machine.
         let environment = Environment::new(if self.handler.is_some() { "given" } else { "release" });
-        let plan = self.plan()?;
+        let plan = self.plan().await?;
         let cases = measure(&plan, if self.only.is_empty() { B::value_variants() } else { &self.only }).await;
         let results = Results::new(B::NAME, environment, plan.is_short::<B>(), cases);
         report::publish(&results)?;
         Ok(results.held)
     }
 
-    fn plan(&self) -> anyhow::Result<Plan> {
+    async fn plan(&self) -> anyhow::Result<Plan> {
         let handler = match &self.handler {
             Some(path) => path.canonicalize().context("--handler")?,
-            None => stage::build(&Build { release: true, ..Build::default() })?,
+            None => stage::build_async(&Build { release: true, ..Build::default() }).await?,
         };
         let mut targets = vec![Target::new("handler", &handler)];
         if let Some(path) = &self.baseline {

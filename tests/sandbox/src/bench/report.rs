@@ -8,18 +8,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::time::interval;
 
 use super::results::{Bound, CaseResult, Environment, Measurement, Results};
 use super::{page, quantile};
-use crate::stage;
+use crate::{progress, stage};
 
-/// A progress bar; hidden without a terminal.
+/// A progress bar.
 pub(crate) fn bar(case: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("  {prefix} {wide_bar} {pos}/{len} {msg}");
-    let style = style.expect("the template is well-formed");
-    ProgressBar::new(0).with_style(style).with_prefix(case.to_owned())
+    progress::bar(0, "  {prefix} {wide_bar} {pos}/{len} {msg}").with_prefix(case.to_owned())
 }
 
 /// Begins to count up to `total` things.

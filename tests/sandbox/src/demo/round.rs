@@ -9,13 +9,13 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::report::Report;
-use crate::progress::bar;
+use crate::progress;
 use crate::world::World;
 use stand_ins::dataverse;
 use stand_ins::host::{Category, Closing, Host};
 use stand_ins::storage::Counts;
 
-const KEYS: usize = 100;
+pub(super) const KEYS: usize = 100;
 
 /// The host's batch size, so that one instance fetches the first messages of these pairs and another the second.
 const KEYS_AT_ONCE: usize = 16;
@@ -46,7 +46,8 @@ pub(super) struct Round {
 /// The result of a run.
 #[derive(Debug)]
 pub(super) struct RoundResult {
-    pub(super) title: String,
+    pub(super) sources: &'static str,
+    pub(super) leases: bool,
     pub(super) messages: usize,
     /// The number of each reported outcome.
     outcomes: BTreeMap<String, usize>,
@@ -59,7 +60,6 @@ pub(super) struct RoundResult {
     poisoned: u64,
     /// Requests to the lock storage, if counted.
     pub(super) lock_requests: Option<Counts>,
-    pub(super) took: Duration,
 }
 
 impl RoundResult {
@@ -70,38 +70,51 @@ impl RoundResult {
 }
 
 impl Round {
-    pub(super) async fn show(&self, world: &World, instances: usize, report: &mut Report) -> anyhow::Result<()> {
-        Report::chapter(self.label, &self.title(instances));
+    pub(super) async fn show(&self, world: &World, instances: usize, report: &mut Report<'_>) -> anyhow::Result<()> {
+        report.act(&self.title());
+        report.screen.text_at(2, &self.explained(instances));
         let result = self.run(world, instances).await?;
         let outcomes: Vec<_> = result.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
-        println!("    Dataverse answered {} writes, {} of them with 412", result.writes, result.refused);
-        println!("    how the messages ended: {}", outcomes.join(", "));
+        let answered = format!("Dataverse answered {} writes, {} of them with 412.", result.writes, result.refused);
+        report.screen.text_at(2, &answered);
+        report.screen.items("  Outcomes: ", outcomes);
         if let Some(calls) = result.lock_requests.filter(|_| self.leases) {
-            println!(
-                "    lock storage: {} acquires ({} found the lock held), {} releases, {} creations",
-                calls.acquire,
-                calls.acquire_conflict,
-                calls.release,
-                calls.put_blob + calls.create_container
-            );
+            let calls = [
+                format!("{} acquires", calls.acquire),
+                format!("of them {} found it held", calls.acquire_conflict),
+                format!("{} releases", calls.release),
+                format!("{} creations", calls.put_blob + calls.create_container),
+            ];
+            report.screen.items("  Lock storage: ", calls);
         }
         self.check(world, &result, report);
         report.results.push(result);
         Ok(())
     }
 
-    fn title(&self, instances: usize) -> String {
-        let who = match self.sources {
-            [_] => "one source that sends everything twice",
-            _ => "two sources with different data",
+    fn title(&self) -> String {
+        let locks = if self.leases { "with leases" } else { "without locks" };
+        format!("{locks}, {}", self.sources())
+    }
+
+    fn sources(&self) -> &'static str {
+        if let [_] = self.sources { "one source" } else { "two sources" }
+    }
+
+    fn explained(&self, instances: usize) -> String {
+        let who = if let [_] = self.sources {
+            "one source that sends everything twice"
+        } else {
+            "two sources with different data"
         };
-        let (locks, policy) = (if self.leases { "leases on" } else { "LOCK_MODE=off" }, self.policy);
-        let messages = self.messages;
-        format!("{messages} messages for {KEYS} new keys from {who}; {instances} instances, policy {policy}, {locks}")
+        let mode = if self.leases { "lease" } else { "off" };
+        format!(
+            "{} messages for {KEYS} new keys from {who}, through {instances} instances. LOCK_MODE={mode}, SYNC_ON_CONFLICT={}.",
+            self.messages, self.policy
+        )
     }
 
     async fn run(&self, world: &World, instances: usize) -> anyhow::Result<RoundResult> {
-        let begun = Instant::now();
         let (writes_before, counts_before) = (world.dataverse.journal().len(), world.storage.counts());
         let letters_before = dead_letters(world).await?;
         let window = if self.leases { dataverse::Options::default().race_window } else { RACE_WINDOW };
@@ -112,13 +125,12 @@ impl Round {
         let names: Vec<String> = (1..=instances).map(|number| format!("instance-{number}")).collect();
         let hosts: Vec<Host> = try_join_all(names.iter().map(|name| world.host(name, &settings))).await?;
         wait(world, &hosts, self.messages).await?;
-        let took = begun.elapsed();
         let writes = world.dataverse.journal().split_off(writes_before);
         let first = writes.first().map_or(u64::MAX, |entry| entry.seq);
         let moved_by_host: u64 = hosts.iter().map(|host| host.stats().poisoned).sum();
-        let locks = if self.leases { "leases" } else { "no locks" };
         let result = RoundResult {
-            title: format!("({}) {instances} × {} source(s), {locks}", self.label, self.sources.len()),
+            sources: self.sources(),
+            leases: self.leases,
             messages: self.messages,
             outcomes: outcomes(&hosts),
             writes: writes.len(),
@@ -126,7 +138,6 @@ impl Round {
             overlaps: world.dataverse.overlaps().iter().filter(|(_, late)| late.seq >= first).count(),
             poisoned: moved_by_host + dead_letters(world).await? - letters_before,
             lock_requests: world.storage.counts().zip(counts_before).map(|(now, then)| now.since(&then)),
-            took,
         };
         for host in hosts {
             host.stop().await;
@@ -136,7 +147,7 @@ impl Round {
 
     /// Sends the pairs so close together that two instances fetch the two messages of a pair at the same time.
     async fn send(&self, world: &World) -> anyhow::Result<()> {
-        let bar = bar(self.messages, "sending ");
+        let bar = progress::messages(self.messages, "sending ");
         let keys: Vec<usize> = (0..KEYS).collect();
         for _ in 0..self.messages / (2 * KEYS) {
             for group in keys.chunks(KEYS_AT_ONCE) {
@@ -166,10 +177,10 @@ impl Round {
         .to_string()
     }
 
-    fn check(&self, world: &World, result: &RoundResult, report: &mut Report) {
+    fn check(&self, world: &World, result: &RoundResult, report: &mut Report<'_>) {
         let settled = result.count("") - result.count("retry/");
         report
-            .claim(settled == result.messages, &format!("every one of {} messages was settled, once", result.messages));
+            .claim(settled == result.messages, &format!("each of the {} messages was settled, once", result.messages));
         report.claim(result.poisoned == 0, "none is in the poison queue");
         if self.leases {
             report.claim(result.refused == 0, "no 412 is left");
@@ -180,7 +191,7 @@ impl Round {
                 "skip" => (
                     "skipped/already_written",
                     result.refused,
-                    "each 412 was settled as already written: another instance had done the work",
+                    "each 412 was settled as already written: another instance had done it",
                 ),
                 _ => ("applied/upserted", result.messages, "each 412 was sent again, until the message was applied"),
             };
@@ -205,7 +216,7 @@ async fn dead_letters(world: &World) -> anyhow::Result<u64> {
 
 /// Waits until the queue is empty, including hidden messages, and no invocation runs.
 async fn wait(world: &World, hosts: &[Host], messages: usize) -> anyhow::Result<()> {
-    let (bar, begun) = (bar(messages, "settling"), Instant::now());
+    let (bar, begun) = (progress::messages(messages, "settling"), Instant::now());
     loop {
         let settled: u64 = hosts.iter().map(|host| host.stats().succeeded).sum();
         bar.set_position(settled);

@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -128,6 +128,21 @@ pub(super) fn host() -> anyhow::Result<String> {
 
 /// Builds the handler and returns its path. Cargo's progress goes to stderr.
 pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
+    let (mut cargo, tool) = prepare(options)?;
+    let output = cargo.spawn().and_then(Child::wait_with_output).context("running cargo build")?;
+    built(options, tool, &output)
+}
+
+/// The same; dropping the future ends cargo.
+pub async fn build_async(options: &Build) -> anyhow::Result<PathBuf> {
+    let (cargo, tool) = prepare(options)?;
+    let cargo = tokio::process::Command::from(cargo).kill_on_drop(true).spawn().context("running cargo build")?;
+    let output = cargo.wait_with_output().await.context("running cargo build")?;
+    built(options, tool, &output)
+}
+
+/// The command that builds the handler.
+fn prepare(options: &Build) -> anyhow::Result<(Command, Tool)> {
     let tool = match &options.target {
         Some(target) => choose(target, Machine::THIS, detect_installed(target))?,
         None => Tool::Cargo,
@@ -138,7 +153,11 @@ pub fn build(options: &Build) -> anyhow::Result<PathBuf> {
     if options.release {
         BuildPaths::here()?.hide_from(&mut command);
     }
-    let output = command.spawn().and_then(std::process::Child::wait_with_output).context("running cargo build")?;
+    Ok((command, tool))
+}
+
+/// The executable, from what cargo printed.
+fn built(options: &Build, tool: Tool, output: &Output) -> anyhow::Result<PathBuf> {
     if !output.status.success() {
         bail!("the build failed{}", options.target.as_ref().map(|target| advice(target, tool)).unwrap_or_default());
     }
@@ -150,7 +169,7 @@ fn announcement(options: &Build) -> String {
     let target = options.target.as_ref().map(|target| format!(" for {target}")).unwrap_or_default();
     let (kind, time) =
         if options.release { ("optimised", "about 5 minutes") } else { ("for development", "up to 2 minutes") };
-    format!("building the handler{target} ({kind}): {time} the first time, then only what has changed")
+    format!("building the handler{target} ({kind}): {time} the first time")
 }
 
 /// Cargo's arguments. A release build names the package, so that features needed only by the sandbox or tests are not

@@ -1,5 +1,5 @@
-//! What was seen of the real Functions host, replayed on `cargo sandbox host` as a process of its own; and our handler on that
-//! process, where either of the two is stopped under load.
+//! The commands of `cargo sandbox` as processes. What was seen of the real Functions host, replayed on `cargo sandbox host`; our
+//! handler on that process, where either of the two is stopped under load; `cargo sandbox up` and `dataverse`, and terminals.
 //!
 //! A case is a line of `tests/stand_ins/data/functions-host.ndjson`. The test prints how many cases the file has, how many agree,
 //! and each that does not.
@@ -7,13 +7,16 @@
 #![cfg(unix)]
 
 mod case;
+mod command;
 mod expected;
 mod explained;
 mod host;
 mod process;
 mod recorder;
 mod replay;
+mod terminal;
 mod under_load;
+mod up;
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use sandbox::stage::{self, Build};
 use sandbox::world::{Options, World};
 use serde_json::{Value, json};
 use stand_ins::dataverse;
 
+use crate::command::handler;
 use crate::host::{Process, eventually, runs, signal};
 
 const MESSAGES: usize = 300;
@@ -21,8 +19,6 @@ const LATENCY: Duration = Duration::from_millis(300);
 
 /// The signal comes when this many rows are written: more than run at once, so that some are done and some in flight.
 const WRITTEN: usize = 60;
-
-static HANDLER: LazyLock<PathBuf> = LazyLock::new(|| stage::build(&Build::default()).expect("it builds"));
 
 struct Load {
     world: World,
@@ -42,7 +38,7 @@ struct Counts {
 
 impl Load {
     async fn start() -> Self {
-        let handler = tokio::task::spawn_blocking(|| HANDLER.clone()).await.expect("it does not panic");
+        let handler = handler().await;
         let dataverse = dataverse::Options { latency: LATENCY, ..dataverse::Options::default() };
         let world =
             World::start(Options { handler, dataverse, ..Options::default() }).await.expect("the sandbox starts");

@@ -47,8 +47,8 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// Shows a line where the host runs.
-pub type Print = fn(&LogLine);
+/// Shows a line of the host of this name where the host runs.
+pub type Print = fn(&str, &LogLine);
 
 /// The log of one host; clones share it.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ impl Logs {
         }
         let line = LogLine { severity, category, text };
         if let Some(print) = self.print {
-            print(&line);
+            print(host, &line);
         }
         lines.push_back(line);
     }

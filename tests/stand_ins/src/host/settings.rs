@@ -42,17 +42,17 @@ pub(super) struct Settings {
 
 /// The redelivery policy of all queue triggers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct QueuePolicy {
+pub struct QueuePolicy {
     /// Messages per poll.
     pub(super) batch_size: usize,
     /// The next poll waits until at most this many messages are in flight.
     pub(super) new_batch_threshold: usize,
     /// The number of deliveries before a message is moved to the poison queue.
-    pub(super) max_dequeue_count: u32,
+    pub max_dequeue_count: u32,
     /// How long a failed message stays hidden.
-    pub(super) visibility_timeout: Duration,
+    pub visibility_timeout: Duration,
     /// The longest pause between polls.
-    pub(super) max_polling_interval: Duration,
+    pub max_polling_interval: Duration,
     /// How messages are encoded in the queue.
     pub(super) encoding: Encoding,
 }

@@ -170,9 +170,11 @@ async fn the_control_shows_the_journal_and_rows_and_takes_faults() {
         let answer = bench.http.get(format!("{url}/{path}")).send().await.expect("an answer");
         answer.text().await.expect("a body")
     };
+    assert!(text("journal").await.ends_with("}]\n"), "a prompt begins on the next line");
     let journal: serde_json::Value = serde_json::from_str(&text("journal").await).expect("JSON");
     assert_eq!((&journal[0]["status"], &journal[1]["change"]), (&json!(502), &json!("created")));
     assert!(text("rows/contacts").await.contains(r#""employeeid":"E1""#));
+    assert_eq!(text("rows/nothing").await, "{\"error\":\"there is no table nothing\"}\n");
     let wrong = bench.http.post(format!("{url}/faults")).body("{}").send().await.expect("an answer");
     assert_eq!(wrong.status(), 400);
 }

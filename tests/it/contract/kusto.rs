@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use super::queries::{SYNC_RECORDS, queries};
-use super::watching::{alerts, component_filter, with_sync_records, workbook_queries};
+use super::watching::{alerts, charts, component_filter, with_sync_records, workbook_queries};
 use crate::command::CommandOutput;
 
 const PACKAGE: &str = "@kusto/language-service-next@12.4.1";
@@ -32,7 +32,7 @@ async fn analyse(queries: &BTreeMap<String, String>) -> BTreeMap<String, Analysi
 }
 
 #[tokio::test]
-async fn every_query_is_valid_and_each_alert_measures_a_number_of_its_component() {
+async fn every_query_is_valid_and_each_alert_and_chart_shows_columns_of_its_result() {
     let mut all = BTreeMap::from([("broken".to_owned(), "AppTraces | where message has \"outcome\"".to_owned())]);
     for (name, query) in queries() {
         let query = if name == SYNC_RECORDS { query } else { with_sync_records(&query) };
@@ -54,5 +54,9 @@ async fn every_query_is_valid_and_each_alert_measures_a_number_of_its_component(
     for alert in alerts() {
         let columns = &analysed[&format!("alert: {}", alert.name)].columns;
         assert!(matches!(columns[&alert.measure].as_str(), "long" | "real"), "{}: {columns:?}", alert.name);
+    }
+    for (title, axes) in charts() {
+        let columns = &analysed[&format!("workbook: {title}")].columns;
+        assert!(axes.iter().all(|axis| columns.contains_key(axis)), "{title}: {axes:?} of {columns:?}");
     }
 }

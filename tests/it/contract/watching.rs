@@ -59,6 +59,17 @@ pub(super) fn workbook_queries() -> BTreeMap<String, String> {
     steps().iter().map(|step| (text(&step["title"]), text(&step["query"]))).collect()
 }
 
+/// The axes of the charts that show some columns only, by their titles.
+pub(super) fn charts() -> Vec<(String, Vec<String>)> {
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let chart = |step: &Value| {
+        let settings = step.get("chartSettings")?;
+        let values = settings["yAxis"].as_array().expect("columns").iter();
+        Some((text(&step["title"]), values.chain([&settings["xAxis"]]).map(text).collect()))
+    };
+    steps().iter().filter_map(chart).collect()
+}
+
 #[test]
 fn the_workbook_has_the_queries_of_the_file_on_the_log_of_one_app() {
     let mut expected = queries();

@@ -1,7 +1,7 @@
 //! Reads the settings: a [`Config`], or every [`Problem`] at once.
 //!
-//! The settings come from a lookup; only `main` reads the environment. Debug output holds no secrets. `docs/settings.md` documents every
-//! setting, and `local.settings.json.sample` lists them all.
+//! The settings come from a lookup; only `main` reads the environment. Debug output holds no secrets. [`table`] has every setting with
+//! its default and its meaning.
 
 use std::time::Duration;
 
@@ -11,12 +11,21 @@ use url::Url;
 use crate::dataverse::client::Environment;
 use crate::identity::Choice;
 use crate::record::{OnConflict, Tables, is_logical_name, parse_word};
-use crate::settings::{Lookup, Problem, is_confidential, non_empty, read_resolved};
+use crate::settings::{Lookup, Problem, is_confidential, non_empty, read_resolved, table};
 use crate::storage::{self, Address, Service};
+use crate::telemetry;
 
 /// Headers that this program sets itself.
 const OWN_HEADERS: &str = "accept authorization connection content-length content-type cookie host if-match if-none-match \
     odata-maxversion odata-version traceparent transfer-encoding x-ms-client-request-id";
+
+/// The host sets it for the process that it starts.
+const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
+
+/// The older name of the same variable, which the host sets too.
+const OLD_PORT: &str = "FUNCTIONS_HTTPWORKER_PORT";
+
+const RUNTIME: &str = "FUNCTIONS_WORKER_RUNTIME";
 
 /// The configuration of a serving handler.
 #[derive(Debug)]
@@ -85,17 +94,43 @@ impl Config {
         read_resolved(&|name| non_empty(lookup, name), Self::read)
     }
 
+    /// For a command: the settings as a serving handler would read them, but for the port, and what is wrong with those of the log and
+    /// of the host too.
+    pub(crate) fn check(lookup: &Lookup) -> (Option<Self>, Vec<Problem>) {
+        let with_port = |name: &str| lookup(name).or_else(|| (name == PORT).then(|| "0".to_owned()));
+        let (config, mut problems) = match Self::from_settings(&with_port) {
+            Ok(config) => (Some(config), Vec::new()),
+            Err(problems) => (None, problems),
+        };
+        problems.extend(telemetry::Settings::read(lookup).err().into_iter().flatten());
+        // With another value the host would start another language's worker.
+        if non_empty(lookup, RUNTIME).is_some_and(|runtime| runtime != "custom") {
+            problems.push(Problem::new(RUNTIME, "must be custom, or the host does not start this program"));
+        }
+        (config, problems)
+    }
+
+    /// One sentence for people.
+    pub(crate) fn summary(&self) -> String {
+        let locks = match &self.locks {
+            None => "no locks".to_owned(),
+            Some(locks) => format!("locks in {} ({})", locks.address.host(), locks.address.access()),
+        };
+        let dataverse = self.dataverse.url.host_str().unwrap_or_default();
+        format!("Dataverse {dataverse} as {}, {locks}", self.identity.name())
+    }
+
     fn read(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader { lookup, problems: Vec::new() };
         let url = reader.dataverse_url();
-        let api_version = reader.text("DATAVERSE_API_VERSION", "v9.2", is_api_version, "must look like v9.2");
+        let api_version = reader.text("DATAVERSE_API_VERSION", is_api_version, "must look like v9.2");
         let identity = Choice::from_settings(lookup).map_err(|problems| reader.problems.extend(problems)).ok();
         let locks = reader.locks();
         let on_conflict = reader.on_conflict();
         let version_column = reader.version_column();
-        let max_concurrency = reader.number("SYNC_MAX_CONCURRENCY", 52, 1, 1000);
+        let max_concurrency = reader.number("SYNC_MAX_CONCURRENCY", 1, 1000);
         let batches = reader.batches();
-        let hold = Duration::from_secs(reader.number("SYNC_HOLD_SECONDS", 480, 0, 86_400));
+        let hold = Duration::from_secs(reader.number("SYNC_HOLD_SECONDS", 0, 86_400));
         let tables = reader.tables();
         let headers = reader.headers();
         let port = reader.port();
@@ -118,25 +153,27 @@ impl Config {
 }
 
 impl Reader<'_> {
+    /// The value of a setting, else its default.
     fn get(&self, name: &str) -> Option<String> {
-        (self.lookup)(name)
+        (self.lookup)(name).or_else(|| table::default(name))
     }
 
     fn problem(&mut self, variable: &str, text: impl Into<String>) {
         self.problems.push(Problem::new(variable, text));
     }
 
-    fn number(&mut self, name: &str, default: u64, min: u64, max: u64) -> u64 {
-        let Some(text) = self.get(name) else { return default };
-        let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+    /// The number of a setting that has a default.
+    fn number(&mut self, name: &str, min: u64, max: u64) -> u64 {
+        let number = self.get(name).and_then(|text| text.parse().ok()).filter(|number| (min..=max).contains(number));
         number.unwrap_or_else(|| {
             self.problem(name, format!("must be a whole number from {min} to {max}"));
-            default
+            min
         })
     }
 
-    fn text(&mut self, name: &str, default: &str, is_valid: fn(&str) -> bool, problem: &str) -> String {
-        let text = self.get(name).unwrap_or_else(|| default.to_owned());
+    /// The text of a setting that has a default.
+    fn text(&mut self, name: &str, is_valid: fn(&str) -> bool, problem: &str) -> String {
+        let text = self.get(name).unwrap_or_default();
         if !is_valid(&text) {
             self.problem(name, problem);
         }
@@ -164,14 +201,14 @@ impl Reader<'_> {
 
     fn locks(&mut self) -> Option<LockSettings> {
         const CONTAINER: &str = "must be a container name: 3 to 63 lower-case letters, digits and single hyphens";
-        let life = Duration::from_secs(self.number("LOCK_LEASE_SECONDS", 15, 15, 60));
-        let wait = Duration::from_secs(self.number("LOCK_WAIT_SECONDS", 10, 0, 300));
-        let container = self.text("LOCK_CONTAINER", "sync-locks", storage::is_name, CONTAINER);
-        let mode = self.text("LOCK_MODE", "lease", |mode| ["lease", "off"].contains(&mode), "must be lease or off");
+        let life = Duration::from_secs(self.number("LOCK_LEASE_SECONDS", 15, 60));
+        let wait = Duration::from_secs(self.number("LOCK_WAIT_SECONDS", 0, 300));
+        let container = self.text("LOCK_CONTAINER", storage::is_name, CONTAINER);
+        let mode = self.text("LOCK_MODE", |mode| ["lease", "off"].contains(&mode), "must be lease or off");
         if mode == "off" {
             return None;
         }
-        let name = self.get("LOCK_STORAGE").unwrap_or_else(|| "AzureWebJobsStorage".to_owned());
+        let name = self.get("LOCK_STORAGE").unwrap_or_default();
         let address =
             Address::resolve(Service::Blob, &name, self.lookup).map_err(|problem| self.problems.push(problem));
         Some(LockSettings { address: address.ok()?, container, life, wait })
@@ -179,12 +216,12 @@ impl Reader<'_> {
 
     fn on_conflict(&mut self) -> OnConflict {
         let is_valid = |text: &str| parse_word::<OnConflict>(text).is_some();
-        let text = self.text("SYNC_ON_CONFLICT", "verify", is_valid, "must be verify, skip or retry");
+        let text = self.text("SYNC_ON_CONFLICT", is_valid, "must be verify, skip or retry");
         parse_word(&text).unwrap_or_default()
     }
 
     fn batches(&mut self) -> bool {
-        self.text("SYNC_BATCH", "auto", |mode| ["auto", "off"].contains(&mode), "must be auto or off") == "auto"
+        self.text("SYNC_BATCH", |mode| ["auto", "off"].contains(&mode), "must be auto or off") == "auto"
     }
 
     fn version_column(&mut self) -> Option<String> {
@@ -230,15 +267,14 @@ impl Reader<'_> {
         headers
     }
 
-    /// The host sets both variables; the second one is the older.
     fn port(&mut self) -> u16 {
-        for name in ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"] {
+        for name in [PORT, OLD_PORT] {
             if self.get(name).is_some() {
-                return u16::try_from(self.number(name, 0, 0, 65_535)).expect("at most 65535");
+                return u16::try_from(self.number(name, 0, 65_535)).expect("at most 65535");
             }
         }
         self.problem(
-            "FUNCTIONS_CUSTOMHANDLER_PORT",
+            PORT,
             "is not set; the Functions host sets it (try `func start` or `cargo sandbox`), by hand any free port will do",
         );
         0

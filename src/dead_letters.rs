@@ -48,5 +48,5 @@ pub fn render(text: &str, encoding: MessageEncoding) -> [String; 3] {
     let entry = Entry::read(received, encoding);
     let mut summary = Summary::default();
     summary.add(&entry);
-    [entry.to_string(), entry.to_json(), summary.to_string()]
+    [entry.to_string(), entry.to_json(), summary.table(None)]
 }

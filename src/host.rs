@@ -25,8 +25,8 @@ use time::OffsetDateTime;
 use crate::json::{Members, Value};
 use crate::outcome::{Disposition, Outcome};
 pub(crate) use dead_letter::DeadLetter;
-pub(crate) use host_json::{HostJson, HostJsonError, read_object};
-pub use host_json::{MessageEncoding, OVERRIDE_PREFIX, max_dequeue_count, message_encoding, messages_in_flight};
+pub(crate) use host_json::{HostJson, HostJsonError, host_json_values, read_object};
+pub use host_json::{MessageEncoding, max_dequeue_count, message_encoding, messages_in_flight};
 pub(crate) use message_text::{begins_as_object, from_base64, object_in_base64};
 use trigger_metadata::TriggerMetadata;
 

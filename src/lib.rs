@@ -18,8 +18,9 @@
 //!
 //! - [`json`]: objects in the order sent, exact numbers, duplicate members refused. Pure.
 //! - [`sanitize`]: foreign text made safe to print. Pure.
+//! - [`names`]: names that resemble an unknown one. Pure.
 //! - [`files`]: the files that settings and the app name, read up to a cap; who may write them.
-//! - [`settings`]: how a setting is read, and what can be wrong with one.
+//! - [`settings`]: which settings there are, where they come from, how one is read, and what can be wrong with it.
 //! - [`outcome`]: the result of a message, with stable codes.
 //! - [`record`]: a message as a validated record, its canonical key, the alternate keys that it uses, and the tables that may be
 //!   written. Pure.
@@ -38,6 +39,8 @@
 //! - [`shutdown`]: why the process stops serving, how long it drains, and its exit code.
 //! - [`server`]: routes, tracked tasks, the memory that messages may take, drain.
 //! - [`config`]: the settings as one value, or every problem at once.
+//! - [`terminal`]: what a command prints, and tables that fit the terminal.
+//! - [`settings_report`]: the command `handler settings`.
 //! - [`dead_letters`]: the command `handler dead-letters`.
 //! - [`doctor`]: the command `handler doctor`.
 //! - [`status`]: the command `handler status`.
@@ -56,6 +59,7 @@ pub mod http;
 pub mod identity;
 pub mod json;
 pub mod lock;
+pub mod names;
 pub mod outcome;
 pub mod pipeline;
 pub mod process_limits;
@@ -63,10 +67,12 @@ pub mod record;
 pub mod sanitize;
 pub mod server;
 pub mod settings;
+pub mod settings_report;
 pub mod shutdown;
 pub mod status;
 pub mod storage;
 pub mod telemetry;
+pub mod terminal;
 
 #[cfg(test)]
 mod tests;

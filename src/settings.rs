@@ -1,7 +1,11 @@
-//! How a setting is read, and what can be wrong with one.
+//! Which settings there are ([`table`]), where they come from ([`environment`]), how one is read, and what can be wrong with it.
 //!
 //! Settings come from a [`Lookup`]; only `main` reads the process environment. A [`Problem`] names its variable, so that all
 //! problems can be reported at once.
+
+pub mod environment;
+mod local_file;
+pub mod table;
 
 use std::cell::RefCell;
 
@@ -26,6 +30,9 @@ impl Problem {
         Self { variable: variable.to_owned(), text: text.into() }
     }
 }
+
+/// How every variable begins that overrides a value of host.json.
+pub(crate) const OVERRIDE_PREFIX: &str = "AzureFunctionsJobHost__";
 
 /// The trimmed value of a variable; an empty one counts as not set.
 pub(crate) fn non_empty(lookup: &Lookup, name: &str) -> Option<String> {

@@ -80,10 +80,10 @@ impl Settings {
         Ok(Self { filter, format, otlp: OtlpSettings::read(lookup) })
     }
 
-    /// For a process that only logs what is wrong with its settings: errors, in the format that is set if it is valid.
-    pub fn errors_only(lookup: &Lookup) -> Self {
+    /// For a process that only logs what is wrong with its settings: errors and warnings, in the format that is set if it is valid.
+    pub fn problems_only(lookup: &Lookup) -> Self {
         let format = read_format(lookup).unwrap_or_default();
-        Self { filter: EnvFilter::new("error"), format, otlp: OtlpSettings::default() }
+        Self { filter: EnvFilter::new("warn"), format, otlp: OtlpSettings::default() }
     }
 }
 

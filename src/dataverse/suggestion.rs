@@ -6,6 +6,7 @@
 use super::Error;
 use super::error_body::WRAPPERS;
 use super::table_metadata::{NavigationProperty, TableMetadata};
+use crate::names::{self, MAX_SUGGESTIONS};
 use crate::record::{BIND, common_prefix};
 
 /// `0x80048d19`: the payload cannot be read.
@@ -17,9 +18,6 @@ const BEFORE_NAME: [&str; 3] = ["property named '", "invalid property '", "undec
 
 /// The same, if the text also says that there is no such property.
 const BEFORE_MISSING: (&str, &str) = ("the property '", "does not exist on type");
-
-/// More names than this that fit equally well are no help.
-const MAX_SUGGESTIONS: usize = 2;
 
 /// The property that a refusal says is unknown.
 pub(crate) fn unknown_property(fault: &Error) -> Option<&str> {
@@ -77,30 +75,12 @@ fn pointing_at<'a>(set: &str, lookups: &[&'a NavigationProperty]) -> Vec<&'a str
 
 /// The candidates that are most like `name`: but for case, underscores, a prefix or a few letters.
 fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let name = name.to_ascii_lowercase();
-    let mut ranked: Vec<_> = candidates.filter_map(|candidate| Some((rank(&name, candidate)?, candidate))).collect();
-    ranked.sort_unstable();
-    ranked.dedup();
-    let best = ranked.first().map(|(rank, _)| *rank);
-    let best: Vec<_> = ranked.iter().filter(|(rank, _)| Some(*rank) == best).map(|(_, name)| *name).collect();
-    if best.len() > MAX_SUGGESTIONS { Vec::new() } else { best }
-}
-
-/// How unlike two names are; `None` if they have nothing in common.
-fn rank(name: &str, candidate: &str) -> Option<usize> {
-    let candidate = candidate.to_ascii_lowercase();
-    let without_underscores = |name: &str| name.replace('_', "");
-    if candidate == name {
-        return Some(0);
-    }
-    if without_underscores(&candidate) == without_underscores(name) {
-        return Some(1);
-    }
-    if candidate.strip_suffix(name).is_some_and(|prefix| prefix.ends_with('_')) {
-        return Some(2);
-    }
-    let distance = strsim::osa_distance(name, &candidate);
-    (distance <= (name.len() / 4).clamp(1, 3)).then_some(2 + distance)
+    names::nearest(candidates, |candidate| {
+        let has_prefix = |prefix: &str| prefix.ends_with('_');
+        let (candidate, name) = (candidate.to_ascii_lowercase(), name.to_ascii_lowercase());
+        let but_for_prefix = candidate.strip_suffix(&name).is_some_and(has_prefix).then_some(2);
+        names::difference(&name, &candidate).into_iter().chain(but_for_prefix).min()
+    })
 }
 
 #[cfg(test)]

@@ -41,10 +41,8 @@ Examples:
     handler dead-letters export --older-than 30d --output old.jsonl
     handler dead-letters drop --older-than 30d
 
-Settings (environment), for the connection AzureWebJobsStorage or another one by --connection:
-  AzureWebJobsStorage                    a storage connection string; UseDevelopmentStorage=true is Azurite
-  AzureWebJobsStorage__accountName       or an account, with Entra ID: AZURE_CLIENT_ID and the like,
-  AzureWebJobsStorage__queueServiceUri   the managed identity, or your az or azd login
+Settings: the connection AzureWebJobsStorage, or another one by --connection. It is a storage connection string, or with Entra ID \
+AzureWebJobsStorage__accountName or AzureWebJobsStorage__queueServiceUri. `handler settings` shows what is set.
 
 Exit codes: 0 done; 1 something failed, or the command was interrupted; 2 wrong arguments or settings.";
 

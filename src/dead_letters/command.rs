@@ -14,8 +14,8 @@ use super::account::Account;
 use super::arguments::{self, Arguments, Command, Query};
 use super::encoding;
 use super::entry::Entry;
-use super::progress::{Progress, say};
-use super::queue::describe;
+use super::progress::Progress;
+use super::queue::{NO_QUEUE, describe};
 use super::replay;
 use super::report::{Dropped, Replayed, Report};
 use super::scan::{Scan, Selection, Stop};
@@ -23,6 +23,8 @@ use super::summary::Summary;
 use crate::sanitize::sanitize;
 use crate::settings::{Lookup, Problem};
 use crate::storage::Error;
+use crate::terminal;
+use crate::terminal::{print, say};
 
 /// Why a command has no report.
 #[derive(Debug, thiserror::Error)]
@@ -55,16 +57,22 @@ pub async fn run(arguments: Arguments, lookup: &Lookup<'_>, stop: CancellationTo
             let problem = "drop asks before it deletes, and there is no terminal to ask on; --yes skips the question";
             Err(Failure::Usage(problem.to_owned()))
         }
-        Command::Drop { max, yes, query } => Session::open(query, max, lookup, stop).await?.drop_selected(yes).await,
+        Command::Drop { max, yes, query } => {
+            let mut session = Session::open(query, max, lookup, stop).await?;
+            say(&format!("{}: dropping from {}\n", session.account.name(), session.scan.queue.name()));
+            session.drop_selected(yes).await
+        }
     }
 }
 
 async fn replay(arguments: arguments::Replay, lookup: &Lookup<'_>, stop: CancellationToken) -> Result<bool, Failure> {
     let arguments::Replay { to, dry_run, rate, max, query } = arguments;
     if to == query.source.queue {
-        return Err(Failure::Usage("--to is the queue that the messages are in".to_owned()));
+        let problem = "--to is the queue that the messages are in; name another one, such as sync-records";
+        return Err(Failure::Usage(problem.to_owned()));
     }
     let mut session = Session::open(query, max, lookup, stop).await?;
+    say(&format!("{}: replaying from {} to {to}\n", session.account.name(), session.scan.queue.name()));
     let queue = session.account.queue(&to).map_err(Failure::Settings)?;
     // Before anything is received: if the queue does not exist, nothing is touched.
     queue.stats().await.map_err(|error| failed(&session.account, &to, &error))?;
@@ -79,7 +87,13 @@ async fn replay(arguments: arguments::Replay, lookup: &Lookup<'_>, stop: Cancell
 }
 
 fn failed(account: &Account, queue: &str, error: &Error) -> Failure {
-    Failure::Queue(format!("{}, queue {queue}: {}", account.name(), describe(error)))
+    let next = match error {
+        Error::Service { code, .. } if code == NO_QUEUE => {
+            "name another one by --connection, --queue or --to; the host creates a poison queue with its first message"
+        }
+        _ => "`handler doctor` checks the storage account",
+    };
+    Failure::Queue(format!("{}, queue {queue}: {}; {next}", account.name(), describe(error)))
 }
 
 /// An open queue, and how its messages are printed.
@@ -98,7 +112,7 @@ impl Session {
     ) -> Result<Self, Failure> {
         let Query { filter, source } = query;
         let encoding = encoding::resolve(source.encoding, lookup).map_err(|problem| vec![problem]);
-        let (account, encoding) = match (Account::open(&source.connection, lookup), encoding) {
+        let (account, (encoding, is_known)) = match (Account::open(&source.connection, lookup), encoding) {
             (Ok(account), Ok(encoding)) => (account, encoding),
             (account, encoding) => {
                 let problems = [account.err(), encoding.err()];
@@ -106,7 +120,7 @@ impl Session {
             }
         };
         let queue = account.queue(&source.queue).map_err(Failure::Settings)?;
-        let scan = Scan::begin(queue, Selection { filter, max, encoding }, stop).await;
+        let scan = Scan::begin(queue, Selection { filter, max, encoding, is_known }, stop).await;
         let scan = scan.map_err(|error| failed(&account, &source.queue, &error))?;
         Ok(Self { account, scan, json: source.json })
     }
@@ -159,7 +173,9 @@ impl Session {
             self.scan.progress = Progress::hidden();
         }
         let report = self.run(async |scan| write(scan, stdout(), format).await).await;
-        say(&report.to_string());
+        if !report.is_closed || report.still_hidden > 0 {
+            say(&report.to_string());
+        }
         Ok(report.is_good())
     }
 
@@ -171,7 +187,10 @@ impl Session {
             say(&format!("error: a message could not be replayed: {problem}\n"));
         }
         if let Some(problem) = &report.problem {
-            say(&format!("error: {}, queue {}: {problem}\n", self.account.name(), report.queue));
+            let (account, queue) = (self.account.name(), &report.queue);
+            say(&format!(
+                "error: {account}, queue {queue}: {problem}; the other messages are unchanged, run it again\n"
+            ));
         }
         report
     }
@@ -184,14 +203,12 @@ impl Session {
         } else {
             report.to_string()
         };
-        let mut out = stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()?;
+        print(&text)?;
         Ok(report.is_good())
     }
 }
 
-/// A reader that closes its end early, such as `head`, ends this like any other output error.
+/// A reader that closes its end early, such as `head`, ends this like any other output error, but silently.
 async fn write(scan: &mut Scan, out: impl io::Write, format: impl Fn(&Entry) -> String) -> Result<(), Stop> {
     let mut out = io::BufWriter::new(out);
     let end = scan.read(|entry| writeln!(out, "{}", format(&entry))).await;
@@ -208,7 +225,7 @@ async fn read_and_delete(scan: &mut Scan, yes: bool) -> Result<(), Stop> {
     });
     read.await?;
     scan.progress = Progress::new("dropped", ids.len());
-    say(&summary.to_string());
+    say(&summary.table(terminal::width()));
     if ids.is_empty() || !(yes || is_confirmed(scan, ids.len()).await?) {
         return Ok(());
     }

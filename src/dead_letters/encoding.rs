@@ -10,22 +10,28 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::host::{HostJson, HostJsonError, MessageEncoding, begins_as_object, from_base64, object_in_base64};
+use crate::host::{
+    HostJson, HostJsonError, MessageEncoding, begins_as_object, from_base64, message_encoding, object_in_base64,
+};
 use crate::settings::{Lookup, Problem};
 
 /// The `chosen` encoding, else the one of the host.json in this folder, else the host's default: every host and handler reads a
-/// record in base64.
-pub(super) fn resolve(chosen: Option<MessageEncoding>, lookup: &Lookup<'_>) -> Result<MessageEncoding, Problem> {
+/// record in base64. With it, whether it is known rather than assumed.
+pub(super) fn resolve(
+    chosen: Option<MessageEncoding>,
+    lookup: &Lookup<'_>,
+) -> Result<(MessageEncoding, bool), Problem> {
     if let Some(encoding) = chosen {
-        return Ok(encoding);
+        return Ok((encoding, true));
     }
-    let host = match HostJson::load(Path::new("."), lookup) {
-        Err(HostJsonError::Missing) => HostJson::defaults(lookup),
-        loaded => loaded,
+    let (host, is_known) = match HostJson::load(Path::new("."), lookup) {
+        Err(HostJsonError::Missing) => (HostJson::defaults(lookup), message_encoding(lookup).is_some()),
+        loaded => (loaded, true),
     };
     let found = host.map_err(|error| error.to_string()).and_then(|host| host.message_encoding);
     let problem = |error: String| format!("in this folder cannot be used ({error}); --encoding overrides it");
-    found.map_err(|error| Problem::new("host.json", problem(error)))
+    let encoding = found.map_err(|error| Problem::new("host.json", problem(error)))?;
+    Ok((encoding, is_known))
 }
 
 /// The content of a message with this text, in either encoding.
@@ -65,9 +71,9 @@ mod tests {
     fn a_choice_goes_over_an_override_and_that_over_host_json() {
         const NAME: &str = "AzureFunctionsJobHost__extensions__queues__messageEncoding";
         let overridden = |value: &'static str| move |name: &str| (name == NAME).then(|| value.to_owned());
-        assert_eq!(resolve(None, &|_| None), Ok(MessageEncoding::None));
-        assert_eq!(resolve(None, &overridden("Base64")), Ok(MessageEncoding::Base64));
-        assert_eq!(resolve(Some(MessageEncoding::None), &overridden("base64")), Ok(MessageEncoding::None));
+        assert_eq!(resolve(None, &|_| None), Ok((MessageEncoding::None, true)));
+        assert_eq!(resolve(None, &overridden("Base64")), Ok((MessageEncoding::Base64, true)));
+        assert_eq!(resolve(Some(MessageEncoding::None), &overridden("base64")), Ok((MessageEncoding::None, true)));
         let problem = resolve(None, &overridden("utf8")).expect_err("not an encoding").to_string();
         assert!(problem.contains("messageEncoding must be base64 or none"), "{problem}");
     }

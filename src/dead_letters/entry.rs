@@ -14,11 +14,14 @@ use time::{OffsetDateTime, UtcOffset};
 use super::encoding::decode;
 use super::queue::Received;
 use super::record_summary::RecordSummary;
-use crate::host::{DeadLetter, MessageEncoding};
+use crate::host::{DeadLetter, MessageEncoding, from_base64};
 use crate::sanitize::sanitize;
 
 /// Shown as the reason of a message that the host moved.
 pub(super) const MOVED_BY_HOST: &str = "(by the host, no reason)";
+
+/// The reason in a list of a message that the host moved at once, because it was sent without the base64 that host.json asks for.
+pub(super) const WITHOUT_BASE64: &str = "without_base64";
 
 /// A message as it was found in the poison queue.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Entry {
     pub(super) dead_letter: Option<DeadLetter>,
     /// The original message, byte for byte.
     pub(super) original: Vec<u8>,
+    /// Whether it is a message that the host moved and not in base64, although the host decodes base64.
+    pub(super) lacks_base64: bool,
     pub(super) record: RecordSummary,
 }
 
@@ -36,7 +41,14 @@ impl Entry {
         let content = decode(encoding, &received.text);
         let dead_letter = DeadLetter::parse(&content);
         let original = dead_letter.as_ref().map_or(content, |letter| letter.message.clone().into_bytes());
-        Self { received, record: RecordSummary::of(&original), dead_letter, original }
+        Self { received, record: RecordSummary::of(&original), dead_letter, lacks_base64: false, original }
+    }
+
+    /// The same, with what it means that the host uses this encoding.
+    pub(super) fn under(mut self, encoding: MessageEncoding) -> Self {
+        let is_plain = || self.dead_letter.is_none() && from_base64(&self.received.text).is_none();
+        self.lacks_base64 = encoding == MessageEncoding::Base64 && is_plain();
+        self
     }
 
     /// When the message was rejected or, by the host, moved.
@@ -47,6 +59,11 @@ impl Entry {
     /// The reason's code; `None` for a message that the host moved.
     pub(super) fn reason(&self) -> Option<&str> {
         self.dead_letter.as_ref().map(|letter| letter.reason.as_str())
+    }
+
+    /// The same, or [`WITHOUT_BASE64`].
+    pub(super) fn listed_reason(&self) -> Option<&str> {
+        self.reason().or(self.lacks_base64.then_some(WITHOUT_BASE64))
     }
 
     /// Dataverse's own code.
@@ -90,7 +107,7 @@ impl Entry {
         let Received { inserted, expires, dequeued, .. } = &self.received;
         let (inserted, expires) = (timestamp(*inserted), timestamp(*expires));
         vec![
-            ("reason", Some(self.reason().unwrap_or(MOVED_BY_HOST).to_owned())),
+            ("reason", Some(self.listed_reason().unwrap_or(MOVED_BY_HOST).to_owned())),
             ("detail", letter.and_then(|letter| letter.detail.clone())),
             ("dataverse", answer),
             ("request id", dataverse.and_then(|answer| answer.request_id.clone())),
@@ -106,9 +123,10 @@ impl Entry {
     }
 }
 
-/// RFC 3339 in UTC. A time that another program wrote may not exist in UTC.
+/// RFC 3339 in UTC, in whole seconds. A time that another program wrote may not exist in UTC.
 pub(crate) fn timestamp(time: OffsetDateTime) -> String {
-    time.checked_to_offset(UtcOffset::UTC).unwrap_or(time).format(&Rfc3339).unwrap_or_else(|_| "?".to_owned())
+    let time = time.checked_to_offset(UtcOffset::UTC).unwrap_or(time).replace_nanosecond(0).unwrap_or(time);
+    time.format(&Rfc3339).unwrap_or_else(|_| "?".to_owned())
 }
 
 impl fmt::Display for Entry {
@@ -209,6 +227,22 @@ mod tests {
         let shown = Entry::example(b"\xff\x00").to_string();
         assert!(shown.contains(MOVED_BY_HOST) && shown.contains("(not text: 2 bytes, in base64) /wA="), "{shown}");
         assert_eq!(Entry::example(b"x").time(), datetime!(2026-11-24 10:00 UTC));
+    }
+
+    #[test]
+    fn only_a_message_of_the_host_that_is_not_base64_lacks_it_and_only_under_base64() {
+        let letter = json!({ "message": "{}", "reason": "exists", "at": "2026-11-23T10:00:00.123456789Z" }).to_string();
+        for (text, encoding, reason) in [
+            (r#"{"table":"contacts"}"#, MessageEncoding::Base64, Some(WITHOUT_BASE64)),
+            (r#"{"table":"contacts"}"#, MessageEncoding::None, None),
+            ("e30=", MessageEncoding::Base64, None),
+            ("", MessageEncoding::Base64, None),
+            (&letter, MessageEncoding::Base64, Some("exists")),
+        ] {
+            let entry = Entry::example_stored_as(text.to_owned(), encoding).under(encoding);
+            assert_eq!(entry.listed_reason(), reason, "{text}");
+            assert!(!entry.to_json().contains(".123456789"), "times are in seconds");
+        }
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use time::OffsetDateTime;
 
-use super::entry::Entry;
+use super::entry::{Entry, WITHOUT_BASE64};
 use super::record_summary::KeyFilter;
+use crate::outcome::{Disposition, Reason};
 
 /// The value of `--reason` for messages that have none.
 const NO_REASON: &str = "none";
@@ -15,8 +17,9 @@ const NO_REASON: &str = "none";
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which messages")]
 pub(super) struct Filter {
-    /// Only dead letters with this reason, such as key_collision; `none` for messages that the host moved.
-    #[arg(long, value_name = "CODE")]
+    /// Only dead letters with this reason, such as key_collision; `none` for all that the host moved, `without_base64` for those of
+    /// them that were sent without base64.
+    #[arg(long, value_name = "CODE", value_parser = reasons())]
     reason: Option<String>,
     /// Only dead letters with this code of Dataverse, such as 0x80060892.
     #[arg(long, value_name = "0x…")]
@@ -44,7 +47,7 @@ impl Filter {
         let record = &entry.record;
         let same = |wanted: &Option<String>, actual: Option<&str>| wanted.is_none() || wanted.as_deref() == actual;
         let code = self.code.as_deref();
-        same(&self.reason, Some(entry.reason().unwrap_or(NO_REASON)))
+        (same(&self.reason, Some(entry.reason().unwrap_or(NO_REASON))) || same(&self.reason, entry.listed_reason()))
             && code.is_none_or(|wanted| entry.code().is_some_and(|code| code.eq_ignore_ascii_case(wanted)))
             && same(&self.table, record.table.as_deref())
             && same(&self.source, record.source.as_deref())
@@ -52,6 +55,16 @@ impl Filter {
             && self.newer_than.is_none_or(|age| now - entry.time() < age)
             && self.key.as_ref().is_none_or(|wanted| record.key.as_ref().is_some_and(|key| wanted.matches(key)))
     }
+}
+
+/// What a dead letter can say, and the words for those that have no reason.
+fn reasons() -> PossibleValuesParser {
+    let has_letter = |reason: &Reason| match reason.disposition() {
+        Disposition::Applied | Disposition::Skipped => false,
+        Disposition::Retry | Disposition::Rejected => true,
+    };
+    let codes = Reason::ALL.into_iter().filter(has_letter).map(Reason::code);
+    PossibleValuesParser::new([NO_REASON, WITHOUT_BASE64].into_iter().chain(codes))
 }
 
 /// `2h`: a whole number and its unit.
@@ -75,6 +88,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::host::MessageEncoding;
 
     const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
@@ -150,6 +164,18 @@ mod tests {
         assert!(!matches(&["--code", "0x80060892"], &raw) && !matches(&["--source", "hr"], &raw));
         assert!(matches(&["--table", "contacts", "--key", "E-1"], &raw));
         assert!(!matches(&["--key", "E-1"], &found("not a record")));
+        let text =
+            Entry::example_stored_as("text".to_owned() + "!", MessageEncoding::Base64).under(MessageEncoding::Base64);
+        assert!(matches(&["--reason", "none"], &text) && matches(&["--reason", "without_base64"], &text));
+        assert!(!matches(&["--reason", "without_base64"], &raw) && !matches(&["--reason", "without_base64"], &ours()));
+    }
+
+    #[test]
+    fn an_unknown_reason_is_pointed_out() {
+        for (reason, tip) in [("nope", "'none'"), ("key_colision", "'key_collision'"), ("created", "possible values")] {
+            let problem = filter(&["--reason", reason]).expect_err("no letter has it");
+            assert!(problem.contains(tip) && problem.contains("invalid_data"), "{problem}");
+        }
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! The progress of a long command, on stderr: a bar on a terminal, else a line now and then.
-//!
-//! A stderr that is closed is ignored: that is not a reason to stop halfway.
-
-use std::io::{Write as _, stderr};
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+use crate::terminal::say;
 
 /// Without a terminal a line is printed for each of this many messages.
 const LINE_EVERY: u64 = 1_000;
@@ -41,10 +39,4 @@ impl Progress {
 
 fn count(messages: usize) -> u64 {
     u64::try_from(messages).expect("usize fits u64")
-}
-
-/// Prints to stderr.
-pub(super) fn say(text: &str) {
-    let mut out = stderr().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

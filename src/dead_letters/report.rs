@@ -1,11 +1,19 @@
-//! The result of a command: sentences for people, one JSON object for programs. Pure.
+//! The result of a command: sentences for people, one JSON object for programs.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::entry::WITHOUT_BASE64;
 use super::summary::Summary;
+use crate::terminal;
+
+/// What follows a table that has such messages.
+const ABOUT_WITHOUT_BASE64: &str = "\
+without_base64: host.json says messageEncoding base64, and these messages were sent
+as plain text, so the host moved them unread. Replay puts them back in base64. To
+take both, set messageEncoding to none; else change the sender.";
 
 /// Filled while the command runs.
 #[derive(Debug, Default, Serialize)]
@@ -22,6 +30,9 @@ pub(super) struct Report {
     pub(super) interrupted: bool,
     /// Messages that could not be given back.
     pub(super) still_hidden: usize,
+    /// Whether the reader of the output ended the command.
+    #[serde(skip)]
+    pub(super) is_closed: bool,
     /// The error that ended the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) problem: Option<String>,
@@ -68,7 +79,7 @@ impl Report {
     pub(super) fn is_good(&self) -> bool {
         let is_done = self.replayed.as_ref().is_none_or(|replayed| replayed.failed == 0)
             && self.dropped.as_ref().is_none_or(|dropped| dropped.not_ours == 0);
-        is_done && self.problem.is_none() && !self.interrupted && self.still_hidden == 0
+        is_done && self.problem.is_none() && !self.is_closed && !self.interrupted && self.still_hidden == 0
     }
 }
 
@@ -77,7 +88,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { queue, counted, seen, matching, still_hidden, .. } = self;
         if let Some(summary) = &self.summary {
-            write!(f, "{summary}{}", if *matching > 0 { "\n" } else { "" })?;
+            write!(f, "{}{}", summary.table(terminal::width()), if *matching > 0 { "\n" } else { "" })?;
+            if summary.has(WITHOUT_BASE64) {
+                writeln!(f, "{ABOUT_WITHOUT_BASE64}\n")?;
+            }
         }
         writeln!(f, "{queue}: {matching} of {seen} messages match; the service counts about {counted}.")?;
         if self.complete && counted > seen {

@@ -22,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::entry::Entry;
 use super::filter::Filter;
-use super::progress::{Progress, say};
+use super::progress::Progress;
 use super::queue::{MAX_RECEIVE, Queue, Receipt, Received, describe};
 use super::report::Report;
 use crate::host::MessageEncoding;
 use crate::storage::Error;
+use crate::terminal::{is_closed, say};
 
 /// Messages are hidden for at least this time.
 const MIN_HIDDEN: Duration = Duration::from_mins(5);
@@ -49,6 +50,8 @@ pub(super) struct Selection {
     pub(super) filter: Filter,
     pub(super) max: Option<usize>,
     pub(super) encoding: MessageEncoding,
+    /// Whether the host is known to use this encoding.
+    pub(super) is_known: bool,
 }
 
 /// Why a command ends early.
@@ -132,7 +135,9 @@ impl Scan {
     }
 
     fn select(&mut self, message: Received) -> Option<Entry> {
-        let entry = Entry::read(message, self.selection.encoding);
+        let Selection { encoding, is_known, .. } = self.selection;
+        let entry = Entry::read(message, encoding);
+        let entry = if is_known { entry.under(encoding) } else { entry };
         if !self.selection.filter.matches(&entry, self.start) {
             return None;
         }
@@ -243,7 +248,9 @@ impl Scan {
                 "interrupted: giving {held} messages back; after a second signal they reappear by themselves\n"
             ));
         }
-        self.report.problem = end.err().filter(|_| !self.report.interrupted).map(|stop| stop.to_string());
+        self.report.is_closed = matches!(&end, Err(Stop::Output(error)) if is_closed(error));
+        let is_problem = |_: &Stop| !self.report.interrupted && !self.report.is_closed;
+        self.report.problem = end.err().filter(is_problem).map(|stop| stop.to_string());
         self.report.still_hidden = self.give_back().await;
         std::mem::take(&mut self.report)
     }
@@ -301,7 +308,8 @@ mod tests {
         poison.create_if_missing().await.expect("the storage answers");
         let account = Account::open("Storage", &|name| (name == "Storage").then(|| connection.clone())).ok();
         let queue = account.expect("settings").queue("poison").expect("an address");
-        let selection = Selection { filter: Filter::default(), max: None, encoding: MessageEncoding::None };
+        let selection =
+            Selection { filter: Filter::default(), max: None, encoding: MessageEncoding::None, is_known: true };
         let scan = Scan::begin(queue, selection, CancellationToken::new()).await.expect("the queue answers");
         (storage, scan)
     }

@@ -4,14 +4,15 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::fmt;
 
+use comfy_table::CellAlignment;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::entry::{Entry, MOVED_BY_HOST, timestamp};
 use crate::sanitize::sanitize_short;
+use crate::terminal;
 
 const MAX_GROUPS: usize = 1_000;
 
@@ -41,7 +42,7 @@ impl Summary {
     pub(crate) fn add(&mut self, entry: &Entry) {
         let time = entry.time();
         let cut = |text: Option<&str>| text.map(|text| text.chars().take(MAX_WIDTH + 1).collect());
-        let mut key = [entry.reason().map(str::to_owned), cut(entry.code()), cut(entry.record.table.as_deref())];
+        let mut key = [entry.listed_reason().map(str::to_owned), cut(entry.code()), cut(entry.record.table.as_deref())];
         if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&key) {
             key = [Some(OTHERS.to_owned()), None, None];
         }
@@ -50,6 +51,11 @@ impl Summary {
         group.first = group.first.min(time);
         group.last = group.last.max(time);
         self.next_to_expire = self.next_to_expire.into_iter().chain([entry.received.expires]).min();
+    }
+
+    /// Whether there are messages with this reason.
+    pub(super) fn has(&self, reason: &str) -> bool {
+        self.groups.keys().any(|[found, ..]| found.as_deref() == Some(reason))
     }
 
     /// When the queue deletes the first of them.
@@ -86,23 +92,23 @@ impl Serialize for Summary {
 fn cells(([reason, code, table], group): (&Key, &Group)) -> [String; 6] {
     let cell = |text: &Option<String>| sanitize_short(text.as_deref().unwrap_or("–"), MAX_WIDTH).into_owned();
     let reason = reason.as_deref().unwrap_or(MOVED_BY_HOST).to_owned();
-    [group.count.to_string(), reason, cell(code), cell(table), timestamp(group.first), timestamp(group.last)]
+    // With a blank, a narrow table can break a time between its date and its hour.
+    let [first, last] = [group.first, group.last].map(|time| timestamp(time).replace('T', " "));
+    [group.count.to_string(), reason, cell(code), cell(table), first, last]
 }
 
-impl fmt::Display for Summary {
+impl Summary {
     /// A table, each line ended; nothing when nothing was counted.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(super) fn table(&self, width: Option<u16>) -> String {
         if self.groups.is_empty() {
-            return Ok(());
+            return String::new();
         }
         let head = ["messages", "reason", "dataverse", "table", "first", "last"].map(str::to_owned);
-        let rows: Vec<_> = std::iter::once(head).chain(self.rows()).collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-        let [w0, w1, w2, w3, w4, _]: [usize; 6] = std::array::from_fn(width);
-        for [messages, reason, code, table, first, last] in &rows {
-            writeln!(f, "{messages:>w0$}  {reason:<w1$}  {code:<w2$}  {table:<w3$}  {first:<w4$}  {last}")?;
+        let mut table = terminal::table(std::iter::once(head).chain(self.rows()), width);
+        if let Some(messages) = table.column_mut(0) {
+            messages.set_cell_alignment(CellAlignment::Right);
         }
-        Ok(())
+        table.trim_fmt() + "\n"
     }
 }
 
@@ -143,12 +149,12 @@ mod tests {
         ]);
         let expected = "\
 messages  reason                    dataverse  table     first                 last
-       3  exists                    0x1        contacts  2026-11-23T09:00:00Z  2026-11-24T09:00:00Z
-       2  (by the host, no reason)  –          –         2026-11-24T10:00:00Z  2026-11-24T10:00:00Z
-       1  (by the host, no reason)  –          contacts  2026-11-24T10:00:00Z  2026-11-24T10:00:00Z
-       1  exists                    0x1        accounts  2026-11-22T09:00:00Z  2026-11-22T09:00:00Z
+       3  exists                    0x1        contacts  2026-11-23 09:00:00Z  2026-11-24 09:00:00Z
+       2  (by the host, no reason)  –          –         2026-11-24 10:00:00Z  2026-11-24 10:00:00Z
+       1  (by the host, no reason)  –          contacts  2026-11-24 10:00:00Z  2026-11-24 10:00:00Z
+       1  exists                    0x1        accounts  2026-11-22 09:00:00Z  2026-11-22 09:00:00Z
 ";
-        assert_eq!(summary.to_string(), expected);
+        assert_eq!(summary.table(None), expected);
         let json = serde_json::to_value(&summary).expect("plain data");
         let groups = &json["groups"];
         let first = json!({ "letters": 3, "reason": "exists", "code": "0x1", "table": "contacts",
@@ -159,7 +165,7 @@ messages  reason                    dataverse  table     first                 l
     #[test]
     fn a_hostile_code_is_escaped_and_does_not_break_the_table() {
         let shown = summary(&[ours(&format!("\u{1b}[2J\n{}", "x".repeat(5000)), "contacts", "2026-11-24T09:00:00Z")]);
-        let shown = shown.to_string();
+        let shown = shown.table(None);
         assert!(!shown.contains('\u{1b}') && shown.lines().count() == 2, "{shown:?}");
         assert!(shown.lines().all(|line| line.chars().count() < 160), "{shown}");
     }
@@ -178,6 +184,6 @@ messages  reason                    dataverse  table     first                 l
 
     #[test]
     fn without_messages_there_is_no_table() {
-        assert_eq!(Summary::default().to_string(), "");
+        assert_eq!(Summary::default().table(None), "");
     }
 }

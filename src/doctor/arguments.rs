@@ -9,8 +9,8 @@ use crate::settings::checked;
 
 /// Checks settings, files, identity, Dataverse and storage, and says how to correct what is wrong.
 ///
-/// It reads the environment variables that the serving handler reads, and the app's files in the current folder. It works on
-/// your machine and in the console of a deployed app (there the folder is /home/site/wwwroot).
+/// It reads the settings of the serving handler, and the app's files in the current folder. It works on your machine and in the
+/// console of a deployed app (there the folder is /home/site/wwwroot).
 ///
 /// It changes only what serving changes: it creates the lock container if that is missing, and takes and gives back a lock of
 /// its own there, doctor-probe. It writes no row, receives no message, and prints no secret.
@@ -42,11 +42,13 @@ Examples:
   In a pipeline, only what is wrong:
     handler doctor --json | jq '.findings[] | select(.verdict != \"good\")'
 
-It prints: ✓ good; ✗ wrong, with the remedy on the next line; ! good, with a warning; – not tried, because another check failed.
-(?) marks what Microsoft's documentation leaves open.
+It prints: ✓ good; ✗ wrong, with the remedy on the next line; ! good, with a warning; – not tried, because another check \
+failed. (?) marks what Microsoft's documentation leaves open.
 
-It cannot check whether rows may be written, because it writes none. A role that may read the table but not create or
+It cannot check whether rows may be written, because it writes none. A role that may read the table but not create or \
 write appears with the first record, as retry/unauthorized.
+
+Settings: all those of the serving handler; `handler settings` shows what is set.
 
 Exit codes: 0 all checks are good; 1 something is wrong; 2 wrong arguments.";
 

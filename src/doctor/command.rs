@@ -12,16 +12,17 @@ use crate::dataverse::client::Client;
 use crate::http::Http;
 use crate::identity::{self, Identity};
 use crate::lock::blob::BlobLocks;
-use crate::settings::Lookup;
+use crate::settings::environment::Environment;
 use crate::storage::Connection;
 
-/// Makes every check with the settings that `lookup` gives; returns whether all of them are good.
+/// Makes every check with these settings; returns whether all of them are good.
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub async fn run(arguments: &Arguments, lookup: &Lookup<'_>) -> io::Result<bool> {
+pub async fn run(arguments: &Arguments, environment: &Environment) -> io::Result<bool> {
     let mut report = Report::new(arguments.json);
-    let config = settings::check(lookup, &mut report).ok_or("settings");
+    let lookup = &|name: &str| environment.get(name);
+    let config = settings::check(environment, &mut report).ok_or("settings");
     let queues = App::new(&arguments.app, lookup).check(config.as_ref().map_err(|failed| *failed), &mut report);
     let has_token = match config {
         Ok(config) => check_services(arguments, config, &mut report).await,
@@ -45,7 +46,7 @@ async fn check_services(arguments: &Arguments, config: Config, report: &mut Repo
         Ok((identity, _)) => environment::token(identity, credential, &dataverse, report).await,
         Err(problem) => {
             let found = format!("{credential} cannot be opened: {problem}");
-            report.add("token", Ok(wrong(found, "see the Entra variables in the README's settings")));
+            report.add("token", Ok(wrong(found, "see the Entra ID variables in `handler settings`")));
             Err("token")
         }
     };

@@ -2,16 +2,17 @@
 //!
 //! Findings quote other services, so control characters are escaped.
 
-use std::io::{self, Write as _, stdout};
+use std::io;
 
 use serde::Serialize;
 use serde_json::json;
 
 pub(super) use super::elf::{CheckResult, wrong};
 use crate::sanitize::sanitize;
+use crate::terminal::{self, print};
 
-/// The column at which the finding's text begins, behind the mark and the longest name.
-const INDENT: usize = 19;
+/// The width of the longest name of a check.
+const NAME_WIDTH: usize = 15;
 
 /// The name of a check that failed: those that depend on it are not tried.
 pub(crate) type Failed = &'static str;
@@ -86,7 +87,7 @@ impl Report {
 
     fn push(&mut self, finding: Finding) {
         if !self.json && self.output.is_ok() {
-            self.output = print(&line(&finding));
+            self.output = print(&lines(&finding, terminal::width()));
         }
         self.findings.push(finding);
     }
@@ -130,23 +131,16 @@ impl Report {
     }
 }
 
-fn line(finding: &Finding) -> String {
+fn lines(finding: &Finding, width: Option<u16>) -> String {
     let mark = match finding.verdict {
         Verdict::Good => '✓',
         Verdict::Wrong => '✗',
         Verdict::Warning => '!',
         Verdict::NotTried => '–',
     };
-    let (name, found) = (finding.check, sanitize(&finding.found));
-    let remedy = finding.remedy.as_deref().map(sanitize);
-    let remedy = remedy.map(|remedy| format!("{:INDENT$}→ {remedy}\n", "")).unwrap_or_default();
-    format!("{mark} {name:<width$}{found}\n{remedy}", width = INDENT - 2)
-}
-
-fn print(text: &str) -> io::Result<()> {
-    let mut out = stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    let found = [format!("{mark} {:<NAME_WIDTH$}", finding.check), sanitize(&finding.found).into_owned()];
+    let remedy = finding.remedy.iter().map(|remedy| [String::new(), format!("→ {}", sanitize(remedy))]);
+    terminal::table(std::iter::once(found).chain(remedy), width).trim_fmt() + "\n"
 }
 
 #[cfg(test)]
@@ -169,7 +163,8 @@ mod tests {
                         ✗ token            Entra ID said \\u001b[2J no\n                   → ask again\n\
                         – who_am_i         not tried, because of token\n\n1 good, 1 wrong, 1 not tried\n";
         let report = report();
-        let words: String = report.findings.iter().map(line).chain([report.last_line()]).collect();
+        let words: String =
+            report.findings.iter().map(|finding| lines(finding, None)).chain([report.last_line()]).collect();
         assert_eq!(words, expected);
     }
 
@@ -188,7 +183,10 @@ mod tests {
         report.add("table", Ok(Ok("it is there".to_owned())));
         report.warn("table", "it is elastic".to_owned(), "take care");
         assert!(report.is_good());
-        assert_eq!(line(&report.findings[1]), "! table            it is elastic\n                   → take care\n");
+        assert_eq!(
+            lines(&report.findings[1], None),
+            "! table            it is elastic\n                   → take care\n"
+        );
         assert_eq!(report.last_line(), "\n1 good, 0 wrong, 0 not tried, 1 with a warning\n");
         assert!(report.to_json().contains(r#""verdict":"warning""#));
     }

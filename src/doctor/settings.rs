@@ -2,34 +2,27 @@
 
 use super::report::{Report, wrong};
 use crate::config::Config;
-use crate::settings::{Lookup, Problem, non_empty};
-use crate::telemetry;
+use crate::settings::environment::Environment;
 
-/// Only the host sets it, for the process that it starts.
-const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
+const REMEDY: &str = "set it among the app's settings in Azure, in this shell's environment, or in local.settings.json, which is read \
+                      where the environment has none of the settings; `handler settings` shows them all";
 
-const RUNTIME: &str = "FUNCTIONS_WORKER_RUNTIME";
-
-const REMEDY: &str = "set it among the app's settings in Azure, or in this shell's environment (local.settings.json is read by \
-                      func alone); the README has the table";
+const NAME_REMEDY: &str = "correct the name; under this one it has no effect";
 
 const EXPOSED_REMEDY: &str = "give the file to the user that the handler runs as, or to root, and let only the owner write it: \
                               chmod go-w";
 
 /// Reports every problem at once; returns the settings if they can be used.
-pub(super) fn check(lookup: &Lookup<'_>, report: &mut Report) -> Option<Config> {
-    let with_port = |name: &str| lookup(name).or_else(|| (name == PORT).then(|| "0".to_owned()));
-    let (config, mut problems) = match Config::from_settings(&with_port) {
-        Ok(config) => (Some(config), Vec::new()),
-        Err(problems) => (None, problems),
-    };
-    problems.extend(telemetry::Settings::read(lookup).err().into_iter().flatten());
-    problems.extend(runtime(lookup));
+pub(super) fn check(environment: &Environment, report: &mut Report) -> Option<Config> {
+    let (config, problems) = Config::check(&|name| environment.get(name));
     if let Some(config) = config.as_ref().filter(|_| problems.is_empty()) {
-        report.add("settings", Ok(Ok(summary(config))));
+        report.add("settings", Ok(Ok(config.summary())));
     }
     for problem in problems {
         report.add("settings", Ok(wrong(problem.to_string(), REMEDY)));
+    }
+    for problem in environment.misspelt() {
+        report.warn("settings", problem.to_string(), NAME_REMEDY);
     }
     if let Some(exposed) = config.as_ref().and_then(|config| config.identity.exposed_file()) {
         report.warn("key_file", exposed.to_string(), EXPOSED_REMEDY);
@@ -37,25 +30,10 @@ pub(super) fn check(lookup: &Lookup<'_>, report: &mut Report) -> Option<Config> 
     config
 }
 
-/// With another value the host would start another language's worker.
-fn runtime(lookup: &Lookup<'_>) -> Option<Problem> {
-    let set = non_empty(lookup, RUNTIME)?;
-    (set != "custom").then(|| Problem::new(RUNTIME, "must be custom, or the host does not start this program"))
-}
-
-fn summary(config: &Config) -> String {
-    let locks = match &config.locks {
-        None => "no locks".to_owned(),
-        Some(locks) => format!("locks in {} ({})", locks.address.host(), locks.address.access()),
-    };
-    let dataverse = config.dataverse.url.host_str().unwrap_or_default();
-    format!("Dataverse {dataverse} as {}, {locks}", config.identity.name())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::report::Finding;
+    use crate::doctor::report::{Finding, Verdict};
 
     const FINE: [(&str, &str); 5] = [
         ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
@@ -67,10 +45,9 @@ mod tests {
 
     fn found(settings: &[(&str, &str)]) -> (Option<Config>, Vec<Finding>) {
         let mut report = Report::new(true);
-        // The last of several equal names wins.
-        let lookup =
-            |name: &str| settings.iter().rev().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-        let config = check(&lookup, &mut report);
+        // The first of several equal names counts.
+        let variables = settings.iter().rev().map(|(name, value)| (name.into(), value.into()));
+        let config = check(&Environment::new(variables), &mut report);
         (config, report.findings().to_vec())
     }
 
@@ -106,5 +83,13 @@ mod tests {
     fn a_wrong_log_filter_leaves_the_other_settings_usable() {
         let (config, findings) = found(&[&FINE[..], &[("RUST_LOG", "[{")]].concat());
         assert!(config.is_some() && findings.len() == 1 && findings[0].found.starts_with("RUST_LOG"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_name_that_is_almost_a_settings_is_a_warning() {
+        let (config, findings) = found(&[&FINE[..], &[("SYNC_HOLD_SECOND", "canary")]].concat());
+        let warning = "SYNC_HOLD_SECOND is not a setting; did you mean SYNC_HOLD_SECONDS?";
+        assert!(config.is_some());
+        assert_eq!((findings.len(), findings[1].verdict, findings[1].found.as_str()), (2, Verdict::Warning, warning));
     }
 }

@@ -101,7 +101,7 @@ fn names(report: &Report, variable: &str) -> bool {
 
 fn unusable(problems: &[Problem]) -> CheckResult {
     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    wrong(problems.join("; "), "set the connection that function.json names, as the README's settings say")
+    wrong(problems.join("; "), "set the connection that function.json names; `handler settings` says how")
 }
 
 async fn look(account: &Account, name: &str) -> CheckResult {

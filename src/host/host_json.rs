@@ -15,12 +15,9 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::files;
-use crate::settings::{Lookup, non_empty};
+use crate::settings::{Lookup, OVERRIDE_PREFIX, non_empty};
 
 const FILE: &str = "host.json";
-
-/// How every variable begins that overrides a value of host.json.
-pub const OVERRIDE_PREFIX: &str = "AzureFunctionsJobHost__";
 
 /// Why host.json cannot be read; each text follows the name of the file.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +47,10 @@ const MAX_DEQUEUE_COUNT: &str = "extensions/queues/maxDequeueCount";
 
 const MESSAGE_ENCODING: &str = "extensions/queues/messageEncoding";
 
+const BATCH_SIZE: &str = "extensions/queues/batchSize";
+
+const NEW_BATCH_THRESHOLD: &str = "extensions/queues/newBatchThreshold";
+
 /// Deliveries after which the host moves a message to the poison queue; `None` where host.json, in this folder, cannot tell.
 pub fn max_dequeue_count(lookup: &Lookup<'_>) -> Option<u32> {
     let overridden = Source { file: Value::Null, lookup }.number(MAX_DEQUEUE_COUNT).ok().flatten();
@@ -68,6 +69,45 @@ pub fn messages_in_flight(lookup: &Lookup<'_>) -> Option<u32> {
     let host = HostJson::load(Path::new("."), lookup).ok()?;
     let batch = host.batch_size.ok()?;
     Some(batch + host.new_batch_threshold.ok()?.unwrap_or(batch / 2))
+}
+
+/// A value of host.json for people.
+pub(crate) struct HostJsonValue {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+    /// `override`, `host.json` or `the host's default`.
+    pub(crate) from: &'static str,
+    pub(crate) meaning: &'static str,
+}
+
+/// What [`host_json_values`] gives: path, the host's default, meaning.
+const VALUES: [(&str, &str, &str); 6] = [
+    (MAX_DEQUEUE_COUNT, "5", "deliveries of a message before the host moves it to the poison queue"),
+    ("extensions/queues/visibilityTimeout", "00:00:00", "the pause before a failed message is delivered again"),
+    (BATCH_SIZE, "16", "messages that the host fetches at once"),
+    (NEW_BATCH_THRESHOLD, "half of batchSize a processor", "it fetches more when as few messages are left"),
+    (MESSAGE_ENCODING, "base64", "none: senders may use plain text or base64; base64: base64 alone"),
+    ("functionTimeout", "that of the plan", "the longest time of one message"),
+];
+
+/// The values of the host.json in this folder that this program depends on, overridden by what `lookup` gives; where the file cannot be
+/// read, why not.
+pub(crate) fn host_json_values(lookup: &Lookup<'_>) -> (Option<HostJsonError>, Vec<HostJsonValue>) {
+    let (problem, file) = match read_object(Path::new(FILE)) {
+        Ok(file) => (None, file),
+        Err(problem) => (Some(problem), Value::Null),
+    };
+    let (overrides, source) = (Source { file: Value::Null, lookup }, Source { file, lookup });
+    let value = |(path, default, meaning): (&'static str, &str, _)| {
+        let from = match (overrides.get(path), source.get(path)) {
+            (Some(_), _) => "override",
+            (None, Some(_)) => "host.json",
+            (None, None) => "the host's default",
+        };
+        let name = path.rsplit('/').next().unwrap_or(path);
+        HostJsonValue { name, value: source.get(path).unwrap_or_else(|| default.to_owned()), from, meaning }
+    };
+    (problem, VALUES.map(value).into())
 }
 
 /// The values of host.json that this program depends on, with the host's defaults where they are not set. A value that the host
@@ -115,8 +155,8 @@ impl HostJson {
             visibility_timeout: source
                 .parsed("extensions/queues/visibilityTimeout", "a time such as 00:00:30", time_span)
                 .map(Option::unwrap_or_default),
-            batch_size: source.number("extensions/queues/batchSize").map(|size| size.unwrap_or(16)),
-            new_batch_threshold: source.number("extensions/queues/newBatchThreshold"),
+            batch_size: source.number(BATCH_SIZE).map(|size| size.unwrap_or(16)),
+            new_batch_threshold: source.number(NEW_BATCH_THRESHOLD),
             message_encoding: source.message_encoding().map(Option::unwrap_or_default),
             function_timeout: source.parsed("functionTimeout", "a time such as 00:10:00", |text| match text {
                 "-1" => Some(Duration::MAX),

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use dataverse_sync::config::Config;
 use dataverse_sync::host::{DEAD_LETTER_BINDING, RECORD_BINDING};
+use dataverse_sync::settings::table;
 use dataverse_sync::telemetry;
 use sandbox::world::{POISON_QUEUE, QUEUE};
 use serde_json::{Value, json};
@@ -151,11 +152,23 @@ fn the_sample_parses_and_its_values_are_the_defaults() {
     assert_eq!((&*sample["RUST_LOG"], &*sample["SYNC_LOG_FORMAT"]), ("info", "text"));
 }
 
-#[tokio::test]
-async fn help_names_every_setting_of_the_sample() {
-    let help = tokio::process::Command::new(crate::handler()).arg("--help").output().await.expect("it can be started");
-    let help = String::from_utf8(help.stdout).expect("it is text");
-    for name in sample().into_keys().filter(|name| name != "FUNCTIONS_WORKER_RUNTIME") {
-        assert!(help.contains(&name), "{name}");
+/// What the sample shows where there is no default.
+const EXAMPLES: [(&str, &str); 3] = [
+    ("FUNCTIONS_WORKER_RUNTIME", "custom"),
+    ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
+    ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
+];
+
+#[test]
+fn the_sample_is_the_table_of_settings_in_the_same_order() {
+    let (sample, text) = (sample(), text("local.settings.json.sample"));
+    let mut before = 0;
+    for setting in table::all() {
+        let example = EXAMPLES.iter().find(|(name, _)| *name == setting.name);
+        assert_eq!(sample[setting.name], example.map_or(setting.default, |(_, value)| value), "{}", setting.name);
+        let position = text.find(&format!("\"{}\":", setting.name)).expect("it is in the sample");
+        assert!(position > before && !setting.meaning.is_empty(), "{}", setting.name);
+        before = position;
     }
+    assert_eq!(sample.len(), table::all().count());
 }

@@ -134,6 +134,44 @@ async fn drop_deletes_only_what_was_counted() {
 }
 
 #[tokio::test]
+async fn what_was_sent_without_base64_is_told_from_what_the_host_moved_for_other_reasons() {
+    let queues = Queues::empty().await;
+    let text = record("contacts", "E-1");
+    queues.poison.put(&text).await.expect("the queue takes it");
+    queues.letter(&record("contacts", "E-2")).await;
+    let assumed = queues.run(&["list"]).await;
+    assert!(!assumed.stdout.contains("without_base64"), "there is no host.json that says base64: {assumed:?}");
+    queues.host_json(r#"{"version":"2.0"}"#);
+    let list = queues.run(&["list"]).await;
+    assert!(list.stdout.contains("1  (by the host, no reason)"), "{}", list.stdout);
+    assert!(list.stdout.contains("1  without_base64 "), "{}", list.stdout);
+    assert!(list.stdout.contains("Replay puts them back in base64."), "{}", list.stdout);
+    let groups = queues.run(&["list", "--json"]).await.json()["groups"].clone();
+    let reasons: Vec<_> = groups.as_array().expect("groups").iter().map(|group| &group["reason"]).collect();
+    assert_eq!(reasons, [&Value::Null, &json!("without_base64")]);
+    let replay = queues.run(&["replay", "--reason", "without_base64"]).await;
+    assert_eq!(replay.code, Some(0), "{replay:?}");
+    assert_eq!(queues.messages().await, [encoded(text.as_bytes())]);
+    assert_eq!(queues.visible().await.len(), 1);
+}
+
+#[tokio::test]
+async fn commands_that_change_something_name_the_storage_account_first() {
+    let queues = Queues::with_moved(1).await;
+    for (arguments, first) in [
+        (
+            &["replay", "--dry-run"][..],
+            "AzureWebJobsStorage (127.0.0.1): replaying from sync-records-poison to sync-records",
+        ),
+        (&["replay"], "AzureWebJobsStorage (127.0.0.1): replaying from sync-records-poison to sync-records"),
+        (&["drop", "--yes"], "AzureWebJobsStorage (127.0.0.1): dropping from sync-records-poison"),
+    ] {
+        let output = queues.run(arguments).await;
+        assert_eq!((output.code, output.stderr.lines().next()), (Some(0), Some(first)), "{output:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_arrives_during_a_replay_is_not_replayed() {
     const LETTERS: u64 = 40;
     let queues = Queues::empty().await;

@@ -16,6 +16,7 @@ mod doctor;
 mod dynamics_web_api;
 mod endless;
 mod fuzz;
+mod help;
 mod http;
 mod in_process;
 mod locks;

@@ -21,7 +21,7 @@ fn pass_through_all_commands(text: &str) {
         summary.add(&entry);
         summary.add(&Entry::example(b"{}"));
         summary.add(&entry);
-        assert_eq!(summary.to_string().lines().next().map(|line| line.starts_with("messages")), Some(true));
+        assert_eq!(summary.table(None).lines().next().map(|line| line.starts_with("messages")), Some(true));
         serde_json::to_string(&summary).expect("plain data");
         for filter in Filter::examples() {
             filter.matches(&entry, datetime!(2026-11-24 12:00 UTC));

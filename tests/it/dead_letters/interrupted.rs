@@ -123,7 +123,7 @@ async fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_stdout_ends_an_export_and_everything_is_given_back() {
+async fn a_closed_stdout_ends_an_export_silently_and_everything_is_given_back() {
     let (queues, _) = thousand().await;
     let handler = crate::handler();
     let line = format!("'{}' dead-letters export | head -n 1", handler.display());
@@ -131,7 +131,6 @@ async fn a_closed_stdout_ends_an_export_and_everything_is_given_back() {
     shell.args(["-c", &line]).env("AzureWebJobsStorage", queues.storage.connection_string());
     let output: CommandOutput = shell.output().await.expect("there is a shell").into();
     assert_eq!(output.stdout.lines().count(), 1, "{output:?}");
-    assert!(output.stderr.contains("the output cannot be written"), "{output:?}");
-    assert!(!output.stderr.contains("panicked"), "{output:?}");
+    assert!(!output.stderr.contains("error") && !output.stderr.contains("match"), "it is silent: {output:?}");
     assert_eq!(queues.visible().await.len(), LETTERS);
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::output;
+use super::running::Running;
+use crate::waiting::eventually;
 
 const PORT: (&str, &str) = ("FUNCTIONS_CUSTOMHANDLER_PORT", "0");
 
@@ -21,6 +23,29 @@ async fn without_settings_every_missing_one_is_named() {
         text.lines().next().is_some_and(|line| line.ends_with(" ERROR 3 of the settings cannot be used")),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn a_misspelt_name_is_one_warning_beside_the_problems_and_while_serving() {
+    let output =
+        output(&[], &[("DATAVERSE_URI", "https://contoso.crm.dynamics.com"), ("SYNC_HOLD_SECOND", "9"), PORT]).await;
+    let text = &output.stderr;
+    assert_eq!(output.code, Some(2), "because of the missing ones: {text}");
+    let warning = "DATAVERSE_URI is not a setting; did you mean DATAVERSE_URL?; \
+                   SYNC_HOLD_SECOND is not a setting; did you mean SYNC_HOLD_SECONDS?";
+    let warnings: Vec<_> = text.lines().filter(|line| line.contains(" WARN ")).collect();
+    assert!(warnings.len() == 1 && warnings[0].ends_with(warning), "{text}");
+
+    let settings = [
+        ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
+        ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
+        ("SYNC_HOLD_SECOND", "9"),
+    ];
+    let handler = Running::start(&settings).await;
+    eventually("the warning", async || {
+        handler.printed().contains("SYNC_HOLD_SECOND is not a setting; did you mean SYNC_HOLD_SECONDS?").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,0 +1,207 @@
+//! The executable `handler`: serves the Functions host until it is stopped, or runs a command for operators.
+//!
+//! Only this file reads the process environment.
+
+mod serve;
+mod stop;
+
+use std::env::vars_os;
+use std::num::NonZero;
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::{Shell, generate};
+use dataverse_sync::dead_letters::command::Failure;
+use dataverse_sync::settings::Problem;
+use dataverse_sync::settings::environment::Environment;
+use dataverse_sync::terminal::{is_closed, print, say};
+use dataverse_sync::{dead_letters, doctor, process_limits, settings_report, status, telemetry};
+use mimalloc::MiMalloc;
+use tokio::runtime::{Builder, Runtime};
+
+/// A message makes some hundreds of small allocations; the C library's allocator would take a tenth of its time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// The exit code for missing or wrong settings and arguments.
+const EXIT_SETTINGS: u8 = 2;
+
+/// Worker threads of the runtime: no Dataverse environment takes as many messages as these can send.
+const MAX_WORKERS: usize = 8;
+
+/// Longer lines of help are hard to read.
+const MAX_HELP_WIDTH: usize = 120;
+
+/// Writes records into Microsoft Dataverse, one writer per record at a time.
+///
+/// Without a command it serves: the Azure Functions host starts it that way and passes the port in FUNCTIONS_CUSTOMHANDLER_PORT.
+#[derive(Parser)]
+#[command(version, after_help = FIRST_STEPS, max_term_width = MAX_HELP_WIDTH)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    DeadLetters(dead_letters::arguments::Arguments),
+    Status(status::arguments::Arguments),
+    Doctor(doctor::arguments::Arguments),
+    Settings(settings_report::Arguments),
+    /// Prints a completion script for a shell.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+const FIRST_STEPS: &str = "\
+Settings are environment variables: app settings in Azure, Values in local.settings.json for `func start`. DATAVERSE_URL and \
+AzureWebJobsStorage are required; `handler settings` shows them all.
+
+First steps:
+  With nothing installed and no account:
+    cargo sandbox
+  With your own settings:
+    handler settings
+    handler doctor --table contacts
+  By hand, without the Functions host:
+    FUNCTIONS_CUSTOMHANDLER_PORT=8080 handler &
+    curl http://127.0.0.1:8080/api/records -d \\
+    '{\"table\":\"contacts\",\"key\":{\"employeeid\":\"E1\"},\"columns\":{\"lastname\":\"Li\"}}'
+
+Exit codes: 0 done, or stopped by Ctrl-C; 1 it failed; 2 wrong settings or arguments; 143 stopped by SIGTERM.";
+
+const COMPLETIONS: &str = "\
+Examples:
+  handler completions bash > ~/.local/share/bash-completion/completions/handler
+  handler completions zsh > ~/.zfunc/_handler   (a folder of $fpath)
+  handler completions fish > ~/.config/fish/completions/handler.fish
+  handler completions powershell >> $PROFILE";
+
+fn main() -> ExitCode {
+    run(Arguments::parse().command).unwrap_or_else(|error| {
+        let is_closed = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref().is_some_and(is_closed);
+        if !error.chain().any(is_closed) {
+            say(&format!("error: {error:#}\n"));
+        }
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
+    process_limits::apply();
+    let Some(command) = command else {
+        return Ok(runtime()?.block_on(serve::run(&Environment::new(vars_os()))));
+    };
+    let environment = Environment::for_command(vars_os());
+    if let Some(notice) = environment.notice().filter(|_| command.shows_notice(&environment)) {
+        say(&format!("note: {notice}\n"));
+    }
+    runtime()?.block_on(command.run(&environment))
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    let workers = available_parallelism().map_or(1, NonZero::get).min(MAX_WORKERS);
+    let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    runtime.context("cannot start the runtime")
+}
+
+impl Command {
+    async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::DeadLetters(arguments) => run_dead_letters(arguments, environment).await,
+            Self::Status(arguments) => run_status(&arguments, environment).await,
+            Self::Doctor(arguments) => run_doctor(&arguments, environment).await,
+            Self::Settings(arguments) => Ok(exit_code(settings_report::run(&arguments, environment)?)),
+            Self::Completions { shell } => print_completions(shell),
+        }
+    }
+
+    /// Whether it says first if local.settings.json is read.
+    fn shows_notice(&self, environment: &Environment) -> bool {
+        match self {
+            Self::DeadLetters(_) | Self::Status(_) | Self::Doctor(_) => environment.may_read_file(),
+            Self::Settings(_) => true,
+            Self::Completions { .. } => false,
+        }
+    }
+}
+
+async fn run_dead_letters(
+    arguments: dead_letters::arguments::Arguments,
+    environment: &Environment,
+) -> anyhow::Result<ExitCode> {
+    let lookup = |name: &str| environment.get(name);
+    match telemetry::Settings::read(&lookup) {
+        Ok(settings) => telemetry::start_on_stderr(settings),
+        Err(problems) => return Ok(print_problems(&problems, environment)),
+    }
+    install_tls();
+    let stop = stop::token().context("cannot listen for the shutdown signal")?;
+    match dead_letters::command::run(arguments, &lookup, stop).await {
+        Ok(is_complete) => Ok(exit_code(is_complete)),
+        Err(Failure::Settings(problems)) => Ok(print_problems(&problems, environment)),
+        Err(failure @ Failure::Usage(_)) => {
+            say(&format!("error: {failure}\n"));
+            Ok(ExitCode::from(EXIT_SETTINGS))
+        }
+        Err(failure @ (Failure::Queue(_) | Failure::Output(_))) => Err(failure.into()),
+    }
+}
+
+async fn run_status(arguments: &status::arguments::Arguments, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let lookup = |name: &str| environment.get(name);
+    match telemetry::Settings::read(&lookup) {
+        Ok(settings) => telemetry::start_on_stderr(settings),
+        Err(problems) => return Ok(print_problems(&problems, environment)),
+    }
+    install_tls();
+    let stop = stop::token().context("cannot listen for the shutdown signal")?;
+    match status::command::run(arguments, &lookup, stop).await {
+        Ok(is_well) => Ok(exit_code(is_well)),
+        Err(status::command::Failure::Settings(problems)) => Ok(print_problems(&problems, environment)),
+        Err(failure @ status::command::Failure::Output(_)) => Err(failure.into()),
+    }
+}
+
+async fn run_doctor(arguments: &doctor::arguments::Arguments, environment: &Environment) -> anyhow::Result<ExitCode> {
+    // Invalid settings are among the findings.
+    if let Ok(settings) = telemetry::Settings::read(&|name| environment.get(name)) {
+        telemetry::start_on_stderr(settings);
+    }
+    install_tls();
+    let is_well = doctor::command::run(arguments, environment).await.context("cannot write the output")?;
+    Ok(exit_code(is_well))
+}
+
+fn print_completions(shell: Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    generate(shell, &mut Arguments::command(), "handler", &mut script);
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn exit_code(is_good: bool) -> ExitCode {
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print_problems(problems: &[Problem], environment: &Environment) -> ExitCode {
+    let misspelt = environment.misspelt();
+    let notice = environment.notice().filter(|_| !environment.may_read_file());
+    say(&format!("error: {} of the settings cannot be used:\n", problems.len()));
+    for line in problems.iter().chain(&misspelt) {
+        say(&format!("  {line}\n"));
+    }
+    say(&notice.map(|notice| format!("note: {notice}\n")).unwrap_or_default());
+    say("next: `handler settings` shows each setting with its value and what it is for\n");
+    ExitCode::from(EXIT_SETTINGS)
+}
+
+/// rustls does not choose by itself if a dependency links a second provider.
+fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -8,7 +8,8 @@
 //!   as a probe.
 //!
 //! - the **failing rows and tables**: one message at a time tries each again, and all that wait for them hold only a part of what
-//!   the host keeps in flight; the rest goes back at once.
+//!   the host keeps in flight; the rest goes back at once. Messages that miss a row to which they refer are counted there too, but
+//!   each is sent at least once.
 //!
 //! After a pause and after an outage the limit grows from one, by one with each answer. A waiting message holds neither a slot nor
 //! a lock.
@@ -68,6 +69,8 @@ pub(crate) struct Entry {
     throttled: u32,
     /// Whether it has failed itself.
     has_failed: bool,
+    /// How often a row that it refers to was missing.
+    parent_missing: u32,
     /// Whether it is one of those that may wait in place for a failing row or table.
     has_seat: bool,
 }
@@ -138,6 +141,7 @@ impl Admission {
             entered_at: Instant::now(),
             throttled: 0,
             has_failed: false,
+            parent_missing: 0,
             has_seat: false,
         }
     }
@@ -267,6 +271,22 @@ impl Permit<'_> {
         self.entry.has_failed = true;
         self.entry.backs_off_until = not_before;
         is_check_due
+    }
+
+    /// Dataverse works, but a row that the message refers to is missing. Whether the message is to be tried again: it waits in place
+    /// until `until` at most, while it finds a seat. No other message is held back, whatever its row or table.
+    #[must_use]
+    pub(crate) fn parent_missing(mut self, parallelism: Option<u32>, until: Instant) -> bool {
+        self.slot.leave(&Observation::Success(parallelism, &self.entry.subjects));
+        let (entry, now) = (&mut *self.entry, Instant::now());
+        if now >= until || !entry.take_seat() {
+            return false;
+        }
+        entry.position = None;
+        entry.parent_missing += 1;
+        let pause = entry.queue.with_state(|state| state.back_off_after(entry.parent_missing));
+        entry.backs_off_until = Some((now + pause).min(until));
+        true
     }
 
     /// Releases the slot while the message waits for something else. A probe keeps it: no other message may be in flight.

@@ -15,7 +15,7 @@ use crate::dataverse::verify::RowMatch;
 use crate::dataverse::{Error, WriteKind};
 use crate::lock;
 use crate::outcome::Reason;
-use crate::record::{AddressedKey, OnConflict};
+use crate::record::{AddressedKey, Lookup, OnConflict, common_prefix};
 use codes::{Meaning, meaning_of_code, meaning_of_gateway, meaning_of_status};
 pub(crate) use loggable::loggable_names;
 
@@ -309,6 +309,26 @@ fn named_table(text: &str) -> Option<&str> {
     let (_, after) =
         text.split_once("Microsoft.Dynamics.CRM.").or_else(|| text.split_once("a defined key for the "))?;
     after.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next()
+}
+
+/// Which of the rows that lookups name can be the missing one, by what the service says of it: its primary key, or the logical name of
+/// its table. All of them where it says neither.
+pub(crate) fn missing_rows(fault: &Error, mut lookups: Vec<Lookup>) -> Vec<Lookup> {
+    let Error::Answered { message: Some(text), .. } = fault else { return lookups };
+    let text = text.to_ascii_lowercase();
+    let is_named = |lookup: &Lookup| lookup.target.id().is_some_and(|id| text.contains(&id.to_string()));
+    let named_table = text.split_once(" does not exist in ").and_then(|(_, name)| name.split_once(" entity"));
+    // Entity sets are mostly the plural.
+    let is_in_table = |lookup: &Lookup| match (named_table, &lookup.target.table) {
+        (Some((name, _)), Some(table)) => common_prefix(table, name) + 1 >= name.len(),
+        (Some(_) | None, _) => false,
+    };
+    if lookups.iter().any(is_named) {
+        lookups.retain(is_named);
+    } else if lookups.iter().any(is_in_table) {
+        lookups.retain(is_in_table);
+    }
+    lookups
 }
 
 /// The scope of a failed request to the lock storage. A blob can be refused by itself, for example by a policy that makes it

@@ -9,6 +9,7 @@
 
 mod hint;
 mod logged_once;
+mod missing_parent;
 mod order;
 mod settlement;
 mod state;
@@ -35,6 +36,7 @@ use crate::outcome::{Outcome, Reason, Timings};
 use crate::record::{OnConflict, Record, Tables};
 use crate::telemetry::{metrics, trace};
 pub use logged_once::LoggedOnce;
+use missing_parent::MissingParent;
 use settlement::Settlement;
 use tombstone::Tombstones;
 pub use visible::VisibleColumns;
@@ -103,6 +105,8 @@ pub struct Delivery {
     pub waited: Duration,
     /// Whether it ends at once when the wait is known to exceed the budget.
     pub fail_fast: bool,
+    /// How long it may wait in place for a row that a lookup names, from its arrival on.
+    pub parent_wait: Duration,
     /// Why an earlier record of the same key and call goes back: then this one does too, unsent, or it would be applied first.
     pub behind: Option<Reason>,
 }
@@ -111,7 +115,7 @@ impl Pipeline {
     /// Writes one record, and returns what became of it.
     pub async fn settle(&self, record: &Record, delivery: Delivery) -> Outcome {
         let name = record.key.lock_name(&self.environment, &record.table);
-        let key_hash = name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN));
+        let key_hash = shown_hash(&name);
         Span::current().record("key_hash", key_hash);
         let checked = record.check(&self.tables, OffsetDateTime::now_utc());
         let (settlement, spent) = match (checked, delivery.behind) {
@@ -121,7 +125,12 @@ impl Pipeline {
         };
         let mut outcome = Outcome::new(settlement.reason);
         outcome.log_detail = settlement.log_detail();
-        outcome.detail = settlement.detail;
+        if let Some(parent) = MissingParent::of(&settlement, record) {
+            outcome.log_detail = Some(parent.loggable(&self.environment));
+            outcome.detail = Some(format!("{parent}: {}", settlement.detail.unwrap_or_default()));
+        } else {
+            outcome.detail = settlement.detail;
+        }
         outcome.table = Some(record.table.clone());
         outcome.key = Some(record.key_sent.clone());
         outcome.message_id.clone_from(&record.message_id);
@@ -149,6 +158,7 @@ impl Pipeline {
         let now = Instant::now();
         let left = |budget: Duration| now + budget.saturating_sub(delivery.waited);
         let (until, queue_until) = (left(delivery.wait_budget), left(delivery.queue_budget));
+        let parent_until = left(delivery.parent_wait.min(delivery.wait_budget));
         let ends_at = left(delivery.wait_budget + INVOCATION_GRACE);
         // A caller learns at once that the lock is held; a queue message asks again within its hold.
         let for_others_until = if delivery.fail_fast { now } else { until };
@@ -176,7 +186,7 @@ impl Pipeline {
                 delivered_before |= settlement.has_created;
                 continue;
             }
-            if !self.report(permit, &settlement, ends_at).await {
+            if !self.report(permit, &settlement, parent_until, ends_at).await {
                 return (hint::with_hint(settlement, self.store.as_ref(), record, ends_at).await, spent);
             }
             delivered_before |= settlement.is_ambiguous || settlement.has_created;
@@ -185,7 +195,13 @@ impl Pipeline {
     }
 
     /// Reports to admission what the attempt has shown; whether another is worth waiting for in place.
-    async fn report(&self, permit: Permit<'_>, settlement: &Settlement, ends_at: Instant) -> bool {
+    async fn report(
+        &self,
+        permit: Permit<'_>,
+        settlement: &Settlement,
+        parent_until: Instant,
+        ends_at: Instant,
+    ) -> bool {
         let fault = settlement.fault.as_deref();
         self.log_unknown_code(fault);
         match settlement.reason {
@@ -197,6 +213,8 @@ impl Pipeline {
                     drop(timeout_at(ends_at, self.check_store()).await);
                 }
             }
+            // It may be on its way.
+            Reason::ParentMissing => return permit.parent_missing(self.store.parallelism(), parent_until),
             // Contention, a lost lease, a defect or an invalid message: Dataverse was not asked, or is not the cause.
             Reason::LockBusy | Reason::LockLost | Reason::Internal | Reason::InvalidMessage => return false,
             Reason::Created
@@ -208,7 +226,6 @@ impl Pipeline {
             | Reason::Superseded
             | Reason::AlreadyAbsent
             | Reason::Conflict
-            | Reason::ParentMissing
             | Reason::NotFound
             | Reason::Exists
             | Reason::KeyCollision
@@ -328,6 +345,11 @@ async fn write_under_lease(
             Some(Settlement::new(Reason::LockLost).detail("the lease ended before Dataverse had answered"))
         }
     }
+}
+
+/// What logs show of a key: the start of the hash in its lock's name.
+fn shown_hash(lock_name: &str) -> Option<&str> {
+    lock_name.rsplit_once('-').and_then(|(_, hash)| hash.get(..HASH_SHOWN))
 }
 
 fn outage_cause(settlement: &Settlement) -> OutageCause {

@@ -11,6 +11,7 @@ mod columns;
 mod decode;
 mod error;
 mod key;
+mod lookup;
 mod tables;
 
 use serde::Deserialize;
@@ -26,6 +27,7 @@ pub use decode::decode;
 pub use error::Error;
 pub(crate) use key::guid;
 pub use key::{KeyColumn, KeyValue, RecordKey};
+pub(crate) use lookup::Lookup;
 pub use tables::Tables;
 
 /// The largest record that is accepted, in bytes. A queue message has at most 64 KiB; this limits HTTP callers.

@@ -52,6 +52,8 @@ struct AppState {
     budget: Budget,
     /// The records of arrays that may be started at a time, all arrays together.
     array_slots: Arc<Semaphore>,
+    /// Cancelled when the process stops.
+    stop: CancellationToken,
 }
 
 /// What the host grants a queue message.
@@ -88,6 +90,7 @@ pub async fn run(
         queue,
         budget: budget.clone(),
         array_slots: array_slots.clone(),
+        stop: stop.clone(),
     };
     let router = routes::router(state, port);
     let gone = CancellationToken::new();

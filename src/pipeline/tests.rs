@@ -4,6 +4,7 @@ mod hidden;
 mod hints;
 mod leases;
 mod log_detail;
+mod missing_parents;
 mod order;
 mod outages;
 mod races;
@@ -36,6 +37,7 @@ const FIRST: Delivery = Delivery {
     queue_budget: Duration::from_secs(20),
     waited: Duration::ZERO,
     fail_fast: false,
+    parent_wait: Duration::ZERO,
     behind: None,
 };
 const SECOND_TIME: Delivery = Delivery { attempts: Some(2), ..FIRST };

@@ -2,10 +2,8 @@
 
 use std::cmp::Reverse;
 use std::fmt;
-use std::mem::take;
 
-use super::{BIND, Record};
-use crate::json::Value;
+use super::Record;
 
 /// The columns of a table by which a row is addressed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,41 +16,21 @@ pub(crate) struct AddressedKey {
 impl Record {
     /// The alternate keys that this record uses, its own first.
     pub(crate) fn addressed_keys(&self) -> Vec<AddressedKey> {
-        let columns: Vec<_> = self.key.columns().iter().map(|column| column.name.clone()).collect();
-        let own = (!columns.is_empty()).then(|| AddressedKey { table: self.table.clone(), columns });
-        let mut keys: Vec<_> = own.into_iter().collect();
-        if self.columns.binds() {
-            let bound = self.columns.list().into_iter().filter(|column| column.name.ends_with(BIND));
-            keys.extend(bound.filter_map(|column| match Value::of(column.value) {
-                Value::Text(address) => AddressedKey::read(&address),
-                _ => None,
-            }));
-        }
-        keys
+        let names: Vec<_> = self.key.columns().iter().map(|column| column.name.as_str()).collect();
+        let own = AddressedKey::new(&self.table, &names);
+        let bound = self.lookups().into_iter().filter_map(|lookup| {
+            let names = lookup.target.column_names();
+            AddressedKey::new(lookup.target.table.as_deref()?, &names)
+        });
+        own.into_iter().chain(bound).collect()
     }
 }
 
 impl AddressedKey {
-    /// The key in `/accounts(accountnumber='7')`, with or without the service's root; `None` for a primary key.
-    fn read(address: &str) -> Option<Self> {
-        let (set, predicate) = address.strip_suffix(')')?.split_once('(')?;
-        let mut columns = Vec::new();
-        let (mut name, mut is_name, mut quoted) = (String::new(), true, false);
-        for c in predicate.chars() {
-            match c {
-                '\'' => quoted = !quoted,
-                '=' if !quoted && is_name => {
-                    columns.push(take(&mut name).trim().to_owned());
-                    is_name = false;
-                }
-                ',' if !quoted => is_name = true,
-                c if is_name => name.push(c),
-                _ => {}
-            }
-        }
-        columns.sort_unstable();
-        let table = set.rsplit('/').next()?.to_owned();
-        (!columns.is_empty()).then_some(Self { table, columns })
+    /// `None` without columns: a primary key.
+    fn new(table: &str, columns: &[&str]) -> Option<Self> {
+        let columns: Vec<_> = columns.iter().map(|&name| name.to_owned()).collect();
+        (!columns.is_empty()).then(|| Self { table: table.to_owned(), columns })
     }
 
     /// How much the entity set's name looks like that of the table with this logical name: entity sets are mostly its plural.

@@ -19,7 +19,7 @@ pub(crate) const BIND: &str = "@odata.bind";
 
 /// What the name of the parties of an activity ends with, such as `email_activity_parties`: they can be set in no other way.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/activityparty-entity>
-const PARTIES: &str = "_activity_parties";
+pub(super) const PARTIES: &str = "_activity_parties";
 
 /// The columns of a row's state, which Dataverse does not set when it creates the row.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/define-custom-state-model-transitions>
@@ -84,7 +84,7 @@ impl Columns {
     }
 
     fn new(object: Bytes, members: &[(Cow<'_, str>, &RawValue)]) -> Self {
-        let binds = members.iter().any(|(name, _)| name.ends_with(BIND));
+        let binds = members.iter().any(|(name, value)| name.ends_with(BIND) || has_bound_party(name, value));
         let has_state = members.iter().any(|(name, _)| STATE.contains(&&**name));
         Self { object, is_empty: members.is_empty(), binds, has_state }
     }
@@ -140,7 +140,6 @@ impl Columns {
 /// parties of an activity are not.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/create-entity-web-api#create-related-table-rows-in-one-operation>
 fn holds_rows(name: &str, value: &RawValue) -> bool {
-    let is_nested = |value: &RawValue| value.get().starts_with(['{', '[']);
     if !is_nested(value) {
         return false;
     }
@@ -156,25 +155,44 @@ fn holds_rows(name: &str, value: &RawValue) -> bool {
     !is_list
 }
 
-/// Whether a value is an array of elements that are all so. Only one is looked at at a time: there may be a million.
+fn is_nested(value: &RawValue) -> bool {
+    value.get().starts_with(['{', '['])
+}
+
+/// Whether a value holds the parties of an activity, one of which is a row.
+fn has_bound_party(name: &str, value: &RawValue) -> bool {
+    let binds = |party: &RawValue| {
+        let party = serde_json::from_str::<Members<'_>>(party.get());
+        party.is_ok_and(|party| party.0.iter().any(|(name, _)| name.ends_with(BIND)))
+    };
+    let mut has_one = false;
+    name.ends_with(PARTIES) && for_each_element(value, |party| has_one = has_one || binds(party)) && has_one
+}
+
+/// Whether a value is an array of elements that are all so.
 fn is_list_of(value: &RawValue, is_so: impl Fn(&RawValue) -> bool) -> bool {
+    let mut all = true;
+    for_each_element(value, |element| all = all && is_so(element)) && all
+}
+
+/// Looks at the elements of an array, one at a time: there may be a million. Whether it is an array.
+pub(super) fn for_each_element(value: &RawValue, look: impl FnMut(&RawValue)) -> bool {
     struct Elements<F>(F);
-    impl<'de, F: Fn(&RawValue) -> bool> Visitor<'de> for Elements<F> {
-        type Value = bool;
+    impl<'de, F: FnMut(&RawValue)> Visitor<'de> for Elements<F> {
+        type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an array")
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<bool, A::Error> {
-            let mut all = true;
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<(), A::Error> {
             while let Some(element) = array.next_element::<&RawValue>()? {
-                all = all && (self.0)(element);
+                (self.0)(element);
             }
-            Ok(all)
+            Ok(())
         }
     }
-    serde_json::Deserializer::from_str(value.get()).deserialize_seq(Elements(is_so)).unwrap_or(false)
+    serde_json::Deserializer::from_str(value.get()).deserialize_seq(Elements(look)).is_ok()
 }
 
 /// Written once: an object has up to 8 MiB.
@@ -258,6 +276,9 @@ mod tests {
             (r#"{"m":1,"p@odata.bind":"/as(1)"}"#, true),
             (r#"{"p\u0040odata.bind":null}"#, true),
             (r#"{"p@odata.bind.x":null}"#, false),
+            (r#"{"email_activity_parties":[{"addressused":"x"},{"partyid_contact\u0040odata.bind":"/as(1)"}]}"#, true),
+            (r#"{"email_activity_parties":[{"addressused":"x"}]}"#, false),
+            (r#"{"email_activity_parties":null}"#, false),
             ("{}", false),
         ] {
             assert_eq!(columns(sent).binds(), binds, "{sent}");

@@ -1,19 +1,21 @@
 //! An array of records in one HTTP call, answered in the order sent.
 //!
 //! Records with the same key are processed one after the other, in the order sent. Once one of a key has to be sent again, those
-//! behind it are too: a caller who resends what failed would otherwise write older over newer.
+//! behind it are too: a caller who resends what failed would otherwise write older over newer. Records go behind those that their
+//! lookups name, and are tried again while a row that they name is missing: see [`order`] and [`schedule`].
 //!
 //! All arrays of the process share as many slots as admission admits at most. The limit of the moment would be too few: records
 //! that wait for their locks would take them up. An array waits for one slot at a time and slots are granted in order of arrival,
 //! so that arrays take turns. What has not begun when the call's time is over goes back.
 
+mod order;
+mod schedule;
+
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::hash::BuildHasher as _;
 use std::pin::pin;
 use std::time::Duration;
-use std::vec;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -23,7 +25,9 @@ use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::invocation::HTTP_WAIT_BUDGET;
@@ -33,9 +37,18 @@ use crate::outcome::{Disposition, Outcome, Reason};
 use crate::pipeline::Delivery;
 use crate::record::decode;
 use crate::telemetry::trace;
+use order::{Links, Order};
+use schedule::Schedule;
 
 /// The most records in one call.
 const MAX_RECORDS: usize = 1_000;
+
+/// The longest pause before records that miss a parent are tried again for the first time; each further one is twice as long, up to
+/// [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause between two rounds: the last one comes within so much of the end.
+const MAX_PAUSE: Duration = Duration::from_secs(4);
 
 #[derive(Serialize)]
 struct Results {
@@ -43,12 +56,31 @@ struct Results {
     summary: BTreeMap<&'static str, usize>,
 }
 
-/// The records of one key that have not begun, each with its position in the array.
-#[derive(Debug)]
-struct Group {
-    rest: vec::IntoIter<(usize, Bytes)>,
-    /// Why an earlier one goes back.
-    behind: Option<Reason>,
+/// The records of one call, called by their positions.
+struct Array<'a> {
+    app: &'a AppState,
+    id: &'a str,
+    received: Instant,
+    messages: Vec<Bytes>,
+    schedule: Schedule,
+    /// Why an earlier one with the same key goes back.
+    behind: HashMap<usize, Reason>,
+    /// The last outcome of those that missed a parent and are tried again.
+    missed: HashMap<usize, Outcome>,
+    settled: Vec<(usize, Outcome)>,
+    /// How often those that missed a parent were tried again.
+    rounds: u32,
+    next_round: Instant,
+}
+
+/// One try of a record.
+struct Attempt<'a> {
+    app: &'a AppState,
+    id: &'a str,
+    message: Bytes,
+    position: usize,
+    delivery: Delivery,
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 /// Processes every record of a JSON array.
@@ -60,8 +92,8 @@ pub(super) async fn process(app: AppState, id: String, body: Bytes) -> Response 
         Err(outcome) => return refused(*outcome),
     };
     let Some(reserved) = app.budget.array_records(records.len()) else { return refused(body::at_memory_limit()) };
-    let groups = group_by_key(records.into_iter().map(|record| body.slice_ref(record.get().as_bytes())));
-    let mut settled = settle_groups(&app, &id, received, groups).await;
+    let messages: Vec<_> = records.into_iter().map(|record| body.slice_ref(record.get().as_bytes())).collect();
+    let mut settled = Array::new(&app, &id, received, messages).settle().await;
     settled.sort_by_key(|(position, _)| *position);
     let results: Vec<Outcome> = settled.into_iter().map(|(_, outcome)| outcome).collect();
     let mut summary = BTreeMap::new();
@@ -113,86 +145,128 @@ impl<'de> Visitor<'de> for Elements<'_, 'de> {
     }
 }
 
-/// The messages by key, in the order of the first of each; an invalid one is a group of its own. Only a hash of a key is kept.
-fn group_by_key(messages: impl Iterator<Item = Bytes>) -> VecDeque<Group> {
-    let (mut groups, mut by_key, hasher) = (Vec::<Vec<_>>::new(), HashMap::new(), RandomState::new());
-    for element in messages.enumerate() {
-        let key = decode(&element.1).ok().map(|record| hasher.hash_one(record.key.lock_name("", &record.table)));
-        let group = key.map_or(groups.len(), |key| *by_key.entry(key).or_insert(groups.len()));
-        match groups.get_mut(group) {
-            Some(group) => group.push(element),
-            None => groups.push(vec![element]),
-        }
+impl<'a> Array<'a> {
+    fn new(app: &'a AppState, id: &'a str, received: Instant, messages: Vec<Bytes>) -> Self {
+        let hasher = RandomState::new();
+        let links = messages.iter().map(|message| Some(Links::of(&decode(message).ok()?, &hasher)));
+        let schedule = Schedule::new(Order::new(&links.collect::<Vec<_>>()));
+        let (behind, missed, settled) = (HashMap::new(), HashMap::new(), Vec::with_capacity(messages.len()));
+        Self { app, id, received, messages, schedule, behind, missed, settled, rounds: 0, next_round: received }
     }
-    groups.into_iter().map(|group| Group { rest: group.into_iter(), behind: None }).collect()
-}
 
-/// Processes the groups side by side, a slot for each record; returns the outcomes with their positions.
-async fn settle_groups(
-    app: &AppState,
-    id: &str,
-    received: Instant,
-    mut groups: VecDeque<Group>,
-) -> Vec<(usize, Outcome)> {
-    let (mut running, mut settled) = (FuturesUnordered::new(), Vec::new());
-    let free_slot = || app.array_slots.clone().acquire_owned();
-    let mut next_slot = pin!(free_slot());
-    let mut time_is_over = pin!(sleep_until(received + HTTP_WAIT_BUDGET));
-    loop {
-        let slot = tokio::select! {
-            granted = &mut next_slot, if !groups.is_empty() => {
-                next_slot.set(free_slot());
-                // An error: the process stops.
-                granted.ok()
-            }
-            () = &mut time_is_over, if !groups.is_empty() => {
-                // No longer in the line: a slot granted there would be taken and not used.
-                next_slot.set(free_slot());
-                None
-            }
-            Some((group, outcome)) = running.next() => {
-                settled.push(outcome);
-                // In front, because many records of one key take longest.
-                if let Some(group) = group {
-                    groups.push_front(group);
+    /// Processes the records, a slot for each; returns the outcomes with their positions.
+    async fn settle(mut self) -> Vec<(usize, Outcome)> {
+        let (app, mut running) = (self.app, FuturesUnordered::new());
+        let until = self.received + HTTP_WAIT_BUDGET;
+        let retry_until = self.received + app.queue.hold.min(HTTP_WAIT_BUDGET);
+        let free_slot = || app.array_slots.clone().acquire_owned();
+        let mut next_slot = pin!(free_slot());
+        loop {
+            let slot = tokio::select! {
+                granted = &mut next_slot, if self.schedule.has_ready() => {
+                    next_slot.set(free_slot());
+                    // An error: the process stops.
+                    granted.ok()
                 }
-                continue;
+                () = over(until, &app.stop), if self.schedule.has_ready() => {
+                    // No longer in the line: a slot granted there would be taken and not used.
+                    next_slot.set(free_slot());
+                    None
+                }
+                () = over(retry_until, &app.stop), if self.schedule.has_missing() => {
+                    for position in self.schedule.missing() {
+                        self.give_up(position);
+                    }
+                    continue;
+                }
+                () = sleep_until(self.next_round), if self.schedule.has_missing() => {
+                    self.schedule.retry();
+                    self.rounds += 1;
+                    self.plan_round();
+                    continue;
+                }
+                Some((position, outcome)) = running.next() => {
+                    self.tried(position, outcome);
+                    continue;
+                }
+                else => return self.settled,
+            };
+            let Some(position) = self.schedule.begin() else { continue };
+            let attempt = self.attempt(position, slot);
+            if attempt.slot.is_some() {
+                running.push(attempt.run());
+            } else if self.missed.contains_key(&position) {
+                self.give_up(position);
+            } else {
+                let (position, outcome) = attempt.run().await;
+                self.tried(position, outcome);
             }
-            else => return settled,
-        };
-        let Some(group) = groups.pop_front() else { continue };
-        let next = settle_next(app, id, received, group, slot.is_some());
-        if let Some(slot) = slot {
-            running.push(async move {
-                let ended = next.await;
-                drop(slot);
-                ended
-            });
-        } else {
-            let (group, outcome) = next.await;
-            settled.push(outcome);
-            groups.extend(group);
         }
+    }
+
+    /// One try of a record. Without a slot it does not begin.
+    fn attempt(&self, position: usize, slot: Option<OwnedSemaphorePermit>) -> Attempt<'a> {
+        let behind = self.behind.get(&position).copied();
+        let mut delivery = Delivery { behind, ..self.app.http_delivery(self.received) };
+        if slot.is_none() {
+            delivery.queue_budget = Duration::ZERO;
+        }
+        Attempt { app: self.app, id: self.id, message: self.messages[position].clone(), position, delivery, slot }
+    }
+
+    /// A try has ended.
+    fn tried(&mut self, position: usize, outcome: Outcome) {
+        self.missed.remove(&position);
+        if outcome.reason != Reason::ParentMissing || self.behind.contains_key(&position) {
+            return self.ended(position, outcome);
+        }
+        if !self.schedule.has_missing() {
+            self.plan_round();
+        }
+        self.schedule.missed(position);
+        self.missed.insert(position, outcome);
+    }
+
+    /// When those that miss a parent are tried again: with jitter, because other calls do as well.
+    fn plan_round(&mut self) {
+        let pause = (FIRST_PAUSE * 2u32.pow(self.rounds.min(8))).min(MAX_PAUSE);
+        self.next_round = Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+    }
+
+    /// The time is over for a record that missed a parent.
+    fn give_up(&mut self, position: usize) {
+        if let Some(outcome) = self.missed.remove(&position) {
+            let closed = || invocation::closed(HTTP_FUNCTION, self.id, outcome, self.received.elapsed());
+            let outcome = trace::child("record").in_scope(closed);
+            self.ended(position, outcome);
+        }
+    }
+
+    fn ended(&mut self, position: usize, outcome: Outcome) {
+        let is_written = matches!(outcome.disposition, Disposition::Applied | Disposition::Skipped);
+        let behind = (outcome.disposition == Disposition::Retry).then_some(outcome.reason);
+        let behind = self.behind.remove(&position).or(behind);
+        if let Some((next, behind)) = self.schedule.ended(position, is_written).zip(behind) {
+            self.behind.insert(next, behind);
+        }
+        self.settled.push((position, outcome));
     }
 }
 
-/// Processes the next record of a group; returns the group if it has more. A record without a slot does not begin.
-async fn settle_next(
-    app: &AppState,
-    id: &str,
-    received: Instant,
-    mut group: Group,
-    has_slot: bool,
-) -> (Option<Group>, (usize, Outcome)) {
-    let (position, message) = group.rest.next().expect("a group without records is dropped");
-    let mut delivery = Delivery { behind: group.behind, ..app.http_delivery(received) };
-    if !has_slot {
-        delivery.queue_budget = Duration::ZERO;
+impl Attempt<'_> {
+    async fn run(self) -> (usize, Outcome) {
+        let span = invocation::span(HTTP_FUNCTION, self.id, self.delivery.attempts);
+        let attempt = self.app.attempt(span, self.message, self.delivery);
+        let outcome = attempt.instrument(trace::child("record")).await;
+        drop(self.slot);
+        (self.position, outcome)
     }
-    let span = invocation::span(HTTP_FUNCTION, id, delivery.attempts);
-    let outcome = app.settle(span, message, delivery).instrument(trace::child("record")).await;
-    group.behind = group.behind.or((outcome.disposition == Disposition::Retry).then_some(outcome.reason));
-    (Some(group).filter(|group| !group.rest.as_slice().is_empty()), (position, outcome))
+}
+
+/// Completes at that time, or when the process stops.
+async fn over(until: Instant, stop: &CancellationToken) {
+    // An error is the end of the time.
+    let _ = timeout_at(until, stop.cancelled()).await;
 }
 
 #[cfg(test)]
@@ -215,15 +289,5 @@ mod tests {
         for not_an_array in ["[0", "[0,]", "[0][", "[0] 0"] {
             assert_eq!(refusal(not_an_array), Reason::InvalidMessage, "{not_an_array}");
         }
-    }
-
-    #[test]
-    fn records_of_one_key_are_a_group_in_the_order_sent_and_an_invalid_one_is_alone() {
-        let record = |key: &str| format!(r#"{{"table":"contacts","key":{{"k":"{key}"}},"columns":{{}}}}"#);
-        let messages = [record("a"), "7".to_owned(), record("b"), record("A "), "7".to_owned()];
-        let groups = group_by_key(messages.map(Bytes::from).into_iter());
-        let positions: Vec<Vec<_>> =
-            groups.into_iter().map(|group| group.rest.map(|(position, _)| position).collect()).collect();
-        assert_eq!(positions, [vec![0, 3], vec![1], vec![2], vec![4]]);
     }
 }

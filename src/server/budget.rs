@@ -26,7 +26,8 @@ const MAX_SMALL_BYTES: usize = 16 * 1024 * 1024;
 /// The bytes of all calls' bodies beyond that: four of the largest at a time.
 const MAX_LARGE_BYTES: usize = 32 * 1024 * 1024;
 
-/// The records of all arrays: ten of the largest at a time. One that waits takes 100 bytes, its result about 1 KB until it is sent.
+/// The records of all arrays: ten of the largest at a time. One that waits takes 150 bytes and 16 for each record of its array that its
+/// lookups name, its result about 1 KB until it is sent.
 const MAX_ARRAY_RECORDS: usize = 10_000;
 
 /// The largest invocation. A message has 64 KiB; the host escapes it twice, by which a byte becomes seven at most, and repeats its

@@ -26,13 +26,26 @@ const INVOCATION_ID: &str = "x-azure-functions-invocationid";
 /// Longest wait in place of an HTTP call; Azure's front end gives up after 230 s.
 pub(super) const HTTP_WAIT_BUDGET: Duration = Duration::from_secs(20);
 
+/// Longest wait in place of a queue message for a row that a lookup names: mostly the next messages bring it.
+const MAX_PARENT_WAIT: Duration = Duration::from_mins(1);
+
 impl AppState {
     /// Limits for a queue message that was received at `received`.
     pub(super) fn queue_delivery(&self, attempts: Option<u32>, received: Instant) -> Delivery {
         let QueuePolicy { hold, max_deliveries, in_flight: _, encoding: _ } = self.queue;
         let last = attempts.zip(max_deliveries).is_some_and(|(attempts, max)| attempts >= max);
         let (queue_budget, waited) = (hold + LINE_GRACE, received.elapsed());
-        Delivery { attempts, last, wait_budget: hold, queue_budget, waited, fail_fast: false, behind: None }
+        let parent_wait = MAX_PARENT_WAIT;
+        Delivery {
+            attempts,
+            last,
+            wait_budget: hold,
+            queue_budget,
+            waited,
+            fail_fast: false,
+            parent_wait,
+            behind: None,
+        }
     }
 
     /// Limits for a record of a call that was received at `received`.
@@ -44,6 +57,7 @@ impl AppState {
             queue_budget: HTTP_WAIT_BUDGET,
             waited: received.elapsed(),
             fail_fast: true,
+            parent_wait: Duration::ZERO,
             behind: None,
         }
     }
@@ -51,6 +65,22 @@ impl AppState {
     /// Processes one message in a task of its own, which finishes even if this future is dropped. The task's log lines belong to
     /// `span`; its trace continues the current span.
     pub(super) async fn settle(&self, span: Span, message: Bytes, delivery: Delivery) -> Outcome {
+        self.process(span, message, delivery, |_| true).await
+    }
+
+    /// The same for a record that is tried again if it misses a parent: then it has no closing line yet, see [`closed`].
+    pub(super) async fn attempt(&self, span: Span, message: Bytes, delivery: Delivery) -> Outcome {
+        let is_first_of_key = delivery.behind.is_none();
+        self.process(span, message, delivery, move |reason| !(is_first_of_key && reason == Reason::ParentMissing)).await
+    }
+
+    async fn process(
+        &self,
+        span: Span,
+        message: Bytes,
+        delivery: Delivery,
+        is_end: impl FnOnce(Reason) -> bool + Send + 'static,
+    ) -> Outcome {
         let (pipeline, trace_span) = (self.pipeline.clone(), Span::current());
         let function = if delivery.fail_fast { HTTP_FUNCTION } else { QUEUE_FUNCTION };
         let task = async move {
@@ -60,6 +90,9 @@ impl AppState {
                 attempts: delivery.attempts,
                 ..Outcome::new(Reason::Internal).detail("the handler panicked")
             });
+            if !is_end(outcome.reason) {
+                return outcome;
+            }
             let outcome = if delivery.last { outcome.on_last_attempt() } else { outcome };
             report(function, &outcome, begun.elapsed());
             trace::settled(&trace_span, &outcome);
@@ -87,9 +120,17 @@ pub(super) fn refused(function: &'static str, invocation_id: &str, mut outcome: 
     if outcome.reason.is_for_operators() {
         outcome.log_detail.clone_from(&outcome.detail);
     }
-    span(function, invocation_id, None).in_scope(|| report(function, &outcome, received.elapsed()));
+    closed(function, invocation_id, outcome, received.elapsed())
+}
+
+/// An outcome with its closing line, after so long.
+pub(super) fn closed(function: &'static str, invocation_id: &str, outcome: Outcome, lasted: Duration) -> Outcome {
+    let span = span(function, invocation_id, outcome.attempts);
+    span.record("table", outcome.table.as_deref());
+    span.record("key_hash", outcome.key_hash.as_deref());
+    span.in_scope(|| report(function, &outcome, lasted));
     trace::settled(&Span::current(), &outcome);
-    metrics::settled(function, &outcome, received.elapsed());
+    metrics::settled(function, &outcome, lasted);
     outcome
 }
 

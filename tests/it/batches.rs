@@ -18,8 +18,8 @@ async fn world() -> World {
     crate::world_with(Options { dataverse, ..Options::default() }).await
 }
 
-async fn post(world: &World, batches: &str, records: &[Value]) -> Answer {
-    let host = world.host("instance-1", &[("SYNC_BATCH", batches)]).await.expect("the host starts");
+async fn post(world: &World, settings: &[(&str, &str)], records: &[Value]) -> Answer {
+    let host = world.host("instance-1", settings).await.expect("the host starts");
     Caller::of(&host).post(&records.to_vec().into()).await
 }
 
@@ -59,7 +59,7 @@ async fn each_record_of_a_batch_has_the_result_that_it_has_alone() {
     for batches in ["off", "auto"] {
         let world = world().await;
         world.dataverse.insert("contacts", &json!({ "employeeid": "there" }));
-        let answer = post(&world, batches, &records()).await;
+        let answer = post(&world, &[("SYNC_BATCH", batches), crate::AT_ONCE], &records()).await;
         assert_eq!((answer.status, batched(&world) > 0), (207, batches == "auto"), "{}", answer.text);
         let mut found = answer.body["results"].as_array().expect("results").clone();
         for result in &mut found {
@@ -80,7 +80,7 @@ async fn one_bad_record_in_a_hundred_is_refused_alone() {
     let world = world().await;
     let mut records: Vec<_> = (0..RECORDS).map(|number| contact(&format!("A{number}"), &json!({}))).collect();
     records[70]["columns"] = json!({ "nosuchcolumn": 1 });
-    let answer = post(&world, "auto", &records).await;
+    let answer = post(&world, &[], &records).await;
     assert_eq!(answer.body["summary"], json!({ "applied": 99, "rejected": 1 }), "{}", answer.text);
     assert_eq!(
         (&answer.body["results"][70]["reason"], world.dataverse.rows("contacts").len()),
@@ -108,7 +108,7 @@ async fn whatever_becomes_of_a_batch_all_its_records_are_written() {
         let world = world().await;
         world.dataverse.fault(Fault::new(effect.clone()).set("$batch"));
         let records: Vec<_> = (0..RECORDS).map(|number| contact(&format!("A{number}"), &json!({}))).collect();
-        let answer = post(&world, "auto", &records).await;
+        let answer = post(&world, &[], &records).await;
         assert_eq!(answer.body["summary"], json!({ "applied": RECORDS }), "{effect:?}: {}", answer.text);
         assert_eq!(world.dataverse.rows("contacts").len(), RECORDS, "{effect:?}");
     }

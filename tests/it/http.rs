@@ -2,7 +2,9 @@
 
 mod arrays;
 mod crowd;
+mod late_parents;
 mod pages;
+mod parents;
 mod requests;
 mod sent;
 

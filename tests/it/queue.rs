@@ -83,16 +83,23 @@ fn failed_with(record: &InvocationRecord, reason: &str) -> bool {
     matches!(&record.result, InvocationResult::Failed(text) if text.starts_with(&exception))
 }
 
+/// A contact that refers to an account, and the account.
+fn child_and_parent() -> [String; 2] {
+    let columns = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='A1')" });
+    let parent = json!({ "table": "accounts", "key": { "accountnumber": "A1" }, "columns": {} });
+    [contact("C1", &columns), parent].map(|record| record.to_string())
+}
+
 #[tokio::test]
 async fn a_retry_fails_with_its_reason_in_the_reason_phrase_and_is_applied_when_redelivered() {
     let world = crate::world().await;
-    let host = world.host("instance-1", &[]).await.expect("the host starts");
-    let columns = json!({ "parentcustomerid_account@odata.bind": "/accounts(accountnumber='A1')" });
-    put(&world, &contact("C1", &columns).to_string()).await;
+    let host = world.host("instance-1", &[crate::AT_ONCE]).await.expect("the host starts");
+    let [child, parent] = child_and_parent();
+    put(&world, &child).await;
     let first = invocations(&host, 1).await.swap_remove(0);
     assert!(failed_with(&first, "parent_missing key="), "{:?}", first.result);
 
-    put(&world, &json!({ "table": "accounts", "key": { "accountnumber": "A1" }, "columns": {} }).to_string()).await;
+    put(&world, &parent).await;
     emptied(&world).await;
     let ended = host.invocations();
     let last = ended.iter().rfind(|ended| ended.message_id == first.message_id).expect("it was redelivered");
@@ -100,6 +107,28 @@ async fn a_retry_fails_with_its_reason_in_the_reason_phrase_and_is_applied_when_
     assert!(last.dequeue_count > 1);
     assert_eq!(world.dataverse.rows("contacts").len(), 1);
     assert_eq!(world.poison.approximate_count().await.expect("the queue answers"), 0);
+}
+
+#[tokio::test]
+async fn a_message_waits_in_place_for_the_row_that_its_lookup_names_and_a_letter_names_that_row() {
+    let (world, host) = start(&[]).await;
+    let [child, parent] = child_and_parent();
+    put(&world, &child).await;
+    eventually("a try without the parent", async || (!world.dataverse.journal().is_empty()).then_some(())).await;
+    put(&world, &parent).await;
+    let ended = invocations(&host, 2).await;
+    assert!(
+        ended.iter().all(|ended| ended.result == InvocationResult::Succeeded && ended.dequeue_count == 1),
+        "{ended:?}"
+    );
+    assert_eq!(world.dataverse.rows("contacts").len(), 1);
+
+    let (world, _host) = start(&[crate::AT_ONCE]).await;
+    put(&world, &child).await;
+    let letter = dead_letter(&world).await;
+    let row = "the row accounts(accountnumber='A1') of the lookup parentcustomerid_account is missing: ";
+    let detail = letter["detail"].as_str().unwrap_or_default();
+    assert!(letter["reason"] == "parent_missing" && detail.starts_with(row), "{letter}");
 }
 
 #[tokio::test]

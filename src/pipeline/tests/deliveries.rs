@@ -15,25 +15,25 @@ use crate::outcome::Disposition;
 use crate::record::RecordKey;
 
 /// `batchSize` + `newBatchThreshold` of host.json, and the pause before a message is delivered again.
-const IN_FLIGHT: usize = 48;
+pub(super) const IN_FLIGHT: usize = 48;
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_DEQUEUE_COUNT: u32 = 160;
 
 /// A queue message with the default hold.
-const QUEUED: Delivery =
+pub(super) const QUEUED: Delivery =
     Delivery { wait_budget: Duration::from_mins(8), queue_budget: Duration::from_mins(9), ..FIRST };
 
 /// What the host did with the messages of a queue.
 #[derive(Debug, Default)]
-struct Delivered {
+pub(super) struct Delivered {
     /// The highest delivery of any message.
-    highest: u32,
+    pub(super) highest: u32,
     /// When the last message of each table was done.
     done: BTreeMap<String, Instant>,
 }
 
 /// Delivers the records as the host does, until all are done.
-async fn deliver_all(pipeline: &Pipeline, records: &[Record]) -> Delivered {
+pub(super) async fn deliver_all(pipeline: &Pipeline, records: &[Record], delivery: Delivery) -> Delivered {
     let waiting: Mutex<VecDeque<_>> = Mutex::new(records.iter().map(|record| (Instant::now(), 1, record)).collect());
     let delivered = Mutex::new(Delivered::default());
     let worker = async || {
@@ -41,7 +41,7 @@ async fn deliver_all(pipeline: &Pipeline, records: &[Record]) -> Delivered {
             let next = waiting.lock().expect("no test panics with it").pop_front();
             let Some((visible_at, attempt, record)) = next else { return };
             sleep_until(visible_at).await;
-            let outcome = pipeline.settle(record, Delivery { attempts: Some(attempt), ..QUEUED }).await;
+            let outcome = pipeline.settle(record, Delivery { attempts: Some(attempt), ..delivery }).await;
             if outcome.disposition == Disposition::Retry {
                 let again = (Instant::now() + VISIBILITY_TIMEOUT, attempt + 1, record);
                 waiting.lock().expect("no test panics with it").push_back(again);
@@ -94,7 +94,7 @@ async fn a_table_without_a_privilege_starves_no_other_and_no_message_is_given_up
         |table: &str, number: usize| contact(&json!({ "table": table, "key": { "employeeid": number.to_string() } }));
     let refused = (0..1_000).map(|number| record("contacts", number));
     let records: Vec<_> = refused.chain((0..200).map(|number| record("accounts", number))).collect();
-    let delivered = deliver_all(&world.pipeline, &records).await;
+    let delivered = deliver_all(&world.pipeline, &records, QUEUED).await;
     assert!(delivered.highest < MAX_DEQUEUE_COUNT, "a message was delivered {} times", delivered.highest);
     let good = delivered.done["accounts"] - begun;
     assert!(good < Duration::from_mins(2), "{good:?}");
@@ -104,7 +104,7 @@ async fn a_table_without_a_privilege_starves_no_other_and_no_message_is_given_up
 async fn two_thousand_messages_for_one_row_need_two_deliveries_at_most() {
     let world = World::new((0..2_000).map(|_| Answer::Slow(SECOND, Written::Upserted)));
     let records: Vec<_> = (0..2_000).map(|_| contact(&json!({}))).collect();
-    let Delivered { highest, .. } = deliver_all(&world.pipeline, &records).await;
+    let Delivered { highest, .. } = deliver_all(&world.pipeline, &records, QUEUED).await;
     assert!(highest <= 2, "a message was delivered {highest} times");
     assert_eq!(world.store.answers_left(), 0);
 }
@@ -132,7 +132,7 @@ async fn an_hour_of_silence_costs_messages_for_one_row_a_delivery_per_hold() {
     world.pipeline.store = Arc::new(SilentStore { until: Instant::now() + Duration::from_hours(1) });
     world.pipeline.admission = Admission::new(52, IN_FLIGHT / 4);
     let records: Vec<_> = (0..6).map(|_| contact(&json!({}))).collect();
-    let Delivered { highest, .. } = deliver_all(&world.pipeline, &records).await;
+    let Delivered { highest, .. } = deliver_all(&world.pipeline, &records, QUEUED).await;
     assert!(highest <= 8, "a message was delivered {highest} times");
 }
 

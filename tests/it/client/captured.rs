@@ -33,6 +33,7 @@ const ONCE: Delivery = Delivery {
     queue_budget: Duration::from_secs(20),
     waited: Duration::ZERO,
     fail_fast: false,
+    parent_wait: Duration::ZERO,
     behind: None,
 };
 

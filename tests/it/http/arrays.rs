@@ -7,7 +7,7 @@ use super::start;
 use crate::caller::{Answer, contact, printed};
 use crate::waiting::wait_until;
 
-fn operation(operation: &str, key: &str, columns: &Value) -> Value {
+pub(super) fn operation(operation: &str, key: &str, columns: &Value) -> Value {
     let mut record = contact(key, columns);
     record["operation"] = json!(operation);
     record
@@ -15,7 +15,7 @@ fn operation(operation: &str, key: &str, columns: &Value) -> Value {
 
 impl Answer {
     /// `outcome/reason` of each result, in order.
-    fn reasons(&self) -> Vec<String> {
+    pub(super) fn reasons(&self) -> Vec<String> {
         let results = self.body["results"].as_array().expect("an array has results");
         let text = |result: &Value, name: &str| result[name].as_str().unwrap_or_default().to_owned();
         results.iter().map(|result| format!("{}/{}", text(result, "outcome"), text(result, "reason"))).collect()

@@ -52,7 +52,7 @@ const BEHIND: &str = "not sent, because an earlier record of this key in the sam
 pub(crate) const LINE_GRACE: Duration = Duration::from_mins(1);
 
 /// No invocation lasts longer than its hold and this: the host would end the process with all that is in flight.
-pub(crate) const INVOCATION_GRACE: Duration = Duration::from_secs(110);
+pub const INVOCATION_GRACE: Duration = Duration::from_secs(110);
 
 /// A write begins only with so much time left.
 const MIN_WRITE_TIME: Duration = Duration::from_secs(40);

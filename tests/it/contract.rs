@@ -1,7 +1,8 @@
-//! The deployed files against the code: both function.json and the settings sample. A function whose names differ is
-//! never invoked. What else they and host.json need is tested beside `doctor`.
+//! The deployed files against the code: both function.json, the settings sample and the infrastructure. A function whose
+//! names differ is never invoked. What else they and host.json need is tested beside `doctor`.
 
 pub(crate) mod documents;
+mod infra;
 mod kusto;
 mod links;
 mod queries;

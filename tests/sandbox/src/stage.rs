@@ -8,12 +8,14 @@
 //! - [`builder`]: the build, and the tools that it needs.
 //! - [`build_paths`]: no folder of this machine is in the executable.
 //! - [`layout`]: the folder, complete or not at all.
+//! - [`azd`]: azure.yaml and the infrastructure, beside it.
 //! - [`packages`], [`notices`]: the crates in the executable, and their licences.
 //! - `check`: the doctor's checks; [`elf`] is the doctor's own check of an executable.
 //! - `report`: the output.
 //!
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#application-structure>
 
+pub mod azd;
 pub mod build_paths;
 pub mod builder;
 mod check;
@@ -59,7 +61,11 @@ ARM a build for this machine is good for `func start` alone: for Azure it takes
 
 An executable that `handler doctor` would refuse is not staged; what was staged
 before stays. Your local.settings.json in the folder stays as well, and is never
-uploaded.";
+uploaded.
+
+Beside an app for Azure are azure.yaml and infra/, so that `azd up` in target/
+creates everything and publishes the app. On Windows they are not there, because
+azd would upload the executable without its executable bit; `func` sets it.";
 
 /// The end of `--help`.
 pub const EXAMPLES: &str = "\
@@ -115,6 +121,11 @@ pub fn place(app: &Path, executable: &Path, target: Option<&Target>) -> anyhow::
     fs::write(next.join(notices::FILE), notices::notices(&triple)?).context("writing the third-party notices")?;
     match check::check(&next, name, &purpose, target.is_none()) {
         Ok(good) => {
+            if azd::can_publish(&purpose, Machine::THIS) {
+                azd::add(app)?;
+            } else {
+                azd::remove_from(app)?;
+            }
             site.replace()?;
             Ok(report::after(app, name, target, &purpose, &good))
         }

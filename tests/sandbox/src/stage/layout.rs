@@ -46,7 +46,7 @@ pub(super) fn name_of(executable: &Path) -> &'static str {
     if executable.extension().is_some_and(|extension| extension == "exe") { "handler.exe" } else { "handler" }
 }
 
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
     Ok(())
 }
@@ -121,7 +121,7 @@ fn beside(app: &Path, what: &str) -> PathBuf {
     app.with_extension(what)
 }
 
-fn remove(folder: &Path) -> anyhow::Result<()> {
+pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("removing {}", folder.display()))

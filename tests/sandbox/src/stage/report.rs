@@ -6,7 +6,7 @@ use std::path::Path;
 use super::check::{Good, Purpose};
 use super::layout::LOCAL_SETTINGS;
 use super::target::{Machine, Target};
-use super::{notices, shown};
+use super::{azd, notices, shown};
 
 const FILES: [&str; 5] =
     ["host.json", "SyncQueue/function.json", "SyncHttp/function.json", notices::FILE, ".funcignore"];
@@ -42,10 +42,7 @@ or with Azure Functions Core Tools, and Azurite for storage:
         Err(why) => (format!("not started here ({why}); its form is what the doctor wants"), String::new()),
     };
     let next = match purpose {
-        Purpose::Azure => format!(
-            "next, to Azure (the app itself: see Deploy in README.md):
-  cd {app} && func azure functionapp publish <your function app>"
-        ),
+        Purpose::Azure => to_azure(&app, azd::can_publish(purpose, Machine::THIS)),
         Purpose::ThisMachine => format!("for Azure, stage once more:\n  {FOR_AZURE}"),
         Purpose::Arm => format!("copy it there and start it there:\n  func start --script-root {app}"),
     };
@@ -59,6 +56,18 @@ tried    {tried}
 {here}
 {next}
 "
+    )
+}
+
+/// The commands that create everything in Azure and publish the app; with azd, where it can, they are one.
+fn to_azure(app: &str, with_azd: bool) -> String {
+    let above = Path::new(app).parent().map_or_else(|| ".".to_owned(), |above| above.display().to_string());
+    let azd = format!("next, to Azure, all at once:\n  cd {above} && azd up\nor step by step:\n");
+    let start = if with_azd { azd } else { "next, to Azure:\n".to_owned() };
+    format!(
+        "{start}  az deployment group create --resource-group <group> --template-file functions/infra/main.bicep \
+         --parameters dataverseUrl=<https://…>
+  func azure functionapp publish <the app that it names> --script-root {app}"
     )
 }
 
@@ -108,8 +117,10 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}{text}");
         }
-        let publish = "cd target/functionapp && func azure functionapp publish <your function app>\n";
-        assert!(text.ends_with(publish), "{text}");
+        let publish = "func azure functionapp publish <the app that it names> --script-root target/functionapp\n";
+        assert!(text.ends_with(publish) && text.contains("az deployment group create"), "{text}");
+        assert!(to_azure("target/functionapp", true).contains("\n  cd target && azd up\n"));
+        assert!(!to_azure("target/functionapp", false).contains("azd"));
         assert!(paths(&["/home/ada/".to_owned()]).starts_with("it names /home/ada/: flags for one target"));
         let native = text_for(None, &Purpose::ThisMachine, Ok(()));
         assert!(native.ends_with("cargo stage --target x86_64-unknown-linux-musl\n"), "{native}");

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 
 use console::Term;
+use indicatif::HumanDuration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +19,7 @@ use crate::settings::{Lookup, Problem};
 /// The columns of a terminal that are used, and those of a file.
 const WIDTH: usize = 80;
 
-/// Narrower than this, lines are cut.
+/// A narrower screen shows only the beginning of each line.
 const MIN_WIDTH: usize = 40;
 
 /// Why there is no result.
@@ -81,20 +82,21 @@ impl Status<'_> {
         if self.arguments.json {
             return screen::print(&format!("{}\n", self.json(sample)));
         }
-        let (rows, columns) = Term::stdout().size_checked().map_or((usize::MAX, WIDTH), |(rows, columns)| {
-            (usize::from(rows), usize::from(columns).clamp(MIN_WIDTH, WIDTH))
-        });
+        let size = Term::stdout().size_checked();
+        let (rows, columns) =
+            size.map_or((usize::MAX, WIDTH), |(rows, columns)| (usize::from(rows), usize::from(columns)));
         let view = View {
             names: &self.sources.names,
             older_than: self.arguments.older_than,
             course: self.course.as_ref(),
             colours: console::colors_enabled(),
             // A terminal may break a line that fills its width.
-            width: columns - 1,
+            width: columns.clamp(MIN_WIDTH, WIDTH) - 1,
         };
         if let Some(screen) = screen {
             self.last = view.lines(sample);
-            return screen.draw(&[&self.last[..], &[String::new(), "Ctrl-C ends".to_owned()]].concat(), rows);
+            let hint = format!("every {}; Ctrl-C ends", HumanDuration(self.arguments.interval));
+            return screen.draw(&[&self.last[..], &[String::new(), hint]].concat(), rows, columns);
         }
         let text = if self.arguments.watch { view.line(sample) } else { view.lines(sample).join("\n") };
         screen::print(&format!("{text}\n"))

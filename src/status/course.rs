@@ -13,6 +13,9 @@ use tokio::time::Instant;
 /// The rate is measured over this time, or over two samples if they are further apart.
 const WINDOW: Duration = Duration::from_mins(1);
 
+/// Two samples that are closer together, after one that took long, say nothing.
+const MIN_WINDOW: Duration = Duration::from_millis(500);
+
 /// The most blocks of the line.
 const MAX_BLOCKS: usize = 40;
 
@@ -46,13 +49,13 @@ pub(super) struct Trend {
 }
 
 impl Course {
-    /// Adds a sample: the length, if it is known.
-    pub(super) fn add(&mut self, length: Option<usize>) {
-        let now = Instant::now();
+    /// Adds a sample: the length, if it is known, and of which moment.
+    pub(super) fn add(&mut self, length: Option<(Instant, usize)>) {
+        let now = length.map_or_else(Instant::now, |(counted, _)| counted);
         self.span = Some((self.span.map_or(now, |(begun, _)| begun), now));
-        self.add_part(length);
+        self.add_part(length.map(|(_, length)| length));
         let Some(length) = length else { return };
-        self.recent.push_back((now, length));
+        self.recent.push_back(length);
         while self.recent.len() > 2 && self.recent.front().is_some_and(|(then, _)| now - *then > WINDOW) {
             self.recent.pop_front();
         }
@@ -80,7 +83,7 @@ impl Course {
     pub(super) fn trend(&self) -> Option<Trend> {
         let ((then, before), (now, length)) = (self.recent.front()?, self.recent.back()?);
         let over = *now - *then;
-        if over.is_zero() {
+        if over < MIN_WINDOW {
             return None;
         }
         let per_second = (float(*length) - float(*before)) / over.as_secs_f64();
@@ -122,8 +125,8 @@ impl Trend {
         let over = HumanDuration(self.over);
         let pace = pace(self.per_second.abs());
         match self.drain {
-            _ if self.per_second == 0.0 => format!("neither growing nor shrinking (last {over})"),
-            Some(drain) if drain.is_zero() => format!("drained, by {pace} (last {over})"),
+            _ if self.per_second == 0.0 => format!("steady (last {over})"),
+            Some(drain) if drain.is_zero() => format!("empty; shrank by {pace} (last {over})"),
             Some(drain) => format!("shrinking by {pace} (last {over}); empty in about {}", HumanDuration(drain)),
             None => format!("growing by {pace} (last {over})"),
         }
@@ -152,7 +155,7 @@ mod tests {
             if number > 0 {
                 advance(Duration::from_secs(2)).await;
             }
-            course.add(length);
+            course.add(length.map(|length| (Instant::now(), length)));
         }
         course
     }
@@ -173,8 +176,8 @@ mod tests {
     async fn a_queue_that_grows_rests_or_is_empty_has_no_time_to_drain() {
         for (lengths, text) in [
             ([10, 13], "growing by 1.5/s (last 2 seconds)"),
-            ([10, 10], "neither growing nor shrinking (last 2 seconds)"),
-            ([100, 0], "drained, by 50/s (last 2 seconds)"),
+            ([10, 10], "steady (last 2 seconds)"),
+            ([100, 0], "empty; shrank by 50/s (last 2 seconds)"),
         ] {
             assert_eq!(course(lengths.map(Some)).await.trend().expect("two samples").describe(), text);
         }
@@ -193,7 +196,7 @@ mod tests {
     async fn samples_further_apart_than_a_minute_have_a_rate_too() {
         let mut course = Course::default();
         for length in [100, 400, 100] {
-            course.add(Some(length));
+            course.add(Some((Instant::now(), length)));
             advance(Duration::from_mins(5)).await;
         }
         assert_eq!(course.trend().map(|trend| (trend.per_second, trend.over)), Some((-1.0, Duration::from_mins(5))));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::{HumanCount, HumanDuration};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::course::{Course, Trend};
 use crate::dead_letters::entry::timestamp;
@@ -42,6 +43,8 @@ pub(super) struct QueueState {
     pub(super) visible: usize,
     /// The age of the oldest of those.
     pub(super) oldest: Option<Duration>,
+    /// When the service counted.
+    pub(super) counted: Instant,
 }
 
 /// Everything that was seen.
@@ -64,10 +67,10 @@ impl QueueState {
 }
 
 impl Sample {
-    /// The length of the queue of records, if it is known.
-    pub(super) fn length(&self) -> Option<usize> {
+    /// The length of the queue of records, if it is known, and of which moment.
+    pub(super) fn length(&self) -> Option<(Instant, usize)> {
         match &self.records {
-            Reading::Found(state) => Some(state.messages),
+            Reading::Found(state) => Some((state.counted, state.messages)),
             Reading::Missing | Reading::Failed(_) => None,
         }
     }
@@ -199,7 +202,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::status) fn queue(messages: usize, visible: usize, oldest: Option<u64>) -> QueueState {
-        QueueState { messages, visible, oldest: oldest.map(Duration::from_secs) }
+        QueueState { messages, visible, oldest: oldest.map(Duration::from_secs), counted: Instant::now() }
     }
 
     /// Two rejected records and one message that the host moved.

@@ -5,6 +5,8 @@
 
 use std::io::{self, Stdout, Write as _, stdout};
 
+use console::truncate_str;
+
 /// The alternate screen, without a cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?2026l\x1b[?25h\x1b[?1049l";
@@ -23,9 +25,9 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Shows the lines that fit into `rows`. None of them may fill the terminal's width.
-    pub(super) fn draw(&self, lines: &[String], rows: usize) -> io::Result<()> {
-        self.send(&frame(lines, rows))
+    /// Shows what fits into `rows` and `columns`.
+    pub(super) fn draw(&self, lines: &[String], rows: usize, columns: usize) -> io::Result<()> {
+        self.send(&frame(lines, rows, columns))
     }
 
     fn send(&self, text: &str) -> io::Result<()> {
@@ -40,9 +42,10 @@ impl Drop for Screen {
     }
 }
 
-fn frame(lines: &[String], rows: usize) -> String {
-    let shown = &lines[..lines.len().min(rows)];
-    format!("{BEGIN_FRAME}{}\x1b[K{END_FRAME}", shown.join(END_LINE))
+/// A line never fills the width, after which some terminals would break it.
+fn frame(lines: &[String], rows: usize, columns: usize) -> String {
+    let shown = lines.iter().take(rows).map(|line| truncate_str(line, columns.saturating_sub(1), "…"));
+    format!("{BEGIN_FRAME}{}\x1b[K{END_FRAME}", shown.collect::<Vec<_>>().join(END_LINE))
 }
 
 /// Prints a text.
@@ -63,9 +66,9 @@ mod tests {
 
     #[test]
     fn a_frame_goes_over_the_last_one_and_fits_the_screen() {
-        let lines = ["one", "two", "three"].map(str::to_owned);
-        let expected = "\x1b[?2026h\x1b[Hone\x1b[K\r\ntwo\x1b[K\x1b[J\x1b[?2026l";
-        assert_eq!(frame(&lines, 2), expected);
-        assert!(frame(&lines, 24).contains("three"));
+        let lines = ["one", "two and more", "three"].map(str::to_owned);
+        let expected = "\x1b[?2026h\x1b[Hone\x1b[K\r\ntwo an…\x1b[K\x1b[J\x1b[?2026l";
+        assert_eq!(frame(&lines, 2, 8), expected);
+        assert!(frame(&lines, 24, 80).contains("two and more\x1b[K\r\nthree"));
     }
 }

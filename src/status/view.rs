@@ -85,7 +85,7 @@ impl View<'_> {
         let trend = course.trend().filter(|trend| course.peak() > 0 || trend.per_second != 0.0);
         let (peak, span) = (HumanCount(number(course.peak())), HumanDuration(course.span()));
         let blocks = self.paint(&Style::new().cyan(), &course.blocks());
-        let line = format!("{blocks}  {span}, at most {peak}");
+        let line = format!("{blocks}  {span}, peak {peak}");
         trend.map(super::course::Trend::describe).into_iter().chain([line]).collect()
     }
 
@@ -95,7 +95,7 @@ impl View<'_> {
             let mut lines = vec![format!("{} in {name}", count(state.messages, "message"))];
             lines.extend(visible(state, "another reader has them, such as handler dead-letters"));
             if state.visible > 0 {
-                lines.push(format!("by reason, of the first {MAX_PEEK} (by peek: receiving would hide them):"));
+                lines.push(format!("reasons of the first {MAX_PEEK} (from a peek; receiving would hide them):"));
                 lines.extend(groups(reasons));
             }
             lines
@@ -243,7 +243,7 @@ locks         48 held in sync-locks, of 1,204 blobs
 dead letters  40 messages in sync-records-poison
               3 visible, the oldest 2 hours old; about 37 hidden: another
               reader has them, such as handler dead-letters
-              by reason, of the first 32 (by peek: receiving would hide them):
+              reasons of the first 32 (from a peek; receiving would hide them):
                  2  key_collision             0x80060892  contacts
                  1  (by the host, no reason)  –           accounts
 ";
@@ -298,7 +298,7 @@ dead letters  40 messages in sync-records-poison
     async fn watching_adds_the_rate_and_the_course() {
         let mut course = Course::default();
         for length in [6_000, 5_900, 5_000] {
-            course.add(Some(length));
+            course.add(Some((tokio::time::Instant::now(), length)));
             tokio::time::advance(Duration::from_secs(30)).await;
         }
         let names = names();
@@ -306,7 +306,7 @@ dead letters  40 messages in sync-records-poison
         let lines = view.lines(&well()).join("\n");
         let expected = "
               shrinking by 17/s (last 60 seconds); empty in about 5 minutes
-              ██▇  60 seconds, at most 6,000
+              ██▇  60 seconds, peak 6,000
 ";
         assert!(lines.contains(expected), "{lines}");
         let line = "2026-11-30 00:31:05 UTC  queue 5,000  dead letters 0  locks 48  shrinking by 17/s (last 60 seconds); empty in \

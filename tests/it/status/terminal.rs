@@ -79,7 +79,7 @@ async fn watching_redraws_through_an_outage_and_ctrl_c_restores_the_terminal() {
     session.until("10 messages in sync-records").await;
     assert!(session.text().starts_with(ENTER), "{:?}", session.text());
     records.clear().await.expect("the queue answers");
-    session.until("drained").await;
+    session.until("empty; shrank by").await;
     session.until("▁").await;
     let outage = Effect::Status { code: 503, error_code: "ServerBusy", retry_after: None };
     storage.fault(Fault::until_cleared(Op::AnyQueue, outage));

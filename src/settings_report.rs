@@ -26,7 +26,7 @@ const NAME_WIDTH: usize = 35;
 
 const SECRET: &str = "set";
 
-/// Shows each setting: its value, where that comes from, and what it is for.
+/// Shows each setting, its value, and where that comes from.
 ///
 /// These are the values that the handler would use if it were started here. A secret is shown as `set`. Wrong values and misspelt
 /// names are marked.

@@ -11,9 +11,9 @@ use crate::host::MessageEncoding;
 use crate::settings::checked;
 use crate::storage;
 
-/// Lists, shows, exports, replays and drops the messages of the poison queue.
+/// Lists, shows, exports, replays and drops dead letters.
 ///
-/// The handler puts a message there, with the reason, when another attempt cannot help. The host moves a message there, without
+/// They are the messages of the poison queue. The handler puts a message there, with the reason, when another attempt cannot help. The host moves a message there, without
 /// a reason, when its deliveries are used up.
 ///
 /// A queue cannot be listed; its messages can only be received. So while a command runs, the messages that it has read are

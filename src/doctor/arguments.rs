@@ -7,9 +7,9 @@ use clap::Args;
 use crate::record::{is_entity_set_name, is_logical_name};
 use crate::settings::checked;
 
-/// Checks settings, files, identity, Dataverse and storage, and says how to correct what is wrong.
+/// Checks settings, files, identity, Dataverse and storage.
 ///
-/// It reads the settings of the serving handler, and the app's files in the current folder. It works on your machine and in the
+/// It says how to correct what is wrong. It reads the settings of the serving handler, and the app's files in the current folder. It works on your machine and in the
 /// console of a deployed app (there the folder is /home/site/wwwroot).
 ///
 /// It changes only what serving changes: it creates the lock container if that is missing, and takes and gives back a lock of

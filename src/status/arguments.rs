@@ -8,7 +8,7 @@ use crate::dead_letters::filter::span;
 use crate::settings::checked;
 use crate::storage;
 
-/// Shows how long the queues are, why messages became dead letters, and how many locks are held.
+/// Shows the queues, the dead letters by reason, and the locks.
 ///
 /// It changes nothing and hides no message from the handler: it counts messages, peeks at the first 32 visible ones of each
 /// queue, and lists the lock container. So it runs beside a working app, on any machine that may read the storage account; it
@@ -56,22 +56,18 @@ Examples:
     handler status
   Watch a backlog drain:
     handler status --watch
-  In a scheduled job, notify somebody unless everything is well:
-    handler status --older-than 1h > status.txt || mail -s 'dataverse-sync' ops@contoso.com < status.txt
+  In a scheduled job, send a mail unless everything is well:
+    handler status > status.txt || mail -s sync ops@contoso.com < status.txt
   The length of the queue every minute, for a spreadsheet:
-    handler status --watch --interval 1m --json | jq -r '[.at, .queue.messages] | @csv'
+    handler status --watch --interval 1m --json |
+      jq -r '[.at, .queue.messages] | @csv'
 
-Settings (environment):
-  AzureWebJobsStorage                    a storage connection string; UseDevelopmentStorage=true is Azurite
-  AzureWebJobsStorage__accountName       or an account, with Entra ID: AZURE_CLIENT_ID and the like,
-                                         the managed identity, or your az or azd login
-  LOCK_STORAGE, LOCK_CONTAINER           where the locks are, as for the handler; else AzureWebJobsStorage, sync-locks
+Settings: the connection AzureWebJobsStorage, or another one by --connection. It is a storage connection string, or with Entra ID \
+AzureWebJobsStorage__accountName. LOCK_STORAGE and LOCK_CONTAINER say where the locks are, as for the handler. `handler settings` \
+shows what is set. With Entra ID it needs the roles Storage Queue Data Reader and Storage Blob Data Reader.
 
-With Entra ID it needs the roles Storage Queue Data Reader and Storage Blob Data Reader.
-
-Exit codes: 0 all is well; 1 something needs a person: dead letters, a message older than --older-than, a queue of
-records that does not exist, or a storage that cannot be read; 2 wrong arguments or settings. With --watch it is that of
-the last sample.";
+Exit codes: 0 all is well; 1 something needs a person: dead letters, a message older than --older-than, a queue of records that does \
+not exist, or a storage that cannot be read; 2 wrong arguments or settings. With --watch it is that of the last sample.";
 
 fn queue_name(text: &str) -> Result<String, &'static str> {
     checked(text, storage::is_name, "a queue's name has 3 to 63 lower-case letters, digits and single hyphens")

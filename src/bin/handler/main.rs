@@ -73,7 +73,7 @@ First steps:
     curl http://127.0.0.1:8080/api/records -d \\
     '{\"table\":\"contacts\",\"key\":{\"employeeid\":\"E1\"},\"columns\":{\"lastname\":\"Li\"}}'
 
-Exit codes: 0 done, or stopped by Ctrl-C; 1 it failed; 2 wrong settings or arguments; 143 stopped by SIGTERM.";
+Exit codes: 0 done; 1 it failed; 2 wrong settings or arguments; 143 SIGTERM.";
 
 const COMPLETIONS: &str = "\
 Examples:

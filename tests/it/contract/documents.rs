@@ -138,6 +138,18 @@ fn the_errors_of_the_readme_are_those_of_the_full_table() {
 }
 
 #[test]
+fn the_guide_lists_every_parameter_of_the_deployment() {
+    let template = text("functions/infra/main.bicep");
+    let names = template.lines().filter_map(|line| line.strip_prefix("param ")?.split(' ').next());
+    let mut names: Vec<_> = names.collect();
+    let rows = table("functions/README.md", "Parameters");
+    let mut documented: Vec<_> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
+    names.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, names);
+}
+
+#[test]
 fn the_readme_is_short() {
     assert!(text("README.md").lines().count() <= MAX_README_LINES);
 }

@@ -155,9 +155,9 @@ fn try_it(screen: &mut Screen, records: &str, dataverse: &str, settings: &BTreeM
 DATAVERSE={dataverse}
 
 # A record, twice the same, then one with a mistake:
-curl -i $RECORDS -d '{RECORD}'
-curl -i $RECORDS -d '{RECORD}'
-curl -i $RECORDS -d '{MISTAKE}'
+curl -i \"$RECORDS\" -d '{RECORD}'
+curl -i \"$RECORDS\" -d '{RECORD}'
+curl -i \"$RECORDS\" -d '{MISTAKE}'
 
 # What Dataverse holds, and every write that it received:
 curl $DATAVERSE/_sandbox/rows/contacts
@@ -173,7 +173,7 @@ curl -X DELETE $DATAVERSE/_sandbox/faults
 "
     );
     text.lines().for_each(|line| screen.line(line));
-    for (name, value) in settings {
+    for (name, value) in settings.iter().filter(|(name, _)| *name != "FUNCTIONS_WORKER_RUNTIME") {
         screen.line(&format!("export {name}='{value}'"));
     }
     screen.line("");

@@ -66,7 +66,10 @@ async fn dead_letter(world: &World, report: &mut Report<'_>) -> anyhow::Result<(
     };
     let letter: Value = serde_json::from_str(&text).context("the dead letter is not JSON")?;
     report.screen.line("  The dead letter in sync-records-poison:");
-    report.screen.data("    → ", &text.lines().map(str::trim).collect::<Vec<_>>().join(" "));
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        report.screen.data(&" ".repeat(4 + indent), line.trim());
+    }
     report.claim(letter["message"] == message, "the dead letter holds the message, unchanged");
     report.claim(letter["reason"] == "invalid_data", "and gives the reason: invalid_data, with Dataverse's message");
     report.claim(letter["attempts"] == 1, "on its first delivery, as a retry cannot help");

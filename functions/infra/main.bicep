@@ -120,6 +120,26 @@ param logRetentionDays int = 30
 @description('Resource ids of the action groups that the alert rules call. Without one, alerts are shown in the portal alone.')
 param actionGroupIds string[] = []
 
+@description('Whether the alert rules are evaluated.')
+param alertsEnabled bool = true
+
+@description('Most dead letters in 15 minutes without an alert.')
+@minValue(0)
+param maxDeadLetters int = 0
+
+@description('Most minutes that a circuit breaker is open without an alert.')
+@minValue(1)
+param maxOpenMinutes int = 15
+
+@description('Most retries without an alert, in percent of the records of 15 minutes.')
+@minValue(1)
+@maxValue(100)
+param maxRetryPercent int = 20
+
+@description('Most seconds that 95 percent of the messages lie in the queue until their first delivery without an alert.')
+@minValue(1)
+param maxQueuedSeconds int = 600
+
 // People and other systems.
 
 @description('Object ids of users, groups or identities that look after the app: they may read and write the queues and the locks.')
@@ -230,6 +250,11 @@ module alerts 'alerts.bicep' = {
     workspaceId: workspaceId
     componentId: insights.outputs.id
     actionGroupIds: actionGroupIds
+    enabled: alertsEnabled
+    maxDeadLetters: maxDeadLetters
+    maxOpenMinutes: maxOpenMinutes
+    maxRetryPercent: maxRetryPercent
+    maxQueuedSeconds: maxQueuedSeconds
     tags: allTags
   }
 }

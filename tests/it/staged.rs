@@ -29,6 +29,25 @@ async fn a_staged_app_runs_from_its_folder_and_is_not_removed() {
     assert!(app.join("handler").is_file() && app.join("local.settings.json").is_file());
 }
 
+/// `azd up` beside the app, which holds nothing of it.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn an_app_for_azure_has_the_infrastructure_beside_it_and_the_report_names_the_commands() {
+    let folder = Folder::new();
+    let app = Path::new(&folder.path("functionapp")).to_owned();
+    let message = stage::place(&app, &crate::handler(), None).expect("it is staged");
+    let above = app.parent().expect("the folder").display();
+    for command in [
+        format!("  cd {above} && azd up\n"),
+        format!("  func azure functionapp publish <the app that it names> --script-root {}\n", app.display()),
+    ] {
+        assert!(message.contains(&command), "{command}: {message}");
+    }
+    for file in ["azure.yaml", "infra/main.bicep", "infra/alerts.bicep", "queries.kql"] {
+        assert!(Path::new(&folder.path(file)).is_file() && !app.join(file).exists(), "{file}");
+    }
+}
+
 #[tokio::test]
 async fn without_a_staged_app_the_sandbox_names_the_command_that_stages_it() {
     let folder = Folder::new();

@@ -63,7 +63,7 @@ fn the_infrastructure_fits_together_and_fits_the_code() {
 }
 
 /// A file, a text in it, what stands there instead, and a part of the finding.
-const BROKEN: [(&str, &str, &str, &str); 36] = [
+const BROKEN: [(&str, &str, &str, &str); 39] = [
     ("names.bicep", "'sync-records'", "'sync-record'", "recordQueue"),
     ("names.bicep", "'sync-records-poison'", "'sync-records-dead'", "poisonQueue"),
     ("names.bicep", "'sync-locks'", "'locks'", "lockContainer"),
@@ -124,6 +124,19 @@ const BROKEN: [(&str, &str, &str, &str); 36] = [
     ("alerts.bicep", "Content('../queries.kql')", "Content('../query.kql')", "../query.kql"),
     ("main.bicep", "module alerts 'alerts.bicep'", "module alerts 'workbook.bicep'", "alerts.bicep is not deployed"),
     ("main.bicep", "    componentId: insights.outputs.id\n", "", "componentId"),
+    (
+        "account.bicep",
+        "storageAccounts/managementPolicies@",
+        "storageAccounts/managementPolicy@",
+        "managementPolicies@",
+    ),
+    (
+        "main.bicep",
+        "params: {\n    workspaceName: workspaceName",
+        "params: {\n    workspace: workspaceName",
+        "no parameter workspace",
+    ),
+    ("main.bicep", "handler status --watch", "handler state --watch", "status"),
     ("main.parameters.json", "\"dataverseUrl\"", "\"dataverse\"", "dataverse"),
 ];
 

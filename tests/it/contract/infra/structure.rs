@@ -41,6 +41,9 @@ pub(super) fn findings(files: &Files, templates: &Templates) -> Vec<String> {
         found.extend(one(declaration, files, templates).map(|finding| format!("{file}: {finding}")));
     }
     found.extend(unreached(templates));
+    let is_made =
+        |name: &&str| templates.all().any(|(_, found)| found.kind == "resource" && found.target() == Some(*name));
+    found.extend(TYPES.iter().filter(|name| !is_made(name)).map(|name| format!("no template has {name}")));
     found.extend(parameters_file(files, templates));
     found
 }

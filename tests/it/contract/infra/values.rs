@@ -297,7 +297,7 @@ fn commands(templates: &Templates) -> Vec<String> {
     if let Err((error, _)) = record::decode(&Bytes::from(record)) {
         found.push(format!("the first message is not a record: {error}"));
     }
-    let wanted: [(&str, &[&str]); 5] = [
+    let wanted: [(&str, &[&str]); 6] = [
         (
             "hardening",
             &["--min-tls-version TLS1_2", "--allow-blob-public-access false", "--allow-shared-key-access false"],
@@ -305,6 +305,7 @@ fn commands(templates: &Templates) -> Vec<String> {
         ("lifecycleRule", &["management-policy create", "lifecycleRules(lockContainer,lockRetentionDays)"]),
         ("dataverseUser", &["az ad sp show --id ${app.outputs.principalId} --query appId", "--application-user"]),
         ("publish", &["func azure functionapp publish ${app.outputs.name} --script-root target/functionapp"]),
+        ("status", &["AzureWebJobsStorage__accountName=${storageName} target/functionapp/handler status --watch"]),
         ("doctor", &["AzureWebJobsStorage__accountName=${storageName} DATAVERSE_URL=${dataverseUrl} cargo doctor"]),
     ];
     for (name, parts) in wanted {

@@ -27,6 +27,8 @@ const OLD_PORT: &str = "FUNCTIONS_HTTPWORKER_PORT";
 
 const RUNTIME: &str = "FUNCTIONS_WORKER_RUNTIME";
 
+const TABLES: &str = "SYNC_TABLES";
+
 /// The configuration of a serving handler.
 #[derive(Debug)]
 pub struct Config {
@@ -123,8 +125,8 @@ impl Config {
     fn read(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader { lookup, problems: Vec::new() };
         let url = reader.dataverse_url();
-        let api_version = reader.text("DATAVERSE_API_VERSION", is_api_version, "must look like v9.2");
-        let identity = Choice::from_settings(lookup).map_err(|problems| reader.problems.extend(problems)).ok();
+        let api_version = reader.api_version();
+        let identity = reader.identity();
         let locks = reader.locks();
         let on_conflict = reader.on_conflict();
         let version_column = reader.version_column();
@@ -150,6 +152,31 @@ impl Config {
             _ => Err(reader.problems),
         }
     }
+}
+
+/// The Dataverse environment and the credential, without the other settings.
+///
+/// # Errors
+/// Every problem with them.
+pub(crate) fn dataverse(lookup: &Lookup) -> Result<(Environment, Choice), Vec<Problem>> {
+    read_resolved(&|name| non_empty(lookup, name), |lookup| {
+        let mut reader = Reader { lookup, problems: Vec::new() };
+        let (url, api_version, identity) = (reader.dataverse_url(), reader.api_version(), reader.identity());
+        let headers = reader.headers();
+        match (url, identity, reader.problems.is_empty()) {
+            (Some(url), Some(identity), true) => Ok((Environment { url, api_version, headers }, identity)),
+            _ => Err(reader.problems),
+        }
+    })
+}
+
+/// The tables that may be written.
+///
+/// # Errors
+/// What is wrong with the setting.
+pub(crate) fn tables(lookup: &Lookup) -> Result<Tables, Problem> {
+    let parsed = non_empty(lookup, TABLES).map(|text| Tables::parse(&text)).transpose();
+    parsed.map(Option::unwrap_or_default).map_err(|problem| Problem::new(TABLES, problem))
 }
 
 impl Reader<'_> {
@@ -199,6 +226,14 @@ impl Reader<'_> {
         None
     }
 
+    fn api_version(&mut self) -> String {
+        self.text("DATAVERSE_API_VERSION", is_api_version, "must look like v9.2")
+    }
+
+    fn identity(&mut self) -> Option<Choice> {
+        Choice::from_settings(self.lookup).map_err(|problems| self.problems.extend(problems)).ok()
+    }
+
     fn locks(&mut self) -> Option<LockSettings> {
         const CONTAINER: &str = "must be a container name: 3 to 63 lower-case letters, digits and single hyphens";
         let life = Duration::from_secs(self.number("LOCK_LEASE_SECONDS", 15, 60));
@@ -234,9 +269,7 @@ impl Reader<'_> {
     }
 
     fn tables(&mut self) -> Tables {
-        const NAME: &str = "SYNC_TABLES";
-        let parsed = self.get(NAME).map(|text| Tables::parse(&text)).transpose();
-        parsed.map_err(|problem| self.problem(NAME, problem)).ok().flatten().unwrap_or_default()
+        tables(self.lookup).map_err(|problem| self.problems.push(problem)).unwrap_or_default()
     }
 
     fn headers(&mut self) -> HeaderMap {

@@ -10,7 +10,7 @@
 //! - [`filter`], [`summary`], [`report`]: which messages, how many of which kind, what a command prints. Pure.
 //! - [`queue`]: the client; the only user of `azure_storage_queue`.
 //! - [`scan`]: receiving the messages of a queue, deleting them, and giving them back.
-//! - [`replay`]: returning messages to the other queue.
+//! - [`replay`], [`rate`]: returning messages to the other queue.
 //! - [`arguments`], [`account`], [`command`], [`progress`]: the command line. Progress goes to stderr, results to stdout.
 
 pub mod arguments;
@@ -24,6 +24,7 @@ pub(crate) mod summary;
 
 mod encoding;
 mod progress;
+mod rate;
 mod record_summary;
 mod replay;
 mod report;
@@ -32,8 +33,12 @@ mod scan;
 use time::OffsetDateTime;
 
 use crate::host::MessageEncoding;
+pub(crate) use arguments::queue_name;
+pub(crate) use encoding::{encode, resolve as message_encoding};
 use entry::Entry;
+pub(crate) use progress::Progress;
 use queue::{Receipt, Received};
+pub(crate) use rate::{Rate, parse_rate};
 use summary::Summary;
 
 /// What `show`, `export` and `list` print of a message with this text; public for the fuzz target.

@@ -43,6 +43,7 @@
 //! - [`settings_report`]: the command `handler settings`.
 //! - [`dead_letters`]: the command `handler dead-letters`.
 //! - [`doctor`]: the command `handler doctor`.
+//! - [`send`]: the command `handler send`.
 //! - [`status`]: the command `handler status`.
 //! - [`docs`]: the documents for users; no code.
 
@@ -65,6 +66,7 @@ pub mod pipeline;
 pub mod process_limits;
 pub mod record;
 pub mod sanitize;
+pub mod send;
 pub mod server;
 pub mod settings;
 pub mod settings_report;

@@ -25,8 +25,8 @@ pub(crate) use columns::{BIND, STATE};
 pub use columns::{Column, Columns};
 pub use decode::decode;
 pub use error::Error;
-pub(crate) use key::guid;
 pub use key::{KeyColumn, KeyValue, RecordKey};
+pub(crate) use key::{NOT_ADDRESSABLE, guid};
 pub(crate) use lookup::Lookup;
 pub use tables::Tables;
 

@@ -29,6 +29,7 @@ use super::{Change, Creator, Error, ReadAccess, Row, Store, Write, Written};
 use crate::http::Http;
 use crate::identity::Identity;
 use crate::record::{KeyValue, Operation, Record, RecordKey};
+pub(crate) use address::percent_encoded;
 pub use batch::Gate;
 use batch::{Batches, Exchange as _, UNANSWERED};
 use cache::{Cached, MetadataCache, PRIVILEGES_TTL};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::filter::Filter;
-use super::replay::parse_rate;
+use super::rate::parse_rate;
 use crate::host::MessageEncoding;
 use crate::settings::checked;
 use crate::storage;
@@ -140,7 +140,7 @@ pub(super) struct Source {
     pub(super) json: bool,
 }
 
-fn queue_name(text: &str) -> Result<String, &'static str> {
+pub(crate) fn queue_name(text: &str) -> Result<String, &'static str> {
     checked(text, storage::is_name, "a queue's name has 3 to 63 lower-case letters, digits and single hyphens")
 }
 

@@ -35,9 +35,9 @@ pub enum Failure {
     /// The arguments do not fit together: why, and what to do instead.
     #[error("{0}")]
     Usage(String),
-    /// A queue cannot be read.
+    /// A queue or Dataverse cannot be read.
     #[error("{0}")]
-    Queue(String),
+    Service(String),
     /// A file, or stdout.
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
@@ -93,7 +93,7 @@ fn failed(account: &Account, queue: &str, error: &Error) -> Failure {
         }
         _ => "`handler doctor` checks the storage account",
     };
-    Failure::Queue(format!("{}, queue {queue}: {}; {next}", account.name(), describe(error)))
+    Failure::Service(format!("{}, queue {queue}: {}; {next}", account.name(), describe(error)))
 }
 
 /// An open queue, and how its messages are printed.

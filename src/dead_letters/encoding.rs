@@ -17,7 +17,7 @@ use crate::settings::{Lookup, Problem};
 
 /// The `chosen` encoding, else the one of the host.json in this folder, else the host's default: every host and handler reads a
 /// record in base64. With it, whether it is known rather than assumed.
-pub(super) fn resolve(
+pub(crate) fn resolve(
     chosen: Option<MessageEncoding>,
     lookup: &Lookup<'_>,
 ) -> Result<(MessageEncoding, bool), Problem> {
@@ -46,7 +46,7 @@ pub(super) fn decode(encoding: MessageEncoding, text: &str) -> Vec<u8> {
 
 /// The text of a message with this content. Without base64 in force only a record may be in base64, where it cannot be written
 /// otherwise; `None` for other content that needs it.
-pub(super) fn encode(encoding: MessageEncoding, content: &[u8]) -> Option<String> {
+pub(crate) fn encode(encoding: MessageEncoding, content: &[u8]) -> Option<String> {
     match (encoding, str::from_utf8(content)) {
         (MessageEncoding::None, Ok(text)) if text.chars().all(is_xml) => Some(text.to_owned()),
         (MessageEncoding::None, Ok(text)) if !begins_as_object(text) => None,

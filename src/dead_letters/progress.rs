@@ -1,6 +1,8 @@
 //! The progress of a long command, on stderr: a bar on a terminal, else a line now and then.
 
-use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use std::fmt;
+
+use indicatif::{ProgressBar, ProgressFinish, ProgressState, ProgressStyle};
 
 use crate::terminal::say;
 
@@ -9,14 +11,22 @@ const LINE_EVERY: u64 = 1_000;
 
 /// A count that grows. Dropping it removes the bar.
 #[derive(Debug)]
-pub(super) struct Progress(Option<ProgressBar>);
+pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// Shows how many of about `total` messages are `done`, a participle.
-    pub(super) fn new(done: &'static str, total: usize) -> Self {
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos} of about {len}, {elapsed}");
-        let style = style.expect("the template is well-formed");
-        let bar = ProgressBar::new(count(total)).with_style(style).with_message(done);
+    /// Shows how many of about `total` messages are `done`, a participle, and the time that remains.
+    pub(crate) fn new(done: &'static str, total: impl Into<Option<usize>>) -> Self {
+        let total = total.into();
+        let template = match total {
+            Some(_) => "{msg} {wide_bar} {pos} of about {len}, {per_sec}, {eta} left",
+            None => "{msg} {pos}, {per_sec}, {elapsed}",
+        };
+        let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+        let style = style.with_key("per_sec", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        });
+        let bar = total.map_or_else(ProgressBar::no_length, |total| ProgressBar::new(count(total)));
+        let bar = bar.with_style(style).with_message(done);
         Self(Some(bar.with_finish(ProgressFinish::AndClear)))
     }
 
@@ -26,13 +36,14 @@ impl Progress {
     }
 
     /// Counts `messages` more.
-    pub(super) fn add(&self, messages: usize) {
+    pub(crate) fn add(&self, messages: usize) {
         let Some(bar) = &self.0 else { return };
         let before = bar.position();
         bar.inc(count(messages));
         let done = bar.position();
         if bar.is_hidden() && done / LINE_EVERY > before / LINE_EVERY {
-            say(&format!("{}: {done} of about {}\n", bar.message(), bar.length().unwrap_or_default()));
+            let total = bar.length().map(|total| format!(" of about {total}")).unwrap_or_default();
+            say(&format!("{}: {done}{total}\n", bar.message()));
         }
     }
 }

@@ -128,6 +128,17 @@ impl Queue {
         Ok((usize::try_from(counted).unwrap_or_default(), now.unwrap_or_else(OffsetDateTime::now_utc)))
     }
 
+    /// Creates the queue; returns false where it exists.
+    pub(crate) async fn create_if_missing(&self) -> Result<bool, Error> {
+        match self.stats().await {
+            Ok(_) => Ok(false),
+            Err(Error::Service { status: 404, code }) if code == NO_QUEUE => {
+                retried(|| self.client.create(None)).await.result.map(|_| true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Receives up to `max` messages ([`MAX_RECEIVE`] at most) and hides them for `time`, in whole seconds. `None` is one that the service sent
     /// without a part of it.
     pub(super) async fn receive(&self, max: usize, time: Duration) -> Result<Vec<Option<Received>>, Error> {
@@ -168,7 +179,7 @@ impl Queue {
 
     /// Sends a message that never expires.
     /// Also returns whether it may have been sent once more than the result says.
-    pub(super) async fn send(&self, text: &str) -> (Result<(), Error>, bool) {
+    pub(crate) async fn send(&self, text: &str) -> (Result<(), Error>, bool) {
         let body: Bytes = body(text).into();
         let request = || {
             let options = QueueClientSendMessageOptions { message_time_to_live: Some(-1), ..Default::default() };

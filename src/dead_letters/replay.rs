@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use super::encoding::encode;
 use super::entry::Entry;
 use super::queue::{MAX_RECEIVE, Queue, describe};
+use super::rate::Rate;
 use super::scan::{Scan, Stop};
 use crate::host::MessageEncoding;
 use crate::storage::Error;
@@ -29,38 +29,17 @@ const MAX_IN_FLIGHT: usize = 8;
 /// no other reader can receive the message before it is deleted.
 const MARGIN: Duration = Duration::from_mins(2);
 
-/// The time between two messages at a rate such as `50/s` or `30/m`.
-///
-/// # Errors
-/// How a rate is written.
-pub(super) fn parse_rate(text: &str) -> Result<Duration, &'static str> {
-    const WRONG: &str = "a rate is a whole number from 1 to 1000 and a unit, such as 50/s or 30/m";
-    let (number, unit) = text.split_once('/').ok_or(WRONG)?;
-    let number: u32 = number.parse().ok().filter(|number| (1..=1000).contains(number)).ok_or(WRONG)?;
-    match unit {
-        "s" => Ok(Duration::from_secs(1) / number),
-        "m" => Ok(Duration::from_mins(1) / number),
-        _ => Err(WRONG),
-    }
-}
-
 /// How many messages can be received at once, so that each is sent within `time`.
 fn batch(pause: Duration, time: Duration) -> usize {
     let messages = time.as_micros() / pause.as_micros();
     usize::try_from(messages).unwrap_or(MAX_RECEIVE).clamp(1, MAX_RECEIVE)
 }
 
-fn ticks(pause: Duration) -> Mutex<Interval> {
-    let mut ticks = interval(pause);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Mutex::new(ticks)
-}
-
 /// Returns all selected messages to the queue `to`, with this pause between two of them, until the end, the limit, a signal, or an
 /// error that other messages would meet too. What is in flight is finished in any case.
 pub(super) async fn replay(to: Queue, pause: Option<Duration>, scan: &mut Scan) -> Result<(), Stop> {
     scan.batch = pause.map_or(MAX_RECEIVE, |pause| batch(pause, scan.report.hidden / 4));
-    let replay = Replay { to, encoding: scan.selection.encoding, ticks: pause.map(ticks) };
+    let replay = Replay { to, encoding: scan.selection.encoding, rate: pause.map(Rate::new) };
     loop {
         let last_start = Instant::now() + scan.report.hidden.saturating_sub(MARGIN);
         let Some(entries) = scan.next().await? else { return Ok(()) };
@@ -71,8 +50,7 @@ pub(super) async fn replay(to: Queue, pause: Option<Duration>, scan: &mut Scan) 
 struct Replay {
     to: Queue,
     encoding: MessageEncoding,
-    /// Locked by the one message that waits for its turn.
-    ticks: Option<Mutex<Interval>>,
+    rate: Option<Rate>,
 }
 
 /// Why a message is still in the poison queue.
@@ -92,8 +70,8 @@ impl Replay {
         let replayed = scan.report.replayed.get_or_insert_default();
         let forwarded = stream::iter(entries)
             .then(async |entry| {
-                if let Some(ticks) = &self.ticks {
-                    ticks.lock().await.tick().await;
+                if let Some(rate) = &self.rate {
+                    rate.turn().await;
                 }
                 entry
             })
@@ -154,15 +132,7 @@ pub(super) fn copy_text(encoding: MessageEncoding, entry: &Entry) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_rate_is_a_number_and_a_unit() {
-        assert_eq!(parse_rate("50/s"), Ok(Duration::from_millis(20)));
-        assert_eq!(parse_rate("30/m"), Ok(Duration::from_secs(2)));
-        for text in ["", "50", "0/s", "1001/s", "-1/s", "1.5/s", "5/h", "/s", "5 /s"] {
-            assert!(parse_rate(text).is_err(), "{text}");
-        }
-    }
+    use crate::dead_letters::rate::parse_rate;
 
     #[test]
     fn a_batch_is_not_larger_than_can_be_sent_in_time() {

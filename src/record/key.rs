@@ -26,7 +26,7 @@ const MAX_KEY_BYTES: usize = 16 * 1024;
 
 /// Characters that an alternate key must not contain to be addressed in a URL, encoded or not.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-alternate-key-reference-record>
-const NOT_ADDRESSABLE: [char; 11] = ['/', '<', '>', '*', '%', '&', ':', '\\', '?', '+', '#'];
+pub(crate) const NOT_ADDRESSABLE: [char; 11] = ['/', '<', '>', '*', '%', '&', ':', '\\', '?', '+', '#'];
 
 /// The system's column in the key of an elastic table; columns of others have a prefix.
 /// <https://learn.microsoft.com/power-apps/developer/data-platform/use-elastic-tables>

@@ -27,6 +27,7 @@ mod outcomes;
 mod process;
 mod queue;
 mod sas;
+mod send;
 mod simulation;
 mod staged;
 mod status;

@@ -14,12 +14,13 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::{Shell, generate};
 use dataverse_sync::dead_letters::command::Failure;
-use dataverse_sync::settings::Problem;
 use dataverse_sync::settings::environment::Environment;
+use dataverse_sync::settings::{Lookup, Problem};
 use dataverse_sync::terminal::{is_closed, print, say};
-use dataverse_sync::{dead_letters, doctor, process_limits, settings_report, status, telemetry};
+use dataverse_sync::{dead_letters, doctor, process_limits, send, settings_report, status, telemetry};
 use mimalloc::MiMalloc;
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 /// A message makes some hundreds of small allocations; the C library's allocator would take a tenth of its time.
 #[global_allocator]
@@ -46,6 +47,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Send(send::arguments::Arguments),
     DeadLetters(dead_letters::arguments::Arguments),
     Status(status::arguments::Arguments),
     Doctor(doctor::arguments::Arguments),
@@ -113,7 +115,13 @@ fn runtime() -> anyhow::Result<Runtime> {
 impl Command {
     async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
         match self {
-            Self::DeadLetters(arguments) => run_dead_letters(arguments, environment).await,
+            Self::Send(arguments) => {
+                run_on_queues(environment, async |lookup, stop| send::command::run(arguments, lookup, stop).await).await
+            }
+            Self::DeadLetters(arguments) => {
+                let run = async |lookup: &Lookup<'_>, stop| dead_letters::command::run(arguments, lookup, stop).await;
+                run_on_queues(environment, run).await
+            }
             Self::Status(arguments) => run_status(&arguments, environment).await,
             Self::Doctor(arguments) => run_doctor(&arguments, environment).await,
             Self::Settings(arguments) => Ok(exit_code(settings_report::run(&arguments, environment)?)),
@@ -124,16 +132,17 @@ impl Command {
     /// Whether it says first if local.settings.json is read.
     fn shows_notice(&self, environment: &Environment) -> bool {
         match self {
-            Self::DeadLetters(_) | Self::Status(_) | Self::Doctor(_) => environment.may_read_file(),
+            Self::Send(_) | Self::DeadLetters(_) | Self::Status(_) | Self::Doctor(_) => environment.may_read_file(),
             Self::Settings(_) => true,
             Self::Completions { .. } => false,
         }
     }
 }
 
-async fn run_dead_letters(
-    arguments: dead_letters::arguments::Arguments,
+/// Runs a command that changes queues and ends at a signal.
+async fn run_on_queues(
     environment: &Environment,
+    command: impl AsyncFnOnce(&Lookup<'_>, CancellationToken) -> Result<bool, Failure>,
 ) -> anyhow::Result<ExitCode> {
     let lookup = |name: &str| environment.get(name);
     match telemetry::Settings::read(&lookup) {
@@ -142,14 +151,14 @@ async fn run_dead_letters(
     }
     install_tls();
     let stop = stop::token().context("cannot listen for the shutdown signal")?;
-    match dead_letters::command::run(arguments, &lookup, stop).await {
+    match command(&lookup, stop).await {
         Ok(is_complete) => Ok(exit_code(is_complete)),
         Err(Failure::Settings(problems)) => Ok(print_problems(&problems, environment)),
         Err(failure @ Failure::Usage(_)) => {
             say(&format!("error: {failure}\n"));
             Ok(ExitCode::from(EXIT_SETTINGS))
         }
-        Err(failure @ (Failure::Queue(_) | Failure::Output(_))) => Err(failure.into()),
+        Err(failure @ (Failure::Service(_) | Failure::Output(_))) => Err(failure.into()),
     }
 }
 

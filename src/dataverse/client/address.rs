@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 use uuid::Uuid;
 
-use crate::record::RecordKey;
+use crate::record::{KeyColumn, RecordKey};
 
 /// Encodes all but RFC 3986's unreserved characters, and the quote that delimits OData text.
 const LITERAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'\'');
@@ -20,12 +20,17 @@ pub(super) fn row(root: &Url, table: &str, key: &RecordKey, id: Option<Uuid>) ->
     let predicate = match (id, key) {
         (Some(id), _) | (None, &RecordKey::Id(id)) => id.to_string(),
         (None, RecordKey::Alternate(columns)) => {
-            let literal = |text: String| utf8_percent_encode(&text, LITERAL).to_string();
-            let columns = columns.iter().map(|column| format!("{}={}", column.name, literal(column.value.to_string())));
+            let literal = |column: &KeyColumn| percent_encoded(&column.value.to_string());
+            let columns = columns.iter().map(|column| format!("{}={}", column.name, literal(column)));
             columns.collect::<Vec<_>>().join(",")
         }
     };
     Some(below(root, &format!("{table}({predicate})")))
+}
+
+/// An OData literal as it stands in a URL.
+pub(crate) fn percent_encoded(literal: &str) -> String {
+    utf8_percent_encode(literal, LITERAL).to_string()
 }
 
 /// The rows of a table.
@@ -43,7 +48,7 @@ fn below(root: &Url, path: &str) -> Url {
 pub(super) fn filter(key: &RecordKey) -> String {
     let conditions: Vec<_> =
         key.columns().iter().map(|column| format!("{} eq {}", column.name, column.value)).collect();
-    format!("$filter={}", utf8_percent_encode(&conditions.join(" and "), LITERAL))
+    format!("$filter={}", percent_encoded(&conditions.join(" and ")))
 }
 
 #[cfg(test)]

@@ -124,22 +124,36 @@ impl Report {
             format!("{title}\n{}\n\n", terminal::table(cells, width).trim_fmt())
         };
         let groups = self.groups.iter().map(group);
-        let others = self.others.iter().map(|problem| format!("✗ {problem}\n"));
-        let misspelt = self.misspelt.iter().map(|problem| format!("! {problem}\n"));
-        let text: String = groups.chain(others).chain(misspelt).collect();
+        let other = |mark, problem: &Problem| [marked(mark, &problem.variable), problem.text.clone()];
+        let others = self.others.iter().map(|problem| other('✗', problem));
+        let misspelt = self.misspelt.iter().map(|problem| other('!', problem));
+        let last = others.chain(misspelt).chain([self.conclusion()]);
+        groups.collect::<String>() + &terminal::table(last, width).trim_fmt() + "\n"
+    }
+
+    fn conclusion(&self) -> [String; 2] {
         let wrong = self.rows().filter(|row| row.problem.is_some()).count() + self.others.len();
-        text + &match (&self.summary, wrong) {
-            (Some(summary), 0) => format!("The settings can be used: {summary}.\nNext: `handler doctor` tries them.\n"),
-            (_, wrong) => format!("{wrong} of the settings cannot be used; they are marked with ✗.\n"),
+        match (&self.summary, wrong) {
+            (Some(summary), 0) => {
+                let text = format!("The settings can be used: {summary}.\nNext: `handler doctor` tries them.");
+                [marked('✓', "all settings"), text]
+            }
+            (_, wrong) => {
+                let text = format!("{wrong} of the settings cannot be used; they are marked with ✗.");
+                [marked('✗', "all settings"), text]
+            }
         }
     }
 }
 
+/// Padded, so that all tables have the same columns.
+fn marked(mark: char, name: &str) -> String {
+    format!("{:<NAME_WIDTH$}", format!("{mark} {name}"))
+}
+
 impl Row {
-    /// Padded, so that all groups have the same columns.
     fn mark_and_name(&self) -> String {
-        let mark = if self.problem.is_some() { '✗' } else { ' ' };
-        format!("{:<NAME_WIDTH$}", format!("{mark} {}", self.name))
+        marked(if self.problem.is_some() { '✗' } else { ' ' }, &self.name)
     }
 
     fn text(&self) -> String {
@@ -201,7 +215,7 @@ fn connection_forms(setting: &Setting, environment: &Environment) -> Vec<Row> {
 
 fn host_json(lookup: &crate::settings::Lookup) -> (String, Vec<Row>) {
     let (problem, values) = host_json_values(lookup);
-    let note = problem.map(|problem| format!(", which {problem}")).unwrap_or_default();
+    let note = problem.map(|problem| format!(" ({problem})")).unwrap_or_default();
     let rows = values.into_iter().map(|value| Row {
         name: value.name.to_owned(),
         value: Some(value.value),
@@ -209,7 +223,7 @@ fn host_json(lookup: &crate::settings::Lookup) -> (String, Vec<Row>) {
         meaning: value.meaning,
         problem: None,
     });
-    (format!("host.json in this folder{note}; variables named AzureFunctionsJobHost__… override it"), rows.collect())
+    (format!("host.json in this folder{note}; AzureFunctionsJobHost__… override it"), rows.collect())
 }
 
 fn shown(value: &str, is_secret: bool) -> String {
@@ -289,9 +303,9 @@ mod tests {
         for line in [
             "✗ LOCK_LEASE_SECONDS                 5 (environment)",
             "                                     LOCK_LEASE_SECONDS must be a whole number from 15 to 60",
-            "✗ IDENTITY_HEADER is not set, and IDENTITY_ENDPOINT needs it; Azure sets both",
-            "! SYNC_HOLD_SECOND is not a setting; did you mean SYNC_HOLD_SECONDS?",
-            "2 of the settings cannot be used; they are marked with ✗.",
+            "✗ IDENTITY_HEADER                    is not set, and IDENTITY_ENDPOINT needs it; Azure sets both",
+            "! SYNC_HOLD_SECOND                   is not a setting; did you mean SYNC_HOLD_SECONDS?",
+            "✗ all settings                       2 of the settings cannot be used; they are marked with ✗.",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in:\n{text}");
         }
@@ -302,8 +316,7 @@ mod tests {
         let report = report(&FINE);
         for width in [80, 100, 120] {
             let text = report.to_text(Some(width));
-            let rows = text.lines().filter(|line| line.starts_with("  "));
-            let longest = rows.map(|line| line.chars().count()).max();
+            let longest = text.lines().map(|line| line.chars().count()).max();
             assert!(longest.is_some_and(|longest| longest <= usize::from(width)), "{width}:\n{text}");
         }
     }

@@ -12,7 +12,7 @@ use crate::sanitize::sanitize;
 use crate::terminal::{self, print};
 
 /// The width of the longest name of a check.
-const NAME_WIDTH: usize = 15;
+const NAME_WIDTH: usize = 16;
 
 /// The name of a check that failed: those that depend on it are not tried.
 pub(crate) type Failed = &'static str;
@@ -159,9 +159,9 @@ mod tests {
 
     #[test]
     fn every_finding_has_its_mark_and_a_wrong_one_its_remedy_without_control_characters() {
-        let expected = "✓ host_json        as it should be\n\
-                        ✗ token            Entra ID said \\u001b[2J no\n                   → ask again\n\
-                        – who_am_i         not tried, because of token\n\n1 good, 1 wrong, 1 not tried\n";
+        let expected = "✓ host_json         as it should be\n\
+                        ✗ token             Entra ID said \\u001b[2J no\n                    → ask again\n\
+                        – who_am_i          not tried, because of token\n\n1 good, 1 wrong, 1 not tried\n";
         let report = report();
         let words: String =
             report.findings.iter().map(|finding| lines(finding, None)).chain([report.last_line()]).collect();
@@ -185,7 +185,7 @@ mod tests {
         assert!(report.is_good());
         assert_eq!(
             lines(&report.findings[1], None),
-            "! table            it is elastic\n                   → take care\n"
+            "! table             it is elastic\n                    → take care\n"
         );
         assert_eq!(report.last_line(), "\n1 good, 0 wrong, 0 not tried, 1 with a warning\n");
         assert!(report.to_json().contains(r#""verdict":"warning""#));

@@ -52,7 +52,7 @@ pub const GROUPS: [(&str, &[Setting]); 6] = [
         ],
     ),
     (
-        "Entra ID: a secret, a certificate or a token file; else the managed identity; else your az or azd login",
+        "Entra ID: one of these; else the managed identity; else your az or azd login",
         &[
             setting("AZURE_TENANT_ID", "", "the directory of the application, its id or a domain"),
             setting("AZURE_CLIENT_ID", "", "the application, or alone a user-assigned managed identity"),

@@ -122,10 +122,11 @@ impl Queue {
     /// How many messages it has, hidden ones included and never too low, and the time by the service's clock.
     pub(crate) async fn stats(&self) -> Result<(usize, OffsetDateTime), Error> {
         let answer = retried(|| self.client.get_properties(None)).await.result?;
-        let counted = answer.approximate_messages_count().ok().flatten().unwrap_or_default();
+        let counted = answer.approximate_messages_count().ok().flatten().ok_or(Error::NotUnderstood)?;
         let date = answer.headers().get_optional_str(&DATE);
         let now = date.and_then(|date| parse_http_date(date).ok()).map(OffsetDateTime::from);
-        Ok((usize::try_from(counted).unwrap_or_default(), now.unwrap_or_else(OffsetDateTime::now_utc)))
+        let counted = usize::try_from(counted).map_err(|_| Error::NotUnderstood)?;
+        Ok((counted, now.unwrap_or_else(OffsetDateTime::now_utc)))
     }
 
     /// Creates the queue; returns false where it exists.

@@ -3,8 +3,11 @@
 mod terminal;
 mod watch;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use axum::Router;
+use axum::response::Html;
 use futures::StreamExt as _;
 use futures::stream;
 use sandbox::world::POISON_QUEUE;
@@ -12,6 +15,8 @@ use serde_json::{Value, json};
 use stand_ins::azurite::{Azurite, AzuriteOptions};
 use stand_ins::queue::{Queue, QueueService};
 use stand_ins::storage::{Effect, Fault, Op, Options, Storage};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::command::{CommandOutput, command};
 use crate::dead_letters::queues::{create, ours, record};
@@ -176,4 +181,20 @@ async fn a_storage_that_does_not_answer_is_an_error_and_a_refusal_names_the_role
     let output = status(&connection, &[]).await;
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stdout.contains("Storage Blob Data Reader") && output.stdout.contains("0 messages"), "{output:?}");
+}
+
+/// What a proxy in between answers, such as a page to log in at, must not pass for empty queues.
+#[tokio::test]
+async fn a_page_that_is_not_the_storages_is_no_empty_queue() {
+    let page = || async { Html("<html><body>Please log in.</body></html>") };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
+    let address = listener.local_addr().expect("it is bound");
+    let mut proxy = JoinSet::new();
+    proxy.spawn(axum::serve(listener, Router::new().fallback(page)).into_future());
+    let connection =
+        format!("AccountName=a;AccountKey=a2V5;QueueEndpoint=http://{address}/a;BlobEndpoint=http://{address}/a");
+    let output = status(&connection, &[]).await;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let text = "✗ sync-records, sync-records-poison, sync-locks: the answer of the storage was\n  not understood;";
+    assert!(output.stdout.contains(text), "{output:?}");
 }

@@ -48,6 +48,12 @@ pub async fn run(arguments: &Arguments, lookup: &Lookup<'_>, stop: CancellationT
     }
 }
 
+/// The rows and columns of the terminal.
+fn size() -> (usize, usize) {
+    let size = Term::stdout().size_checked();
+    size.map_or((usize::MAX, WIDTH), |(rows, columns)| (usize::from(rows), usize::from(columns)))
+}
+
 struct Status<'a> {
     arguments: &'a Arguments,
     sources: Sources,
@@ -62,6 +68,9 @@ impl Status<'_> {
     async fn run(&mut self) -> io::Result<()> {
         let is_screen = self.arguments.watch && !self.arguments.json && console::user_attended() && !console::is_dumb();
         let screen = is_screen.then(Screen::enter).transpose()?;
+        if let Some(screen) = &screen {
+            screen.draw(&[format!("asking {} …", self.sources.names.host)], &self.hint(), size())?;
+        }
         let mut ticks = interval(self.arguments.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -82,9 +91,7 @@ impl Status<'_> {
         if self.arguments.json {
             return screen::print(&format!("{}\n", self.json(sample)));
         }
-        let size = Term::stdout().size_checked();
-        let (rows, columns) =
-            size.map_or((usize::MAX, WIDTH), |(rows, columns)| (usize::from(rows), usize::from(columns)));
+        let (rows, columns) = size();
         let view = View {
             names: &self.sources.names,
             older_than: self.arguments.older_than,
@@ -94,12 +101,17 @@ impl Status<'_> {
             width: columns.clamp(MIN_WIDTH, WIDTH) - 1,
         };
         if let Some(screen) = screen {
-            self.last = view.lines(sample);
-            let hint = format!("every {}; Ctrl-C ends", HumanDuration(self.arguments.interval));
-            return screen.draw(&[&self.last[..], &[String::new(), hint]].concat(), rows, columns);
+            let (body, verdict) = (view.body(sample), view.verdict(sample));
+            self.last = [&body[..], &verdict].concat();
+            return screen.draw(&body, &[&verdict[..], &self.hint()].concat(), (rows, columns));
         }
         let text = if self.arguments.watch { view.line(sample) } else { view.lines(sample).join("\n") };
         screen::print(&format!("{text}\n"))
+    }
+
+    /// The last lines of the screen.
+    fn hint(&self) -> [String; 2] {
+        [String::new(), format!("every {}; Ctrl-C ends", HumanDuration(self.arguments.interval))]
     }
 
     fn json(&self, sample: &Sample) -> String {

@@ -36,6 +36,8 @@ pub(super) struct Course {
     filled: usize,
     /// The time of the first and of the last sample.
     span: Option<(Instant, Instant)>,
+    /// Whether the last sample had a length.
+    is_known: bool,
 }
 
 /// How the length changes.
@@ -53,6 +55,7 @@ impl Course {
     pub(super) fn add(&mut self, length: Option<(Instant, usize)>) {
         let now = length.map_or_else(Instant::now, |(counted, _)| counted);
         self.span = Some((self.span.map_or(now, |(begun, _)| begun), now));
+        self.is_known = length.is_some();
         self.add_part(length.map(|(_, length)| length));
         let Some(length) = length else { return };
         self.recent.push_back(length);
@@ -79,11 +82,11 @@ impl Course {
         self.filled = 1;
     }
 
-    /// `None` before the second sample.
+    /// `None` before the second sample, and while the length is not known.
     pub(super) fn trend(&self) -> Option<Trend> {
         let ((then, before), (now, length)) = (self.recent.front()?, self.recent.back()?);
         let over = *now - *then;
-        if over < MIN_WINDOW {
+        if over < MIN_WINDOW || !self.is_known {
             return None;
         }
         let per_second = (float(*length) - float(*before)) / over.as_secs_f64();
@@ -187,6 +190,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_a_gap_and_does_not_count_for_the_rate() {
+        assert_eq!(course([Some(80), Some(40), None]).await.trend(), None, "nothing is known of now");
         let course = course([Some(80), None, Some(40)]).await;
         assert_eq!(course.trend().map(|trend| trend.per_second), Some(-10.0));
         assert_eq!((course.blocks().as_str(), course.peak()), ("█ ▅", 80));

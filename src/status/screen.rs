@@ -25,9 +25,9 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Shows what fits into `rows` and `columns`.
-    pub(super) fn draw(&self, lines: &[String], rows: usize, columns: usize) -> io::Result<()> {
-        self.send(&frame(lines, rows, columns))
+    /// Shows what fits into so many rows and columns: all of `end` rather than all of `lines`.
+    pub(super) fn draw(&self, lines: &[String], end: &[String], size: (usize, usize)) -> io::Result<()> {
+        self.send(&frame(lines, end, size))
     }
 
     fn send(&self, text: &str) -> io::Result<()> {
@@ -43,8 +43,10 @@ impl Drop for Screen {
 }
 
 /// A line never fills the width, after which some terminals would break it.
-fn frame(lines: &[String], rows: usize, columns: usize) -> String {
-    let shown = lines.iter().take(rows).map(|line| truncate_str(line, columns.saturating_sub(1), "…"));
+fn frame(lines: &[String], end: &[String], (rows, columns): (usize, usize)) -> String {
+    let room = rows.saturating_sub(end.len());
+    let shown =
+        lines.iter().take(room).chain(end).take(rows).map(|line| truncate_str(line, columns.saturating_sub(1), "…"));
     format!("{BEGIN_FRAME}{}\x1b[K{END_FRAME}", shown.collect::<Vec<_>>().join(END_LINE))
 }
 
@@ -66,9 +68,10 @@ mod tests {
 
     #[test]
     fn a_frame_goes_over_the_last_one_and_fits_the_screen() {
-        let lines = ["one", "two and more", "three"].map(str::to_owned);
-        let expected = "\x1b[?2026h\x1b[Hone\x1b[K\r\ntwo an…\x1b[K\x1b[J\x1b[?2026l";
-        assert_eq!(frame(&lines, 2, 8), expected);
-        assert!(frame(&lines, 24, 80).contains("two and more\x1b[K\r\nthree"));
+        let (lines, end) = (["one", "two", "three"].map(str::to_owned), ["the verdict".to_owned()]);
+        let expected = "\x1b[?2026h\x1b[Hone\x1b[K\r\nthe ve…\x1b[K\x1b[J\x1b[?2026l";
+        assert_eq!(frame(&lines, &end, (2, 8)), expected);
+        assert!(frame(&lines, &end, (24, 80)).contains("three\x1b[K\r\nthe verdict"));
+        assert!(frame(&lines, &end, (1, 80)).contains("the verdict"), "the last to go");
     }
 }

@@ -123,7 +123,7 @@ async fn recent_or_new(
     let locks = locks?;
     match last {
         Some((then, Reading::Found(count))) if then.elapsed() < LOCKS_EVERY => Some((then, Reading::Found(count))),
-        Some(_) | None => Some((Instant::now(), lock_reading(within(locks.count()).await))),
+        Some(_) | None => Some((Instant::now(), lock_reading(locks.count(PATIENCE).await))),
     }
 }
 

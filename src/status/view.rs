@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use console::{Style, measure_text_width, truncate_str};
+use console::{Alignment, Style, measure_text_width, pad_str, truncate_str};
 use indicatif::{HumanCount, HumanDuration};
 use time::macros::format_description;
 
@@ -21,6 +21,10 @@ const INDENT: usize = 14;
 /// The groups of dead letters that are shown.
 const MAX_GROUPS: usize = 5;
 
+/// The columns of a reason, which may be anybody's text, and of Dataverse's code.
+const MAX_REASON: usize = 26;
+const MAX_DATAVERSE_CODE: usize = 12;
+
 /// How a sample is shown.
 pub(super) struct View<'a> {
     pub(super) names: &'a Names,
@@ -35,11 +39,36 @@ pub(super) struct View<'a> {
 impl View<'_> {
     /// The lines, without their ends.
     pub(super) fn lines(&self, sample: &Sample) -> Vec<String> {
+        [self.body(sample), self.verdict(sample)].concat()
+    }
+
+    /// The lines about each part.
+    pub(super) fn body(&self, sample: &Sample) -> Vec<String> {
         let mut lines = vec![self.heading(sample), String::new()];
-        self.part(&mut lines, "queue", self.records(sample));
-        self.part(&mut lines, "dead letters", self.dead_letters(sample));
-        self.part(&mut lines, "locks", self.locks(sample));
-        self.verdict(&mut lines, sample);
+        self.part(&mut lines, "queue", self.records(sample), &[]);
+        self.part(&mut lines, "dead letters", self.dead_letters(sample), &kinds(sample));
+        self.part(&mut lines, "locks", self.locks(sample), &[]);
+        self.cut(&lines)
+    }
+
+    /// The lines that say whether something needs a person.
+    pub(super) fn verdict(&self, sample: &Sample) -> Vec<String> {
+        let attention = sample.attention(self.names, self.older_than);
+        if attention.is_empty() {
+            return vec![self.paint(&Style::new().green(), "✓ nothing needs a person")];
+        }
+        let mut lines = Vec::new();
+        for text in attention {
+            let mut mark = "✗ ";
+            for line in wrap(&sanitize(&text), self.width - 2) {
+                lines.push(self.paint(&Style::new().red(), &format!("{mark}{line}")));
+                mark = "  ";
+            }
+        }
+        self.cut(&lines)
+    }
+
+    fn cut(&self, lines: &[String]) -> Vec<String> {
         lines.iter().map(|line| truncate_str(line, self.width, "…").into_owned()).collect()
     }
 
@@ -58,8 +87,8 @@ impl View<'_> {
         self.paint(&Style::new().dim(), &format!("{}  {}", time(sample), self.names.host))
     }
 
-    /// Adds the lines of a part behind its label, wrapped, and an empty line.
-    fn part(&self, lines: &mut Vec<String>, label: &str, texts: Vec<String>) {
+    /// Adds the lines of a part behind its label: texts, wrapped; rows of a table, as they are; and an empty line.
+    fn part(&self, lines: &mut Vec<String>, label: &str, texts: Vec<String>, rows: &[String]) {
         let mut label = self.paint(&Style::new().bold(), &format!("{label:<INDENT$}"));
         for text in texts {
             for line in wrap(&text, self.width - INDENT) {
@@ -67,6 +96,7 @@ impl View<'_> {
                 label = " ".repeat(INDENT);
             }
         }
+        lines.extend(rows.iter().map(|row| format!("{:INDENT$}{row}", "")));
         lines.push(String::new());
     }
 
@@ -91,12 +121,11 @@ impl View<'_> {
 
     fn dead_letters(&self, sample: &Sample) -> Vec<String> {
         let name = &self.names.dead_letters;
-        state(name, &sample.dead_letters, "; it is created with the first dead letter", |(state, reasons)| {
+        state(name, &sample.dead_letters, "; it is created with the first dead letter", |(state, _)| {
             let mut lines = vec![format!("{} in {name}", count(state.messages, "message"))];
             lines.extend(visible(state, "another reader has them, such as handler dead-letters"));
             if state.visible > 0 {
                 lines.push(format!("reasons of the first {MAX_PEEK} (from a peek; receiving would hide them):"));
-                lines.extend(groups(reasons));
             }
             lines
         })
@@ -111,20 +140,6 @@ impl View<'_> {
             let blobs = if locks.is_complete { format!("of {blobs}") } else { format!("among the first {blobs}") };
             vec![format!("{}{held} held in {name}, {blobs}", at_least(locks))]
         })
-    }
-
-    fn verdict(&self, lines: &mut Vec<String>, sample: &Sample) {
-        let attention = sample.attention(self.names, self.older_than);
-        if attention.is_empty() {
-            lines.push(self.paint(&Style::new().green(), "✓ nothing needs a person"));
-        }
-        for text in attention {
-            let mut mark = "✗ ";
-            for line in wrap(&sanitize(&text), self.width - 2) {
-                lines.push(self.paint(&Style::new().red(), &format!("{mark}{line}")));
-                mark = "  ";
-            }
-        }
     }
 
     fn paint(&self, style: &Style, text: &str) -> String {
@@ -149,10 +164,18 @@ fn visible(state: &QueueState, hidden: &str) -> Option<String> {
         None => Some(format!("none visible: {hidden}")),
         Some(oldest) if state.shows_all_visible() => {
             let seen = format!("{} visible, the oldest {} old", state.visible, HumanDuration(oldest));
-            let hidden = (others > 0).then(|| format!("; about {others} hidden: {hidden}"));
+            let hidden = (others > 0).then(|| format!("; about {} hidden: {hidden}", HumanCount(number(others))));
             Some(seen + &hidden.unwrap_or_default())
         }
         Some(oldest) => Some(format!("the oldest visible is {} old; hidden ones are not seen", HumanDuration(oldest))),
+    }
+}
+
+/// The table of dead letters by reason.
+fn kinds(sample: &Sample) -> Vec<String> {
+    match &sample.dead_letters {
+        Reading::Found((_, reasons)) => groups(reasons),
+        Reading::Missing | Reading::Failed(_) => Vec::new(),
     }
 }
 
@@ -161,9 +184,11 @@ fn groups(reasons: &Summary) -> Vec<String> {
     let rows = reasons.rows();
     let shown = &rows[..rows.len().min(MAX_GROUPS)];
     let width = |column: usize| shown.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or_default();
-    let (w1, w2) = (width(1), width(2));
-    let line =
-        |[letters, reason, code, table, ..]: &[String; 6]| format!("{letters:>4}  {reason:<w1$}  {code:<w2$}  {table}");
+    let (w1, w2) = (width(1).min(MAX_REASON), width(2).min(MAX_DATAVERSE_CODE));
+    let cell = |text: &str, width: usize| pad_str(text, width, Alignment::Left, Some("…")).into_owned();
+    let line = |[letters, reason, code, table, ..]: &[String; 6]| {
+        format!("{letters:>4}  {}  {}  {table}", cell(reason, w1), cell(code, w2))
+    };
     let others = (rows.len() > MAX_GROUPS).then(|| format!("      and {} other kinds", rows.len() - MAX_GROUPS));
     shown.iter().map(line).chain(others).collect()
 }
@@ -207,7 +232,10 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::sample::tests::{LIMIT, letters, names, queue, well};
+    use serde_json::json;
+
     use super::*;
+    use crate::dead_letters::entry::Entry;
 
     fn shown(sample: &Sample) -> String {
         shown_by(sample, &names(), false)
@@ -252,6 +280,27 @@ dead letters  40 messages in sync-records-poison
             shown.ends_with("\n✗ 40 dead letters in sync-records-poison: see handler dead-letters list"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn a_kind_of_dead_letters_takes_one_line_whatever_it_says() {
+        let mut reasons = Summary::default();
+        for (code, table) in [("0x80060892", "contacts"), (&*"\u{1b}[2J".repeat(50), &*"表".repeat(90)), ("", "")] {
+            let message = json!({ "table": table }).to_string();
+            let dataverse = json!({ "status": 412, "code": code });
+            let letter = json!({ "message": message, "reason": "key_collision", "at": "2026-11-24T09:00:00Z",
+                "dataverse": dataverse });
+            reasons.add(&Entry::example(letter.to_string().as_bytes()));
+        }
+        let sample = Sample { dead_letters: Reading::Found((queue(3, 3, Some(7200)), reasons)), ..well() };
+        let names = names();
+        for width in [79, 39] {
+            let view = View { names: &names, older_than: LIMIT, course: None, colours: false, width };
+            let lines = view.body(&sample);
+            let rows = lines.iter().filter(|line| line.starts_with("                 1  key_collision  ")).count();
+            assert_eq!(rows, 3, "{lines:#?}");
+            assert!(lines.iter().all(|line| measure_text_width(line) <= width && line.trim() != "–"), "{lines:#?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use azure_core::http::Response;
 use azure_storage_blob::models::{BlobContainerClientListBlobsOptions, BlobItem, LeaseStatus, ListBlobsResponse};
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
+use tokio::time::{Instant, timeout_at};
 
 use crate::storage::{Connection, Error, RetryPolicy};
 
@@ -54,20 +55,10 @@ impl LockContainer {
         Ok(Self(BlobContainerClient::new(connection.url(name), connection.credential(), Some(options))?))
     }
 
-    /// Counts the locks.
-    pub(crate) async fn count(&self) -> Result<LockCount, Error> {
-        let (mut count, mut marker) = (LockCount { held: 0, blobs: 0, is_complete: false }, None);
-        while count.blobs < MAX_BLOBS {
-            let page = RETRIES.run(|| RETRIES.once(self.page(marker.clone()))).await.result?;
-            count.blobs += page.blob_items.len();
-            count.held += page.blob_items.iter().filter(|blob| is_held(blob)).count();
-            marker = page.next_marker.filter(|marker| !marker.is_empty());
-            if marker.is_none() {
-                count.is_complete = true;
-                break;
-            }
-        }
-        Ok(count)
+    /// Counts the locks that can be read within `patience`.
+    pub(crate) async fn count(&self, patience: Duration) -> Result<LockCount, Error> {
+        let page = async |marker: Option<String>| RETRIES.run(|| RETRIES.once(self.page(marker.clone()))).await.result;
+        count(patience, page).await
     }
 
     async fn page(&self, marker: Option<String>) -> azure_core::Result<ListBlobsResponse> {
@@ -76,6 +67,29 @@ impl LockContainer {
         let page = self.0.list_blobs(Some(options))?.into_pages().try_next().await?;
         page.map_or_else(|| Ok(ListBlobsResponse::default()), Response::into_model)
     }
+}
+
+/// Counts page by page. A slow line is no failure: what was read until then is "at least so many".
+async fn count(
+    patience: Duration,
+    page: impl AsyncFn(Option<String>) -> Result<ListBlobsResponse, Error>,
+) -> Result<LockCount, Error> {
+    let deadline = Instant::now() + patience;
+    let (mut count, mut marker) = (LockCount { held: 0, blobs: 0, is_complete: false }, None);
+    while count.blobs < MAX_BLOBS {
+        let Ok(page) = timeout_at(deadline, page(marker)).await else {
+            return if count.blobs > 0 { Ok(count) } else { Err(Error::TIMEOUT) };
+        };
+        let page = page?;
+        count.blobs += page.blob_items.len();
+        count.held += page.blob_items.iter().filter(|blob| is_held(blob)).count();
+        marker = page.next_marker.filter(|marker| !marker.is_empty());
+        if marker.is_none() {
+            count.is_complete = true;
+            break;
+        }
+    }
+    Ok(count)
 }
 
 fn is_held(blob: &BlobItem) -> bool {
@@ -90,6 +104,8 @@ mod tests {
     use crate::lock::blob::BlobLocks;
     use crate::lock::{LockName, Locks as _};
     use crate::storage::{Address, Service};
+
+    const PATIENCE: Duration = Duration::from_mins(1);
 
     const CONTAINER: &str = "sync-locks";
 
@@ -106,20 +122,20 @@ mod tests {
         let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
         let connection = connection(&storage);
         let container = LockContainer::open(&connection, CONTAINER).expect("the address is usable");
-        let missing = container.count().await;
+        let missing = container.count(PATIENCE).await;
         assert_eq!(missing, Err(Error::Service { status: 404, code: NO_CONTAINER.to_owned() }));
         storage.create_blobs(CONTAINER, []);
         let count = |held, blobs| Ok(LockCount { held, blobs, is_complete: true });
-        assert_eq!(container.count().await, count(0, 0));
+        assert_eq!(container.count(PATIENCE).await, count(0, 0));
         let locks = BlobLocks::new(&connection, CONTAINER, Duration::from_secs(15)).expect("the address is usable");
         let mut leases = Vec::new();
         for name in ["a", "b", "c"] {
             leases.extend(locks.try_acquire(&LockName::new(name)).await.expect("the storage answers"));
         }
         locks.release(leases.pop().expect("three are held")).await;
-        assert_eq!(container.count().await, count(2, 3));
+        assert_eq!(container.count(PATIENCE).await, count(2, 3));
         storage.expire_leases(Some((CONTAINER, "a")));
-        assert_eq!(container.count().await, count(1, 3));
+        assert_eq!(container.count(PATIENCE).await, count(1, 3));
     }
 
     #[tokio::test]
@@ -128,7 +144,23 @@ mod tests {
         let container = LockContainer::open(&connection(&storage), CONTAINER).expect("the address is usable");
         for (blobs, is_complete) in [(MAX_BLOBS, true), (MAX_BLOBS + 1, false)] {
             storage.create_blobs(CONTAINER, (0..blobs).map(|number| format!("contacts-{number:064}")));
-            assert_eq!(container.count().await, Ok(LockCount { held: 0, blobs: MAX_BLOBS, is_complete }));
+            let count = LockCount { held: 0, blobs: MAX_BLOBS, is_complete };
+            assert_eq!(container.count(PATIENCE).await, Ok(count));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_slow_line_has_brought_in_time_is_counted() {
+        let mut first = ListBlobsResponse::default();
+        first.blob_items.push(BlobItem::default());
+        first.next_marker = Some("2".to_owned());
+        let slow = async |marker: Option<String>| match marker {
+            None => Ok(first.clone()),
+            Some(_) => std::future::pending().await,
+        };
+        let seen = LockCount { held: 0, blobs: 1, is_complete: false };
+        assert_eq!(super::count(PATIENCE, slow).await, Ok(seen));
+        let nothing = async |_| std::future::pending().await;
+        assert_eq!(super::count(PATIENCE, nothing).await, Err(Error::TIMEOUT));
     }
 }

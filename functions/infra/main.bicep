@@ -24,10 +24,11 @@ param location string = resourceGroup().location
 @description('Tags for every resource that is created.')
 param tags object = {}
 
-@description('The name of the function app, unique in the world. The host takes its id from the first 32 characters.')
+// azd also takes _ . ( and ) in the name of an environment.
+@description('The name of the function app, unique in the world: letters, digits and hyphens. The host takes its id from the first 32 characters.')
 @minLength(2)
 @maxLength(32)
-param appName string = 'dvsync-${take(environmentName, 11)}-${uniqueString(resourceGroup().id, environmentName)}'
+param appName string = 'dvsync-${take(replace(replace(replace(replace(environmentName, '_', '-'), '.', '-'), '(', '-'), ')', '-'), 11)}-${uniqueString(resourceGroup().id, environmentName)}'
 
 // The handler's settings.
 
@@ -245,7 +246,8 @@ module savedSearch 'saved-search.bicep' = {
 
 module alerts 'alerts.bicep' = {
   params: {
-    location: location
+    // A workspace that exists may be in another region than the app.
+    location: savedSearch.outputs.workspaceLocation
     prefix: appName
     workspaceId: workspaceId
     componentId: insights.outputs.id

@@ -21,3 +21,6 @@ resource storedQuery 'Microsoft.OperationalInsights/workspaces/savedSearches@202
     version: 2
   }
 }
+
+@description('The region of the workspace.')
+output workspaceLocation string = workspace.location

@@ -2,6 +2,7 @@
 //!
 //! - `template`: as much of Bicep as this needs.
 //! - `structure`: declarations, modules and versions fit one another.
+//! - `wiring`: modules are deployed where, when and with what they need.
 //! - `values`: names, settings, bounds, roles and protections are those of the code, host.json and Azure.
 //!
 //! Every check returns its findings, so that the last test can break the files in many ways and see each one found.
@@ -9,6 +10,7 @@
 mod structure;
 mod template;
 mod values;
+mod wiring;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,7 +55,7 @@ fn files() -> Files {
 
 fn findings(files: &Files) -> Vec<String> {
     let templates = Templates::of(files);
-    [structure::findings(files, &templates), values::findings(&templates)].concat()
+    [structure::findings(files, &templates), values::findings(&templates), wiring::findings(&templates)].concat()
 }
 
 #[test]
@@ -63,7 +65,7 @@ fn the_infrastructure_fits_together_and_fits_the_code() {
 }
 
 /// A file, a text in it, what stands there instead, and a part of the finding.
-const BROKEN: [(&str, &str, &str, &str); 39] = [
+const BROKEN: [(&str, &str, &str, &str); 52] = [
     ("names.bicep", "'sync-records'", "'sync-record'", "recordQueue"),
     ("names.bicep", "'sync-records-poison'", "'sync-records-dead'", "poisonQueue"),
     ("names.bicep", "'sync-locks'", "'locks'", "lockContainer"),
@@ -138,6 +140,29 @@ const BROKEN: [(&str, &str, &str, &str); 39] = [
     ),
     ("main.bicep", "handler status --watch", "handler state --watch", "status"),
     ("main.parameters.json", "\"dataverseUrl\"", "\"dataverse\"", "dataverse"),
+    ("app.bicep", "SYNC_TABLES: tables", "SYNC_TABLES: versionColumn", "described otherwise"),
+    ("app.bicep", "serverFarmId: plan.id", "severFarmId: plan.id", "serverFarmId"),
+    ("alerts.bicep", "skipQueryValidation: true", "skipQueryValidation: false", "skipQueryValidation"),
+    ("main.bicep", "  dependsOn: [account]\n", "", "dependsOn of storage"),
+    (
+        "main.bicep",
+        "module storageRoles 'storage-roles.bicep' = {\n  scope: resourceGroup(storageGroup)\n",
+        "module storageRoles 'storage-roles.bicep' = {\n",
+        "scope of storageRoles",
+    ),
+    ("main.bicep", "maxConcurrency: maxConcurrency", "maxConcurrency: holdSeconds", "maxConcurrency gets holdSeconds"),
+    ("main.bicep", "'.', '-'", "'.', '.'", "appName may have a ."),
+    ("main.bicep", "= if (newStorage)", "= if (newWorkspace)", "account is not deployed"),
+    ("main.bicep", "param senders string[] = []", "param senders string = ''", "senders is of another type"),
+    ("storage-roles.bicep", "guid(locks.id, operator,", "guid(account.id, operator,", "operatorLockRoles"),
+    ("storage-roles.bicep", "      principalType: 'ServicePrincipal'\n", "", "principalType of appRoles"),
+    ("main.bicep", "'-'), 11)", "'-'), 21)", "appName may have more than 32"),
+    (
+        "main.bicep",
+        "location: savedSearch.outputs.workspaceLocation",
+        "location: location",
+        "params.location of alerts",
+    ),
 ];
 
 #[test]

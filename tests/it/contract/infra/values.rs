@@ -17,7 +17,31 @@ use super::Templates;
 use super::template::{Token, fields, rendered};
 
 /// What the templates set without a choice: file, declaration, field, value.
-const FIXED: [(&str, &str, &str, &str); 27] = [
+const FIXED: [(&str, &str, &str, &str); 46] = [
+    ("account.bicep", "lifecycle", "parent", "account"),
+    ("insights.bicep", "component", "properties.Application_Type", "'web'"),
+    ("workspace.bicep", "workspace", "properties.sku.name", "'PerGB2018'"),
+    ("app.bicep", "appSettings", "name", "'appsettings'"),
+    ("app.bicep", "appSettings", "parent", "site"),
+    ("app.bicep", "plan", "sku.tier", "'FlexConsumption'"),
+    ("app.bicep", "site", "properties.serverFarmId", "plan.id"),
+    ("app.bicep", "site", "properties.siteConfig.minTlsVersion", "'1.2'"),
+    ("app.bicep", "site", "properties.functionAppConfig.deployment.storage.type", "'blobContainer'"),
+    ("app.bicep", "site", "properties.functionAppConfig.scaleAndConcurrency.instanceMemoryMB", "instanceMemoryMB"),
+    (
+        "app.bicep",
+        "site",
+        "properties.functionAppConfig.scaleAndConcurrency.maximumInstanceCount",
+        "maximumInstanceCount",
+    ),
+    ("saved-search.bicep", "storedQuery", "properties.functionAlias", "'SyncRecords'"),
+    ("saved-search.bicep", "storedQuery", "properties.version", "2"),
+    ("workbook.bicep", "workbook", "properties.sourceId", "componentId"),
+    ("alerts.bicep", "alerts", "properties.scopes", "[workspaceId]"),
+    ("alerts.bicep", "alerts", "properties.evaluationFrequency", "'PT5M'"),
+    ("alerts.bicep", "alerts", "properties.windowSize", "rule.window"),
+    ("alerts.bicep", "alerts", "properties.skipQueryValidation", "true"),
+    ("alerts.bicep", "alerts", "properties.actions.actionGroups", "actionGroupIds"),
     ("account.bicep", "account", "kind", "'StorageV2'"),
     ("account.bicep", "account", "properties.allowSharedKeyAccess", "false"),
     ("account.bicep", "account", "properties.minimumTlsVersion", "'TLS1_2'"),
@@ -126,7 +150,7 @@ pub(super) fn findings(templates: &Templates) -> Vec<String> {
     .concat()
 }
 
-fn differs(what: &str, found: Option<&str>, expected: &str) -> Option<String> {
+pub(super) fn differs(what: &str, found: Option<&str>, expected: &str) -> Option<String> {
     (found != Some(expected)).then(|| format!("{what} is {}, not {expected}", found.unwrap_or("missing")))
 }
 
@@ -249,7 +273,22 @@ fn roles(templates: &Templates) -> Vec<String> {
         let head = assignment.value.split(|token| *token == Token::Sign('{')).next().map(rendered).unwrap_or_default();
         let role = field("properties.roleDefinitionId");
         let role = role.split(',').next_back().unwrap_or_default().trim_end_matches(')').to_owned();
-        made.insert((assignment.name.clone(), head, field("scope"), field("properties.principalId"), role));
+        let (scope, who) = (field("scope"), field("properties.principalId"));
+        found.extend(differs(
+            &format!("the name of {}", assignment.name),
+            Some(&field("name")),
+            &format!("guid({scope}.id,{who},{role})"),
+        ));
+        // Azure knows a new identity only after some minutes, unless it is told the type.
+        if who == "appPrincipalId" {
+            let kind = assignment.field("properties.principalType");
+            found.extend(differs(
+                &format!("principalType of {}", assignment.name),
+                kind.as_deref(),
+                "'ServicePrincipal'",
+            ));
+        }
+        made.insert((assignment.name.clone(), head, scope, who, role));
     }
     let expected = ASSIGNMENTS.map(|(name, head, scope, who, role)| {
         (name.to_owned(), head.to_owned(), scope.to_owned(), who.to_owned(), role.to_owned())

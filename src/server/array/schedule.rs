@@ -2,14 +2,15 @@
 //!
 //! A record begins once those that it waits for were tried: where a parent of the array was refused, its row may be there already. One
 //! that missed a parent keeps no slot and no lock, and is tried again
-//! - at once when a parent of the array was written after all,
+//! - at once when a parent of the array was written after all, also when that was while the record was under way,
 //! - else in rounds of [`MAX_RETRIES`] at most, and two more for each that succeeds: so a thousand records whose parents never come cost
 //!   a few hundred requests, and a thousand whose parents came late are all sent. Those with the fewest tries come first, and before
-//!   those whose parent in the array misses a parent itself.
+//!   those whose parent in the array has not ended. Of these none is brought forward by a success: their parent will do that.
 //!
 //! Pure, no clock.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::mem::take;
 
 use super::order::Order;
 
@@ -27,13 +28,17 @@ pub(super) struct Schedule {
     tries: Vec<usize>,
     /// Those that missed a parent, by their tries.
     missing: BTreeSet<(usize, usize)>,
+    has_ended: Vec<bool>,
+    /// Those of which a parent was written after they had begun.
+    has_new_parent: Vec<bool>,
 }
 
 impl Schedule {
     pub(super) fn new(order: Order) -> Self {
         let waits = order.waits();
         let ready = waits.iter().enumerate().filter(|(_, waits)| **waits == 0).map(|(position, _)| position).collect();
-        Self { tries: vec![0; waits.len()], order, waits, ready, missing: BTreeSet::new() }
+        let (has_ended, has_new_parent) = (vec![false; waits.len()], vec![false; waits.len()]);
+        Self { tries: vec![0; waits.len()], order, waits, ready, missing: BTreeSet::new(), has_ended, has_new_parent }
     }
 
     pub(super) fn has_ready(&self) -> bool {
@@ -46,13 +51,19 @@ impl Schedule {
 
     /// The next record that begins.
     pub(super) fn begin(&mut self) -> Option<usize> {
-        self.ready.pop_front()
+        let position = self.ready.pop_front()?;
+        self.has_new_parent[position] = false;
+        Some(position)
     }
 
     /// A record missed a parent; it is tried again, unless [`Self::ended`] is called for it.
     pub(super) fn missed(&mut self, position: usize) {
         self.tried(position);
-        self.missing.insert((self.tries[position], position));
+        if take(&mut self.has_new_parent[position]) {
+            self.ready.push_front(position);
+        } else {
+            self.missing.insert((self.tries[position], position));
+        }
     }
 
     /// A record has ended; `is_written` if its row is there now. Returns the next record with its key.
@@ -60,10 +71,13 @@ impl Schedule {
         let is_retried = self.tries[position] > 0;
         self.missing.remove(&(self.tries[position], position));
         self.tried(position);
+        self.has_ended[position] = true;
         if is_written {
             for child in self.order.children(position) {
                 if self.missing.remove(&(self.tries[*child], *child)) {
                     self.ready.push_front(*child);
+                } else {
+                    self.has_new_parent[*child] = true;
                 }
             }
             if is_retried {
@@ -79,7 +93,9 @@ impl Schedule {
 
     /// Another round for those that missed a parent.
     pub(super) fn retry(&mut self) {
-        self.retry_some(MAX_RETRIES);
+        let left = MAX_RETRIES - self.retry_some(MAX_RETRIES);
+        let others: Vec<_> = self.missing.iter().copied().take(left).collect();
+        self.try_again(&others);
     }
 
     /// Those that missed a parent, in the order sent.
@@ -88,17 +104,20 @@ impl Schedule {
         positions.into_iter().collect()
     }
 
-    fn retry_some(&mut self, count: usize) {
-        let has_missing_parent = |child| {
-            let mut parents = self.order.parents_outside_its_cycle(child);
-            parents.any(|parent| self.missing.contains(&(self.tries[parent], parent)))
-        };
-        let (last, first): (Vec<_>, Vec<_>) =
-            self.missing.iter().copied().partition(|(_, position)| has_missing_parent(*position));
-        for retried in first.into_iter().chain(last).take(count) {
-            self.missing.remove(&retried);
+    /// Tries so many again of those whose parents in the array have ended; returns how many there were.
+    fn retry_some(&mut self, count: usize) -> usize {
+        let is_free = |child| self.order.parents_outside_its_cycle(child).all(|parent| self.has_ended[parent]);
+        let free = self.missing.iter().copied().filter(|(_, position)| is_free(*position));
+        let free: Vec<_> = free.take(count).collect();
+        self.try_again(&free)
+    }
+
+    fn try_again(&mut self, missing: &[(usize, usize)]) -> usize {
+        for retried in missing {
+            self.missing.remove(retried);
             self.ready.push_back(retried.1);
         }
+        missing.len()
     }
 
     /// Those that wait for the first try of a record need not wait any more.

@@ -102,6 +102,40 @@ fn of_a_chain_the_first_one_is_tried_again_first_and_the_others_follow_it_at_onc
 }
 
 #[test]
+fn a_parent_that_is_written_while_its_child_is_under_way_lets_the_child_be_tried_at_once() {
+    let mut schedule = schedule(&[upsert(1, &[2]), upsert(2, &[9])]);
+    assert_eq!(begin_all(&mut schedule), [1]);
+    schedule.missed(1);
+    assert_eq!(begin_all(&mut schedule), [0]);
+    schedule.missed(0);
+    schedule.retry();
+    assert_eq!(begin_all(&mut schedule), [1, 0], "in one round");
+    schedule.ended(1, true);
+    schedule.missed(0);
+    assert_eq!(begin_all(&mut schedule), [0], "it was refused before its parent was there");
+    schedule.missed(0);
+    assert!(!schedule.has_ready(), "once");
+}
+
+#[test]
+fn a_chain_whose_first_one_comes_late_is_tried_link_by_link() {
+    const COUNT: usize = 50;
+    let sent: Vec<_> = (0..COUNT).map(|key| upsert(key, &[key + 1])).collect();
+    let mut schedule = schedule(&sent);
+    for position in (0..COUNT).rev() {
+        assert_eq!(begin_all(&mut schedule), [position]);
+        schedule.missed(position);
+    }
+    schedule.retry();
+    assert_eq!(begin_all(&mut schedule).len(), COUNT);
+    (0..COUNT - 1).for_each(|position| schedule.missed(position));
+    for position in (1..COUNT).rev() {
+        schedule.ended(position, true);
+        assert_eq!(begin_all(&mut schedule), [position - 1]);
+    }
+}
+
+#[test]
 fn the_members_of_a_cycle_are_tried_again_each() {
     let mut schedule = schedule(&[upsert(1, &[2]), upsert(2, &[1])]);
     assert_eq!(begin_all(&mut schedule), [0]);

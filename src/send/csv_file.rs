@@ -22,6 +22,8 @@ pub(super) struct CsvFile<R> {
     window: Arc<Window>,
     pub(super) header: Vec<String>,
     record: ByteRecord,
+    /// Whether the file ends within quotes of this record.
+    is_open: bool,
 }
 
 impl<R: BufRead> CsvFile<R> {
@@ -38,15 +40,26 @@ impl<R: BufRead> CsvFile<R> {
         let window = Arc::new(Window::default());
         let limited = Limited { input: Cursor::new(head).chain(text), window: window.clone() };
         let reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(limited);
-        let mut file = Self { reader, window, header: Vec::new(), record: ByteRecord::new() };
+        let mut file = Self { reader, window, header: Vec::new(), record: ByteRecord::new(), is_open: false };
         if file.next()?.is_none() {
             return Err(unusable("the file is empty; its first line must name the columns"));
         }
-        let name = |field: &[u8]| String::from_utf8(field.to_vec()).map_err(|_| unusable("the header is not UTF-8"));
+        let name = |field: &[u8]| {
+            String::from_utf8(field.to_vec())
+                .map_err(|_| unusable("the header is not UTF-8; name the file's --encoding, such as windows-1252"))
+        };
         file.header = file.record.iter().map(name).collect::<io::Result<_>>()?;
+        if file.record.as_slice().contains(&0) {
+            return Err(unusable("the header has NUL characters; is the file UTF-16? add --encoding utf-16"));
+        }
+        if file.is_open {
+            return Err(unusable("a quote in the header is not closed"));
+        }
         let mut names = HashSet::new();
         match file.header.iter().find(|name| name.is_empty() || !names.insert(name.as_str())) {
-            Some(name) if name.is_empty() => Err(unusable("the header has a column without a name")),
+            Some(name) if name.is_empty() => {
+                Err(unusable("the first line must name the columns, and one of its fields is empty"))
+            }
             Some(name) => Err(unusable(format!("the header has the column {name} twice"))),
             None => Ok(file),
         }
@@ -63,9 +76,11 @@ impl<R: BufRead> CsvFile<R> {
         }
         // The reader's own position of a record is before the line ends that it passes over.
         let (end, lines) = (self.reader.position().byte(), self.reader.position().line());
+        let text_end = self.window.lock().text_end;
+        self.is_open = text_end.is_some_and(|text_end| end == text_end + END.len() as u64);
         let within = self.record.as_slice().split(|byte| *byte == b'\n').skip(1).count() as u64;
-        let after = u64::from(self.window.lock().is_line_end(end));
-        Ok(Some(Position { line: lines - within - after, end }))
+        let after = u64::from(!self.is_open && self.window.lock().is_line_end(end));
+        Ok(Some(Position { line: lines - within - after, end: text_end.map_or(end, |text_end| end.min(text_end)) }))
     }
 
     /// The fields of the record, each by the kind of its column.
@@ -73,6 +88,9 @@ impl<R: BufRead> CsvFile<R> {
     /// # Errors
     /// The column whose field is not of its kind.
     pub(super) fn fields(&self, kinds: &[Kind]) -> Result<Vec<Field<'_>>, Problem> {
+        if self.is_open {
+            return Err(Problem::of_line("a quote of this record is not closed until the end of the file"));
+        }
         let (expected, found) = (self.header.len(), self.record.len());
         if expected != found {
             return Err(Problem::of_line(format!("the number of fields is {found}, and {expected} in the header")));
@@ -109,6 +127,9 @@ fn unusable(problem: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem.into())
 }
 
+/// Follows the text. A record ends before the second byte; one that has both is within quotes.
+const END: &[u8] = b"\n\n";
+
 /// Ends a record that is too long, such as one whose quote is not closed.
 struct Limited<R> {
     input: R,
@@ -125,6 +146,8 @@ struct Piece {
     left: usize,
     /// The offset after the last byte.
     end: u64,
+    /// Where the text ends, once that is read.
+    text_end: Option<u64>,
     bytes: Vec<u8>,
 }
 
@@ -151,7 +174,11 @@ impl<R: Read> Read for Limited<R> {
             let problem = format!("a record has more than {} KiB; is a quote not closed?", MAX_LINE_BYTES / 1024);
             return Err(unusable(problem));
         }
-        let read = self.input.read(&mut buffer[..length])?;
+        let mut read = self.input.read(&mut buffer[..length])?;
+        if read == 0 && window.text_end.is_none() && length >= END.len() {
+            buffer[..END.len()].copy_from_slice(END);
+            (read, window.text_end) = (END.len(), Some(window.end));
+        }
         if read > 0 {
             window.left -= read;
             window.end += read as u64;
@@ -213,9 +240,14 @@ mod tests {
 
     #[test]
     fn a_header_that_cannot_be_used_is_an_error_that_says_why() {
-        for (text, word) in
-            [("", "empty"), ("\n\n", "empty"), ("a,,b\n", "without a name"), ("a,b,a\n", "column a twice")]
-        {
+        for (text, word) in [
+            ("", "empty"),
+            ("\n\n", "empty"),
+            ("a,,b\n", "must name the columns"),
+            ("a,b,a\n", "column a twice"),
+            ("a,\"b\n1,2\n", "not closed"),
+            ("a\0,\0b\n", "--encoding utf-16"),
+        ] {
             let error = open(text, None).err().expect(text).to_string();
             assert!(error.contains(word), "{error}");
         }
@@ -242,6 +274,28 @@ mod tests {
         };
         assert_eq!(problem(Kind::Integer), "column b is not a whole number");
         assert!(problem(Kind::Text).starts_with("column b is not UTF-8; name the file's --encoding"));
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_a_problem_of_the_line_where_the_record_begins() {
+        for (rest, is_open) in [
+            ("1,\"open\n2,b\n", true),
+            ("1,\"open", true),
+            ("1,\"", true),
+            ("1,\"closed\n\n\"", false),
+            ("1,\"closed\"\n\n", false),
+            ("1,3\" pipe", false),
+            ("1,\"closed\"\r\n", false),
+        ] {
+            let text = format!("a,b\n0,0\n{rest}");
+            let mut file = open(&text, None).expect("a header");
+            file.next().expect("readable").expect("a record");
+            let Position { line, end } = file.next().expect("readable").expect("a record");
+            assert!(line == 3 && end <= text.len() as u64, "{rest:?}: {line} {end}");
+            let problem = file.fields(&[Kind::Text; 2]).err().map(|problem| problem.to_string());
+            assert_eq!(problem.is_some_and(|problem| problem.contains("not closed")), is_open, "{rest:?}");
+            assert_eq!(file.next().expect("readable"), None, "{rest:?}");
+        }
     }
 
     #[test]

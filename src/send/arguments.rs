@@ -172,9 +172,12 @@ fn column(text: &str) -> Result<String, &'static str> {
     checked(text, is_logical_name, "a column's logical name has lower-case letters, digits and _")
 }
 
+const KINDS: &str = "text, integer, decimal, boolean, date, date-time, guid and skip";
+
 fn kind(text: &str) -> Result<(String, Kind), String> {
     let (column, kind) = text.rsplit_once('=').filter(|(column, _)| !column.is_empty()).ok_or("write column=kind")?;
-    Ok((column.to_owned(), Kind::from_str(kind, true)?))
+    let kind = Kind::from_str(kind, true).map_err(|_| format!("{kind} is none of the kinds {KINDS}"))?;
+    Ok((column.to_owned(), kind))
 }
 
 fn constant(text: &str) -> Result<(String, String), &'static str> {
@@ -249,6 +252,14 @@ pub(super) mod tests {
         assert_eq!(record.set, constants.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!((input.delimiter, output.rate), (Some(b'\t'), Some(Duration::from_millis(20))));
         assert_eq!((output.queue.as_str(), output.connection.as_str()), ("sync-records", "AzureWebJobsStorage"));
+    }
+
+    #[test]
+    fn an_unknown_kind_is_an_error_that_lists_the_kinds() {
+        let problem = read(&["a.csv", "--types", "birthdate=datum"]).expect_err("no kind");
+        let names =
+            Kind::value_variants().iter().filter_map(|kind| Some(kind.to_possible_value()?.get_name().to_owned()));
+        assert!(names.into_iter().all(|name| problem.contains(&name)), "{problem}");
     }
 
     #[test]

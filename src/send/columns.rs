@@ -57,16 +57,34 @@ impl Kinds<'_> {
             .chain(options.types.iter().map(|(column, _)| ("--types", column.as_str())));
         for (option, column) in used {
             if !has(column) && !is_constant(column) {
-                return Err(format!("{option}: the file has no column {column}; it has {}", header.join(", ")));
+                let is_one = if header.len() == 1 { "; is --delimiter right?" } else { "" };
+                return Err(format!("{option}: the file has no column {column}; it has {}{is_one}", header.join(", ")));
             }
+        }
+        if let (Some(column), Some(columns)) = (&options.version_column, &self.definition)
+            && !columns.contains_key(column)
+        {
+            return Err(format!("--version-column: the table has no column {column}"));
         }
         let constants = options.set.iter().map(|(column, _)| column);
         let mut sent = header.iter().chain(constants).filter(|name| self.is_sent(name) && self.of(name) != Kind::Skip);
         sent.find_map(|column| self.problem(column)).map_or(Ok(()), Err)
     }
 
+    /// Why a column of `--set` cannot be in a record.
+    fn problem_of_constant(&self, column: &str) -> Option<String> {
+        match self.definition.as_ref().filter(|_| !column.ends_with(BIND))?.get(column) {
+            None => Some(format!("--set {column}: the table has no such column")),
+            Some(None) => Some(format!("--set {column}: it is a lookup; write --set 'nav@odata.bind=/set(key=value)'")),
+            Some(Some(_)) => None,
+        }
+    }
+
     /// Why a column cannot be in a record.
     fn problem(&self, column: &str) -> Option<String> {
+        if self.options.set.iter().any(|(name, _)| name == column) {
+            return self.problem_of_constant(column);
+        }
         let leave_out = format!("--types '{column}=skip' leaves it out");
         if !is_logical_name(column.strip_suffix(BIND).unwrap_or(column)) {
             return Some(format!("{column} is not the logical name of a column; rename it, or {leave_out}"));
@@ -74,7 +92,9 @@ impl Kinds<'_> {
         let definition = self.definition.as_ref().filter(|_| !column.ends_with(BIND))?;
         let bare = column.strip_prefix('_').and_then(|name| name.strip_suffix("_value")).unwrap_or(column);
         match definition.get(bare) {
-            None => Some(format!("the table has no column {column}; rename it, or {leave_out}")),
+            None => Some(format!(
+                "the table has no column {column}; rename it, use it in --lookup or --version, or {leave_out}"
+            )),
             Some(None) if !self.options.key.iter().any(|name| name == column) => {
                 let example = "'nav=/set(key={column})'";
                 Some(format!("{column} is a lookup, which --lookup {example} sets; or {leave_out}"))
@@ -148,7 +168,10 @@ mod tests {
             (&["--set", "n=1"], &["n"], "--set n: the file has a column"),
             (&[], &["Last Name"], "--types 'Last Name=skip' leaves it out"),
             (&[], &["nn"], "the table has no column nn"),
-            (&["--set", "nn=1"], &["n"], "the table has no column nn"),
+            (&["--set", "nn=1"], &["n"], "--set nn: the table has no such column"),
+            (&["--set", "parentcustomerid=1"], &["n"], "--set parentcustomerid: it is a lookup"),
+            (&["--key", "b"], &["a|b"], "it has a|b; is --delimiter right?"),
+            (&["--version-column", "new_w"], &["n"], "--version-column: the table has no column new_w"),
             (&[], &["parentcustomerid"], "is a lookup, which --lookup"),
             (&[], &["_parentcustomerid_value"], "is a lookup, which --lookup"),
         ] {

@@ -34,7 +34,10 @@ impl InputFile {
             Some("ndjson" | "jsonl") => Some(Format::Ndjson),
             _ => None,
         });
-        let format = format.ok_or_else(|| format!("{}: add --format csv or --format ndjson", path.display()))?;
+        let format = format.ok_or_else(|| {
+            let path = path.display();
+            format!("{path}: add --format csv or --format ndjson; a workbook has to be saved as CSV first")
+        })?;
         Ok(Self { path, format, options })
     }
 

@@ -135,9 +135,13 @@ impl Job {
             Some(total) => format!("{done} of {total} records are put; run the same command again for the rest."),
             None => format!("The first {done} records are put; send the input again from the one after them."),
         };
-        print(&format!(
-            "{so_far}\n{again} that follow are put as well and will come again; {maybe_twice} may be there twice.\n"
-        ))?;
+        let twice = match (again, maybe_twice) {
+            (0, 0) => String::new(),
+            _ => {
+                format!("{again} that follow are put as well and will come again; {maybe_twice} may be there twice.\n")
+            }
+        };
+        print(&format!("{so_far}\n{twice}"))?;
         Ok(false)
     }
 }

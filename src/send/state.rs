@@ -50,7 +50,7 @@ struct Content {
 pub(super) enum StateError {
     #[error("{} cannot be {done}: {error}; send the file from a folder that you may write", path.display())]
     Io { path: PathBuf, done: &'static str, error: io::Error },
-    #[error("{} is of a run with another {what}; finish that one, or delete it to send the file from its first record", path.display())]
+    #[error("{} is of an unfinished run with another {what}; finish that run, or delete this file to send the input from its first record", path.display())]
     Other { path: PathBuf, what: String },
 }
 
@@ -135,7 +135,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 
 fn difference(old: &Content, new: &Content) -> Option<String> {
     if old.file != new.file {
-        return Some("content of the file".to_owned());
+        return Some("content or time of the input".to_owned());
     }
     let names = old.options.keys().chain(new.options.keys());
     let name = names.into_iter().find(|name| old.options.get(*name) != new.options.get(*name))?;

@@ -85,7 +85,7 @@ fn another_content_or_another_option_is_noticed() {
     ] {
         let problem = input.open(&other).expect_err(word);
         assert!(
-            problem.contains(word) && problem.contains("a.csv.send-state") && problem.contains("delete it"),
+            problem.contains(word) && problem.contains("a.csv.send-state") && problem.contains("delete this file"),
             "{problem}"
         );
     }
@@ -99,7 +99,7 @@ fn another_content_or_another_option_is_noticed() {
         [("a\n1\n2\n", modified), ("a\n2\n", modified), ("a\n1\n", modified + Duration::from_millis(1))]
     {
         let problem = change(text, modified).expect_err(text);
-        assert!(problem.contains("another content of the file"), "{problem}");
+        assert!(problem.contains("another content or time of the input"), "{problem}");
     }
     assert_eq!(change("a\n1\n", modified), Ok(HALF), "it is the same file again");
 }

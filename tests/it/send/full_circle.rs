@@ -87,7 +87,10 @@ async fn a_csv_file_becomes_rows_with_types_from_the_definition_and_managers_tha
 async fn the_definition_refuses_columns_that_the_table_does_not_have() {
     let (world, folder) = (crate::world().await, Folder::new());
     for (header, problem) in [
-        ("employeeid,surname", "the table has no column surname; rename it, or --types 'surname=skip' leaves it out"),
+        (
+            "employeeid,surname",
+            "the table has no column surname; rename it, use it in --lookup or --version, or --types",
+        ),
         ("employeeid,parentcustomerid", "parentcustomerid is a lookup, which --lookup"),
     ] {
         folder.write("a.csv", format!("{header}\nE1,x\n"));

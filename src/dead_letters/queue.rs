@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 
 use crate::storage::{Connection, Error, OLD_DATE, Retried, RetryPolicy, WRONG_NETWORK};
 
-/// The messages that are received at once. The service gives up to 32; so many take 4 MiB at most, whatever they hold.
+/// The messages that are received at once. The service gives up to 32, but so many fit [`MAX_BODY_BYTES`] whatever they hold.
 pub(super) const MAX_RECEIVE: usize = 10;
 
 /// The most messages that a peek returns.
@@ -40,11 +40,13 @@ static RETRIES: RetryPolicy =
 pub(crate) const NO_QUEUE: &str = "QueueNotFound";
 
 /// The bytes of an answer that are read.
-const MAX_BODY_BYTES: usize = MAX_PEEK * MAX_MESSAGE_BYTES;
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// The most bytes that a message takes in an answer: its text of 64 KiB, every character of which may be escaped as `&quot;`, and
 /// its other elements.
 const MAX_MESSAGE_BYTES: usize = 6 * 64 * 1024 + 2 * 1024;
+
+const _: () = assert!(MAX_RECEIVE * MAX_MESSAGE_BYTES <= MAX_BODY_BYTES);
 
 /// The text of an error about a queue.
 pub(crate) fn describe(error: &Error) -> String {
@@ -157,11 +159,19 @@ impl Queue {
         Ok(messages.into_iter().map(received).collect())
     }
 
-    /// The first visible messages, [`MAX_PEEK`] at most, which stay visible. Their receipts permit nothing.
-    pub(crate) async fn peek(&self) -> Result<Vec<Received>, Error> {
-        let count = i32::try_from(MAX_PEEK).expect("it is 32");
+    /// The first visible messages, which stay visible, and how many could have come: [`MAX_PEEK`], or [`MAX_RECEIVE`] where more are
+    /// too large. Their receipts permit nothing.
+    pub(crate) async fn peek(&self) -> Result<(Vec<Received>, usize), Error> {
+        match self.peek_at(MAX_PEEK).await {
+            Err(Error::NotUnderstood) => Ok((self.peek_at(MAX_RECEIVE).await?, MAX_RECEIVE)),
+            messages => Ok((messages?, MAX_PEEK)),
+        }
+    }
+
+    async fn peek_at(&self, most: usize) -> Result<Vec<Received>, Error> {
         let request = || {
-            let options = QueueClientPeekMessagesOptions { number_of_messages: Some(count), ..Default::default() };
+            let number_of_messages = i32::try_from(most).ok();
+            let options = QueueClientPeekMessagesOptions { number_of_messages, ..Default::default() };
             self.client.peek_messages(Some(options))
         };
         let answer = retried(request).await.result?;

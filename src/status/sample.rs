@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::course::{Course, Trend};
 use crate::dead_letters::entry::timestamp;
-use crate::dead_letters::queue::MAX_PEEK;
 use crate::dead_letters::summary::Summary;
 use crate::lock::blob::held::LockCount;
 
@@ -39,8 +38,10 @@ pub(super) enum Reading<T> {
 pub(super) struct QueueState {
     /// About how many messages the service counts, hidden ones included.
     pub(super) messages: usize,
-    /// The visible messages that were seen, [`MAX_PEEK`] at most.
+    /// The visible messages that were seen.
     pub(super) visible: usize,
+    /// How many of them a peek can show.
+    pub(super) peeked: usize,
     /// The age of the oldest of those.
     pub(super) oldest: Option<Duration>,
     /// When the service counted.
@@ -62,7 +63,7 @@ pub(super) struct Sample {
 impl QueueState {
     /// Whether a peek can have shown every visible message.
     pub(super) fn shows_all_visible(&self) -> bool {
-        self.visible < MAX_PEEK
+        self.visible < self.peeked
     }
 }
 
@@ -189,6 +190,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::dead_letters::entry::Entry;
+    use crate::dead_letters::queue::MAX_PEEK;
 
     pub(in crate::status) const LIMIT: Duration = Duration::from_mins(15);
 
@@ -202,7 +204,8 @@ pub(super) mod tests {
     }
 
     pub(in crate::status) fn queue(messages: usize, visible: usize, oldest: Option<u64>) -> QueueState {
-        QueueState { messages, visible, oldest: oldest.map(Duration::from_secs), counted: Instant::now() }
+        let (oldest, counted) = (oldest.map(Duration::from_secs), Instant::now());
+        QueueState { messages, visible, peeked: MAX_PEEK, oldest, counted }
     }
 
     /// Two rejected records and one message that the host moved.

@@ -91,12 +91,12 @@ type Looked = (OffsetDateTime, QueueState, Vec<Received>);
 
 async fn look(queue: &Queue) -> Result<Looked, Error> {
     let counted = async { Ok((queue.stats().await?, Instant::now())) };
-    let (((messages, now), counted), seen) = tokio::try_join!(counted, queue.peek())?;
+    let (((messages, now), counted), (seen, peeked)) = tokio::try_join!(counted, queue.peek())?;
     let age = |inserted: OffsetDateTime| Duration::try_from(now - inserted).unwrap_or_default();
     let oldest = seen.iter().map(|message| age(message.inserted)).max();
     // The two answers are of different moments.
     let messages = messages.max(seen.len());
-    Ok((now, QueueState { messages, visible: seen.len(), oldest, counted }, seen))
+    Ok((now, QueueState { messages, visible: seen.len(), peeked, oldest, counted }, seen))
 }
 
 fn queue_reading<T>(looked: Result<Looked, Error>, found: impl FnOnce(QueueState, Vec<Received>) -> T) -> Reading<T> {

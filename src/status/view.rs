@@ -10,7 +10,6 @@ use time::macros::format_description;
 
 use super::course::Course;
 use super::sample::{Names, QueueState, Reading, Sample, count};
-use crate::dead_letters::queue::MAX_PEEK;
 use crate::dead_letters::summary::Summary;
 use crate::lock::blob::held::LockCount;
 use crate::sanitize::sanitize;
@@ -125,7 +124,7 @@ impl View<'_> {
             let mut lines = vec![format!("{} in {name}", count(state.messages, "message"))];
             lines.extend(visible(state, "another reader has them, such as handler dead-letters"));
             if state.visible > 0 {
-                lines.push(format!("reasons of the first {MAX_PEEK} (from a peek; receiving would hide them):"));
+                lines.push(format!("reasons of the first {} (from a peek; receiving would hide them):", state.peeked));
             }
             lines
         })

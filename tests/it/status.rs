@@ -135,6 +135,20 @@ async fn a_message_that_is_too_old_needs_a_person_and_a_hidden_one_has_no_age() 
     );
 }
 
+/// Quotes take six times their size in an answer.
+#[tokio::test]
+async fn dead_letters_that_are_too_large_together_are_the_first_ten() {
+    let (_storage, connection, [poison, _]) = storage().await;
+    for _ in 0..12 {
+        poison.put(&"\"".repeat(64 * 1024)).await.expect("the queue takes it");
+    }
+    let output = status(&connection, &["--json"]).await;
+    let letters = &output.json()["deadLetters"];
+    assert_eq!((&letters["messages"], &letters["visibleSeen"]), (&json!(12), &json!(10)), "{output:?}");
+    let words = status(&connection, &[]).await.stdout;
+    assert!(words.contains("reasons of the first 10 "), "{words}");
+}
+
 #[tokio::test]
 async fn other_queues_and_locks_are_shown_by_the_settings_of_the_handler() {
     let (storage, connection, _) = storage().await;

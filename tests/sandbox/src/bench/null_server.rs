@@ -184,7 +184,8 @@ impl State {
             }
         };
         let lease = asked.lease.map_or_else(String::new, |id| format!("x-ms-lease-id: {id}\r\n"));
-        let answer = format!("HTTP/1.1 {status}\r\n{lease}ETag: \"0x8DE0000\"\r\nContent-Length: 0\r\n\r\n");
+        let id = "x-ms-request-id: 4f2a6b1e-7003-0011-2d0c-9c1a3b000000";
+        let answer = format!("HTTP/1.1 {status}\r\n{lease}{id}\r\nETag: \"0x8DE0000\"\r\nContent-Length: 0\r\n\r\n");
         (answer, self.storage_delay)
     }
 }

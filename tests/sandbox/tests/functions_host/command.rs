@@ -47,6 +47,19 @@ impl Drop for Temporary {
     }
 }
 
+/// SIGHUP has its default: tests that are started with nohup inherit that it is ignored, and so would the command.
+#[cfg(target_os = "linux")]
+fn sandbox() -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_sandbox")]);
+    command
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sandbox() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_sandbox"))
+}
+
 /// A running command; dropping it kills it.
 pub(crate) struct Running {
     child: Child,
@@ -58,7 +71,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let temporary = Temporary::new();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sandbox"))
+        let mut child = sandbox()
             .args(arguments)
             .env("TMPDIR", &temporary.0)
             .stdin(Stdio::null())

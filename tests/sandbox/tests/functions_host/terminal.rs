@@ -18,6 +18,8 @@ async fn in_terminal(arguments: &[&str], environment: &[(&str, &str)], last: &st
     let mut child = Command::new(env!("CARGO_BIN_EXE_sandbox"))
         .args(arguments)
         .env_remove("NO_COLOR")
+        // Where it is set, colours count as supported whatever the terminal.
+        .env_remove("CI")
         .env("TERM", "xterm")
         .env("TMPDIR", &temporary.0)
         .envs(environment.iter().copied())

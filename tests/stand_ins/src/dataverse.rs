@@ -145,13 +145,6 @@ impl Dataverse {
         self.world.store().define(table);
     }
 
-    /// All tables, by name.
-    pub fn tables(&self) -> Vec<Summary> {
-        let mut tables: Vec<_> = self.world.store().tables().map(|table| Summary::of(table)).collect();
-        tables.sort_by(|left, right| left.set.cmp(&right.set));
-        tables
-    }
-
     /// Every write request that has ended so far, in order of arrival.
     pub fn journal(&self) -> Vec<Entry> {
         self.world.journal()

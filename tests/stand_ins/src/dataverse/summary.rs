@@ -1,5 +1,6 @@
 //! A table for a reader: its keys, its writable columns with their types, and its lookups.
 
+use super::Dataverse;
 use super::table::{CREATED_BY, CREATED_ON, CREATED_ON_BEHALF_BY, Kind, Table};
 
 /// Columns that every table has and the service fills in.
@@ -18,6 +19,15 @@ pub struct Summary {
     pub columns: Vec<(String, String)>,
     /// Navigation properties, each with the entity set that it points to.
     pub lookups: Vec<(String, String)>,
+}
+
+impl Dataverse {
+    /// All tables, by name.
+    pub fn tables(&self) -> Vec<Summary> {
+        let mut tables: Vec<_> = self.world.store().tables().map(|table| Summary::of(table)).collect();
+        tables.sort_by(|left, right| left.set.cmp(&right.set));
+        tables
+    }
 }
 
 impl Summary {

@@ -1,6 +1,6 @@
 //! The lookups of a record whose row is missing: for callers and dead letters with their keys, for logs with the hash of each.
 //!
-//! The service does not always say which row is missing: then every lookup is named that can be meant.
+//! The service does not always say which row is missing: then every lookup that may miss its row is named.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ const MAX_NAMED: usize = 5;
 /// The characters of an address that are shown: a key may have 900 bytes.
 const MAX_ADDRESS_CHARS: usize = 200;
 
-/// The lookups that can be meant; never empty.
+/// The lookups whose rows may be missing; never empty.
 pub(super) struct MissingParent(Vec<Lookup>);
 
 impl MissingParent {

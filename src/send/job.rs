@@ -154,7 +154,7 @@ fn begin_text(name: &str, begin: Checkpoint, left: Option<u64>) -> String {
     }
 }
 
-/// Reads the records that end behind `offset`, until nobody takes them.
+/// Reads the records that end behind `offset`, until the receiver is dropped.
 fn read<R: BufRead>(mut source: Source<R>, offset: u64, records: &mpsc::Sender<Read>) {
     loop {
         let record = match source.next() {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::message::Problem;
 use super::source::{Source, WrongLine};
 
-/// The kinds that are told apart; a text may hold a name from the file, so there may be one a line.
+/// The most kinds that are counted separately; a text may contain a name from the file, so each line may be a kind.
 const MAX_KINDS: usize = 50;
 
 /// What a check of a file found.

@@ -1,7 +1,7 @@
 //! The length of the queue over time: its rate, when it will be empty, and a line of blocks.
 //!
-//! The rate is the change of the length: what arrives and what is written cannot be told apart. It is that of the last minute;
-//! the blocks show everything since the start, and each stands for twice as many samples whenever the line is full.
+//! The rate is the change of the length over the last minute: messages that arrive offset those that are written. The blocks show
+//! everything since the start, and each stands for twice as many samples whenever the line is full.
 
 use std::collections::VecDeque;
 use std::time::Duration;

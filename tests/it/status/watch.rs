@@ -1,4 +1,4 @@
-//! `--watch` without a terminal: a line for each sample, until a signal or until nobody reads.
+//! `--watch` without a terminal: a line for each sample, until a signal or until the output is closed.
 
 use std::process::Stdio;
 

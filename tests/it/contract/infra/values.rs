@@ -279,7 +279,7 @@ fn roles(templates: &Templates) -> Vec<String> {
             Some(&field("name")),
             &format!("guid({scope}.id,{who},{role})"),
         ));
-        // Azure knows a new identity only after some minutes, unless it is told the type.
+        // A new identity is known to Azure after some minutes; with its type given, the assignment does not look it up.
         if who == "appPrincipalId" {
             let kind = assignment.field("properties.principalType");
             found.extend(differs(

@@ -13,6 +13,10 @@ use tokio::time::Instant;
 /// The rate is measured over this time, or over two samples if they are further apart.
 const WINDOW: Duration = Duration::from_mins(1);
 
+/// The time until the queue is empty is not less than the rate over this time says: at the end only messages that wait for their next
+/// try may be left.
+const TAIL: Duration = Duration::from_secs(10);
+
 /// Two samples that are closer together, after one that took long, say nothing.
 const MIN_WINDOW: Duration = Duration::from_millis(500);
 
@@ -46,7 +50,7 @@ pub(super) struct Trend {
     /// Messages; negative when the queue gets shorter.
     pub(super) per_second: f64,
     pub(super) over: Duration,
-    /// The time until the queue is empty, if it goes on like that; `None` when it does not get shorter.
+    /// The time until the queue is empty, if it goes on like that; zero when it is, `None` when it does not get shorter.
     pub(super) drain: Option<Duration>,
 }
 
@@ -84,14 +88,20 @@ impl Course {
 
     /// `None` before the second sample, and while the length is not known.
     pub(super) fn trend(&self) -> Option<Trend> {
-        let ((then, before), (now, length)) = (self.recent.front()?, self.recent.back()?);
+        let ((then, _), (now, length)) = (self.recent.front()?, self.recent.back()?);
         let over = *now - *then;
         if over < MIN_WINDOW || !self.is_known {
             return None;
         }
-        let per_second = (float(*length) - float(*before)) / over.as_secs_f64();
-        let drain =
-            (per_second < 0.0).then(|| Duration::try_from_secs_f64(float(*length) / -per_second).ok()).flatten();
+        let rate = |(then, before): &(Instant, usize)| (float(*length) - float(*before)) / (*now - *then).as_secs_f64();
+        let per_second = rate(self.recent.front()?);
+        let before_tail = self.recent.iter().rev().find(|(then, _)| *now - *then >= TAIL.min(over))?;
+        let slowest = per_second.max(rate(before_tail));
+        let drain = match length {
+            0 => Some(Duration::ZERO),
+            _ if slowest < 0.0 => Duration::try_from_secs_f64(float(*length) / -slowest).ok(),
+            _ => None,
+        };
         Some(Trend { per_second, over, drain })
     }
 
@@ -128,10 +138,12 @@ impl Trend {
         let over = HumanDuration(self.over);
         let pace = pace(self.per_second.abs());
         match self.drain {
-            _ if self.per_second == 0.0 => format!("steady (last {over})"),
+            Some(drain) if drain.is_zero() && self.per_second == 0.0 => format!("empty (last {over})"),
             Some(drain) if drain.is_zero() => format!("empty; shrank by {pace} (last {over})"),
             Some(drain) => format!("shrinking by {pace} (last {over}); empty in about {}", HumanDuration(drain)),
-            None => format!("growing by {pace} (last {over})"),
+            None if self.per_second < 0.0 => format!("shrinking by {pace} (last {over}), but not any more"),
+            None if self.per_second > 0.0 => format!("growing by {pace} (last {over})"),
+            None => format!("no progress (last {over}), unless as many messages arrive as are written"),
         }
     }
 }
@@ -179,13 +191,26 @@ mod tests {
     async fn a_queue_that_grows_rests_or_is_empty_has_no_time_to_drain() {
         for (lengths, text) in [
             ([10, 13], "growing by 1.5/s (last 2 seconds)"),
-            ([10, 10], "steady (last 2 seconds)"),
+            ([10, 10], "no progress (last 2 seconds), unless as many messages arrive as are written"),
             ([100, 0], "empty; shrank by 50/s (last 2 seconds)"),
+            ([0, 0], "empty (last 2 seconds)"),
         ] {
             assert_eq!(course(lengths.map(Some)).await.trend().expect("two samples").describe(), text);
         }
         let slow = Trend { per_second: -0.1, over: WINDOW, drain: Some(Duration::from_mins(80)) };
         assert_eq!(slow.describe(), "shrinking by 6.0/min (last 60 seconds); empty in about 80 minutes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_to_drain_follows_a_rate_that_falls_at_the_end() {
+        let fast = (0..20).map(|sample| 2_030 - 100 * sample).collect::<Vec<_>>();
+        let described = async |tail: [usize; 6]| {
+            course(fast.iter().copied().chain(tail).map(Some)).await.trend().expect("many samples").describe()
+        };
+        let slower = described([124, 118, 112, 106, 100, 94]).await;
+        assert!(slower.ends_with("; empty in about 31 seconds"), "{slower}");
+        let stuck = described([130; 6]).await;
+        assert_eq!(stuck, "shrinking by 38/s (last 50 seconds), but not any more");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,10 @@
 //! The requests of a sample: counting and peeking at both queues, and listing the locks, all at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::arguments::Place;
@@ -23,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Under `--watch` the locks are listed no more often: a listing of many blobs is large.
 const LOCKS_EVERY: Duration = Duration::from_secs(10);
 
+/// A listing of the locks that takes longer goes on beside the next samples.
+const LISTING_GRACE: Duration = Duration::from_secs(1);
+
 /// Letters are JSON objects, which are read as plain text too.
 const ENCODING: MessageEncoding = MessageEncoding::Base64;
 
@@ -31,9 +36,15 @@ pub(super) struct Sources {
     pub(super) names: Names,
     records: Queue,
     dead_letters: Queue,
-    locks: Option<LockContainer>,
-    /// The last listing of the locks.
-    listed: Option<(Instant, Reading<LockCount>)>,
+    locks: Option<Arc<LockContainer>>,
+    listing: Listing,
+}
+
+/// The locks, which may take long to list: the first sample waits for them, later ones show the last result meanwhile.
+#[derive(Default)]
+struct Listing {
+    last: Option<(Instant, Reading<LockCount>)>,
+    under_way: Option<JoinHandle<Reading<LockCount>>>,
 }
 
 impl Sources {
@@ -44,7 +55,14 @@ impl Sources {
     pub(super) fn open(place: &Place, lookup: &Lookup<'_>) -> Result<Self, Vec<Problem>> {
         let (account, locks) = match (Account::open(&place.connection, lookup), LockSettings::from_settings(lookup)) {
             (Ok(account), Ok(locks)) => (account, locks),
-            (account, locks) => return Err([account.err(), locks.err()].into_iter().flatten().flatten().collect()),
+            (account, locks) => {
+                let mut problems = account.err().unwrap_or_default();
+                // Queues and locks may have the same connection.
+                let is_new = |problem: &Problem| problems.iter().all(|known| known.variable != problem.variable);
+                let others: Vec<_> = locks.err().into_iter().flatten().filter(is_new).collect();
+                problems.extend(others);
+                return Err(problems);
+            }
         };
         let names = Names {
             host: account.host().to_owned(),
@@ -53,24 +71,24 @@ impl Sources {
             locks: locks.as_ref().map(|locks| locks.container.clone()),
         };
         let (records, dead_letters) = (account.queue(&place.queue)?, account.queue(&place.poison_queue)?);
-        let locks = locks.map(|locks| open_locks(locks, lookup)).transpose()?;
-        Ok(Self { names, records, dead_letters, locks, listed: None })
+        let locks = locks.map(|locks| open_locks(locks, lookup)).transpose()?.map(Arc::new);
+        Ok(Self { names, records, dead_letters, locks, listing: Listing::default() })
     }
 
     /// Asks for everything.
     pub(super) async fn sample(&mut self) -> Sample {
-        let (records, dead_letters, locks) = tokio::join!(
-            within(look(&self.records)),
-            within(look(&self.dead_letters)),
-            recent_or_new(self.listed.take(), self.locks.as_ref()),
-        );
-        self.listed.clone_from(&locks);
+        let locks = async {
+            let locks = self.locks.clone()?;
+            Some(self.listing.result(async move { lock_reading(locks.count(PATIENCE).await) }).await)
+        };
+        let (records, dead_letters, locks) =
+            tokio::join!(within(look(&self.records)), within(look(&self.dead_letters)), locks);
         let at = [&records, &dead_letters].into_iter().find_map(|looked| looked.as_ref().ok().map(|(now, ..)| *now));
         Sample {
             at: at.unwrap_or_else(|| OffsetDateTime::now_utc().truncate_to_second()),
             records: queue_reading(records, |state, _| state),
             dead_letters: queue_reading(dead_letters, |state, letters| (state, by_reason(letters))),
-            locks: locks.map(|(_, locks)| locks),
+            locks,
         }
     }
 }
@@ -115,15 +133,21 @@ fn by_reason(letters: Vec<Received>) -> Summary {
     reasons
 }
 
-/// The last listing of the locks, or a new one if that was too long ago.
-async fn recent_or_new(
-    last: Option<(Instant, Reading<LockCount>)>,
-    locks: Option<&LockContainer>,
-) -> Option<(Instant, Reading<LockCount>)> {
-    let locks = locks?;
-    match last {
-        Some((then, Reading::Found(count))) if then.elapsed() < LOCKS_EVERY => Some((then, Reading::Found(count))),
-        Some(_) | None => Some((Instant::now(), lock_reading(locks.count(PATIENCE).await))),
+impl Listing {
+    /// The last result, or a new one by `list` if that was too long ago and the new one comes soon.
+    async fn result(&mut self, list: impl Future<Output = Reading<LockCount>> + Send + 'static) -> Reading<LockCount> {
+        let is_recent = |(then, _): &&(Instant, Reading<_>)| then.elapsed() < LOCKS_EVERY;
+        if let Some((_, Reading::Found(count))) = self.last.as_ref().filter(is_recent) {
+            return Reading::Found(count.clone());
+        }
+        let mut under_way = self.under_way.take().unwrap_or_else(|| tokio::spawn(list));
+        let grace = if self.last.is_some() { LISTING_GRACE } else { PATIENCE * 2 };
+        let failed = || Reading::Failed("the locks could not be counted".to_owned());
+        match timeout(grace, &mut under_way).await {
+            Ok(listed) => self.last = Some((Instant::now(), listed.unwrap_or_else(|_| failed()))),
+            Err(_) => self.under_way = Some(under_way),
+        }
+        self.last.as_ref().map_or_else(failed, |(_, last)| last.clone())
     }
 }
 
@@ -151,17 +175,34 @@ mod tests {
         assert_eq!((problem.as_str(), begun.elapsed()), ("the storage cannot be reached: no answer in time", PATIENCE));
     }
 
+    fn held(held: usize) -> Reading<LockCount> {
+        Reading::Found(LockCount { held, blobs: 9, is_complete: true })
+    }
+
+    fn shown(reading: &Reading<LockCount>) -> usize {
+        let Reading::Found(LockCount { held, .. }) = reading else { panic!("{reading:?}") };
+        *held
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_listing_of_the_locks_is_used_for_some_seconds() {
-        // Another test of this process may have installed the same provider already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let lookup = |name: &str| (name == "AzureWebJobsStorage").then(|| "UseDevelopmentStorage=true".to_owned());
-        let settings = LockSettings::from_settings(&lookup).expect("they are complete").expect("locks are on");
-        let locks = open_locks(settings, &lookup).unwrap_or_else(|problems| panic!("{problems:?}"));
-        let count = LockCount { held: 1, blobs: 2, is_complete: true };
-        let last = Some((Instant::now(), Reading::Found(count)));
+    async fn a_listing_of_the_locks_is_used_for_some_seconds_and_while_the_next_one_takes_long() {
+        let mut listing = Listing::default();
+        let after = async |seconds: u64, result| {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            result
+        };
+        assert_eq!(shown(&listing.result(after(14, held(1))).await), 1, "the first one is waited for");
         tokio::time::advance(LOCKS_EVERY / 2).await;
-        let recent = recent_or_new(last, Some(&locks)).await;
-        assert!(matches!(recent, Some((_, Reading::Found(LockCount { held: 1, .. })))), "{recent:?}");
+        assert_eq!(shown(&listing.result(pending()).await), 1, "it is recent");
+        tokio::time::advance(LOCKS_EVERY / 2).await;
+        let begun = Instant::now();
+        assert_eq!(shown(&listing.result(after(9, held(2))).await), 1);
+        assert_eq!(begun.elapsed(), LISTING_GRACE, "a slow one does not stop the samples");
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert_eq!(shown(&listing.result(pending()).await), 2, "the one that was under way has ended");
+        let failed = || Reading::Failed("no connection".to_owned());
+        tokio::time::advance(LOCKS_EVERY).await;
+        assert!(matches!(listing.result(async move { failed() }).await, Reading::Failed(_)));
+        assert_eq!(shown(&listing.result(async { held(3) }).await), 3, "a failed one is repeated at once");
     }
 }

@@ -123,7 +123,9 @@ impl View<'_> {
         state(name, &sample.dead_letters, "; it is created with the first dead letter", |(state, _)| {
             let mut lines = vec![format!("{} in {name}", count(state.messages, "message"))];
             lines.extend(visible(state, "another reader has them, such as handler dead-letters"));
-            if state.visible > 0 {
+            if state.shows_all_visible() && state.visible > 0 {
+                lines.push("reasons of the visible ones:".to_owned());
+            } else if state.visible > 0 {
                 lines.push(format!("reasons of the first {} (from a peek; receiving would hide them):", state.peeked));
             }
             lines
@@ -264,13 +266,13 @@ locks         48 held in sync-locks, of 1,204 blobs
     }
 
     #[test]
-    fn dead_letters_are_shown_by_reason_and_said_to_be_the_first_32() {
+    fn dead_letters_are_shown_by_reason() {
         let shown = shown(&Sample { dead_letters: letters(40), ..well() });
         let expected = "\
 dead letters  40 messages in sync-records-poison
               3 visible, the oldest 2 hours old; about 37 hidden: another
               reader has them, such as handler dead-letters
-              reasons of the first 32 (from a peek; receiving would hide them):
+              reasons of the visible ones:
                  2  key_collision             0x80060892  contacts
                  1  (by the host, no reason)  –           accounts
 ";

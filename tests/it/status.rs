@@ -168,7 +168,7 @@ async fn other_queues_and_locks_are_shown_by_the_settings_of_the_handler() {
 #[tokio::test]
 async fn settings_and_arguments_that_cannot_be_used_end_with_code_2() {
     for (settings, arguments, text) in [
-        (&[][..], &[][..], "AzureWebJobsStorage is not set"),
+        (&[][..], &[][..], "error: 1 of the settings cannot be used:\n  AzureWebJobsStorage is not set"),
         (&[("AzureWebJobsStorage", "UseDevelopmentStorage=true"), ("LOCK_CONTAINER", "A")], &[], "LOCK_CONTAINER"),
         (&[], &["--older-than", "soon"], "--older-than"),
     ] {

@@ -57,7 +57,9 @@ impl LockContainer {
 
     /// Counts the locks that can be read within `patience`.
     pub(crate) async fn count(&self, patience: Duration) -> Result<LockCount, Error> {
-        let page = async |marker: Option<String>| RETRIES.run(|| RETRIES.once(self.page(marker.clone()))).await.result;
+        let page = |marker: Option<String>| async move {
+            RETRIES.run(|| RETRIES.once(self.page(marker.clone()))).await.result
+        };
         count(patience, page).await
     }
 
@@ -70,9 +72,9 @@ impl LockContainer {
 }
 
 /// Counts page by page. A slow line is no failure: what was read until then is "at least so many".
-async fn count(
+async fn count<F: Future<Output = Result<ListBlobsResponse, Error>>>(
     patience: Duration,
-    page: impl AsyncFn(Option<String>) -> Result<ListBlobsResponse, Error>,
+    page: impl Fn(Option<String>) -> F,
 ) -> Result<LockCount, Error> {
     let deadline = Instant::now() + patience;
     let (mut count, mut marker) = (LockCount { held: 0, blobs: 0, is_complete: false }, None);
@@ -154,13 +156,12 @@ mod tests {
         let mut first = ListBlobsResponse::default();
         first.blob_items.push(BlobItem::default());
         first.next_marker = Some("2".to_owned());
-        let slow = async |marker: Option<String>| match marker {
-            None => Ok(first.clone()),
-            Some(_) => std::future::pending().await,
+        let first = &first;
+        let slow = |marker: Option<String>| async move {
+            if marker.is_none() { Ok(first.clone()) } else { std::future::pending().await }
         };
         let seen = LockCount { held: 0, blobs: 1, is_complete: false };
         assert_eq!(super::count(PATIENCE, slow).await, Ok(seen));
-        let nothing = async |_| std::future::pending().await;
-        assert_eq!(super::count(PATIENCE, nothing).await, Err(Error::TIMEOUT));
+        assert_eq!(super::count(PATIENCE, |_| std::future::pending()).await, Err(Error::TIMEOUT));
     }
 }

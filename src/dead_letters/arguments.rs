@@ -13,8 +13,8 @@ use crate::storage;
 
 /// Lists, shows, exports, replays and drops dead letters.
 ///
-/// They are the messages of the poison queue. The handler puts a message there, with the reason, when another attempt cannot help. The host moves a message there, without
-/// a reason, when its deliveries are used up.
+/// They are the messages of the poison queue. The handler puts a message there, with the reason, when another attempt cannot
+/// help. The host moves a message there, without a reason, when its deliveries are used up.
 ///
 /// A queue cannot be listed; its messages can only be received. So while a command runs, the messages that it has read are
 /// hidden from every other reader. The command gives them back at its end, also after Ctrl-C. After a kill -9 they reappear

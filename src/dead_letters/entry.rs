@@ -99,16 +99,19 @@ impl Entry {
     fn fields(&self) -> Vec<(&'static str, Option<String>)> {
         let (letter, record) = (self.dead_letter.as_ref(), &self.record);
         let dataverse = letter.and_then(|letter| letter.dataverse.as_ref());
+        let detail = letter.and_then(|letter| letter.detail.clone());
         let answer = dataverse.map(|answer| {
+            // The detail often is Dataverse's message.
+            let message = answer.message.as_deref().filter(|message| detail.as_deref() != Some(*message));
             let status = answer.status.map(|status| status.to_string());
-            let parts = [status.as_deref(), answer.code.as_deref(), answer.message.as_deref()];
+            let parts = [status.as_deref(), answer.code.as_deref(), message];
             parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
         });
         let Received { inserted, expires, dequeued, .. } = &self.received;
         let (inserted, expires) = (timestamp(*inserted), timestamp(*expires));
         vec![
             ("reason", Some(self.listed_reason().unwrap_or(MOVED_BY_HOST).to_owned())),
-            ("detail", letter.and_then(|letter| letter.detail.clone())),
+            ("detail", detail),
             ("dataverse", answer),
             ("request id", dataverse.and_then(|answer| answer.request_id.clone())),
             ("attempts", letter.and_then(|letter| letter.attempts).map(|attempts| attempts.to_string())),
@@ -201,6 +204,15 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} in:\n{shown}");
         }
+    }
+
+    #[test]
+    fn a_detail_that_is_the_message_of_dataverse_is_shown_once() {
+        let dataverse = json!({ "status": 404, "code": "0x1", "message": "no such table" });
+        let letter = json!({ "message": "{}", "reason": "not_found", "detail": "no such table", "dataverse": dataverse,
+            "at": "2026-11-24T08:00:00Z" });
+        let shown = Entry::example(letter.to_string().as_bytes()).to_string();
+        assert!(shown.contains("  detail      no such table\n  dataverse   404 0x1\n"), "{shown}");
     }
 
     #[test]

@@ -252,6 +252,8 @@ impl Scan {
         let is_problem = |_: &Stop| !self.report.interrupted && !self.report.is_closed;
         self.report.problem = end.err().filter(is_problem).map(|stop| stop.to_string());
         self.report.still_hidden = self.give_back().await;
+        // The report is printed where the bar is.
+        self.progress = Progress::hidden();
         std::mem::take(&mut self.report)
     }
 

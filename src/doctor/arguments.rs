@@ -9,8 +9,8 @@ use crate::settings::checked;
 
 /// Checks settings, files, identity, Dataverse and storage.
 ///
-/// It says how to correct what is wrong. It reads the settings of the serving handler, and the app's files in the current folder. It works on your machine and in the
-/// console of a deployed app (there the folder is /home/site/wwwroot).
+/// It says how to correct what is wrong. It reads the settings of the serving handler, and the app's files in the current
+/// folder. It works on your machine and in the console of a deployed app (there the folder is /home/site/wwwroot).
 ///
 /// It changes only what serving changes: it creates the lock container if that is missing, and takes and gives back a lock of
 /// its own there, doctor-probe. It writes no row, receives no message, and prints no secret.

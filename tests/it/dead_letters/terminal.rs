@@ -54,6 +54,7 @@ async fn progress_is_a_bar_on_a_terminal_and_lines_without_one() {
     assert_eq!(code, Some(0));
     assert!(sent.contains("of about 100"), "{sent:?}");
     assert!(sent.contains('█') || sent.contains('░'), "{sent:?}");
+    assert!(sent.contains("\r\u{1b}[2Kmessages  reason"), "no bar is left beside the table: {sent:?}");
     let piped = queues.run(&["list"]).await;
     assert_eq!(piped.stderr, "", "a hundred letters are read at once: {piped:?}");
 }

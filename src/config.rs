@@ -244,8 +244,12 @@ impl Reader<'_> {
             return None;
         }
         let name = self.get("LOCK_STORAGE").unwrap_or_default();
-        let address =
-            Address::resolve(Service::Blob, &name, self.lookup).map_err(|problem| self.problems.push(problem));
+        let address = Address::resolve(Service::Blob, &name, self.lookup).map_err(|mut problem| {
+            if (self.lookup)("LOCK_STORAGE").is_some() {
+                problem.text += "; LOCK_STORAGE names this connection";
+            }
+            self.problems.push(problem);
+        });
         Some(LockSettings { address: address.ok()?, container, life, wait })
     }
 

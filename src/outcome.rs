@@ -171,9 +171,12 @@ impl Reason {
             Self::Unavailable => {
                 (Retry, "unavailable", 503, "Dataverse or Entra ID is not available, or the handler is at a limit.")
             }
-            Self::Unauthorized => {
-                (Retry, "unauthorized", 503, "Dataverse or Entra ID refuses this application's identity.")
-            }
+            Self::Unauthorized => (
+                Retry,
+                "unauthorized",
+                503,
+                "Dataverse or Entra ID refuses this application's identity, or the table lacks this alternate key.",
+            ),
             Self::StorageUnavailable => (Retry, "storage_unavailable", 503, "The lock storage is not available."),
             Self::Internal => (Retry, "internal", 503, "The handler failed."),
             Self::InvalidMessage => (Rejected, "invalid_message", 400, "The message is not a valid record."),

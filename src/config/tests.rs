@@ -28,6 +28,15 @@ fn the_defaults_are_those_of_the_contract() {
 }
 
 #[test]
+fn a_connection_that_is_not_set_is_named_with_the_setting_that_names_it() {
+    let mut settings = settings();
+    settings.insert("LOCK_STORAGE", "Locks");
+    let problems = read(&settings).expect_err("it is not set");
+    let text = problems[0].to_string();
+    assert!(text.starts_with("Locks is not set, ") && text.ends_with("; LOCK_STORAGE names this connection"), "{text}");
+}
+
+#[test]
 fn every_bad_setting_is_named() {
     for (name, value) in [
         ("DATAVERSE_URL", "nonsense"),

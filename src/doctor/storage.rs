@@ -66,7 +66,7 @@ fn remedy(error: &Error, access: &str) -> &'static str {
             "check that the key in the connection string is still the account's, and that the account allows keys"
         }
         (Error::Unreachable { .. }, _) => {
-            "check the account's name, and that its firewall admits this app (on your machine: that Azurite runs)"
+            "check the account's name, and that its firewall admits this app, and the proxy if there is one (on your machine: that Azurite runs)"
         }
         (Error::Token { .. }, _) => "check whether this identity may have tokens for storage",
         (Error::Service { .. } | Error::NotUnderstood, _) => {

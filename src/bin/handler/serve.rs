@@ -90,8 +90,9 @@ async fn serve(
             cause = parent.gone() => cause,
         }
     };
-    let listener =
-        TcpListener::bind(("127.0.0.1", config.port)).await.context("FUNCTIONS_CUSTOMHANDLER_PORT: cannot listen")?;
+    let listener = TcpListener::bind(("127.0.0.1", config.port)).await;
+    let listener = listener
+        .with_context(|| format!("FUNCTIONS_CUSTOMHANDLER_PORT: cannot listen on 127.0.0.1:{}", config.port))?;
     info!(
         dataverse = config.dataverse.url.host_str(),
         credential = config.identity.name(),

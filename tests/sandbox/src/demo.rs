@@ -39,8 +39,8 @@ dataverse-sync on this machine, with stand-ins for the Azure services.
 
 Without a command it demonstrates the main job and checks it, in seven acts: the
 race in Dataverse's upsert; 2,000 messages through three instances, twice
-without locks and twice with them; HTTP calls; a dead letter. It takes less than
-a minute after the build, and exits with 1 when a claim does not hold.";
+without locks and twice with them; HTTP calls; a dead letter. After the build it
+takes half a minute to two minutes, and exits with 1 when a claim does not hold.";
 
 /// The end of `--help`.
 pub const EXAMPLES: &str = "\

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use futures::future::join_all;
@@ -36,7 +37,8 @@ back as host.json says: after 30 s.
 Ctrl-C, SIGTERM, and SIGHUP (a closed terminal) end it: the handlers finish
 their work and end, and nothing stays behind. A second signal does not wait for
 the work. After kill -9 the handlers end by themselves within seconds; the
-folder dataverse-sync-… in the temporary folder then stays.";
+folder dataverse-sandbox-… in the temporary folder stays until a later start
+removes it.";
 
 /// The end of `--help`.
 pub const EXAMPLES: &str = "\
@@ -134,7 +136,7 @@ fn describe(screen: &mut Screen, world: &World, hosts: &[Host], plan: Plan) {
     let log = if plan.log { "Their log follows below." } else { "`--log` shows their log." };
     screen.text_at(0, log);
     tables::list(screen, &world.dataverse.tables());
-    try_it(screen, &calls(&hosts[0]), &world.dataverse.url(), &world.settings);
+    try_it(screen, &calls(&hosts[0]), &world.dataverse.url(), world.app(), &world.settings);
 }
 
 fn redelivery(host: &Host) -> String {
@@ -148,7 +150,7 @@ fn redelivery(host: &Host) -> String {
     )
 }
 
-fn try_it(screen: &mut Screen, records: &str, dataverse: &str, settings: &BTreeMap<String, String>) {
+fn try_it(screen: &mut Screen, records: &str, dataverse: &str, app: &Path, settings: &BTreeMap<String, String>) {
     screen.heading("Try it, in another terminal");
     let text = format!(
         "RECORDS='{records}'
@@ -168,9 +170,12 @@ curl $DATAVERSE/_sandbox/journal
 curl $DATAVERSE/_sandbox/faults -d '{THROTTLING}'
 curl -X DELETE $DATAVERSE/_sandbox/faults
 
-# The handlers' settings, for commands such as `handler dead-letters list`.
+# The handler itself and its settings, for commands such as `handler status`,
+# `handler send` and `handler dead-letters list`.
 # Any storage client may put messages on the queue {QUEUE}.
-"
+export PATH='{}':\"$PATH\"
+",
+        app.display()
     );
     text.lines().for_each(|line| screen.line(line));
     for (name, value) in settings.iter().filter(|(name, _)| *name != "FUNCTIONS_WORKER_RUNTIME") {
@@ -192,6 +197,7 @@ mod tests {
             &mut screen,
             "http://127.0.0.1:54321/api/records?code=sandbox",
             "http://127.0.0.1:54321",
+            Path::new("target/functionapp"),
             &BTreeMap::new(),
         );
         for line in screen.text().lines() {

@@ -4,7 +4,7 @@
 //! managed identity's endpoint, connection strings), and nothing that reveals the sandbox to the handler.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +24,12 @@ pub const QUEUE: &str = "sync-records";
 
 /// The queue that dead letters go to.
 pub const POISON_QUEUE: &str = "sync-records-poison";
+
+/// How the names of temporary folders begin.
+const PREFIX: &str = "dataverse-sandbox-";
+
+/// A folder that changed within this time may be one that another process is about to lock.
+const NEW: Duration = Duration::from_mins(1);
 
 /// Which storage to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -104,35 +110,59 @@ pub struct World {
     _staged: Option<Folder>,
 }
 
-/// A temporary folder, removed on drop.
+/// A temporary folder, removed on drop. It is locked as long as its process lives, so one that is not was left by a process that was
+/// killed; the next process removes it.
 #[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder {
+    path: PathBuf,
+    _lock: Option<File>,
+}
 
 impl Folder {
     /// An empty folder.
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("dataverse-sync-{}", Uuid::new_v4()));
+        let temporary = std::env::temp_dir();
+        remove_left_over(&temporary);
+        let path = temporary.join(format!("{PREFIX}{}", Uuid::new_v4()));
         fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self(path))
+        // Where the system cannot lock a folder, none is ever taken for one that was left.
+        let lock = locked(&path);
+        Ok(Self { path, _lock: lock })
     }
 
     /// Stages the app with this executable.
     pub(crate) fn staged(executable: &Path) -> anyhow::Result<Self> {
         let folder = Self::new()?;
-        stage::lay_out(&folder.0, executable).context("staging the app")?;
+        stage::lay_out(&folder.path, executable).context("staging the app")?;
         Ok(folder)
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         // It is in the temporary folder, which the system cleans up.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// The folder with a lock that ends with this process, unless it is locked.
+fn locked(folder: &Path) -> Option<File> {
+    File::open(folder).ok().filter(|folder| folder.try_lock().is_ok())
+}
+
+fn remove_left_over(temporary: &Path) {
+    for entry in fs::read_dir(temporary).into_iter().flatten().flatten() {
+        let changed = entry.metadata().and_then(|metadata| metadata.modified());
+        let is_old = changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age > NEW));
+        if is_old && entry.file_name().to_string_lossy().starts_with(PREFIX) && locked(&entry.path()).is_some() {
+            // One of another user stays.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -223,5 +253,31 @@ impl World {
     /// The number of messages on the queue, including hidden ones.
     pub async fn waiting(&self) -> anyhow::Result<u64> {
         self.queue.approximate_count().await.context("counting the queue")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_a_killed_process_left_is_removed_and_no_other() {
+        let temporary = Folder::new().expect("the temporary folder is writable");
+        let made = ["left", "locked", "new"].map(|name| temporary.path().join(format!("{PREFIX}{name}")));
+        let others = temporary.path().join("dataverse-other");
+        for path in made.iter().chain([&others]) {
+            fs::create_dir(path).expect("writable");
+            fs::write(path.join("handler"), "").expect("writable");
+            if !path.ends_with(format!("{PREFIX}new")) {
+                let long_ago = std::time::SystemTime::now() - 2 * NEW;
+                File::open(path).and_then(|folder| folder.set_modified(long_ago)).expect("ours");
+            }
+        }
+        let lock = locked(&made[1]).expect("free");
+        remove_left_over(temporary.path());
+        assert_eq!(made.map(|path| path.exists()), [false, true, true]);
+        assert!(others.exists());
+        drop(lock);
     }
 }

@@ -39,7 +39,12 @@ pub(super) async fn pass(bar: &ProgressBar, time: Duration) {
 
 /// Prints one line about a finished case.
 pub(super) fn ended(case: &CaseResult) {
-    let verdict = if case.held() { "every bound was kept" } else { "bounds were broken" };
+    let has_bounds = case.measurements.iter().any(|measurement| measurement.bound.is_some());
+    let verdict = match (has_bounds, case.held()) {
+        (false, _) => "measured",
+        (true, true) => "every bound was kept",
+        (true, false) => "bounds were broken",
+    };
     let end = case.problem.as_ref().map_or(verdict.to_owned(), |problem| format!("could not be measured: {problem}"));
     eprintln!("{} {}: {end} ({:.0} s)", mark(case.held()), case.case, case.seconds);
 }

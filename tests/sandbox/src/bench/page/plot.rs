@@ -37,15 +37,16 @@ fn plot(title: &str, across: &str, lines: Lines) -> String {
     let points = || lines.values().flatten();
     let most = points().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
     let widest = points().map(|(at, _)| *at).fold(1.0, f64::max);
+    let narrowest = points().map(|(at, _)| *at).fold(widest, f64::min).max(1.0);
     let mut svg = String::new();
-    draw(&mut svg, [title, across], (widest, most), lines).expect("drawing into a string cannot fail");
+    draw(&mut svg, [title, across], [narrowest, widest, most], lines).expect("drawing into a string cannot fail");
     svg
 }
 
 fn draw(
     svg: &mut String,
     [title, across]: [&str; 2],
-    (widest, most): (f64, f64),
+    [narrowest, widest, most]: [f64; 3],
     lines: Lines,
 ) -> Result<(), Box<dyn Error>> {
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
@@ -54,7 +55,7 @@ fn draw(
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(60)
-        .build_cartesian_2d((0.9..widest * 1.1).log_scale().base(2.0), 0.0..most * 1.25)?;
+        .build_cartesian_2d((narrowest * 0.9..widest * 1.1).log_scale().base(2.0), 0.0..most * 1.25)?;
     let text = |value: &f64| shown(*value);
     let mut mesh = chart.configure_mesh();
     mesh.x_desc(across).x_label_formatter(&text).y_label_formatter(&text);

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::entry::{Entry, WITHOUT_BASE64};
 use super::record_summary::KeyFilter;
 use crate::outcome::{Disposition, Reason};
+use crate::settings::checked;
 
 /// The value of `--reason` for messages that have none.
 const NO_REASON: &str = "none";
@@ -22,7 +23,7 @@ pub(super) struct Filter {
     #[arg(long, value_name = "CODE", value_parser = reasons())]
     reason: Option<String>,
     /// Only dead letters with this code of Dataverse, such as 0x80060892.
-    #[arg(long, value_name = "0x…")]
+    #[arg(long, value_name = "0x…", value_parser = code)]
     code: Option<String>,
     /// Only messages for this table.
     #[arg(long)]
@@ -55,6 +56,12 @@ impl Filter {
             && self.newer_than.is_none_or(|age| now - entry.time() < age)
             && self.key.as_ref().is_none_or(|wanted| record.key.as_ref().is_some_and(|key| wanted.matches(key)))
     }
+}
+
+/// An HTTP status would match nothing.
+fn code(text: &str) -> Result<String, &'static str> {
+    let is_code = |text: &str| text.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x"));
+    checked(text, is_code, "a code of Dataverse begins with 0x, such as 0x80060892; `list` shows those that there are")
 }
 
 /// What a dead letter can say, and the words for those that have no reason.
@@ -176,6 +183,12 @@ mod tests {
             let problem = filter(&["--reason", reason]).expect_err("no letter has it");
             assert!(problem.contains(tip) && problem.contains("invalid_data"), "{problem}");
         }
+    }
+
+    #[test]
+    fn an_http_status_is_not_a_code() {
+        let problem = filter(&["--code", "412"]).expect_err("it would match nothing");
+        assert!(problem.contains("--code") && problem.contains("0x80060892"), "{problem}");
     }
 
     #[test]

@@ -90,7 +90,7 @@ async fn one_bad_record_in_a_hundred_is_refused_alone() {
 }
 
 #[tokio::test]
-async fn whatever_becomes_of_a_batch_all_its_records_are_written() {
+async fn all_records_are_written_although_a_batch_fails() {
     let status = |status, code| Effect::Status(Status::new(status, code, "Not now."));
     let pause = Effect::Status(Status { retry_after: Some(1), ..Status::new(429, "0x80072322", "Too many.") });
     for effect in [

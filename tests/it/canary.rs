@@ -6,7 +6,7 @@
 //! |---|---|---|---|---|
 //! | stdout, stderr, the host's log, `Logs`, reason phrases, names of lock blobs | no | no | no | no |
 //! | traces and metrics | no | no | no | no |
-//! | an answer over HTTP | as `key` | no | as `detail`, `dataverse.message`, unless it is the operator's business | no |
+//! | an answer over HTTP | as `key` | no | as `detail`, `dataverse.message`, unless only an operator can act on it | no |
 //! | a dead letter; `dead-letters show` and `export` on stdout | yes | yes | yes | no |
 //! | `dead-letters list`, `replay`, `drop`; `doctor` | no | no | no | no |
 

@@ -99,9 +99,9 @@ impl Endless {
                     (answer.clone(), taken.clone(), sender.clone(), acceptor.clone());
                 open.spawn(async move {
                     let ended = match acceptor {
-                        None => pour(stream, &answer, &taken, &sender).await,
+                        None => send_endlessly(stream, &answer, &taken, &sender).await,
                         Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => pour(stream, &answer, &taken, &sender).await,
+                            Ok(stream) => send_endlessly(stream, &answer, &taken, &sender).await,
                             Err(error) => Err(error),
                         },
                     };
@@ -129,20 +129,21 @@ impl Endless {
         assert!(requests > 0 && most <= cap + BUFFERS, "{most} bytes of {requests} answers: {:?}", what.head);
     }
 
-    /// Lets the test's clock run ahead from the first request on; `work`'s result, and how long it took from then on.
-    async fn hurry<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
+    /// Pauses the test's clock at the first request, so that it advances to each timer; returns `work`'s result, and its duration
+    /// from then on.
+    async fn fast_forward<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
         let mut requests = self.requests.clone();
-        let hurry = async {
+        let fast_forward = async {
             requests.wait_for(|count| *count > 0).await.expect("the server runs as long as this value");
             pause();
             Instant::now()
         };
-        let (done, begun) = tokio::join!(work, hurry);
+        let (done, begun) = tokio::join!(work, fast_forward);
         (done, begun.elapsed())
     }
 }
 
-async fn pour(
+async fn send_endlessly(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     answer: &Answer,
     most: &AtomicUsize,
@@ -187,7 +188,7 @@ async fn of_an_answer_to_a_lease_request_64_kib_are_read() {
 async fn a_slow_answer_to_a_lease_request_ends_at_its_time_out() {
     for answer in slow() {
         let server = Endless::start(answer.clone(), None);
-        let (error, took) = server.hurry(lease(&server)).await;
+        let (error, took) = server.fast_forward(lease(&server)).await;
         assert!(error.starts_with("the storage cannot be reached"), "{error}");
         assert!(took < Duration::from_secs(20), "{took:?} for three requests of 5 s: {:?}", answer.head);
         tokio::time::resume();
@@ -224,7 +225,7 @@ async fn a_slow_answer_of_entra_ends_at_its_time_out() {
     let tls = trust::authority();
     for answer in slow() {
         let server = Endless::start(answer.clone(), Some(&tls));
-        let (error, took) = server.hurry(token(&server, &tls)).await;
+        let (error, took) = server.fast_forward(token(&server, &tls)).await;
         assert_eq!(error, "no answer in time");
         assert!(took <= Duration::from_secs(31), "{took:?}: {:?}", answer.head);
         tokio::time::resume();

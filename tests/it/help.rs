@@ -1,4 +1,4 @@
-//! What a newcomer meets first: help, `handler settings`, local.settings.json, completions, and output that a reader has closed.
+//! Help, `handler settings`, local.settings.json, completions, and a closed standard output.
 
 use std::process::Stdio;
 

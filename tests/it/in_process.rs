@@ -1,4 +1,4 @@
-//! The server in this process, with stores and locks that no stand-in can be, and a clock that can be paused.
+//! The server in this process, with stores and locks made for a test, and a clock that can be paused.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -48,6 +48,9 @@ use sandbox::world::{Options, World};
 /// Returns a failed message to the host at once instead of retrying in place.
 const AT_ONCE: (&str, &str) = ("SYNC_HOLD_SECONDS", "0");
 
+/// No server listens on this port.
+const UNREACHABLE_URL: &str = "http://127.0.0.1:1";
+
 /// The executable that cargo built for these tests.
 fn handler() -> PathBuf {
     env!("CARGO_BIN_EXE_handler").into()

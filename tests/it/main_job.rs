@@ -5,7 +5,7 @@ use sandbox::screen::{Screen, WIDTH};
 use sandbox::world::{Options, StorageKind};
 
 /// Two for each key, which race.
-const MESSAGES: usize = demo::LEAST_MESSAGES;
+const MESSAGES: usize = demo::MIN_MESSAGES;
 
 /// Runs the demo; gives what it printed, without colours.
 async fn every_claim_holds(storage: StorageKind, colour: bool) -> String {

@@ -1,4 +1,4 @@
-//! The handler's memory: more work than it can hold is refused or waits, and the process goes on.
+//! The handler's memory is bounded: excess work is refused or waits.
 
 mod in_line;
 

@@ -147,7 +147,7 @@ async fn what_plug_ins_and_other_clients_do_to_a_write_leads_to_its_outcome() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_active_is_the_operators_to_mend_whatever_its_code() {
+async fn a_key_that_is_not_active_is_a_retry_under_either_code() {
     let judged = async |error_codes, code: &str| {
         let dataverse = dataverse::Options { error_codes, ..dataverse::Options::default() };
         let world = crate::world_with(world::Options { dataverse, ..world::Options::default() }).await;

@@ -14,9 +14,10 @@ use serde_json::json;
 use stand_ins::dataverse::{Effect, Fault};
 use stand_ins::net::http_client;
 use stand_ins::storage::LeaseState;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::UNREACHABLE_URL;
 use crate::caller::{answer, contact};
 use crate::command::{CommandOutput, command};
 use crate::waiting::eventually;
@@ -35,19 +36,13 @@ async fn version_is_the_package_version_and_an_unknown_argument_is_an_error() {
     assert!(unknown.stderr.contains("--serve"), "{unknown:?}");
 }
 
-/// A URL on this machine at which nothing listens.
-pub(crate) async fn unused_url() -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    format!("http://{}", listener.local_addr().expect("it is bound"))
-}
-
 #[tokio::test]
 async fn get_on_the_root_answers_when_no_service_can_be_reached() {
-    let unused = unused_url().await;
-    let storage = format!("AccountName=a;AccountKey=a2V5;BlobEndpoint={unused}/a;QueueEndpoint={unused}/a");
-    let identity = format!("{unused}/msi/token");
+    let storage =
+        format!("AccountName=a;AccountKey=a2V5;BlobEndpoint={UNREACHABLE_URL}/a;QueueEndpoint={UNREACHABLE_URL}/a");
+    let identity = format!("{UNREACHABLE_URL}/msi/token");
     let settings = [
-        ("DATAVERSE_URL", &*unused),
+        ("DATAVERSE_URL", UNREACHABLE_URL),
         ("AzureWebJobsStorage", &*storage),
         ("IDENTITY_ENDPOINT", &*identity),
         ("IDENTITY_HEADER", "x"),

@@ -13,7 +13,7 @@ use stand_ins::storage::{Effect, Fault, Op};
 
 use sender::{EMPLOYEES, Sender, employee, numbered};
 
-/// What is said where nothing names the kinds of columns.
+/// The note when column types are unknown.
 const AS_TEXT: &str = "DATAVERSE_URL is not set, so columns that --types does not name are sent as text.\n";
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn all_is_free(service: &Arc<Service>, processes: &[(Arc<Process>, LocalQu
     if kept > 0 { Err(format!("{kept} keys are remembered without work")) } else { Ok(()) }
 }
 
-/// Checks the simulation itself: a lock that trusts its lease for longer than the service does is caught.
+/// Checks the simulation itself: it reports a lock that trusts its lease for longer than the service does.
 #[test]
 fn a_lock_that_counts_its_lease_from_the_answer_is_caught() {
     let broken = (1..200).any(|seed| {

@@ -18,10 +18,10 @@ use stand_ins::storage::{Effect, Fault, Op, Options, Storage};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::UNREACHABLE_URL;
 use crate::command::{CommandOutput, command};
 use crate::dead_letters::queues::{create, ours, record};
 use crate::locks::{Account, LeaseStore as _, fresh};
-use crate::process::unused_url;
 use crate::waiting::wait_until;
 
 /// `handler status` with these arguments; the connection is its only variable.
@@ -180,8 +180,8 @@ async fn settings_and_arguments_that_cannot_be_used_end_with_code_2() {
 
 #[tokio::test]
 async fn a_storage_that_does_not_answer_is_an_error_and_a_refusal_names_the_role() {
-    let closed = unused_url().await;
-    let closed = format!("AccountName=a;AccountKey=a2V5;QueueEndpoint={closed}/a;BlobEndpoint={closed}/a");
+    let closed =
+        format!("AccountName=a;AccountKey=a2V5;QueueEndpoint={UNREACHABLE_URL}/a;BlobEndpoint={UNREACHABLE_URL}/a");
     let output = status(&closed, &[]).await;
     assert_eq!(output.code, Some(1), "{output:?}");
     let text = "✗ sync-records, sync-records-poison, sync-locks: the storage cannot be reached:\n";

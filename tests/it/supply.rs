@@ -1,4 +1,4 @@
-//! What the workspace is built from: licences, sources, and one version of each crate that matters.
+//! The dependencies: licences, sources, and one version of each crate that matters.
 
 use std::collections::{BTreeMap, BTreeSet};
 

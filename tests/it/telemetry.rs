@@ -71,15 +71,15 @@ impl ExportingHandler {
 }
 
 /// The results of an acquired lock, which has to be released.
-const HAD: [&str; 2] = ["storage", "handed_on"];
+const ACQUIRED: [&str; 2] = ["storage", "handed_on"];
 
 /// A trace's spans, once they include `last` and a release for each acquired lock.
 async fn whole_trace(collector: &Collector, id: &str, last: &str) -> Vec<Span> {
     eventually("a whole trace", async || {
         let spans = collector.trace(id);
-        let had = |span: &&Span| span.name == "lock" && HAD.contains(&attribute(span, "dataverse_sync.lock.result"));
+        let acquired = |span: &&Span| span.name == "lock" && ACQUIRED.contains(&attribute(span, "dataverse_sync.lock.result"));
         let released = spans.iter().filter(|span| span.name == "release").count();
-        let is_whole = spans.iter().any(|span| span.name == last) && spans.iter().filter(had).count() == released;
+        let is_whole = spans.iter().any(|span| span.name == last) && spans.iter().filter(acquired).count() == released;
         is_whole.then_some(spans)
     })
     .await

@@ -22,7 +22,7 @@ const COLLECTOR_KEY: &str = "canary-of-a-collector";
 /// The prefix of the stand-in's tokens: `{"alg":` in base64.
 const TOKEN: &str = "eyJhbGciOi";
 
-/// What the services say with these is not the caller's business.
+/// The service's message is withheld from the caller for these reasons.
 const FOR_OPERATORS: [Reason; 3] = [Reason::Unavailable, Reason::Unauthorized, Reason::StorageUnavailable];
 
 /// The function that receives a record.

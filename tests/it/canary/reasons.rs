@@ -94,24 +94,24 @@ impl Case<'_> {
 
     fn refused(self, times: u32, status: u16, code: &str, text: &str) -> Self {
         let effect = Effect::Status(Status::new(status, code, text));
-        self.strike(effect, times);
+        self.inject(effect, times);
         self
     }
 
-    fn strike(&self, effect: Effect, times: u32) {
+    fn inject(&self, effect: Effect, times: u32) {
         self.host.world().dataverse.fault(Fault::new(effect).method("PATCH").key(&self.key).times(times));
     }
 
     /// An ambiguous write leaves its lease held.
     async fn while_another_holds_the_lock(self) {
-        self.strike(Effect::DropBefore, 2);
+        self.inject(Effect::DropBefore, 2);
         self.host.send(Trigger::Http, &self.record(), Reason::Unavailable).await;
         self.host.recovers().await;
         self.operate("upsert").await;
     }
 
     async fn while_the_lease_is_broken(self) {
-        self.strike(Effect::Hang, 1);
+        self.inject(Effect::Hang, 1);
         let storage = self.host.storage();
         // Break the leases left by earlier records.
         storage.break_leases(None);

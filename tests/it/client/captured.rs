@@ -195,7 +195,7 @@ impl Fixture {
         Self { answers, store: Arc::new(client), _tenant: tenant, _server: server }
     }
 
-    /// What becomes of a record whose request always gets this answer, and how often it was sent.
+    /// The outcome of a record whose request always gets this answer, and how often it was sent.
     async fn settle(&self, captured: &Captured, judged: &Judged) -> (Outcome, usize) {
         let is_for_reads = judged.form == Form::Read;
         *self.answers.lock().unwrap_or_else(PoisonError::into_inner) =

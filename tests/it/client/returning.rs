@@ -41,7 +41,7 @@ async fn the_row_is_asked_for_in_the_same_request() {
 }
 
 #[tokio::test]
-async fn a_change_is_made_whatever_becomes_of_the_row_in_the_answer() {
+async fn a_change_counts_although_the_row_in_its_answer_is_unreadable() {
     let broken = answer("201 Created", JSON, ROW);
     for (act, written) in [
         (Act::Send(answer("204 No Content", "OData-Version: 4.0\r\n", "")), Written::Upserted),

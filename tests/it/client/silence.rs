@@ -91,7 +91,7 @@ async fn an_error_whose_body_never_arrives_keeps_its_status() {
 
 #[tokio::test]
 async fn a_token_request_that_hangs_times_out() {
-    // The answer makes the client ask for another token, over the connection that it has.
+    // The 401 makes the client request another token over its open connection.
     let denied = Act::Send(refusal("401 Unauthorized", "", "0x80040277", "no"));
     let fixture = Fixture::start(vec![Act::Send(answer("204 No Content", "", "")), denied]).await;
     fixture.upsert().await.expect("a success");

@@ -4,8 +4,8 @@ use serde_json::json;
 use stand_ins::storage::{Effect, Fault, Op};
 
 use super::queues::{Queues, dead_letters, record};
+use crate::UNREACHABLE_URL;
 use crate::command::CommandOutput;
-use crate::process::unused_url;
 
 #[tokio::test]
 async fn arguments_and_settings_that_cannot_be_used_end_with_code_2_before_anything_is_sent() {
@@ -39,7 +39,7 @@ async fn a_missing_queue_no_connection_and_refused_access_have_different_errors(
     }
     assert_eq!(queues.storage.counts().get_messages, 0, "before a message is received");
 
-    let closed = format!("AccountName=a;AccountKey=a2V5;QueueEndpoint={}/a", unused_url().await);
+    let closed = format!("AccountName=a;AccountKey=a2V5;QueueEndpoint={UNREACHABLE_URL}/a");
     let wrong = queues.storage.connection_string().replace("AccountKey=Eby8", "AccountKey=AAAA");
     for (connection, text) in [
         (closed, "AzureWebJobsStorage (127.0.0.1), queue sync-records-poison: the storage cannot be reached"),

@@ -1,5 +1,5 @@
 //! One thing is broken at a time, and the doctor names exactly that. Every fault of host.json, the functions' files and
-//! the settings is tested beside `doctor`; here is one of each that only the real services and files can show.
+//! the settings is tested beside `doctor`; here is one of each that needs the real services and files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use stand_ins::identity;
 use stand_ins::storage::{self, Effect as StorageEffect, Fault as StorageFault, Op, Storage};
 
 use super::{TABLE, VERSION_COLUMN, found, healthy};
-use crate::process::unused_url;
+use crate::UNREACHABLE_URL;
 use crate::trust::Folder;
 
 /// Asserts that only this check fails, and that its finding contains `word`.
@@ -46,8 +46,7 @@ async fn an_identity_or_a_dataverse_that_refuses_or_cannot_be_reached() {
     let (world, app) = healthy().await;
     let other = [("AZURE_CLIENT_ID", "99999999-9999-4999-8999-999999999999")];
     only(&app.wrong(&TABLE, &other).await, "token", "user_assigned_managed_identity");
-    let closed = unused_url().await;
-    let endpoint = format!("{closed}/msi/token");
+    let endpoint = format!("{UNREACHABLE_URL}/msi/token");
     only(&app.wrong(&[], &[("IDENTITY_ENDPOINT", &endpoint)]).await, "token", "system_assigned_managed_identity");
     world.identity.fault(identity::Fault::WrongAudience);
     only(&app.wrong(&TABLE, &[]).await, "who_am_i", "401");
@@ -56,7 +55,7 @@ async fn an_identity_or_a_dataverse_that_refuses_or_cannot_be_reached() {
     world.dataverse.fault(Fault::new(Effect::Status(status)).set("WhoAmI").until_cleared());
     only(&app.wrong(&TABLE, &[]).await, "who_am_i", "403 0x80072560: The user is not a member");
     world.dataverse.clear_faults();
-    only(&app.wrong(&[], &[("DATAVERSE_URL", &closed)]).await, "who_am_i", "no connection");
+    only(&app.wrong(&[], &[("DATAVERSE_URL", UNREACHABLE_URL)]).await, "who_am_i", "no connection");
     only(&app.wrong(&[], &[("DATAVERSE_API_VERSION", "v8.2")]).await, "who_am_i", "404");
 }
 

@@ -1,4 +1,4 @@
-//! Rows that are missing for a part of a call, with the server in this process, one slot and a paused clock.
+//! Rows that appear during a call, with the server in this process, one slot and a paused clock.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Calls from web pages: refused where they come to the handler itself, and the host's matter where the host forwards them.
+//! Calls from web pages: refused when they reach the handler directly, served when the host forwards them (CORS is the host's).
 
 use serde_json::json;
 use stand_ins::host::{Host, Options as HostOptions};

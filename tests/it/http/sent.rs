@@ -1,4 +1,4 @@
-//! What a call causes to be sent to Dataverse, and what it must not contain. Addresses are tested beside
+//! The requests that a call causes, and what they must not contain. Addresses are tested beside
 //! `dataverse::client`.
 
 use std::collections::BTreeSet;

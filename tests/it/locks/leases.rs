@@ -65,7 +65,7 @@ async fn an_acquire_or_a_release_whose_answer_was_lost_is_repeated() {
     storage.fault(Fault::times(2, Op::Acquire, Effect::DropAfter));
     let lease = held(&locks, &name, LONG).await;
     let counts = storage.counts().since(&before);
-    assert_eq!((counts.acquire, counts.acquire_conflict), (3, 0), "its own lease is no contention");
+    assert_eq!((counts.acquire, counts.acquire_conflict), (3, 0), "its own lease does not count as contention");
     let [view] = &storage.leases()[..] else { panic!("one blob, one lease") };
     assert_eq!((view.id.as_str(), view.state), (lease.id(), LeaseState::Leased));
     let before = storage.counts();

@@ -54,7 +54,7 @@ impl Response {
 }
 
 impl Server {
-    /// Sends a request, of whose body as much as this is there.
+    /// Sends a request with only this part of its body.
     async fn begin(&self, path: &str, length: usize, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.expect("it listens");
         let head = format!("POST {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");

@@ -1,4 +1,4 @@
-//! What the settings and the clock refuse, and what a version that is too high leads to. The rules are tested beside `record`.
+//! Records that the settings or the clock refuse, and stored versions that are too high. The rules are tested beside `record`.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What the system grants the process, and the files that it reads at its start.
+//! Limits of the system on the process, and the files that it reads at its start.
 
 use std::fs::{self, File, Permissions};
 use std::net::Ipv4Addr;

@@ -26,7 +26,7 @@ impl Running {
         Self::spawned(command(&[], settings.iter().copied())).await
     }
 
-    /// Like `in_world`, as the child of a shell, whose signals and end the others are then about.
+    /// Like `in_world`, as the child of a shell: signals go to the shell.
     pub(crate) async fn under_a_shell(world: &World) -> Self {
         Self::in_shell(world, r#""$0" & wait"#, &[]).await
     }
@@ -39,7 +39,7 @@ impl Running {
         Self::spawned(shell).await
     }
 
-    /// Like `in_world`, with so many KiB of memory of its own at most.
+    /// Like `in_world`, with a memory limit in KiB.
     pub(crate) async fn limited(world: &World, data_kib: u32, settings: &[(&str, &str)]) -> Self {
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(format!(r#"ulimit -d {data_kib} && exec "$0""#)).arg(crate::handler());
@@ -48,7 +48,7 @@ impl Running {
         Self::spawned(shell).await
     }
 
-    /// Its memory, as the system counts it: the most that was resident, and what is allocated.
+    /// The system's figures: peak and current resident memory, and allocated memory.
     pub(crate) fn memory(&self) -> String {
         let id = self.child.id().expect("it is running");
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it is running");
@@ -101,7 +101,7 @@ impl Running {
         signal(name, self.id()).await;
     }
 
-    /// Waits until its streams are closed, by the last process that writes to them; returns its output.
+    /// Waits until every process has closed its streams; returns its output.
     pub(crate) async fn silent(mut self) -> String {
         while self.readers.join_next().await.is_some() {}
         self.printed()
@@ -123,7 +123,7 @@ pub(crate) async fn signal(name: &str, id: u32) {
 }
 
 /// The address in `… listening=127.0.0.1:4711 …`.
-fn listening(line: &str) -> Option<SocketAddr> {
+pub(super) fn listening(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("listening=")?;
     rest.split(' ').next()?.parse().ok()
 }

@@ -7,27 +7,29 @@ use futures::{StreamExt as _, stream};
 use sandbox::world::World;
 use serde_json::json;
 use stand_ins::net::http_client;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 use tokio::time::{Instant, timeout};
 
-use super::running::signal;
-use super::unused_url;
+use super::running::{listening, signal};
 use crate::caller::contact;
 use crate::command::command;
-use crate::waiting::eventually;
 
-/// What these take is milliseconds each; a handler that waits for a reader never answers.
+/// Each takes milliseconds; a handler that waits for a reader never answers.
 const ALL_ANSWERED: Duration = Duration::from_mins(2);
 
-/// A handler that logs everything into pipes that are not read.
+/// A handler that logs everything into pipes that are not read once it listens.
 async fn start(world: &World) -> (Child, String) {
-    let url = unused_url().await;
-    let (_, port) = url.rsplit_once(':').expect("it has a port");
     let mut command = command(&[], &world.settings);
-    command.env("FUNCTIONS_CUSTOMHANDLER_PORT", port).env("RUST_LOG", "trace").env("LOCK_MODE", "off");
-    let child = command.spawn().expect("the handler can be started");
-    eventually("it listens", async || http_client().get(&url).send().await.ok()).await;
-    (child, url)
+    command.env("FUNCTIONS_CUSTOMHANDLER_PORT", "0").env("RUST_LOG", "trace").env("LOCK_MODE", "off");
+    let mut child = command.spawn().expect("the handler can be started");
+    let mut lines = BufReader::new(child.stdout.as_mut().expect("it is piped")).lines();
+    loop {
+        let line = lines.next_line().await.expect("it is readable").expect("the handler starts");
+        if let Some(address) = listening(&line) {
+            return (child, format!("http://{address}"));
+        }
+    }
 }
 
 async fn stop(mut child: Child) -> (ExitStatus, Duration) {

@@ -1,4 +1,4 @@
-//! A command that ends early goes on where it was.
+//! A command that ended early resumes where it stopped.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::waiting::wait_until;
 
 const RECORDS: u32 = 300;
 
-/// What a kill may repeat: the messages since the state was saved, and those in flight.
+/// The messages that a kill may repeat: those since the state was saved, and those in flight.
 const MAX_REPEATED: u32 = 100 + 16;
 
 const HANG: Effect = Effect::Hang(Duration::from_hours(1));
@@ -54,7 +54,7 @@ async fn rest(sender: &Sender) -> (CommandOutput, BTreeMap<u32, u32>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_ctrl_c_each_record_is_put_once() {
     let sender = three_hundred().await;
-    after(&sender, 120, Effect::Slow(Duration::from_millis(200)));
+    after(&sender, 120, Effect::Slow(Duration::from_secs(1)));
     let child = sender.start(&FILE);
     wait_until("120 are put", async || put(&sender) > 120).await;
     signal(&child, "INT").await;

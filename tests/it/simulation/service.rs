@@ -15,7 +15,7 @@ use super::Holder;
 
 /// As in `lock::blob`: a client waits this long for an answer, and repeats an acquire twice.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-const MOST_REPEATS: usize = 2;
+const MAX_REPEATS: usize = 2;
 
 /// The service's state of one blob.
 #[derive(Debug, Clone, Copy)]
@@ -253,7 +253,7 @@ impl Locks for Remote {
             match self.request(|service| service.acquire(name, id, self.life)).await {
                 Ok(true) => return Ok(Some(Lease::new(name.clone(), id.to_string(), begun, self.life))),
                 Ok(false) => return Ok(None),
-                Err(error) if repeats == MOST_REPEATS => return Err(error),
+                Err(error) if repeats == MAX_REPEATS => return Err(error),
                 Err(_) => repeats += 1,
             }
         }
@@ -270,7 +270,7 @@ impl Locks for Remote {
     }
 
     async fn release(&self, lease: Lease) {
-        for _ in 0..=MOST_REPEATS {
+        for _ in 0..=MAX_REPEATS {
             if self.request(|service| service.release(lease.name(), number(&lease))).await.is_ok() {
                 return;
             }

@@ -21,7 +21,7 @@ fn lost_race() -> Status {
 
 /// Every span but the root has its parent in the trace and lies within it; a release may end later, as it runs after
 /// the answer.
-fn hangs_together(spans: &[Span], root: &Span) {
+fn is_connected(spans: &[Span], root: &Span) {
     for span in spans.iter().filter(|span| span.id != root.id) {
         let parent = spans.iter().find(|parent| Some(&parent.id) == span.parent.as_ref());
         let parent = parent.unwrap_or_else(|| panic!("{} has no parent in {spans:#?}", span.name));
@@ -46,7 +46,7 @@ async fn a_queue_message_is_one_trace_with_the_hosts_id_from_token_to_release() 
     let message = only(&spans, "SyncQueue");
     assert_eq!((message.kind.as_str(), message.failed), ("Consumer", false));
     assert!(spans.iter().all(|span| Some(&span.id) != message.parent.as_ref()), "its parent is the host's");
-    hangs_together(&spans, message);
+    is_connected(&spans, message);
     for name in ["token", "lock", "write", "verify", "release"] {
         assert_eq!(only(&spans, name).parent.as_ref(), Some(&message.id), "{name}");
     }
@@ -91,7 +91,7 @@ async fn a_call_continues_its_callers_trace_and_a_cached_token_has_no_span() {
     assert_eq!(names(&spans), BTreeSet::from(["SyncHttp", "lock", "release", "write"]));
     let call = only(&spans, "SyncHttp");
     assert_eq!((call.parent.as_deref(), call.kind.as_str()), (Some(CALLERS_SPAN), "Server"));
-    hangs_together(&spans, call);
+    is_connected(&spans, call);
     for (name, value) in [
         ("faas.trigger", "http"),
         ("faas.invocation_id", "0a5ad9d6-0a55-4f6c-8d5e-6f4f5b2c9f10"),
@@ -110,7 +110,7 @@ async fn the_records_of_an_array_are_children_of_the_call() {
     assert_eq!(exporting.post_within(&records, &[("traceparent", CALLER)]).await.status, 207);
     let spans = whole_trace(&exporting.collector, CALLERS_TRACE, "SyncHttp").await;
     let call = only(&spans, "SyncHttp");
-    hangs_together(&spans, call);
+    is_connected(&spans, call);
     let records: Vec<_> = spans.iter().filter(|span| span.name == "record").collect();
     assert!(records.iter().all(|record| record.parent.as_ref() == Some(&call.id)), "{spans:#?}");
     let mut reasons: Vec<_> = records.iter().map(|record| attribute(record, "dataverse_sync.reason")).collect();

@@ -129,7 +129,7 @@ impl Plan {
     }
 
     /// How long after the fault phase a message may be unsettled before it counts as stuck.
-    fn patience(&self) -> Duration {
+    fn settle_timeout(&self) -> Duration {
         self.minutes.saturating_sub(self.fault_phase()) + Duration::from_mins(2)
     }
 

@@ -48,16 +48,16 @@ pub struct Arguments {
 pub async fn run(Arguments { port }: Arguments) -> anyhow::Result<()> {
     let mut stop = StopSignal::new().context("watching for signals")?;
     let dataverse = Dataverse::start(dataverse::Options { port, ..dataverse::Options::default() }).await;
-    let dataverse = dataverse.map_err(|error| explained(&error, port))?;
+    let dataverse = dataverse.map_err(|error| with_remedy(&error, port))?;
     let port = if port == 0 { 0 } else { port + 1 };
     let options = identity::Options { port, header: Some(HEADER.to_owned()), ..identity::Options::default() };
-    let identity = Identity::start(options).await.map_err(|error| explained(&error, port))?;
+    let identity = Identity::start(options).await.map_err(|error| with_remedy(&error, port))?;
     describe(&mut Screen::stdout(), &dataverse, &identity);
     stop.recv().await;
     Ok(())
 }
 
-fn explained(error: &io::Error, port: u16) -> anyhow::Error {
+fn with_remedy(error: &io::Error, port: u16) -> anyhow::Error {
     if error.kind() == io::ErrorKind::AddrInUse {
         return anyhow!("another program listens on 127.0.0.1:{port}; choose another port with --port");
     }

@@ -31,7 +31,7 @@ const RACE_WINDOW: Duration = Duration::from_millis(250);
 pub const MESSAGES: usize = 2_000;
 
 /// A round has a multiple of this: two for each key.
-pub const LEAST_MESSAGES: usize = 2 * round::KEYS;
+pub const MIN_MESSAGES: usize = 2 * round::KEYS;
 
 /// The long text of `--help`.
 pub const ABOUT: &str = "\

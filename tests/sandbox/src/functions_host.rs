@@ -18,7 +18,7 @@ use crate::signals::StopSignal;
 use stand_ins::host::{Error, Host, LogLine, Options};
 use stand_ins::queue;
 
-/// What `--help` says.
+/// The long text of `--help`.
 pub const ABOUT: &str = "\
 Runs an app as `func start` does, with nothing to install: a small Functions
 host for custom handlers with queue and HTTP triggers.
@@ -57,7 +57,7 @@ Examples:
     cargo sandbox host --key secret";
 
 /// How long a host that got SIGTERM waits for the work in flight.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The setting with the connection string.
 const CONNECTION: &str = "AzureWebJobsStorage";
@@ -101,9 +101,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let port = arguments.port;
     let options = options(arguments, std::env::vars())?;
     let app = options.app.display().to_string();
-    let missing = Host::missing_queues(&options).await.map_err(|error| explained(error, &app))?;
+    let missing = Host::missing_queues(&options).await.map_err(|error| with_remedy(error, &app))?;
     let mut stopped = StopSignal::new().context("watching for signals")?;
-    let mut host = Host::launch(options).await.map_err(|error| explained(error, &app))?;
+    let mut host = Host::launch(options).await.map_err(|error| with_remedy(error, &app))?;
     say(&format!("Functions of {app}:\n\n        {}\n", host.functions().join("\n        ")));
     for queue in missing {
         say(&format!("The queue {queue} does not exist. The host does not create it and waits for it."));
@@ -115,7 +115,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         why = host.given_up() => Some(why),
         _ = stopped.recv() => None,
     };
-    let drained = host.drain(SHUTDOWN_LIMIT).await;
+    let drained = host.drain(SHUTDOWN_TIMEOUT).await;
     if let Some(why) = given_up {
         say(&format!("The host ends: {why}"));
     } else if !drained {
@@ -166,8 +166,8 @@ fn local_settings(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     Ok(settings.values)
 }
 
-/// Adds what to do about it.
-fn explained(error: Error, app: &str) -> anyhow::Error {
+/// Adds the remedy.
+fn with_remedy(error: Error, app: &str) -> anyhow::Error {
     let hint = match &error {
         Error::App { problem } if problem.contains(CONNECTION) => {
             format!("set it in {app}/local.settings.json, in the environment, or with --storage")

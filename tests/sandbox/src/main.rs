@@ -27,8 +27,8 @@ struct Arguments {
 /// Each key gets the same number of pairs.
 fn messages(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(count) if count > 0 && count % demo::LEAST_MESSAGES == 0 => Ok(count),
-        _ => Err(format!("must be a multiple of {}", demo::LEAST_MESSAGES)),
+        Ok(count) if count > 0 && count % demo::MIN_MESSAGES == 0 => Ok(count),
+        _ => Err(format!("must be a multiple of {}", demo::MIN_MESSAGES)),
     }
 }
 

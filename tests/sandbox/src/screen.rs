@@ -77,7 +77,7 @@ impl Screen {
         }
     }
 
-    /// The sentence that counts.
+    /// The main result.
     pub(crate) fn strong(&mut self, text: &str) {
         self.folded(STRONG, "", 0, text);
     }

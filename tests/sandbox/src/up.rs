@@ -96,13 +96,13 @@ async fn start(world: &World, plan: Plan) -> anyhow::Result<Vec<Host>> {
             print: plan.log.then_some(print as host::Print),
             ..world.host_options(&name, &[("SYNC_VERSION_COLUMN", "new_sourceversion")])
         };
-        hosts.push(Host::start(options).await.map_err(explained)?);
+        hosts.push(Host::start(options).await.map_err(with_remedy)?);
     }
     Ok(hosts)
 }
 
-/// Adds what to do about it.
-fn explained(error: Error) -> anyhow::Error {
+/// Adds the remedy.
+fn with_remedy(error: Error) -> anyhow::Error {
     match &error {
         Error::Port { port, source } if source.kind() == io::ErrorKind::AddrInUse => anyhow!(
             "another program listens on 127.0.0.1:{port}, perhaps another `cargo sandbox up`; choose another port with --port, \

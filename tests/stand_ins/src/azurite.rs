@@ -29,10 +29,10 @@ use crate::net::Tls;
 const PACKAGE: &str = "azurite@3.37.0";
 
 /// The first run downloads several hundred packages.
-const INSTALL_LIMIT: Duration = Duration::from_mins(5);
+const INSTALL_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A small machine that is also building needs several seconds.
-const START_LIMIT: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// It prints a line per request; the reason for a failed start is among the first lines.
 const KEPT_LINES: usize = 100;
@@ -162,8 +162,8 @@ async fn installed_script() -> Result<PathBuf, Error> {
     let mut npx = Command::new("npx");
     npx.args(["--yes", "--package", PACKAGE, "-c", "command -v azurite"]);
     npx.stdin(Stdio::null()).kill_on_drop(true);
-    let Ok(run) = timeout(INSTALL_LIMIT, npx.output()).await else {
-        return Err(Error::Install { output: format!("no answer within {} s", INSTALL_LIMIT.as_secs()) });
+    let Ok(run) = timeout(INSTALL_TIMEOUT, npx.output()).await else {
+        return Err(Error::Install { output: format!("no answer within {} s", INSTALL_TIMEOUT.as_secs()) });
     };
     let run = run.map_err(|source| Error::Io { doing: "run npx (is Node.js installed?)", source })?;
     let link = String::from_utf8_lossy(&run.stdout);
@@ -174,7 +174,7 @@ async fn installed_script() -> Result<PathBuf, Error> {
 }
 
 async fn wait_for_ports(process: &mut Child, output: &Output, ports: [u16; 2]) -> Result<(), Error> {
-    let deadline = Instant::now() + START_LIMIT;
+    let deadline = Instant::now() + START_TIMEOUT;
     for port in ports {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
             let ended = process.try_wait().is_ok_and(|status| status.is_some());

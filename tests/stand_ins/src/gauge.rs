@@ -1,9 +1,9 @@
-//! How many of something there are at once, and the most there were: connections, requests in flight.
+//! Counts connections or requests in flight: those open now, the maximum at once, and all so far.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts what enters and leaves. Clones share it.
+/// The counts. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Gauge(Arc<Counters>);
 
@@ -14,7 +14,7 @@ struct Counters {
     most: AtomicU64,
 }
 
-/// It is counted as open until this is dropped.
+/// Counts one as open until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Open(Gauge);
 

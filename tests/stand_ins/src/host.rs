@@ -1,10 +1,9 @@
-//! A small Azure Functions host: it reads the STAGED app, runs its custom handler and feeds it from queues and over HTTP.
+//! A small Azure Functions host: it reads a staged app, runs its custom handler, and invokes it for queue messages and HTTP calls.
 //!
-//! It behaves as the real host did when it was watched, and as its source says, including its inconvenient parts: it kills without
-//! warning, hides messages instead of returning them, answers chunked bodies with an empty 500, ignores the body of a failed
+//! It behaves as captured runs and the source of the real host show, also where that is inconvenient: it kills without warning, hides messages instead of returning them, answers chunked bodies with an empty 500, ignores the body of a failed
 //! response, and reads and writes JSON as Newtonsoft.Json. It rejects an app that it cannot run completely. Several hosts can share
-//! one account; each has its own ports on 127.0.0.1. What was seen of the real one lies in `tests/stand_ins/data`, and
-//! `tests/sandbox/tests` replays it.
+//! one account; each has its own ports on 127.0.0.1. The captured runs are in `tests/stand_ins/data`; `tests/sandbox/tests`
+//! replays them.
 //!
 //! Contract: <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers>.
 
@@ -32,7 +31,9 @@ mod wire;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -65,7 +66,7 @@ pub struct Host {
     port: u16,
     key: String,
     functions: Vec<String>,
-    /// False: no new work is taken.
+    /// Whether new work is taken.
     open: watch::Sender<bool>,
     /// The listeners of queues and HTTP. They end when no new work is taken and the work in flight is done.
     listeners: JoinSet<()>,
@@ -297,11 +298,13 @@ impl Drop for Host {
     }
 }
 
-/// Binds a port and releases it; the handler binds it afterwards, as with the real host. It lies below the ports that systems give
-/// to connections: many hosts start at once in tests, and one of those would be taken again before the handler is there.
+/// Binds a port and releases it; the handler binds it afterwards, as with the real host. Many hosts start at once in tests, so each
+/// gets a port of its own, below those that systems give to connections.
 async fn free_port() -> io::Result<u16> {
+    const PORTS: Range<u16> = 15_000..32_000;
+    static GIVEN: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(PORTS)));
     for _ in 0..100 {
-        let port = fastrand::u16(15_000..32_000);
+        let port = PORTS.start + GIVEN.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.is_ok() {
             return Ok(port);
         }

@@ -238,7 +238,7 @@ impl Realm {
     }
 
     /// Applies the faults that occur before a response; returns the response if a fault determines it.
-    async fn suffer(&self) -> Option<Response> {
+    async fn apply_fault(&self) -> Option<Response> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         for fault in self.faults() {
             match fault {
@@ -266,14 +266,14 @@ fn authority_routes(realm: Arc<Realm>) -> Router {
 }
 
 async fn managed_token(State(realm): State<Arc<Realm>>, uri: Uri, headers: HeaderMap) -> Response {
-    if let Some(answer) = realm.suffer().await {
+    if let Some(answer) = realm.apply_fault().await {
         return answer;
     }
     managed::token(&realm, &uri, &headers)
 }
 
 async fn entra_token(State(realm): State<Arc<Realm>>, Path(tenant): Path<String>, body: Bytes) -> Response {
-    if let Some(answer) = realm.suffer().await {
+    if let Some(answer) = realm.apply_fault().await {
         return answer;
     }
     entra::token(&realm, &tenant, &body)

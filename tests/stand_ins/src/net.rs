@@ -23,7 +23,7 @@ use crate::connection_reset::{CuttableListener, Wire};
 use crate::gauge::Gauge;
 
 /// A client that has not finished its TLS handshake by then is disconnected, so that it cannot block others.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client for plain listeners on this machine.
 pub fn http_client() -> reqwest::Client {
@@ -164,7 +164,7 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let (stream, address) = Listener::accept(&mut self.listener).await;
-            let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, self.acceptor.accept(stream));
+            let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream));
             if let Ok(Ok(stream)) = handshake.await {
                 return (stream, address);
             }

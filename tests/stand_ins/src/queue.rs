@@ -25,10 +25,10 @@ use connection::Account;
 const API_VERSION: &str = "2021-12-02";
 
 /// A local store that takes longer than this is broken.
-const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a delete without a response is repeated.
-const DELETE_REPEATS: usize = 3;
+const MAX_DELETE_ATTEMPTS: usize = 3;
 
 /// Why a queue call failed.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,7 @@ impl QueueService {
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .no_proxy()
-            .timeout(REQUEST_LIMIT)
+            .timeout(REQUEST_TIMEOUT)
             .build()
             .map_err(Error::Transport)?;
         Ok(Self { account: Arc::new(account), client })
@@ -207,7 +207,7 @@ impl Queue {
     pub async fn delete(&self, message: &Message) -> Result<(), Error> {
         let url = self.url(&format!("/messages/{}", message.id), &[("popreceipt", &message.pop_receipt)]);
         let mut deleted = self.service.send(Method::DELETE, url.clone(), None).await.map(drop);
-        for _ in 0..DELETE_REPEATS {
+        for _ in 0..MAX_DELETE_ATTEMPTS {
             if !matches!(deleted, Err(Error::Transport(_))) {
                 break;
             }

@@ -2,7 +2,7 @@
 //!
 //! Every case has a fresh process against stand-ins of its own, and a limit of time. What depends on the machine's speed is
 //! printed; counts, memory, statuses and exit codes have bounds. A process that ends, or that does not answer, is a broken bound and
-//! not a failure of the case, so that the baseline may be one that does not withstand.
+//! not a failure of the case, so that a vulnerable baseline can be measured too.
 
 mod callers;
 mod calls;
@@ -49,7 +49,7 @@ Cases:
                gives up
   letters      hostile dead letters: exit codes of the commands, and what they
                leave visible
-  versions     the highest version there is: what becomes of the message, and of
+  versions     the highest version there is: the outcome of the message, and of
                the next one
   tables       records for the environment's schema, code and privileges
   origin       a POST from a web page
@@ -98,42 +98,42 @@ impl Benchmark for Case {
     const RUNS: u64 = 1;
 
     async fn run(self, context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-        let scene = Scene::set(context).await?;
+        let fixture = Fixture::prepare(context).await?;
         match self {
-            Self::Sockets => load::sockets(&scene, None, samples).await,
-            Self::Descriptors => load::sockets(&scene, Some("-S -n 1024"), samples).await,
-            Self::Crowd => load::crowd(&scene, samples).await,
-            Self::Zeros => load::zeros(&scene, samples).await,
-            Self::Arrays => load::arrays(&scene, samples).await,
-            Self::Bodies => load::bodies(&scene, samples).await,
-            Self::Lists => load::lists(&scene, samples).await,
-            Self::Everything => load::everything(&scene, samples).await,
-            Self::Endless => endless::measure(scene, samples).await,
-            Self::Letters => letters::measure(&scene, samples).await,
-            Self::Versions => callers::versions(&scene, samples).await,
-            Self::Tables => callers::tables(&scene, samples).await,
-            Self::Origin => callers::origin(&scene, samples).await,
-            Self::Logs => stuck::logs(&scene, samples).await,
-            Self::Fifo => stuck::fifo(&scene, samples).await,
+            Self::Sockets => load::sockets(&fixture, None, samples).await,
+            Self::Descriptors => load::sockets(&fixture, Some("-S -n 1024"), samples).await,
+            Self::Crowd => load::crowd(&fixture, samples).await,
+            Self::Zeros => load::zeros(&fixture, samples).await,
+            Self::Arrays => load::arrays(&fixture, samples).await,
+            Self::Bodies => load::bodies(&fixture, samples).await,
+            Self::Lists => load::lists(&fixture, samples).await,
+            Self::Everything => load::everything(&fixture, samples).await,
+            Self::Endless => endless::measure(fixture, samples).await,
+            Self::Letters => letters::measure(&fixture, samples).await,
+            Self::Versions => callers::versions(&fixture, samples).await,
+            Self::Tables => callers::tables(&fixture, samples).await,
+            Self::Origin => callers::origin(&fixture, samples).await,
+            Self::Logs => stuck::logs(&fixture, samples).await,
+            Self::Fifo => stuck::fifo(&fixture, samples).await,
         }
     }
 }
 
 /// The stand-ins of one case, and the executable.
-struct Scene<'a> {
+struct Fixture<'a> {
     world: World,
     context: &'a Context<'a>,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Fixture<'a> {
     /// The storage takes as long as one in the same region.
-    async fn set(context: &'a Context<'a>) -> anyhow::Result<Self> {
+    async fn prepare(context: &'a Context<'a>) -> anyhow::Result<Self> {
         let embedded = storage::Options { latency: Duration::from_millis(5), ..storage::Options::default() };
         let options = Options { handler: context.target.path.clone(), embedded, ..Options::default() };
         Ok(Self { world: World::start(options).await?, context })
     }
 
-    /// A process that is yet to be started.
+    /// How to start the handler.
     fn launch(&self) -> Launch<'_> {
         Launch::new(&self.context.target.path, self.world.app(), &self.world.settings)
     }

@@ -43,7 +43,7 @@ pub struct Plan {
     factor: Option<u32>,
 }
 
-/// What a case needs to know.
+/// The input of a case.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// The executable to measure.

@@ -20,7 +20,7 @@ use super::message::Message;
 /// After this time without a response the handler is considered stuck; it may hold a message for eight minutes.
 const RESPONSE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// What is sent, and how.
+/// A load: messages, and how they are sent.
 #[derive(Debug, Clone)]
 pub(super) struct Load {
     /// Where the handler listens.

@@ -75,7 +75,7 @@ impl Fleet<'_> {
 }
 
 impl Running {
-    /// Sends the load of the fleet until it fails: each message is for a row that no other in flight is for.
+    /// Sends the load of the fleet until it fails; no two messages in flight are for the same row.
     pub(super) async fn load(&self, fleet: &Fleet<'_>) -> anyhow::Result<Infallible> {
         let Fleet { message, in_flight, each, .. } = fleet;
         let loads = (0..).zip(&self.hosts).map(|(instance, host)| {

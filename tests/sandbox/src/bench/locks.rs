@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::benchmark::Context;
 use super::driver::{Keys, Load};
 use super::message::{Message, many_columns};
-use super::target::Scene;
+use super::target::Services;
 use super::{Benchmark, Bound, Samples, megabytes, meter, number};
 use crate::world::{Options, World};
 use stand_ins::dataverse;
@@ -71,21 +71,21 @@ impl Benchmark for Case {
 /// in the background is answered later.
 async fn uncontended(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
     let background = Duration::from_millis(200);
-    let (scene, message) = (Scene::set(context.target, false).await?, Message::new(&many_columns(1_024)));
-    let running = scene.warm(&message).await?;
-    scene.null_server.state().storage_delay = Duration::from_millis(10);
+    let (services, message) = (Services::prepare(context.target, false).await?, Message::new(&many_columns(1_024)));
+    let running = services.warm(&message).await?;
+    services.null_server.state().storage_delay = Duration::from_millis(10);
     for (keys_are_new, keys, bound) in
         [(false, "known key", Bound::Exactly(2.0)), (true, "new key", Bound::AtMost(4.0))]
     {
-        scene.null_server.state().keys_are_new = keys_are_new;
+        services.null_server.state().keys_are_new = keys_are_new;
         let (mut before_answer, mut in_all) = (Vec::new(), Vec::new());
         for record in 0..context.or_quick(50, 3) {
             sleep(background).await;
-            let before = scene.null_server.state().calls;
+            let before = services.null_server.state().calls;
             Load { keys: Keys::Fresh(1_000 + record), ..running.load(&message, 1, 1) }.send().await?;
-            before_answer.push(scene.null_server.state().calls - before);
+            before_answer.push(services.null_server.state().calls - before);
             sleep(background).await;
-            in_all.push(scene.null_server.state().calls - before);
+            in_all.push(services.null_server.state().calls - before);
         }
         let most = |calls: &[u64]| calls.iter().max().map_or(f64::NAN, |most| number(*most));
         let fewest = in_all.iter().min().map_or(f64::NAN, |fewest| number(*fewest) - 1.0);
@@ -121,9 +121,9 @@ async fn one_process(context: &Context<'_>, samples: &mut Samples) -> anyhow::Re
 async fn many_keys(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
     const STEP: u64 = 10_000;
     let keys = context.or_quick(1_000_000, 20_000);
-    let (scene, message) = (Scene::set(context.target, false).await?, Message::new(r#"{"firstname":"Ada"}"#));
-    scene.null_server.state().keys_are_new = true;
-    let running = scene.start().await?;
+    let (services, message) = (Services::prepare(context.target, false).await?, Message::new(r#"{"firstname":"Ada"}"#));
+    services.null_server.state().keys_are_new = true;
+    let running = services.start().await?;
     let mut resident = Vec::new();
     super::report::begin(context.bar, keys, "keys");
     for from in (0..keys).step_by(10_000) {
@@ -131,7 +131,7 @@ async fn many_keys(context: &Context<'_>, samples: &mut Samples) -> anyhow::Resu
         context.bar.inc(STEP);
         resident.push(megabytes(meter::resident(running.pid)?));
     }
-    let writes = number(scene.null_server.state().writes.len());
+    let writes = number(services.null_server.state().writes.len());
     ensure!(writes >= number(keys), "only {writes} rows for {keys} keys");
     let (first, last) = resident.first().zip(resident.last()).context("there are no keys")?;
     samples.add("resident after 10,000 keys", "MB", *first);

@@ -51,7 +51,7 @@ const INSTANCES: usize = 2;
 const TABLE: &str = "contacts";
 
 /// Generous also for a busy machine; messages not settled by then are stuck.
-const PATIENCE: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// A kind of outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -215,7 +215,7 @@ fn record(key: &str) -> String {
 /// The time until the queue is empty and nothing runs; `None` if that takes too long.
 async fn settled(storage: &Storage, hosts: &[Host]) -> Option<Duration> {
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < TIMEOUT {
         let running: u64 = hosts.iter().map(|host| host.stats().in_flight).sum();
         if running == 0 && storage.messages(QUEUE).is_empty() {
             return Some(begun.elapsed());

@@ -6,7 +6,7 @@ use super::benchmark::Context;
 use super::driver::{Keys, Load};
 use super::message::{Message, long_text, many_columns};
 use super::samples::Plot;
-use super::target::Scene;
+use super::target::Services;
 use super::{Benchmark, Limit, Samples, median, milliseconds, number, quantile};
 
 /// The long text of `--help`.
@@ -71,13 +71,13 @@ impl Benchmark for Case {
 }
 
 async fn load(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let (scene, message) = (Scene::set(context.target, false).await?, Message::new(&many_columns(1_024)));
-    let running = scene.warm(&message).await?;
+    let (services, message) = (Services::prepare(context.target, false).await?, Message::new(&many_columns(1_024)));
+    let running = services.warm(&message).await?;
     for (network, latency, each) in NETWORKS {
         for in_flight in IN_FLIGHT {
             // Opens the connections.
             running.load(&message, in_flight, 2 * in_flight).send().await?;
-            scene.delay(latency);
+            services.delay(latency);
             let load = running.load(&message, in_flight, context.or_quick(each, 1) * in_flight.max(2));
             let load = Load { spread: latency.iter().sum(), ..load };
             let (answers, cpu) = running.measure(load).await?;
@@ -90,14 +90,14 @@ async fn load(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()
                 network,
                 in_flight,
             );
-            let state = scene.null_server.state();
+            let state = services.null_server.state();
             let added = added(&answers.took, [&state.acquires, &state.writes]);
             let row = samples.add(name("time added, median"), "ms", added[0]);
             let limit = limit(Limit::TimesBaseline(MAX_ADDED_RATIO));
             row.limit(limit).plotted(Plot::by_load("time added"), network, in_flight);
             samples.add(name("time added, p99"), "ms", added[1]);
         }
-        scene.delay([Duration::ZERO; 2]);
+        services.delay([Duration::ZERO; 2]);
     }
     running.stop().await
 }
@@ -118,10 +118,10 @@ async fn size(context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()
         ("columns of 32 KiB, hundreds of them", many_columns(32 * 1_024), false, false),
         ("columns of 32 KiB, one long text", long_text(32 * 1_024), false, false),
     ] {
-        let (scene, message) = (Scene::set(context.target, tls).await?, Message::new(&columns));
-        let running = scene.warm(&message).await?;
+        let (services, message) = (Services::prepare(context.target, tls).await?, Message::new(&columns));
+        let running = services.warm(&message).await?;
         running.load(&message, in_flight, messages / 10).send().await?;
-        scene.null_server.state().keys_are_new = keys_are_new;
+        services.null_server.state().keys_are_new = keys_are_new;
         let load = Load { keys: Keys::Fresh(1_000), ..running.load(&message, in_flight, messages) };
         let (_, cpu) = running.measure(load).await?;
         samples.add(format!("CPU per message, {name}"), "µs", 1_000.0 * milliseconds(cpu) / number(messages));

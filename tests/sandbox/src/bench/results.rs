@@ -82,7 +82,7 @@ pub struct CaseResult {
     pub(super) samples: Vec<(&'static str, Samples)>,
 }
 
-/// The samples by target, or why they could not be had.
+/// The samples by target, or why they could not be measured.
 pub(super) type Outcome = anyhow::Result<Vec<(&'static str, Samples)>>;
 
 impl CaseResult {

@@ -1,4 +1,4 @@
-//! The values of a case's runs by name, and what they are compared with.
+//! The values of a case's runs by name, and their bounds.
 //!
 //! Medians are taken at the end: [`compared`] makes one measurement of a name's values, and with a baseline two more.
 

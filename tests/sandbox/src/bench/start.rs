@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::benchmark::Context;
 use super::message::{Message, many_columns};
-use super::target::{MAX_IN_FLIGHT, Scene};
+use super::target::{MAX_IN_FLIGHT, Services};
 use super::{Benchmark, Bound, Limit, Samples, megabytes, meter, milliseconds, number};
 
 /// The long text of `--help`.
@@ -58,41 +58,41 @@ impl Benchmark for Case {
     const RUNS: u64 = 10;
 
     async fn run(self, context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-        let scene = Scene::set(context.target, false).await?;
+        let services = Services::prepare(context.target, false).await?;
         match self {
-            Self::Time => time(scene, samples).await,
-            Self::Memory => memory(context, &scene, samples).await,
+            Self::Time => time(services, samples).await,
+            Self::Memory => memory(context, &services, samples).await,
         }
     }
 }
 
-async fn time(mut scene: Scene, samples: &mut Samples) -> anyhow::Result<()> {
-    let managed_identity = scene.settings.clone();
+async fn time(mut services: Services, samples: &mut Samples) -> anyhow::Result<()> {
+    let managed_identity = services.settings.clone();
     let mut client_secret = managed_identity.clone();
     client_secret.retain(|name, _| !name.starts_with("IDENTITY_"));
     client_secret.extend(CLIENT_SECRET.map(|(name, value)| (name.to_owned(), value.to_owned())));
     for (name, settings) in [("managed identity", managed_identity), ("client secret", client_secret)] {
-        scene.settings = settings;
-        let running = scene.start().await?;
+        services.settings = settings;
+        let running = services.start().await?;
         let limit = Limit::TimesBaseline(MAX_START_RATIO);
         samples.add(format!("exec to the first 200, {name}"), "ms", milliseconds(running.ready_after)).limit(limit);
         running.stop().await?;
     }
-    samples.bounded("calls to the network before it", "calls", number(scene.calls()), Bound::Exactly(0.0));
+    samples.bounded("calls to the network before it", "calls", number(services.calls()), Bound::Exactly(0.0));
     Ok(())
 }
 
 /// Measures a process that idles and then gets the full load.
-async fn memory(context: &Context<'_>, scene: &Scene, samples: &mut Samples) -> anyhow::Result<()> {
+async fn memory(context: &Context<'_>, services: &Services, samples: &mut Samples) -> anyhow::Result<()> {
     let executable = fs::metadata(&context.target.path).context("looking at the executable")?.len();
     samples.bounded("executable", "MB", megabytes(executable), Bound::AtMost(MAX_EXECUTABLE));
-    let running = scene.start().await?;
+    let running = services.start().await?;
     // The start is finished by then.
     sleep(Duration::from_millis(300)).await;
     samples.add("resident, idle", "MB", megabytes(meter::resident(running.pid)?));
     let message = Message::new(&many_columns(1_024));
     running.load(&message, 1, 20).send().await?;
-    scene.null_server.state().dataverse_delay = SLOW;
+    services.null_server.state().dataverse_delay = SLOW;
     let mut most = 0;
     let looking = async {
         loop {

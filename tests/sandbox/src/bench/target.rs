@@ -46,7 +46,7 @@ impl Target {
 
 /// The services and the app of one target.
 #[derive(Debug)]
-pub(super) struct Scene {
+pub(super) struct Services {
     pub(super) null_server: NullServer,
     /// The app settings.
     pub(super) settings: BTreeMap<String, String>,
@@ -65,9 +65,9 @@ pub(super) struct Running {
     pub(super) ready_after: Duration,
 }
 
-impl Scene {
+impl Services {
     /// Starts the services for one target, optionally with TLS.
-    pub(super) async fn set(target: &Target, tls: bool) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(target: &Target, tls: bool) -> anyhow::Result<Self> {
         let app = Folder::staged(&target.path)?;
         let tls = tls.then(Tls::generate).transpose().context("making a certificate")?;
         let identity = Identity::start(identity::Options::default()).await.context("starting the identity stand-in")?;
@@ -127,13 +127,13 @@ pub(super) struct Launch<'a> {
     /// Its output goes into pipes that are never read; otherwise it is discarded.
     pub(super) unread: bool,
     /// How long it may take to its first response.
-    pub(super) patience: Duration,
+    pub(super) time_limit: Duration,
 }
 
 impl<'a> Launch<'a> {
     /// An executable in an app's folder, with these settings and no limit.
     pub(super) fn new(path: &'a Path, folder: &'a Path, settings: &'a BTreeMap<String, String>) -> Self {
-        Self { path, folder, settings, limit: None, unread: false, patience: START_TIMEOUT }
+        Self { path, folder, settings, limit: None, unread: false, time_limit: START_TIMEOUT }
     }
 
     /// The process, killed on drop. It gets PATH, HOME and the settings, and nothing else of this process's environment.
@@ -158,9 +158,9 @@ impl<'a> Launch<'a> {
         let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let (mut command, port_text) = (self.command(), port.to_string());
         command.envs(["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"].map(|name| (name, &port_text)));
-        let (begun, patience) = (Instant::now(), self.patience);
+        let (begun, time_limit) = (Instant::now(), self.time_limit);
         let mut child = command.spawn().with_context(|| format!("starting {}", self.path.display()))?;
-        let ready = tokio::task::spawn_blocking(move || poll(begun, port, patience));
+        let ready = tokio::task::spawn_blocking(move || poll(begun, port, time_limit));
         let ready = ready.await.context("the client panicked")?;
         let ended = child.try_wait().context("looking after the process")?;
         ensure!(ended.is_none(), "the process ended by itself ({ended:?})");
@@ -186,10 +186,10 @@ impl Running {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends SIGTERM and waits for the end; the exit code is `None` if it took longer than `patience` or a signal ended it.
-    pub(super) async fn terminate(mut self, patience: Duration) -> anyhow::Result<Option<i32>> {
+    /// Sends SIGTERM and waits for the end; the exit code is `None` if it took longer than `time_limit` or a signal ended it.
+    pub(super) async fn terminate(mut self, time_limit: Duration) -> anyhow::Result<Option<i32>> {
         Command::new("kill").arg(self.pid.to_string()).status().await.context("sending SIGTERM")?;
-        let ended = tokio::time::timeout(patience, self.child.wait()).await;
+        let ended = tokio::time::timeout(time_limit, self.child.wait()).await;
         Ok(ended.ok().and_then(Result::ok).and_then(|status| status.code()))
     }
 
@@ -200,18 +200,18 @@ impl Running {
 }
 
 /// Asks without a pause until `GET /` is answered 200.
-fn poll(begun: Instant, port: u16, patience: Duration) -> anyhow::Result<Duration> {
+fn poll(begun: Instant, port: u16, time_limit: Duration) -> anyhow::Result<Duration> {
     loop {
-        if first_line(port, patience).is_ok_and(|head| head.ends_with(b" 200")) {
+        if first_line(port, time_limit).is_ok_and(|head| head.ends_with(b" 200")) {
             return Ok(begun.elapsed());
         }
-        ensure!(begun.elapsed() < patience, "GET / was not answered 200 in {} s", patience.as_secs());
+        ensure!(begun.elapsed() < time_limit, "GET / was not answered 200 in {} s", time_limit.as_secs());
     }
 }
 
-fn first_line(port: u16, patience: Duration) -> std::io::Result<[u8; 12]> {
+fn first_line(port: u16, time_limit: Duration) -> std::io::Result<[u8; 12]> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(patience))?;
+    stream.set_read_timeout(Some(time_limit))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")?;
     let mut head = [0; 12];
     stream.read_exact(&mut head)?;

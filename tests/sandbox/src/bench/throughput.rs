@@ -6,7 +6,7 @@ use super::benchmark::Context;
 use super::driver::Load;
 use super::message::{Message, many_columns};
 use super::samples::Plot;
-use super::target::Scene;
+use super::target::Services;
 use super::{Benchmark, Samples, number};
 
 /// The long text of `--help`.
@@ -47,10 +47,10 @@ impl Benchmark for Case {
     const RUNS: u64 = 10;
 
     async fn run(self, context: &Context<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-        let (scene, message) = (Scene::set(context.target, false).await?, Message::new(&many_columns(1_024)));
-        let running = scene.warm(&message).await?;
+        let (services, message) = (Services::prepare(context.target, false).await?, Message::new(&many_columns(1_024)));
+        let running = services.warm(&message).await?;
         let (latency, least) = if self == Self::Latency { (LATENCY, 300) } else { ([Duration::ZERO; 2], 3_000) };
-        scene.delay(latency);
+        services.delay(latency);
         let mut one = f64::NAN;
         for in_flight in context.or_quick(&IN_FLIGHT[..], &IN_FLIGHT[..3]).iter().copied() {
             running.load(&message, in_flight, 2 * in_flight).send().await?;

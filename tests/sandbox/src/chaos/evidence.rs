@@ -26,7 +26,7 @@ pub(super) struct Evidence {
     pub(super) only_denied: Range<Duration>,
     /// Log lines with values or secrets.
     pub(super) leaks: Vec<String>,
-    /// What is shown about the run besides.
+    /// Further lines of the report.
     pub(super) counts: BTreeMap<&'static str, usize>,
 }
 

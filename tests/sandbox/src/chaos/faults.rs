@@ -32,7 +32,7 @@ pub(super) const SLOWER_WRITE: Duration = Duration::from_secs(2);
 /// The duration of a fault without one.
 const NONE: RangeInclusive<f64> = 0.0..=0.0;
 
-/// What is done to the hosts and the stand-ins.
+/// An injection into the hosts or the stand-ins.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Injection {
     /// SIGKILL to the handler of this host; the host restarts it.

@@ -29,7 +29,7 @@ pub(super) const REDELIVERIES: &str = "deliveries beyond a message's first";
 /// The duration of the handlers' leases.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// What the run itself records.
+/// The run's own log.
 pub(super) struct RunLog {
     /// The beginning of the run on both clocks.
     pub(super) begun: Instant,

@@ -87,7 +87,7 @@ pub(super) async fn run(
     let whole = async {
         let senders = try_join_all(SOURCES.map(|source| run.send(&messages, source)));
         tokio::try_join!(senders, run.inject(seed, schedule, plan.fault_phase()))?;
-        run.recover(plan.patience()).await;
+        run.recover(plan.settle_timeout()).await;
         anyhow::Ok(begun.elapsed())
     };
     let took = tokio::select! {
@@ -187,10 +187,10 @@ impl Run<'_> {
     }
 
     /// Waits until every message is settled, or until the time limit.
-    async fn recover(&self, patience: Duration) {
+    async fn recover(&self, settle_timeout: Duration) {
         let begun = Instant::now();
         while (!self.storage.messages(QUEUE).is_empty() || self.hosts.in_flight().await > 0)
-            && begun.elapsed() < patience
+            && begun.elapsed() < settle_timeout
         {
             sleep(POLL).await;
         }

@@ -49,7 +49,7 @@ impl Verification {
     }
 }
 
-/// Compares.
+/// Verifies all messages and rows.
 pub(super) fn verify(evidence: &Evidence) -> Verification {
     let mut result = Verification::default();
     for (key, history) in &evidence.keys {
@@ -101,7 +101,7 @@ fn waited_for_the_privilege(evidence: &Evidence) -> Option<String> {
     (settled * SETTLED_PART < waiting).then_some(what)
 }
 
-/// One key.
+/// Verifies the messages and the row of one key.
 struct Verifier<'a> {
     key: &'a str,
     history: &'a History,

@@ -1,4 +1,4 @@
-//! The messages of a run, generated from the seed: what each source sends, when, and what must come of it.
+//! The messages of a run, generated from the seed: what each source sends, when, and the expected outcome.
 //!
 //! Pure: the same seed and plan give the same messages. Every message writes unique values, so a row and a journal entry identify
 //! the message that wrote them. Every column value and every key contains the [`CANARY`], which must not appear in any log.

@@ -11,7 +11,7 @@ use crate::world::World;
 use stand_ins::host::Host;
 use stand_ins::net::http_client;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn show(world: &World, report: &mut Report<'_>) -> anyhow::Result<()> {
     let host = world.host("instance-1", &[]).await?;
@@ -61,7 +61,7 @@ async fn dead_letter(world: &World, report: &mut Report<'_>) -> anyhow::Result<(
         if let Some(letter) = world.dead_letters().await?.into_iter().next() {
             break letter;
         }
-        ensure!(begun.elapsed() < PATIENCE, "no dead letter after {} s", PATIENCE.as_secs());
+        ensure!(begun.elapsed() < TIMEOUT, "no dead letter after {} s", TIMEOUT.as_secs());
         sleep(Duration::from_millis(50)).await;
     };
     let letter: Value = serde_json::from_str(&text).context("the dead letter is not JSON")?;

@@ -1,4 +1,4 @@
-//! The output of the demonstration: acts, checked claims, a table, and the result that counts.
+//! The output of the demonstration: acts, checked claims, a table, and the main result.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl<'s> Report<'s> {
         self.broken.is_empty()
     }
 
-    /// The result that counts.
+    /// The main result.
     fn result(&self) -> String {
         let sum = |leases: bool, count: fn(&RoundResult) -> usize| -> usize {
             self.results.iter().filter(|result| result.leases == leases).map(count).sum()

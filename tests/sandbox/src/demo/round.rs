@@ -21,7 +21,7 @@ pub(super) const KEYS: usize = 100;
 const KEYS_AT_ONCE: usize = 16;
 
 /// Far longer than a run takes, even on Azurite and a busy machine.
-const PATIENCE: Duration = Duration::from_mins(10);
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The race window without locks: long enough for two first writes of a row to race even on a busy machine.
 const RACE_WINDOW: Duration = Duration::from_millis(200);
@@ -39,7 +39,7 @@ pub(super) struct Round {
     /// The value of `SYNC_ON_CONFLICT`.
     pub(super) policy: &'static str,
     pub(super) leases: bool,
-    /// How many: the same number of pairs for each key.
+    /// The number of messages: the same number of pairs for each key.
     pub(super) messages: usize,
 }
 
@@ -72,7 +72,7 @@ impl RoundResult {
 impl Round {
     pub(super) async fn show(&self, world: &World, instances: usize, report: &mut Report<'_>) -> anyhow::Result<()> {
         report.act(&self.title());
-        report.screen.text_at(2, &self.explained(instances));
+        report.screen.text_at(2, &self.description(instances));
         let result = self.run(world, instances).await?;
         let outcomes: Vec<_> = result.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
         let answered = format!("Dataverse answered {} writes, {} of them with 412.", result.writes, result.refused);
@@ -101,7 +101,7 @@ impl Round {
         if let [_] = self.sources { "one source" } else { "two sources" }
     }
 
-    fn explained(&self, instances: usize) -> String {
+    fn description(&self, instances: usize) -> String {
         let who = if let [_] = self.sources {
             "one source that sends everything twice"
         } else {
@@ -226,7 +226,7 @@ async fn wait(world: &World, hosts: &[Host], messages: usize) -> anyhow::Result<
             bar.finish_and_clear();
             return Ok(());
         }
-        ensure!(begun.elapsed() < PATIENCE, "stuck: {settled} of {messages} messages settled, {running} running");
+        ensure!(begun.elapsed() < TIMEOUT, "stuck: {settled} of {messages} messages settled, {running} running");
         sleep(COUNT_EVERY).await;
     }
 }

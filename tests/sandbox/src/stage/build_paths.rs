@@ -1,5 +1,5 @@
-//! The places of this machine that a build would write into the executable, and the names that stand for them there: where the
-//! sources of a panic lie says who built it.
+//! The paths of this machine that a build would write into the executable (rustc stores source paths for panics), and the names
+//! that replace them.
 //!
 //! <https://doc.rust-lang.org/rustc/remap-source-paths.html>
 
@@ -14,7 +14,7 @@ use serde_json::json;
 use super::packages::Packages;
 use super::workspace;
 
-/// Places, each with its name in the executable; a later one counts where two fit.
+/// Paths, each with its name in the executable; where two match, the later one is used.
 #[derive(Debug)]
 pub struct BuildPaths(Vec<(PathBuf, &'static str)>);
 
@@ -69,7 +69,7 @@ impl BuildPaths {
         }
     }
 
-    /// Those that the bytes of an executable hold.
+    /// The paths that an executable contains.
     pub fn found_in(&self, bytes: &[u8]) -> Vec<String> {
         let home = std::env::home_dir().into_iter();
         let places = self.0.iter().map(|(path, _)| path.clone()).chain(home);

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::host::{eventually, signal};
 
 /// How long a command may take to end: longer than the drain of a handler.
-const LIMIT: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The handler, built once.
 pub(crate) async fn handler() -> PathBuf {
@@ -121,7 +121,7 @@ impl Running {
 
     /// Waits until it has ended; its streams may be held open by others.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        timeout(LIMIT, self.child.wait()).await.expect("it ends in time").expect("it is a child")
+        timeout(TIMEOUT, self.child.wait()).await.expect("it ends in time").expect("it is a child")
     }
 
     /// Waits until it has ended and everything is read.

@@ -1,4 +1,4 @@
-//! `cargo sandbox host` on the user's own things: an Azurite, and mistakes.
+//! `cargo sandbox host` on a user's Azurite, and its errors for mistakes.
 
 use std::fs;
 use std::net::TcpListener;
@@ -25,7 +25,7 @@ async fn it_takes_messages_from_a_users_azurite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stands_in_the_way_is_explained() {
+async fn an_error_names_the_cause_and_the_remedy() {
     let app = lay_out(&Host::settings(), &Script::default());
     let empty = app.join("SyncQueue");
     let (app_text, empty) = (app.to_str().expect("temp is text"), empty.to_str().expect("temp is text"));
@@ -55,7 +55,7 @@ async fn what_stands_in_the_way_is_explained() {
     fs::remove_dir_all(&app).expect("temp is writable");
 }
 
-/// What it says when it does not start.
+/// The error of a start that fails.
 async fn refused(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox"));
     command.arg("host").args(arguments).env_remove("AzureWebJobsStorage").stdin(Stdio::null()).kill_on_drop(true);

@@ -24,10 +24,10 @@ use crate::recorder::{REQUESTS, Request, SCRIPT, STARTS, Script};
 /// The function key.
 const KEY: &str = "FK";
 
-/// How long anything may take that is waited for.
-const LIMIT: Duration = Duration::from_mins(1);
+/// The longest wait for any event.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often it is looked at.
+/// The polling interval.
 const POLL: Duration = Duration::from_millis(50);
 
 /// The process of a host; dropping it kills it.
@@ -102,12 +102,12 @@ impl Process {
 
     /// Waits until it has ended.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        timeout(LIMIT, self.child.wait()).await.expect("it ends in time").expect("it is a child")
+        timeout(TIMEOUT, self.child.wait()).await.expect("it ends in time").expect("it is a child")
     }
 }
 
 impl Host {
-    /// host.json of the real host that was watched.
+    /// host.json of the captured runs.
     pub(crate) fn settings() -> Value {
         json!({
             "version": "2.0",
@@ -179,7 +179,7 @@ impl Host {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port())).await.ok()?;
         stream.write_all(bytes).await.expect("the frontend reads");
         let mut answer = Vec::new();
-        let read = timeout(LIMIT, stream.read_to_end(&mut answer)).await;
+        let read = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;
         read.expect("the frontend answers in time").expect("the frontend answers");
         Some(String::from_utf8_lossy(&answer).into_owned())
     }
@@ -232,7 +232,7 @@ pub(crate) async fn signal(pid: u32, name: &str) {
     sent.expect("there is a kill");
 }
 
-/// Looks until there is a value.
+/// Polls until there is a value.
 pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let looking = async {
         loop {
@@ -242,7 +242,7 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
             }
         }
     };
-    timeout(LIMIT, looking).await.unwrap_or_else(|_| panic!("never: {what}"))
+    timeout(TIMEOUT, looking).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 /// An app whose handler is the recorder.
@@ -266,11 +266,12 @@ pub(crate) fn lay_out(settings: &Value, script: &Script) -> PathBuf {
     app
 }
 
-/// A port that no other app of this process gets: a handler that has ended leaves its own free, and its host still calls it.
+/// A port that no other app gets: a handler that has ended leaves its own free, and its host still calls it. It lies below those that
+/// hosts choose.
 fn handler_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let first = 15_000 + (std::process::id() % 100) * 160;
-    let first = u16::try_from(first).expect("it is less than 31,000");
+    let first = 10_000 + (std::process::id() % 30) * 160;
+    let first = u16::try_from(first).expect("it is less than 15,000");
     let mut ports = std::iter::repeat_with(|| first + TAKEN.fetch_add(1, Ordering::Relaxed));
     ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("it does not end")
 }

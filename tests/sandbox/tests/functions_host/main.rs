@@ -1,5 +1,5 @@
-//! The commands of `cargo sandbox` as processes. What was seen of the real Functions host, replayed on `cargo sandbox host`; our
-//! handler on that process, where either of the two is stopped under load; `cargo sandbox up` and `dataverse`, and terminals.
+//! The commands of `cargo sandbox` as processes: captured runs of the real Functions host, replayed on `cargo sandbox host`; our
+//! handler on that process, with either of the two stopped under load; `cargo sandbox up` and `dataverse`, and terminals.
 //!
 //! A case is a line of `tests/stand_ins/data/functions-host.ndjson`. The test prints how many cases the file has, how many agree,
 //! and each that does not.
@@ -33,7 +33,7 @@ const AT_ONCE: usize = 8;
 const DISAGREEMENTS: [(&str, &str); 0] = [];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stand_in_does_what_the_real_host_was_seen_to_do() {
+async fn the_stand_in_agrees_with_every_captured_case_of_the_real_host() {
     let replays = Case::all().into_iter().map(async |case| {
         let replay = AssertUnwindSafe(replay::difference(&case)).catch_unwind();
         (case.name.clone(), replay.await.unwrap_or_else(|_| Some("  its replay failed, see above".to_owned())))

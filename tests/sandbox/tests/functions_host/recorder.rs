@@ -24,7 +24,7 @@ pub(crate) const REQUESTS: &str = "requests";
 
 const DONE: &str = r#"{"Outputs": {}, "Logs": [], "ReturnValue": null}"#;
 
-/// What it does.
+/// How it behaves.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Script {
     /// The answer to every request.
@@ -37,7 +37,7 @@ pub(crate) struct Script {
     pub(crate) rules: Vec<Rule>,
 }
 
-/// What a request does.
+/// The effect of a request.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Rule {
     pub(crate) text: String,
@@ -112,12 +112,12 @@ fn serve(port: &str, number: usize, script: &Script) {
         for (connection, stream) in listener.incoming().flatten().enumerate() {
             let running = &running;
             // A connection that breaks is the host's to notice.
-            threads.spawn(move || converse(stream, (number, connection), running, script));
+            threads.spawn(move || serve_connection(stream, (number, connection), running, script));
         }
     });
 }
 
-fn converse(
+fn serve_connection(
     stream: TcpStream,
     (handler, connection): (usize, usize),
     running: &AtomicUsize,
@@ -130,7 +130,7 @@ fn converse(
         let mut parts = first.split(' ').map(str::to_owned);
         let (method, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let body = body(&mut reader, &headers)?;
-        // The host's question whether it is ready.
+        // The host's readiness check.
         if target == "/" {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
             continue;
@@ -140,7 +140,7 @@ fn converse(
         let line = serde_json::to_string(&request).expect("it is text") + "\n";
         appending(REQUESTS).write_all(line.as_bytes())?;
         let rule = script.rules.iter().find(|rule| request.body.contains(&rule.text) && !(rule.once && handler > 1));
-        obey(&rule.cloned().unwrap_or_default());
+        apply(&rule.cloned().unwrap_or_default());
         let answer = answer(&script.answer, &request.target);
         running.fetch_sub(1, Ordering::SeqCst);
         stream.write_all(&answer)?;
@@ -150,7 +150,7 @@ fn converse(
     }
 }
 
-fn obey(rule: &Rule) {
+fn apply(rule: &Rule) {
     for line in &rule.stdout {
         println!("{line}");
     }

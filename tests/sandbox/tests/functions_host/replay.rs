@@ -13,9 +13,9 @@ use crate::process;
 use crate::recorder::{Request, Script};
 
 /// How long the replay may take to show what the case shows.
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often it is looked at.
+/// The polling interval.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Replays a case; `None` if the stand-in agrees with it.
@@ -27,9 +27,9 @@ pub(crate) async fn difference(case: &Case) -> Option<String> {
     }
 }
 
-/// Looks until the observation is the expected one; returns the difference if it never is.
+/// Polls until the observation is the expected one; returns the difference if it never is.
 pub(crate) async fn until_agreed(expected: &Value, mut observe: impl AsyncFnMut() -> Value) -> Option<String> {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let observed = observe().await;
         if agree(expected, &observed) {

@@ -10,7 +10,7 @@ const COLUMNS: u16 = 80;
 /// <https://man7.org/linux/man-pages/man4/pts.4.html>
 const EIO: i32 = 5;
 
-/// Runs a command in a terminal of 80 columns until it ends, or has printed `last`; gives what the terminal got.
+/// Runs a command in a terminal of 80 columns until it ends, or has printed `last`; returns its output.
 async fn in_terminal(arguments: &[&str], environment: &[(&str, &str)], last: &str) -> String {
     let temporary = Temporary::new();
     let (mut terminal, inside) = pty_process::open().expect("the system has terminals");
@@ -71,7 +71,7 @@ async fn colour_is_only_for_terminals_and_not_with_no_color() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_story_fits_a_terminal_of_80_columns_in_colour() {
+async fn the_demonstration_fits_a_terminal_of_80_columns_in_colour() {
     let handler = handler().await;
     let arguments = ["--messages", "200", "--handler", handler.to_str().expect("it is text")];
     let got = in_terminal(&arguments, &[], "with leases 0.").await;

@@ -1,4 +1,4 @@
-//! The handler on `cargo sandbox host`, of which one is stopped while messages are in flight: what became of every message.
+//! The handler on `cargo sandbox host`; one of the two is stopped while messages are in flight, and every message is accounted for.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ struct Load {
     world: World,
 }
 
-/// The messages by what became of them.
+/// The messages by their result.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
     /// Their row was written once.
@@ -66,7 +66,7 @@ impl Load {
     }
 
     async fn counts(&self) -> Counts {
-        // Looked at first: a message is deleted after its row is written.
+        // Counted first: a message is deleted after its row is written.
         let left = self.world.waiting().await.expect("the storage works");
         let mut writes: BTreeMap<String, usize> = BTreeMap::new();
         for entry in self.world.dataverse.journal().into_iter().filter(|entry| entry.change.is_some()) {
@@ -77,7 +77,7 @@ impl Load {
         Counts { once, again: writes.len() - once, poison, left }
     }
 
-    /// Waits until no message is left, and shows what became of them.
+    /// Waits until no message is left, and prints the counts.
     async fn settled(&self, what: &str) -> Counts {
         let none_left = async || Some(self.counts().await).filter(|counts| counts.left == 0);
         let counts = eventually("an empty queue", none_left).await;

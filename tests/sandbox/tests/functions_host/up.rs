@@ -1,4 +1,4 @@
-//! `cargo sandbox up` and `cargo sandbox dataverse`: what they say, and that they leave nothing behind.
+//! `cargo sandbox up` and `cargo sandbox dataverse`: their output, and that they leave no process and no folder.
 
 use std::os::unix::fs::PermissionsExt as _;
 

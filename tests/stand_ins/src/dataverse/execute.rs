@@ -127,7 +127,7 @@ fn represented(world: &World, call: &Call, table: &Table, done: &Done, selection
     };
     let store = world.store();
     let Some(row) = store.table_rows(&table.set).ok().and_then(|table_rows| table_rows.get(done.id)) else {
-        // Another request deleted it between the commit and this read.
+        // Another request deleted the row between the commit and this read.
         return reply::no_content(None);
     };
     let context = format!("{}{}$metadata#{}/$entity", world.origin(), call.root(), table.set);

@@ -164,7 +164,7 @@ impl Fault {
     }
 
     /// Counts a matching request; returns whether the fault applies to it.
-    fn strike(&mut self) -> bool {
+    fn apply(&mut self) -> bool {
         if self.skip > 0 {
             self.skip -= 1;
             return false;
@@ -228,12 +228,12 @@ impl Faults {
             (false, BATCH) => fault.is_of_batches(),
             (false, _) => fault.matches(method, set, key),
         };
-        let struck = self.0.iter_mut().filter(applies).find_map(|fault| {
-            let struck = fault.strike();
-            struck.then(|| fault.effect.clone())
+        let applies = self.0.iter_mut().filter(applies).find_map(|fault| {
+            let applies = fault.apply();
+            applies.then(|| fault.effect.clone())
         });
         self.0.retain(|fault| fault.times != Some(0));
-        struck
+        applies
     }
 }
 
@@ -268,14 +268,14 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_strikes_what_it_names_from_the_nth_on() {
+    fn a_fault_applies_to_what_it_names_from_the_nth_on() {
         let mut second = faults(Fault::new(Effect::Deadlock).method("PATCH").set("contacts").key("E1").nth(2).times(2));
         assert_eq!(second.take("GET", "contacts", "employeeid='E1'", false), None);
         assert_eq!(second.take("PATCH", "accounts", "employeeid='E1'", false), None);
         assert_eq!(second.take("PATCH", "contacts", "employeeid='E2'", false), None);
-        let struck: Vec<bool> =
+        let applies: Vec<bool> =
             (0..4).map(|_| second.take("PATCH", "contacts", "employeeid='E1'", false).is_some()).collect();
-        assert_eq!(struck, [false, true, true, false]);
+        assert_eq!(applies, [false, true, true, false]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(super) struct Left {
     pub(super) execution: Duration,
 }
 
-/// What all users have used so far. A batch is one request.
+/// Usage so far, of all users together. A batch is one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Requests, rejected ones included.

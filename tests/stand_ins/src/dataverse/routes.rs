@@ -34,7 +34,7 @@ use crate::connection_reset::Wire;
 use crate::identity::Refusal;
 
 /// The maximum body size of the service, in bytes.
-const MOST_BYTES: usize = 117 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 117 * 1024 * 1024;
 
 /// How a request ends.
 pub(super) enum End {
@@ -49,7 +49,7 @@ pub(super) enum End {
 /// Handles any request.
 pub(super) async fn serve(State(world): State<Arc<World>>, wire: Wire, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MOST_BYTES).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
+    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
     if let Some(path) = parts.uri.path().strip_prefix(control::PREFIX) {
         return control::answer(&world, &parts.method, path, &body);
     }
@@ -70,7 +70,7 @@ async fn handle(world: &World, call: &Call) -> End {
     let mut end = match admit(world, call, &mut left) {
         Ok(user) => {
             let began = Instant::now();
-            let end = strike(world, call, &user, &mut entries).await;
+            let end = execute_with_faults(world, call, &user, &mut entries).await;
             world.leave(&user, began.elapsed());
             end
         }
@@ -87,7 +87,7 @@ async fn handle(world: &World, call: &Call) -> End {
 /// Handles a part of a batch that was admitted for `user`; also returns the part's entries for the journal.
 pub(super) async fn handle_part(world: &World, call: &Call, user: &str) -> (End, Vec<Entry>) {
     let (request_id, mut entries) = begin(world, call);
-    let mut end = strike(world, call, user, &mut entries).await;
+    let mut end = execute_with_faults(world, call, user, &mut entries).await;
     if let End::Answer(response) | End::CutMidway(response) = &mut end {
         reply::dress_part(response.headers_mut(), &request_id);
     }
@@ -121,7 +121,7 @@ fn admit(world: &World, call: &Call, left: &mut Option<Left>) -> Result<String, 
 }
 
 /// Executes the request, unless a fault applies.
-async fn strike(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>) -> End {
+async fn execute_with_faults(world: &World, call: &Call, user: &str, entries: &mut Vec<Entry>) -> End {
     let (set, key) = path::glimpse(&call.path);
     let effect = world.faults().take(call.method.as_str(), &set, &key, call.batch.is_some());
     match &effect {

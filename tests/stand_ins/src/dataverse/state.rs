@@ -1,4 +1,4 @@
-//! `statecode` and `statuscode`: what a create and an update make of them.
+//! `statecode` and `statuscode` in creates and updates.
 //!
 //! A new row is in the first state, whatever `statecode` was sent, and a status of another state is refused:
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/define-custom-state-model-transitions>. An update
@@ -37,7 +37,7 @@ pub(super) fn create(table: &Table, mode: StateOnCreate, values: &mut Map<String
     Ok(())
 }
 
-/// Adds to `changes` what follows from the state in them, and checks the status against the state of `row`.
+/// Adds the default status of a changed state to `changes`, and checks the status against the state of `row`.
 pub(super) fn update(table: &Table, row: &Map<String, Value>, changes: &mut Map<String, Value>) -> Result<(), Error> {
     let value = changes.get(STATE).or_else(|| row.get(STATE)).and_then(Value::as_i64);
     let Some(state) = table.states.iter().find(|state| Some(state.value) == value) else { return Ok(()) };

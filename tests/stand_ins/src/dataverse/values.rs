@@ -16,7 +16,7 @@ use super::literal;
 use super::table::{Kind, Table};
 
 /// The largest absolute value of a decimal or money column here.
-const MOST: f64 = 100_000_000_000.0;
+const MAX_NUMBER: f64 = 100_000_000_000.0;
 
 /// The earliest year that SQL Server's datetime, and so Dataverse, can store.
 const FIRST_YEAR: i32 = 1753;
@@ -41,7 +41,7 @@ pub(super) fn accept(table: &Table, column: &str, kind: &Kind, value: &Value) ->
         Kind::BigInteger | Kind::Status => value.as_i64().map(Value::from).ok_or_else(wrong_type),
         Kind::Decimal { precision } | Kind::Money { precision } | Kind::Double { precision } => {
             let number = value.as_f64().ok_or_else(wrong_type)?;
-            if number.abs() > MOST { Err(out_of_range(column)) } else { Ok(rounded(number, *precision)) }
+            if number.abs() > MAX_NUMBER { Err(out_of_range(column)) } else { Ok(rounded(number, *precision)) }
         }
         Kind::Boolean => value.as_bool().map(Value::from).ok_or_else(wrong_type),
         Kind::DateTime => date(column, value.as_str().and_then(instant).ok_or_else(wrong_type)?),

@@ -138,7 +138,7 @@ pub(super) fn commit(store: &mut Store, table: &Table, plans: Vec<Plan>, codes: 
     for plan in plans {
         let id = plan.id();
         let before = store.table_rows(&table.set)?.get(id).cloned();
-        match carry_out(store, table, plan, before.as_ref(), codes) {
+        match execute(store, table, plan, before.as_ref(), codes) {
             Ok(change) => done.push(Done { change, id }),
             Err(error) => {
                 undo.into_iter().rev().for_each(|(id, row)| store.restore(&table.set, id, row));
@@ -160,7 +160,7 @@ impl Plan {
     }
 }
 
-fn carry_out(
+fn execute(
     store: &mut Store,
     table: &Table,
     plan: Plan,

@@ -20,7 +20,7 @@ pub(super) enum Answer {
     },
     /// The invocation failed with this exception text.
     Failed(String),
-    /// Does not complete the invocation.
+    /// The invocation is not completed.
     Never,
 }
 

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_no_object_adds_nothing() {
+    fn a_message_that_is_not_an_object_adds_nothing() {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(70), "]".repeat(70));
         for item in ["plain text", "[1]", "\"text\"", "{\"half\":", "{\"a\":1}//b", "\u{feff}{\"a\":1}", &deep] {
             assert_eq!(metadata(item).as_object().expect("it is an object").len(), 7, "{item}");

@@ -7,7 +7,7 @@ use std::io;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 
-/// Larger than any body of a test; guards against an endless one.
+/// Larger than any body of a test.
 pub(super) const MAX_BODY: usize = 256 * 1024 * 1024;
 
 /// A connection to read from.

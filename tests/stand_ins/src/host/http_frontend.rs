@@ -70,7 +70,7 @@ pub(super) struct HttpFrontend {
     pub(super) route_prefix: String,
     pub(super) key: String,
     pub(super) without_keys: bool,
-    /// The request is streamed as it is.
+    /// Whether the request is streamed unchanged.
     pub(super) proxies: bool,
 }
 
@@ -86,7 +86,7 @@ impl HttpFrontend {
         })
     }
 
-    /// The header is looked at first; with a wrong one, the query does not help.
+    /// The header takes precedence: with a wrong one, the query is not read.
     fn admits(&self, request: &Request, query: &[(String, String)]) -> bool {
         let header = http1::values(&request.headers, "x-functions-key").next();
         let code = query.iter().find(|(name, _)| name.eq_ignore_ascii_case("code")).map(|(_, value)| value.as_str());
@@ -168,7 +168,7 @@ fn forwarded(request: Request, path: &str, query: &[(String, String)], id: Uuid)
     Some(wire::Request { method: request.method, target, headers, body, chunked: false })
 }
 
-/// The request as it is, with the host's own invocation id.
+/// The request unchanged, with the host's own invocation id added.
 fn streamed(request: Request, id: Uuid) -> wire::Request {
     let (body, chunked) = match request.body {
         Body::Whole(body) => (body, false),
@@ -223,7 +223,7 @@ fn rewritten(query: &[(String, String)]) -> String {
     encoded.collect()
 }
 
-/// The handler's answer goes back as it is.
+/// The handler's answer, unchanged.
 fn answer(response: Response) -> Answer {
     let Response { status, reason, headers, body } = response;
     Answer { status, reason: Some(reason), headers, body }

@@ -31,10 +31,10 @@ use crate::queue::{Message, Queue};
 /// The version of the real host that this one follows.
 pub(super) const HOST_VERSION: &str = "4.1037.0.0";
 
-/// How the host names itself to the handler.
+/// The host's user agent.
 pub(super) const USER_AGENT: &str = "Azure-Functions-Host/4.1037.0.0";
 
-/// How long an invocation that is past its time limit may still take before the handler is killed.
+/// How long a timed-out invocation may continue before the handler is killed.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
 
 /// What all invocations of a host share.

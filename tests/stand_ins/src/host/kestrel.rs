@@ -122,9 +122,9 @@ pub(super) struct Request {
 /// A request's body.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// Its length was known.
+    /// With a known length.
     Whole(Vec<u8>),
-    /// It came in chunks.
+    /// Chunked.
     Chunked(Vec<u8>),
 }
 
@@ -163,15 +163,15 @@ pub(super) async fn serve(listener: TcpListener, application: impl Application, 
         };
         while connections.try_join_next().is_some() {}
         if let Ok((stream, _)) = accepted {
-            connections.spawn(converse(stream, application.clone(), open.clone()));
+            connections.spawn(serve_connection(stream, application.clone(), open.clone()));
         }
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-/// All requests of one connection. What breaks it ends it.
-async fn converse(stream: TcpStream, application: Arc<impl Application>, mut open: watch::Receiver<bool>) {
+/// Serves one connection until it is closed or fails.
+async fn serve_connection(stream: TcpStream, application: Arc<impl Application>, mut open: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
     let mut connection = BufReader::new(stream);
     loop {

@@ -18,7 +18,7 @@ use super::process::State;
 use crate::queue::Message;
 
 /// The first pause after an empty poll.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const MIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs until the host takes no new work (`open` is false) and the invocations in flight have ended. Dropping the future drops
 /// those: their messages stay hidden and are redelivered later.
@@ -75,7 +75,7 @@ struct Pause {
 
 impl Pause {
     fn new(longest: Duration) -> Self {
-        Self { next: SHORTEST_PAUSE.min(longest), longest }
+        Self { next: MIN_PAUSE.min(longest), longest }
     }
 
     fn after_nothing(&mut self) -> Duration {

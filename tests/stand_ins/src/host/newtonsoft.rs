@@ -1,7 +1,7 @@
 //! JSON as the host's library reads and writes it: Newtonsoft.Json with its defaults, on .NET in UTC.
 //!
-//! Reading takes more than JSON ([`reader`]) and turns every string that as a whole reads as a time into one ([`date`]); writing
-//! gives numbers and times in .NET's form. So what the host passes on is not what it received.
+//! The reader accepts more than JSON ([`reader`]) and converts every string that is a time as a whole ([`date`]); the writer uses
+//! .NET's forms of numbers and times. So the host may change a message when it passes it on.
 //!
 //! Contract: the source, <https://github.com/JamesNK/Newtonsoft.Json/tree/master/Src/Newtonsoft.Json>.
 
@@ -120,7 +120,7 @@ fn line(json: &mut String, depth: Option<usize>) {
     }
 }
 
-/// The host's own question before it reads a text: `Utility.IsJson` in <https://github.com/Azure/azure-functions-host>.
+/// Whether the host takes a text for JSON: `Utility.IsJson` in <https://github.com/Azure/azure-functions-host>.
 pub(super) fn looks_like_json(text: &str) -> bool {
     let text = text.trim();
     [('{', '}'), ('[', ']')].iter().any(|(open, close)| text.starts_with(*open) && text.ends_with(*close))

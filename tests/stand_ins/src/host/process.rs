@@ -31,7 +31,7 @@ pub(super) enum State {
     Ready,
     /// It exited with code 0: the host keeps running and every call fails.
     Gone,
-    /// It was asked to end: the host takes no new work.
+    /// It is stopping: the host takes no new work.
     Stopping,
     /// The host has given up; the text says why.
     Down(String),

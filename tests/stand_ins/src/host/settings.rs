@@ -15,7 +15,7 @@ const DEFAULT_FUNCTION_TIMEOUT: Duration = Duration::from_mins(5);
 const INITIALIZATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The queue extension's minimum polling interval.
-const SHORTEST_POLLING: Duration = Duration::from_millis(100);
+const MIN_POLLING: Duration = Duration::from_millis(100);
 
 /// host.json, checked.
 #[derive(Debug, Clone)]
@@ -174,7 +174,7 @@ fn queue_policy(wire: &WireQueues, has_bundle: bool) -> Result<QueuePolicy, Stri
     }
     let max_polling_interval =
         span_or("queues.maxPollingInterval", wire.max_polling_interval.as_deref(), Duration::from_mins(1))?;
-    if max_polling_interval < SHORTEST_POLLING {
+    if max_polling_interval < MIN_POLLING {
         return Err("queues.maxPollingInterval is under 100 ms".to_owned());
     }
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

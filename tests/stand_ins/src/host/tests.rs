@@ -1,6 +1,6 @@
-//! The host with a handler that the test plays itself: an axum router on a port that the host is attached to.
+//! The host with a handler inside the test: an axum router, on whose port the host is attached.
 //!
-//! The test controls the timing: a call waits until the test answers it. Tests that need queues use the embedded
+//! Every call waits until the test answers it. Tests that need queues use the embedded
 //! storage.
 
 mod http_frontend;
@@ -31,13 +31,13 @@ impl Call {
     }
 }
 
-/// The handler's side of a test.
-struct Played {
+/// A handler whose calls the test answers.
+struct ScriptedHandler {
     server: Server,
     calls: mpsc::Receiver<Call>,
 }
 
-impl Played {
+impl ScriptedHandler {
     async fn start() -> Self {
         let (calls, receiver) = mpsc::channel(64);
         let respond = async move |uri: Uri, headers: HeaderMap, body: Bytes| {

@@ -82,7 +82,7 @@ impl Wire {
 
     async fn connection(&self) -> io::Result<Connection> {
         while let Some(kept) = self.take_idle() {
-            // Open and silent: anything else means that the handler has closed it.
+            // No data and no end of the stream: the connection is still open.
             let pending = kept.get_ref().try_read(&mut [0]);
             if pending.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 return Ok(kept);

@@ -29,7 +29,7 @@ pub(super) fn check(account: &Account, call: &Call, token: &str) -> Result<()> {
     if !call.secure {
         return Err(AUTHENTICATION_FAILED.because("A bearer token is accepted over https only."));
     }
-    let Some(claims) = claims(token) else { return Err(INVALID_TOKEN.because("The token is no JSON web token.")) };
+    let Some(claims) = claims(token) else { return Err(INVALID_TOKEN.because("The token is not a JSON web token.")) };
     if !ISSUERS.iter().any(|issuer| claims.iss.starts_with(issuer)) {
         return Err(INVALID_TOKEN.because("Issuer validation failed."));
     }

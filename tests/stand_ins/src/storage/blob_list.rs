@@ -15,7 +15,7 @@ use super::call::{Call, Metadata};
 use super::error::{NOT_IMPLEMENTED, Result};
 use super::reply::{Now, Reply, http_date};
 
-const PAGE_LIMIT: i64 = 5000;
+const MAX_PAGE: i64 = 5000;
 
 /// Lists the containers.
 pub(super) fn containers(blobs: &Blobs, call: &Call) -> Result<Response> {
@@ -46,7 +46,7 @@ pub(super) fn blobs(blobs: &Blobs, call: &Call, container: &str, now: Now) -> Re
 type Named<'a, T> = (&'a String, &'a T);
 
 fn page<'a, T>(all: impl Iterator<Item = Named<'a, T>>, call: &Call) -> Result<(Vec<Named<'a, T>>, Option<&'a str>)> {
-    let limit = call.number("maxresults", 1..=PAGE_LIMIT)?.unwrap_or(PAGE_LIMIT);
+    let limit = call.number("maxresults", 1..=MAX_PAGE)?.unwrap_or(MAX_PAGE);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let prefix = call.query("prefix").unwrap_or_default();
     let marker = call.query("marker").unwrap_or_default();

@@ -98,7 +98,7 @@ fn get(blob: &Blob, call: &Call, now: Now) -> Result<Response> {
 }
 
 fn properties(blob: &Blob, call: &Call, now: Now) -> Result<Response> {
-    // A response to HEAD has no body but still gives the blob's length.
+    // A response to HEAD has the blob's length and no body.
     let length = blob.content.len().to_string();
     let of_metadata = call.query("comp") == Some("metadata");
     let reply = described(StatusCode::OK, blob, call, now)?;

@@ -23,7 +23,7 @@ use super::error::{
 };
 
 /// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata#blob-names>
-const BLOB_NAME_LIMIT: usize = 1024;
+const MAX_BLOB_NAME: usize = 1024;
 
 /// User-defined pairs of a blob, container or queue; names are case-insensitive and kept in lower case.
 pub type Metadata = BTreeMap<String, String>;
@@ -77,7 +77,7 @@ impl Call {
         if let Some(container) = &container {
             check_container(container)?;
         }
-        if name.as_ref().is_some_and(|name| name.chars().count() > BLOB_NAME_LIMIT) {
+        if name.as_ref().is_some_and(|name| name.chars().count() > MAX_BLOB_NAME) {
             return Err(NAME_OUT_OF_RANGE);
         }
         let query = parse_query(parts.uri.query().unwrap_or_default());

@@ -31,7 +31,7 @@ use super::{blob_service, queue_service};
 use crate::connection_reset::Wire;
 use crate::gauge::Gauge;
 
-const BODY_LIMIT: usize = 8 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// The version in responses to requests that give none.
 const DEFAULT_VERSION: &str = "2026-04-06";
 
@@ -64,7 +64,7 @@ async fn answer(State((store, service)): State<(Arc<Store>, Service)>, wire: Wir
     let _in_flight = (service == Service::Blob).then(|| store.requests.open());
     let (parts, body) = request.into_parts();
     let common = CommonHeaders::of(&parts);
-    let task = tokio::spawn(carry_out(store, service, wire.clone(), parts, body));
+    let task = tokio::spawn(process(store, service, wire.clone(), parts, body));
     match task.await {
         Ok(response) => common.on(response),
         // The runtime is shutting down: the response is lost, as with any server that stops.
@@ -72,8 +72,8 @@ async fn answer(State((store, service)): State<(Arc<Store>, Service)>, wire: Wir
     }
 }
 
-async fn carry_out(store: Arc<Store>, service: Service, wire: Wire, parts: Parts, body: Body) -> Response {
-    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
+async fn process(store: Arc<Store>, service: Service, wire: Wire, parts: Parts, body: Body) -> Response {
+    let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
         return REQUEST_BODY_TOO_LARGE.into_response();
     };
     let call = Call::parse(service, store.secure, &store.account.name, parts, body);
@@ -83,7 +83,7 @@ async fn carry_out(store: Arc<Store>, service: Service, wire: Wire, parts: Parts
     };
     let op = Op::of(operation);
     lock(&store.counts).add(op);
-    let effect = lock(&store.faults).strike(op);
+    let effect = lock(&store.faults).apply(op);
     match effect {
         Some(Effect::Status { code, error_code, retry_after }) => {
             lock(&store.lease_log).note(&call, op, Instant::now(), Some(code), None);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_stand_in_does_not_speak_is_501() {
+    async fn an_unsupported_request_is_501() {
         let fixture = Fixture::with_blob().await;
         let snapshot = fixture.blob("PUT", "locks/one?comp=snapshot", &[], "").await;
         assert_eq!(snapshot.refusal(), (501, "NotImplemented"));

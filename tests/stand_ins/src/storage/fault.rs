@@ -167,7 +167,7 @@ impl Faults {
     }
 
     /// The effect of the first matching fault on an arriving request; counts the fault down.
-    pub(super) fn strike(&mut self, actual: Op) -> Option<Effect> {
+    pub(super) fn apply(&mut self, actual: Op) -> Option<Effect> {
         let index = self.0.iter().position(|fault| fault.left != Some(0) && fault.op.covers(actual))?;
         let fault = &mut self.0[index];
         let effect = fault.effect.clone();
@@ -192,29 +192,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_strike_in_order_and_as_often_as_they_say() {
+    fn faults_apply_in_order_and_as_often_as_they_say() {
         let mut faults = Faults::default();
         faults.push(Fault::times(2, Op::Acquire, Effect::DropBefore));
         faults.push(Fault::once(Op::AnyBlob, Effect::DropAfter));
-        assert_eq!(faults.strike(Op::Renew), Some(Effect::DropAfter), "the first that matches, not the first");
-        assert_eq!(faults.strike(Op::Acquire), Some(Effect::DropBefore));
-        assert_eq!(faults.strike(Op::Acquire), Some(Effect::DropBefore));
-        assert_eq!(faults.strike(Op::Acquire), None);
+        assert_eq!(faults.apply(Op::Renew), Some(Effect::DropAfter), "the first that matches, not the first");
+        assert_eq!(faults.apply(Op::Acquire), Some(Effect::DropBefore));
+        assert_eq!(faults.apply(Op::Acquire), Some(Effect::DropBefore));
+        assert_eq!(faults.apply(Op::Acquire), None);
     }
 
     #[test]
-    fn a_lasting_fault_strikes_until_it_is_cleared() {
+    fn a_lasting_fault_applies_until_it_is_cleared() {
         let mut faults = Faults::default();
         faults.push(Fault::until_cleared(Op::AnyQueue, Effect::DropBefore));
-        assert_eq!(faults.strike(Op::PutBlob), None);
+        assert_eq!(faults.apply(Op::PutBlob), None);
         for _ in 0..3 {
-            assert_eq!(faults.strike(Op::OtherQueue), Some(Effect::DropBefore));
+            assert_eq!(faults.apply(Op::OtherQueue), Some(Effect::DropBefore));
         }
         faults.push(Fault::once(Op::AnyQueue, Effect::DropAfter));
         faults.end(&Fault::until_cleared(Op::AnyQueue, Effect::DropBefore));
-        assert_eq!(faults.strike(Op::OtherQueue), Some(Effect::DropAfter), "the others stay");
+        assert_eq!(faults.apply(Op::OtherQueue), Some(Effect::DropAfter), "the others stay");
         faults.push(Fault::once(Op::AnyQueue, Effect::DropAfter));
         faults.clear();
-        assert_eq!(faults.strike(Op::OtherQueue), None);
+        assert_eq!(faults.apply(Op::OtherQueue), None);
     }
 }

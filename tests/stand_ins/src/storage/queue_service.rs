@@ -19,7 +19,7 @@ use super::queues::{Message, Queue, Queues};
 use super::reply::{Now, Reply, http_date};
 
 /// The largest text of a message, in bytes.
-const TEXT_LIMIT: usize = 64 * 1024;
+const MAX_TEXT_BYTES: usize = 64 * 1024;
 /// The default time to live, and the maximum time that a message can be hidden.
 const WEEK: i64 = 7 * 24 * 60 * 60;
 /// How long a delivered message is hidden by default.
@@ -177,7 +177,7 @@ fn message_text(body: &[u8]) -> Result<String> {
     if !found || !path.is_empty() {
         return Err(INVALID_XML);
     }
-    if text.len() > TEXT_LIMIT { Err(REQUEST_BODY_TOO_LARGE) } else { Ok(text) }
+    if text.len() > MAX_TEXT_BYTES { Err(REQUEST_BODY_TOO_LARGE) } else { Ok(text) }
 }
 
 fn push_reference(text: &mut String, reference: &BytesRef<'_>) -> Result<()> {

@@ -86,7 +86,7 @@ fn check_times(start: &str, expiry: &str) -> Result<()> {
     match parse_time(start) {
         Some(start) if start <= now => Ok(()),
         Some(_) => Err(AUTHENTICATION_FAILED.because("Signature not valid in the specified time frame: too early.")),
-        None => Err(AUTHENTICATION_FAILED.because("The start st is no ISO 8601 time.")),
+        None => Err(AUTHENTICATION_FAILED.because("The start st is not an ISO 8601 time.")),
     }
 }
 

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::{Bound, Samples, number};
-use super::Scene;
+use super::Fixture;
 use super::calls::{Caller, answer, record};
 
 /// Versions that nothing supersedes, each with a column that holds it and an ordinary version.
@@ -23,8 +23,8 @@ fn poison() -> anyhow::Result<[(&'static str, &'static str, serde_json::Value, s
 }
 
 /// The message with such a version, and the next one for its record.
-pub(super) async fn versions(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let running = scene.launch().start().await?;
+pub(super) async fn versions(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let running = fixture.launch().start().await?;
     let caller = Caller::of(&running);
     for (name, column, hostile, ordinary) in poison()? {
         let mut record = record(name);
@@ -54,8 +54,8 @@ const TABLES: [&str; 8] = [
 ];
 
 /// Records for tables that no record belongs in.
-pub(super) async fn tables(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let running = scene.launch().start().await?;
+pub(super) async fn tables(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let running = fixture.launch().start().await?;
     let (caller, mut refused) = (Caller::of(&running), 0_u32);
     for table in TABLES {
         let record =
@@ -64,14 +64,14 @@ pub(super) async fn tables(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::
         refused += u32::from((answer.status, answer.member("reason").as_str()) == (Some(400), "invalid_message"));
     }
     samples.bounded("refused before a request", "tables", number(refused), Bound::Exactly(number(TABLES.len())));
-    let written = scene.world.dataverse.journal().len();
+    let written = fixture.world.dataverse.journal().len();
     samples.bounded("writes sent to Dataverse", "writes", number(written), Bound::Exactly(0.0));
     running.stop().await
 }
 
 /// A page on another site posts to a developer's port.
-pub(super) async fn origin(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let running = scene.launch().start().await?;
+pub(super) async fn origin(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let running = fixture.launch().start().await?;
     let caller = Caller::of(&running);
     let host = ("x-azure-functions-invocationid", "0a5ad9d6-0a55-4f6c-8d5e-6f4f5b2c9f10");
     for (name, headers, expected) in [
@@ -86,7 +86,7 @@ pub(super) async fn origin(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::
         let status = answer(request).await.status.map_or(f64::NAN, f64::from);
         samples.bounded(format!("{name}: status"), "", status, Bound::Exactly(expected));
     }
-    let written = scene.world.dataverse.rows("contacts").len();
+    let written = fixture.world.dataverse.rows("contacts").len();
     samples.bounded("rows written", "rows", number(written), Bound::Exactly(2.0));
     running.stop().await
 }

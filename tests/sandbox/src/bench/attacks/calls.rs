@@ -1,4 +1,4 @@
-//! Calls of a handler without a host, as the host sends them, and what became of them.
+//! Calls of a handler without a host, as the host sends them, and their results.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use stand_ins::host::first_delivery;
 use stand_ins::net::http_client;
 
 /// A caller waits 20 s at most; a call without an answer by then counts as not answered.
-const ANSWER_LIMIT: Duration = Duration::from_secs(40);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// The pause between queue messages that are sent beside an attack.
 const PACE: Duration = Duration::from_millis(250);
@@ -26,7 +26,7 @@ pub(super) struct Caller {
     url: String,
 }
 
-/// What became of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub(super) struct Answer {
     /// `None`: it was not answered, or not completely.
@@ -87,7 +87,7 @@ impl Caller {
 pub(super) async fn answer(request: RequestBuilder) -> Answer {
     let begun = Instant::now();
     let answered = async {
-        let response = request.timeout(ANSWER_LIMIT).send().await?;
+        let response = request.timeout(ANSWER_TIMEOUT).send().await?;
         Ok::<_, reqwest::Error>((response.status().as_u16(), response.text().await?))
     };
     let (status, text) = answered.await.map_or((None, String::new()), |(status, text)| (Some(status), text));
@@ -111,7 +111,7 @@ pub(super) fn add_calls(samples: &mut Samples, answers: &[Answer]) {
     samples.add("longest call", "s", longest(answers));
 }
 
-/// Adds what became of queue messages; each of them must be written.
+/// Adds the results of queue messages; each of them must be written.
 pub(super) fn add_messages(samples: &mut Samples, place: &str, answers: &[Answer]) {
     let failed = answers.iter().filter(|answer| !answer.is_written()).count();
     let none = Bound::Exactly(0.0);

@@ -11,7 +11,7 @@ use super::super::target::Launch;
 use super::super::{Bound, Samples, megabytes};
 use super::calls::{Caller, record};
 use super::endless_server::{EndlessServer, Script};
-use super::{Scene, with_memory};
+use super::{Fixture, with_memory};
 
 /// In megabytes: 64 KiB, and what lies in the system's buffers when the client leaves.
 const MAX_SMALL: f64 = 2.0;
@@ -22,8 +22,8 @@ const MAX_ROW: f64 = 24.0;
 /// Of the whole process.
 const MAX_MEMORY: f64 = 64.0;
 
-/// A command or message that takes longer has not given up.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A command or message that takes longer counts as stuck.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A message is answered by its first failure, without a hold.
 const AT_ONCE: [(&str, &str); 2] = [("SYNC_HOLD_SECONDS", "0"), ("LOCK_WAIT_SECONDS", "1")];
@@ -77,34 +77,34 @@ const PAGE: Script = Script {
 };
 
 /// A queue message for each, and a command for the pages of a queue.
-pub(super) async fn measure(mut scene: Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let known = scene.world.settings.clone();
+pub(super) async fn measure(mut fixture: Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let known = fixture.world.settings.clone();
     for (number, (name, service, script, most)) in ANSWERS.into_iter().enumerate() {
         let server = EndlessServer::start(script).context("starting an endless service")?;
-        scene.world.settings.clone_from(&known);
-        scene.world.settings.extend(AT_ONCE.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        fixture.world.settings.clone_from(&known);
+        fixture.world.settings.extend(AT_ONCE.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let (setting, value) = match service {
             Service::Storage => ("AzureWebJobsStorage", connection(&server)),
             Service::Identity => ("IDENTITY_ENDPOINT", format!("{}/msi/token", server.url())),
             Service::Dataverse => ("DATAVERSE_URL", server.url()),
         };
-        scene.world.settings.insert(setting.to_owned(), value);
-        let running = scene.launch().start().await?;
+        fixture.world.settings.insert(setting.to_owned(), value);
+        let running = fixture.launch().start().await?;
         let (caller, key, begun) = (Caller::of(&running), record(&number.to_string()), Instant::now());
-        let delivered = timeout(PATIENCE, caller.deliver(&key));
+        let delivered = timeout(TIMEOUT, caller.deliver(&key));
         let (answered, memory) = with_memory(running.pid, delivered).await;
         let took = answered.map_or(f64::NAN, |_| begun.elapsed().as_secs_f64());
         add(samples, name, &server, most, took, memory);
         running.stop().await?;
     }
     let server = EndlessServer::start(PAGE).context("starting an endless service")?;
-    scene.world.settings.clone_from(&known);
-    scene.world.settings.insert("AzureWebJobsStorage".to_owned(), connection(&server));
-    let mut list = Launch::command(&scene.launch());
+    fixture.world.settings.clone_from(&known);
+    fixture.world.settings.insert("AzureWebJobsStorage".to_owned(), connection(&server));
+    let mut list = Launch::command(&fixture.launch());
     let mut child = list.args(["dead-letters", "list"]).stdout(Stdio::null()).spawn().context("starting a command")?;
     let pid = child.id().context("the command is gone")?;
     let begun = Instant::now();
-    let (ended, memory) = with_memory(pid, timeout(PATIENCE, child.wait())).await;
+    let (ended, memory) = with_memory(pid, timeout(TIMEOUT, child.wait())).await;
     let took = ended.map_or(f64::NAN, |_| begun.elapsed().as_secs_f64());
     add(samples, "a page of the queue", &server, MAX_PAGE, took, memory);
     Ok(())

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::time::timeout;
 
 use super::super::{Bound, Samples, number};
-use super::Scene;
+use super::Fixture;
 use crate::world::POISON_QUEUE;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ const HOSTILE: [&str; 9] = [
 /// Letters beside it.
 const OTHERS: usize = 20;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The commands, in an order that ends with the one that deletes.
 const COMMANDS: [(&str, &[&str]); 5] = [
@@ -38,21 +38,21 @@ const COMMANDS: [(&str, &[&str]); 5] = [
 ];
 
 /// Runs each command.
-pub(super) async fn measure(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+pub(super) async fn measure(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
     for (name, arguments) in COMMANDS {
-        scene.world.poison.clear().await.context("emptying the queue")?;
+        fixture.world.poison.clear().await.context("emptying the queue")?;
         let ordinary: Vec<_> = (0..OTHERS).map(ordinary).collect();
         let (first, last) = ordinary.split_at(OTHERS / 2);
         let first = first.iter().map(String::as_str);
         for letter in first.chain(HOSTILE).chain(last.iter().map(String::as_str)) {
-            scene.world.poison.put(letter).await.context("putting a letter")?;
+            fixture.world.poison.put(letter).await.context("putting a letter")?;
         }
         let begun = Instant::now();
-        let ended = timeout(PATIENCE, scene.launch().command().arg("dead-letters").args(arguments).status()).await;
+        let ended = timeout(TIMEOUT, fixture.launch().command().arg("dead-letters").args(arguments).status()).await;
         let code = ended.ok().and_then(Result::ok).and_then(|status| status.code());
         let code = code.map_or(f64::NAN, f64::from);
         samples.bounded(format!("{name}: exit code"), "", code, Bound::Exactly(0.0));
-        let letters = scene.storage()?.messages(POISON_QUEUE);
+        let letters = fixture.storage()?.messages(POISON_QUEUE);
         let visible = letters.iter().filter(|letter| letter.visible).count();
         let left = if name == "drop" { 0 } else { OTHERS + HOSTILE.len() };
         samples.bounded(

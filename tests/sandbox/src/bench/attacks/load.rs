@@ -1,4 +1,4 @@
-//! Calls that cost much: many records at once, and large bodies.
+//! Expensive calls: many records at once, and large bodies.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use super::super::target::{Launch, Running};
 use super::super::{Bound, Samples, number};
 use super::calls::{Answer, Caller, add_calls, add_messages, record};
-use super::{Scene, with_memory};
+use super::{Fixture, with_memory};
 use stand_ins::dataverse::{Effect, Fault, Status};
 
-/// Twice the width of admission, and some that were closed while they were opened.
+/// Twice the concurrency limit, and some that were closed while they were opened.
 const MAX_SOCKETS: f64 = 128.0;
 
 /// In megabytes, of the whole process.
@@ -35,20 +35,20 @@ const RECORDS: usize = 1_000;
 const CROWD: usize = 700;
 
 /// The system repeats a handshake after 1 s and 3 s when many come at once; later, a connection waits for one that is closed.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longer than it takes to send all bodies: all of them are there at once.
 const SLOW: Duration = Duration::from_secs(3);
 
 /// Arrays of distinct keys, one alone and then ten beside queue messages.
 pub(super) async fn sockets(
-    scene: &Scene<'_>,
+    fixture: &Fixture<'_>,
     limit: Option<&'static str>,
     samples: &mut Samples,
 ) -> anyhow::Result<()> {
-    let running = Launch { limit, ..scene.launch() }.start().await?;
+    let running = Launch { limit, ..fixture.launch() }.start().await?;
     let caller = warm(&running).await;
-    let connections = scene.storage()?.blob_connections();
+    let connections = fixture.storage()?.blob_connections();
     let first = caller.post(keys("one")).await;
     let most = Bound::AtMost(MAX_SOCKETS);
     samples.bounded("one array: sockets opened to the storage", "sockets", number(connections.opened()), most);
@@ -69,8 +69,8 @@ pub(super) async fn sockets(
 }
 
 /// A body that is refused, but not before it is read.
-pub(super) async fn zeros(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let running = scene.launch().start().await?;
+pub(super) async fn zeros(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let running = fixture.launch().start().await?;
     let caller = warm(&running).await;
     let body = format!("[0{}]", ",0".repeat(MAX_BODY / 2 - 2));
     let (answer, memory) = with_memory(running.pid, caller.post(body)).await;
@@ -81,31 +81,31 @@ pub(super) async fn zeros(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::R
 }
 
 /// Arrays that are small beside the records in them.
-pub(super) async fn arrays(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let calls = scene.context.or_quick(70, 10);
-    attack(scene, None, MAX_ARRAYS, samples, async |caller| {
+pub(super) async fn arrays(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let calls = fixture.context.or_quick(70, 10);
+    attack(fixture, None, MAX_ARRAYS, samples, async |caller| {
         join_all((0..calls).map(|number| caller.post(small_records(number)))).await
     })
     .await
 }
 
 /// Large bodies that are written slowly.
-pub(super) async fn bodies(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let calls = scene.context.or_quick(52, 4);
-    scene.world.dataverse.fault(Fault::new(Effect::Slow(SLOW)).until_cleared());
-    attack(scene, None, MAX_BODIES, samples, async |caller| {
+pub(super) async fn bodies(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let calls = fixture.context.or_quick(52, 4);
+    fixture.world.dataverse.fault(Fault::new(Effect::Slow(SLOW)).until_cleared());
+    attack(fixture, None, MAX_BODIES, samples, async |caller| {
         join_all((0..calls).map(|number| caller.post(large_record(number)))).await
     })
     .await
 }
 
 /// Large bodies of many small values.
-pub(super) async fn lists(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let calls = scene.context.or_quick(24, 4);
+pub(super) async fn lists(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let calls = fixture.context.or_quick(24, 4);
     let refused = Effect::Status(Status::new(400, "0x80048d19", "refused"));
-    scene.world.dataverse.fault(Fault::new(refused).key("large-").until_cleared());
+    fixture.world.dataverse.fault(Fault::new(refused).key("large-").until_cleared());
     let columns = ["c@odata.bind\":[\"\"", "c_activity_parties\":[{\"a\":1}"];
-    attack(scene, Some(LITTLE_DATA), MAX_BODIES, samples, async |caller| {
+    attack(fixture, Some(LITTLE_DATA), MAX_BODIES, samples, async |caller| {
         join_all((0..calls).zip(columns.iter().cycle()).map(|(number, column)| {
             let (_, value) = column.split_at(column.find('[').map_or(0, |at| at + 1));
             let more = format!(",{value}").repeat((MAX_BODY - 256) / (value.len() + 1));
@@ -119,8 +119,8 @@ pub(super) async fn lists(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::R
 }
 
 /// All of these at once, with little memory.
-pub(super) async fn everything(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    attack(scene, Some(LITTLE_DATA), f64::INFINITY, samples, async |caller| {
+pub(super) async fn everything(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    attack(fixture, Some(LITTLE_DATA), f64::INFINITY, samples, async |caller| {
         let arrays = join_all((0..70).map(|number| caller.post(small_records(number))));
         let bodies = join_all((0..24).map(|number| caller.post(large_record(number))));
         let keys = join_all((0..10).map(|number| caller.post(keys(&number.to_string()))));
@@ -131,12 +131,12 @@ pub(super) async fn everything(scene: &Scene<'_>, samples: &mut Samples) -> anyh
 }
 
 /// More calls than connections: first with bodies that never come, then for one key.
-pub(super) async fn crowd(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let running = scene.launch().start().await?;
+pub(super) async fn crowd(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let running = fixture.launch().start().await?;
     let caller = warm(&running).await;
     let head = "POST /api/records HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n[";
     let stalled = join_all((0..CROWD).map(|_| async {
-        let connected = timeout(CONNECT_LIMIT, TcpStream::connect((Ipv4Addr::LOCALHOST, running.port))).await;
+        let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((Ipv4Addr::LOCALHOST, running.port))).await;
         let mut stream = connected.ok()?.ok()?;
         stream.write_all(head.as_bytes()).await.ok()?;
         Some(stream)
@@ -155,13 +155,13 @@ pub(super) async fn crowd(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::R
 
 /// Makes these calls beside queue messages.
 async fn attack(
-    scene: &Scene<'_>,
+    fixture: &Fixture<'_>,
     limit: Option<&'static str>,
     most: f64,
     samples: &mut Samples,
     calls: impl AsyncFnOnce(&Caller) -> Vec<Answer>,
 ) -> anyhow::Result<()> {
-    let mut running = Launch { limit, ..scene.launch() }.start().await?;
+    let mut running = Launch { limit, ..fixture.launch() }.start().await?;
     let caller = warm(&running).await;
     let both = async { tokio::join!(calls(&caller), caller.deliver_beside()) };
     let ((calls, messages), memory) = with_memory(running.pid, both).await;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::super::target::Launch;
 use super::super::{Bound, Samples, number};
-use super::Scene;
+use super::Fixture;
 use super::calls::{Caller, record};
 use crate::world::Folder;
 
@@ -20,24 +20,24 @@ const MESSAGES: u32 = 1_000;
 const IN_FLIGHT: u32 = 16;
 
 /// A call that is not answered in this time is stuck.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Longer than the drain of a handler that has nothing to do.
-const STOP_LIMIT: Duration = Duration::from_secs(15);
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// SIGTERM, as a shell gives it.
 const TERMINATED: f64 = 143.0;
 
 /// A process whose standard output and error are pipes that are never read.
-pub(super) async fn logs(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let running = Launch { unread: true, ..scene.launch() }.start().await?;
+pub(super) async fn logs(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+    let running = Launch { unread: true, ..fixture.launch() }.start().await?;
     let (caller, next, begun) = (Caller::of(&running), AtomicU32::new(0), Instant::now());
     let connection = async || {
         let mut settled = 0_u32;
         loop {
             let message = next.fetch_add(1, Ordering::Relaxed);
             let record = record(&message.to_string()).to_string();
-            if message >= MESSAGES || !timeout(PATIENCE, caller.post(record)).await.is_ok_and(|end| end.is_written()) {
+            if message >= MESSAGES || !timeout(TIMEOUT, caller.post(record)).await.is_ok_and(|end| end.is_written()) {
                 return settled;
             }
             settled += 1;
@@ -47,24 +47,24 @@ pub(super) async fn logs(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Re
     samples.bounded("calls answered", "calls", number(settled), Bound::Exactly(MESSAGES.into()));
     samples.add("until the last one", "s", begun.elapsed().as_secs_f64());
     let begun = Instant::now();
-    let code = running.terminate(STOP_LIMIT).await?;
+    let code = running.terminate(STOP_TIMEOUT).await?;
     samples.bounded("exit code after SIGTERM", "", code.map_or(f64::NAN, f64::from), Bound::Exactly(TERMINATED));
     samples.add("from SIGTERM to the end", "s", begun.elapsed().as_secs_f64());
     Ok(())
 }
 
 /// Commands and the start in a folder whose host.json is a pipe without a writer.
-pub(super) async fn fifo(scene: &Scene<'_>, samples: &mut Samples) -> anyhow::Result<()> {
+pub(super) async fn fifo(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
     let folder = Folder::new()?;
     let made = Command::new("mkfifo").arg(folder.path().join("host.json")).status().await.context("running mkfifo")?;
     ensure!(made.success(), "mkfifo failed");
     let launch = || {
-        let launch = Launch::new(&scene.context.target.path, folder.path(), &scene.world.settings);
-        Launch { patience: PATIENCE, ..launch }
+        let launch = Launch::new(&fixture.context.target.path, folder.path(), &fixture.world.settings);
+        Launch { time_limit: TIMEOUT, ..launch }
     };
     for (name, arguments) in [("doctor", &["doctor"][..]), ("dead-letters list", &["dead-letters", "list"])] {
         let begun = Instant::now();
-        let ended = timeout(PATIENCE, launch().command().args(arguments).status()).await;
+        let ended = timeout(TIMEOUT, launch().command().args(arguments).status()).await;
         let ended = ended.is_ok_and(|status| status.is_ok_and(|status| status.code().is_some()));
         add(samples, name, ended, begun);
     }

@@ -90,7 +90,7 @@ async fn written(content_id: Option<&str>, response: Response) -> Vec<u8> {
 /// A body that arrives, and then the connection breaks.
 fn breaking_off(body: Bytes) -> Body {
     let broken = stream::once(async {
-        // The body is sent when the stream has nothing to give.
+        // The stream is polled again only after its data has been sent.
         tokio::task::yield_now().await;
         Err(io::Error::from(io::ErrorKind::ConnectionReset))
     });

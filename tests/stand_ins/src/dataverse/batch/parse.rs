@@ -13,7 +13,7 @@ use super::super::call::Call;
 use super::super::errors::Error;
 use super::{Part, RESOURCE};
 
-/// Sometimes fewer: <https://github.com/MicrosoftDocs/powerapps-docs/issues/1890>
+/// The maximum; the service has been seen to allow fewer: <https://github.com/MicrosoftDocs/powerapps-docs/issues/1890>
 const MAX_PARTS: usize = 1_000;
 
 const MAX_HEADERS: usize = 64;
@@ -48,7 +48,7 @@ fn boundary(batch: &Call) -> Result<&str, Error> {
     }
 }
 
-/// What stands between the lines with the delimiter.
+/// The contents between the delimiter lines.
 fn contents(body: &Bytes, delimiter: &[u8]) -> Result<Vec<Bytes>, Error> {
     let mut contents = Vec::new();
     let mut from = None;

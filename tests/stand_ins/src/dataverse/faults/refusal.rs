@@ -1,4 +1,4 @@
-//! The responses of the faults that are responses.
+//! The error response of a fault, for faults that have one.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/reference/web-service-error-codes>
 
@@ -47,7 +47,7 @@ impl Effect {
     }
 }
 
-/// What SQL Server says of a deadlock victim.
+/// SQL Server's message for a deadlock victim.
 const DEADLOCK: &str =
     " Sql error: Generic SQL error. CRM ErrorCode: -2147204784 Sql ErrorCode: -2146232060 Sql Number: 1205";
 

@@ -1,4 +1,4 @@
-//! The stand-in's answers against those that were met in the field, by their ids in `tests/it/client/answers.ndjson`.
+//! The stand-in's answers against captured answers of the service, by their ids in `tests/it/client/answers.ndjson`.
 
 use std::time::Duration;
 
@@ -200,7 +200,7 @@ async fn a_taken_key_is_annotated_if_annotations_are_asked_for() {
     let (expected, line) = captured("412-entitykey-annotated");
     let ours = line.to_string().replace("Email Address", "new_emailaddress");
     let mut line: Value = serde_json::from_str(&ours).expect("JSON");
-    // The row being written, which says nothing about the row that has the key.
+    // The service names the row being written, not the one that has the key.
     line.as_object_mut().expect("an object").remove("@Microsoft.PowerApps.CDS.ErrorDetails.DuplicateEntity");
     assert_eq!((status, taken), (expected, line));
     let bare = bench.send(Method::POST, "new_reviewers", &[], Some(&body)).await;

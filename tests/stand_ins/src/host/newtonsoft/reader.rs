@@ -1,4 +1,4 @@
-//! Reads JSON and what the library takes beyond it: comments, single quotes, bare names, a trailing comma, `NaN`, `Infinity`,
+//! Reads JSON and the library's extensions: comments, single quotes, bare names, a trailing comma, `NaN`, `Infinity`,
 //! `undefined`, numbers in base 16 and 8, raw control characters, missing values in arrays.
 //!
 //! Of two members with one name the last counts. `new Date(…)` is refused: nothing the host converts takes it.

@@ -1,6 +1,6 @@
 //! The lifecycle of the handler's process: one task starts, watches and kills it.
 //!
-//! It holds no lock and publishes the state in a watch channel. A process that was asked to end is never restarted.
+//! It holds no lock and publishes the state in a watch channel. A process that is stopping is never restarted.
 //!
 //! Contract: the exit codes and limits are read from the source of <https://github.com/Azure/azure-functions-host>.
 
@@ -26,10 +26,10 @@ const READY_POLLING: Duration = Duration::from_millis(25);
 const WANTED_RESTART: i32 = 200;
 
 /// How long an executable may be busy: far longer than a fork takes.
-const BUSY_LIMIT: Duration = Duration::from_secs(2);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long to wait for the last output of a process that has exited; a grandchild may hold the pipe open.
-const LAST_LINES_LIMIT: Duration = Duration::from_millis(500);
+const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs the program and restarts it until it must not be restarted.
 pub(super) struct Supervisor {
@@ -44,7 +44,9 @@ pub(super) struct Supervisor {
 enum End {
     Exited(ExitStatus),
     Restarted,
-    Terminated,
+    Stopped,
+    /// After SIGTERM: the exit code, and who waits for it.
+    Terminated(Option<i32>, Terminated),
     Silent,
 }
 
@@ -58,14 +60,18 @@ impl Supervisor {
 
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         loop {
-            let (child, lines) = match self.spawn_patiently().await {
+            let (child, lines) = match self.spawn_with_retry().await {
                 Ok(spawned) => spawned,
                 Err(error) => return self.give_up(format!("the handler cannot be started: {error}")),
             };
             let end = self.watch(child, &mut orders).await;
             self.leave_ready();
-            let _ = timeout(LAST_LINES_LIMIT, lines.join_all()).await;
-            match self.next(&end) {
+            let _ = timeout(LAST_LINES_TIMEOUT, lines.join_all()).await;
+            let next = self.next(&end);
+            if let End::Terminated(code, done) = end {
+                let _ = done.send(code);
+            }
+            match next {
                 State::Starting => self.status.send_modify(|status| status.restarts += 1),
                 State::Down(why) => return self.give_up(why),
                 rest => {
@@ -80,8 +86,8 @@ impl Supervisor {
 
     /// Retries while the executable is busy: a child that another thread is forking may still hold the new file open
     /// for writing.
-    async fn spawn_patiently(&self) -> io::Result<(Child, JoinSet<()>)> {
-        let deadline = Instant::now() + BUSY_LIMIT;
+    async fn spawn_with_retry(&self) -> io::Result<(Child, JoinSet<()>)> {
+        let deadline = Instant::now() + BUSY_TIMEOUT;
         loop {
             match self.spawn() {
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
@@ -142,7 +148,7 @@ impl Supervisor {
                     }
                 }
                 Some(order) = orders.recv() => {
-                    if let Some(end) = self.obey(order, &mut child, &mut terminated).await {
+                    if let Some(end) = self.handle_order(order, &mut child, &mut terminated).await {
                         return end;
                     }
                 }
@@ -150,7 +156,7 @@ impl Supervisor {
         }
     }
 
-    async fn obey(&self, order: Order, child: &mut Child, terminated: &mut Option<Terminated>) -> Option<End> {
+    async fn handle_order(&self, order: Order, child: &mut Child, terminated: &mut Option<Terminated>) -> Option<End> {
         match order {
             Order::Kill(done) => {
                 // The state changes first, so that a request whose connection breaks waits for the new process.
@@ -163,7 +169,7 @@ impl Supervisor {
                 self.enter(State::Stopping);
                 let _ = kill(child).await;
                 let _ = done.send(());
-                Some(End::Terminated)
+                Some(End::Stopped)
             }
             // When several invocations time out together, the first one has already restarted the process.
             Order::Restart(pid) if pid != child.id() => None,
@@ -184,7 +190,7 @@ impl Supervisor {
     /// The state after this end; all rules about exit codes are here.
     fn next(&mut self, end: &End) -> State {
         let (text, code) = match end {
-            End::Terminated => return State::Stopping,
+            End::Stopped | End::Terminated(..) => return State::Stopping,
             End::Restarted => return State::Starting,
             End::Silent => (format!("the handler did not answer in {} s", self.program.ready_limit.as_secs()), None),
             End::Exited(status) => (format!("the handler ended: {status}"), status.code()),
@@ -239,8 +245,7 @@ impl Supervisor {
 
 fn ended(status: io::Result<ExitStatus>, terminated: Option<Terminated>) -> End {
     if let Some(done) = terminated {
-        let _ = done.send(status.ok().and_then(|status| status.code()));
-        return End::Terminated;
+        return End::Terminated(status.ok().and_then(|status| status.code()), done);
     }
     status.map_or(End::Restarted, End::Exited)
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::net::Server;
 
 /// Longer than any of these scripts needs to end by itself.
-const READY_LIMIT: Duration = Duration::from_secs(1);
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn start(app: &StagedApp, logs: &Logs) -> Handler {
     Handler::start(program(app), 9, logs.clone())
@@ -23,7 +23,7 @@ fn program(app: &StagedApp) -> Program {
         arguments: Vec::new(),
         directory: app.path().to_owned(),
         settings: BTreeMap::from([("DATAVERSE_URL".to_owned(), "https://example.net".to_owned())]),
-        ready_limit: READY_LIMIT,
+        ready_limit: READY_TIMEOUT,
         restarts_after_0: false,
     }
 }
@@ -36,7 +36,7 @@ async fn run(script: &str) -> (State, u32, Vec<LogLine>) {
 }
 
 #[tokio::test]
-async fn exit_code_0_while_it_serves_is_never_made_good() {
+async fn after_exit_code_0_while_it_serves_it_is_not_restarted() {
     let app = StagedApp::empty("while [ ! -e go ]; do sleep 0.02; done; exit 0");
     let answers = Server::start(Router::new(), 0, None).await.expect("a port is free");
     let handler = Handler::start(program(&app), answers.port(), Logs::new("test", None));

@@ -10,7 +10,7 @@ pub(super) const NOWHERE: &str = "AccountName=a;AccountKey=a2V5;QueueEndpoint=ht
 
 struct HttpFrontend {
     _app: StagedApp,
-    handler: Played,
+    handler: ScriptedHandler,
     host: Host,
     client: Wire,
 }
@@ -27,7 +27,7 @@ impl HttpFrontend {
     }
 
     async fn of(app: StagedApp, change: impl FnOnce(&mut Options)) -> Self {
-        let handler = Played::start().await;
+        let handler = ScriptedHandler::start().await;
         let mut options = options(&app, NOWHERE);
         change(&mut options);
         let host = Host::attach(options, handler.server.port()).await.expect("it starts");

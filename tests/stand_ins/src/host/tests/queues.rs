@@ -13,7 +13,7 @@ const DONE: &str = r#"{"Outputs":{},"Logs":[],"ReturnValue":null}"#;
 struct Loop {
     app: StagedApp,
     storage: Storage,
-    handler: Played,
+    handler: ScriptedHandler,
     input: Queue,
     poison: Queue,
 }
@@ -24,7 +24,7 @@ impl Loop {
         let service = QueueService::from_connection_string(&storage.connection_string()).expect("it is valid");
         let input = service.queue("sync-records");
         input.create_if_missing().await.expect("the storage works");
-        let (app, handler) = (StagedApp::new("exit 0"), Played::start().await);
+        let (app, handler) = (StagedApp::new("exit 0"), ScriptedHandler::start().await);
         Self { app, storage, handler, input, poison: service.queue("sync-records-poison") }
     }
 

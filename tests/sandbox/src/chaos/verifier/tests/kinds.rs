@@ -1,4 +1,4 @@
-//! The rules of single kinds: each is shown a right ending and the losses that it is for.
+//! The rules of single kinds: each accepts a valid result and reports the losses that it is for.
 
 use super::super::super::workload::unanswered;
 use super::*;
@@ -93,7 +93,7 @@ fn a_deletion_by_one_source_does_not_end_what_the_other_sends_later() {
     let between = events(&[created(0, 2), created(3, 2), deleted(3), created(2, 4)]);
     right(&messages, &between, &[both(none(), old())]);
 
-    // The other source's version is no reason to skip one.
+    // The other source's version must not supersede this one's.
     let skipped = [created(0, 2), deleted(3), created(3, 4), reported(2, "skipped/superseded")];
     let skipped: Vec<Event> = skipped.into_iter().chain([applied(0), outcomes[1].clone(), applied(3)]).collect();
     right(&messages, &skipped, &[both(none(), new())]);

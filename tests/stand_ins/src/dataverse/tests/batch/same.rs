@@ -1,4 +1,4 @@
-//! Every refusal is the same in a part as alone.
+//! Every refusal of a part of a batch equals that of a single request.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::{CONTINUE, part};
 const JSON: (&str, &str) = ("content-type", "application/json");
 const ID: &str = "11111111-2222-4333-8444-555555555555";
 
-/// A request, and the fault that hits it.
+/// A request, and the fault that applies to it.
 struct Case {
     method: Method,
     path: &'static str,

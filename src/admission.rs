@@ -1,12 +1,11 @@
 //! Admission of messages to Dataverse, one per process.
 //!
-//! A message has an [`Entry`]; it enters for a [`Permit`], and reports what it met: [`Permit::succeeded`],
-//! [`Permit::throttled`], [`Permit::failed`]. From the reports follow
+//! A message has an [`Entry`], gets a [`Permit`] from it, and reports its result: [`Permit::succeeded`], [`Permit::throttled`],
+//! [`Permit::failed`]. From the reports follow
 //! - the **concurrency limit**: how many requests may be in flight, learned from the answers;
 //! - the **pause**: nothing is sent during a `Retry-After`, because that would lengthen it; each process adds its own jitter;
 //! - the **circuit breaker**: in an outage messages wait here instead of using up their deliveries, and one at a time is sent
-//!   as a probe.
-//!
+//!   as a probe;
 //! - the **failing rows and tables**: one message at a time tries each again, and all that wait for them hold only a part of what
 //!   the host keeps in flight; the rest goes back at once. Messages that miss a row to which they refer are counted there too, but
 //!   each is sent at least once.
@@ -47,11 +46,11 @@ pub struct Admission {
 /// How long a message may wait, over all its attempts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WaitBudget {
-    /// Through pauses, outages and its own back-off, until then.
+    /// The end of the wait through pauses, outages and its own back-off.
     pub(crate) until: Instant,
-    /// For a free slot, while nothing fails, until then.
+    /// The end of the wait for a free slot while nothing fails.
     pub(crate) queue_until: Instant,
-    /// End at once when admission is known to stay closed beyond `until`.
+    /// Whether to give up at once when admission is known to stay closed beyond `until`.
     pub(crate) fail_fast: bool,
 }
 
@@ -75,7 +74,7 @@ pub(crate) struct Entry {
     has_seat: bool,
 }
 
-/// What a failure of a message can be about, beyond everything.
+/// The table, row and keys of a message: the scopes in which it can fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subjects {
     /// Identifies its table.
@@ -105,7 +104,7 @@ pub(crate) struct OutageCause {
     pub(crate) delay: Option<Duration>,
 }
 
-/// Not admitted within the budget.
+/// The message was not admitted within its budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotAdmitted {
     pub(crate) reason: RejectReason,

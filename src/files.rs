@@ -94,27 +94,10 @@ mod tests {
 
     use super::*;
 
-    /// A folder that is deleted at the end.
-    struct Folder(std::path::PathBuf);
-
-    impl Folder {
-        fn new() -> Self {
-            let path = std::env::temp_dir().join(format!("files-{}", uuid::Uuid::new_v4()));
-            fs::create_dir(&path).expect("the temporary folder is writable");
-            Self(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
     #[test]
     fn only_a_regular_file_within_its_bound_is_read() {
-        let folder = Folder::new();
-        let (file, link, fifo) = (folder.0.join("file"), folder.0.join("link"), folder.0.join("fifo"));
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
+        let (file, link, fifo) = (folder.path().join("file"), folder.path().join("link"), folder.path().join("fifo"));
         fs::write(&file, "12345").expect("writable");
         symlink(&file, &link).expect("writable");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("writable");
@@ -122,7 +105,7 @@ mod tests {
         for (path, kind) in [
             (&*file, io::ErrorKind::FileTooLarge),
             (&fifo, io::ErrorKind::InvalidInput),
-            (&folder.0, io::ErrorKind::InvalidInput),
+            (folder.path(), io::ErrorKind::InvalidInput),
             ("/dev/zero".as_ref(), io::ErrorKind::InvalidInput),
             ("/nowhere".as_ref(), io::ErrorKind::NotFound),
         ] {
@@ -155,8 +138,8 @@ mod tests {
 
     #[test]
     fn a_symlink_is_judged_by_its_target() {
-        let folder = Folder::new();
-        let (file, link) = (folder.0.join("file"), folder.0.join("link"));
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "").expect("writable");
         symlink(&file, &link).expect("writable");
         for (mode, is_exposed) in [(0o600, false), (0o620, true)] {

@@ -64,7 +64,7 @@ const MAX_WRITE_TIME: Duration = Duration::from_secs(150);
 /// What is left of the invocation when a write without an answer ends: time to read the row.
 const AFTER_WRITE: Duration = Duration::from_secs(10);
 
-/// What all records share.
+/// The services and settings that all records share.
 #[derive(Debug)]
 pub struct Pipeline {
     /// The rows.
@@ -75,7 +75,7 @@ pub struct Pipeline {
     pub locks: Option<(LocalQueue, Duration)>,
     /// Admission to the store.
     pub admission: Admission,
-    /// What a lost create race leads to when the record does not say.
+    /// The conflict policy of a record that has none of its own.
     pub on_conflict: OnConflict,
     /// The column that holds a record's version.
     pub version_column: Option<String>,
@@ -194,7 +194,7 @@ impl Pipeline {
         }
     }
 
-    /// Reports to admission what the attempt has shown; whether another is worth waiting for in place.
+    /// Reports the attempt to admission; returns whether to wait for another one in place.
     async fn report(
         &self,
         permit: Permit<'_>,
@@ -242,7 +242,7 @@ impl Pipeline {
         true
     }
 
-    /// Several rows failed in a row: finds out whether everything does, in a task of its own.
+    /// Checks whether everything fails, in a task of its own, after several rows have failed in succession.
     fn check_store(&self) -> JoinHandle<()> {
         let (store, admission) = (self.store.clone(), self.admission.clone());
         let check = async move {

@@ -42,7 +42,7 @@ const FLUSH_GRACE: Duration = Duration::from_secs(1);
 /// connections.
 const MAX_CONNECTIONS: usize = 512;
 
-/// What the routes share.
+/// The state that the routes share.
 #[derive(Clone)]
 struct AppState {
     pipeline: Arc<Pipeline>,
@@ -56,7 +56,7 @@ struct AppState {
     stop: CancellationToken,
 }
 
-/// What the host grants a queue message.
+/// The host's delivery policy for queue messages.
 #[derive(Debug, Clone, Copy)]
 pub struct QueuePolicy {
     /// The longest wait in place through an outage or throttling.

@@ -34,10 +34,10 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 /// A streak of failures is remembered up to this length.
 const MAX_STREAK: usize = 64;
 
-/// A probe of our own has this time.
+/// The time limit of a probe of our own.
 pub(crate) const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// After this time the next probe may be sent; plug-ins may run longer, so a late answer still counts.
+/// After this time without an answer the next probe may be sent. Plug-ins may run longer, so a late answer still counts.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Closed without an outage.

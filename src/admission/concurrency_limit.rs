@@ -25,7 +25,7 @@ use super::LimitKind;
 /// One request, in the unit of this module.
 const ONE: u64 = 1_000;
 
-/// The fraction of the golden ratio: its multiples spread evenly. A limit of 3.85 is four for 85 of a hundred answers.
+/// The fraction of the golden ratio, whose multiples are spread evenly: a limit of 3.85 is four for 85 of a hundred answers.
 const GOLDEN: u64 = 618;
 
 /// The limit before anything is known.

@@ -1,4 +1,4 @@
-//! What an operator sees of admission: one log line and one metric when it stops and when it resumes, and none per message.
+//! Logs and metrics of admission: one line and one metric when it stops and when it resumes, and none per message.
 //! The lines belong to no invocation, whichever message caused them.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What admission knows, and what follows from it: may a message be admitted now, and if not, when.
+//! The state of admission: whether a message may be admitted now, and if not, when.
 //!
 //! It counts the messages in flight, and combines the concurrency limit, the pause that Dataverse asked for, and the circuit
 //! breaker. The results of requests that were sent in an earlier epoch, before the last throttling or outage, neither lower the
@@ -63,7 +63,7 @@ pub(super) enum Observation<'a> {
     Failure(&'a OutageCause, &'a Subjects),
 }
 
-/// What an operator should know.
+/// An event for the operator.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// For this long.
@@ -104,7 +104,7 @@ impl State {
         Some((checked.unwrap_or(until), checked.is_none()))
     }
 
-    /// Whether the caller is to find out if everything fails; see [`Self::checked`].
+    /// Whether the caller has to send a probe of our own; see [`Self::checked`].
     pub(super) fn begin_check(&mut self, now: Instant) -> bool {
         self.breaker.begin_check(now)
     }

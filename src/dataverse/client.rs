@@ -191,7 +191,7 @@ impl Store for Client {
             (Write::Update | Write::UpdateFound | Write::UpdateUnchanged(_), _) | (_, 200) => Written::Updated,
             (Write::Upsert, _) => Written::Upserted,
         };
-        // The change is made, whatever becomes of the body.
+        // The change was made, even if the body cannot be read.
         let row = if columns.is_empty() { None } else { answer::row(answer).await.ok() };
         Ok((written, row))
     }

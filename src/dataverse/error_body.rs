@@ -52,7 +52,7 @@ pub(crate) fn is_sql_strain(code: Option<u32>, text: &str) -> bool {
     code == Some(SQL_TIMEOUT) || SQL_STRAIN.iter().any(|said| text.contains(said))
 }
 
-/// What an error body says.
+/// The facts in an error body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceError {
     /// The service's code, unless it is empty or zero.

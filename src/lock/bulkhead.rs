@@ -1,7 +1,7 @@
 //! The lock storage with a bound on the requests in flight, so that no sender takes its connections from the others.
 //!
 //! First requests for a lock, polls of a lock that another holder has, renewals and releases have a share each: a renewal never
-//! waits behind a thousand acquisitions. Whatever a request needs within its time (the time-out, the clock of a lease) begins when
+//! waits behind a thousand acquisitions. The time-out of a request and the clock of its lease begin when
 //! it has its permit. Reads and writes of tombstones have no share: only a message with an admission slot sends them.
 //!
 //! <https://learn.microsoft.com/azure/architecture/patterns/bulkhead>

@@ -42,7 +42,7 @@ const YIELD: Duration = Duration::from_millis(400);
 
 const _: () = assert!(MAX_PAUSE.as_millis() < YIELD.as_millis());
 
-/// No request was sent, because others were in front of it for too long.
+/// No request was sent, because others were ahead of it for too long.
 const NO_PERMIT: Error = Error::Unreachable { sent: false, problem: "too many requests were waiting" };
 
 /// [`Locks`] with a local queue in front. Clones share it.
@@ -84,11 +84,11 @@ struct Shared {
 struct KeyQueue {
     waiters: VecDeque<oneshot::Sender<Wakeup>>,
     schedule: PollSchedule,
-    /// Other processes go first until then.
+    /// Until then the lock is left to other processes.
     yields_until: Option<Instant>,
 }
 
-/// What the next waiter gets.
+/// The message to the next waiter.
 #[derive(Debug)]
 enum Wakeup {
     /// The lease itself.

@@ -2,10 +2,9 @@
 //!
 //! A waiter should find a free lock soon and send few requests, and the storage does not say when a lock will be free. Under steady
 //! contention the previous wait predicts the next. So a waiter sleeps for almost as long as the previous wait ([`MAX_EXPECTED`]
-//! at most: a lock left by a dead process is an exception), then polls at intervals that grow. Where that sleep is long it asks
-//! once before. Each prediction
-//! that finds the lock free makes the next one shorter, by a step that doubles, until one finds it held and so measures the wait
-//! again. Jitter keeps the waiters of several processes from polling in step.
+//! at most: a lock left by a dead process is an exception), then polls at intervals that grow. Before a long sleep it sends one
+//! request. Each prediction that finds the lock free makes the next one shorter, by a step that doubles, until one finds it held and
+//! so measures the wait again. Jitter keeps the waiters of several processes from polling in step.
 
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ const STEP_PART: u32 = 50;
 /// See [`STEP_PART`].
 const MIN_STEP: Duration = Duration::from_millis(10);
 
-/// What the waits for one key have shown. Forgotten when this process has no work for the key.
+/// The observed waits for one key; dropped when this process has no work for the key.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PollSchedule {
     expected: Option<Duration>,

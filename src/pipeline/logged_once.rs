@@ -1,4 +1,4 @@
-//! What is logged once only, such as a code or a table.
+//! Subjects that are logged only once, such as a code or a table.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

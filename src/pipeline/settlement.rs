@@ -1,4 +1,4 @@
-//! How one attempt ended: the reason, and what the next attempt and the answer need to know.
+//! How one attempt ended: the reason, and the facts for the next attempt and for the answer.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) struct Settlement {
     pub(super) retry_after: Option<Duration>,
     /// No other attempt may begin before: the lease is left to expire.
     pub(super) not_before: Option<Instant>,
-    /// What a failure is evidence about.
+    /// The scope of the failure.
     pub(super) scope: FailureScope,
 }
 
@@ -72,7 +72,7 @@ impl Settlement {
         Self { retry_after: settlement.retry_after.or(rejection.retry_after), ..settlement }
     }
 
-    /// What an operator has to know, without any text that can hold column values; `None` where the reason says enough.
+    /// The detail for the log, without any text that can hold column values; `None` where the reason is enough.
     pub(super) fn log_detail(&self) -> Option<String> {
         if !self.reason.is_for_operators() {
             return None;

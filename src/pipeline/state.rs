@@ -2,7 +2,7 @@
 //! another state is refused. So where a row that may be new does not have the state that its record sets, a second request sets it.
 //!
 //! With a version, the first request leaves it out and the second one writes it together with the state, on the condition that the
-//! row has not changed. So whatever ends in between, the next delivery finds a row that is older than its record, and completes it.
+//! row has not changed. If the process ends in between, the next delivery finds a row that is older than its record, and completes it.
 //!
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/define-custom-state-model-transitions>
 
@@ -16,7 +16,7 @@ use crate::json::Value;
 use crate::outcome::Reason;
 use crate::record::{Columns, Operation, Record, STATE};
 
-/// What a record that may create a row sets of its state.
+/// The state that a record sets on a row that it may create.
 pub(super) struct State {
     /// The state columns alone.
     columns: Columns,
@@ -47,7 +47,7 @@ impl State {
 }
 
 impl Writer<'_> {
-    /// Sends an upsert or a create, and then what the row lacks of its state.
+    /// Sends an upsert or a create, and then sets the missing part of the state.
     ///
     /// An error is the end of the attempt; otherwise it is the result of the request that was to create the row.
     pub(super) async fn send_with_state(
@@ -178,7 +178,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What a row is compared with: a create's row may lack its state and yet be the record's.
+    /// The columns that a row is compared with: the row of a create may lack its state and still be the record's.
     pub(super) fn compared(&self) -> &Columns {
         match &self.state {
             Some(state) if self.record.operation == Operation::Create => &state.rest,

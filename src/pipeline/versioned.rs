@@ -18,7 +18,7 @@ use crate::dataverse::{Error, ReadAccess, Row, Write};
 use crate::outcome::Reason;
 use crate::record::Operation;
 
-/// What to send, and on what condition.
+/// The next request and its condition.
 enum Step {
     /// There is no row.
     Create,
@@ -56,7 +56,7 @@ impl Writer<'_> {
         Settlement::new(Reason::Conflict).detail("the row kept changing while it was read and written")
     }
 
-    /// An error is the end of the attempt, whatever its reason.
+    /// An error ends the attempt, also with a reason that is not a failure.
     async fn one_round(&self, version: &RecordVersion<'_>, past: &mut Past, last: bool) -> Result<(), Settlement> {
         let step = self.next_step(version, past).await?;
         let sent = match (&step, &self.state) {

@@ -50,7 +50,7 @@ pub(super) struct Writer<'a> {
     pub(super) record: &'a Record,
     pub(super) policy: OnConflict,
     pub(super) version: Option<RecordVersion<'a>>,
-    /// What the sender itself set the version column to.
+    /// The value that the record itself sets in the version column.
     version_sent: Option<&'a RawValue>,
     pub(super) binds: bool,
     /// Where the record may create a row and sets its state.
@@ -218,7 +218,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// An error is the end of the attempt, whatever its reason.
+    /// An error ends the attempt, also with a reason that is not a failure.
     async fn try_once(&self, write: Write<'_>, past: &mut Past) -> Result<(), Settlement> {
         let (write, id) = if self.is_unaddressable() { self.resolve_target(write).await? } else { (write, None) };
         let sent = match (write, &self.state) {

@@ -67,7 +67,7 @@ pub(super) async fn read_invocation(body: Body) -> Result<BytesMut, &'static str
     timeout(MAX_TIME, collected).await.unwrap_or(Err("the request did not arrive in time"))
 }
 
-/// What is kept of a call's body.
+/// The part of a call's body that is kept.
 struct Kept {
     text: Vec<u8>,
     reserved: Reserved,

@@ -74,7 +74,7 @@ impl serve::Listener for Listener {
     }
 }
 
-/// An accepted connection; its slot is free again when it is dropped.
+/// An accepted connection; dropping it frees its slot.
 pub(super) struct Connection {
     stream: TcpStream,
     _slot: OwnedSemaphorePermit,

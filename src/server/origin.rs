@@ -1,8 +1,8 @@
 //! Refuses the POSTs of web pages: any page can send one to any port of the machine that it is shown on.
 //!
 //! A browser adds `Origin` and `Sec-Fetch-Site`. A page cannot add the Functions host's invocation id to a request to another origin:
-//! that takes a preflight, which nothing here permits. The host passes a browser's headers on beside its id; which pages may call
-//! it is its own matter (CORS).
+//! that takes a preflight, which nothing here permits. The host forwards a browser's headers beside its id, and decides itself which
+//! pages may call it (CORS).
 //!
 //! A page whose name resolves to this machine (DNS rebinding) has our own origin for its browser, and may add any header. Its `Host`
 //! is that name with our own port, which is in no request of the host: some versions keep the caller's `Host`, but the caller
@@ -25,7 +25,7 @@ use super::{invocation, respond};
 /// `http` without a port.
 const HTTP_PORT: u16 = 80;
 
-/// Passes on what does not come from a web page; `port` is our own. The body is not read.
+/// Refuses requests of web pages, without reading their bodies; `port` is our own.
 pub(super) async fn refuse_pages(State(port): State<u16>, request: Request, next: Next) -> Response {
     if request.method() == Method::POST && is_from_a_page(request.headers(), port) {
         warn!("call refused: it comes from a web page");
@@ -51,7 +51,7 @@ fn is_from_a_page(headers: &HeaderMap, port: u16) -> bool {
         || sites.into_iter().any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
-/// Whether this is our own origin, by whatever name of this machine.
+/// Whether this is our own origin, under any name of this machine.
 fn is_own(origin: &[u8], port: u16) -> bool {
     let authority = origin.strip_prefix(b"http://").and_then(|authority| Authority::try_from(authority).ok());
     authority.is_some_and(|authority| is_local(&authority) && port_of(&authority) == port)

@@ -1,4 +1,4 @@
-//! Responses: results, problem documents (RFC 9457), and the two answers that the host understands.
+//! Responses: results, problem documents (RFC 9457), and the two answers to a queue invocation.
 //!
 //! <https://www.rfc-editor.org/rfc/rfc9457>
 

@@ -6,10 +6,11 @@
 mod lock_storage;
 mod proxy;
 
-use lock_storage::{KEY, LockStorage, NAME};
+use lock_storage::{LockStorage, NAME};
 use proxy::Proxy;
 use serde_json::json;
 use stand_ins::dataverse::{Effect, Fault};
+use stand_ins::storage::EMULATOR_KEY as KEY;
 use stand_ins::{identity, storage as stand_in};
 
 use super::AT_ONCE;

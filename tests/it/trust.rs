@@ -1,10 +1,9 @@
 //! A certificate authority of the sandbox, in the forms that a client of this process or a handler needs.
 
-use std::path::PathBuf;
-use std::{env, fs};
+use std::fs;
 
 use stand_ins::net::Tls;
-use uuid::Uuid;
+use tempfile::TempDir;
 
 /// A new authority with a certificate for this machine.
 pub(crate) fn authority() -> Tls {
@@ -21,19 +20,17 @@ pub(crate) fn client(tls: &Tls) -> reqwest::Client {
 
 /// A test's own folder, removed on drop.
 #[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    /// Creates an empty folder in the temporary folder.
+    /// An empty folder.
     pub(crate) fn new() -> Self {
-        let path = env::temp_dir().join(format!("dataverse-sync-it-{}", Uuid::new_v4()));
-        fs::create_dir(&path).expect("the temporary folder is writable");
-        Self(path)
+        Self(tempfile::tempdir().expect("the temporary folder is writable"))
     }
 
     /// The path of a file with that name.
     pub(crate) fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("the temporary folder's name is text").to_owned()
+        self.0.path().join(name).to_str().expect("the temporary folder's name is text").to_owned()
     }
 
     /// Writes a file and returns its path.
@@ -41,12 +38,5 @@ impl Folder {
         let path = self.path(name);
         fs::write(&path, content).expect("the temporary folder is writable");
         path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // On failure the folder is left to the system's cleanup.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -47,7 +47,7 @@ fn is_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
-/// http.sys refuses a URL that is too long, before Dataverse sees it.
+/// Whether http.sys refused a URL that is too long, before it reached Dataverse.
 fn is_invalid_url(status: u16, body: &[u8]) -> bool {
     status == 400 && String::from_utf8_lossy(body).contains(INVALID_URL)
 }

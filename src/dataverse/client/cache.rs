@@ -1,6 +1,6 @@
-//! Looks at metadata that are kept for a while: each table's for an hour, our privileges for five minutes.
+//! A cache of metadata: each table's for an hour, our privileges for five minutes.
 //!
-//! A look that failed is kept for five minutes. Concurrent callers share one look. Table names come from messages, so the number of
+//! A failed read is cached for five minutes. Concurrent callers share one read. Table names come from messages, so the number of
 //! tables is bounded.
 
 use std::collections::HashMap;
@@ -22,11 +22,11 @@ pub(super) const PRIVILEGES_TTL: Duration = Duration::from_mins(5);
 
 const MAX_TABLES: usize = 256;
 
-/// The result of the last look.
+/// The result of the last read.
 #[derive(Debug)]
 pub(super) struct Cached<T> {
     ttl: Duration,
-    /// The lock is held while a look is taken.
+    /// The lock is held during a read.
     last: tokio::sync::Mutex<Option<(Instant, Option<Arc<T>>)>>,
 }
 
@@ -36,7 +36,7 @@ impl<T> Cached<T> {
         Self { ttl, last: tokio::sync::Mutex::default() }
     }
 
-    /// The result of `look`, which is taken only if the last one is too old.
+    /// The cached result, or that of `look` if it is too old.
     pub(super) async fn get(&self, look: impl Future<Output = Option<T>>) -> Option<Arc<T>> {
         let mut last = self.last.lock().await;
         if let Some((at, result)) = &*last {
@@ -56,7 +56,7 @@ impl<T> Cached<T> {
 pub(super) struct MetadataCache(Mutex<HashMap<String, Arc<Cached<TableMetadata>>>>);
 
 impl MetadataCache {
-    /// The metadata of `table`, taken from `look` unless a fresh result is cached.
+    /// The metadata of `table`: cached, or read by `look` if that is too old.
     pub(super) async fn get(
         &self,
         table: &str,

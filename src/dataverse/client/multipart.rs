@@ -1,7 +1,7 @@
 //! The bodies of `$batch`: many requests as one body, and one body as many answers. Pure.
 //!
-//! An answer that is not beyond doubt is none: the outcome of its request is then unknown, which is safe. Answers have the order of
-//! the requests, and an id of ours that comes back has to be at its place.
+//! An ambiguous answer counts as none: the outcome of its request is then unknown, which is safe. Answers have the order of the
+//! requests, and an id of ours has to be at its position.
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/execute-batch-operations-using-web-api>,
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part1-protocol.html#sec_MultipartBatchFormat>
 
@@ -110,7 +110,7 @@ fn split(body: &Bytes, boundary: &str, max: usize) -> Option<Parts> {
     (parts.contents.len() + usize::from(parts.cut.is_some()) <= max).then_some(parts)
 }
 
-/// What a line with the boundary means.
+/// A delimiter line.
 enum Delimiter {
     /// A part begins, with its content here.
     Next {

@@ -1,4 +1,4 @@
-//! The service behind the requests: its address, the token, and one request after the other.
+//! Sends single requests: the address of the service, the token, the headers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,8 +1,9 @@
 //! Files as `openssl` writes them, with a chain whose root has a key of its own.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
+
+use tempfile::TempDir;
 
 use super::*;
 
@@ -14,19 +15,11 @@ const NULL_PASSWORD: &[u8] = include_bytes!("null_password.pfx");
 const ITS_THUMBPRINT: &str = "DtBKk-odJ8HFzzwIK_th3YQAvUIHVeR-egD510RHSj4";
 
 /// A folder with `root.pem`, `leaf.pem`, which the root has signed, `leaf.key` and `other.key`; removed on drop.
-struct Files(PathBuf);
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        // On failure the folder is left to the system's cleanup.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+struct Files(TempDir);
 
 impl Files {
     fn new() -> Self {
-        let files = Self(std::env::temp_dir().join(format!("dataverse-sync-certificate-{}", Uuid::new_v4())));
-        fs::create_dir(&files.0).expect("the temporary folder is writable");
+        let files = Self(tempfile::tempdir().expect("the temporary folder is writable"));
         let new = "req -newkey rsa:2048 -nodes -subj";
         files.openssl(&format!("{new} /CN=root -x509 -days 2 -keyout root.key -out root.pem"));
         files.openssl(&format!("{new} /CN=leaf -keyout leaf.key -out leaf.csr"));
@@ -36,13 +29,13 @@ impl Files {
     }
 
     fn openssl(&self, arguments: &str) {
-        let run = Command::new("openssl").args(arguments.split(' ')).current_dir(&self.0).output();
+        let run = Command::new("openssl").args(arguments.split(' ')).current_dir(self.0.path()).output();
         let run = run.expect("openssl is installed");
         assert!(run.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&run.stderr));
     }
 
     fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.0.join(name)).expect("it was written")
+        fs::read(self.0.path().join(name)).expect("it was written")
     }
 
     fn joined(&self, names: &[&str]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! What becomes of a lock after its work: the next waiter of this process gets it, or its lease is released.
+//! Gives up a lock after its work: hands it to the next waiter of this process, or releases its lease.
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;

@@ -7,13 +7,13 @@ use tokio::time::Instant;
 /// How long to wait for a lock.
 #[derive(Debug, Clone, Copy)]
 pub struct WaitLimits {
-    /// Behind other work of this process, until then.
+    /// The end of the wait behind other work of this process.
     pub in_line_until: Instant,
-    /// For a holder in another process at least so long, from the moment when no work of this process is in front.
+    /// The minimum wait for another process's lock, from the moment when no work of this process is ahead.
     pub for_others: Duration,
-    /// For a holder in another process at least until then.
+    /// The earliest end of the wait for another process's lock.
     pub for_others_until: Instant,
-    /// In any case no longer than until then.
+    /// The end of every wait.
     pub latest: Instant,
 }
 

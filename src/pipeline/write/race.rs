@@ -11,7 +11,7 @@ use crate::pipeline::Settlement;
 use crate::record::{OnConflict, Operation};
 use crate::telemetry::trace;
 
-/// What a collision is about.
+/// The kind of a collision.
 const OTHER_KEY: &str = "a value of this record in another unique key";
 
 impl Writer<'_> {
@@ -60,7 +60,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What a row that is there means for a `create`.
+    /// The outcome of a `create` whose row exists.
     pub(super) async fn create_refused(&self, found: RowMatch) -> Result<AfterRace, Settlement> {
         let is_ours = self.delivered_before && found == RowMatch::NotProven && self.is_created_by_us().await?;
         Ok(create_refused(found, self.delivered_before, is_ours))

@@ -1,16 +1,16 @@
 use std::fs;
-use std::path::PathBuf;
+
+use tempfile::TempDir;
 
 use super::*;
 
 const FILE: &str =
     r#"{"IsEncrypted":false,"Values":{"DATAVERSE_URL":"https://file.example","LOCK_WAIT_SECONDS":7,"X":null}}"#;
 
-/// A folder with this local.settings.json; the test's name keeps folders apart.
-fn folder(test: &str, content: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("settings-{test}-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("the folder for temporary files is writable");
-    fs::write(folder.join("local.settings.json"), content).expect("it is writable");
+/// A folder with this local.settings.json.
+fn folder(content: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("the folder for temporary files is writable");
+    fs::write(folder.path().join("local.settings.json"), content).expect("it is writable");
     folder
 }
 
@@ -20,7 +20,7 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 
 #[test]
 fn the_file_is_read_only_where_the_environment_has_no_setting_and_no_storage_at_all() {
-    let folder = folder("alone", FILE);
+    let folder = folder(FILE);
     for (name, is_read) in [
         ("PATH", true),
         ("RUST_LOG", true),
@@ -31,28 +31,24 @@ fn the_file_is_read_only_where_the_environment_has_no_setting_and_no_storage_at_
         ("AZURE_TENANT_ID", false),
         ("DATAVERSE_URL", false),
     ] {
-        let environment = environment(&[(name, "")]).or_file(&[&folder]);
+        let environment = environment(&[(name, "")]).or_file(&[folder.path()]);
         let wait = environment.get("LOCK_WAIT_SECONDS");
         assert_eq!(wait.as_deref(), is_read.then_some("7"), "{name}");
         let notice = environment.notice().expect("there is a file");
         assert_eq!(notice.starts_with("settings are read from "), is_read, "{name}: {notice}");
         assert_eq!(notice.contains(&format!("is not read, because the environment has {name}")), !is_read, "{notice}");
     }
-    fs::remove_dir_all(folder).expect("it is there");
 }
 
 #[test]
 fn the_first_folder_with_a_file_counts_and_a_variable_of_the_shell_wins() {
-    let (folder, other) = (folder("first", FILE), folder("second", r#"{"Values":{"DATAVERSE_URL":"https://no"}}"#));
-    let nowhere = folder.join("nowhere");
-    let environment = environment(&[("RUST_LOG", "debug")]).or_file(&[&nowhere, &folder, &other]);
+    let (folder, other) = (folder(FILE), folder(r#"{"Values":{"DATAVERSE_URL":"https://no"}}"#));
+    let nowhere = folder.path().join("nowhere");
+    let environment = environment(&[("RUST_LOG", "debug")]).or_file(&[&*nowhere, folder.path(), other.path()]);
     assert_eq!(environment.find("DATAVERSE_URL"), Some(("https://file.example", Source::LocalFile)));
     assert_eq!(environment.find("RUST_LOG"), Some(("debug", Source::Environment)));
     assert_eq!((environment.find("X"), environment.find("PATH")), (None, None));
     assert_eq!(self::environment(&[]).or_file(&[nowhere]).notice(), None);
-    for folder in [folder, other] {
-        fs::remove_dir_all(folder).expect("it is there");
-    }
 }
 
 #[test]
@@ -62,12 +58,11 @@ fn a_file_that_cannot_be_used_is_named_with_the_reason() {
         (r#"{"IsEncrypted":true,"Values":{"A":"x"}}"#, "func settings decrypt"),
         (r#"{"values":{}}"#, "Values"),
     ] {
-        let folder = folder("broken", content);
-        let environment = environment(&[]).or_file(&[&folder]);
+        let folder = folder(content);
+        let environment = environment(&[]).or_file(&[folder.path()]);
         let notice = environment.notice().expect("there is a file").to_owned();
         assert!(notice.contains("local.settings.json is not read: ") && notice.contains(reason), "{notice}");
         assert_eq!(environment.get("A"), None);
-        fs::remove_dir_all(folder).expect("it is there");
     }
 }
 

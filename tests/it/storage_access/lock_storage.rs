@@ -4,18 +4,13 @@ use sandbox::world::World;
 use stand_ins::azurite::{Azurite, AzuriteOptions};
 use stand_ins::host::Host;
 use stand_ins::net::{Tls, http_client};
-use stand_ins::storage::{self, Storage};
+use stand_ins::storage::{self, EMULATOR_ACCOUNT as ACCOUNT, EMULATOR_KEY as KEY, Storage};
 
 use crate::sas;
 use crate::trust::{self, Folder};
 
 /// The connection name that `LOCK_STORAGE` is set to.
 pub(super) const NAME: &str = "Locks";
-
-/// Every emulator's account; its key is public.
-/// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
-const ACCOUNT: &str = "devstoreaccount1";
-pub(super) const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// The lock storage, and a world whose handlers lock there.
 pub(super) struct LockStorage {
@@ -84,7 +79,7 @@ impl LockStorage {
 
     /// A connection string with an account signature.
     pub(super) fn with_signature(&self, permissions: &str, expiry: &str) -> String {
-        let signature = sas::signature(ACCOUNT, KEY, permissions, expiry);
+        let signature = sas::signature(permissions, expiry);
         format!("BlobEndpoint={};SharedAccessSignature={signature}", self.endpoint)
     }
 
@@ -98,7 +93,7 @@ impl LockStorage {
 
     /// The lease state of every lock blob in `container`; empty if there is no such container.
     pub(super) async fn lease_states(&self, container: &str) -> Vec<String> {
-        let signature = sas::everything(ACCOUNT, KEY);
+        let signature = sas::everything();
         let url = format!("{}/{container}?restype=container&comp=list&{signature}", self.endpoint);
         let answer = self.http.get(url).send().await.expect("the storage answers");
         let text = answer.text().await.expect("the answer is whole");

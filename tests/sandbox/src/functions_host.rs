@@ -206,7 +206,6 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::world::Folder;
 
     #[derive(clap::Parser)]
     struct Line {
@@ -221,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file_and_the_option_over_both() {
-        let folder = Folder::new().expect("temp is writable");
+        let folder = tempfile::tempdir().expect("temp is writable");
         fs::write(folder.path().join("host.json"), "{}").expect("temp is writable");
         let local = r#"{"IsEncrypted":false,"Values":{"AzureWebJobsStorage":"file","A":"file","B":"file","C":""}}"#;
         fs::write(folder.path().join("local.settings.json"), local).expect("temp is writable");
@@ -238,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_folder_without_an_app_is_explained() {
-        let folder = Folder::new().expect("temp is writable");
+        let folder = tempfile::tempdir().expect("temp is writable");
         let error = super::options(arguments(folder.path(), &[]), std::iter::empty()).expect_err("it is empty");
         assert!(error.to_string().contains("no host.json") && error.to_string().contains("cargo stage"), "{error}");
     }

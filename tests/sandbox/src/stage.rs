@@ -144,11 +144,10 @@ pub(crate) fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::Folder;
 
     #[test]
     fn a_rejected_app_is_not_staged_and_the_previous_one_stays() {
-        let folder = Folder::new().expect("the temporary folder is writable");
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
         let (app, executable) = (folder.path().join("app"), folder.path().join("built"));
         fs::write(&executable, "MZ").expect("writable");
         let target = "x86_64-unknown-linux-musl".parse::<Target>().expect("sensible");

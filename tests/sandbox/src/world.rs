@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use uuid::Uuid;
+use tempfile::TempDir;
 
 use crate::stage;
 use stand_ins::azurite::{Azurite, AzuriteOptions};
@@ -114,39 +114,30 @@ pub struct World {
 /// killed; the next process removes it.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    path: PathBuf,
+    folder: TempDir,
     _lock: Option<File>,
 }
 
 impl Folder {
     /// An empty folder.
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let temporary = std::env::temp_dir();
-        remove_left_over(&temporary);
-        let path = temporary.join(format!("{PREFIX}{}", Uuid::new_v4()));
-        fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
+        remove_left_over(&std::env::temp_dir());
+        let folder = TempDir::with_prefix(PREFIX).context("creating a temporary folder")?;
         // Where the system cannot lock a folder, none is ever taken for one that was left.
-        let lock = locked(&path);
-        Ok(Self { path, _lock: lock })
+        let lock = locked(folder.path());
+        Ok(Self { folder, _lock: lock })
     }
 
     /// Stages the app with this executable.
     pub(crate) fn staged(executable: &Path) -> anyhow::Result<Self> {
         let folder = Self::new()?;
-        stage::lay_out(&folder.path, executable).context("staging the app")?;
+        stage::lay_out(folder.path(), executable).context("staging the app")?;
         Ok(folder)
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // It is in the temporary folder, which the system cleans up.
-        let _ = fs::remove_dir_all(&self.path);
+        self.folder.path()
     }
 }
 

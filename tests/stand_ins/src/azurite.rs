@@ -17,13 +17,14 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
-use uuid::Uuid;
 
 use crate::net::Tls;
+use crate::storage::{EMULATOR_ACCOUNT as ACCOUNT, EMULATOR_KEY as KEY};
 
 /// The version that the tests were written against.
 const PACKAGE: &str = "azurite@3.37.0";
@@ -36,10 +37,6 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// It prints a line per request; the reason for a failed start is among the first lines.
 const KEPT_LINES: usize = 100;
-
-/// Azurite's default account and its public key.
-const ACCOUNT: &str = "devstoreaccount1";
-const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// How to start Azurite.
 #[derive(Debug, Clone, Default)]
@@ -86,7 +83,7 @@ pub struct Azurite {
     queue_port: u16,
     // Killed on drop, before the files that it reads are removed.
     _process: Child,
-    _files: ScratchDir,
+    _files: TempDir,
 }
 
 impl Azurite {
@@ -127,24 +124,24 @@ impl Azurite {
     }
 
     async fn start_once(script: &Path, options: &AzuriteOptions) -> Result<Self, Error> {
-        let files = ScratchDir::create().map_err(|source| Error::Io { doing: "make a directory", source })?;
+        let files = tempfile::tempdir().map_err(|source| Error::Io { doing: "make a directory", source })?;
         let [blob_port, queue_port, table_port] =
             free_ports().await.map_err(|source| Error::Io { doing: "find a free port", source })?;
         let mut command = Command::new("node");
-        command.arg(script).arg("--disableTelemetry").arg("--location").arg(&files.path);
+        command.arg(script).arg("--disableTelemetry").arg("--location").arg(files.path());
         for (service, port) in [("blob", blob_port), ("queue", queue_port), ("table", table_port)] {
             command.args([format!("--{service}Host"), "127.0.0.1".to_owned()]);
             command.args([format!("--{service}Port"), port.to_string()]);
         }
         if let Some(tls) = &options.tls {
             let (certificate, key) =
-                files.certificate(tls).map_err(|source| Error::Io { doing: "write the certificate", source })?;
+                write_certificate(tls, files.path()).map_err(|source| Error::Io { doing: "write the certificate", source })?;
             command.arg("--cert").arg(certificate).arg("--key").arg(key);
         }
         if options.oauth {
             command.args(["--oauth", "basic"]);
         }
-        command.current_dir(&files.path).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.current_dir(files.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command
             .kill_on_drop(true)
             .spawn()
@@ -231,32 +228,12 @@ impl Output {
     }
 }
 
-/// A directory that is removed on drop.
-#[derive(Debug)]
-struct ScratchDir {
-    path: PathBuf,
-}
-
-impl ScratchDir {
-    fn create() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("sandbox-azurite-{}", Uuid::new_v4()));
-        std::fs::create_dir(&path)?;
-        Ok(Self { path })
-    }
-
-    fn certificate(&self, tls: &Tls) -> io::Result<(PathBuf, PathBuf)> {
-        let (certificate, key) = (self.path.join("certificate.pem"), self.path.join("key.pem"));
-        std::fs::write(&certificate, tls.certificate_pem())?;
-        std::fs::write(&key, tls.key_pem())?;
-        Ok((certificate, key))
-    }
-}
-
-impl Drop for ScratchDir {
-    fn drop(&mut self) {
-        // A failure is harmless: the system cleans up its temporary directory.
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
+/// The paths of certificate and key in this folder.
+fn write_certificate(tls: &Tls, folder: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, tls.certificate_pem())?;
+    std::fs::write(&key, tls.key_pem())?;
+    Ok((certificate, key))
 }
 
 #[cfg(test)]

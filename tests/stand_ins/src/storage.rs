@@ -60,17 +60,13 @@ use reply::Now;
 
 /// The account of every storage emulator, see
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>.
-const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
+pub const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
 /// Its key, which is public.
-const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// The store's settings.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The account's name, the first part of every path.
-    pub account: String,
-    /// The account's key, in base64.
-    pub key: String,
     /// Listen with TLS. Without it, Entra tokens are rejected.
     pub tls: Option<Tls>,
     /// Delay before every request is executed.
@@ -79,18 +75,10 @@ pub struct Options {
     pub lease_log: usize,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        let (account, key) = (EMULATOR_ACCOUNT.to_owned(), EMULATOR_KEY.to_owned());
-        Self { account, key, tls: None, latency: Duration::ZERO, lease_log: 0 }
-    }
-}
-
 /// A running store; dropping it stops it.
 #[derive(Debug)]
 pub struct Storage {
     store: Arc<Store>,
-    key: String,
     tls: Option<Tls>,
     blob: Server,
     queue: Server,
@@ -150,12 +138,10 @@ pub struct BlobView {
 }
 
 impl Storage {
-    /// Starts an empty store on two free ports. A key that is not base64 is `InvalidInput`.
+    /// Starts an empty store on two free ports.
     pub async fn start(options: Options) -> io::Result<Self> {
-        let account = Account::new(&options.account, &options.key)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the account key is not base64"))?;
         let store = Arc::new(Store {
-            account,
+            account: Account::default(),
             latency: options.latency,
             secure: options.tls.is_some(),
             blobs: Mutex::new(Blobs::default()),
@@ -168,7 +154,7 @@ impl Storage {
         let tls = options.tls.as_ref();
         let blob = Server::start(edge::router(store.clone(), Service::Blob), 0, tls).await?;
         let queue = Server::start(edge::router(store.clone(), Service::Queue), 0, tls).await?;
-        Ok(Self { store, key: options.key, tls: options.tls, blob, queue })
+        Ok(Self { store, tls: options.tls, blob, queue })
     }
 
     /// A storage connection string with both endpoints.
@@ -179,7 +165,7 @@ impl Storage {
     /// Opens one more listener on the same blobs.
     pub async fn extra_listener(&self) -> io::Result<ExtraListener> {
         let server = Server::start(edge::router(self.store.clone(), Service::Blob), 0, self.tls.as_ref()).await?;
-        let blob_endpoint = format!("{}/{}", server.url(), self.store.account.name);
+        let blob_endpoint = format!("{}/{EMULATOR_ACCOUNT}", server.url());
         let connection_string = self.connection_string_by(&blob_endpoint);
         Ok(ExtraListener { server, blob_endpoint, connection_string })
     }
@@ -187,21 +173,20 @@ impl Storage {
     fn connection_string_by(&self, blob: &str) -> String {
         let protocol = blob.split(':').next().unwrap_or("http");
         format!(
-            "DefaultEndpointsProtocol={protocol};AccountName={};AccountKey={};BlobEndpoint={blob};QueueEndpoint={};",
-            self.store.account.name,
-            self.key,
+            "DefaultEndpointsProtocol={protocol};AccountName={EMULATOR_ACCOUNT};AccountKey={EMULATOR_KEY};\
+             BlobEndpoint={blob};QueueEndpoint={};",
             self.queue_endpoint(),
         )
     }
 
     /// The blob service's address with the account: `http://127.0.0.1:4711/devstoreaccount1`.
     pub fn blob_endpoint(&self) -> String {
-        format!("{}/{}", self.blob.url(), self.store.account.name)
+        format!("{}/{EMULATOR_ACCOUNT}", self.blob.url())
     }
 
     /// The queue service's address with the account.
     pub fn queue_endpoint(&self) -> String {
-        format!("{}/{}", self.queue.url(), self.store.account.name)
+        format!("{}/{EMULATOR_ACCOUNT}", self.queue.url())
     }
 
     /// Requests by kind since the start.

@@ -1,4 +1,4 @@
-//! What holds for every value, held against what the stand-in's columns store of it.
+//! Properties of the comparison for every value, checked against the values that the stand-in's columns store.
 
 use proptest::prelude::*;
 use serde_json::{Number, Value as Json, json};

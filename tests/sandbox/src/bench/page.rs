@@ -99,13 +99,12 @@ mod tests {
 
     #[test]
     fn the_index_has_the_finding_of_each_benchmark_and_a_link_to_its_page() {
-        let folder = std::env::temp_dir().join(format!("dataverse-sync-index-{}", uuid::Uuid::new_v4()));
-        fs::create_dir_all(&folder).expect("writable");
-        fs::write(folder.join("overhead.json"), serde_json::to_string(&example("CPU")).expect("JSON"))
-            .expect("writable");
-        fs::write(folder.join("other.json"), "{}").expect("writable");
-        let page = index(&folder);
-        fs::remove_dir_all(folder).expect("removable");
+        let folder = tempfile::tempdir().expect("temp is writable");
+        let results = serde_json::to_string(&example("CPU")).expect("JSON");
+        for (name, text) in [("overhead.json", results.as_str()), ("other.json", "{}")] {
+            fs::write(folder.path().join(name), text).expect("writable");
+        }
+        let page = index(folder.path());
         assert!(page.contains("<a href=\"overhead.html\">overhead: 1 cases") && page.contains('✗'), "{page}");
     }
 }

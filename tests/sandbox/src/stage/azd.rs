@@ -90,11 +90,10 @@ services:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::Folder;
 
     #[test]
     fn azd_finds_the_app_and_the_infrastructure_beside_it_and_uploads_neither() {
-        let folder = Folder::new().expect("the temporary folder is writable");
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
         let app = folder.path().join("functionapp");
         fs::create_dir_all(folder.path().join("infra")).expect("writable");
         fs::write(folder.path().join("infra/old.bicep"), "").expect("writable");

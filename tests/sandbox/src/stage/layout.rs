@@ -135,12 +135,13 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
+    use tempfile::TempDir;
+
     use super::*;
-    use crate::world::Folder;
 
     /// A folder, the app in it that is to be staged, and an executable.
-    fn scene() -> (Folder, PathBuf, PathBuf) {
-        let folder = Folder::new().expect("the temporary folder is writable");
+    fn scene() -> (TempDir, PathBuf, PathBuf) {
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
         let (app, executable) = (folder.path().join("app"), folder.path().join("built"));
         fs::write(&executable, "one").expect("writable");
         (folder, app, executable)

@@ -108,7 +108,6 @@ fn is_source(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::Folder;
 
     fn package(folder: &Path, name: &str, authors: &[&str]) -> Package {
         let json = serde_json::json!({
@@ -120,7 +119,7 @@ mod tests {
 
     #[test]
     fn each_crate_is_listed_with_its_texts_and_an_equal_text_is_there_once() {
-        let folder = Folder::new().expect("the temporary folder is writable");
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
         for (file, text) in [
             ("a/LICENSE-MIT", "Permission is\nhereby granted"),
             ("a/src/deep/NOTICE", "Portions by B."),

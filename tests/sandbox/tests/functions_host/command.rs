@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sandbox::stage::{self, Build};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use crate::host::{eventually, signal};
 
@@ -22,29 +22,6 @@ pub(crate) async fn handler() -> PathBuf {
     static HANDLER: std::sync::LazyLock<PathBuf> =
         std::sync::LazyLock::new(|| stage::build(&Build::default()).expect("it builds"));
     tokio::task::spawn_blocking(|| HANDLER.clone()).await.expect("it does not panic")
-}
-
-/// Removed on drop.
-pub(crate) struct Temporary(pub(crate) PathBuf);
-
-impl Temporary {
-    pub(crate) fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("sandbox-test-{}", Uuid::new_v4()));
-        std::fs::create_dir(&path).expect("temp is writable");
-        Self(path)
-    }
-
-    /// What is in it.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.0).expect("it is there").flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// SIGHUP has its default: tests that are started with nohup inherit that it is ignored, and so would the command.
@@ -65,15 +42,15 @@ pub(crate) struct Running {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     reading: JoinSet<()>,
-    pub(crate) temporary: Temporary,
+    temporary: TempDir,
 }
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let temporary = Temporary::new();
+        let temporary = tempfile::tempdir().expect("temp is writable");
         let mut child = sandbox()
             .args(arguments)
-            .env("TMPDIR", &temporary.0)
+            .env("TMPDIR", temporary.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -107,6 +84,12 @@ impl Running {
     /// Waits for a line with this text; gives the rest of it.
     pub(crate) async fn line(&self, text: &str) -> String {
         eventually(text, async || self.after(text).first().cloned()).await
+    }
+
+    /// The names in its temporary folder.
+    pub(crate) fn left_behind(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.temporary.path()).expect("it is there").flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
     /// The process ids of the handlers that it has started.

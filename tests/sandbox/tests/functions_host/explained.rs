@@ -26,7 +26,8 @@ async fn it_takes_messages_from_a_users_azurite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_names_the_cause_and_the_remedy() {
-    let app = lay_out(&Host::settings(), &Script::default());
+    let folder = lay_out(&Host::settings(), &Script::default());
+    let app = folder.path();
     let empty = app.join("SyncQueue");
     let (app_text, empty) = (app.to_str().expect("temp is text"), empty.to_str().expect("temp is text"));
     for (arguments, words) in [
@@ -52,7 +53,6 @@ async fn an_error_names_the_cause_and_the_remedy() {
     fs::write(app.join("host.json"), json!({ "version": "2.0" }).to_string()).expect("temp is writable");
     let error = refused(&["--app", app_text, "--storage", &connection]).await;
     assert!(error.contains("host.json: customHandler is missing"), "{error}");
-    fs::remove_dir_all(&app).expect("temp is writable");
 }
 
 /// The error of a start that fails.

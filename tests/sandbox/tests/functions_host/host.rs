@@ -2,19 +2,19 @@
 
 use std::any::Any;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use uuid::Uuid;
 
 use stand_ins::queue::{Queue, QueueService};
 use stand_ins::storage::{self, Storage};
@@ -41,7 +41,7 @@ pub(crate) struct Process {
 /// A host whose handler is the recorder, and its storage. Dropping it ends all their processes.
 pub(crate) struct Host {
     process: Process,
-    app: PathBuf,
+    app: TempDir,
     pub(crate) queue: Queue,
     pub(crate) poison: Queue,
     _storage: Box<dyn Any + Send>,
@@ -141,7 +141,7 @@ impl Host {
         queue.create_if_missing().await.expect("the storage works");
         poison.create_if_missing().await.expect("the storage works");
         let app = lay_out(settings, script);
-        let process = Process::start(&app, connection, &["--key", KEY], []).await;
+        let process = Process::start(app.path(), connection, &["--key", KEY], []).await;
         Self { process, app, queue, poison, _storage: storage }
     }
 
@@ -156,14 +156,14 @@ impl Host {
 
     /// All requests that the handler got.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        let text = fs::read_to_string(self.app.join(REQUESTS)).unwrap_or_default();
+        let text = fs::read_to_string(self.app.path().join(REQUESTS)).unwrap_or_default();
         // The last line may be half written.
         text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The process ids of the handler, one for each start.
     pub(crate) fn handlers(&self) -> Vec<u32> {
-        let text = fs::read_to_string(self.app.join(STARTS)).unwrap_or_default();
+        let text = fs::read_to_string(self.app.path().join(STARTS)).unwrap_or_default();
         text.lines().map_while(|line| line.parse().ok()).collect()
     }
 
@@ -216,7 +216,6 @@ impl Drop for Host {
                 std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
             kill.expect("there is a kill");
         }
-        let _ = fs::remove_dir_all(&self.app);
     }
 }
 
@@ -246,8 +245,9 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
 }
 
 /// An app whose handler is the recorder.
-pub(crate) fn lay_out(settings: &Value, script: &Script) -> PathBuf {
-    let app = std::env::temp_dir().join(format!("functions-host-{}", Uuid::new_v4()));
+pub(crate) fn lay_out(settings: &Value, script: &Script) -> TempDir {
+    let folder = tempfile::tempdir().expect("temp is writable");
+    let app = folder.path();
     let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions");
     for function in ["SyncQueue", "SyncHttp"] {
         fs::create_dir_all(app.join(function)).expect("temp is writable");
@@ -263,7 +263,7 @@ pub(crate) fn lay_out(settings: &Value, script: &Script) -> PathBuf {
         format!("#!/bin/sh\nexec '{}' --exact recorder::recorder --ignored --nocapture\n", recorder.display());
     fs::write(app.join("handler"), handler).expect("temp is writable");
     make_executable(&app.join("handler"));
-    app
+    folder
 }
 
 /// A port that no other app gets: a handler that has ended leaves its own free, and its host still calls it. It lies below those that

@@ -3,7 +3,7 @@
 use pty_process::{Command, Pty};
 use tokio::io::AsyncReadExt as _;
 
-use crate::command::{Running, Temporary, handler};
+use crate::command::{Running, handler};
 
 const COLUMNS: u16 = 80;
 
@@ -12,7 +12,7 @@ const EIO: i32 = 5;
 
 /// Runs a command in a terminal of 80 columns until it ends, or has printed `last`; returns its output.
 async fn in_terminal(arguments: &[&str], environment: &[(&str, &str)], last: &str) -> String {
-    let temporary = Temporary::new();
+    let temporary = tempfile::tempdir().expect("temp is writable");
     let (mut terminal, inside) = pty_process::open().expect("the system has terminals");
     terminal.resize(pty_process::Size::new(40, COLUMNS)).expect("it is a terminal");
     let mut child = Command::new(env!("CARGO_BIN_EXE_sandbox"))
@@ -21,7 +21,7 @@ async fn in_terminal(arguments: &[&str], environment: &[(&str, &str)], last: &st
         // Where it is set, colours count as supported whatever the terminal.
         .env_remove("CI")
         .env("TERM", "xterm")
-        .env("TMPDIR", &temporary.0)
+        .env("TMPDIR", temporary.path())
         .envs(environment.iter().copied())
         .kill_on_drop(true)
         .spawn(inside)

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 use stand_ins::net::http_client;
 
-use crate::command::{Running, Temporary};
+use crate::command::Running;
 use crate::host::{eventually, runs};
 
 /// The last line before the log.
@@ -26,7 +26,7 @@ async fn after_sigterm_sighup_and_ctrl_c_no_process_and_no_folder_is_left() {
         up.line(RUNS).await;
         let (status, answer) = post(&up).await;
         assert!(status == 200 && answer.ends_with("}\n"), "{status} {answer}");
-        assert_eq!(up.temporary.names().len(), 1, "the staged app");
+        assert_eq!(up.left_behind().len(), 1, "the staged app");
         up.signal(signal).await;
         let (ended, printed) = up.read_to_the_end().await;
         assert_eq!(ended.code(), Some(0), "SIG{signal}: {printed}");
@@ -34,16 +34,16 @@ async fn after_sigterm_sighup_and_ctrl_c_no_process_and_no_folder_is_left() {
         assert_eq!(handlers.len(), 2, "{printed}");
         assert!(handlers.iter().all(|pid| !runs(*pid)), "SIG{signal}: {printed}");
         assert!(printed.contains("cause=terminated"), "the handlers drain: {printed}");
-        assert!(up.temporary.names().is_empty(), "SIG{signal}: {:?}", up.temporary.names());
+        assert!(up.left_behind().is_empty(), "SIG{signal}: {:?}", up.left_behind());
     }
 }
 
 /// The start waits for a handler that never answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_during_the_start_leaves_no_process_and_no_folder() {
-    let (temporary, script) = (Temporary::new(), "#!/bin/sh\nexec sleep 600\n");
-    let silent = temporary.0.join("handler");
-    std::fs::write(&silent, script).expect("temp is writable");
+    let temporary = tempfile::tempdir().expect("temp is writable");
+    let silent = temporary.path().join("handler");
+    std::fs::write(&silent, "#!/bin/sh\nexec sleep 600\n").expect("temp is writable");
     std::fs::set_permissions(&silent, std::fs::Permissions::from_mode(0o755)).expect("it was just written");
     for signal in ["TERM", "HUP", "INT"] {
         let mut up = Running::start(&["up", "--log", "--handler", silent.to_str().expect("it is text")]);
@@ -53,7 +53,7 @@ async fn a_signal_during_the_start_leaves_no_process_and_no_folder() {
         let (ended, printed) = up.read_to_the_end().await;
         assert_eq!(ended.code(), Some(0), "SIG{signal}: {printed}");
         eventually("the end of the handler", async || (!runs(pid)).then_some(())).await;
-        assert!(up.temporary.names().is_empty(), "SIG{signal}: {:?}", up.temporary.names());
+        assert!(up.left_behind().is_empty(), "SIG{signal}: {:?}", up.left_behind());
     }
 }
 
@@ -81,7 +81,7 @@ async fn two_run_at_once_and_the_port_of_one_is_refused_to_the_other() {
     assert_eq!(ended.code(), Some(1), "{printed}");
     assert!(printed.contains(&format!("error: another program listens on 127.0.0.1:{port}")), "{printed}");
     assert!(printed.contains("choose another port with --port"), "{printed}");
-    assert!(same_port.temporary.names().is_empty());
+    assert!(same_port.left_behind().is_empty());
     let second = Running::up(&["--instances", "1"]).await;
     second.line(RUNS).await;
     for up in [&first, &second] {

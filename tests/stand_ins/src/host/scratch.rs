@@ -1,13 +1,13 @@
 //! A staged app in a directory of its own, for the host's tests; its handler is a shell script.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use uuid::Uuid;
+use tempfile::TempDir;
 
 /// Removed on drop.
 pub(super) struct StagedApp {
-    root: PathBuf,
+    root: TempDir,
 }
 
 impl StagedApp {
@@ -33,27 +33,21 @@ impl StagedApp {
 
     /// An app without functions.
     pub(super) fn empty(script: &str) -> Self {
-        let app = Self { root: std::env::temp_dir().join(format!("sandbox-app-{}", Uuid::new_v4())) };
+        let app = Self { root: tempfile::tempdir().expect("temp is writable") };
         app.write("host.json", Self::HOST);
         app.write("handler", &format!("#!/bin/sh\n{script}\n"));
-        make_executable(&app.root.join("handler"));
+        make_executable(&app.path().join("handler"));
         app
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.root
+        self.root.path()
     }
 
     pub(super) fn write(&self, name: &str, text: &str) {
-        let path = self.root.join(name);
+        let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("it lies below the root")).expect("temp is writable");
         fs::write(path, text).expect("temp is writable");
-    }
-}
-
-impl Drop for StagedApp {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 

@@ -19,7 +19,7 @@ use super::error::{
     RESOURCE_NOT_FOUND, Result,
 };
 use super::operation::Operation;
-use super::{bearer, sas, shared_key};
+use super::{EMULATOR_ACCOUNT, EMULATOR_KEY, bearer, sas, shared_key};
 
 /// The oldest version that signs an empty body with an empty length; older rules are not supported.
 const OLDEST_VERSION: &str = "2015-02-21";
@@ -38,17 +38,18 @@ pub(super) enum Grant {
 /// The account's name and key.
 #[derive(Debug)]
 pub(super) struct Account {
-    pub(super) name: String,
+    pub(super) name: &'static str,
     key: hmac::Key,
 }
 
-impl Account {
-    /// An account with a key in base64; `None` if the key is not base64.
-    pub(super) fn new(name: &str, key: &str) -> Option<Self> {
-        let key = STANDARD.decode(key).ok()?;
-        Some(Self { name: name.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+impl Default for Account {
+    fn default() -> Self {
+        let key = STANDARD.decode(EMULATOR_KEY).expect("the key is base64");
+        Self { name: EMULATOR_ACCOUNT, key: hmac::Key::new(hmac::HMAC_SHA256, &key) }
     }
+}
 
+impl Account {
     /// Whether `signature` (base64) is this account's signature of `text`.
     pub(super) fn signed(&self, text: &str, signature: &str) -> bool {
         let Ok(signature) = STANDARD.decode(signature) else { return false };

@@ -76,7 +76,7 @@ async fn process(store: Arc<Store>, service: Service, wire: Wire, parts: Parts, 
     let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
         return REQUEST_BODY_TOO_LARGE.into_response();
     };
-    let call = Call::parse(service, store.secure, &store.account.name, parts, body);
+    let call = Call::parse(service, store.secure, store.account.name, parts, body);
     let (call, operation) = match call.and_then(|call| Operation::of(&call).map(|operation| (call, operation))) {
         Ok(both) => both,
         Err(error) => return error.into_response(),

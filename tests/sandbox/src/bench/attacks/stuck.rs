@@ -12,7 +12,6 @@ use super::super::target::Launch;
 use super::super::{Bound, Samples, number};
 use super::Fixture;
 use super::calls::{Caller, record};
-use crate::world::Folder;
 
 /// Calls, of which each writes a line: several times what a pipe holds. The lines of a queue message go into its answer.
 const MESSAGES: u32 = 1_000;
@@ -55,7 +54,7 @@ pub(super) async fn logs(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow
 
 /// Commands and the start in a folder whose host.json is a pipe without a writer.
 pub(super) async fn fifo(fixture: &Fixture<'_>, samples: &mut Samples) -> anyhow::Result<()> {
-    let folder = Folder::new()?;
+    let folder = tempfile::tempdir()?;
     let made = Command::new("mkfifo").arg(folder.path().join("host.json")).status().await.context("running mkfifo")?;
     ensure!(made.success(), "mkfifo failed");
     let launch = || {

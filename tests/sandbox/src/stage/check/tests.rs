@@ -1,12 +1,12 @@
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::*;
-use crate::world::Folder;
 
 const LINUX: Machine = Machine { os: "linux", arch: "x86_64" };
 
-fn app(handler: &[u8]) -> Folder {
-    let app = Folder::new().expect("the temporary folder is writable");
+fn app(handler: &[u8]) -> TempDir {
+    let app = tempfile::tempdir().expect("the temporary folder is writable");
     fs::write(app.path().join("handler"), handler).expect("writable");
     app
 }
@@ -17,7 +17,7 @@ fn refused(bytes: &[u8], purpose: &Purpose) -> String {
 }
 
 #[cfg(unix)]
-fn script(text: &str) -> Folder {
+fn script(text: &str) -> TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let app = app(format!("#!/bin/sh\n{text}\n").as_bytes());
     fs::set_permissions(app.path().join("handler"), fs::Permissions::from_mode(0o755)).expect("ours");

@@ -6,7 +6,7 @@ mod faults;
 pub(crate) mod full_circle;
 mod interrupted;
 pub(crate) mod queues;
-pub(crate) mod terminal;
+mod terminal;
 
 use std::fs;
 use std::io::Write as _;

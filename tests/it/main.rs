@@ -35,6 +35,7 @@ mod storage_access;
 mod supply;
 mod telemetry;
 mod tenant;
+mod terminal;
 mod transcript;
 mod troubleshooting;
 mod trust;

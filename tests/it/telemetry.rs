@@ -77,7 +77,8 @@ const ACQUIRED: [&str; 2] = ["storage", "handed_on"];
 async fn whole_trace(collector: &Collector, id: &str, last: &str) -> Vec<Span> {
     eventually("a whole trace", async || {
         let spans = collector.trace(id);
-        let acquired = |span: &&Span| span.name == "lock" && ACQUIRED.contains(&attribute(span, "dataverse_sync.lock.result"));
+        let acquired =
+            |span: &&Span| span.name == "lock" && ACQUIRED.contains(&attribute(span, "dataverse_sync.lock.result"));
         let released = spans.iter().filter(|span| span.name == "release").count();
         let is_whole = spans.iter().any(|span| span.name == last) && spans.iter().filter(acquired).count() == released;
         is_whole.then_some(spans)

@@ -149,9 +149,9 @@ impl Transcript {
         self.settles(&invalid, "rejected", "invalid_message").await;
 
         let status = Status::new(400, "0x81234567", "Not like this.");
-        for warnings in [1, 0] {
-            self.world.dataverse.fault(Fault::new(Effect::Status(status.clone())).key("C3"));
-            let scope = self.settles(&contact("C3", &json!({})), "rejected", "invalid_data").await;
+        for (key, warnings) in [("C3-1", 1), ("C3-2", 0)] {
+            self.world.dataverse.fault(Fault::new(Effect::Status(status.clone())).key(key));
+            let scope = self.settles(&contact(key, &json!({})), "rejected", "invalid_data").await;
             let warns = scope.iter().filter(|line| self.member(line, "level").as_deref() == Some("WARN"));
             assert_eq!(warns.count(), warnings, "an unknown code is logged once: {scope:?}");
         }

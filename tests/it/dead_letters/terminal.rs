@@ -1,50 +1,22 @@
 //! On a terminal, progress is a bar, and `drop` asks first.
 
-use pty_process::{Command, Pty};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
 use super::queues::{Queues, ours, record};
+use crate::terminal::Terminal;
 
 const QUESTION: &str = "Type yes: ";
-
-/// <https://man7.org/linux/man-pages/man4/pts.4.html>
-const EIO: i32 = 5;
 
 /// Runs a command on its own terminal, types `typed` at its question, and returns everything that it printed and its
 /// exit code.
 async fn on_terminal(queues: &Queues, arguments: &[&str], typed: &str) -> (String, Option<i32>) {
-    let (mut terminal, inside) = pty_process::open().expect("the system has terminals");
-    terminal.resize(pty_process::Size::new(24, 120)).expect("it is a terminal");
-    let mut handler = Command::new(crate::handler())
-        .arg("dead-letters")
-        .args(arguments)
-        .env_clear()
-        .env("AzureWebJobsStorage", queues.storage.connection_string())
-        .env("TERM", "xterm")
-        .kill_on_drop(true)
-        .spawn(inside)
-        .expect("the handler can be started");
-    let (mut sent, mut typed) = (Vec::new(), Some(typed));
-    while some_more(&mut terminal, &mut sent).await {
-        // The handler does not read the keyboard before it asks.
-        if String::from_utf8_lossy(&sent).contains(QUESTION) {
-            let typed = typed.take().unwrap_or_default();
-            terminal.write_all(typed.as_bytes()).await.expect("it listens");
-        }
+    let connection = queues.storage.connection_string();
+    let arguments = [&["dead-letters"], arguments].concat();
+    let mut terminal = Terminal::start(120, &arguments, &[("AzureWebJobsStorage", &connection)]);
+    // The handler does not read the keyboard before it asks.
+    while terminal.read().await && !terminal.text().contains(QUESTION) {}
+    if terminal.text().contains(QUESTION) {
+        terminal.type_in(typed).await;
     }
-    let ended = handler.wait().await.expect("it ends");
-    (String::from_utf8_lossy(&sent).into_owned(), ended.code())
-}
-
-/// Reads more output; false once the process has exited and all of its output was read, which Linux reports as EIO.
-pub(crate) async fn some_more(terminal: &mut Pty, sent: &mut Vec<u8>) -> bool {
-    match terminal.read_buf(sent).await {
-        Ok(read) => read > 0,
-        Err(error) => {
-            assert_eq!(error.raw_os_error(), Some(EIO), "{error}");
-            false
-        }
-    }
+    terminal.end().await
 }
 
 #[tokio::test]

@@ -134,8 +134,8 @@ impl Azurite {
             command.args([format!("--{service}Port"), port.to_string()]);
         }
         if let Some(tls) = &options.tls {
-            let (certificate, key) =
-                write_certificate(tls, files.path()).map_err(|source| Error::Io { doing: "write the certificate", source })?;
+            let (certificate, key) = write_certificate(tls, files.path())
+                .map_err(|source| Error::Io { doing: "write the certificate", source })?;
             command.arg("--cert").arg(certificate).arg("--key").arg(key);
         }
         if options.oauth {

@@ -62,7 +62,8 @@ use reply::Now;
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>.
 pub const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
 /// Its key, which is public.
-pub const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub const EMULATOR_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// The store's settings.
 #[derive(Debug, Clone, Default)]

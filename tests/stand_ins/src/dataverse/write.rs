@@ -160,13 +160,7 @@ impl Plan {
     }
 }
 
-fn execute(
-    store: &mut Store,
-    table: &Table,
-    plan: Plan,
-    before: Option<&Row>,
-    codes: Codes,
-) -> Result<Change, Error> {
+fn execute(store: &mut Store, table: &Table, plan: Plan, before: Option<&Row>, codes: Codes) -> Result<Change, Error> {
     let refuse = |collision: Collision| collision_error(&collision, codes);
     match (plan, before) {
         (Plan::Create(mut row), _) => {

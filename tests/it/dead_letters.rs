@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use stand_ins::storage::{Effect, Fault, Op};
 use tokio::time::timeout;
 
+use crate::waiting::TIMEOUT;
 use queues::{Queues, encoded, ours, record};
 
 /// Dead letters of ours with several reasons, one message moved by the host, and one that is not text.
@@ -190,7 +191,7 @@ async fn a_message_that_arrives_during_a_replay_is_not_replayed() {
         }
     });
     let replay = queues.run(&["replay", "--rate", "20/s", "--json"]);
-    let output = timeout(Duration::from_mins(1), replay).await.expect("it comes to an end");
+    let output = timeout(TIMEOUT, replay).await.expect("it comes to an end");
     handler.abort();
     let (replayed, newer) = (output.json()["replayed"].as_u64(), output.json()["newer"].as_u64());
     assert_eq!((output.code, &output.json()["failed"]), (Some(0), &json!(0)), "{output:?}");

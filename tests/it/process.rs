@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::UNREACHABLE_URL;
 use crate::caller::{answer, contact};
 use crate::command::{CommandOutput, command};
-use crate::waiting::eventually;
+use crate::waiting::{TIMEOUT, eventually};
 use running::{Running, signal};
 
 async fn output(arguments: &[&str], settings: &[(&str, &str)]) -> CommandOutput {
@@ -123,7 +123,7 @@ async fn a_handler_whose_host_is_killed_finishes_what_is_in_flight_and_ends() {
     handler.signal("KILL").await;
     let answer = call.await.expect("it does not panic");
     assert_eq!((answer.status, &answer.body["reason"]), (200, &json!("upserted")), "{}", answer.text);
-    let printed = timeout(Duration::from_mins(1), handler.silent()).await.expect("it ends");
+    let printed = timeout(TIMEOUT, handler.silent()).await.expect("it ends");
     assert!(printed.contains("cause=host_gone"), "{printed}");
     assert!(!has_lease(&world), "its lock is not released");
 }

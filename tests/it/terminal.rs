@@ -9,7 +9,7 @@ const EIO: i32 = 5;
 
 /// A running command; dropping it kills it.
 pub(crate) struct Terminal {
-    terminal: Pty,
+    pty: Pty,
     handler: Child,
     pub(crate) printed: Vec<u8>,
 }
@@ -17,17 +17,17 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts the handler with only these settings as its environment, on so many columns.
     pub(crate) fn start(columns: u16, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
-        let (terminal, inside) = pty_process::open().expect("the system has terminals");
-        terminal.resize(pty_process::Size::new(24, columns)).expect("it is a terminal");
+        let (pty, inside) = pty_process::open().expect("the system has terminals");
+        pty.resize(pty_process::Size::new(24, columns)).expect("it is a terminal");
         let command = Command::new(crate::handler()).args(arguments).env_clear().env("TERM", "xterm");
         let command = command.envs(settings.iter().copied()).kill_on_drop(true);
         let handler = command.spawn(inside).expect("the handler can be started");
-        Self { terminal, handler, printed: Vec::new() }
+        Self { pty, handler, printed: Vec::new() }
     }
 
     /// Reads more output; false once the process has exited and all of its output was read, which Linux reports as EIO.
     pub(crate) async fn read(&mut self) -> bool {
-        match self.terminal.read_buf(&mut self.printed).await {
+        match self.pty.read_buf(&mut self.printed).await {
             Ok(read) => read > 0,
             Err(error) => {
                 assert_eq!(error.raw_os_error(), Some(EIO), "{error}");
@@ -41,7 +41,7 @@ impl Terminal {
     }
 
     pub(crate) async fn type_in(&mut self, text: &str) {
-        self.terminal.write_all(text.as_bytes()).await.expect("the handler reads");
+        self.pty.write_all(text.as_bytes()).await.expect("the handler reads");
     }
 
     /// The output from the last clearing of `printed` to the end, and the exit code.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// Far longer than any condition takes, even on a busy machine.
-const TIMEOUT: Duration = Duration::from_mins(2);
+/// Far longer than any event takes, even on a busy machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Polls until there is a value, and returns it.
 pub(crate) async fn eventually<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {

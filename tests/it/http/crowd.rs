@@ -1,7 +1,5 @@
 //! More calls at a time than there are connections.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -9,12 +7,10 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::caller::printed;
+use crate::waiting::TIMEOUT;
 
 /// As many as the handler accepts.
 const MAX_CONNECTIONS: usize = 512;
-
-/// Far longer than an answer takes.
-const LONG: Duration = Duration::from_secs(20);
 
 /// Makes a call with a body of one byte, of which `length` are announced, and reads its answer until the connection closes.
 async fn call(port: u16, length: usize) -> String {
@@ -35,10 +31,10 @@ async fn calls_beyond_half_of_the_connections_are_refused_unread_and_queue_messa
     }
     for _ in 0..2 * MAX_CONNECTIONS - MAX_CONNECTIONS / 2 {
         let answer =
-            timeout(LONG, calls.join_next()).await.expect("it is answered").expect("a call").expect("no panic");
+            timeout(TIMEOUT, calls.join_next()).await.expect("it is answered").expect("a call").expect("no panic");
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("too many calls at once"), "{answer}");
     }
-    let whole = timeout(LONG, call(host.port_of_handler(), 1)).await.expect("it is answered and closed");
+    let whole = timeout(TIMEOUT, call(host.port_of_handler(), 1)).await.expect("it is answered and closed");
     assert!(whole.starts_with("HTTP/1.1 503 "), "{whole}");
     let detail = r#"detail="too many calls at once; nothing of this one was read""#;
     eventually("the operator's line", async || printed(&host, detail).then_some(())).await;

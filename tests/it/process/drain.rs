@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::caller::contact;
 use crate::in_process::Server;
+use crate::waiting::TIMEOUT;
 
 /// A store that never answers, and notifies when it is called.
 #[derive(Debug, Default)]
@@ -191,6 +192,6 @@ async fn a_listener_that_is_gone_ends_the_server_with_an_exit_code_that_is_not_0
     drop(peer);
     let listener = TcpListener::from_std(socket.into()).expect("the runtime takes it");
     let server = Server::on(listener, Arc::new(Accepting), None, Duration::from_mins(8));
-    let cause = timeout(Duration::from_secs(20), server.task).await.expect("it ends").expect("it does not panic");
+    let cause = timeout(TIMEOUT, server.task).await.expect("it ends").expect("it does not panic");
     assert_eq!((cause, cause.exit_code()), (Cause::ListenerGone, 1));
 }

@@ -3,7 +3,6 @@
 use std::fs::{self, File, Permissions};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use stand_ins::net::http_client;
@@ -16,6 +15,7 @@ use super::{Running, output};
 use crate::caller::{answer as answered, contact};
 use crate::command::{CommandOutput, command};
 use crate::trust::Folder;
+use crate::waiting::TIMEOUT;
 
 async fn fifo(folder: &Folder, name: &str) -> String {
     let path = folder.path(name);
@@ -60,10 +60,10 @@ async fn idle_connections_cannot_take_the_files_that_a_call_in_progress_needs() 
     }
     // It accepts in order, so what the first of them gets is given once the second one may be refused.
     others[0].write_all(b"Host: 127.0.0.1\r\n\r\n").await.expect("it reads");
-    let _ = timeout(Duration::from_mins(1), others[0].read(&mut [0; 64])).await.expect("it was accepted");
+    let _ = timeout(TIMEOUT, others[0].read(&mut [0; 64])).await.expect("it was accepted");
     caller.write_all(body.as_bytes()).await.expect("it reads");
     let mut answer = String::new();
-    timeout(Duration::from_mins(1), caller.read_to_string(&mut answer)).await.expect("in time").expect("it is text");
+    timeout(TIMEOUT, caller.read_to_string(&mut answer)).await.expect("in time").expect("it is text");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}\n{}", handler.printed());
     drop(others);
     // The requests for a call's own locks and rows cannot take them all either.
@@ -84,12 +84,12 @@ async fn a_host_json_that_is_not_a_regular_file_of_some_kilobytes_hangs_neither_
     let path = folder.path("");
     let arguments = [path.as_str()];
     let start = Running::in_shell(&world, r#"cd "$1" && exec "$0""#, &arguments);
-    timeout(Duration::from_mins(1), start).await.expect("it listens");
+    timeout(TIMEOUT, start).await.expect("it listens");
     for (app, reason) in [(folder, "it is not a regular file"), (large(), "it has more than 1024 KiB")] {
         let path = app.path("");
         let arguments = ["doctor", "--json", "--app", &path];
         let doctor = output(&arguments, &[]);
-        let report = timeout(Duration::from_mins(1), doctor).await.expect("it ends").json();
+        let report = timeout(TIMEOUT, doctor).await.expect("it ends").json();
         let findings = report["findings"].as_array().expect("findings");
         let found = findings.iter().find(|finding| finding["check"] == "host_json").expect("it was checked");
         assert!(found["found"].as_str().is_some_and(|found| found.contains(reason)), "{found}");
@@ -110,7 +110,7 @@ async fn a_key_file_that_is_not_a_regular_file_is_a_problem_of_the_settings() {
     let pipe = fifo(&folder, "token").await;
     for (name, path) in [("AZURE_CLIENT_CERTIFICATE_PATH", "/dev/zero"), ("AZURE_FEDERATED_TOKEN_FILE", &*pipe)] {
         let settings = [("AZURE_TENANT_ID", "contoso"), ("AZURE_CLIENT_ID", "c"), (name, path)];
-        let output = timeout(Duration::from_mins(1), output(&[], &settings)).await.expect("it ends");
+        let output = timeout(TIMEOUT, output(&[], &settings)).await.expect("it ends");
         let problem = format!("{name} names a file that cannot be read: it is not a regular file");
         assert!(output.code == Some(2) && output.stderr.contains(&problem), "{output:?}");
     }

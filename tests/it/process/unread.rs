@@ -14,9 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::running::{listening, signal};
 use crate::caller::contact;
 use crate::command::command;
-
-/// Each takes milliseconds; a handler that waits for a reader never answers.
-const ALL_ANSWERED: Duration = Duration::from_mins(2);
+use crate::waiting::TIMEOUT;
 
 /// A handler that logs everything into pipes that are not read once it listens.
 async fn start(world: &World) -> (Child, String) {
@@ -35,7 +33,7 @@ async fn start(world: &World) -> (Child, String) {
 async fn stop(mut child: Child) -> (ExitStatus, Duration) {
     let begun = Instant::now();
     signal("TERM", child.id().expect("it runs")).await;
-    let ended = timeout(ALL_ANSWERED, child.wait()).await.expect("it ends").expect("it is our child");
+    let ended = timeout(TIMEOUT, child.wait()).await.expect("it ends").expect("it is our child");
     (ended, begun.elapsed())
 }
 
@@ -51,7 +49,7 @@ async fn output_that_is_not_read_delays_neither_two_thousand_messages_nor_the_en
         async move { request.send().await.expect("the handler answers").status().as_u16() }
     };
     let answers = stream::iter(0..2_000).map(invoke).buffer_unordered(48).collect::<Vec<_>>();
-    let answers = timeout(ALL_ANSWERED, answers).await.expect("all are answered");
+    let answers = timeout(TIMEOUT, answers).await.expect("all are answered");
     assert_eq!(answers.iter().filter(|status| **status == 200).count(), 2_000);
     let (status, took) = stop(child).await;
     assert_eq!(status.code(), Some(143));

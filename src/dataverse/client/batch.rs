@@ -1,7 +1,8 @@
 //! Reads and writes that wait together are sent as one `$batch` request: it counts as one against the service's limit.
 //!
 //! There is no timer. A request that finds a free slot is sent at once, by itself. Where nearly all slots are taken, it waits for those
-//! that are on their way to it; a slot that gets free takes whatever waits, up to the size that [`size`] has learned.
+//! that are on their way to it; a slot that gets free takes whatever waits, up to the size that [`size`] has learned. A slot that is
+//! not free after [`SLOW`] is not waited for, and its rows are sent alone the next time: others would wait with them.
 //!
 //! The callers see what they would see of a request of their own: the answer to their part, or that none came. What waits when
 //! sending stops for a pause is not sent: its callers release their locks and wait for admission again.
@@ -12,6 +13,7 @@ mod exchange;
 mod line;
 mod size;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::Request;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, warn};
 use uuid::Uuid;
 
@@ -37,6 +39,12 @@ const MAX_BYTES: usize = 1_000_000;
 
 /// So many requests may be in flight although fewer batches would take all records.
 const MIN_SLOTS: usize = 4;
+
+/// A request that takes longer is slow: four times what a batch should take. A plug-in may take minutes.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// Rows come from messages, so the number of those that are remembered is bounded.
+const MAX_SLOW_ROWS: usize = 1_000;
 
 /// A service without `$batch` is asked again after this time.
 const OFF_FOR: Duration = Duration::from_hours(1);
@@ -78,6 +86,10 @@ struct Inner {
     requests: usize,
     /// Their parts.
     parts: usize,
+    /// Those that are slow.
+    slow: usize,
+    /// The rows whose last request was slow.
+    slow_rows: HashSet<String>,
     size: BatchSize,
     /// The service has no `$batch`, as far as known.
     off_until: Option<Instant>,
@@ -95,7 +107,8 @@ enum Turn {
 #[derive(Debug)]
 struct Slot {
     batches: Arc<Batches>,
-    parts: usize,
+    rows: Vec<String>,
+    is_slow: bool,
 }
 
 enum Next {
@@ -106,7 +119,15 @@ enum Next {
 
 impl Batches {
     pub(super) fn new(service: Arc<dyn Exchange>, gate: Arc<dyn Gate>) -> Self {
-        let inner = Inner { line: Line::default(), requests: 0, parts: 0, size: BatchSize::new(), off_until: None };
+        let inner = Inner {
+            line: Line::default(),
+            requests: 0,
+            parts: 0,
+            slow: 0,
+            slow_rows: HashSet::new(),
+            size: BatchSize::new(),
+            off_until: None,
+        };
         Self { service, gate, inner: Mutex::new(inner) }
     }
 
@@ -119,7 +140,7 @@ impl Batches {
         if self.gate.is_paused() {
             return Err(Error::Withheld);
         }
-        let (id, turn) = self.inner().line.join(request, row, stops);
+        let (id, turn) = self.inner().join(request, row, stops);
         self.dispatch();
         let named = |span: &Span, turn: &Turn| match turn {
             Turn::Answered(Some(batch), _) => trace::batched(span, *batch),
@@ -127,9 +148,9 @@ impl Batches {
         };
         match trace::span_if_pending(self.turn(id, turn, stops), || trace::child("in_line"), named).await {
             Turn::Answered(_, answer) => answer,
-            Turn::Alone(slot, request) => {
+            Turn::Alone(mut slot, request) => {
                 let since = Instant::now();
-                let answer = self.service.alone(&request).await;
+                let answer = slot.wait_for(self.service.alone(&request)).await;
                 if answer.as_ref().err().is_none_or(is_executed) {
                     self.learn(|size| size.answered(1, since.elapsed()));
                 }
@@ -196,7 +217,8 @@ impl Batches {
         let parts = inner.line.take(size, MAX_BYTES);
         inner.requests += 1;
         inner.parts += parts.len();
-        let slot = Slot { batches: self.clone(), parts: parts.len() };
+        let rows = parts.iter().map(|part| part.row.clone()).collect();
+        let slot = Slot { batches: self.clone(), rows, is_slow: false };
         Some(match <[Waiting; 1]>::try_from(parts) {
             Ok([alone]) => Next::Alone(Box::new(alone), slot),
             Err(parts) => Next::Together(parts, slot),
@@ -212,17 +234,18 @@ impl Batches {
     }
 
     /// Sends these as one request, in the order of their rows.
-    async fn send_together(self: Arc<Self>, mut parts: Vec<Waiting>, slot: Slot) {
+    async fn send_together(self: Arc<Self>, mut parts: Vec<Waiting>, mut slot: Slot) {
         parts.sort_by(|one, other| one.row.cmp(&other.row));
         let (id, since) = (Uuid::new_v4(), Instant::now());
         let requests: Vec<_> = parts.iter().map(|part| &part.request).collect();
-        let sent = self.service.together(&requests).instrument(trace::batch(id, parts.len())).await;
+        let sent = self.service.together(&requests).instrument(trace::batch(id, parts.len()));
+        let sent = slot.wait_for(sent).await;
         metrics::batched(since, parts.len());
+        if sent.is_ok() || slot.is_slow {
+            self.learn(|size| size.answered(parts.len(), since.elapsed()));
+        }
         match sent {
-            Ok(answers) => {
-                self.learn(|size| size.answered(parts.len(), since.elapsed()));
-                self.hand_out(id, parts, answers);
-            }
+            Ok(answers) => self.hand_out(id, parts, answers),
             Err(fault) => self.refused(id, parts, &fault),
         }
         drop(slot);
@@ -287,6 +310,20 @@ impl Batches {
 }
 
 impl Inner {
+    fn join(&mut self, request: Request, row: String, stops: u64) -> (u64, oneshot::Receiver<Turn>) {
+        let alone = self.slow_rows.remove(&row);
+        self.line.join(request, row, stops, alone)
+    }
+
+    /// A request for these rows is slow.
+    fn late(&mut self, rows: &[String]) {
+        self.slow += 1;
+        if self.slow_rows.len() >= MAX_SLOW_ROWS {
+            self.slow_rows.clear();
+        }
+        self.slow_rows.extend(rows.iter().cloned());
+    }
+
     /// How many parts the next request has at most.
     fn size(&self) -> usize {
         if self.is_off() { 1 } else { self.size.parts() }
@@ -295,8 +332,8 @@ impl Inner {
     /// Whether those that wait go later: all slots are taken, or the last one waits for those that are on their way to it.
     fn is_taken(&self, limit: usize, admitted: usize) -> bool {
         let (waiting, size) = (self.line.len(), self.size());
-        let limit = limit.min(admitted.div_ceil(size).max(MIN_SLOTS));
-        let is_last_slot = limit > 1 && self.requests + 1 == limit;
+        let limit = limit.min(admitted.div_ceil(size).max(MIN_SLOTS) + self.slow);
+        let is_last_slot = self.requests > self.slow && self.requests + 1 == limit;
         let on_the_way = admitted.saturating_sub(self.parts + waiting);
         self.requests >= limit || (is_last_slot && on_the_way > 0 && waiting < size)
     }
@@ -306,12 +343,27 @@ impl Inner {
     }
 }
 
+impl Slot {
+    /// Waits for the answer to its request.
+    async fn wait_for<T>(&mut self, request: impl Future<Output = T>) -> T {
+        let mut request = pin!(request);
+        if let Ok(answer) = timeout(SLOW, &mut request).await {
+            return answer;
+        }
+        self.is_slow = true;
+        self.batches.inner().late(&self.rows);
+        self.batches.dispatch();
+        request.await
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         {
             let mut inner = self.batches.inner();
             inner.requests -= 1;
-            inner.parts -= self.parts;
+            inner.parts -= self.rows.len();
+            inner.slow -= usize::from(self.is_slow);
         }
         self.batches.dispatch();
     }

@@ -34,10 +34,16 @@ pub(super) struct Waiting {
 
 impl Line {
     /// Joins at the end; returns what identifies the place, and where the turn arrives.
-    pub(super) fn join(&mut self, request: Request, row: String, stops: u64) -> (u64, oneshot::Receiver<Turn>) {
+    pub(super) fn join(
+        &mut self,
+        request: Request,
+        row: String,
+        stops: u64,
+        alone: bool,
+    ) -> (u64, oneshot::Receiver<Turn>) {
         let (sender, turn) = oneshot::channel();
         self.last_id += 1;
-        self.waiting.push_back(Waiting { id: self.last_id, request, row, stops, alone: false, turn: sender });
+        self.waiting.push_back(Waiting { id: self.last_id, request, row, stops, alone, turn: sender });
         (self.last_id, turn)
     }
 

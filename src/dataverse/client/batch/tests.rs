@@ -1,4 +1,5 @@
 mod limits;
+mod slow;
 mod verdicts;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +14,8 @@ use super::*;
 
 const MOMENT: Duration = Duration::from_millis(1);
 const PART_TIME: Duration = Duration::from_millis(40);
+/// The time of a row whose name begins with `slow`: two minutes are the most that a plug-in may take.
+const SLOW_TIME: Duration = Duration::from_mins(2);
 
 /// Admission with fixed figures.
 #[derive(Debug, Default)]
@@ -55,7 +58,7 @@ impl Gate for FixedGate {
 
 type Script = dyn Fn(&str) -> Result<(), Error> + Send + Sync;
 
-/// Records what is sent, the rows of each request, and answers as scripted after [`PART_TIME`] for each part.
+/// Records what is sent, the rows of each request, and answers as scripted after [`PART_TIME`] or [`SLOW_TIME`] for each part.
 struct Service {
     sent: Mutex<Vec<Vec<String>>>,
     whole: Box<Script>,
@@ -70,9 +73,9 @@ impl fmt::Debug for Service {
 
 impl Service {
     async fn exchange(&self, rows: Vec<String>) {
-        let parts = u32::try_from(rows.len()).expect("a few");
+        let time = rows.iter().map(|row| if row.starts_with("slow") { SLOW_TIME } else { PART_TIME }).sum();
         self.sent.lock().expect("no test panicked").push(rows);
-        sleep(PART_TIME * parts).await;
+        sleep(time).await;
     }
 
     fn sent(&self) -> Vec<Vec<String>> {
@@ -231,7 +234,7 @@ async fn reads_and_writes_do_not_share_a_batch() {
     let turns = ["GET", "PATCH", "GET", "DELETE"].map(|method| {
         let url = Url::parse("https://contoso.example/").expect("an address");
         let method = method.parse().expect("a method");
-        line.join(Request::new(method, url), line.len().to_string(), 0)
+        line.join(Request::new(method, url), line.len().to_string(), 0, false)
     });
     let mut taken = || line.take(9, MAX_BYTES).into_iter().map(|waiting| waiting.row).collect::<Vec<_>>();
     assert_eq!([taken(), taken()], [["0", "2"], ["1", "3"]]);

@@ -263,7 +263,6 @@ pub(crate) enum FailureScope {
     Row,
 }
 
-/// The scope of a failed request.
 pub(crate) fn failure_scope(fault: &Error) -> FailureScope {
     match fault {
         Error::NoToken { .. } => FailureScope::Environment,

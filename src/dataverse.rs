@@ -336,3 +336,12 @@ impl Error {
         matches!(self, Self::NoAnswer { sent: true, .. } | Self::Answered { status: 502 | 504, code: None, .. })
     }
 }
+
+#[cfg(test)]
+impl Error {
+    /// An answer of Dataverse; without a text that of a gateway.
+    pub(crate) fn answered(status: u16, code: Option<u32>, text: Option<&str>) -> Self {
+        let message = text.map(str::to_owned);
+        Self::Answered { status, code, message, request_id: None, retry_after: None, sent_at: None }
+    }
+}

@@ -32,13 +32,11 @@ pub(super) enum Meaning {
     ProviderConflict,
     /// A foreign key: another row refers to this one, or this one to a row that is missing.
     Referenced,
-    /// No such entity set.
     UnknownTable,
     /// The table has no such key, or its index is not active; an operator can fix it.
     KeyNotDefined,
     /// The data can never be stored.
     InvalidData,
-    /// The payload.
     TooLarge,
     /// A wrapper without a meaning of its own: text and status speak.
     ByStatus,

@@ -34,9 +34,7 @@ mod tests {
     use super::*;
 
     fn named(code: u32, text: &str) -> Option<String> {
-        let (code, message) = (Some(code), Some(text.to_owned()));
-        let (request_id, retry_after, sent_at) = (None, None, None);
-        loggable_names(&Error::Answered { status: 403, code, message, request_id, retry_after, sent_at })
+        loggable_names(&Error::answered(403, Some(code), Some(text)))
     }
 
     #[test]

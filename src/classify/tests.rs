@@ -16,20 +16,13 @@ use refusals::DEADLOCK;
 
 const KINDS: [WriteKind; 8] = [Upsert, Create, Update, UpdateFound, UpdateUnchanged, Delete, DeleteUnchanged, Read];
 
-fn answered(status: u16, code: Option<u32>, message: &str) -> Error {
-    Error::Answered {
-        status,
-        code,
-        message: Some(message.to_owned()),
-        request_id: None,
-        retry_after: None,
-        sent_at: None,
-    }
+fn answered(status: u16, code: Option<u32>, text: &str) -> Error {
+    Error::answered(status, code, Some(text))
 }
 
 /// An answer whose body is not an error of Dataverse.
 fn page(status: u16) -> Error {
-    Error::Answered { status, code: None, message: None, request_id: None, retry_after: None, sent_at: None }
+    Error::answered(status, None, None)
 }
 
 fn first(kind: WriteKind) -> Attempt {
@@ -44,37 +37,18 @@ fn ends(verdict: Verdict) -> Option<Disposition> {
 }
 
 #[test]
-fn a_code_beats_the_status() {
-    let fault = answered(500, Some(0x8004_4331), "too long");
-    assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::InvalidData));
-}
-
-#[test]
-fn a_final_verdict_beats_a_retry_whatever_delay_is_named() {
-    let delay = Some(Duration::from_secs(5));
-    let fault = Error::Answered {
-        status: 503,
-        code: Some(0x8004_0265),
-        message: None,
-        request_id: None,
-        retry_after: delay,
-        sent_at: None,
-    };
-    assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::InvalidData));
-}
-
-#[test]
-fn a_delay_never_causes_a_retry() {
-    for (status, code, reason) in [(400, None, Reason::InvalidData), (413, None, Reason::TooLarge)] {
-        let fault = Error::Answered {
-            status,
-            code,
-            message: Some(String::new()),
-            request_id: None,
-            retry_after: Some(Duration::from_secs(5)),
-            sent_at: None,
-        };
-        assert_eq!(judge(&fault, first(Upsert)), Settle(reason));
+fn a_code_beats_the_status_a_final_verdict_a_retry_and_a_delay_nothing() {
+    for (status, code, reason) in [
+        (500, Some(0x8004_4331), Reason::InvalidData),
+        (503, Some(0x8004_0265), Reason::InvalidData),
+        (400, None, Reason::InvalidData),
+        (413, None, Reason::TooLarge),
+    ] {
+        for retry_after in [None, Some(Duration::from_secs(5))] {
+            let (message, request_id, sent_at) = (Some(String::new()), None, None);
+            let fault = Error::Answered { status, code, message, request_id, retry_after, sent_at };
+            assert_eq!(judge(&fault, first(Upsert)), Settle(reason), "{status} {code:x?} {retry_after:?}");
+        }
     }
 }
 
@@ -92,43 +66,22 @@ fn the_code_names_the_limit_and_without_one_it_is_the_rate() {
 }
 
 #[test]
-fn unknown_5xx_are_retried() {
-    let fault = answered(500, Some(0x8004_FFFF), "");
-    assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::Unavailable));
-}
-
-#[test]
-fn transport_failures_are_retried() {
-    for sent in [true, false] {
-        let fault = Error::NoAnswer { sent, problem: "no answer in time" };
-        assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::Unavailable));
+fn what_is_unknown_or_an_operator_can_fix_is_retried_and_a_bad_request_is_rejected() {
+    let no_answer = |sent| Error::NoAnswer { sent, problem: "no answer in time" };
+    let no_token = |refused| Error::NoToken { refused, problem: "AADSTS7000222".to_owned() };
+    for (fault, reason) in [
+        (answered(500, Some(0x8004_FFFF), ""), Reason::Unavailable),
+        (answered(418, Some(0x8004_FFFF), ""), Reason::InvalidData),
+        (no_answer(true), Reason::Unavailable),
+        (no_answer(false), Reason::Unavailable),
+        (no_token(true), Reason::Unauthorized),
+        (no_token(false), Reason::Unavailable),
+        (Error::NotAddressable { column: "name".to_owned() }, Reason::InvalidData),
+        (Error::Ambiguous, Reason::KeyCollision),
+        (Error::Withheld, Reason::Throttled),
+    ] {
+        assert_eq!(judge(&fault, first(Upsert)), Settle(reason), "{fault}");
     }
-}
-
-#[test]
-fn unknown_4xx_are_rejected() {
-    let fault = answered(418, Some(0x8004_FFFF), "");
-    assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::InvalidData));
-}
-
-#[test]
-fn what_an_operator_can_fix_never_costs_a_message() {
-    for (refused, reason) in [(true, Reason::Unauthorized), (false, Reason::Unavailable)] {
-        let fault = Error::NoToken { refused, problem: "AADSTS7000222".to_owned() };
-        assert_eq!(judge(&fault, first(Upsert)), Settle(reason));
-        assert_eq!(reason.disposition(), Disposition::Retry);
-    }
-}
-
-#[test]
-fn a_key_that_no_url_can_hold_is_rejected() {
-    let fault = Error::NotAddressable { column: "name".to_owned() };
-    assert_eq!(judge(&fault, first(Upsert)), Settle(Reason::InvalidData));
-}
-
-#[test]
-fn a_key_that_several_rows_have_is_rejected() {
-    assert_eq!(judge(&Error::Ambiguous, first(Upsert)), Settle(Reason::KeyCollision));
 }
 
 #[test]

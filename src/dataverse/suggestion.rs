@@ -129,11 +129,8 @@ mod tests {
 
     #[test]
     fn only_a_refusal_of_an_unknown_property_names_one() {
-        let refused = |status, code, text: &str| {
-            let message = Some(text.to_owned());
-            let fault = Error::Answered { status, code, message, request_id: None, retry_after: None, sent_at: None };
-            unknown_property(&fault).map(str::to_owned)
-        };
+        let refused =
+            |status, code, text: &str| unknown_property(&Error::answered(status, code, Some(text))).map(str::to_owned);
         for (code, text, name) in [
             (None, "Could not find a property named 'Name' on type 'Microsoft.Dynamics.CRM.account'.", "Name"),
             (

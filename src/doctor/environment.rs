@@ -329,14 +329,8 @@ mod tests {
 
     #[test]
     fn a_request_that_failed_has_a_remedy_by_its_cause() {
-        let answered = |status, code| Error::Answered {
-            status,
-            code,
-            message: Some("The user is not a member of the organization.".to_owned()),
-            request_id: None,
-            retry_after: None,
-            sent_at: None,
-        };
+        let text = Some("The user is not a member of the organization.");
+        let answered = |status, code| Error::answered(status, code, text);
         for (error, found, remedy) in [
             (answered(403, Some(NOT_A_MEMBER)), "403 0x80072560: The user is not", "Application users"),
             (answered(403, None), "403", "PERMISSION"),

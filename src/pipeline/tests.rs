@@ -115,8 +115,7 @@ fn bound_contact(operation: &str) -> Record {
 }
 
 fn deadlock() -> Answer {
-    let (code, message) = (Some(0x8004_4150), Some(DEADLOCK.to_owned()));
-    Answer::Fails(Error::Answered { status: 500, code, message, request_id: None, retry_after: None, sent_at: None })
+    Answer::Fails(Error::answered(500, Some(0x8004_4150), Some(DEADLOCK)))
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,17 +224,8 @@ async fn an_upsert_whose_row_was_deleted_meanwhile_is_sent_once_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_user_is_the_operators_where_requests_are_made_on_their_behalf() {
-    let message = Some("Entity 'SystemUser' With Id = 9b2e Does Not Exist".to_owned());
-    let missing = || {
-        Answer::Fails(Error::Answered {
-            status: 404,
-            code: Some(0x8004_0217),
-            message: message.clone(),
-            request_id: None,
-            retry_after: None,
-            sent_at: None,
-        })
-    };
+    let message = Some("Entity 'SystemUser' With Id = 9b2e Does Not Exist");
+    let missing = || Answer::Fails(Error::answered(404, Some(0x8004_0217), message));
     for (table, impersonates, answers, reason) in [
         ("contacts", true, vec![missing()], Reason::Unauthorized),
         ("contacts", false, vec![missing(), missing()], Reason::NotFound),

@@ -2,13 +2,13 @@
 //! bodies.
 
 use super::super::*;
-use super::refusals::{NO_CODE, REFUSALS};
+use super::refusals::{NO_CODE, refusals};
 use super::{KINDS, answered, first, page};
 use crate::dataverse::error_body::{self, ServiceError};
 
 fn judged(status: u16, body: &[u8], kind: WriteKind) -> Verdict {
     let ServiceError { code, message } = error_body::read(body);
-    judge(&Error::Answered { status, code, message, request_id: None, retry_after: None, sent_at: None }, first(kind))
+    judge(&Error::answered(status, code, message.as_deref()), first(kind))
 }
 
 /// The refusal's body in the odata shape; `code` is JSON.
@@ -33,7 +33,7 @@ fn notations(code: u32) -> Vec<String> {
 
 #[test]
 fn both_shapes_and_every_notation_of_a_code_lead_to_the_verdict_of_the_table() {
-    for (status, code, text, kind, verdict) in REFUSALS {
+    for (status, code, text, kind, verdict) in refusals() {
         for notation in notations(code) {
             let body = odata(&notation, text);
             assert_eq!(judged(status, body.as_bytes(), kind), verdict, "{status} {body} {kind:?}");
@@ -61,7 +61,7 @@ fn a_body_that_is_not_an_error_of_dataverse_comes_from_a_gateway() {
 
 #[test]
 fn a_truncated_body_leads_to_the_verdict_of_its_complete_members() {
-    for (status, code, text, kind, verdict) in REFUSALS {
+    for (status, code, text, kind, verdict) in refusals() {
         let known = (code != NO_CODE).then_some(code);
         let parts = [(known, ""), (None, text), (None, "")];
         let mut fits: Vec<_> = parts.map(|(code, text)| judge(&answered(status, code, text), first(kind))).to_vec();

@@ -80,14 +80,7 @@ fn row(json: impl Into<String>) -> Answer {
 }
 
 fn refused(status: u16) -> Answer {
-    Answer::Fails(Error::Answered {
-        status,
-        code: None,
-        message: None,
-        request_id: None,
-        retry_after: None,
-        sent_at: None,
-    })
+    Answer::Fails(Error::answered(status, None, None))
 }
 
 fn asked(what: &[&str]) -> Vec<String> {

@@ -66,15 +66,7 @@ impl Store for RefusingStore {
     async fn write(&self, change: &Change<'_>) -> Result<Written, Error> {
         sleep(SECOND / 20).await;
         if change.record.table == "contacts" && Instant::now() < self.until {
-            let (code, message) = (Some(0x8004_0220), None);
-            return Err(Error::Answered {
-                status: 403,
-                code,
-                message,
-                request_id: None,
-                retry_after: None,
-                sent_at: None,
-            });
+            return Err(Error::answered(403, Some(0x8004_0220), None));
         }
         Ok(Written::Upserted)
     }
@@ -209,17 +201,7 @@ async fn no_write_begins_without_time_for_it() {
 #[tokio::test(start_paused = true)]
 async fn an_invocation_ends_in_time_also_where_a_row_is_read_slowly_after_a_slow_refusal() {
     for operation in ["upsert", "create"] {
-        let refusal = Answer::SlowlyFails(
-            99 * SECOND,
-            Error::Answered {
-                status: 412,
-                code: Some(DUPLICATE),
-                message: None,
-                request_id: None,
-                retry_after: None,
-                sent_at: None,
-            },
-        );
+        let refusal = Answer::SlowlyFails(99 * SECOND, Error::answered(412, Some(DUPLICATE), None));
         let world = World::new([refusal, Answer::SlowRow(25 * SECOND, r#"{"firstname":"Eve"}"#)]);
         let (record, begun) = (contact(&json!({ "operation": operation })), Instant::now());
         let outcome = world.pipeline.settle(&record, FIRST).await;

@@ -6,9 +6,7 @@ use crate::dataverse::table_metadata::{NavigationProperty, TableMetadata};
 const UNDECLARED: &str = "An undeclared property 'parentcustomerid' which only has property annotations in the payload";
 
 fn refused(code: u32, message: &str) -> Answer {
-    let code = (code != 0).then_some(code);
-    let message = Some(message.to_owned());
-    Answer::Fails(Error::Answered { status: 400, code, message, request_id: None, retry_after: None, sent_at: None })
+    Answer::Fails(Error::answered(400, (code != 0).then_some(code), Some(message)))
 }
 
 fn contacts() -> TableMetadata {

@@ -4,10 +4,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn the_log_names_what_an_operator_has_to_mend_and_quotes_no_text_that_can_hold_data() {
-    let answered = |status, code, text: &str| {
-        let message = Some(text.to_owned());
-        Error::Answered { status, code: Some(code), message, request_id: None, retry_after: None, sent_at: None }
-    };
+    let answered = |status, code, text: &str| Error::answered(status, Some(code), Some(text));
     let token = |refused| Error::NoToken { refused, problem: "AADSTS7000215: Invalid client secret".to_owned() };
     for (fault, expected) in [
         (

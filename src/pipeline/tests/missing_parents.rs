@@ -45,15 +45,7 @@ impl Store for Rows {
                 name(&lookup.target.key().expect("a key"), lookup.target.table.as_deref().expect("a table"))
             });
         if !parents.collect::<Vec<_>>().iter().all(|parent| present.contains(parent)) {
-            let (code, message) = (Some(MISSING), Some("missing".to_owned()));
-            return Err(Error::Answered {
-                status: 404,
-                code,
-                message,
-                request_id: None,
-                retry_after: None,
-                sent_at: None,
-            });
+            return Err(Error::answered(404, Some(MISSING), Some("missing")));
         }
         present.insert(own);
         Ok(Written::Upserted)

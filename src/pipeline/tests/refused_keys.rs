@@ -7,18 +7,11 @@ use super::*;
 const PATIENT: Delivery = Delivery { wait_budget: Duration::from_mins(8), ..FIRST };
 
 fn refused(table: &str) -> Answer {
-    let message = Some(format!(
+    let message = format!(
         "The key in the request URI is not valid for resource 'Microsoft.Dynamics.CRM.{table}'. Ensure that the names and number of \
          key properties match the declared or alternate key properties for the resource 'Microsoft.Dynamics.CRM.{table}'."
-    ));
-    Answer::Fails(Error::Answered {
-        status: 400,
-        code: Some(0x8006_0888),
-        message,
-        request_id: None,
-        retry_after: None,
-        sent_at: None,
-    })
+    );
+    Answer::Fails(Error::answered(400, Some(0x8006_0888), Some(&message)))
 }
 
 #[tokio::test(start_paused = true)]

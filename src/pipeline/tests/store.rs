@@ -44,14 +44,7 @@ pub(super) enum Answer {
 impl Answer {
     /// Dataverse refuses with a code.
     pub(super) fn refused(status: u16, code: u32) -> Self {
-        Self::Fails(Error::Answered {
-            status,
-            code: Some(code),
-            message: None,
-            request_id: None,
-            retry_after: None,
-            sent_at: None,
-        })
+        Self::Fails(Error::answered(status, Some(code), None))
     }
 
     /// Dataverse refuses with a status and a delay.

@@ -94,14 +94,7 @@ impl Store for Table {
         let weather = fastrand::u8(..100);
         sleep(leg()).await;
         if weather < BAD_WEATHER / 3 {
-            return Err(Error::Answered {
-                status: 503,
-                code: None,
-                message: None,
-                request_id: None,
-                retry_after: None,
-                sent_at: None,
-            });
+            return Err(Error::answered(503, None, None));
         }
         let found = self.look_up(change)?;
         // Other requests may run in between.
@@ -137,7 +130,7 @@ fn version(record: &Record) -> i64 {
 }
 
 fn refused(status: u16, code: u32) -> Error {
-    Error::Answered { status, code: Some(code), message: None, request_id: None, retry_after: None, sent_at: None }
+    Error::answered(status, Some(code), None)
 }
 
 /// Usually a few milliseconds, sometimes as long as a slow plug-in takes.

@@ -101,11 +101,8 @@ pub(crate) fn is_deeper_than(max_depth: usize, text: &str) -> bool {
 /// A value, parsed just far enough to know its kind.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
-    /// `null`
     Null,
-    /// `true`, `false`
     Bool(bool),
-    /// Any number, by value.
     Number(Number),
     /// A string without its escapes.
     Text(Cow<'a, str>),
@@ -116,7 +113,6 @@ pub(crate) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// Parses a value.
     pub(crate) fn of(raw: &'a RawValue) -> Self {
         let text = raw.get();
         match text.as_bytes().first() {

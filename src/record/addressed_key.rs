@@ -8,7 +8,6 @@ use super::Record;
 /// The columns of a table by which a row is addressed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct AddressedKey {
-    /// The entity set name.
     table: String,
     columns: Vec<String>,
 }

@@ -117,7 +117,6 @@ impl Columns {
         members.into_iter().map(|(name, value)| Column { name, value }).collect()
     }
 
-    /// The value of one column.
     pub(crate) fn value(&self, name: &str) -> Option<&RawValue> {
         self.list().into_iter().find(|column| column.name == name).map(|column| column.value)
     }

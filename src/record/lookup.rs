@@ -19,12 +19,10 @@ use crate::json::{Members, Number, Value};
 /// The most lookups of one record that are read: a lookup that holds a list may name any number of rows.
 const MAX_LOOKUPS: usize = 1_000;
 
-/// A lookup that a record sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lookup {
     /// The navigation property, or the column of the record's own key.
     pub(crate) name: String,
-    /// The row that it names.
     pub(crate) target: RowAddress,
 }
 

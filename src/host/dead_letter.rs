@@ -18,7 +18,9 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use time::OffsetDateTime;
 
@@ -43,22 +45,49 @@ const LONGER_TIME: usize = 5;
 
 /// A message that another attempt cannot help, and what is known about why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Stored", try_from = "Stored")]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct DeadLetter {
     /// The message's text, unchanged.
+    #[serde(flatten, serialize_with = "write_message", deserialize_with = "read_message")]
     pub(crate) message: String,
     /// The reason's code, such as `key_collision`. Another version may know other codes.
     pub(crate) reason: String,
     /// What a person should know beyond the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
-    /// What Dataverse answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dataverse: Option<ServiceAnswer>,
     /// How often the message had been delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) attempts: Option<u64>,
     /// The host's id of the invocation that rejected the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) invocation_id: Option<String>,
-    /// When the message was rejected.
+    #[serde(with = "time::serde::rfc3339")]
     pub(crate) at: OffsetDateTime,
+}
+
+/// The message in one of its two forms.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Message {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_gzip: Option<String>,
+}
+
+fn write_message<S: Serializer>(message: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    Message { message: Some(message.to_owned()), message_gzip: None }.serialize(serializer)
+}
+
+fn read_message<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let message = match Message::deserialize(deserializer)? {
+        Message { message: Some(message), message_gzip: None } => Some(message),
+        Message { message: None, message_gzip: Some(packed) } => unpacked(&packed),
+        Message { message: Some(_), message_gzip: Some(_) } | Message { message: None, message_gzip: None } => None,
+    };
+    message.ok_or_else(|| D::Error::custom("there must be one message that can be read"))
 }
 
 impl DeadLetter {
@@ -87,60 +116,14 @@ impl DeadLetter {
 
     /// The JSON that the host is to write as a queue message in this encoding; `None` if it does not fit in either form.
     pub(super) fn for_host(self, encoding: MessageEncoding) -> Option<Box<RawValue>> {
-        let is_kept = is_kept_by_host(&self.message);
-        let plain = Stored::from(self);
-        if is_kept && fits(&plain, encoding) {
-            return Some(json(&plain));
+        if is_kept_by_host(&self.message) && fits(&self, encoding) {
+            return Some(to_raw_value(&self).expect("a dead letter is plain data"));
         }
-        let packed = Stored { message_gzip: plain.message.as_deref().map(packed), message: None, ..plain };
-        fits(&packed, encoding).then(|| json(&packed))
+        let mut letter = json!(self);
+        letter["messageGzip"] = packed(letter["message"].take().as_str()?).into();
+        letter.as_object_mut()?.remove("message");
+        fits(&letter, encoding).then(|| to_raw_value(&letter).expect("a dead letter is plain data"))
     }
-}
-
-/// A dead letter as JSON, with the message in one of its two forms.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Stored {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_gzip: Option<String>,
-    reason: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dataverse: Option<ServiceAnswer>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempts: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    invocation_id: Option<String>,
-    #[serde(with = "time::serde::rfc3339")]
-    at: OffsetDateTime,
-}
-
-impl From<DeadLetter> for Stored {
-    fn from(letter: DeadLetter) -> Self {
-        let DeadLetter { message, reason, detail, dataverse, attempts, invocation_id, at } = letter;
-        Self { message: Some(message), message_gzip: None, reason, detail, dataverse, attempts, invocation_id, at }
-    }
-}
-
-impl TryFrom<Stored> for DeadLetter {
-    type Error = &'static str;
-
-    fn try_from(stored: Stored) -> Result<Self, Self::Error> {
-        let Stored { message, message_gzip, reason, detail, dataverse, attempts, invocation_id, at } = stored;
-        let message = match (message, message_gzip) {
-            (Some(message), None) => message,
-            (None, Some(packed)) => unpacked(&packed).ok_or("`messageGzip` is not base64 of gzip of text")?,
-            (Some(_), Some(_)) | (None, None) => return Err("there must be one message"),
-        };
-        Ok(Self { message, reason, detail, dataverse, attempts, invocation_id, at })
-    }
-}
-
-fn json(letter: &Stored) -> Box<RawValue> {
-    to_raw_value(letter).expect("a dead letter is plain data")
 }
 
 /// Base64 of gzip.
@@ -159,7 +142,7 @@ fn unpacked(packed: &str) -> Option<String> {
 
 /// Whether the host can write what it makes of the letter: JSON indented by two blanks, in which U+0085, U+2028 and U+2029 are
 /// escaped too.
-fn fits(letter: &Stored, encoding: MessageEncoding) -> bool {
+fn fits(letter: &impl Serialize, encoding: MessageEncoding) -> bool {
     let mut counted = Counted::default();
     serde_json::to_writer_pretty(&mut counted, letter).expect("a dead letter is plain data");
     let most = match encoding {

@@ -73,11 +73,7 @@ impl LockSettings {
     /// # Errors
     /// Every problem.
     pub(crate) fn from_settings(lookup: &Lookup) -> Result<Option<Self>, Vec<Problem>> {
-        read_resolved(&|name| non_empty(lookup, name), |lookup| {
-            let mut reader = Reader { lookup, problems: Vec::new() };
-            let locks = reader.locks();
-            if reader.problems.is_empty() { Ok(locks) } else { Err(reader.problems) }
-        })
+        read(lookup, |reader| Some(reader.locks()))
     }
 }
 
@@ -87,13 +83,45 @@ struct Reader<'a> {
     problems: Vec<Problem>,
 }
 
+/// What `read` makes of the settings, or every problem; `None` always comes with one.
+fn read<T>(lookup: &Lookup, read: impl FnOnce(&mut Reader<'_>) -> Option<T>) -> Result<T, Vec<Problem>> {
+    read_resolved(lookup, |lookup| {
+        let mut reader = Reader { lookup, problems: Vec::new() };
+        let settings = read(&mut reader).filter(|_| reader.problems.is_empty());
+        settings.ok_or(reader.problems)
+    })
+}
+
 impl Config {
     /// Reads all settings; an empty value counts as not set.
     ///
     /// # Errors
     /// Every problem, in the order of the documented table.
     pub fn from_settings(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
-        read_resolved(&|name| non_empty(lookup, name), Self::read)
+        read(lookup, |reader| {
+            let (url, api_version, identity) = (reader.dataverse_url(), reader.api_version(), reader.identity());
+            let locks = reader.locks();
+            let on_conflict = reader.on_conflict();
+            let version_column = reader.version_column();
+            let max_concurrency = reader.number("SYNC_MAX_CONCURRENCY", 1, 1000);
+            let batches = reader.batches();
+            let hold = Duration::from_secs(reader.number("SYNC_HOLD_SECONDS", 0, 86_400));
+            let tables = reader.tables();
+            let headers = reader.headers();
+            let port = reader.port();
+            Some(Self {
+                dataverse: Environment { url: url?, api_version, headers },
+                identity: identity?,
+                locks,
+                on_conflict,
+                version_column,
+                max_concurrency: usize::try_from(max_concurrency).expect("at most 1000"),
+                batches,
+                hold,
+                tables,
+                port,
+            })
+        })
     }
 
     /// For a command: the settings as a serving handler would read them, but for the port, and what is wrong with those of the log and
@@ -112,7 +140,6 @@ impl Config {
         (config, problems)
     }
 
-    /// One sentence for people.
     pub(crate) fn summary(&self) -> String {
         let locks = match &self.locks {
             None => "no locks".to_owned(),
@@ -121,37 +148,6 @@ impl Config {
         let dataverse = self.dataverse.url.host_str().unwrap_or_default();
         format!("Dataverse {dataverse} as {}, {locks}", self.identity.name())
     }
-
-    fn read(lookup: &Lookup) -> Result<Self, Vec<Problem>> {
-        let mut reader = Reader { lookup, problems: Vec::new() };
-        let url = reader.dataverse_url();
-        let api_version = reader.api_version();
-        let identity = reader.identity();
-        let locks = reader.locks();
-        let on_conflict = reader.on_conflict();
-        let version_column = reader.version_column();
-        let max_concurrency = reader.number("SYNC_MAX_CONCURRENCY", 1, 1000);
-        let batches = reader.batches();
-        let hold = Duration::from_secs(reader.number("SYNC_HOLD_SECONDS", 0, 86_400));
-        let tables = reader.tables();
-        let headers = reader.headers();
-        let port = reader.port();
-        match (url, identity, reader.problems.is_empty()) {
-            (Some(url), Some(identity), true) => Ok(Self {
-                dataverse: Environment { url, api_version, headers },
-                identity,
-                locks,
-                on_conflict,
-                version_column,
-                max_concurrency: usize::try_from(max_concurrency).expect("at most 1000"),
-                batches,
-                hold,
-                tables,
-                port,
-            }),
-            _ => Err(reader.problems),
-        }
-    }
 }
 
 /// The Dataverse environment and the credential, without the other settings.
@@ -159,14 +155,10 @@ impl Config {
 /// # Errors
 /// Every problem with them.
 pub(crate) fn dataverse(lookup: &Lookup) -> Result<(Environment, Choice), Vec<Problem>> {
-    read_resolved(&|name| non_empty(lookup, name), |lookup| {
-        let mut reader = Reader { lookup, problems: Vec::new() };
+    read(lookup, |reader| {
         let (url, api_version, identity) = (reader.dataverse_url(), reader.api_version(), reader.identity());
         let headers = reader.headers();
-        match (url, identity, reader.problems.is_empty()) {
-            (Some(url), Some(identity), true) => Ok((Environment { url, api_version, headers }, identity)),
-            _ => Err(reader.problems),
-        }
+        Some((Environment { url: url?, api_version, headers }, identity?))
     })
 }
 

@@ -9,6 +9,7 @@ pub mod table;
 
 use std::cell::RefCell;
 
+pub(crate) use local_file::as_text;
 use url::{Host, Url};
 
 /// Returns the value of the variable with the given name, if it is set.
@@ -56,7 +57,19 @@ pub(crate) fn unresolved(variable: &str) -> Problem {
     Problem::new(variable, UNRESOLVED)
 }
 
-/// Reads settings with `read`. For a variable whose value is an unresolved reference, that is the only problem.
+/// Both results, or the problems of both.
+///
+/// # Errors
+/// Every problem.
+pub fn both<A, B>(one: Result<A, Vec<Problem>>, other: Result<B, Vec<Problem>>) -> Result<(A, B), Vec<Problem>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => Err([one.err(), other.err()].into_iter().flatten().flatten().collect()),
+    }
+}
+
+/// Reads settings with `read`, which gets the trimmed values; an empty one counts as not set. For a variable whose value is an
+/// unresolved reference, that is the only problem.
 ///
 /// # Errors
 /// Every problem.
@@ -66,7 +79,7 @@ pub(crate) fn read_resolved<T>(
 ) -> Result<T, Vec<Problem>> {
     let references = RefCell::new(Vec::new());
     let result = read(&|name| {
-        let value = lookup(name);
+        let value = non_empty(lookup, name);
         let mut references = references.borrow_mut();
         if value.as_deref().is_some_and(is_unresolved) && !references.iter().any(|known| known == name) {
             references.push(name.to_owned());
@@ -97,6 +110,12 @@ pub(crate) fn is_confidential(url: &Url) -> bool {
 /// An argument of a command, if it is valid; else the problem.
 pub(crate) fn checked(text: &str, is_valid: fn(&str) -> bool, problem: &'static str) -> Result<String, &'static str> {
     if is_valid(text) { Ok(text.to_owned()) } else { Err(problem) }
+}
+
+/// Finds these settings; of several with one name the last.
+#[cfg(test)]
+pub(crate) fn lookup_in(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+    move |name| settings.iter().rfind(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned())
 }
 
 #[cfg(test)]

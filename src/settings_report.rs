@@ -152,6 +152,10 @@ fn marked(mark: char, name: &str) -> String {
 }
 
 impl Row {
+    fn new(name: &str, value: Option<String>, from: impl Into<String>, meaning: &'static str) -> Self {
+        Self { name: name.to_owned(), value, from: from.into(), meaning, problem: None }
+    }
+
     fn mark_and_name(&self) -> String {
         marked(if self.problem.is_some() { '✗' } else { ' ' }, &self.name)
     }
@@ -176,7 +180,7 @@ fn row(setting: &Setting, environment: &Environment) -> Row {
         None if default.is_empty() => (None, "not set".to_owned()),
         None => (Some(default.to_owned()), "default".to_owned()),
     };
-    Row { name: name.to_owned(), value, from, meaning, problem: None }
+    Row::new(name, value, from, meaning)
 }
 
 fn from(source: Source, environment: &Environment) -> String {
@@ -201,14 +205,7 @@ fn connection_forms(setting: &Setting, environment: &Environment) -> Vec<Row> {
     });
     let row = |name: &str| {
         let (value, source) = environment.find(name)?;
-        let value = shown(value, name == connection);
-        Some(Row {
-            name: name.to_owned(),
-            value: Some(value),
-            from: from(source, environment),
-            meaning: "",
-            problem: None,
-        })
+        Some(Row::new(name, Some(shown(value, name == connection)), from(source, environment), ""))
     };
     forms.filter(|_| !connection.is_empty()).filter_map(row).collect()
 }
@@ -216,13 +213,7 @@ fn connection_forms(setting: &Setting, environment: &Environment) -> Vec<Row> {
 fn host_json(lookup: &crate::settings::Lookup) -> (String, Vec<Row>) {
     let (problem, values) = host_json_values(lookup);
     let note = problem.map(|problem| format!(" ({problem})")).unwrap_or_default();
-    let rows = values.into_iter().map(|value| Row {
-        name: value.name.to_owned(),
-        value: Some(value.value),
-        from: value.from.to_owned(),
-        meaning: value.meaning,
-        problem: None,
-    });
+    let rows = values.into_iter().map(|value| Row::new(value.name, Some(value.value), value.from, value.meaning));
     (format!("host.json in this folder{note}; AzureFunctionsJobHost__… override it"), rows.collect())
 }
 

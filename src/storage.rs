@@ -22,7 +22,7 @@ use url::Url;
 use crate::http::Http;
 use crate::http::sdk::SdkTransport;
 use crate::identity::{self, Choice, Identity};
-use crate::settings::{Lookup, Problem, is_confidential, non_empty, read_resolved};
+use crate::settings::{Lookup, Problem, is_confidential, read_resolved};
 pub use error::Error;
 pub(crate) use error::{OLD_DATE, WRONG_NETWORK};
 pub(crate) use retry::{Retried, RetryPolicy};
@@ -148,7 +148,7 @@ impl Connection {
     pub(crate) fn open(address: Address, name: &str, lookup: &Lookup) -> Result<Self, Vec<Problem>> {
         // With a key or a signature no token is requested.
         let choice = if address.needs_identity() {
-            read_resolved(&|name| non_empty(lookup, name), Choice::from_settings)?
+            read_resolved(lookup, Choice::from_settings)?
         } else {
             Choice::DeveloperTools
         };

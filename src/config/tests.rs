@@ -1,22 +1,20 @@
-use std::collections::BTreeMap;
-
 use super::*;
+use crate::settings::lookup_in;
 
-fn settings() -> BTreeMap<&'static str, &'static str> {
-    BTreeMap::from([
-        ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
-        ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
-        ("FUNCTIONS_CUSTOMHANDLER_PORT", "7071"),
-    ])
-}
+const FINE: [(&str, &str); 3] = [
+    ("DATAVERSE_URL", "https://contoso.crm.dynamics.com"),
+    ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
+    ("FUNCTIONS_CUSTOMHANDLER_PORT", "7071"),
+];
 
-fn read(settings: &BTreeMap<&'static str, &'static str>) -> Result<Config, Vec<Problem>> {
-    Config::from_settings(&|name| settings.get(name).map(|value| (*value).to_owned()))
+/// Complete settings, and more.
+fn with(more: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+    Config::from_settings(&lookup_in(&[&FINE, more].concat()))
 }
 
 #[test]
 fn the_defaults_are_those_of_the_contract() {
-    let config = read(&settings()).expect("complete settings");
+    let config = with(&[]).expect("complete settings");
     let locks = config.locks.expect("leases are the default");
     assert_eq!(config.dataverse.api_version, "v9.2");
     assert_eq!((locks.life, locks.wait), (Duration::from_secs(15), Duration::from_secs(10)));
@@ -29,9 +27,7 @@ fn the_defaults_are_those_of_the_contract() {
 
 #[test]
 fn a_connection_that_is_not_set_is_named_with_the_setting_that_names_it() {
-    let mut settings = settings();
-    settings.insert("LOCK_STORAGE", "Locks");
-    let problems = read(&settings).expect_err("it is not set");
+    let problems = with(&[("LOCK_STORAGE", "Locks")]).expect_err("it is not set");
     let text = problems[0].to_string();
     assert!(text.starts_with("Locks is not set, ") && text.ends_with("; LOCK_STORAGE names this connection"), "{text}");
 }
@@ -66,13 +62,9 @@ fn every_bad_setting_is_named() {
         ("SYNC_HEADERS", r#"{"a":7}"#),
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "99999"),
     ] {
-        let mut settings = settings();
-        settings.insert(name, value);
-        if value.is_empty() {
-            settings.insert("AZURE_CLIENT_SECRET", "s");
-            settings.insert("AZURE_CLIENT_ID", "c");
-        }
-        let problems = read(&settings).expect_err(value);
+        let secret: &[_] =
+            if value.is_empty() { &[("AZURE_CLIENT_SECRET", "s"), ("AZURE_CLIENT_ID", "c")] } else { &[] };
+        let problems = with(&[&[(name, value)], secret].concat()).expect_err(value);
         assert_eq!(problems.len(), 1, "{name}={value}: {problems:?}");
         assert_eq!(problems[0].variable, name);
     }
@@ -80,13 +72,9 @@ fn every_bad_setting_is_named() {
 
 #[test]
 fn all_problems_are_reported_at_once() {
-    let settings = BTreeMap::from([
-        ("LOCK_LEASE_SECONDS", "5"),
-        ("SYNC_HEADERS", "x"),
-        ("AZURE_CLIENT_SECRET", "s"),
-        ("SYNC_ON_CONFLICT", "x"),
-    ]);
-    let problems = read(&settings).expect_err("much is wrong");
+    let settings =
+        [("LOCK_LEASE_SECONDS", "5"), ("SYNC_HEADERS", "x"), ("AZURE_CLIENT_SECRET", "s"), ("SYNC_ON_CONFLICT", "x")];
+    let problems = Config::from_settings(&lookup_in(&settings)).expect_err("much is wrong");
     let names: Vec<_> = problems.iter().map(|problem| problem.variable.as_str()).collect();
     let expected = [
         "DATAVERSE_URL",
@@ -110,26 +98,19 @@ fn plain_http_reaches_loopback_only() {
         ("http://127.0.0.1.example.com", false),
         ("ftp://127.0.0.1", false),
     ] {
-        let mut settings = settings();
-        settings.insert("DATAVERSE_URL", url);
-        assert_eq!(read(&settings).is_ok(), fine, "{url}");
+        assert_eq!(with(&[("DATAVERSE_URL", url)]).is_ok(), fine, "{url}");
     }
 }
 
 #[test]
 fn without_locks_no_storage_is_needed() {
-    let mut settings = settings();
-    settings.remove("AzureWebJobsStorage");
-    settings.insert("LOCK_MODE", "off");
-    assert!(read(&settings).expect("complete settings").locks.is_none());
+    let settings = [("AzureWebJobsStorage", ""), ("LOCK_MODE", "off")];
+    assert!(with(&settings).expect("complete settings").locks.is_none());
 }
 
 #[test]
 fn another_connection_can_hold_the_locks() {
-    let mut settings = settings();
-    settings.remove("AzureWebJobsStorage");
-    settings.insert("LOCK_STORAGE", "Locks");
-    settings.insert("Locks__accountName", "contosolocks");
-    let locks = read(&settings).expect("complete settings").locks.expect("leases");
+    let settings = [("AzureWebJobsStorage", ""), ("LOCK_STORAGE", "Locks"), ("Locks__accountName", "contosolocks")];
+    let locks = with(&settings).expect("complete settings").locks.expect("leases");
     assert_eq!(locks.address.host(), "contosolocks.blob.core.windows.net");
 }

@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::files;
-use crate::settings::{Lookup, OVERRIDE_PREFIX, non_empty};
+use crate::settings::{Lookup, OVERRIDE_PREFIX, as_text, non_empty};
 
 const FILE: &str = "host.json";
 
@@ -197,11 +197,7 @@ impl Source<'_> {
     /// The value at a path such as `extensions/queues/batchSize`, as text.
     fn get(&self, path: &str) -> Option<String> {
         let variable = format!("{OVERRIDE_PREFIX}{}", path.replace('/', "__"));
-        non_empty(self.lookup, &variable).or_else(|| match self.member(path)? {
-            Value::String(text) => Some(text.clone()),
-            value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        })
+        non_empty(self.lookup, &variable).or_else(|| as_text(self.member(path)?))
     }
 
     fn member(&self, path: &str) -> Option<&Value> {
@@ -257,10 +253,10 @@ fn time_span(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::lookup_in;
 
     fn read(text: &str, settings: &[(&str, &str)]) -> Result<HostJson, String> {
-        let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-        json_object(text).and_then(|file| HostJson::read(file, &lookup)).map_err(|error| error.to_string())
+        json_object(text).and_then(|file| HostJson::read(file, &lookup_in(settings))).map_err(|error| error.to_string())
     }
 
     fn queues(queues: &str, settings: &[(&str, &str)]) -> HostJson {

@@ -20,7 +20,7 @@ use super::tool_process::ToolProcess;
 use crate::files;
 use crate::http::Http;
 use crate::http::sdk::SdkTransport;
-use crate::settings::{Lookup, Problem};
+use crate::settings::{Lookup, Problem, both};
 
 /// The Entra authority of the public cloud; `AZURE_AUTHORITY_HOST` names another.
 const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -199,14 +199,6 @@ impl Application {
     }
 }
 
-/// Both results, or the problems of both.
-fn both<A, B>(one: Result<A, Vec<Problem>>, other: Result<B, Vec<Problem>>) -> Result<(A, B), Vec<Problem>> {
-    match (one, other) {
-        (Ok(one), Ok(other)) => Ok((one, other)),
-        (one, other) => Err([one.err(), other.err()].into_iter().flatten().flatten().collect()),
-    }
-}
-
 fn problem<T>(name: &str, text: impl Into<String>) -> Result<T, Vec<Problem>> {
     Err(vec![Problem::new(name, text)])
 }
@@ -262,11 +254,10 @@ fn managed_identity(endpoint: &str, lookup: &Lookup) -> Result<Choice, Vec<Probl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::lookup_in;
 
     fn choose(settings: &[(&str, &str)]) -> Result<Choice, String> {
-        let lookup =
-            |name: &str| settings.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned());
-        Choice::from_settings(&lookup)
+        Choice::from_settings(&lookup_in(settings))
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     }
 
@@ -301,8 +292,7 @@ mod tests {
 
     /// The variables that the problems name.
     fn wrong(settings: &[(&str, &str)]) -> Vec<String> {
-        let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-        let problems = Choice::from_settings(&lookup).err().unwrap_or_default();
+        let problems = Choice::from_settings(&lookup_in(settings)).err().unwrap_or_default();
         problems.into_iter().map(|problem| problem.variable).collect()
     }
 

@@ -24,7 +24,6 @@ const TOOL_TIMEOUT: Duration = Duration::from_secs(13);
 pub(super) struct DeveloperTools([(&'static str, Arc<dyn TokenCredential>); 2]);
 
 impl DeveloperTools {
-    /// `executor` runs the tools.
     pub(super) fn new(executor: Arc<dyn Executor>) -> azure_core::Result<Self> {
         let az = AzureCliCredentialOptions { executor: Some(executor.clone()), ..Default::default() };
         let azd = AzureDeveloperCliCredentialOptions { executor: Some(executor), ..Default::default() };
@@ -52,7 +51,6 @@ impl TokenCredential for DeveloperTools {
     }
 }
 
-/// The tool's own error line.
 fn reason(error: &azure_core::Error) -> String {
     let error = innermost(error);
     if matches!(error.kind(), ErrorKind::DataConversion) {

@@ -28,7 +28,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Opens the credential. The SDK's caches cannot be emptied, so each request opens a new one.
 type Open = dyn Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync;
 
-/// The tokens of a credential.
 #[derive(Clone)]
 pub(super) struct Tokens {
     open: Arc<Open>,

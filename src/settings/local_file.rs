@@ -42,13 +42,13 @@ impl LocalFile {
 }
 
 impl fmt::Display for LocalFile {
-    /// Its path.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.path.display().fmt(f)
     }
 }
 
-fn as_text(value: &Value) -> Option<String> {
+/// A JSON value as .NET reads it into a configuration.
+pub(crate) fn as_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::doctor::report::{Finding, Verdict};
+use crate::settings::lookup_in;
 
 const OURS: &str = include_str!("../../../host.json");
 
@@ -13,16 +14,11 @@ fn config(settings: &[(&str, &str)]) -> Config {
         ("AzureWebJobsStorage", "UseDevelopmentStorage=true"),
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "0"),
     ];
-    let lookup = |name: &str| {
-        let mut all = fine.iter().chain(settings).rev();
-        all.find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned())
-    };
-    Config::from_settings(&lookup).expect("they are fine")
+    Config::from_settings(&lookup_in(&[&fine[..], settings].concat())).expect("they are fine")
 }
 
 fn findings(file: &Value, settings: &[(&str, &str)]) -> Vec<Finding> {
-    let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-    let host = HostJson::read(file.clone(), &lookup).expect("a host.json");
+    let host = HostJson::read(file.clone(), &lookup_in(settings)).expect("a host.json");
     let mut report = Report::new(true);
     report.add("host_json", Ok(extension_bundle(&host)));
     check(Ok(&host), Ok(&config(settings)), &mut report);

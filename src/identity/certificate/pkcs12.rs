@@ -35,7 +35,6 @@ const MAX_ROUNDS: u32 = 10_000_000;
 /// What a file holds, in DER.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    /// PKCS#8.
     pub(super) keys: Vec<Vec<u8>>,
     pub(super) certificates: Vec<Vec<u8>>,
 }

@@ -78,6 +78,12 @@ impl From<Client> for Http {
     }
 }
 
+/// Makes ring the TLS provider of all that name none; rustls chooses none by itself if a dependency links a second one.
+pub fn install_tls() {
+    // A second call changes nothing.
+    let _ = ring::default_provider().install_default();
+}
+
 /// Whether the address is on this machine or this link, where no proxy can reach it.
 fn is_local(url: &Url) -> bool {
     match url.host() {

@@ -5,7 +5,7 @@
 //! messages from the handler. It needs no settings but those of the storage.
 //!
 //! - [`sample`]: what was seen at one moment, and what in it needs a person; as JSON. Pure.
-//! - [`course`]: the length of the queue over time: its rate, when it will be empty, and a line of blocks. Pure.
+//! - [`history`]: the length of the queue over time: its rate, when it will be empty, and a sparkline. Pure.
 //! - [`view`]: a sample as lines of text. Pure.
 //! - [`sources`]: the requests to the storage.
 //! - [`screen`]: redrawing without flicker.
@@ -14,7 +14,7 @@
 pub mod arguments;
 pub mod command;
 
-mod course;
+mod history;
 mod sample;
 mod screen;
 mod sources;

@@ -51,6 +51,15 @@ pub(crate) fn table<R: Into<Row>>(rows: impl IntoIterator<Item = R>, width: Opti
     table
 }
 
+/// Reads the words of a command line that follow the name of the command.
+#[cfg(test)]
+pub(crate) fn parse_arguments<'a, A: clap::Args>(words: impl IntoIterator<Item = &'a str>) -> Result<A, String> {
+    let mut command = A::augment_args(clap::Command::new("handler"));
+    command.clone().debug_assert();
+    let matches = command.try_get_matches_from_mut(std::iter::once("handler").chain(words));
+    matches.and_then(|matches| A::from_arg_matches(&matches)).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! The storage account of the queues, opened with only the settings that it needs.
 
 use super::queue::Queue;
-use crate::settings::{Lookup, Problem, non_empty, read_resolved};
+use crate::settings::{Lookup, Problem, read_resolved};
 use crate::storage::{Address, Connection, Service};
 
 pub(crate) struct Account {
@@ -16,9 +16,8 @@ impl Account {
     /// # Errors
     /// Everything that is missing or wrong, each with its name.
     pub(crate) fn open(name: &str, lookup: &Lookup<'_>) -> Result<Self, Vec<Problem>> {
-        let address = read_resolved(&|name| non_empty(lookup, name), |lookup| {
-            Address::resolve(Service::Queue, name, lookup).map_err(|problem| vec![problem])
-        })?;
+        let resolve = |lookup: &Lookup| Address::resolve(Service::Queue, name, lookup).map_err(|problem| vec![problem]);
+        let address = read_resolved(lookup, resolve)?;
         let host = address.host().to_owned();
         Ok(Self { connection: Connection::open(address, name, lookup)?, name: name.to_owned(), host })
     }
@@ -29,7 +28,6 @@ impl Account {
         Queue::open(&self.connection, name).map_err(problem)
     }
 
-    /// The host of its queues.
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
@@ -43,13 +41,12 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::install_tls;
+    use crate::settings::lookup_in;
 
     fn open(settings: &[(&str, &str)]) -> Result<Account, Vec<String>> {
-        // Another test of this process may have installed the same provider already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let lookup =
-            |name: &str| settings.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned());
-        Account::open("AzureWebJobsStorage", &lookup)
+        install_tls();
+        Account::open("AzureWebJobsStorage", &lookup_in(settings))
             .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 

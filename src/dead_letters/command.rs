@@ -15,13 +15,13 @@ use super::arguments::{self, Arguments, Command, Query};
 use super::encoding;
 use super::entry::Entry;
 use super::progress::Progress;
-use super::queue::{NO_QUEUE, describe};
+use super::queue::describe;
 use super::replay;
 use super::report::{Dropped, Replayed, Report};
 use super::scan::{Scan, Selection, Stop};
 use super::summary::Summary;
 use crate::sanitize::sanitize;
-use crate::settings::{Lookup, Problem};
+use crate::settings::{Lookup, Problem, both};
 use crate::storage::Error;
 use crate::terminal;
 use crate::terminal::{print, say};
@@ -87,11 +87,10 @@ async fn replay(arguments: arguments::Replay, lookup: &Lookup<'_>, stop: Cancell
 }
 
 fn failed(account: &Account, queue: &str, error: &Error) -> Failure {
-    let next = match error {
-        Error::Service { code, .. } if code == NO_QUEUE => {
-            "name another one by --connection, --queue or --to; the host creates a poison queue with its first message"
-        }
-        _ => "`handler doctor` checks the storage account",
+    let next = if error.is_missing() {
+        "name another one by --connection, --queue or --to; the host creates a poison queue with its first message"
+    } else {
+        "`handler doctor` checks the storage account"
     };
     Failure::Service(format!("{}, queue {queue}: {}; {next}", account.name(), describe(error)))
 }
@@ -112,13 +111,8 @@ impl Session {
     ) -> Result<Self, Failure> {
         let Query { filter, source } = query;
         let encoding = encoding::resolve(source.encoding, lookup).map_err(|problem| vec![problem]);
-        let (account, (encoding, is_known)) = match (Account::open(&source.connection, lookup), encoding) {
-            (Ok(account), Ok(encoding)) => (account, encoding),
-            (account, encoding) => {
-                let problems = [account.err(), encoding.err()];
-                return Err(Failure::Settings(problems.into_iter().flatten().flatten().collect()));
-            }
-        };
+        let opened = both(Account::open(&source.connection, lookup), encoding);
+        let (account, (encoding, is_known)) = opened.map_err(Failure::Settings)?;
         let queue = account.queue(&source.queue).map_err(Failure::Settings)?;
         let scan = Scan::begin(queue, Selection { filter, max, encoding, is_known }, stop).await;
         let scan = scan.map_err(|error| failed(&account, &source.queue, &error))?;
@@ -139,7 +133,6 @@ impl Session {
         self.run_and_print(list).await
     }
 
-    /// Shows messages in full.
     async fn show(&mut self) -> Result<bool, Failure> {
         let json = self.json;
         let format = |entry: &Entry| if json { entry.to_json() } else { format!("{entry}\n") };
@@ -275,29 +268,13 @@ fn line() -> oneshot::Receiver<String> {
 mod tests {
     use std::time::Duration;
 
-    use stand_ins::queue::QueueService;
-    use stand_ins::storage::{Options, Storage};
-
     use super::*;
-    use crate::dead_letters::arguments::Source;
-    use crate::dead_letters::filter::Filter;
+    use crate::dead_letters::scan::tests::scan;
 
     #[tokio::test]
     async fn a_panic_ends_a_command_like_an_error_and_everything_is_given_back() {
-        // Another test of this process may have installed the same provider already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
-        let connection = storage.connection_string();
-        let poison = QueueService::from_connection_string(&connection).expect("it is valid").queue("poison");
-        poison.create_if_missing().await.expect("the storage answers");
-        for number in 0..3 {
-            poison.put(&number.to_string()).await.expect("the queue takes it");
-        }
-        let source = Source { queue: "poison".into(), connection: "Storage".into(), encoding: None, json: false };
-        let query = Query { filter: Filter::default(), source };
-        let lookup = |name: &str| (name == "Storage").then(|| connection.clone());
-        let session = Session::open(query, None, &lookup, CancellationToken::new()).await;
-        let mut session = session.unwrap_or_else(|failure| panic!("{failure}"));
+        let (_storage, poison, account, scan) = scan(3).await;
+        let mut session = Session { account, scan, json: false };
         let broken = |_: &Entry| panic!("a defect");
         let report = session.run(async |scan| write(scan, io::sink(), broken).await).await;
         assert_eq!(report.problem.as_deref(), Some("it failed by a defect of this program"));

@@ -96,6 +96,7 @@ mod tests {
 
     use super::*;
     use crate::host::MessageEncoding;
+    use crate::terminal::parse_arguments;
 
     const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
@@ -130,13 +131,7 @@ mod tests {
     }
 
     fn filter(arguments: &[&str]) -> Result<Filter, String> {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            filter: Filter,
-        }
-        let line = std::iter::once("x").chain(arguments.iter().copied());
-        <Line as clap::Parser>::try_parse_from(line).map(|line| line.filter).map_err(|error| error.to_string())
+        parse_arguments(arguments.iter().copied())
     }
 
     fn matches(arguments: &[&str], found: &Entry) -> bool {

@@ -36,9 +36,6 @@ const DATE: HeaderName = HeaderName::from_static("date");
 static RETRIES: RetryPolicy =
     RetryPolicy { request_timeout: Duration::from_secs(15), max_retries: 4, first_pause: Duration::from_millis(200) };
 
-/// The service's code where a queue does not exist.
-pub(crate) const NO_QUEUE: &str = "QueueNotFound";
-
 /// The bytes of an answer that are read.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
@@ -50,12 +47,10 @@ const _: () = assert!(MAX_RECEIVE * MAX_MESSAGE_BYTES <= MAX_BODY_BYTES);
 
 /// The text of an error about a queue.
 pub(crate) fn describe(error: &Error) -> String {
-    match error {
-        Error::Service { status: 404, code } if code == NO_QUEUE => {
-            "there is no such queue in this storage account".to_owned()
-        }
-        _ => describe_access(error, "Storage Queue Data Contributor"),
+    if error.is_missing() {
+        return "there is no such queue in this storage account".to_owned();
     }
+    describe_access(error, "Storage Queue Data Contributor")
 }
 
 /// The text of an error about a storage account; `role` is what an identity needs.
@@ -78,7 +73,6 @@ where
     RETRIES.run(|| RETRIES.once(request())).await
 }
 
-/// A queue.
 pub(crate) struct Queue {
     client: QueueClient,
     name: String,
@@ -92,7 +86,6 @@ pub(super) struct Receipt {
     pub(super) pop_receipt: Arc<str>,
 }
 
-/// A message that was received.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(super) receipt: Receipt,
@@ -135,9 +128,7 @@ impl Queue {
     pub(crate) async fn create_if_missing(&self) -> Result<bool, Error> {
         match self.stats().await {
             Ok(_) => Ok(false),
-            Err(Error::Service { status: 404, code }) if code == NO_QUEUE => {
-                retried(|| self.client.create(None)).await.result.map(|_| true)
-            }
+            Err(error) if error.is_missing() => retried(|| self.client.create(None)).await.result.map(|_| true),
             Err(error) => Err(error),
         }
     }

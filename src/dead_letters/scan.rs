@@ -285,12 +285,14 @@ fn hidden(counted: usize) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use stand_ins::queue::QueueService;
+pub(super) mod tests {
+    use stand_ins::queue::{Queue as PoisonQueue, QueueService};
     use stand_ins::storage::{Options, Storage};
 
     use super::*;
     use crate::dead_letters::account::Account;
+    use crate::http::install_tls;
+    use crate::settings::lookup_in;
 
     #[test]
     fn messages_of_a_fuller_queue_are_hidden_for_longer() {
@@ -300,25 +302,27 @@ mod tests {
         assert_eq!(hidden(usize::MAX), Duration::from_hours(24));
     }
 
-    /// A scan of an empty queue, with the storage that has it.
-    async fn scan() -> (Storage, Scan) {
-        // Another test of this process may have installed the same provider already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    /// A scan of a queue with so many messages, in a storage of its own.
+    pub(in crate::dead_letters) async fn scan(messages: usize) -> (Storage, PoisonQueue, Account, Scan) {
+        install_tls();
         let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
         let connection = storage.connection_string();
         let poison = QueueService::from_connection_string(&connection).expect("it is valid").queue("poison");
         poison.create_if_missing().await.expect("the storage answers");
-        let account = Account::open("Storage", &|name| (name == "Storage").then(|| connection.clone())).ok();
-        let queue = account.expect("settings").queue("poison").expect("an address");
+        for number in 0..messages {
+            poison.put(&number.to_string()).await.expect("the queue takes it");
+        }
+        let account = Account::open("Storage", &lookup_in(&[("Storage", &connection)])).expect("settings");
+        let queue = account.queue("poison").expect("an address");
         let selection =
             Selection { filter: Filter::default(), max: None, encoding: MessageEncoding::None, is_known: true };
         let scan = Scan::begin(queue, selection, CancellationToken::new()).await.expect("the queue answers");
-        (storage, scan)
+        (storage, poison, account, scan)
     }
 
     #[tokio::test]
     async fn a_message_that_reappears_is_not_new_and_its_newer_receipt_counts() {
-        let (_storage, mut scan) = scan().await;
+        let (_storage, _, _, mut scan) = scan(0).await;
         let receipt = |pop: &str| Receipt { message_id: "1".into(), pop_receipt: pop.into() };
         assert!(scan.hold(receipt("first"), Instant::now()));
         assert!(!scan.hold(receipt("second"), Instant::now()));
@@ -327,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_received_is_held_also_beside_a_message_without_a_receipt() {
-        let (_storage, mut scan) = scan().await;
+        let (_storage, _, _, mut scan) = scan(0).await;
         let messages = vec![Some(Entry::example(b"{}").received), None];
         assert_eq!(scan.hold_new(messages, Instant::now()).map(|new| new.len()), Err(Error::NotUnderstood));
         assert!(scan.held.contains_key("5f0c"));
@@ -335,12 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_is_held_for_long_is_extended_and_can_still_be_given_back_and_deleted() {
-        let (storage, mut scan) = scan().await;
-        let poison =
-            QueueService::from_connection_string(&storage.connection_string()).expect("it is valid").queue("poison");
-        for number in 0..50 {
-            poison.put(&number.to_string()).await.expect("the queue takes it");
-        }
+        let (storage, poison, _, mut scan) = scan(50).await;
         let mut ids = Vec::new();
         let read = scan.read(|entry| {
             ids.push(entry.received.receipt.message_id);

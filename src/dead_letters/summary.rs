@@ -68,7 +68,6 @@ impl Summary {
         self.groups().into_iter().map(cells).collect()
     }
 
-    /// The groups, the largest first.
     fn groups(&self) -> Vec<(&Key, &Group)> {
         let mut groups: Vec<_> = self.groups.iter().collect();
         groups.sort_by_key(|(_, group)| Reverse(group.count));

@@ -21,7 +21,6 @@ const STAGE: &str = "`cargo stage` lays it out; publish that folder, or run this
 /// The most bytes of an executable: a debug build has some 50 MB.
 const MAX_EXECUTABLE: u64 = 256 * 1024 * 1024;
 
-/// An app's folder.
 pub(crate) struct App<'a> {
     folder: &'a Path,
     lookup: &'a Lookup<'a>,

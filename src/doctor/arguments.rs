@@ -62,19 +62,11 @@ fn column(text: &str) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
+    use crate::terminal::parse_arguments;
 
     fn read(line: &str) -> Result<Arguments, String> {
-        let words = std::iter::once("doctor").chain(line.split_whitespace());
-        Line::try_parse_from(words).map(|line| line.arguments).map_err(|error| error.to_string())
+        parse_arguments(line.split_whitespace())
     }
 
     #[test]

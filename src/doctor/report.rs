@@ -33,7 +33,6 @@ pub(crate) enum Verdict {
     NotTried,
 }
 
-/// One finding of a check.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Finding {
     /// The stable code of the check.
@@ -45,7 +44,6 @@ pub(crate) struct Finding {
     pub(crate) remedy: Option<String>,
 }
 
-/// The findings so far.
 #[derive(Debug)]
 pub(crate) struct Report {
     json: bool,

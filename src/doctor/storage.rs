@@ -6,7 +6,7 @@
 use super::functions::Queues;
 use super::report::{CheckResult, Report, wrong};
 use crate::dead_letters::account::Account;
-use crate::dead_letters::queue::{NO_QUEUE, describe};
+use crate::dead_letters::queue::describe;
 use crate::lock::blob::BlobLocks;
 use crate::lock::{Error, LockName, Locks as _};
 use crate::settings::{Lookup, Problem, non_empty};
@@ -120,7 +120,7 @@ fn queue_remedy(error: &Error, name: &str) -> String {
         return remedy.to_owned();
     }
     match error {
-        Error::Service { status: 404, code } if code == NO_QUEUE => {
+        error if error.is_missing() => {
             format!("az storage queue create --name {name} --account-name <account> --auth-mode login")
         }
         Error::Refused { .. } => {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::dead_letters::filter::span;
-use crate::settings::checked;
-use crate::storage;
+use crate::dead_letters::queue_name;
 
 /// Shows the queues, the dead letters by reason, and the locks.
 ///
@@ -19,7 +18,7 @@ use crate::storage;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Repeats until Ctrl-C; adds how fast the queue changes, when it will be empty, and its course.
+    /// Repeats until Ctrl-C; adds how fast the queue changes, when it will be empty, and its history.
     #[arg(long)]
     pub(super) watch: bool,
     /// The time between two samples of --watch.
@@ -69,29 +68,17 @@ shows what is set. With Entra ID it needs the roles Storage Queue Data Reader an
 Exit codes: 0 all is well; 1 something needs a person: dead letters, a message older than --older-than, a queue of records that does \
 not exist, or a storage that cannot be read; 2 wrong arguments or settings. With --watch it is that of the last sample.";
 
-fn queue_name(text: &str) -> Result<String, &'static str> {
-    checked(text, storage::is_name, "a queue's name has 3 to 63 lower-case letters, digits and single hyphens")
-}
-
 fn interval(text: &str) -> Result<Duration, &'static str> {
     span(text).and_then(|interval| if interval.is_zero() { Err("at least 1s") } else { Ok(interval) })
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
+    use crate::terminal::parse_arguments;
 
     fn read(line: &str) -> Result<Arguments, String> {
-        let words = std::iter::once("status").chain(line.split_whitespace());
-        Line::try_parse_from(words).map(|line| line.arguments).map_err(|error| error.to_string())
+        parse_arguments(line.split_whitespace())
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::course::{Course, Trend};
+use super::history::{History, Trend};
 use crate::dead_letters::entry::timestamp;
 use crate::dead_letters::summary::Summary;
 use crate::lock::blob::held::LockCount;
@@ -15,7 +15,6 @@ use crate::lock::blob::held::LockCount;
 /// What was asked for, by name.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
-    /// The host of the queues.
     pub(super) host: String,
     pub(super) records: String,
     pub(super) dead_letters: String,
@@ -23,7 +22,6 @@ pub(super) struct Names {
     pub(super) locks: Option<String>,
 }
 
-/// The result of a request.
 #[derive(Debug, Clone)]
 pub(super) enum Reading<T> {
     Found(T),
@@ -33,7 +31,22 @@ pub(super) enum Reading<T> {
     Failed(String),
 }
 
-/// A queue.
+impl<T> Reading<T> {
+    pub(super) fn found(&self) -> Option<&T> {
+        match self {
+            Self::Found(value) => Some(value),
+            Self::Missing | Self::Failed(_) => None,
+        }
+    }
+
+    fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Failed(problem) => Some(problem),
+            Self::Found(_) | Self::Missing => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct QueueState {
     /// About how many messages the service counts, hidden ones included.
@@ -48,7 +61,6 @@ pub(super) struct QueueState {
     pub(super) counted: Instant,
 }
 
-/// Everything that was seen.
 #[derive(Debug)]
 pub(super) struct Sample {
     /// By the service's clock, if it answered.
@@ -70,10 +82,7 @@ impl QueueState {
 impl Sample {
     /// The length of the queue of records, if it is known, and of which moment.
     pub(super) fn length(&self) -> Option<(Instant, usize)> {
-        match &self.records {
-            Reading::Found(state) => Some((state.counted, state.messages)),
-            Reading::Missing | Reading::Failed(_) => None,
-        }
+        self.records.found().map(|state| (state.counted, state.messages))
     }
 
     /// What needs a person, a sentence each; nothing when all is well.
@@ -85,22 +94,16 @@ impl Sample {
                 "the queue {records} does not exist, so nothing is written; handler doctor says how to create it"
             ));
         }
-        let oldest = match &self.records {
-            Reading::Found(state) => state.oldest.filter(|oldest| *oldest > older_than),
-            Reading::Missing | Reading::Failed(_) => None,
-        };
-        if let Some(oldest) = oldest {
+        let oldest = self.records.found().and_then(|state| state.oldest);
+        if let Some(oldest) = oldest.filter(|oldest| *oldest > older_than) {
             let (oldest, limit) = (HumanDuration(oldest), HumanDuration(older_than));
             attention.push(format!(
                 "a message in {records} is {oldest} old (limit: {limit}): the app is stopped, too slow, or waits; see its log"
             ));
         }
-        match &self.dead_letters {
-            Reading::Found((state, _)) if state.messages > 0 => {
-                let letters = count(state.messages, "dead letter");
-                attention.push(format!("{letters} in {dead_letters}: see handler dead-letters list"));
-            }
-            Reading::Found(_) | Reading::Missing | Reading::Failed(_) => {}
+        if let Some((state, _)) = self.dead_letters.found().filter(|(state, _)| state.messages > 0) {
+            let letters = count(state.messages, "dead letter");
+            attention.push(format!("{letters} in {dead_letters}: see handler dead-letters list"));
         }
         attention
     }
@@ -109,9 +112,9 @@ impl Sample {
     fn failures(&self, names: &Names) -> Vec<String> {
         let mut failures: Vec<(&str, Vec<&str>)> = Vec::new();
         let parts = [
-            (&*names.records, problem(&self.records)),
-            (&*names.dead_letters, problem(&self.dead_letters)),
-            (names.locks.as_deref().unwrap_or_default(), self.locks.as_ref().and_then(problem)),
+            (&*names.records, self.records.problem()),
+            (&*names.dead_letters, self.dead_letters.problem()),
+            (names.locks.as_deref().unwrap_or_default(), self.locks.as_ref().and_then(Reading::problem)),
         ];
         for (name, problem) in parts {
             let Some(problem) = problem else { continue };
@@ -126,8 +129,8 @@ impl Sample {
         failures.into_iter().map(sentence).collect()
     }
 
-    /// The sample as one JSON object; with the trend under `--watch`, when there is a `course`.
-    pub(super) fn to_json(&self, names: &Names, older_than: Duration, course: Option<&Course>) -> Value {
+    /// The sample as one JSON object; with the trend under `--watch`, when there is a `history`.
+    pub(super) fn to_json(&self, names: &Names, older_than: Duration, history: Option<&History>) -> Value {
         let queue = |name: &str, state: &QueueState| {
             json!({
                 "name": name, "messages": state.messages, "visibleSeen": state.visible,
@@ -156,17 +159,10 @@ impl Sample {
             "needsPerson": !attention.is_empty(),
             "attention": attention,
         });
-        if let Some(course) = course {
-            sample["trend"] = course.trend().map_or(Value::Null, Trend::to_json);
+        if let Some(history) = history {
+            sample["trend"] = history.trend().map_or(Value::Null, Trend::to_json);
         }
         sample
-    }
-}
-
-fn problem<T>(reading: &Reading<T>) -> Option<&str> {
-    match reading {
-        Reading::Failed(problem) => Some(problem),
-        Reading::Found(_) | Reading::Missing => None,
     }
 }
 
@@ -181,7 +177,12 @@ fn reading<T>(name: &str, reading: &Reading<T>, found: impl FnOnce(&T) -> Value)
 /// `5,000 messages`.
 pub(super) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", HumanCount(u64::try_from(number).expect("usize fits u64")))
+    format!("{} {noun}{plural}", human(number))
+}
+
+/// `5,000`
+pub(super) fn human(number: usize) -> HumanCount {
+    HumanCount(u64::try_from(number).expect("usize fits u64"))
 }
 
 #[cfg(test)]
@@ -272,7 +273,7 @@ pub(super) mod tests {
         assert_eq!((&json["deadLetters"]["messages"], &json["needsPerson"]), (&json!(40), &json!(true)));
         assert!(json.get("trend").is_none());
         let missing = Sample { records: Reading::Missing, locks: None, ..well() };
-        let json = missing.to_json(&names(), LIMIT, Some(&Course::default()));
+        let json = missing.to_json(&names(), LIMIT, Some(&History::default()));
         assert_eq!(json["queue"], json!({ "name": "sync-records", "missing": true }));
         assert_eq!((&json["locks"], json.get("trend")), (&Value::Null, Some(&Value::Null)));
     }

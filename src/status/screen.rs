@@ -3,9 +3,11 @@
 //!
 //! <https://invisible-island.net/xterm/ctlseqs/ctlseqs.html>, <https://contour-terminal.org/vt-extensions/synchronized-output/>
 
-use std::io::{self, Stdout, Write as _, stdout};
+use std::io;
 
 use console::truncate_str;
+
+use crate::terminal::print;
 
 /// The alternate screen, without a cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
@@ -16,30 +18,26 @@ const END_FRAME: &str = "\x1b[J\x1b[?2026l";
 const END_LINE: &str = "\x1b[K\r\n";
 
 /// The alternate screen; dropping it restores the terminal as it was.
-pub(super) struct Screen(Stdout);
+pub(super) struct Screen(());
 
 impl Screen {
     pub(super) fn enter() -> io::Result<Self> {
-        let screen = Self(stdout());
-        screen.send(ENTER)?;
+        let screen = Self(());
+        print(ENTER)?;
         Ok(screen)
-    }
-
-    /// Shows what fits into so many rows and columns: all of `end` rather than all of `lines`.
-    pub(super) fn draw(&self, lines: &[String], end: &[String], size: (usize, usize)) -> io::Result<()> {
-        self.send(&frame(lines, end, size))
-    }
-
-    fn send(&self, text: &str) -> io::Result<()> {
-        send(&self.0, text)
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing.
-        let _ = self.send(LEAVE);
+        let _ = print(LEAVE);
     }
+}
+
+/// Shows on the alternate screen what fits into so many rows and columns: all of `end` rather than all of `lines`.
+pub(super) fn draw(lines: &[String], end: &[String], size: (usize, usize)) -> io::Result<()> {
+    print(&frame(lines, end, size))
 }
 
 /// A line never fills the width, after which some terminals would break it.
@@ -48,18 +46,6 @@ fn frame(lines: &[String], end: &[String], (rows, columns): (usize, usize)) -> S
     let shown =
         lines.iter().take(room).chain(end).take(rows).map(|line| truncate_str(line, columns.saturating_sub(1), "…"));
     format!("{BEGIN_FRAME}{}\x1b[K{END_FRAME}", shown.collect::<Vec<_>>().join(END_LINE))
-}
-
-/// Prints a text.
-pub(super) fn print(text: &str) -> io::Result<()> {
-    send(&stdout(), text)
-}
-
-/// Writes all of it at once.
-fn send(out: &Stdout, text: &str) -> io::Result<()> {
-    let mut out = out.lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }
 
 #[cfg(test)]

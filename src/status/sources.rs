@@ -12,15 +12,19 @@ use super::sample::{Names, QueueState, Reading, Sample};
 use crate::config::LockSettings;
 use crate::dead_letters::account::Account;
 use crate::dead_letters::entry::Entry;
-use crate::dead_letters::queue::{NO_QUEUE, Queue, Received, describe_access};
+use crate::dead_letters::queue::{Queue, Received, describe_access};
 use crate::dead_letters::summary::Summary;
 use crate::host::MessageEncoding;
-use crate::lock::blob::held::{LockContainer, LockCount, NO_CONTAINER};
+use crate::lock::blob::held::{LockContainer, LockCount};
 use crate::settings::{Lookup, Problem, non_empty};
 use crate::storage::{Connection, Error};
 
 /// The longest wait for the storage; a request that fails at once is repeated meanwhile.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What an identity needs.
+const QUEUE_ROLE: &str = "Storage Queue Data Reader";
+const BLOB_ROLE: &str = "Storage Blob Data Reader";
 
 /// Under `--watch` the locks are listed no more often: a listing of many blobs is large.
 const LOCKS_EVERY: Duration = Duration::from_secs(10);
@@ -31,7 +35,6 @@ const LISTING_GRACE: Duration = Duration::from_secs(1);
 /// Letters are JSON objects, which are read as plain text too.
 const ENCODING: MessageEncoding = MessageEncoding::Base64;
 
-/// The parts of the storage account.
 pub(super) struct Sources {
     pub(super) names: Names,
     records: Queue,
@@ -75,19 +78,18 @@ impl Sources {
         Ok(Self { names, records, dead_letters, locks, listing: Listing::default() })
     }
 
-    /// Asks for everything.
     pub(super) async fn sample(&mut self) -> Sample {
         let locks = async {
             let locks = self.locks.clone()?;
-            Some(self.listing.result(async move { lock_reading(locks.count(PATIENCE).await) }).await)
+            Some(self.listing.result(async move { Reading::of(locks.count(TIMEOUT).await, BLOB_ROLE) }).await)
         };
         let (records, dead_letters, locks) =
             tokio::join!(within(look(&self.records)), within(look(&self.dead_letters)), locks);
         let at = [&records, &dead_letters].into_iter().find_map(|looked| looked.as_ref().ok().map(|(now, ..)| *now));
         Sample {
             at: at.unwrap_or_else(|| OffsetDateTime::now_utc().truncate_to_second()),
-            records: queue_reading(records, |state, _| state),
-            dead_letters: queue_reading(dead_letters, |state, letters| (state, by_reason(letters))),
+            records: Reading::of(records.map(|(_, state, _)| state), QUEUE_ROLE),
+            dead_letters: Reading::of(dead_letters.map(|(_, state, letters)| (state, by_reason(letters))), QUEUE_ROLE),
             locks,
         }
     }
@@ -102,7 +104,7 @@ fn open_locks(settings: LockSettings, lookup: &Lookup<'_>) -> Result<LockContain
 }
 
 async fn within<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(PATIENCE, request).await.unwrap_or(Err(Error::TIMEOUT))
+    timeout(TIMEOUT, request).await.unwrap_or(Err(Error::TIMEOUT))
 }
 
 type Looked = (OffsetDateTime, QueueState, Vec<Received>);
@@ -117,11 +119,14 @@ async fn look(queue: &Queue) -> Result<Looked, Error> {
     Ok((now, QueueState { messages, visible: seen.len(), peeked, oldest, counted }, seen))
 }
 
-fn queue_reading<T>(looked: Result<Looked, Error>, found: impl FnOnce(QueueState, Vec<Received>) -> T) -> Reading<T> {
-    match looked {
-        Ok((_, state, seen)) => Reading::Found(found(state, seen)),
-        Err(Error::Service { status: 404, code }) if code == NO_QUEUE => Reading::Missing,
-        Err(error) => Reading::Failed(describe_access(&error, "Storage Queue Data Reader")),
+impl<T> Reading<T> {
+    /// `role` is what an identity needs.
+    fn of(result: Result<T, Error>, role: &str) -> Self {
+        match result {
+            Ok(value) => Self::Found(value),
+            Err(error) if error.is_missing() => Self::Missing,
+            Err(error) => Self::Failed(describe_access(&error, role)),
+        }
     }
 }
 
@@ -141,21 +146,13 @@ impl Listing {
             return Reading::Found(count.clone());
         }
         let mut under_way = self.under_way.take().unwrap_or_else(|| tokio::spawn(list));
-        let grace = if self.last.is_some() { LISTING_GRACE } else { PATIENCE * 2 };
+        let grace = if self.last.is_some() { LISTING_GRACE } else { TIMEOUT * 2 };
         let failed = || Reading::Failed("the locks could not be counted".to_owned());
         match timeout(grace, &mut under_way).await {
             Ok(listed) => self.last = Some((Instant::now(), listed.unwrap_or_else(|_| failed()))),
             Err(_) => self.under_way = Some(under_way),
         }
         self.last.as_ref().map_or_else(failed, |(_, last)| last.clone())
-    }
-}
-
-fn lock_reading(counted: Result<LockCount, Error>) -> Reading<LockCount> {
-    match counted {
-        Ok(count) => Reading::Found(count),
-        Err(Error::Service { status: 404, code }) if code == NO_CONTAINER => Reading::Missing,
-        Err(error) => Reading::Failed(describe_access(&error, "Storage Blob Data Reader")),
     }
 }
 
@@ -168,11 +165,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_storage_that_never_answers_is_given_up() {
         let begun = Instant::now();
-        let problem = match queue_reading(within(pending()).await, |state, _| state) {
-            Reading::Failed(problem) => problem,
-            Reading::Found(_) | Reading::Missing => panic!("there is no answer"),
+        let Reading::Failed(problem) = Reading::of(within::<()>(pending()).await, QUEUE_ROLE) else {
+            panic!("there is no answer");
         };
-        assert_eq!((problem.as_str(), begun.elapsed()), ("the storage cannot be reached: no answer in time", PATIENCE));
+        assert_eq!((problem.as_str(), begun.elapsed()), ("the storage cannot be reached: no answer in time", TIMEOUT));
     }
 
     fn held(held: usize) -> Reading<LockCount> {

@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use console::{Alignment, Style, measure_text_width, pad_str, truncate_str};
-use indicatif::{HumanCount, HumanDuration};
+use indicatif::HumanDuration;
 use time::macros::format_description;
 
-use super::course::Course;
-use super::sample::{Names, QueueState, Reading, Sample, count};
+use super::history::History;
+use super::sample::{Names, QueueState, Reading, Sample, count, human};
 use crate::dead_letters::summary::Summary;
 use crate::lock::blob::held::LockCount;
 use crate::sanitize::sanitize;
@@ -24,28 +24,26 @@ const MAX_GROUPS: usize = 5;
 const MAX_REASON: usize = 26;
 const MAX_DATAVERSE_CODE: usize = 12;
 
-/// How a sample is shown.
 pub(super) struct View<'a> {
     pub(super) names: &'a Names,
     pub(super) older_than: Duration,
     /// The samples so far, under `--watch`.
-    pub(super) course: Option<&'a Course>,
+    pub(super) history: Option<&'a History>,
     pub(super) colours: bool,
     /// The columns that may be used.
     pub(super) width: usize,
 }
 
 impl View<'_> {
-    /// The lines, without their ends.
     pub(super) fn lines(&self, sample: &Sample) -> Vec<String> {
         [self.body(sample), self.verdict(sample)].concat()
     }
 
-    /// The lines about each part.
     pub(super) fn body(&self, sample: &Sample) -> Vec<String> {
         let mut lines = vec![self.heading(sample), String::new()];
         self.part(&mut lines, "queue", self.records(sample), &[]);
-        self.part(&mut lines, "dead letters", self.dead_letters(sample), &kinds(sample));
+        let kinds = sample.dead_letters.found().map(|(_, reasons)| groups(reasons)).unwrap_or_default();
+        self.part(&mut lines, "dead letters", self.dead_letters(sample), &kinds);
         self.part(&mut lines, "locks", self.locks(sample), &[]);
         self.cut(&lines)
     }
@@ -73,11 +71,11 @@ impl View<'_> {
 
     /// The sample in one line, for a log.
     pub(super) fn line(&self, sample: &Sample) -> String {
-        let records = short(&sample.records, |state| HumanCount(number(state.messages)).to_string());
-        let letters = short(&sample.dead_letters, |(state, _)| HumanCount(number(state.messages)).to_string());
-        let held = |locks: &LockCount| format!("{}{}", at_least(locks), HumanCount(number(locks.held)));
+        let records = short(&sample.records, |state| human(state.messages).to_string());
+        let letters = short(&sample.dead_letters, |(state, _)| human(state.messages).to_string());
+        let held = |locks: &LockCount| format!("{}{}", at_least(locks), human(locks.held));
         let locks = sample.locks.as_ref().map_or("off".to_owned(), |locks| short(locks, held));
-        let trend = self.course.and_then(Course::trend).map(|trend| format!("  {}", trend.describe()));
+        let trend = self.history.and_then(History::trend).map(|trend| format!("  {}", trend.describe()));
         let at = time(sample);
         format!("{at}  queue {records}  dead letters {letters}  locks {locks}{}", trend.unwrap_or_default())
     }
@@ -106,16 +104,16 @@ impl View<'_> {
             lines.extend(visible(state, "the handler has them, or they wait for their next try"));
             lines
         });
-        lines.extend(self.course.into_iter().flat_map(|course| self.course(course)));
+        lines.extend(self.history.into_iter().flat_map(|history| self.history(history)));
         lines
     }
 
-    fn course(&self, course: &Course) -> Vec<String> {
-        let trend = course.trend().filter(|trend| course.peak() > 0 || trend.per_second != 0.0);
-        let (peak, span) = (HumanCount(number(course.peak())), HumanDuration(course.span()));
-        let blocks = self.paint(&Style::new().cyan(), &course.blocks());
-        let line = format!("{blocks}  {span}, peak {peak}");
-        trend.map(super::course::Trend::describe).into_iter().chain([line]).collect()
+    fn history(&self, history: &History) -> Vec<String> {
+        let trend = history.trend().filter(|trend| history.peak() > 0 || trend.per_second != 0.0);
+        let (peak, span) = (human(history.peak()), HumanDuration(history.span()));
+        let sparkline = self.paint(&Style::new().cyan(), &history.sparkline());
+        let line = format!("{sparkline}  {span}, peak {peak}");
+        trend.map(super::history::Trend::describe).into_iter().chain([line]).collect()
     }
 
     fn dead_letters(&self, sample: &Sample) -> Vec<String> {
@@ -137,7 +135,7 @@ impl View<'_> {
             return vec!["off (LOCK_MODE)".to_owned()];
         };
         state(name, locks, "; it is created with the first lock", |locks| {
-            let (held, blobs) = (HumanCount(number(locks.held)), count(locks.blobs, "blob"));
+            let (held, blobs) = (human(locks.held), count(locks.blobs, "blob"));
             let blobs = if locks.is_complete { format!("of {blobs}") } else { format!("among the first {blobs}") };
             vec![format!("{}{held} held in {name}, {blobs}", at_least(locks))]
         })
@@ -165,18 +163,10 @@ fn visible(state: &QueueState, hidden: &str) -> Option<String> {
         None => Some(format!("none visible: {hidden}")),
         Some(oldest) if state.shows_all_visible() => {
             let seen = format!("{} visible, the oldest {} old", state.visible, HumanDuration(oldest));
-            let hidden = (others > 0).then(|| format!("; about {} hidden: {hidden}", HumanCount(number(others))));
+            let hidden = (others > 0).then(|| format!("; about {} hidden: {hidden}", human(others)));
             Some(seen + &hidden.unwrap_or_default())
         }
         Some(oldest) => Some(format!("the oldest visible is {} old; hidden ones are not seen", HumanDuration(oldest))),
-    }
-}
-
-/// The table of dead letters by reason.
-fn kinds(sample: &Sample) -> Vec<String> {
-    match &sample.dead_letters {
-        Reading::Found((_, reasons)) => groups(reasons),
-        Reading::Missing | Reading::Failed(_) => Vec::new(),
     }
 }
 
@@ -211,10 +201,6 @@ fn time(sample: &Sample) -> String {
     sample.at.format(format).unwrap_or_default()
 }
 
-fn number(count: usize) -> u64 {
-    u64::try_from(count).expect("usize fits u64")
-}
-
 /// Breaks a text between words; the following lines are as far in as the first.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let inset = text.len() - text.trim_start_matches(' ').len();
@@ -243,7 +229,7 @@ mod tests {
     }
 
     fn shown_by(sample: &Sample, names: &Names, colours: bool) -> String {
-        let view = View { names, older_than: LIMIT, course: None, colours, width: 79 };
+        let view = View { names, older_than: LIMIT, history: None, colours, width: 79 };
         let lines = view.lines(sample);
         assert!(lines.len() <= 24 && lines.iter().all(|line| measure_text_width(line) <= 79), "{lines:#?}");
         lines.join("\n")
@@ -296,7 +282,7 @@ dead letters  40 messages in sync-records-poison
         let sample = Sample { dead_letters: Reading::Found((queue(3, 3, Some(7200)), reasons)), ..well() };
         let names = names();
         for width in [79, 39] {
-            let view = View { names: &names, older_than: LIMIT, course: None, colours: false, width };
+            let view = View { names: &names, older_than: LIMIT, history: None, colours: false, width };
             let lines = view.body(&sample);
             let rows = lines.iter().filter(|line| line.starts_with("                 1  key_collision  ")).count();
             assert_eq!(rows, 3, "{lines:#?}");
@@ -345,14 +331,14 @@ dead letters  40 messages in sync-records-poison
     }
 
     #[tokio::test(start_paused = true)]
-    async fn watching_adds_the_rate_and_the_course() {
-        let mut course = Course::default();
+    async fn watching_adds_the_rate_and_the_history() {
+        let mut history = History::default();
         for length in [6_000, 5_900, 5_000] {
-            course.add(Some((tokio::time::Instant::now(), length)));
+            history.add(Some((tokio::time::Instant::now(), length)));
             tokio::time::advance(Duration::from_secs(30)).await;
         }
         let names = names();
-        let view = View { names: &names, older_than: LIMIT, course: Some(&course), colours: false, width: 79 };
+        let view = View { names: &names, older_than: LIMIT, history: Some(&history), colours: false, width: 79 };
         let lines = view.lines(&well()).join("\n");
         let expected = "
               shrinking by 17/s (last 60 seconds); empty in about 5 minutes

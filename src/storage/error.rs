@@ -73,6 +73,12 @@ impl Error {
         }
     }
 
+    /// Whether there is no such queue or container.
+    /// <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes>
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Service { status: 404, code } if ["QueueNotFound", "ContainerNotFound"].contains(&&**code))
+    }
+
     /// Whether the request may have been carried out nevertheless.
     pub(crate) fn is_ambiguous(&self) -> bool {
         match self {

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::{Shell, generate};
 use dataverse_sync::dead_letters::command::Failure;
+use dataverse_sync::http::install_tls;
 use dataverse_sync::settings::environment::Environment;
 use dataverse_sync::settings::{Lookup, Problem};
 use dataverse_sync::terminal::{is_closed, print, say};
@@ -114,17 +115,32 @@ fn runtime() -> anyhow::Result<Runtime> {
 
 impl Command {
     async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
+        match self.result(environment).await {
+            Ok(is_good) => Ok(ExitCode::from(u8::from(!is_good))),
+            Err(Failure::Settings(problems)) => Ok(print_problems(&problems, environment)),
+            Err(failure @ Failure::Usage(_)) => {
+                say(&format!("error: {failure}\n"));
+                Ok(ExitCode::from(EXIT_SETTINGS))
+            }
+            Err(failure @ (Failure::Service(_) | Failure::Output(_))) => Err(failure.into()),
+        }
+    }
+
+    async fn result(self, environment: &Environment) -> Result<bool, Failure> {
+        let lookup = |name: &str| environment.get(name);
         match self {
-            Self::Send(arguments) => {
-                run_on_queues(environment, async |lookup, stop| send::command::run(arguments, lookup, stop).await).await
+            Self::Send(arguments) => send::command::run(arguments, &lookup, prepare(&lookup)?).await,
+            Self::DeadLetters(arguments) => dead_letters::command::run(arguments, &lookup, prepare(&lookup)?).await,
+            Self::Status(arguments) => status::command::run(&arguments, &lookup, prepare(&lookup)?).await,
+            Self::Doctor(arguments) => {
+                // Invalid settings are among the findings.
+                if let Ok(settings) = telemetry::Settings::read(&lookup) {
+                    telemetry::start_on_stderr(settings);
+                }
+                install_tls();
+                Ok(doctor::command::run(&arguments, environment).await?)
             }
-            Self::DeadLetters(arguments) => {
-                let run = async |lookup: &Lookup<'_>, stop| dead_letters::command::run(arguments, lookup, stop).await;
-                run_on_queues(environment, run).await
-            }
-            Self::Status(arguments) => run_status(&arguments, environment).await,
-            Self::Doctor(arguments) => run_doctor(&arguments, environment).await,
-            Self::Settings(arguments) => Ok(exit_code(settings_report::run(&arguments, environment)?)),
+            Self::Settings(arguments) => Ok(settings_report::run(&arguments, environment)?),
             Self::Completions { shell } => print_completions(shell),
         }
     }
@@ -139,63 +155,18 @@ impl Command {
     }
 }
 
-/// Runs a command that changes queues and ends at a signal.
-async fn run_on_queues(
-    environment: &Environment,
-    command: impl AsyncFnOnce(&Lookup<'_>, CancellationToken) -> Result<bool, Failure>,
-) -> anyhow::Result<ExitCode> {
-    let lookup = |name: &str| environment.get(name);
-    match telemetry::Settings::read(&lookup) {
-        Ok(settings) => telemetry::start_on_stderr(settings),
-        Err(problems) => return Ok(print_problems(&problems, environment)),
-    }
+/// Starts the log of a command that uses the storage; returns what ends it early.
+fn prepare(lookup: &Lookup<'_>) -> Result<CancellationToken, Failure> {
+    telemetry::start_on_stderr(telemetry::Settings::read(lookup).map_err(Failure::Settings)?);
     install_tls();
-    let stop = stop::token().context("cannot listen for the shutdown signal")?;
-    match command(&lookup, stop).await {
-        Ok(is_complete) => Ok(exit_code(is_complete)),
-        Err(Failure::Settings(problems)) => Ok(print_problems(&problems, environment)),
-        Err(failure @ Failure::Usage(_)) => {
-            say(&format!("error: {failure}\n"));
-            Ok(ExitCode::from(EXIT_SETTINGS))
-        }
-        Err(failure @ (Failure::Service(_) | Failure::Output(_))) => Err(failure.into()),
-    }
+    stop::token().map_err(|error| Failure::Service(format!("cannot listen for the shutdown signal: {error}")))
 }
 
-async fn run_status(arguments: &status::arguments::Arguments, environment: &Environment) -> anyhow::Result<ExitCode> {
-    let lookup = |name: &str| environment.get(name);
-    match telemetry::Settings::read(&lookup) {
-        Ok(settings) => telemetry::start_on_stderr(settings),
-        Err(problems) => return Ok(print_problems(&problems, environment)),
-    }
-    install_tls();
-    let stop = stop::token().context("cannot listen for the shutdown signal")?;
-    match status::command::run(arguments, &lookup, stop).await {
-        Ok(is_well) => Ok(exit_code(is_well)),
-        Err(status::command::Failure::Settings(problems)) => Ok(print_problems(&problems, environment)),
-        Err(failure @ status::command::Failure::Output(_)) => Err(failure.into()),
-    }
-}
-
-async fn run_doctor(arguments: &doctor::arguments::Arguments, environment: &Environment) -> anyhow::Result<ExitCode> {
-    // Invalid settings are among the findings.
-    if let Ok(settings) = telemetry::Settings::read(&|name| environment.get(name)) {
-        telemetry::start_on_stderr(settings);
-    }
-    install_tls();
-    let is_well = doctor::command::run(arguments, environment).await.context("cannot write the output")?;
-    Ok(exit_code(is_well))
-}
-
-fn print_completions(shell: Shell) -> anyhow::Result<ExitCode> {
+fn print_completions(shell: Shell) -> Result<bool, Failure> {
     let mut script = Vec::new();
     generate(shell, &mut Arguments::command(), "handler", &mut script);
     print(&String::from_utf8_lossy(&script))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn exit_code(is_good: bool) -> ExitCode {
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(true)
 }
 
 fn print_problems(problems: &[Problem], environment: &Environment) -> ExitCode {
@@ -208,9 +179,4 @@ fn print_problems(problems: &[Problem], environment: &Environment) -> ExitCode {
     say(&notice.map(|notice| format!("note: {notice}\n")).unwrap_or_default());
     say("next: `handler settings` shows each setting with its value and what it is for\n");
     ExitCode::from(EXIT_SETTINGS)
-}
-
-/// rustls does not choose by itself if a dependency links a second provider.
-fn install_tls() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -7,14 +7,14 @@ use anyhow::Context as _;
 use dataverse_sync::admission::Admission;
 use dataverse_sync::config::Config;
 use dataverse_sync::dataverse::client::Client;
-use dataverse_sync::http::Http;
+use dataverse_sync::http::{Http, install_tls};
 use dataverse_sync::identity::Identity;
 use dataverse_sync::lock::blob::BlobLocks;
 use dataverse_sync::lock::local_queue::LocalQueue;
 use dataverse_sync::pipeline::{LoggedOnce, Pipeline, VisibleColumns};
 use dataverse_sync::server::QueuePolicy;
-use dataverse_sync::settings::Problem;
 use dataverse_sync::settings::environment::Environment;
+use dataverse_sync::settings::{Problem, both};
 use dataverse_sync::shutdown::{Cause, Parent, signalled};
 use dataverse_sync::storage::Connection;
 use dataverse_sync::telemetry::otlp::Export;
@@ -22,7 +22,7 @@ use dataverse_sync::{host, process_limits, server, telemetry};
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
-use crate::{EXIT_SETTINGS, install_tls};
+use crate::EXIT_SETTINGS;
 
 /// Messages whose rows or tables fail hold at most this part of what the host keeps in flight; the others go back at once.
 const FAILING_PART: usize = 4;
@@ -34,13 +34,9 @@ const IDLE_PER_MESSAGE: usize = 2;
 pub(crate) async fn run(environment: &Environment) -> ExitCode {
     let parent = Parent::current();
     let setting = |name: &str| environment.get(name);
-    let (config, settings) = (Config::from_settings(&setting), telemetry::Settings::read(&setting));
-    let (config, settings) = match (config, settings) {
-        (Ok(config), Ok(settings)) => (config, settings),
-        (config, settings) => {
-            let problems = config.err().into_iter().chain(settings.err()).flatten();
-            return report_problems(&problems.collect::<Vec<_>>(), environment);
-        }
+    let (config, settings) = match both(Config::from_settings(&setting), telemetry::Settings::read(&setting)) {
+        Ok(settings) => settings,
+        Err(problems) => return report_problems(&problems, environment),
     };
     install_tls();
     // Dropped last: it writes the lines that wait.
@@ -123,7 +119,7 @@ async fn serve(
     Ok(server::run(listener, pipeline, queue, shutdown).await)
 }
 
-fn build(config: Config, failing_seats: usize) -> anyhow::Result<Pipeline> {
+fn build(config: Config, max_failing: usize) -> anyhow::Result<Pipeline> {
     let http = Http::with_idle(IDLE_PER_MESSAGE * config.max_concurrency).context("cannot prepare TLS")?;
     let identity = Arc::new(Identity::open(config.identity, &http).context("cannot open the Entra credential")?);
     let locks = match config.locks {
@@ -134,7 +130,7 @@ fn build(config: Config, failing_seats: usize) -> anyhow::Result<Pipeline> {
             Some((LocalQueue::new(Arc::new(blobs), config.max_concurrency), settings.wait))
         }
     };
-    let admission = Admission::new(config.max_concurrency, failing_seats);
+    let admission = Admission::new(config.max_concurrency, max_failing);
     let client = Client::new(&config.dataverse, identity, &http);
     let client = if config.batches { client.with_batches(Arc::new(admission.clone())) } else { client };
     Ok(Pipeline {

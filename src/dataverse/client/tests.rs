@@ -6,8 +6,7 @@ const SETTINGS: [&str; 3] = ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT
 
 /// A client whose settings add this header to every request.
 fn client(name: HeaderName, value: &'static str) -> Client {
-    // Another test of this process may have installed the same provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::http::install_tls();
     let choice = Choice::from_settings(&|name| SETTINGS.contains(&name).then(|| "app".to_owned()));
     let http = Http::new().expect("TLS can be set up");
     let identity = Identity::open(choice.expect("there is a secret"), &http).expect("the settings are valid");

@@ -23,9 +23,6 @@ const PAGE: usize = 5_000;
 /// The bytes of a page that are read; a blob takes about 1 KB.
 const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// The service's code where a container does not exist.
-pub(crate) const NO_CONTAINER: &str = "ContainerNotFound";
-
 static RETRIES: RetryPolicy =
     RetryPolicy { request_timeout: Duration::from_secs(15), max_retries: 4, first_pause: Duration::from_millis(200) };
 
@@ -112,8 +109,7 @@ mod tests {
     const CONTAINER: &str = "sync-locks";
 
     fn connection(storage: &Storage) -> Connection {
-        // Another test of this process may have installed the same provider already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::http::install_tls();
         let lookup = |_: &str| Some(storage.connection_string());
         let address = Address::resolve(Service::Blob, "Locks", &lookup).expect("it is a connection string");
         Connection::open(address, "Locks", &lookup).expect("a key needs no identity")
@@ -124,8 +120,7 @@ mod tests {
         let storage = Storage::start(Options::default()).await.expect("loopback has free ports");
         let connection = connection(&storage);
         let container = LockContainer::open(&connection, CONTAINER).expect("the address is usable");
-        let missing = container.count(PATIENCE).await;
-        assert_eq!(missing, Err(Error::Service { status: 404, code: NO_CONTAINER.to_owned() }));
+        assert!(container.count(PATIENCE).await.is_err_and(|error| error.is_missing()));
         storage.create_blobs(CONTAINER, []);
         let count = |held, blobs| Ok(LockCount { held, blobs, is_complete: true });
         assert_eq!(container.count(PATIENCE).await, count(0, 0));

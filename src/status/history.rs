@@ -1,9 +1,8 @@
-//! The length of the queue over time: its rate, when it will be empty, and a line of blocks.
+//! The length of the queue over time: its rate, when it will be empty, and a sparkline.
 //!
-//! The rate is the change of the length over the last minute: messages that arrive offset those that are written. The blocks show
-//! everything since the start, and each stands for twice as many samples whenever the line is full.
+//! The rate is the change of the length over the last minute: messages that arrive offset those that are written. The sparkline shows
+//! everything since the start: each block stands for twice as many samples whenever it is full.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use indicatif::HumanDuration;
@@ -20,7 +19,10 @@ const TAIL: Duration = Duration::from_secs(10);
 /// Two samples that are closer together, after one that took long, say nothing.
 const MIN_WINDOW: Duration = Duration::from_millis(500);
 
-/// The most blocks of the line.
+/// Two days at the default interval; beyond it the older half is forgotten.
+const MAX_SAMPLES: usize = 100_000;
+
+/// The most blocks of the sparkline.
 const MAX_BLOCKS: usize = 40;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -28,21 +30,9 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// Shown where the storage did not answer.
 const GAP: char = ' ';
 
-/// The samples so far.
+/// The samples so far: each with its time, and the length if that is known.
 #[derive(Debug, Default)]
-pub(super) struct Course {
-    recent: VecDeque<(Instant, usize)>,
-    /// The largest length in each part of the time; `None` where it is not known.
-    parts: Vec<Option<usize>>,
-    /// The samples of a part.
-    part: usize,
-    /// The samples in the last part.
-    filled: usize,
-    /// The time of the first and of the last sample.
-    span: Option<(Instant, Instant)>,
-    /// Whether the last sample had a length.
-    is_known: bool,
-}
+pub(super) struct History(Vec<(Instant, Option<usize>)>);
 
 /// How the length changes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,52 +44,32 @@ pub(super) struct Trend {
     pub(super) drain: Option<Duration>,
 }
 
-impl Course {
+impl History {
     /// Adds a sample: the length, if it is known, and of which moment.
     pub(super) fn add(&mut self, length: Option<(Instant, usize)>) {
-        let now = length.map_or_else(Instant::now, |(counted, _)| counted);
-        self.span = Some((self.span.map_or(now, |(begun, _)| begun), now));
-        self.is_known = length.is_some();
-        self.add_part(length.map(|(_, length)| length));
-        let Some(length) = length else { return };
-        self.recent.push_back(length);
-        while self.recent.len() > 2 && self.recent.front().is_some_and(|(then, _)| now - *then > WINDOW) {
-            self.recent.pop_front();
+        if self.0.len() == MAX_SAMPLES {
+            self.0.drain(..MAX_SAMPLES / 2);
         }
-    }
-
-    fn add_part(&mut self, length: Option<usize>) {
-        match self.parts.last_mut() {
-            Some(last) if self.filled < self.part => {
-                *last = length.max(*last);
-                self.filled += 1;
-                return;
-            }
-            Some(_) | None => {}
-        }
-        self.part = self.part.max(1);
-        if self.parts.len() == MAX_BLOCKS {
-            self.parts = self.parts.chunks(2).map(|pair| pair.iter().copied().max().flatten()).collect();
-            self.part *= 2;
-        }
-        self.parts.push(length);
-        self.filled = 1;
+        self.0.push(length.map_or_else(|| (Instant::now(), None), |(counted, length)| (counted, Some(length))));
     }
 
     /// `None` before the second sample, and while the length is not known.
     pub(super) fn trend(&self) -> Option<Trend> {
-        let ((then, _), (now, length)) = (self.recent.front()?, self.recent.back()?);
-        let over = *now - *then;
-        if over < MIN_WINDOW || !self.is_known {
+        let (now, length) = self.0.last().copied()?;
+        let length = length?;
+        let known = || self.0.iter().rev().filter_map(|(at, length)| Some((*at, (*length)?)));
+        let previous = known().nth(1)?;
+        let first = known().skip(1).take_while(|(at, _)| now - *at <= WINDOW).last().unwrap_or(previous);
+        let over = now - first.0;
+        if over < MIN_WINDOW {
             return None;
         }
-        let rate = |(then, before): &(Instant, usize)| (float(*length) - float(*before)) / (*now - *then).as_secs_f64();
-        let per_second = rate(self.recent.front()?);
-        let before_tail = self.recent.iter().rev().find(|(then, _)| *now - *then >= TAIL.min(over))?;
-        let slowest = per_second.max(rate(before_tail));
+        let rate = |(then, before): (Instant, usize)| (float(length) - float(before)) / (now - then).as_secs_f64();
+        let per_second = rate(first);
+        let slowest = per_second.max(rate(known().find(|(then, _)| now - *then >= TAIL.min(over))?));
         let drain = match length {
             0 => Some(Duration::ZERO),
-            _ if slowest < 0.0 => Duration::try_from_secs_f64(float(*length) / -slowest).ok(),
+            _ if slowest < 0.0 => Duration::try_from_secs_f64(float(length) / -slowest).ok(),
             _ => None,
         };
         Some(Trend { per_second, over, drain })
@@ -107,18 +77,19 @@ impl Course {
 
     /// The time since the first sample.
     pub(super) fn span(&self) -> Duration {
-        self.span.map_or(Duration::ZERO, |(begun, now)| now - begun)
+        self.0.first().zip(self.0.last()).map_or(Duration::ZERO, |((begun, _), (now, _))| *now - *begun)
     }
 
-    /// The largest length so far.
     pub(super) fn peak(&self) -> usize {
-        self.parts.iter().copied().max().flatten().unwrap_or_default()
+        self.0.iter().filter_map(|(_, length)| *length).max().unwrap_or_default()
     }
 
-    /// A block for each part of the time: the lowest one for an empty queue alone, the highest one for the peak.
-    pub(super) fn blocks(&self) -> String {
+    /// A block for as many samples as the width needs: the lowest one for an empty queue alone, the highest one for the peak.
+    pub(super) fn sparkline(&self) -> String {
         let (peak, top) = (self.peak().max(1), BLOCKS.len() - 1);
-        self.parts.iter().map(|part| part.map_or(GAP, |length| BLOCKS[(length * top).div_ceil(peak)])).collect()
+        let samples = self.0.len().div_ceil(MAX_BLOCKS).next_power_of_two();
+        let largest = self.0.chunks(samples).map(|chunk| chunk.iter().filter_map(|(_, length)| *length).max());
+        largest.map(|length| length.map_or(GAP, |length| BLOCKS[(length * top).div_ceil(peak)])).collect()
     }
 }
 
@@ -164,24 +135,24 @@ mod tests {
     use super::*;
 
     /// Samples two seconds apart.
-    async fn course(lengths: impl IntoIterator<Item = Option<usize>>) -> Course {
-        let mut course = Course::default();
+    async fn history(lengths: impl IntoIterator<Item = Option<usize>>) -> History {
+        let mut history = History::default();
         for (number, length) in lengths.into_iter().enumerate() {
             if number > 0 {
                 advance(Duration::from_secs(2)).await;
             }
-            course.add(length.map(|length| (Instant::now(), length)));
+            history.add(length.map(|length| (Instant::now(), length)));
         }
-        course
+        history
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_rate_and_the_time_to_drain_are_those_of_the_last_minute() {
-        assert_eq!(course([Some(5_000)]).await.trend(), None);
+        assert_eq!(history([Some(5_000)]).await.trend(), None);
         // Ten minutes of growth, then 40 messages fewer every second.
         let growth = (0..300).map(|sample| sample * 10);
         let decline = (1..=31).map(|sample| 2_990 - 80 * sample);
-        let trend = course(growth.chain(decline).map(Some)).await.trend().expect("many samples");
+        let trend = history(growth.chain(decline).map(Some)).await.trend().expect("many samples");
         assert_eq!(trend, Trend { per_second: -40.0, over: WINDOW, drain: Some(Duration::from_millis(12_750)) });
         assert_eq!(trend.to_json(), json!({ "perSecond": -40.0, "overSeconds": 60, "drainSeconds": 12 }));
         assert_eq!(trend.describe(), "shrinking by 40/s (last 60 seconds); empty in about 13 seconds");
@@ -195,7 +166,7 @@ mod tests {
             ([100, 0], "empty; shrank by 50/s (last 2 seconds)"),
             ([0, 0], "empty (last 2 seconds)"),
         ] {
-            assert_eq!(course(lengths.map(Some)).await.trend().expect("two samples").describe(), text);
+            assert_eq!(history(lengths.map(Some)).await.trend().expect("two samples").describe(), text);
         }
         let slow = Trend { per_second: -0.1, over: WINDOW, drain: Some(Duration::from_mins(80)) };
         assert_eq!(slow.describe(), "shrinking by 6.0/min (last 60 seconds); empty in about 80 minutes");
@@ -205,7 +176,7 @@ mod tests {
     async fn the_time_to_drain_follows_a_rate_that_falls_at_the_end() {
         let fast = (0..20).map(|sample| 2_030 - 100 * sample).collect::<Vec<_>>();
         let described = async |tail: [usize; 6]| {
-            course(fast.iter().copied().chain(tail).map(Some)).await.trend().expect("many samples").describe()
+            history(fast.iter().copied().chain(tail).map(Some)).await.trend().expect("many samples").describe()
         };
         let slower = described([124, 118, 112, 106, 100, 94]).await;
         assert!(slower.ends_with("; empty in about 31 seconds"), "{slower}");
@@ -215,36 +186,39 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_a_gap_and_does_not_count_for_the_rate() {
-        assert_eq!(course([Some(80), Some(40), None]).await.trend(), None, "nothing is known of now");
-        let course = course([Some(80), None, Some(40)]).await;
-        assert_eq!(course.trend().map(|trend| trend.per_second), Some(-10.0));
-        assert_eq!((course.blocks().as_str(), course.peak()), ("█ ▅", 80));
+        assert_eq!(history([Some(80), Some(40), None]).await.trend(), None, "nothing is known of now");
+        let history = history([Some(80), None, Some(40)]).await;
+        assert_eq!(history.trend().map(|trend| trend.per_second), Some(-10.0));
+        assert_eq!((history.sparkline().as_str(), history.peak()), ("█ ▅", 80));
     }
 
     #[tokio::test(start_paused = true)]
     async fn samples_further_apart_than_a_minute_have_a_rate_too() {
-        let mut course = Course::default();
+        let mut history = History::default();
         for length in [100, 400, 100] {
-            course.add(Some((Instant::now(), length)));
+            history.add(Some((Instant::now(), length)));
             advance(Duration::from_mins(5)).await;
         }
-        assert_eq!(course.trend().map(|trend| (trend.per_second, trend.over)), Some((-1.0, Duration::from_mins(5))));
+        assert_eq!(history.trend().map(|trend| (trend.per_second, trend.over)), Some((-1.0, Duration::from_mins(5))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn blocks_go_from_empty_to_the_peak() {
-        assert_eq!(course([0, 0].map(Some)).await.blocks(), "▁▁");
-        assert_eq!(course([0, 1, 2_500, 4_999, 5_000].map(Some)).await.blocks(), "▁▂▅██");
-        assert_eq!(Course::default().blocks(), "");
+        assert_eq!(history([0, 0].map(Some)).await.sparkline(), "▁▁");
+        assert_eq!(history([0, 1, 2_500, 4_999, 5_000].map(Some)).await.sparkline(), "▁▂▅██");
+        assert_eq!(History::default().sparkline(), "");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_line_is_halved_and_shows_everything_since_the_start() {
-        let course = course((0..=MAX_BLOCKS).rev().map(Some)).await;
-        assert_eq!(course.blocks().chars().count(), MAX_BLOCKS / 2 + 1);
-        assert!(course.blocks().starts_with('█') && course.blocks().ends_with('▁'), "{}", course.blocks());
-        assert_eq!((course.peak(), course.span()), (MAX_BLOCKS, Duration::from_secs(80)));
-        let long = self::course((0..1_000).map(Some)).await.blocks();
+        let history = history((0..=MAX_BLOCKS).rev().map(Some)).await;
+        assert_eq!(history.sparkline().chars().count(), MAX_BLOCKS / 2 + 1);
+        assert!(history.sparkline().starts_with('█') && history.sparkline().ends_with('▁'), "{}", history.sparkline());
+        assert_eq!((history.peak(), history.span()), (MAX_BLOCKS, Duration::from_secs(80)));
+        let long = self::history((0..1_000).map(Some)).await.sparkline();
         assert!((MAX_BLOCKS / 2..=MAX_BLOCKS).contains(&long.chars().count()), "{long}");
+        let mut full = History(vec![(Instant::now(), None); MAX_SAMPLES]);
+        full.add(None);
+        assert_eq!(full.0.len(), MAX_SAMPLES / 2 + 1);
     }
 }

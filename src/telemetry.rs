@@ -9,8 +9,8 @@
 mod background_writer;
 mod captured;
 mod fields;
-mod format;
 mod line;
+mod log_layer;
 pub(crate) mod metrics;
 pub mod otlp;
 mod otlp_client;
@@ -19,26 +19,23 @@ mod output;
 mod panic;
 pub(crate) mod trace;
 
-use std::io::{IsTerminal as _, stderr, stdout};
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::background_writer::BackgroundWriter;
-use self::fields::SpanFields;
-use self::format::EventFormat;
+use self::log_layer::{LineFormat, LogLayer};
 use self::otlp::Export;
 use self::otlp_settings::OtlpSettings;
-use self::output::{Sink, Stream, print_to_stderr};
+use self::output::{Sink, Stream};
 use crate::settings::{Lookup, Problem, non_empty, read_resolved};
 
 pub(crate) use captured::CapturedLogs;
@@ -112,10 +109,10 @@ fn is_level_or_directive(part: &str) -> bool {
 
 /// Starts logging to stderr only, as text: on stdout an operator's command prints its result.
 pub fn start_on_stderr(settings: Settings) {
-    let format = EventFormat { format: Format::Text, ansi: stderr().is_terminal() };
-    tracing_subscriber::registry()
-        .with(log(format, Sink::new(|_, line| print_to_stderr(line))).with_filter(settings.filter))
-        .init();
+    let format = LineFormat { format: Format::Text, ansi: stderr().is_terminal() };
+    // A closed stream must not stop a command, so the result is ignored.
+    let sink = Sink::new(|_, line| drop(stderr().write_all(line)));
+    tracing_subscriber::registry().with(LogLayer { format, sink }.with_filter(settings.filter)).init();
 }
 
 /// The log of a serving process. Dropping it waits until its lines are written, for a second at most; all ways out of the process
@@ -129,7 +126,7 @@ pub struct LogGuard {
 }
 
 impl LogGuard {
-    fn start(format: EventFormat) -> Self {
+    fn start(format: LineFormat) -> Self {
         let out = BackgroundWriter::start(stdout(), move |dropped| format.gap(dropped));
         let err = BackgroundWriter::start(stderr(), move |dropped| format.gap(dropped));
         Self { out, err, dropped: Arc::default() }
@@ -165,14 +162,14 @@ pub fn start(settings: Settings) -> (Option<Export>, LogGuard) {
         otlp.problems.push(problem);
         None
     });
-    let format = EventFormat { format, ansi: stdout().is_terminal() && stderr().is_terminal() };
+    let format = LineFormat { format, ansi: stdout().is_terminal() && stderr().is_terminal() };
     let filter = filter.add_directive(trace::TARGET_IS_OFF.parse().expect("it is a directive"));
     let guard = LogGuard::start(format);
     if let Some(export) = &export {
         let dropped = guard.dropped.clone();
         export.observe_dropped_lines(move || dropped.load(Ordering::Relaxed));
     }
-    let log = tracing_subscriber::registry().with(log(format, guard.sink()).with_filter(filter));
+    let log = tracing_subscriber::registry().with(LogLayer { format, sink: guard.sink() }.with_filter(filter));
     match export.as_ref().and_then(Export::tracer) {
         // Without a second layer: a layer that is `None` would make every disabled call site ask each time.
         None => log.init(),
@@ -193,19 +190,6 @@ pub fn start(settings: Settings) -> (Option<Export>, LogGuard) {
         tracing::warn!(problems, "some OpenTelemetry settings cannot be used; messages are not affected");
     }
     (export, guard)
-}
-
-fn log<S>(format: EventFormat, sink: Sink) -> impl Layer<S>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    let events = fmt::layer()
-        .event_format(format)
-        // `SpanFields` keeps them.
-        .fmt_fields(debug_fn(|_, _, _| Ok(())))
-        .with_writer(sink)
-        .log_internal_errors(false);
-    SpanFields.and_then(events)
 }
 
 #[cfg(test)]

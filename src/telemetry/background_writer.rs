@@ -5,16 +5,13 @@
 //! queue is full, which blocks for ever where stdout is what is not read.
 
 use std::io::Write;
-use std::mem::{swap, take};
+use std::mem::take;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 /// Most bytes that wait for a stream, and as many may be on their way into it: some thousand lines.
 pub(super) const MAX_WAITING_BYTES: usize = 512 * 1024;
-
-/// The most bytes of a buffer that are kept for the next lines.
-const MAX_KEPT_BYTES: usize = 16 * 1024;
 
 /// The lines that wait for one stream.
 #[derive(Clone)]
@@ -74,29 +71,25 @@ impl State {
 
 impl Shared {
     fn run(&self, mut stream: impl Write, gap: impl Fn(u64) -> String) {
-        let mut lines = Vec::new();
         loop {
-            let dropped = self.next(&mut lines);
+            let (lines, dropped) = self.next();
             // A closed stream must not stop the handler, so the result is ignored.
             let _ = stream.write_all(&lines);
             if dropped > 0 {
                 let _ = stream.write_all(gap(dropped).as_bytes());
             }
-            lines.clear();
-            lines.shrink_to(MAX_KEPT_BYTES);
         }
     }
 
-    /// Waits for lines and takes them; returns how many are missing behind them.
-    fn next(&self, lines: &mut Vec<u8>) -> u64 {
+    /// Waits for lines and takes them, and how many are missing behind them.
+    fn next(&self) -> (Vec<u8>, u64) {
         let mut state = self.lock();
         state.is_writing = false;
         self.changed.notify_all();
         let mut state =
             self.changed.wait_while(state, |state| !state.has_work()).unwrap_or_else(PoisonError::into_inner);
         state.is_writing = true;
-        swap(&mut state.waiting, lines);
-        take(&mut state.dropped)
+        (take(&mut state.waiting), take(&mut state.dropped))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -157,17 +150,5 @@ mod tests {
         }
         go_on.send(()).expect("it waits");
         assert!(writer.flush(Instant::now() + LONG), "everything is written");
-    }
-
-    #[test]
-    fn a_large_buffer_is_given_back() {
-        let (writer, seen, go_on) = held();
-        for _ in 0..2 {
-            assert!(writer.push(&vec![b'x'; MAX_WAITING_BYTES]));
-            assert_eq!(seen.recv_timeout(LONG).map(|text| text.len()), Ok(MAX_WAITING_BYTES));
-            go_on.send(()).expect("it waits");
-            assert!(writer.flush(Instant::now() + LONG));
-        }
-        assert!(writer.0.lock().waiting.capacity() <= MAX_KEPT_BYTES);
     }
 }

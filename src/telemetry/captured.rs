@@ -15,6 +15,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan as _;
 
 use super::line::Line;
+use super::log_layer::LogLayer;
 use super::output::{Sink, escape_warn};
 
 /// Most lines in one answer.
@@ -50,7 +51,7 @@ impl CapturedLogs {
     /// Captures the lines of `span`; without a log there are none.
     pub(crate) fn of(span: &Span) -> Self {
         let buffer = span.with_subscriber(|(id, dispatch)| {
-            let sink = dispatch.downcast_ref::<Sink>()?.clone();
+            let sink = dispatch.downcast_ref::<LogLayer>()?.sink.clone();
             let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
             let buffer = Buffer { state: Arc::default(), sink };
             span.extensions_mut().replace(buffer.clone());
@@ -95,7 +96,7 @@ impl Buffer {
         let mut text = if is_pending { line.whole() } else { copy(line, level) };
         if level == Level::ERROR {
             // The same text as on stderr, so that the two can be recognised as one.
-            text = String::from_utf8(escape_warn(text.as_bytes())).expect("letters are replaced by ASCII");
+            text = escape_warn(&text);
         }
         let entry = LogEntry { text, is_pending };
         let mut state = self.lock();
@@ -121,7 +122,7 @@ impl Buffer {
 
     fn write(&self, entry: &LogEntry) {
         if entry.is_pending {
-            self.sink.info(&entry.text);
+            self.sink.write(Level::INFO, &entry.text);
         }
     }
 

@@ -1,15 +1,10 @@
-//! The fields of events and spans, and the layer that keeps those of a span for the lines of its events.
+//! The fields of events and spans.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use serde_json::Value;
-use tracing::Subscriber;
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
 
 /// The fields of an event or a span in the order of their declaration; recording one again replaces it.
 #[derive(Debug, Default)]
@@ -49,23 +44,5 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.set(field, format!("{value:?}"));
-    }
-}
-
-/// Keeps the [`Fields`] of each span in its extensions.
-pub(super) struct SpanFields;
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanFields {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
-        context.span(id).map(|span| span.extensions_mut().replace(fields));
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        let Some(span) = context.span(id) else { return };
-        if let Some(fields) = span.extensions_mut().get_mut::<Fields>() {
-            values.record(fields);
-        }
     }
 }

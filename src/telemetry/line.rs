@@ -76,7 +76,6 @@ impl Line {
         Self { format: self.format, names: self.names.clone(), parts }
     }
 
-    /// The line, without a line break.
     pub(super) fn whole(&self) -> String {
         self.parts.concat() + self.end()
     }

@@ -42,9 +42,7 @@ const HEADERS: [&str; 3] =
 /// What is exported; off by default.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct OtlpSettings {
-    /// Whether traces are exported.
     pub(super) traces: bool,
-    /// Whether metrics are exported.
     pub(super) metrics: bool,
     /// The longest time for one export; the SDK leaves it to the HTTP client.
     pub(super) timeout: Duration,
@@ -135,13 +133,12 @@ fn is_endpoint(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::lookup_in;
 
     const ON: (&str, &str) = (ENDPOINT, "http://localhost:4318");
 
     fn read(settings: &[(&str, &str)]) -> OtlpSettings {
-        OtlpSettings::read(&|name| {
-            settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        })
+        OtlpSettings::read(&lookup_in(settings))
     }
 
     fn with(more: &[(&str, &str)]) -> OtlpSettings {
@@ -210,7 +207,7 @@ mod tests {
             (ENDPOINT, "http://localhost:4318?canary"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ] {
-            let read = read(&[(name, value), ON]);
+            let read = with(&[(name, value)]);
             assert_eq!((read.traces, read.metrics), (false, false), "{name}={value}");
             let [problem] = &read.problems[..] else { panic!("{name}={value}: {:?}", read.problems) };
             assert!(problem.variable == name && !problem.text.contains("canary"), "{problem}");

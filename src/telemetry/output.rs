@@ -3,13 +3,12 @@
 //! The host files a line of stdout as information, and a line of stderr as a warning if it contains "warn" in any letter case, else as
 //! an error. So an error line never contains that word: its second letter is written as a JSON escape (`w\u0061rn`).
 
-use std::io::{self, Write, stderr};
 use std::sync::Arc;
 
-use tracing::{Level, Metadata};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
 
-/// A stream of the process.
+use crate::sanitize::push_escape;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
     Stdout,
@@ -27,60 +26,26 @@ impl Sink {
         Self(Arc::new(write))
     }
 
-    /// Writes an INFO line.
-    pub(super) fn info(&self, line: &str) {
-        self.0(Stream::Stdout, format!("{line}\n").as_bytes());
-    }
-}
-
-impl<'a> MakeWriter<'a> for Sink {
-    type Writer = LineWriter<'a>;
-
-    fn make_writer(&'a self) -> LineWriter<'a> {
-        LineWriter { sink: self, level: Level::INFO }
-    }
-
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter<'a> {
-        LineWriter { sink: self, level: *metadata.level() }
-    }
-}
-
-/// Writes a line of one level by one call.
-pub(super) struct LineWriter<'a> {
-    sink: &'a Sink,
-    level: Level,
-}
-
-impl Write for LineWriter<'_> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.level {
-            Level::ERROR => self.sink.0(Stream::Stderr, &escape_warn(line)),
-            Level::WARN => self.sink.0(Stream::Stderr, line),
-            _ => self.sink.0(Stream::Stdout, line),
+    /// Writes a line of this level, and its line break.
+    pub(super) fn write(&self, level: Level, line: &str) {
+        let line = format!("{line}\n");
+        match level {
+            Level::ERROR => self.0(Stream::Stderr, escape_warn(&line).as_bytes()),
+            Level::WARN => self.0(Stream::Stderr, line.as_bytes()),
+            _ => self.0(Stream::Stdout, line.as_bytes()),
         }
-        Ok(line.len())
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Writes to the process's own stderr, before it returns.
-pub(super) fn print_to_stderr(line: &[u8]) {
-    // A closed stream must not stop a command, so the result is ignored.
-    let _ = stderr().write_all(line);
 }
 
 /// A backslash in a line always begins a JSON escape, so the escapes that this adds can be undone.
-pub(super) fn escape_warn(line: &[u8]) -> Vec<u8> {
-    let is_second_letter = |at: usize| line.get(at - 1..at + 3).is_some_and(|word| word.eq_ignore_ascii_case(b"warn"));
-    let mut escaped = Vec::with_capacity(line.len());
-    for (at, byte) in line.iter().enumerate() {
-        if at > 0 && is_second_letter(at) {
-            escaped.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+pub(super) fn escape_warn(line: &str) -> String {
+    let word = |at: usize| line.as_bytes().get(at.checked_sub(1)?..at + 3);
+    let mut escaped = String::with_capacity(line.len());
+    for (at, letter) in line.char_indices() {
+        if word(at).is_some_and(|word| word.eq_ignore_ascii_case(b"warn")) {
+            push_escape(&mut escaped, letter);
         } else {
-            escaped.push(*byte);
+            escaped.push(letter);
         }
     }
     escaped
@@ -99,7 +64,7 @@ mod tests {
             ("warwarn", r"warw\u0061rn"),
             ("wa rn war", "wa rn war"),
         ] {
-            assert_eq!(String::from_utf8(escape_warn(text.as_bytes())).expect("UTF-8"), escaped);
+            assert_eq!(escape_warn(text), escaped);
         }
     }
 }

@@ -12,6 +12,7 @@ use tracing::subscriber::with_default;
 use tracing::{debug, error, error_span, info, warn};
 
 use super::*;
+use crate::settings::lookup_in;
 use reader::{Parsed, parsed};
 
 /// Collects a test's lines.
@@ -35,7 +36,8 @@ impl Printed {
 /// What is printed while `work` runs.
 fn logged(format: Format, filter: LevelFilter, work: impl FnOnce(&Printed)) -> Vec<(Stream, String)> {
     let printed = Printed::default();
-    let layer = log(EventFormat { format, ansi: false }, printed.sink()).with_filter(filter);
+    let format = LineFormat { format, ansi: false };
+    let layer = LogLayer { format, sink: printed.sink() }.with_filter(filter);
     with_default(tracing_subscriber::registry().with(layer), || work(&printed));
     printed.lines()
 }
@@ -154,10 +156,7 @@ fn a_panic_is_one_line_with_its_location_and_without_data() {
 
 #[test]
 fn names_all_wrong_settings() {
-    let read = |settings: &'static [(&str, &str)]| {
-        let lookup = |name: &str| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-        Settings::read(&lookup).map(|settings| settings.format)
-    };
+    let read = |settings: &'static [(&str, &str)]| Settings::read(&lookup_in(settings)).map(|settings| settings.format);
     assert_eq!(read(&[]), Ok(Format::Text));
     assert_eq!(read(&[("SYNC_LOG_FORMAT", " json "), ("RUST_LOG", "debug")]), Ok(Format::Json));
     let problems = read(&[("SYNC_LOG_FORMAT", "JSON"), ("RUST_LOG", "[{")]).expect_err("both are wrong");

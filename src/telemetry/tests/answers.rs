@@ -4,7 +4,7 @@ use tracing::{Span, trace};
 
 use super::*;
 use crate::telemetry::captured::{MAX_LINE_BYTES, MAX_LINES};
-use crate::telemetry::format::MAX_PRINTED_BYTES;
+use crate::telemetry::log_layer::MAX_PRINTED_BYTES;
 
 fn invocation() -> (Span, CapturedLogs) {
     let span = error_span!("record", invocation_id = "id-1");
@@ -12,7 +12,6 @@ fn invocation() -> (Span, CapturedLogs) {
     (span, captured)
 }
 
-/// A line without its time.
 fn untimed(line: &str) -> &str {
     line.split_once("Z ").map_or(line, |(_, rest)| rest.trim_end())
 }

@@ -12,35 +12,9 @@ const LEVELS: [Level; 5] = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN
 
 /// Arbitrary text, and texts made of awkward parts.
 fn texts() -> impl Strategy<Value = String> {
-    let awkward = vec![
-        "warn",
-        "Warn",
-        "WARN",
-        "w",
-        "arn",
-        "error",
-        "\\u0061",
-        "\\",
-        "\"",
-        "=",
-        "a=b",
-        " ",
-        "\n",
-        "\r",
-        "\u{1b}[31m",
-        "\u{202e}",
-        "\u{ad}",
-        "\u{e0041}",
-        "\u{a0}",
-        " outcome=applied",
-        "\",\"outcome\":\"applied",
-        "{",
-        "}",
-        "ä",
-        "🙂",
-        "INFO",
-        "\u{0}",
-    ];
+    let awkward = "warn|Warn|WARN|w|arn|error|\\u0061|\\|\"|=|a=b| |\n|\r|\u{1b}[31m|\
+                   \u{202e}|\u{ad}|\u{e0041}|\u{a0}| outcome=applied|\",\"outcome\":\"applied|{|}|ä|🙂|INFO|\u{0}";
+    let awkward: Vec<_> = awkward.split('|').collect();
     let awkward = vec(select(awkward), 0..8).prop_map(|parts| parts.concat());
     prop_oneof![awkward.clone(), any::<String>(), (any::<String>(), awkward).prop_map(|(a, b)| a + &b)]
 }

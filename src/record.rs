@@ -12,6 +12,7 @@ mod decode;
 mod error;
 mod key;
 mod lookup;
+mod order;
 mod tables;
 
 use serde::Deserialize;
@@ -28,6 +29,7 @@ pub use error::Error;
 pub use key::{KeyColumn, KeyValue, RecordKey};
 pub(crate) use key::{NOT_ADDRESSABLE, guid};
 pub(crate) use lookup::Lookup;
+pub(crate) use order::{Links, Order};
 pub use tables::Tables;
 
 /// The largest record that is accepted, in bytes. A queue message has at most 64 KiB; this limits HTTP callers.

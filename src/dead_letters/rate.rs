@@ -22,19 +22,23 @@ pub(crate) fn parse_rate(text: &str) -> Result<Duration, &'static str> {
 
 /// Messages that are sent one after the other, with a pause between two of them.
 #[derive(Debug)]
-pub(crate) struct Rate(Mutex<Interval>);
+pub(crate) struct Rate(Option<Mutex<Interval>>);
 
 impl Rate {
-    /// With this pause.
-    pub(crate) fn new(pause: Duration) -> Self {
-        let mut ticks = interval(pause);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self(Mutex::new(ticks))
+    /// With this pause, or without one.
+    pub(crate) fn new(pause: Option<Duration>) -> Self {
+        Self(pause.map(|pause| {
+            let mut ticks = interval(pause);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            Mutex::new(ticks)
+        }))
     }
 
     /// Waits until the next message may be sent.
     pub(crate) async fn turn(&self) {
-        self.0.lock().await.tick().await;
+        if let Some(ticks) = &self.0 {
+            ticks.lock().await.tick().await;
+        }
     }
 }
 
@@ -58,7 +62,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn turns_are_a_pause_apart_and_a_late_one_is_not_made_up_for() {
         let pause = Duration::from_secs(2);
-        let (rate, begun) = (Rate::new(pause), Instant::now());
+        let (rate, begun) = (Rate::new(Some(pause)), Instant::now());
         for turns in 0..3 {
             rate.turn().await;
             assert_eq!(begun.elapsed(), pause * turns);

@@ -39,7 +39,7 @@ fn batch(pause: Duration, time: Duration) -> usize {
 /// error that other messages would meet too. What is in flight is finished in any case.
 pub(super) async fn replay(to: Queue, pause: Option<Duration>, scan: &mut Scan) -> Result<(), Stop> {
     scan.batch = pause.map_or(MAX_RECEIVE, |pause| batch(pause, scan.report.hidden / 4));
-    let replay = Replay { to, encoding: scan.selection.encoding, rate: pause.map(Rate::new) };
+    let replay = Replay { to, encoding: scan.selection.encoding, rate: Rate::new(pause) };
     loop {
         let last_start = Instant::now() + scan.report.hidden.saturating_sub(MARGIN);
         let Some(entries) = scan.next().await? else { return Ok(()) };
@@ -50,7 +50,7 @@ pub(super) async fn replay(to: Queue, pause: Option<Duration>, scan: &mut Scan) 
 struct Replay {
     to: Queue,
     encoding: MessageEncoding,
-    rate: Option<Rate>,
+    rate: Rate,
 }
 
 /// Why a message is still in the poison queue.
@@ -70,9 +70,7 @@ impl Replay {
         let replayed = scan.report.replayed.get_or_insert_default();
         let forwarded = stream::iter(entries)
             .then(async |entry| {
-                if let Some(rate) = &self.rate {
-                    rate.turn().await;
-                }
+                self.rate.turn().await;
                 entry
             })
             .take_until(halt.cancelled())

@@ -21,8 +21,9 @@ use crate::settings::checked;
 /// a JSON object: a record as the handler reads it, if it has `columns` or `operation` (what it lacks is filled in), else an
 /// object of columns.
 ///
-/// The whole file is checked before anything is put. Records of one key are put in the order of the file. After Ctrl-C, or when
-/// the queue fails, run the same command again: it goes on where it was, by the file FILE.send-state beside the input.
+/// The whole file is checked before anything is put. Where lookups name rows of the file, parents are put first; records of one
+/// key are put in the order of the file. After Ctrl-C, or when the queue fails, run the same command again: it goes on where it
+/// was, by the file FILE.send-state beside the input.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

@@ -1,9 +1,10 @@
 //! The command: checks the file, then puts its records.
 
+use std::collections::hash_map::RandomState;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::{Arguments, Format, OutputOptions, RecordOptions};
@@ -29,7 +30,7 @@ use crate::terminal::say;
 /// When nothing is put because of the arguments, the settings, or a service.
 pub async fn run(arguments: Arguments, lookup: &Lookup<'_>, stop: CancellationToken) -> Result<bool, Failure> {
     let Arguments { file, record, input, output } = arguments;
-    let options = options(&record, &input, &output);
+    let mut options = options(&record, &input, &output);
     let file = InputFile::new(file, input).map_err(Failure::Usage)?;
     if file.format == Format::Csv && (record.table.is_none() || record.key.is_empty()) {
         let problem = "a CSV file needs --table and --key, such as --table contacts --key employeeid";
@@ -40,7 +41,10 @@ pub async fn run(arguments: Arguments, lookup: &Lookup<'_>, stop: CancellationTo
     let Some(lines) = on_thread(&stop, move || opened.open()).await else { return Ok(interrupted()) };
     let lines = lines.map_err(|error| unreadable(&file, &error))?;
     let (kinds, mapping) = kinds(&record, lines.header(), file.name(), lookup).await?;
-    let job = Job { file, plan: Arc::new(Plan { mapping, kinds, tables, encoding }), stop };
+    // Keys depend on the kinds, and the order on keys.
+    options.insert("types, or definition of the table".to_owned(), json!(kinds));
+    let plan = Arc::new(Plan { mapping, kinds, tables, encoding, hasher: RandomState::new() });
+    let job = Job { file, plan, stop };
     let Some(target) = target else { return job.dry_run(lines).await };
     job.send(lines, target, output, options).await
 }

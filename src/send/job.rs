@@ -1,6 +1,6 @@
 //! One file: its check, and its way to the queue.
 
-use std::io::{self, BufRead};
+use std::io;
 use std::sync::Arc;
 use std::thread;
 
@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::OutputOptions;
+use super::check::{Checked, check};
 use super::input::{Input, InputFile};
-use super::problems::{Checked, check};
 use super::put::{Read, Sender, Sent, Stop};
-use super::source::{Lines, Plan, Source};
-use super::state::{Checkpoint, State, StateError};
+use super::source::{Lines, Plan};
+use super::state::{State, StateError, fingerprint};
 use crate::dead_letters::command::Failure;
 use crate::dead_letters::queue::{Queue, describe};
 use crate::dead_letters::{Progress, Rate};
@@ -38,7 +38,9 @@ pub(super) struct Target {
 impl Job {
     /// Checks the whole file and prints what is wrong in it.
     pub(super) async fn dry_run(&self, lines: Lines<Input>) -> Result<bool, Failure> {
-        let Some(Checked { records, problems, .. }) = self.check(lines, 0).await? else { return Ok(interrupted()) };
+        let Some(checked) = self.check(lines).await? else { return Ok(interrupted()) };
+        self.levels(&checked);
+        let Checked { records, problems, .. } = checked;
         let (file, wrong) = (self.file.path.display(), problems.lines);
         let good = records - wrong;
         print(&format!(
@@ -56,19 +58,29 @@ impl Job {
         options: Map<String, Value>,
     ) -> Result<bool, Failure> {
         if self.file.is_stream() {
-            let sent = self.put(lines, &target, &output, None, None).await?;
+            let mut lines = Some(lines);
+            let open = move || lines.take().ok_or_else(|| io::ErrorKind::UnexpectedEof.into());
+            let sent = self.put(open, Vec::new(), &target, &output, None, None).await?;
             return self.report(&sent, &target, None);
         }
         let mut state = State::open(&self.file.path, options).map_err(|error| Failure::Usage(error.to_string()))?;
-        let Some(checked) = self.check(lines, state.checkpoint().offset).await? else { return Ok(interrupted()) };
-        let Checked { records, left, problems } = checked;
+        let Some(checked) = self.check(lines).await? else { return Ok(interrupted()) };
+        let Checked { records, problems, .. } = &checked;
         if !problems.is_empty() {
             let wrong = problems.lines;
             say(&format!("{problems}error: {wrong} of {records} records cannot be sent; nothing was put\n"));
             return Ok(false);
         }
-        let lines = self.file.open().map_err(|error| unreadable(&self.file, &error))?;
-        let sent = self.put(lines, &target, &output, Some(&mut state), Some(left)).await?;
+        let (file, checked_file, records) = (self.file.clone(), state.file().clone(), *records);
+        let open = move || {
+            if fingerprint(&file.path)? == checked_file {
+                return file.open();
+            }
+            Err(io::Error::other("it was changed after the command had begun"))
+        };
+        let (levels, left) = (self.levels(&checked), records.saturating_sub(state.put()));
+        drop(checked);
+        let sent = self.put(open, levels, &target, &output, Some(&mut state), Some(left)).await?;
         if sent.end.is_ok() {
             state.delete().map_err(|error| Failure::Service(error.to_string()))?;
         }
@@ -76,21 +88,25 @@ impl Job {
     }
 
     /// `None` where it was interrupted.
-    async fn check(&self, lines: Lines<Input>, offset: u64) -> Result<Option<Checked>, Failure> {
-        let (source, stop) = (self.source(lines), self.stop.clone());
-        let checked = on_thread(&self.stop, move || check(source, offset, &stop)).await;
+    async fn check(&self, lines: Lines<Input>) -> Result<Option<Checked>, Failure> {
+        let (plan, stop) = (self.plan.clone(), self.stop.clone());
+        let checked = on_thread(&self.stop, move || check(lines, &plan, &stop)).await;
         let checked = checked.transpose().map_err(|error| unreadable(&self.file, &error))?;
         Ok(checked.filter(|_| !self.stop.is_cancelled()))
     }
 
-    fn source(&self, lines: Lines<Input>) -> Source<Input> {
-        Source { lines, plan: self.plan.clone() }
+    /// The levels of the records, after what is to be said about them; a stream has none.
+    fn levels(&self, checked: &Checked) -> Vec<u32> {
+        let (levels, text) = if self.file.is_stream() { (Vec::new(), String::new()) } else { checked.levels() };
+        say(&format!("{}{text}", checked.repetitions()));
+        levels
     }
 
-    /// Puts what follows the state's checkpoint: `left` records, where that is known.
+    /// Puts what follows those that the state says are put: `left` records, where that is known.
     async fn put(
         &self,
-        lines: Lines<Input>,
+        open: impl FnMut() -> io::Result<Lines<Input>> + Send + 'static,
+        levels: Vec<u32>,
         target: &Target,
         output: &OutputOptions,
         mut state: Option<&mut State>,
@@ -101,23 +117,28 @@ impl Job {
         if queue.create_if_missing().await.map_err(failed)? {
             say(&format!("{name} did not exist; it was created.\n"));
         }
-        let begin = state.as_ref().map(|state| state.checkpoint()).unwrap_or_default();
-        let mut save = |checkpoint: Checkpoint| state.as_mut().map_or(Ok(()), |state| state.save(checkpoint));
+        let begin = state.as_ref().map(|state| state.put()).unwrap_or_default();
+        let mut save = |put| state.as_mut().map_or(Ok(()), |state| state.save(put));
         // Fails now, and not after the first messages, where no state can be written.
         save(begin).map_err(|error: StateError| Failure::Usage(error.to_string()))?;
         say(&begin_text(name, begin, left));
         let (sender, records) = mpsc::channel(READ_AHEAD);
-        let source = self.source(lines);
-        thread::spawn(move || read(source, begin.offset, &sender));
+        let plan = self.plan.clone();
+        thread::spawn(move || {
+            if let Err(stop) = read(open, &plan, &levels, begin, &sender) {
+                // Without a receiver it does not matter.
+                let _ = sender.blocking_send(Err(stop));
+            }
+        });
         let progress = Progress::new("put", left.map(|left| usize::try_from(left).unwrap_or(usize::MAX)));
-        let (rate, stop) = (output.rate.map(Rate::new), self.stop.clone());
+        let (rate, stop) = (Rate::new(output.rate), self.stop.clone());
         let sender = Sender { queue, rate, retry_for: output.retry_for, stop };
         Ok(sender.run(records, begin, save, || progress.add(1)).await)
     }
 
     /// Prints what has been put, and how to go on.
     fn report(&self, sent: &Sent, target: &Target, total: Option<u64>) -> Result<bool, Failure> {
-        let Sent { put, maybe_twice, again, checkpoint, end } = sent;
+        let Sent { put, maybe_twice, again, done, end } = sent;
         let name = &target.name;
         let Err(stop) = end else {
             print(&format!("{put} messages put on {name}; {maybe_twice} may be there twice.\n"))?;
@@ -130,7 +151,6 @@ impl Job {
             Stop::Queue { error, line } => say(&format!("error: line {line}: {name}: {}\n", describe(error))),
             Stop::State(error) => say(&format!("error: {error}\n")),
         }
-        let done = checkpoint.records;
         let so_far = match total {
             Some(total) => format!("{done} of {total} records are put; run the same command again for the rest."),
             None => format!("The first {done} records are put; send the input again from the one after them."),
@@ -146,29 +166,39 @@ impl Job {
     }
 }
 
-fn begin_text(name: &str, begin: Checkpoint, left: Option<u64>) -> String {
+fn begin_text(name: &str, begin: u64, left: Option<u64>) -> String {
     let records = left.map_or("records".to_owned(), |left| format!("{left} records"));
-    match begin.records {
+    match begin {
         0 => format!("Putting {records} on {name}.\n"),
         done => format!("{done} records are put already; putting {records} on {name}.\n"),
     }
 }
 
-/// Reads the records that end behind `offset`, until the receiver is dropped.
-fn read<R: BufRead>(mut source: Source<R>, offset: u64, records: &mpsc::Sender<Read>) {
-    loop {
-        let record = match source.next() {
-            Ok(None) => return,
-            Ok(Some(Ok(message))) if message.position.end <= offset => continue,
-            Ok(Some(Ok(message))) => Ok(message),
-            Ok(Some(Err(wrong))) => Err(Stop::Line(wrong)),
-            Err(error) => Err(Stop::Input(error)),
-        };
-        let is_last = record.is_err();
-        if records.blocking_send(record).is_err() || is_last {
-            return;
+/// Reads the records behind the first `begin` ones, level by level, until the receiver is dropped.
+fn read(
+    mut open: impl FnMut() -> io::Result<Lines<Input>>,
+    plan: &Plan,
+    levels: &[u32],
+    mut begin: u64,
+    records: &mpsc::Sender<Read>,
+) -> Result<(), Stop> {
+    for level in 0..=levels.iter().copied().max().unwrap_or_default() {
+        let (mut lines, mut levels) = (open().map_err(Stop::Input)?, levels.iter());
+        while let Some(line) = lines.next().map_err(Stop::Input)? {
+            if *levels.next().unwrap_or(&0) != level {
+                continue;
+            }
+            if begin > 0 {
+                begin -= 1;
+                continue;
+            }
+            let message = plan.message(&lines, line).map_err(Stop::Line)?;
+            if records.blocking_send(Ok(message)).is_err() {
+                return Ok(());
+            }
         }
     }
+    Ok(())
 }
 
 /// Works on a thread of its own; a read that blocks there does not keep the process from ending. `None` where `stop` comes first.

@@ -69,7 +69,7 @@ impl Kind {
     }
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
     to_raw_value(value).expect("texts and numbers have JSON")
 }
 

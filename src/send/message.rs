@@ -8,10 +8,10 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::ser::Serializer;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use super::arguments::{Empty, RecordOptions};
-use super::kind::Kind;
+use super::kind::{Kind, json};
 use super::lookup::Lookup;
 use crate::json::{Members, Value};
 
@@ -203,10 +203,6 @@ fn field<'a>((name, value): (Cow<'a, str>, &'a RawValue)) -> Field<'a> {
 
 fn owned<'a>(members: Vec<(Cow<'a, str>, &'a RawValue)>) -> Object<'a> {
     members.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect()
-}
-
-fn json<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
-    to_raw_value(value).expect("texts and numbers have JSON")
 }
 
 fn object(members: Object<'_>) -> Box<RawValue> {

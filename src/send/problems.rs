@@ -2,41 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, BufRead};
-
-use tokio_util::sync::CancellationToken;
 
 use super::message::Problem;
-use super::source::{Source, WrongLine};
+use super::source::WrongLine;
 
 /// The most kinds that are counted separately; a text may contain a name from the file, so each line may be a kind.
 const MAX_KINDS: usize = 50;
-
-/// What a check of a file found.
-#[derive(Debug, Default)]
-pub(super) struct Checked {
-    pub(super) records: u64,
-    /// The records that are not put yet.
-    pub(super) left: u64,
-    pub(super) problems: Problems,
-}
-
-/// Reads all records; what ends before `offset` is put. Ends early where `stop` is cancelled.
-///
-/// # Errors
-/// The file cannot be read.
-pub(super) fn check<R: BufRead>(mut source: Source<R>, offset: u64, stop: &CancellationToken) -> io::Result<Checked> {
-    let mut checked = Checked::default();
-    while !stop.is_cancelled() {
-        let Some(record) = source.next()? else { break };
-        checked.records += 1;
-        match record {
-            Ok(message) => checked.left += u64::from(message.position.end > offset),
-            Err(wrong) => checked.problems.add(wrong),
-        }
-    }
-    Ok(checked)
-}
 
 /// The lines with problems.
 #[derive(Debug, Default)]

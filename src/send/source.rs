@@ -2,8 +2,8 @@
 //!
 //! Never more than one record is in memory here.
 
+use std::collections::hash_map::RandomState;
 use std::io::{self, BufRead};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ use super::message::{Mapping, Problem};
 use super::ndjson_file::NdjsonFile;
 use crate::dead_letters::encode;
 use crate::host::MessageEncoding;
-use crate::record::{self, Tables};
+use crate::record::{self, Links, Tables};
 
 /// The most bytes of a line or a CSV record, many times a queue message's.
 pub(super) const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -22,21 +22,13 @@ pub(super) const MAX_LINE_BYTES: usize = 1024 * 1024;
 /// <https://learn.microsoft.com/rest/api/storageservices/put-message>
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Where a record is in the file's text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    /// The line where it begins, from 1.
-    pub(super) line: u64,
-    /// The byte after it, in the text as UTF-8.
-    pub(super) end: u64,
-}
-
 /// A message for the queue.
 #[derive(Debug)]
 pub(super) struct Message {
-    pub(super) position: Position,
-    /// The same for all records of one key.
-    pub(super) key: String,
+    /// The line where its record begins, from 1.
+    pub(super) line: u64,
+    pub(super) links: Links,
+    pub(super) has_version: bool,
     /// As it is put.
     pub(super) text: String,
 }
@@ -64,6 +56,19 @@ impl<R> Lines<R> {
     }
 }
 
+impl<R: BufRead> Lines<R> {
+    /// Reads the next record, and returns the number of its line; `None` at the end.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn next(&mut self) -> io::Result<Option<u64>> {
+        match self {
+            Self::Csv(file) => file.next(),
+            Self::Ndjson(file) => file.next(),
+        }
+    }
+}
+
 /// How a line becomes a message.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -73,45 +78,31 @@ pub(super) struct Plan {
     /// The tables that may be written.
     pub(super) tables: Tables,
     pub(super) encoding: MessageEncoding,
+    /// Of the records' keys.
+    pub(super) hasher: RandomState,
 }
 
-/// The records of a file.
-pub(super) struct Source<R> {
-    pub(super) lines: Lines<R>,
-    pub(super) plan: Arc<Plan>,
-}
-
-impl<R: BufRead> Source<R> {
-    /// The next record; `None` at the end.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub(super) fn next(&mut self) -> io::Result<Option<Result<Message, WrongLine>>> {
-        let position = match &mut self.lines {
-            Lines::Csv(file) => file.next()?,
-            Lines::Ndjson(file) => file.next()?,
-        };
-        let message =
-            |position: Position| self.message(position).map_err(|problem| WrongLine { line: position.line, problem });
-        Ok(position.map(message))
+impl Plan {
+    /// The message of the record that was read last, in this line.
+    pub(super) fn message<R: BufRead>(&self, lines: &Lines<R>, line: u64) -> Result<Message, WrongLine> {
+        self.read(lines, line).map_err(|problem| WrongLine { line, problem })
     }
 
-    fn message(&self, position: Position) -> Result<Message, Problem> {
-        let Plan { mapping, kinds, tables, encoding } = &*self.plan;
-        let record = match &self.lines {
-            Lines::Csv(file) => mapping.of_fields(position.line, file.fields(kinds)?)?,
-            Lines::Ndjson(file) => mapping.of_json(position.line, file.line()?)?,
+    fn read<R: BufRead>(&self, lines: &Lines<R>, line: u64) -> Result<Message, Problem> {
+        let record = match lines {
+            Lines::Csv(file) => self.mapping.of_fields(line, file.fields(&self.kinds)?)?,
+            Lines::Ndjson(file) => self.mapping.of_json(line, file.line()?)?,
         };
         let wrong = |error: record::Error| Problem::of_line(error.to_string());
         let bytes = Bytes::from(record);
         let decoded = record::decode(&bytes).map_err(|(error, _)| wrong(error))?;
-        decoded.check(tables, OffsetDateTime::now_utc()).map_err(wrong)?;
-        let text = encode(*encoding, &bytes).expect("a record can be written in base64");
+        decoded.check(&self.tables, OffsetDateTime::now_utc()).map_err(wrong)?;
+        let text = encode(self.encoding, &bytes).expect("a record can be written in base64");
         if text.len() > MAX_MESSAGE_BYTES {
             let max = MAX_MESSAGE_BYTES / 1024;
             let problem = format!("the message has more than the queue's {max} KiB ({} in base64)", max / 4 * 3);
             return Err(Problem::of_line(problem));
         }
-        Ok(Message { position, key: decoded.key.lock_name("", &decoded.table), text })
+        Ok(Message { line, links: Links::of(&decoded, &self.hasher), has_version: decoded.version.is_some(), text })
     }
 }

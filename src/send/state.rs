@@ -1,6 +1,6 @@
 //! How far a file has been put, in a file beside it. It is replaced in one step and deleted at the end.
 //!
-//! It also says which file that was, by its length, its time and a hash of its head, and with which options: an offset is of no use
+//! It also says which file that was, by its length, its time and a hash of its head, and with which options: the number is of no use
 //! for other ones.
 
 use std::fs::{self, File, OpenOptions};
@@ -19,18 +19,9 @@ use crate::files;
 /// The bytes of the head that are hashed.
 const HEAD: u64 = 64 * 1024;
 
-/// How far a file has been put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Checkpoint {
-    /// The first byte of the first record that is not put, in the file's text as UTF-8.
-    pub(super) offset: u64,
-    /// The records before it.
-    pub(super) records: u64,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Fingerprint {
+pub(super) struct Fingerprint {
     length: u64,
     /// In nanoseconds since 1970.
     modified: u64,
@@ -41,8 +32,8 @@ struct Fingerprint {
 struct Content {
     file: Fingerprint,
     options: Map<String, Value>,
-    #[serde(flatten)]
-    checkpoint: Checkpoint,
+    /// The records that are put, in their order.
+    put: u64,
 }
 
 /// Why a state cannot be used.
@@ -73,13 +64,13 @@ impl State {
             move |error| StateError::Io { path, done, error }
         };
         let file = fingerprint(input).map_err(failed("begun"))?;
-        let new = Content { file, options, checkpoint: Checkpoint::default() };
+        let new = Content { file, options, put: 0 };
         let content = match files::read_text(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => new,
             Err(error) => return Err(failed("read")(error)),
             Ok(text) => match serde_json::from_str::<Content>(&text) {
                 Ok(old) => match difference(&old, &new) {
-                    None => Content { checkpoint: old.checkpoint, ..new },
+                    None => Content { put: old.put, ..new },
                     Some(what) => return Err(StateError::Other { path, what }),
                 },
                 Err(_) => return Err(StateError::Other { path, what: "version of this program".to_owned() }),
@@ -88,14 +79,19 @@ impl State {
         Ok(Self { path, content })
     }
 
-    /// How far the file has been put.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
-        self.content.checkpoint
+    /// The records that are put, in their order.
+    pub(super) fn put(&self) -> u64 {
+        self.content.put
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &Fingerprint {
+        &self.content.file
     }
 
     /// Replaces the state.
-    pub(super) fn save(&mut self, checkpoint: Checkpoint) -> Result<(), StateError> {
-        self.content.checkpoint = checkpoint;
+    pub(super) fn save(&mut self, put: u64) -> Result<(), StateError> {
+        self.content.put = put;
         let text = serde_json::to_string(&self.content).expect("it is plain data");
         self.replace(&text).map_err(|error| StateError::Io { path: self.path.clone(), done: "written", error })
     }
@@ -142,7 +138,8 @@ fn difference(old: &Content, new: &Content) -> Option<String> {
     Some(format!("--{name}"))
 }
 
-fn fingerprint(path: &Path) -> io::Result<Fingerprint> {
+/// Which file it is; another one where its content has changed.
+pub(super) fn fingerprint(path: &Path) -> io::Result<Fingerprint> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();

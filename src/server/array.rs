@@ -2,13 +2,12 @@
 //!
 //! Records with the same key are processed one after the other, in the order sent. Once one of a key has to be sent again, those
 //! behind it are too: a caller who resends what failed would otherwise write older over newer. Records go behind those that their
-//! lookups name, and are tried again while a row that they name is missing: see [`order`] and [`schedule`].
+//! lookups name, and are tried again while a row that they name is missing: see [`Order`] and [`schedule`].
 //!
 //! All arrays of the process share as many slots as admission admits at most. The limit of the moment would be too few: records
 //! that wait for their locks would take them up. An array waits for one slot at a time and slots are granted in order of arrival,
 //! so that arrays take turns. What has not begun when the call's time is over goes back.
 
-mod order;
 mod schedule;
 
 use std::collections::hash_map::RandomState;
@@ -35,9 +34,8 @@ use super::{AppState, body, invocation, respond};
 use crate::host::HTTP_FUNCTION;
 use crate::outcome::{Disposition, Outcome, Reason};
 use crate::pipeline::Delivery;
-use crate::record::decode;
+use crate::record::{Links, Order, decode};
 use crate::telemetry::trace;
-use order::{Links, Order};
 use schedule::Schedule;
 
 /// The most records in one call.

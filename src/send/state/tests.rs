@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 
-const HALF: Checkpoint = Checkpoint { offset: 20, records: 2 };
+const HALF: u64 = 2;
 
 /// A file in a folder that is deleted at the end.
 struct Input(PathBuf);
@@ -49,19 +49,15 @@ impl Drop for Input {
 fn a_state_lasts_until_everything_is_put() {
     let (input, options) = (Input::new("a\n1\n"), json!({ "table": "contacts" }));
     let mut state = input.open(&options).expect("a new one");
-    assert_eq!(
-        (state.checkpoint(), input.names()),
-        (Checkpoint::default(), vec!["a.csv".to_owned()]),
-        "nothing is written"
-    );
-    state.save(Checkpoint { offset: 10, records: 1 }).expect("writable");
+    assert_eq!((state.put(), input.names()), (0, vec!["a.csv".to_owned()]), "nothing is written");
+    state.save(1).expect("writable");
     state.save(HALF).expect("writable");
     assert_eq!(input.names(), ["a.csv", "a.csv.send-state"], "no other file stays");
     let state = input.open(&options).expect("it is read");
-    assert_eq!(state.checkpoint(), HALF);
+    assert_eq!(state.put(), HALF);
     state.delete().expect("it is there");
     assert_eq!(input.names(), ["a.csv"]);
-    assert_eq!(input.open(&options).expect("a new one").checkpoint(), Checkpoint::default());
+    assert_eq!(input.open(&options).expect("a new one").put(), 0);
 }
 
 #[cfg(unix)]
@@ -93,7 +89,7 @@ fn another_content_or_another_option_is_noticed() {
     let change = |text: &str, modified: SystemTime| {
         fs::write(&input.0, text).expect("writable");
         File::options().write(true).open(&input.0).and_then(|file| file.set_modified(modified)).expect("ours");
-        input.open(&options).map(|state| state.checkpoint())
+        input.open(&options).map(|state| state.put())
     };
     for (text, modified) in
         [("a\n1\n2\n", modified), ("a\n2\n", modified), ("a\n1\n", modified + Duration::from_millis(1))]

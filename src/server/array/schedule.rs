@@ -12,7 +12,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::mem::take;
 
-use super::order::Order;
+use crate::record::Order;
 
 /// The records of one array that are tried again in one round.
 const MAX_RETRIES: usize = 100;

@@ -1,6 +1,7 @@
 //! A command that ended early resumes where it stopped.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::Duration;
 
 use serde_json::json;
@@ -16,14 +17,20 @@ const RECORDS: u32 = 300;
 /// The messages that a kill may repeat: those since the state was saved, and those in flight.
 const MAX_REPEATED: u32 = 100 + 16;
 
+const MANAGER: &str = r#""parentcustomerid_contact@odata.bind""#;
+
 const HANG: Effect = Effect::Hang(Duration::from_hours(1));
 
 const FILE: [&str; 5] = ["a.ndjson", EMPLOYEES[0], EMPLOYEES[1], EMPLOYEES[2], EMPLOYEES[3]];
 
-/// A file of three hundred employees.
+/// A file of three hundred employees, two of three with a manager in the next line: they are put in three levels.
 async fn three_hundred() -> Sender {
     let sender = Sender::new().await;
-    let lines: Vec<_> = (0..RECORDS).map(employee).collect();
+    let managed = |number: u32| {
+        employee(number).replacen('{', &format!("{{{MANAGER}:\"/contacts(employeeid='E{}')\",", number + 1), 1)
+    };
+    let lines: Vec<_> =
+        (0..RECORDS).map(|number| if number % 3 == 2 { employee(number) } else { managed(number) }).collect();
     sender.folder.write("a.ndjson", lines.join("\n"));
     sender
 }
@@ -134,6 +141,20 @@ async fn the_state_of_another_file_or_of_other_options_is_not_used() {
         "{other:?}"
     );
     assert_eq!((other.code, sender.texts().len()), (Some(2), 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_between_two_levels_ends_it() {
+    let sender = three_hundred().await;
+    after(&sender, 20, Effect::Status { code: 503, error_code: "ServerBusy", retry_after: None });
+    let child = sender.start(&FILE);
+    wait_until("the first ones are tried again", async || put(&sender) > 20 + 2 * 16).await;
+    let new = sender.folder.write("new.ndjson", employee(7));
+    fs::rename(new, sender.folder.path("a.ndjson")).expect("it is ours");
+    sender.storage.clear_faults();
+    let output: CommandOutput = child.wait_with_output().await.expect("it ends").into();
+    assert_eq!((output.code, sender.texts().len()), (Some(1), RECORDS as usize / 3), "{output:?}");
+    assert!(output.stderr.contains("error: a.ndjson: it was changed after the command had begun"), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

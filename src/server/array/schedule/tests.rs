@@ -3,9 +3,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::super::order::Links;
 use super::*;
-use crate::record::decode;
+use crate::record::{Links, decode};
 
 /// A record of a random array: its key, whether it is a deletion, and the keys of the rows that it names.
 #[derive(Debug, Clone)]

@@ -86,6 +86,22 @@ fn a_cycle_goes_in_the_order_sent_and_what_is_not_in_it_waits_for_it() {
     assert_eq!(waits(&messages), [vec![], vec![], vec![0], vec![0]]);
 }
 
+/// The level of each record, and those in cycles.
+fn levels(messages: &[String]) -> (Vec<u32>, Vec<usize>) {
+    let order = Order::new(&links(messages));
+    (order.levels(), order.in_cycles().into_iter().collect())
+}
+
+#[test]
+fn a_record_is_a_level_below_its_parents_and_on_one_with_the_earlier_records_of_its_key_or_below() {
+    let messages = [contact(C, &[TO_B]), contact(A, &[]), contact(B, &[TO_A]), contact(A, &[TO_C]), contact(A, &[])];
+    assert_eq!(levels(&messages), (vec![2, 0, 1, 3, 3], vec![]));
+    let messages = [contact(C, &[TO_B]), contact(B, &[TO_A]), contact(A, &[TO_B]), "7".into()];
+    assert_eq!(levels(&messages), (vec![1, 0, 1, 0], vec![1, 2]), "what is not in a cycle goes below it");
+    let messages = [contact(B, &[TO_A]), contact(A, &[TO_A]), contact(B, &[TO_B]), contact(A, &[TO_A])];
+    assert_eq!(levels(&messages), (vec![1, 0, 1, 0], vec![1]), "only the first record of a key is its own parent");
+}
+
 #[test]
 fn a_record_does_not_wait_for_a_deletion_and_a_deletion_waits_for_those_before_it() {
     let (delete, update) = (record("delete", A, &[TO_B]), record("update", A, &[TO_B]));

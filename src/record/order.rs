@@ -1,4 +1,4 @@
-//! Which record of an array waits for which.
+//! Which of several records waits for which: those of an array, or of a file.
 //!
 //! - The records of one key go one after the other, in the order sent.
 //! - A record whose lookup names another record's row waits for that: the first record of that key that is not a deletion.
@@ -7,17 +7,17 @@
 //! Records that wait for each other are a cycle. There a record waits only for those that were sent before it, so that a cycle goes
 //! in the order sent. Nothing waits for itself then, also not through others.
 //!
-//! Pure. Keys are compared as locks are, by a hash. Memory: 16 bytes for each lookup that names a record, which has more in the body.
+//! Pure. Keys are compared as locks are, by a hash.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher as _;
 
-use crate::record::{Lookup, Operation, Record, RecordKey};
+use super::{Lookup, Operation, Record, RecordKey};
 
-/// The order in which the records of an array begin. They are called by their positions.
+/// The order in which records begin. They are called by their positions.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(crate) struct Order {
     /// The next record with the same key.
     next_of_key: Vec<Option<usize>>,
     /// Those that a record's lookups name, and for a deletion those whose lookups name its row.
@@ -26,11 +26,13 @@ pub(super) struct Order {
     children: Vec<Vec<usize>>,
     /// Records with the same number are in a cycle.
     cycles: Vec<usize>,
+    /// Those whose lookup names their own row, which no record before them brings.
+    own_parents: Vec<usize>,
 }
 
 /// What the order depends on in one record.
 #[derive(Debug)]
-pub(super) struct Links {
+pub(crate) struct Links {
     /// Hashes of its key, the first with its table.
     keys: Vec<u64>,
     /// Hashes of the keys that its lookups name.
@@ -39,8 +41,8 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Of a record; `hasher` is one for all records of the array.
-    pub(super) fn of(record: &Record, hasher: &RandomState) -> Self {
+    /// Of a record; `hasher` is one for all records.
+    pub(crate) fn of(record: &Record, hasher: &RandomState) -> Self {
         let hash = |key: &RecordKey, table: &str| hasher.hash_one(key.lock_name("", table));
         // A lookup in a key has a primary key without its table.
         let without_table = record.key.columns().is_empty().then_some("");
@@ -53,11 +55,21 @@ impl Links {
         let lookups: BTreeSet<_> = lookups.iter().filter_map(target).collect();
         Self { keys, lookups: lookups.into_iter().collect(), deletes }
     }
+
+    /// A hash of its key, with its table.
+    pub(crate) fn key(&self) -> u64 {
+        self.keys[0]
+    }
+
+    /// Whether its lookups name rows.
+    pub(crate) fn has_lookups(&self) -> bool {
+        !self.lookups.is_empty()
+    }
 }
 
 impl Order {
     /// Of these records; `None` is not a record, and waits for nothing.
-    pub(super) fn new(records: &[Option<Links>]) -> Self {
+    pub(crate) fn new(records: &[Option<Links>]) -> Self {
         let count = records.len();
         let mut by_key: HashMap<u64, Vec<usize>> = HashMap::new();
         for (position, links) in records.iter().enumerate() {
@@ -65,14 +77,18 @@ impl Order {
                 by_key.entry(*key).or_default().push(position);
             }
         }
-        let key_of = |position: usize| records[position].as_ref().map(|links| links.keys[0]);
+        let key_of = |position: usize| records[position].as_ref().map(Links::key);
         let deletes = |position: usize| records[position].as_ref().is_some_and(|links| links.deletes);
-        let (mut next_of_key, mut parents) = (vec![None; count], vec![BTreeSet::new(); count]);
+        let (mut next_of_key, mut parents, mut own_parents) =
+            (vec![None; count], vec![BTreeSet::new(); count], Vec::new());
         for (position, links) in records.iter().enumerate() {
             let Some(links) = links else { continue };
-            let same = &by_key[&links.keys[0]];
+            let same = &by_key[&links.key()];
             next_of_key[position] = same.get(same.partition_point(|other| *other <= position)).copied();
             for named in links.lookups.iter().filter_map(|key| by_key.get(key)) {
+                if named.iter().find(|other| !deletes(**other)) == Some(&position) {
+                    own_parents.push(position);
+                }
                 // Those of its own key it waits for anyway.
                 let of_others = || named.iter().copied().filter(|other| key_of(*other) != key_of(position));
                 parents[position].extend(of_others().find(|other| !deletes(*other)));
@@ -89,11 +105,11 @@ impl Order {
             }
         }
         let cycles = components(&waits_for);
-        Self { children: reversed(&parents), next_of_key, parents, cycles }
+        Self { children: reversed(&parents), next_of_key, parents, cycles, own_parents }
     }
 
     /// How many others each record waits for.
-    pub(super) fn waits(&self) -> Vec<usize> {
+    pub(crate) fn waits(&self) -> Vec<usize> {
         let kept = |(child, parents): (usize, &Vec<usize>)| {
             parents.iter().filter(|parent| self.waits_for(child, **parent)).count()
         };
@@ -104,22 +120,48 @@ impl Order {
         waits
     }
 
-    pub(super) fn next_of_key(&self, position: usize) -> Option<usize> {
+    pub(crate) fn next_of_key(&self, position: usize) -> Option<usize> {
         self.next_of_key[position]
     }
 
-    pub(super) fn children(&self, position: usize) -> &[usize] {
+    pub(crate) fn children(&self, position: usize) -> &[usize] {
         &self.children[position]
     }
 
     /// The parents that a record does not wait for each other with.
-    pub(super) fn parents_outside_its_cycle(&self, position: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn parents_outside_its_cycle(&self, position: usize) -> impl Iterator<Item = usize> {
         let outside = move |parent: &&usize| self.cycles[**parent] != self.cycles[position];
         self.parents[position].iter().filter(outside).copied()
     }
 
+    /// How many parents each record has before it, one above the other; records of one key do not go down.
+    pub(crate) fn levels(&self) -> Vec<u32> {
+        let mut waits = self.waits();
+        let mut levels = vec![0; waits.len()];
+        let mut ready: Vec<_> = (0..waits.len()).filter(|position| waits[*position] == 0).collect();
+        while let Some(position) = ready.pop() {
+            let children = self.children[position].iter().filter(|child| self.waits_for(**child, position));
+            let next = self.next_of_key[position].map(|next| (next, 0));
+            for (behind, step) in children.map(|child| (*child, 1)).chain(next) {
+                levels[behind] = levels[behind].max(levels[position] + step);
+                waits[behind] -= 1;
+                if waits[behind] == 0 {
+                    ready.push(behind);
+                }
+            }
+        }
+        levels
+    }
+
+    /// The records that wait for each other or for themselves, in their order.
+    pub(crate) fn in_cycles(&self) -> BTreeSet<usize> {
+        let has_cycle =
+            |child: &usize| self.parents[*child].iter().any(|parent| self.cycles[*parent] == self.cycles[*child]);
+        (0..self.parents.len()).filter(has_cycle).chain(self.own_parents.iter().copied()).collect()
+    }
+
     /// Whether a record waits for this parent.
-    pub(super) fn waits_for(&self, child: usize, parent: usize) -> bool {
+    pub(crate) fn waits_for(&self, child: usize, parent: usize) -> bool {
         self.cycles[child] != self.cycles[parent] || parent < child
     }
 }

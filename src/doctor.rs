@@ -25,3 +25,5 @@ mod report;
 mod settings;
 mod storage;
 mod token;
+
+pub(crate) use environment::judge_key;

@@ -28,7 +28,7 @@ pub use decode::decode;
 pub use error::Error;
 pub use key::{KeyColumn, KeyValue, RecordKey};
 pub(crate) use key::{NOT_ADDRESSABLE, guid};
-pub(crate) use lookup::Lookup;
+pub(crate) use lookup::{Lookup, RowAddress};
 pub(crate) use order::{Links, Order};
 pub use tables::Tables;
 

@@ -140,7 +140,8 @@ async fn read(client: &Client, set: &str, table: &Table) -> CheckResult {
     Ok(format!("rows of {set} may be read"))
 }
 
-fn judge_key(keys: &[Key], columns: &[String]) -> CheckResult {
+/// Whether one of these keys has these columns, and rows are found by it.
+pub(crate) fn judge_key(keys: &[Key], columns: &[String]) -> CheckResult {
     let sorted = |columns: &[String]| {
         let mut names: Vec<String> = columns.iter().map(|name| logical_name(name).to_owned()).collect();
         names.sort();

@@ -87,7 +87,7 @@ fn read_address(name: &str, value: &RawValue, lookups: &mut Vec<Lookup>) {
 
 impl RowAddress {
     /// Reads `/accounts(accountnumber='7')`; `None` where it has no key, or names that Dataverse cannot have.
-    fn parse(address: &str) -> Option<Self> {
+    pub(crate) fn parse(address: &str) -> Option<Self> {
         // The service decodes an address before it splits it.
         let address = percent_decode_str(address).decode_utf8().ok()?;
         let (set, predicate) = address.trim().strip_suffix(')')?.split_once('(')?;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::{Arguments, Format, OutputOptions, RecordOptions};
 use super::columns::Kinds;
-use super::definition::{self, DefinitionError};
+use super::definition;
 use super::input::InputFile;
 use super::job::{Job, Target, interrupted, on_thread, unreadable};
 use super::kind::Kind;
@@ -86,10 +86,7 @@ async fn kinds(
 ) -> Result<(Vec<Kind>, Mapping), Failure> {
     let mut kinds = Kinds { options: record, definition: None };
     if let Some(set) = record.table.as_deref().filter(|_| kinds.needs_definition(header)) {
-        kinds.definition = definition::read(set, lookup).await.map_err(|error| match error {
-            DefinitionError::Settings(problems) => Failure::Settings(problems),
-            DefinitionError::Unreadable(problem) => Failure::Service(problem),
-        })?;
+        kinds.definition = definition::read(set, record, lookup).await?;
         if kinds.definition.is_none() {
             say("DATAVERSE_URL is not set, so columns that --types does not name are sent as text.\n");
         }

@@ -6,11 +6,13 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
+use super::kind::json;
 use super::message::Problem;
 use crate::dataverse::client::percent_encoded;
 use crate::json::Value;
-use crate::record::{BIND, KeyValue, NOT_ADDRESSABLE, guid, is_entity_set_name};
+use crate::record::{BIND, KeyValue, NOT_ADDRESSABLE, RowAddress, guid, is_entity_set_name};
 
 const FORM: &str = "a lookup is written as nav=/set(key={column}), such as \
                     'parentcustomerid_account=/accounts(accountnumber={company})'";
@@ -22,7 +24,9 @@ const QUOTED: &str = "a text is quoted by itself: write {column} without quotes"
 pub(super) struct Lookup {
     /// As it was written.
     template: String,
-    /// The navigation property with the suffix that binds it.
+    /// The navigation property.
+    pub(super) name: String,
+    /// The same with the suffix that binds it.
     pub(super) property: String,
     parts: Vec<Part>,
 }
@@ -72,7 +76,7 @@ impl FromStr for Lookup {
             return Err(FORM);
         }
         parts.push(Part::Fixed(rest.to_owned()));
-        Ok(Self { template: text.to_owned(), property: format!("{name}{BIND}"), parts })
+        Ok(Self { template: text.to_owned(), name: name.to_owned(), property: format!("{name}{BIND}"), parts })
     }
 }
 
@@ -83,6 +87,14 @@ impl Lookup {
             Part::Column { name, .. } => Some(name.as_str()),
             Part::Fixed(_) => None,
         })
+    }
+
+    /// The entity set of its row, and the columns of its alternate key; none are the primary key.
+    pub(super) fn target(&self) -> Option<(String, Vec<String>)> {
+        let any = json(&Uuid::nil().to_string());
+        let address = RowAddress::parse(&self.address(|_| Ok(Some(&any))).ok()??)?;
+        let columns = address.column_names().into_iter().map(str::to_owned).collect();
+        Some((address.table?, columns))
     }
 
     /// The row's address with the fields that `field` gives; `None` where one of them is empty.

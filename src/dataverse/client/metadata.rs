@@ -221,7 +221,7 @@ impl Client {
     }
 
     /// Its lookups.
-    async fn lookups(&self, table: &Table) -> Result<Vec<NavigationProperty>, Error> {
+    pub(crate) async fn lookups(&self, table: &Table) -> Result<Vec<NavigationProperty>, Error> {
         let path = format!("EntityDefinitions(LogicalName='{}')/ManyToOneRelationships", table.logical_name);
         let select = "$select=ReferencingEntityNavigationPropertyName,ReferencingAttribute,ReferencedEntity";
         let found: Vec<Relationship> = self.list(&path, select).await?;

@@ -12,6 +12,9 @@ use crate::waiting::wait_until;
 
 const EMPLOYEES: u32 = 48;
 
+/// A lookup that the table has.
+const GOOD_LOOKUP: &str = "parentcustomerid_contact=/contacts(employeeid={creditlimit})";
+
 /// Each manager comes later in the file than the one who is managed; every fourth employee has none.
 fn manager(number: u32) -> Option<u32> {
     (number % 4 != 3).then_some(number + 1)
@@ -36,11 +39,9 @@ fn file() -> String {
     text
 }
 
-fn send(world: &World, folder: &Folder, arguments: &[&str]) -> Command {
-    let mut command = command(
-        &[&["send", "a.csv", "--table", "contacts", "--key", "employeeid"], arguments].concat(),
-        &world.settings,
-    );
+fn send(world: &World, folder: &Folder, table: &str, key: &str, arguments: &[&str]) -> Command {
+    let mut command =
+        command(&[&["send", "a.csv", "--table", table, "--key", key], arguments].concat(), &world.settings);
     command.current_dir(folder.path(""));
     command
 }
@@ -76,7 +77,7 @@ async fn a_csv_file_becomes_rows_with_types_from_the_definition_and_managers_tha
         "--source",
         "hr",
     ];
-    let output = CommandOutput::of(send(&world, &folder, &options)).await;
+    let output = CommandOutput::of(send(&world, &folder, "contacts", "employeeid", &options)).await;
     assert_eq!(output.code, Some(0), "{output:?}");
     wait_until("all rows are right", async || (0..EMPLOYEES).all(|number| is_right(&world, number))).await;
     wait_until("an empty queue", async || world.waiting().await.expect("the queue answers") == 0).await;
@@ -84,7 +85,7 @@ async fn a_csv_file_becomes_rows_with_types_from_the_definition_and_managers_tha
 }
 
 #[tokio::test]
-async fn the_definition_refuses_columns_that_the_table_does_not_have() {
+async fn the_definition_refuses_columns_keys_and_lookups_that_the_table_does_not_have() {
     let (world, folder) = (crate::world().await, Folder::new());
     for (header, problem) in [
         (
@@ -94,18 +95,50 @@ async fn the_definition_refuses_columns_that_the_table_does_not_have() {
         ("employeeid,parentcustomerid", "parentcustomerid is a lookup, which --lookup"),
     ] {
         folder.write("a.csv", format!("{header}\nE1,x\n"));
-        let output = CommandOutput::of(send(&world, &folder, &["--dry-run"])).await;
+        let output = CommandOutput::of(send(&world, &folder, "contacts", "employeeid", &["--dry-run"])).await;
         assert_eq!(output.code, Some(2), "{output:?}");
         assert!(output.stderr.contains(problem), "{output:?}");
     }
     folder.write("a.csv", "employeeid,creditlimit\nE1,much\n");
-    let output = CommandOutput::of(send(&world, &folder, &["--dry-run"])).await;
+    let output = CommandOutput::of(send(&world, &folder, "contacts", "employeeid", &["--dry-run"])).await;
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stdout.contains("line 2: column creditlimit is not a number such as 1234.56"), "{output:?}");
-    let mut unknown =
-        command(&["send", "a.csv", "--table", "tables", "--key", "employeeid", "--dry-run"], &world.settings);
-    unknown.current_dir(folder.path(""));
-    let output = CommandOutput::of(unknown).await;
-    assert_eq!(output.code, Some(1), "{output:?}");
-    assert!(output.stderr.contains("there is no table with the entity set name tables; check --table"), "{output:?}");
+    for (table, key, lookup, problem) in [
+        ("kontacts", "employeeid", GOOD_LOOKUP, "--table: there is no table with the entity set name kontacts"),
+        (
+            "contacts",
+            "creditlimit",
+            GOOD_LOOKUP,
+            "--key: the table has no alternate key of creditlimit; it has (employeeid), (emailaddress1) (the primary key is contactid); \
+             in Power Apps",
+        ),
+        (
+            "contacts",
+            "employeeid",
+            "parentcustomerid=/contacts(employeeid={creditlimit})",
+            "--lookup parentcustomerid: the table has no navigation property of that name; did you mean \
+             parentcustomerid_contact?",
+        ),
+        (
+            "contacts",
+            "employeeid",
+            "parentcustomerid_contact=/kontacts(employeeid={creditlimit})",
+            "--lookup parentcustomerid_contact: there is no table with the entity set name kontacts",
+        ),
+        (
+            "contacts",
+            "employeeid",
+            "parentcustomerid_contact=/contacts(number={creditlimit})",
+            "--lookup parentcustomerid_contact: the table has no alternate key of number; it has (employeeid)",
+        ),
+    ] {
+        let output = CommandOutput::of(send(&world, &folder, table, key, &["--dry-run", "--lookup", lookup])).await;
+        assert_eq!(output.code, Some(2), "{output:?}");
+        assert!(output.stderr.contains(problem), "{output:?}");
+    }
+    for key in ["contactid", "employeeid"] {
+        folder.write("a.csv", format!("{key}\n9b2e0c3a-1111-4222-8333-444455556666\n"));
+        let output = CommandOutput::of(send(&world, &folder, "contacts", key, &["--dry-run"])).await;
+        assert_eq!(output.code, Some(0), "{output:?}");
+    }
 }

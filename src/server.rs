@@ -16,7 +16,6 @@ mod origin;
 mod respond;
 mod routes;
 
-use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,11 +94,11 @@ pub async fn run(
     let router = routes::router(state, port);
     let gone = CancellationToken::new();
     let listener = Listener::new(listener, max_connections, gone.clone());
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let serving = listener.serve(router, stop.clone());
     let ended = gone.clone().drop_guard();
     let server = tokio::spawn(async move {
         let _ended = ended;
-        server.into_future().await
+        serving.await;
     });
     let cause = tokio::select! {
         cause = shutdown => cause,
@@ -112,7 +111,7 @@ pub async fn run(
     stop.cancel();
     tasks.close();
     let closed = async {
-        // It never returns an error.
+        // An error is a panic, after which the process stops in any case.
         let _ = server.await;
         tasks.wait().await;
     };

@@ -1,18 +1,18 @@
-//! A TCP listener that caps the open connections and retries after accept errors.
+//! HTTP/1.1 on a TCP listener that caps the open connections and retries after accept errors.
 //!
 //! At the limit, further connections wait in the system's backlog until another one closes. A socket that does not listen any more
 //! never gives another connection; the server then stops, and the host starts another handler.
 
 use std::future::pending;
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::io::ErrorKind;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -22,7 +22,7 @@ use tracing::{error, warn};
 /// The pause after an accept error, such as too many open files.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Accepts connections for [`axum::serve()`].
+/// Accepts connections.
 pub(super) struct Listener {
     inner: TcpListener,
     slots: Arc<Semaphore>,
@@ -34,21 +34,35 @@ impl Listener {
     pub(super) fn new(inner: TcpListener, max_connections: usize, gone: CancellationToken) -> Self {
         Self { inner, slots: Arc::new(Semaphore::new(max_connections)), gone }
     }
-}
 
-impl serve::Listener for Listener {
-    type Io = Connection;
-    type Addr = SocketAddr;
+    /// Serves until `stop`. Then idle connections close, and the others finish their request.
+    ///
+    /// Not by `axum::serve`: as the client speaks HTTP/2, that would bring an HTTP/2 server, which the host does not use.
+    pub(super) async fn serve(mut self, router: Router, stop: CancellationToken) {
+        let (service, connections) = (TowerToHyperService::new(router), GracefulShutdown::new());
+        while let Some((stream, slot)) = stop.run_until_cancelled(self.accept()).await {
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
+            let connection = connections.watch(connection);
+            tokio::spawn(async move {
+                // Its errors are those of the peer.
+                let _ = connection.await;
+                drop(slot);
+            });
+        }
+        drop(self);
+        connections.shutdown().await;
+    }
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    /// A connection, and its slot, freed when it is dropped.
+    async fn accept(&mut self) -> (TcpStream, OwnedSemaphorePermit) {
         let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let mut is_reported = false;
         loop {
             match self.inner.accept().await {
-                Ok((stream, address)) => {
+                Ok((stream, _)) => {
                     // Without it a response in two writes waits for the peer's delayed acknowledgement.
                     let _ = stream.set_nodelay(true);
-                    return (Connection { stream, _slot: slot }, address);
+                    return (stream, slot);
                 }
                 // The peer closed the connection before it was accepted.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
@@ -68,41 +82,10 @@ impl serve::Listener for Listener {
             }
         }
     }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
-}
-
-/// An accepted connection; dropping it frees its slot.
-pub(super) struct Connection {
-    stream: TcpStream,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::serve::Listener as _;
     use tokio::time::timeout;
 
     use super::*;
@@ -110,13 +93,13 @@ mod tests {
     #[tokio::test]
     async fn a_connection_beyond_the_limit_is_accepted_once_another_one_closes() {
         let inner = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = inner.local_addr().expect("it is bound");
         let mut listener = Listener::new(inner, 1, CancellationToken::new());
-        let address = listener.local_addr().expect("it is bound");
         let _clients = [TcpStream::connect(address).await, TcpStream::connect(address).await].map(Result::unwrap);
-        let (first, _) = listener.accept().await;
+        let first = listener.accept().await;
         let wait = Duration::from_millis(100);
         assert!(timeout(wait, listener.accept()).await.is_err(), "the only slot is taken");
         drop(first);
-        timeout(Duration::from_secs(10), listener.accept()).await.expect("the slot is free again");
+        let _second = timeout(Duration::from_secs(10), listener.accept()).await.expect("the slot is free again");
     }
 }

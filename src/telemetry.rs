@@ -26,10 +26,10 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::background_writer::BackgroundWriter;
 use self::log_layer::{LineFormat, LogLayer};
@@ -59,7 +59,7 @@ enum Format {
 /// What is logged and exported, and how.
 #[derive(Debug)]
 pub struct Settings {
-    filter: EnvFilter,
+    filter: Targets,
     format: Format,
     otlp: OtlpSettings,
 }
@@ -80,7 +80,7 @@ impl Settings {
     /// For a process that only logs what is wrong with its settings: errors and warnings, in the format that is set if it is valid.
     pub fn problems_only(lookup: &Lookup) -> Self {
         let format = read_format(lookup).unwrap_or_default();
-        Self { filter: EnvFilter::new("warn"), format, otlp: OtlpSettings::default() }
+        Self { filter: Targets::new().with_default(LevelFilter::WARN), format, otlp: OtlpSettings::default() }
     }
 }
 
@@ -93,18 +93,24 @@ fn read_format(lookup: &Lookup) -> Result<Format, Problem> {
     }
 }
 
-fn read_filter(lookup: &Lookup) -> Result<EnvFilter, Problem> {
+fn read_filter(lookup: &Lookup) -> Result<Targets, Problem> {
     const NAME: &str = "RUST_LOG";
     let text = non_empty(lookup, NAME).filter(|text| text != "info").unwrap_or_else(|| DEFAULT.to_owned());
-    let filter = EnvFilter::try_new(&text).ok().filter(|_| text.split(',').all(is_level_or_directive));
-    filter.ok_or_else(|| {
+    let mut parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.try_fold(Targets::new(), with_directive).ok_or_else(|| {
         Problem::new(NAME, "must be a level such as info, or a filter such as info,dataverse_sync=debug")
     })
 }
 
-/// `EnvFilter` takes a bare word that is not a level, such as `inof`, for a target.
-fn is_level_or_directive(part: &str) -> bool {
-    part.contains(['=', '[', ']', '}']) || part.trim().parse::<LevelFilter>().is_ok()
+/// `Targets` would parse it, but takes a bare word that is not a level, such as `inof`, for a target.
+fn with_directive(filter: Targets, part: &str) -> Option<Targets> {
+    let level = |text: &str| text.parse::<LevelFilter>().ok();
+    match part.split_once('=') {
+        None => Some(filter.with_default(level(part)?)),
+        // Filters by span or field, such as `hyper[span]=debug`, are not supported.
+        Some((target, _)) if target.contains('[') => None,
+        Some((target, of_target)) => Some(filter.with_target(target, level(of_target)?)),
+    }
 }
 
 /// Starts logging to stderr only, as text: on stdout an operator's command prints its result.
@@ -163,7 +169,7 @@ pub fn start(settings: Settings) -> (Option<Export>, LogGuard) {
         None
     });
     let format = LineFormat { format, ansi: stdout().is_terminal() && stderr().is_terminal() };
-    let filter = filter.add_directive(trace::TARGET_IS_OFF.parse().expect("it is a directive"));
+    let filter = filter.with_target(trace::TARGET, LevelFilter::OFF);
     let guard = LogGuard::start(format);
     if let Some(export) = &export {
         let dropped = guard.dropped.clone();

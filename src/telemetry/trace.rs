@@ -28,9 +28,6 @@ use crate::outcome::{Disposition, Outcome};
 /// The target of every span in this module.
 pub(super) const TARGET: &str = module_path!();
 
-/// The filter directive that keeps these spans out of the log.
-pub(super) const TARGET_IS_OFF: &str = concat!(module_path!(), "=off");
-
 /// One delivery of a queue message to `function`.
 pub(crate) fn queue_message(function: &'static str, invocation_id: &str, traceparent: Option<&str>) -> Span {
     let span = info_span!(

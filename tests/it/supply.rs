@@ -20,7 +20,7 @@ const ALLOWED: [&str; 10] = [
 ];
 
 /// A second version of one of these is a second runtime, client or parser, or a type that does not fit.
-const ONCE: [&str; 32] = [
+const ONCE: [&str; 31] = [
     "axum",
     "azure_core",
     "azure_identity",
@@ -37,7 +37,6 @@ const ONCE: [&str; 32] = [
     "idna",
     "opentelemetry",
     "opentelemetry_sdk",
-    "regex-automata",
     "reqwest",
     "ring",
     "rustls",

@@ -94,6 +94,8 @@ pub enum ReadAccess {
     Denied,
     /// It could not be found out.
     Unknown,
+    /// The service offers no metadata, as an emulator may, so nothing says that a column can be hidden.
+    NoMetadata,
 }
 
 /// How a row shows that we created it.

@@ -108,6 +108,10 @@ impl Client {
         }
     }
 
+    async fn look_at_table(&self, table: &str) -> Option<Arc<TableMetadata>> {
+        self.metadata_cache.get(table, self.read_metadata(table)).await
+    }
+
     /// Sends a batch with one part, which asks who we are.
     pub(crate) async fn try_batch(&self) -> Result<(), Error> {
         let parts = [&self.metadata_request("WhoAmI", None)];
@@ -226,12 +230,13 @@ impl Store for Client {
     }
 
     async fn metadata(&self, table: &str) -> Option<Arc<TableMetadata>> {
-        self.metadata_cache.get(table, self.read_metadata(table)).await
+        self.look_at_table(table).await.filter(|metadata| metadata.is_offered())
     }
 
     async fn read_access(&self, table: &str, columns: &[String]) -> ReadAccess {
-        let metadata = self.metadata(table).await;
+        let metadata = self.look_at_table(table).await;
         match metadata.as_ref().and_then(|metadata| metadata.secured(columns)) {
+            None if metadata.is_some_and(|metadata| !metadata.is_offered()) => ReadAccess::NoMetadata,
             None => ReadAccess::Unknown,
             Some(secured) if secured.is_empty() => ReadAccess::Granted,
             Some(secured) => match self.readable.get(self.look_at_privileges()).await {

@@ -39,6 +39,11 @@ impl TableMetadata {
         Self { lookups, ..self }
     }
 
+    /// Whether it was read: a service that offers no metadata shows no columns.
+    pub(crate) fn is_offered(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
     /// The logical names of the columns.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
         self.columns.keys().map(String::as_str)

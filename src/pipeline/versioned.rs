@@ -141,7 +141,7 @@ impl Writer<'_> {
         let columns = [column.to_owned()];
         let access = self.look(self.store.read_access(&self.record.table, &columns)).await;
         match access.unwrap_or(ReadAccess::Unknown) {
-            ReadAccess::Granted => Ok(()),
+            ReadAccess::Granted | ReadAccess::NoMetadata => Ok(()),
             ReadAccess::Denied => {
                 let text = format!("our user may not read {column}, so the row's version is not known");
                 Err(Settlement { scope: FailureScope::Table, ..Settlement::new(Reason::Unauthorized).detail(text) })

@@ -149,10 +149,14 @@ struct Page<T> {
 }
 
 impl Client {
-    /// Reads the type, the columns and the lookups of the table with this entity set name; `None` when any of it cannot be read.
+    /// Reads the type, the columns and the lookups of the table with this entity set name; `None` when any of it cannot be read, and
+    /// a table without columns when the service has no such address.
     pub(super) async fn read_metadata(&self, set: &str) -> Option<TableMetadata> {
         let look = async {
-            let table = self.table(set).await.ok()??;
+            let table = match self.table(set).await {
+                Err(Error::Answered { status: 404 | 405 | 501, .. }) => return Some(TableMetadata::new(None, [])),
+                table => table.ok()??,
+            };
             let columns = self.columns(&table).await.ok()?;
             let columns = columns.into_iter().map(Column::security).collect::<Option<Vec<_>>>()?;
             // They only serve hints.
@@ -160,8 +164,10 @@ impl Client {
             Some(TableMetadata::new(table.kind, columns).with_lookups(lookups))
         };
         let metadata = timeout(LOOK_TIMEOUT, look).await.ok().flatten();
-        if metadata.is_none() {
-            tracing::warn!(table = set, "the table's metadata could not be read; {UNPROVEN}");
+        match &metadata {
+            None => tracing::warn!(table = set, "the table's metadata could not be read; {UNPROVEN}"),
+            Some(metadata) if metadata.is_offered() => {}
+            Some(_) => tracing::warn!("the service offers no metadata; an empty version column counts as readable"),
         }
         metadata
     }

@@ -17,6 +17,7 @@ fn versioned(operation: &str, version: i64) -> Record {
 async fn no_version_is_older_than_every_version_only_where_the_column_is_readable() {
     for (access, reason) in [
         (ReadAccess::Granted, None),
+        (ReadAccess::NoMetadata, None),
         (ReadAccess::Denied, Some(Reason::Unauthorized)),
         (ReadAccess::Unknown, Some(Reason::Unavailable)),
     ] {

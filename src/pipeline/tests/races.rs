@@ -76,7 +76,7 @@ async fn verify_reads_all_columns_when_one_cannot_be_selected() {
 #[tokio::test(start_paused = true)]
 async fn a_null_in_a_column_that_may_be_hidden_proves_nothing() {
     for policy in ["verify", "skip"] {
-        for access in [ReadAccess::Denied, ReadAccess::Unknown] {
+        for access in [ReadAccess::Denied, ReadAccess::Unknown, ReadAccess::NoMetadata] {
             let world = World::new([lost(), Answer::Row(r#"{"ssn":null}"#), UPSERTED]);
             world.store.set_access(access);
             let record = contact(&json!({ "onConflict": policy, "columns": { "ssn": null } }));

@@ -141,6 +141,19 @@ async fn without_an_answer_it_is_not_known_whether_a_secured_column_is_readable(
 }
 
 #[tokio::test]
+async fn a_service_without_metadata_is_asked_once_and_hides_no_column_that_is_known() {
+    for none in ["404 Not Found", "405 Method Not Allowed", "501 Not Implemented"] {
+        for act in [Act::Send(answer(none, "", "<html>")), Act::Send(refusal(none, "", "0x80060888", "no segment"))] {
+            let fixture = Fixture::start(vec![act]).await;
+            assert_eq!(access(&fixture, &["new_version"]).await, ReadAccess::NoMetadata, "{none}");
+            assert_eq!(access(&fixture, &["ssn"]).await, ReadAccess::NoMetadata, "{none}");
+            assert_eq!(fixture.client.metadata("contacts").await, None, "{none}");
+            assert_eq!(fixture.seen().requests.len(), 1, "{none}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_incomplete_look_gives_no_metadata_and_is_not_repeated_soon() {
     let forbidden = || Act::Send(refusal("403 Forbidden", "", "0x80040220", "no"));
     let after_table = |act: Act| vec![table(), act];

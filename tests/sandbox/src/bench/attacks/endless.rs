@@ -38,7 +38,7 @@ enum Service {
 
 /// The services, how their answers begin, and the most that may be sent of one.
 const ANSWERS: [(&str, Service, Script, f64); 5] = [
-    ("a granted lease", Service::Storage, Script { head: "201 Created", body: " " }, MAX_SMALL),
+    ("a granted lease", Service::Storage, Script { head: "201 Created\r\nx-ms-request-id: a", body: " " }, MAX_SMALL),
     (
         "a refused lease",
         Service::Storage,
@@ -72,7 +72,7 @@ const ANSWERS: [(&str, Service, Script, f64); 5] = [
 ];
 
 const PAGE: Script = Script {
-    head: "200 OK\r\nContent-Type: application/xml",
+    head: "200 OK\r\nx-ms-request-id: a\r\nContent-Type: application/xml",
     body: "<?xml version=\"1.0\" encoding=\"utf-8\"?><QueueMessagesList><QueueMessage><MessageText>",
 };
 

@@ -94,7 +94,8 @@ async fn serve(mut stream: TcpStream, script: Script, sent: &Sent) -> io::Result
             break;
         }
         request.clear();
-        let answer = "HTTP/1.1 200 OK\r\nx-ms-approximate-messages-count: 1\r\nContent-Length: 0\r\n\r\n";
+        let answer =
+            "HTTP/1.1 200 OK\r\nx-ms-request-id: a\r\nx-ms-approximate-messages-count: 1\r\nContent-Length: 0\r\n\r\n";
         stream.write_all(answer.as_bytes()).await?;
     }
     let Script { head, body } = script;

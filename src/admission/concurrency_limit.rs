@@ -47,11 +47,12 @@ const MIN_PROBE_INTERVAL: Duration = Duration::from_mins(1);
 /// afterwards.
 const MAX_PROBE_INTERVAL: Duration = Duration::from_mins(3);
 
-/// A shorter run does not show the rate that would have been right.
-const MIN_RUN: Duration = Duration::from_secs(10);
+/// A run with fewer answers does not show the rate that would have been right: others may have used up what was allowed.
+const MIN_ANSWERS: u64 = ANSWERS_PER_PROBE / 2;
 
-/// Bounds what is added to a pause, in seconds, at a limit of one.
-const MAX_BACKOFF_FACTOR: u32 = 64;
+/// Bounds what is added to a pause, in seconds, at a limit of one. Those that resume first use up what the window gives back, so a
+/// process that always waits much longer than the others would get nothing.
+const MAX_BACKOFF_FACTOR: u32 = 8;
 
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimit {
@@ -141,24 +142,27 @@ impl ConcurrencyLimit {
 
     /// Throttled by `kind` with so many `in_flight`, and asked to wait for `delay`. Returns what to add to that.
     pub(super) fn throttled(&mut self, now: Instant, kind: LimitKind, in_flight: u64, delay: Duration) -> Duration {
-        self.backoff_factor = match u32::try_from(self.answers / (ANSWERS_PER_PROBE / 2)).unwrap_or(u32::MAX) {
+        self.backoff_factor = match u32::try_from(self.answers / MIN_ANSWERS).unwrap_or(u32::MAX) {
             0 if self.observed_ceiling.is_some() => (self.backoff_factor * 2).min(MAX_BACKOFF_FACTOR),
             0 => self.backoff_factor,
             halves => (self.backoff_factor / halves.div_ceil(2)).max(1),
         };
-        self.answers = 0;
         let met = (in_flight * ONE).min(self.current).max(ONE);
         // Right after a pause the limit was not too high, the pause was too short.
         let too_early = self.ramp.is_some_and(|ramp| ramp <= 2 * ONE);
         if !too_early {
             self.lower(now, kind, met, delay);
         }
+        self.answers = 0;
         if too_early || met == ONE { Duration::from_secs(1) * (self.backoff_factor - 1) } else { Duration::ZERO }
     }
 
     fn lower(&mut self, now: Instant, kind: LimitKind, met: u64, delay: Duration) {
         let (observed, current, pauses) = match kind {
-            LimitKind::Rate => (sustainable(met, now - self.since, delay), met * 7 / 10, PAUSES_PER_PROBE),
+            LimitKind::Rate => {
+                let least = if self.answers < MIN_ANSWERS { met / 2 } else { 0 };
+                (sustainable(met, now - self.since, delay).max(least), met * 7 / 10, PAUSES_PER_PROBE)
+            }
             LimitKind::Concurrency => (met - met / 16, met, PAUSES_PER_CONCURRENCY_PROBE),
         };
         let observed = observed.max(ONE);
@@ -185,9 +189,7 @@ impl ConcurrencyLimit {
 
 /// The limit that would have lasted through the run and the pause that it led to.
 fn sustainable(met: u64, run: Duration, pause: Duration) -> u64 {
-    let share = met * millis(run) / millis(run + pause).max(1);
-    let least = if run < MIN_RUN { met / 2 } else { 0 };
-    share.min(met - met / 32).max(least)
+    (met * millis(run) / millis(run + pause).max(1)).min(met - met / 32)
 }
 
 fn millis(duration: Duration) -> u64 {

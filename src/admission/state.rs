@@ -20,7 +20,8 @@ use crate::classify::FailureScope;
 /// The jitter at the end of a pause is at most this part of it, within the two bounds below.
 const JITTER_PART: u32 = 5;
 pub(super) const MIN_JITTER: Duration = Duration::from_millis(250);
-pub(super) const MAX_JITTER: Duration = Duration::from_secs(10);
+/// Those that resume first use up what the window gives back, perhaps in seconds.
+pub(super) const MAX_JITTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct State {

@@ -116,7 +116,7 @@ async fn admits_in_order_of_arrival() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_holds_all_messages_until_it_ends_with_jitter() {
-    let times = [(SECOND, state::MIN_JITTER), (20 * SECOND, 4 * SECOND), (LONG, state::MAX_JITTER)];
+    let times = [(SECOND, state::MIN_JITTER), (3 * SECOND, 3 * SECOND / 5), (LONG, state::MAX_JITTER)];
     for (delay, most_jitter) in times.into_iter().cycle().take(60) {
         let admission = Admission::new(4, 4);
         throttle(&admission, delay).await;
@@ -142,7 +142,7 @@ async fn two_processes_do_not_resume_in_step() {
     returns.sort_unstable();
     let spread = returns[19] - returns[0];
     returns.dedup();
-    assert!(returns.len() >= 15 && spread >= 4_000, "{returns:?}");
+    assert!(returns.len() >= 15 && spread >= 400, "{returns:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,11 +20,12 @@ const WAY: Duration = Duration::from_millis(5);
 /// A lock.
 const LOCK: Duration = Duration::from_millis(4);
 
-/// The limits take one request for a batch, and the time of all its parts.
+/// The service as one process sees it. The limits take one request for a batch, and the time of all its parts.
 #[derive(Debug)]
 struct Limited {
     protection: Arc<Protection>,
     part_time: Duration,
+    /// The rows that this process has written.
     rows: AtomicU32,
 }
 
@@ -65,8 +66,9 @@ impl Exchange for Limited {
 #[derive(Debug, Clone, Copy)]
 struct Run {
     part_time: Duration,
-    processes: usize,
+    processes: u32,
     with_batches: bool,
+    seed: u64,
 }
 
 #[derive(Debug)]
@@ -75,39 +77,46 @@ struct Rate {
     rows: f64,
     /// Throttled requests, of all.
     throttled: f64,
+    /// The process with the fewest rows: its part of an even share.
+    least_share: f64,
 }
 
 impl Run {
     /// Records that are written all the time, each as soon as the one before it is done.
     fn simulate(self) -> Rate {
-        fastrand::seed(1);
+        fastrand::seed(self.seed);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime without I/O").block_on(async {
+            let Self { part_time, processes, with_batches, .. } = self;
             let protection = Protection::new(DOCUMENTED);
-            let part_time = self.part_time;
-            let service = Arc::new(Limited { protection: protection.clone(), part_time, rows: AtomicU32::new(0) });
-            let mut records = JoinSet::new();
-            for _ in 0..self.processes {
-                let admission = Admission::new(52, 32);
+            let (mut services, mut records) = (Vec::new(), JoinSet::new());
+            for _ in 0..processes {
+                let service = Limited { protection: protection.clone(), part_time, rows: AtomicU32::new(0) };
+                let (service, admission) = (Arc::new(service), Admission::new(52, 32));
                 let batches = Arc::new(Batches::new(service.clone(), Arc::new(admission.clone())));
-                if !self.with_batches {
+                if !with_batches {
                     batches.inner().off_until = Some(Instant::now() + WARM_UP + LASTS);
                 }
                 for row in 0..RECORDS {
                     records.spawn(write(admission.clone(), batches.clone(), row.to_string()));
                 }
+                services.push(service);
             }
-            let so_far = || (service.rows.load(Ordering::Relaxed), protection.so_far());
+            let rows = || services.iter().map(|service| service.rows.load(Ordering::Relaxed)).collect::<Vec<_>>();
             sleep(WARM_UP).await;
-            let (rows, (served, refused)) = so_far();
+            let (rows_before, (served, refused)) = (rows(), protection.so_far());
             sleep(LASTS).await;
-            let (all_rows, (all_served, all_refused)) = so_far();
+            let (rows, (all_served, all_refused)) = (rows(), protection.so_far());
             records.abort_all();
             while records.join_next().await.is_some() {}
             let (served, refused) = (all_served - served, all_refused - refused);
+            let written: Vec<_> =
+                rows.iter().zip(rows_before).map(|(after, before)| f64::from(after - before)).collect();
+            let all: f64 = written.iter().sum();
             Rate {
-                rows: f64::from(all_rows - rows) / LASTS.as_secs_f64(),
+                rows: all / LASTS.as_secs_f64(),
                 throttled: f64::from(refused) / f64::from(served + refused),
+                least_share: written.into_iter().fold(all, f64::min) * f64::from(processes) / all,
             }
         })
     }
@@ -136,9 +145,20 @@ async fn write(admission: Admission, batches: Arc<Batches>, row: String) {
 #[test]
 fn batches_multiply_the_rows_of_light_tables_and_take_none_from_heavy_ones() {
     for (millis, processes, times) in [(20, 1, 8.0), (40, 4, 4.5), (200, 1, 0.97)] {
-        let run = Run { part_time: Duration::from_millis(millis), processes, with_batches: false };
+        let run = Run { part_time: Duration::from_millis(millis), processes, with_batches: false, seed: 1 };
         let (without, with) = (run.simulate(), Run { with_batches: true, ..run }.simulate());
         assert!(with.rows >= times * without.rows && with.throttled <= 0.01, "{run:?}: {without:?}, {with:?}");
+    }
+}
+
+#[test]
+fn no_process_is_starved_by_the_others() {
+    for (millis, processes, with_batches, least) in [(40, 4, false, 0.7), (40, 12, false, 0.4), (20, 4, true, 0.7)] {
+        for seed in 1..=2 {
+            let run = Run { part_time: Duration::from_millis(millis), processes, with_batches, seed };
+            let rate = run.simulate();
+            assert!(rate.least_share >= least && rate.throttled <= 0.01, "{run:?}: {rate:?}");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod rest;
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures::future::try_join_all;
 use tokio::time::sleep;
 
@@ -137,20 +138,32 @@ impl Work {
         let (trial, settings) = (self.trial(context), MODES.map(|mode| [("SYNC_BATCH", mode)]));
         let [off, auto] = settings.each_ref().map(|settings| trial.handlers(self.fleet(context, settings)));
         let naive = trial.naive_client(self.instances);
-        let (off, auto, naive) =
-            tokio::try_join!(after(delay, off), after(delay + apart, auto), after(delay + 2 * apart, naive))?;
+        let (off, auto, naive) = tokio::try_join!(
+            self.named("off", after(delay, off)),
+            self.named("auto", after(delay + apart, auto)),
+            self.named("naive", after(delay + 2 * apart, naive))
+        )?;
         Ok([off, auto, naive])
+    }
+
+    /// Says in an error whose it is.
+    async fn named<T>(&self, sender: &str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        work.await.with_context(|| format!("{} ms{}: {sender}", self.millis, self.kind()))
+    }
+
+    fn kind(&self) -> &'static str {
+        match (self.versioned, self.instances) {
+            (true, _) => ", versioned",
+            (false, 1) => "",
+            (false, _) => ", four instances",
+        }
     }
 
     fn add(&self, context: &Context<'_>, samples: &mut Samples, [off, auto, naive]: [Summary; 3]) {
         let limits = self.trial(context).limits;
         let is_judged = !context.quick && context.factor <= FACTOR;
         let limit = |bound: Option<Bound>| bound.filter(|_| is_judged).map(Limit::Always);
-        let kind = match (self.versioned, self.instances) {
-            (true, _) => ", versioned",
-            (false, 1) => "",
-            (false, _) => ", four instances",
-        };
+        let kind = self.kind();
         let name = |what: &str| format!("{} ms{kind}: {what}", self.millis);
         let times = samples.add(name("rows of auto, times those of off"), "×", auto.rate() / off.rate());
         times.limit(limit(self.times.map(Bound::AtLeast)));

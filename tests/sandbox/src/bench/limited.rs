@@ -77,10 +77,11 @@ impl Fleet<'_> {
 impl Running {
     /// Sends the load of the fleet until it fails; no two messages in flight are for the same row.
     pub(super) async fn load(&self, fleet: &Fleet<'_>) -> anyhow::Result<Infallible> {
-        let Fleet { message, in_flight, each, .. } = fleet;
+        let Fleet { message, instances, in_flight, each, .. } = fleet;
         let loads = (0..).zip(&self.hosts).map(|(instance, host)| {
             let keys = Keys::InTurn { first: instance * in_flight * each, each: *each };
-            Load { keys, ..Load::to(host.port_of_handler(), message, *in_flight, u64::MAX) }.send()
+            let load = Load { keys, ..Load::to(host.port_of_handler(), message, *in_flight, u64::MAX) };
+            async move { load.send().await.with_context(|| format!("instance {instance} of {instances}")) }
         });
         try_join_all(loads).await?;
         bail!("the load ended")

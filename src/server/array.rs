@@ -6,7 +6,8 @@
 //!
 //! All arrays of the process share as many slots as admission admits at most. The limit of the moment would be too few: records
 //! that wait for their locks would take them up. An array waits for one slot at a time and slots are granted in order of arrival,
-//! so that arrays take turns. What has not begun when the call's time is over goes back.
+//! so that arrays take turns. What has not begun when the call's time is over goes back, and what waits for parents does so as soon as
+//! another array finds no room.
 
 mod schedule;
 
@@ -25,6 +26,7 @@ use serde::Serialize;
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -89,9 +91,9 @@ pub(super) async fn process(app: AppState, id: String, body: Bytes) -> Response 
         Ok(records) => records,
         Err(outcome) => return refused(*outcome),
     };
-    let Some(reserved) = app.budget.array_records(records.len()) else { return refused(body::at_memory_limit()) };
+    let Some(reserved) = app.budget.array_records(records.len()).await else { return refused(body::at_memory_limit()) };
     let messages: Vec<_> = records.into_iter().map(|record| body.slice_ref(record.get().as_bytes())).collect();
-    let mut settled = Array::new(&app, &id, received, messages).settle().await;
+    let mut settled = Array::new(&app, &id, received, messages).await.settle().await;
     settled.sort_by_key(|(position, _)| *position);
     let results: Vec<Outcome> = settled.into_iter().map(|(_, outcome)| outcome).collect();
     let mut summary = BTreeMap::new();
@@ -144,10 +146,14 @@ impl<'de> Visitor<'de> for Elements<'_, 'de> {
 }
 
 impl<'a> Array<'a> {
-    fn new(app: &'a AppState, id: &'a str, received: Instant, messages: Vec<Bytes>) -> Self {
-        let hasher = RandomState::new();
-        let links = messages.iter().map(|message| Some(Links::of(&decode(message).ok()?, &hasher)));
-        let schedule = Schedule::new(Order::new(&links.collect::<Vec<_>>()));
+    async fn new(app: &'a AppState, id: &'a str, received: Instant, messages: Vec<Bytes>) -> Self {
+        let (hasher, mut links) = (RandomState::new(), Vec::with_capacity(messages.len()));
+        for message in &messages {
+            links.push(decode(message).ok().map(|record| Links::of(&record, &hasher)));
+            // Eight megabytes of lookups take seconds, and others share the thread.
+            yield_now().await;
+        }
+        let schedule = Schedule::new(Order::new(&links));
         let (behind, missed, settled) = (HashMap::new(), HashMap::new(), Vec::with_capacity(messages.len()));
         Self { app, id, received, messages, schedule, behind, missed, settled, rounds: 0, next_round: received }
     }
@@ -172,9 +178,11 @@ impl<'a> Array<'a> {
                     None
                 }
                 () = over(retry_until, &app.stop), if self.schedule.has_missing() => {
-                    for position in self.schedule.missing() {
-                        self.give_up(position);
-                    }
+                    self.give_up_missing();
+                    continue;
+                }
+                () = app.budget.arrays_crowded(), if self.schedule.has_missing() => {
+                    self.give_up_missing();
                     continue;
                 }
                 () = sleep_until(self.next_round), if self.schedule.has_missing() => {
@@ -231,7 +239,13 @@ impl<'a> Array<'a> {
         self.next_round = Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
     }
 
-    /// The time is over for a record that missed a parent.
+    fn give_up_missing(&mut self) {
+        for position in self.schedule.missing() {
+            self.give_up(position);
+        }
+    }
+
+    /// A record that missed a parent is not tried again.
     fn give_up(&mut self, position: usize) {
         if let Some(outcome) = self.missed.remove(&position) {
             let closed = || invocation::closed(HTTP_FUNCTION, self.id, outcome, self.received.elapsed());

@@ -11,10 +11,11 @@
 //! A reservation lives as long as the bytes that it is for: it is part of them, see [`with_reservation`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// The bytes of a body that count as small: what a queue message can hold.
@@ -29,6 +30,9 @@ const MAX_LARGE_BYTES: usize = 32 * 1024 * 1024;
 /// The records of all arrays: ten of the largest at a time. One that waits takes 150 bytes and 16 for each record of its array that its
 /// lookups name, its result about 1 KB until it is sent.
 const MAX_ARRAY_RECORDS: usize = 10_000;
+
+/// How long an array waits until others make room for it.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 /// The largest invocation. A message has 64 KiB; the host escapes it twice, by which a byte becomes seven at most, and repeats its
 /// members in `Metadata`.
@@ -46,6 +50,7 @@ pub(super) struct Budget {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
     array_records: Arc<Semaphore>,
+    arrays_crowded: Arc<Notify>,
     queue: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -64,7 +69,7 @@ impl Budget {
         let queue = messages_in_flight.min(MAX_MESSAGES) * SMALL_BODY + MAX_CONCURRENT_READS * MAX_INVOCATION_BYTES;
         let [small, large, array_records, queue] =
             [MAX_SMALL_BYTES, MAX_LARGE_BYTES, MAX_ARRAY_RECORDS, queue].map(|size| Arc::new(Semaphore::new(size)));
-        Self { small, large, array_records, queue, stop: CancellationToken::new() }
+        Self { small, large, array_records, arrays_crowded: Arc::default(), queue, stop: CancellationToken::new() }
     }
 
     /// For a call's body, of which nothing is there yet.
@@ -72,9 +77,20 @@ impl Budget {
         Reserved { budget: self.clone(), bytes: 0, parts: Vec::new() }
     }
 
-    /// For so many records of an array, or `None` where the share is used up.
-    pub(super) fn array_records(&self, count: usize) -> Option<OwnedSemaphorePermit> {
-        take(&self.array_records, count)
+    /// For so many records of an array; `None` where the share is used up and no other array makes room.
+    pub(super) async fn array_records(&self, count: usize) -> Option<OwnedSemaphorePermit> {
+        let room = take(&self.array_records, count);
+        if room.is_some() {
+            return room;
+        }
+        self.arrays_crowded.notify_waiters();
+        let waiting = self.array_records.clone().acquire_many_owned(permits(count));
+        timeout(ROOM_WITHIN, waiting).await.ok()?.ok()
+    }
+
+    /// Completes when an array finds no room: those that only wait are to make some.
+    pub(super) async fn arrays_crowded(&self) {
+        self.arrays_crowded.notified().await;
     }
 
     /// For the largest invocation, once its share is free; `None` when the time is over or the process stops before.
@@ -197,14 +213,25 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
-    #[test]
-    fn a_reservation_ends_with_the_last_part_of_its_bytes() {
+    #[tokio::test(start_paused = true)]
+    async fn a_reservation_ends_with_the_last_part_of_its_bytes() {
         let budget = Budget::new(0);
-        let all = budget.array_records(MAX_ARRAY_RECORDS).expect("it is granted");
+        let all = budget.array_records(MAX_ARRAY_RECORDS).await.expect("it is granted");
         let part = with_reservation(vec![b'x'; 10], all).slice(3..4);
-        assert!(budget.array_records(1).is_none());
+        assert!(budget.array_records(1).await.is_none());
         drop(part);
-        assert!(budget.array_records(MAX_ARRAY_RECORDS).is_some());
+        assert!(budget.array_records(MAX_ARRAY_RECORDS).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_array_without_room_asks_others_to_make_some() {
+        let budget = Budget::new(0);
+        let all = budget.array_records(MAX_ARRAY_RECORDS).await.expect("it is granted");
+        let make_room = async {
+            budget.arrays_crowded().await;
+            drop(all);
+        };
+        assert!(tokio::join!(make_room, budget.array_records(1)).1.is_some());
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //!
 //! There is no timer. A request that finds a free slot is sent at once, by itself. Where nearly all slots are taken, it waits for those
 //! that are on their way to it; a slot that gets free takes whatever waits, up to the size that [`size`] has learned. A slot that is
-//! not free after [`SLOW`] is not waited for, and its rows are sent alone the next time: others would wait with them.
+//! not free after [`SLOW`] is not waited for.
+//!
+//! Rows whose request is slow or gets no answer are sent alone the next time: others would wait with them, or fail with them. Where
+//! that helps again and again, the service takes no batches.
 //!
 //! The callers see what they would see of a request of their own: the answer to their part, or that none came. What waits when
 //! sending stops for a pause is not sent: its callers release their locks and wait for admission again.
@@ -15,6 +18,7 @@ mod size;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::mem::take;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,7 +33,7 @@ use uuid::Uuid;
 use super::exchange::Answer;
 use crate::dataverse::Error;
 use crate::telemetry::{metrics, trace};
-use exchange::{AfterRefusal, STRANGE, after_refusal, is_executed, is_strained, is_throttled};
+use exchange::{AfterRefusal, BROKEN, STRANGE, after_refusal, is_executed, is_strained, is_throttled};
 pub(super) use exchange::{Exchange, UNANSWERED};
 use line::{Line, Waiting};
 use size::BatchSize;
@@ -44,10 +48,13 @@ const MIN_SLOTS: usize = 4;
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Rows come from messages, so the number of those that are remembered is bounded.
-const MAX_SLOW_ROWS: usize = 1_000;
+const MAX_ALONE: usize = 1_000;
 
-/// A service without `$batch` is asked again after this time.
+/// A service that takes no batches is asked again after this time.
 const OFF_FOR: Duration = Duration::from_hours(1);
+
+/// So often a batch got no answer and a single request afterwards did, before batches are the cause.
+const MAX_BROKEN: u32 = 3;
 
 /// Admission, as far as requests are concerned.
 #[async_trait]
@@ -88,8 +95,12 @@ struct Inner {
     parts: usize,
     /// Those that are slow.
     slow: usize,
-    /// The rows whose last request was slow.
-    slow_rows: HashSet<String>,
+    /// The rows that are sent alone the next time.
+    alone_next: HashSet<String>,
+    /// The last batch got no answer, and no request has had one since.
+    is_broken: bool,
+    /// How often that was so when a single request had an answer, since the last batch that had one.
+    broken: u32,
     size: BatchSize,
     /// The service has no `$batch`, as far as known.
     off_until: Option<Instant>,
@@ -124,7 +135,9 @@ impl Batches {
             requests: 0,
             parts: 0,
             slow: 0,
-            slow_rows: HashSet::new(),
+            alone_next: HashSet::new(),
+            is_broken: false,
+            broken: 0,
             size: BatchSize::new(),
             off_until: None,
         };
@@ -153,6 +166,7 @@ impl Batches {
                 let answer = slot.wait_for(self.service.alone(&request)).await;
                 if answer.as_ref().err().is_none_or(is_executed) {
                     self.learn(|size| size.answered(1, since.elapsed()));
+                    self.works_alone();
                 }
                 self.heed(answer.as_ref().err(), 1);
                 drop(slot);
@@ -237,9 +251,15 @@ impl Batches {
     async fn send_together(self: Arc<Self>, mut parts: Vec<Waiting>, mut slot: Slot) {
         parts.sort_by(|one, other| one.row.cmp(&other.row));
         let (id, since) = (Uuid::new_v4(), Instant::now());
-        let requests: Vec<_> = parts.iter().map(|part| &part.request).collect();
-        let sent = self.service.together(&requests).instrument(trace::batch(id, parts.len()));
-        let sent = slot.wait_for(sent).await;
+        let span = trace::batch(id, parts.len());
+        let sent = async {
+            self.service.ready().await?;
+            // Those whose lease was lost meanwhile have left.
+            parts.retain(|part| !part.turn.is_closed());
+            let requests: Vec<_> = parts.iter().map(|part| &part.request).collect();
+            if requests.is_empty() { Ok(Vec::new()) } else { self.service.together(&requests).await }
+        };
+        let sent = slot.wait_for(sent.instrument(span)).await;
         metrics::batched(since, parts.len());
         if sent.is_ok() || slot.is_slow {
             self.learn(|size| size.answered(parts.len(), since.elapsed()));
@@ -253,6 +273,7 @@ impl Batches {
 
     fn hand_out(&self, id: Uuid, parts: Vec<Waiting>, answers: Vec<Result<Answer, Error>>) {
         self.heed(answers.iter().filter_map(|answer| answer.as_ref().err()), parts.len());
+        self.inner().batch_ended(&parts, &answers);
         for (part, answer) in parts.into_iter().zip(answers) {
             part.answer(Some(id), answer);
         }
@@ -296,6 +317,20 @@ impl Batches {
         }
     }
 
+    /// A single request was answered. Where batches are not, again and again, they are the cause.
+    fn works_alone(&self) {
+        let mut inner = self.inner();
+        inner.broken += u32::from(take(&mut inner.is_broken));
+        let is_cause = inner.broken >= MAX_BROKEN;
+        if is_cause {
+            inner.broken = 0;
+        }
+        drop(inner);
+        if is_cause {
+            self.switch_off(&BROKEN);
+        }
+    }
+
     /// With one warning, although several batches may be in flight.
     fn switch_off(&self, fault: &Error) {
         let mut inner = self.inner();
@@ -311,17 +346,27 @@ impl Batches {
 
 impl Inner {
     fn join(&mut self, request: Request, row: String, stops: u64) -> (u64, oneshot::Receiver<Turn>) {
-        let alone = self.slow_rows.remove(&row);
+        let alone = self.alone_next.remove(&row);
         self.line.join(request, row, stops, alone)
     }
 
-    /// A request for these rows is slow.
-    fn late(&mut self, rows: &[String]) {
-        self.slow += 1;
-        if self.slow_rows.len() >= MAX_SLOW_ROWS {
-            self.slow_rows.clear();
+    /// These rows are sent alone the next time.
+    fn isolate<'a>(&mut self, rows: impl Iterator<Item = &'a String>) {
+        if self.alone_next.len() >= MAX_ALONE {
+            self.alone_next.clear();
         }
-        self.slow_rows.extend(rows.iter().cloned());
+        self.alone_next.extend(rows.cloned());
+    }
+
+    fn batch_ended(&mut self, parts: &[Waiting], answers: &[Result<Answer, Error>]) {
+        let is_unanswered = |answer: &Result<_, _>| matches!(answer, Err(Error::NoAnswer { .. }));
+        let unanswered = parts.iter().zip(answers).filter(|(_, answer)| is_unanswered(answer));
+        self.isolate(unanswered.map(|(part, _)| &part.row));
+        if answers.iter().any(is_unanswered) {
+            self.is_broken = true;
+        } else if answers.iter().any(Result::is_ok) {
+            (self.is_broken, self.broken) = (false, 0);
+        }
     }
 
     /// How many parts the next request has at most.
@@ -351,7 +396,11 @@ impl Slot {
             return answer;
         }
         self.is_slow = true;
-        self.batches.inner().late(&self.rows);
+        {
+            let mut inner = self.batches.inner();
+            inner.slow += 1;
+            inner.isolate(self.rows.iter());
+        }
         self.batches.dispatch();
         request.await
     }

@@ -55,7 +55,7 @@ impl Service {
         }
     }
 
-    async fn token(&self) -> Result<Secret, Error> {
+    pub(super) async fn token(&self) -> Result<Secret, Error> {
         let token = timeout(TOKEN_TIMEOUT, self.identity.token(&self.scope));
         // A cached token needs no span.
         match trace::span_if_pending(token, || trace::child("token"), exchange::record_token_failure).await {

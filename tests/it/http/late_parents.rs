@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use dataverse_sync::dataverse::{Change, Error, Row, Store, Written};
 use dataverse_sync::record::RecordKey;
 use dataverse_sync::shutdown::Cause;
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -171,4 +172,25 @@ async fn a_process_that_stops_answers_what_waits_for_a_parent_at_once() {
     let (call, cause) = tokio::join!(call(address, &rows, &records), stopping);
     assert_eq!((call.outcomes, cause), (vec!["parent_missing".to_owned(); 3], Cause::Terminated));
     assert!(call.took < 6 * SECOND, "{:?}", call.took);
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrays_that_wait_for_a_parent_make_room_for_the_one_that_brings_it() {
+    let (server, rows) = start().await;
+    let parent = ["/contacts(k=0)".to_owned()];
+    // Ten arrays of 1,000 records are all that the process takes. Those of one key are tried one after the other.
+    let waiting = (1..=10).map(|key| {
+        let (records, rows, address) = (vec![(key, &parent[..]); 1_000], rows.clone(), server.address);
+        async move { call(address, &rows, &records).await }
+    });
+    let bringing = async {
+        sleep(5 * SECOND).await;
+        call(server.address, &rows, &[(0, &[][..])]).await
+    };
+    let (waiting, bringing) = tokio::join!(join_all(waiting), bringing);
+    assert_eq!(bringing.outcomes, ["upserted"]);
+    for call in waiting {
+        assert!(call.outcomes.iter().all(|reason| reason == "parent_missing"), "{:?}", call.outcomes);
+        assert!(call.took < 7 * SECOND, "{:?}", call.took);
+    }
 }

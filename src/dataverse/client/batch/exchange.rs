@@ -20,6 +20,10 @@ const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 pub(in crate::dataverse::client) const UNANSWERED: Error =
     Error::NoAnswer { sent: true, problem: "the answer to the batch has no answer to this part" };
 
+/// Single requests are answered.
+pub(super) const BROKEN: Error =
+    Error::NoAnswer { sent: true, problem: "batches get no answer, but single requests do" };
+
 /// The answer is a stranger's, and whether the parts were executed is not known.
 pub(super) const STRANGE: &str = "the answer to the batch is not Dataverse's";
 
@@ -29,6 +33,9 @@ const CONTINUE_ON_ERROR: HeaderValue = HeaderValue::from_static("odata.continue-
 /// Sends requests, and gives the success of each.
 #[async_trait]
 pub(in crate::dataverse::client) trait Exchange: Debug + Send + Sync {
+    /// Waits for what requests need before they can be sent: a token.
+    async fn ready(&self) -> Result<(), Error>;
+
     /// One by itself.
     async fn alone(&self, request: &Request) -> Result<Answer, Error>;
 
@@ -41,6 +48,10 @@ pub(in crate::dataverse::client) trait Exchange: Debug + Send + Sync {
 
 #[async_trait]
 impl Exchange for Service {
+    async fn ready(&self) -> Result<(), Error> {
+        self.token().await.map(drop)
+    }
+
     async fn alone(&self, request: &Request) -> Result<Answer, Error> {
         self.send(request).await
     }

@@ -1,3 +1,4 @@
+mod broken;
 mod limits;
 mod slow;
 mod verdicts;
@@ -63,6 +64,8 @@ struct Service {
     sent: Mutex<Vec<Vec<String>>>,
     whole: Box<Script>,
     part: Box<Script>,
+    /// How long a batch waits for its token.
+    token_time: Duration,
 }
 
 impl fmt::Debug for Service {
@@ -93,6 +96,11 @@ fn row(request: &Request) -> String {
 
 #[async_trait]
 impl Exchange for Service {
+    async fn ready(&self) -> Result<(), Error> {
+        sleep(self.token_time).await;
+        Ok(())
+    }
+
     async fn alone(&self, request: &Request) -> Result<Answer, Error> {
         self.exchange(vec![row(request)]).await;
         (self.part)(&row(request)).map(|()| empty())
@@ -119,7 +127,12 @@ impl World {
         whole: impl Fn(&str) -> Result<(), Error> + Send + Sync + 'static,
         part: impl Fn(&str) -> Result<(), Error> + Send + Sync + 'static,
     ) -> Self {
-        let service = Arc::new(Service { sent: Mutex::default(), whole: Box::new(whole), part: Box::new(part) });
+        let (whole, part, token_time) = (Box::new(whole), Box::new(part), Duration::ZERO);
+        Self::of(Service { sent: Mutex::default(), whole, part, token_time }, limit)
+    }
+
+    fn of(service: Service, limit: usize) -> Self {
+        let service = Arc::new(service);
         let gate = Arc::new(FixedGate { limit, ..FixedGate::default() });
         let batches = Arc::new(Batches::new(service.clone(), gate.clone()));
         Self { service, gate, batches }

@@ -52,6 +52,10 @@ impl Limited {
 
 #[async_trait]
 impl Exchange for Limited {
+    async fn ready(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn alone(&self, _: &Request) -> Result<Answer, Error> {
         self.exchange(1).await.map(|()| empty())
     }

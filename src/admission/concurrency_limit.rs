@@ -172,7 +172,7 @@ impl ConcurrencyLimit {
             probe_step: ONE / 2,
             probe_interval,
             next_probe: now + delay + probe_interval,
-            next_probe_answers: ANSWERS_PER_PROBE * u64::from(self.backoff_factor.min(8)),
+            next_probe_answers: ANSWERS_PER_PROBE * u64::from(self.backoff_factor),
         });
         self.current = current.clamp(ONE, observed);
     }

@@ -166,6 +166,7 @@ impl<'a> Array<'a> {
         let free_slot = || app.array_slots.clone().acquire_owned();
         let mut next_slot = pin!(free_slot());
         loop {
+            let only_waits = self.schedule.has_missing() && !self.schedule.has_ready() && running.is_empty();
             let slot = tokio::select! {
                 granted = &mut next_slot, if self.schedule.has_ready() => {
                     next_slot.set(free_slot());
@@ -181,7 +182,7 @@ impl<'a> Array<'a> {
                     self.give_up_missing();
                     continue;
                 }
-                () = app.budget.arrays_crowded(), if self.schedule.has_missing() => {
+                () = app.budget.room_needed(), if only_waits => {
                     self.give_up_missing();
                     continue;
                 }

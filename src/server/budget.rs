@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,8 @@ pub(super) struct Budget {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
     array_records: Arc<Semaphore>,
-    arrays_crowded: Arc<Notify>,
+    /// How many arrays wait for their share.
+    waiting_arrays: watch::Sender<usize>,
     queue: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -69,7 +70,14 @@ impl Budget {
         let queue = messages_in_flight.min(MAX_MESSAGES) * SMALL_BODY + MAX_CONCURRENT_READS * MAX_INVOCATION_BYTES;
         let [small, large, array_records, queue] =
             [MAX_SMALL_BYTES, MAX_LARGE_BYTES, MAX_ARRAY_RECORDS, queue].map(|size| Arc::new(Semaphore::new(size)));
-        Self { small, large, array_records, arrays_crowded: Arc::default(), queue, stop: CancellationToken::new() }
+        Self {
+            small,
+            large,
+            array_records,
+            waiting_arrays: watch::Sender::default(),
+            queue,
+            stop: CancellationToken::new(),
+        }
     }
 
     /// For a call's body, of which nothing is there yet.
@@ -83,14 +91,14 @@ impl Budget {
         if room.is_some() {
             return room;
         }
-        self.arrays_crowded.notify_waiters();
-        let waiting = self.array_records.clone().acquire_many_owned(permits(count));
-        timeout(ROOM_WITHIN, waiting).await.ok()?.ok()
+        let _waiting = WaitingArray::new(&self.waiting_arrays);
+        timeout(ROOM_WITHIN, self.array_records.clone().acquire_many_owned(permits(count))).await.ok()?.ok()
     }
 
-    /// Completes when an array finds no room: those that only wait are to make some.
-    pub(super) async fn arrays_crowded(&self) {
-        self.arrays_crowded.notified().await;
+    /// Completes when an array waits for room: others that only wait for their parents are to make some.
+    pub(super) async fn room_needed(&self) {
+        // An error cannot occur: we have the sender.
+        let _ = self.waiting_arrays.subscribe().wait_for(|waiting| *waiting > 0).await;
     }
 
     /// For the largest invocation, once its share is free; `None` when the time is over or the process stops before.
@@ -132,6 +140,22 @@ pub(super) fn with_reservation(data: impl AsRef<[u8]> + Send + 'static, reservat
     Bytes::from_owner(ReservedBytes { data, _reservation: reservation })
 }
 
+/// Counts, until it is dropped, as a caller may leave.
+struct WaitingArray<'a>(&'a watch::Sender<usize>);
+
+impl<'a> WaitingArray<'a> {
+    fn new(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|waiting| *waiting += 1);
+        Self(count)
+    }
+}
+
+impl Drop for WaitingArray<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
+}
+
 struct ReservedBytes<D, R> {
     data: D,
     _reservation: R,
@@ -155,6 +179,7 @@ fn permits(count: usize) -> u32 {
 mod tests {
     use std::time::Duration;
 
+    use futures::FutureExt as _;
     use tokio::time::sleep;
 
     use super::*;
@@ -228,10 +253,14 @@ mod tests {
         let budget = Budget::new(0);
         let all = budget.array_records(MAX_ARRAY_RECORDS).await.expect("it is granted");
         let make_room = async {
-            budget.arrays_crowded().await;
+            budget.room_needed().await;
             drop(all);
         };
         assert!(tokio::join!(make_room, budget.array_records(1)).1.is_some());
+        assert!(budget.room_needed().now_or_never().is_none());
+        let all = budget.array_records(MAX_ARRAY_RECORDS).await;
+        assert!(budget.array_records(1).now_or_never().is_none() && all.is_some());
+        assert!(budget.room_needed().now_or_never().is_none(), "its caller has left");
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! that are on their way to it; a slot that gets free takes whatever waits, up to the size that [`size`] has learned. A slot that is
 //! not free after [`SLOW`] is not waited for.
 //!
-//! Rows whose request is slow or gets no answer are sent alone the next time: others would wait with them, or fail with them. Where
-//! that helps again and again, the service takes no batches.
+//! Rows whose request is slow or gets no answer are sent alone until they get one in time: others would wait with them, or fail with
+//! them. Where batches get no answer again and again and their rows alone do, the service takes no batches.
 //!
 //! The callers see what they would see of a request of their own: the answer to their part, or that none came. What waits when
 //! sending stops for a pause is not sent: its callers release their locks and wait for admission again.
@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::Request;
+use reqwest::{Method, Request};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span, warn};
@@ -33,7 +33,7 @@ use uuid::Uuid;
 use super::exchange::Answer;
 use crate::dataverse::Error;
 use crate::telemetry::{metrics, trace};
-use exchange::{AfterRefusal, BROKEN, STRANGE, after_refusal, is_executed, is_strained, is_throttled};
+use exchange::{AfterRefusal, BROKEN, after_refusal, is_executed, is_strained, is_throttled, is_unanswered};
 pub(super) use exchange::{Exchange, UNANSWERED};
 use line::{Line, Waiting};
 use size::BatchSize;
@@ -48,13 +48,13 @@ const MIN_SLOTS: usize = 4;
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Rows come from messages, so the number of those that are remembered is bounded.
-const MAX_ALONE: usize = 1_000;
+const MAX_ISOLATED_ROWS: usize = 1_000;
 
 /// A service that takes no batches is asked again after this time.
 const OFF_FOR: Duration = Duration::from_hours(1);
 
-/// So often a batch got no answer and a single request afterwards did, before batches are the cause.
-const MAX_BROKEN: u32 = 3;
+/// So many batches without an answer, each followed by a row of theirs that had one alone, switch batches off.
+const MAX_FAILURES: u32 = 3;
 
 /// Admission, as far as requests are concerned.
 #[async_trait]
@@ -95,14 +95,14 @@ struct Inner {
     parts: usize,
     /// Those that are slow.
     slow: usize,
-    /// The rows that are sent alone the next time.
-    alone_next: HashSet<String>,
-    /// The last batch got no answer, and no request has had one since.
-    is_broken: bool,
-    /// How often that was so when a single request had an answer, since the last batch that had one.
-    broken: u32,
+    /// The rows that are sent alone.
+    isolated_rows: HashSet<String>,
+    /// The last batch got no answer, and none of its rows has had one alone since.
+    is_batch_unanswered: bool,
+    /// How often a row had one then, while no batch had any.
+    batch_failures: u32,
     size: BatchSize,
-    /// The service has no `$batch`, as far as known.
+    /// The service takes no batches, as far as known.
     off_until: Option<Instant>,
 }
 
@@ -135,9 +135,9 @@ impl Batches {
             requests: 0,
             parts: 0,
             slow: 0,
-            alone_next: HashSet::new(),
-            is_broken: false,
-            broken: 0,
+            isolated_rows: HashSet::new(),
+            is_batch_unanswered: false,
+            batch_failures: 0,
             size: BatchSize::new(),
             off_until: None,
         };
@@ -162,13 +162,15 @@ impl Batches {
         match trace::span_if_pending(self.turn(id, turn, stops), || trace::child("in_line"), named).await {
             Turn::Answered(_, answer) => answer,
             Turn::Alone(mut slot, request) => {
-                let since = Instant::now();
+                let (since, is_read) = (Instant::now(), request.method() == Method::GET);
                 let answer = slot.wait_for(self.service.alone(&request)).await;
                 if answer.as_ref().err().is_none_or(is_executed) {
                     self.learn(|size| size.answered(1, since.elapsed()));
-                    self.works_alone();
                 }
-                self.heed(answer.as_ref().err(), 1);
+                if self.inner().single_ended(&slot, is_read, answer.as_ref().err()) {
+                    self.switch_off(&BROKEN);
+                }
+                self.react_to(answer.as_ref().err(), 1);
                 drop(slot);
                 answer
             }
@@ -250,29 +252,31 @@ impl Batches {
     /// Sends these as one request, in the order of their rows.
     async fn send_together(self: Arc<Self>, mut parts: Vec<Waiting>, mut slot: Slot) {
         parts.sort_by(|one, other| one.row.cmp(&other.row));
+        let ready = self.service.ready().await;
+        // Those whose lease was lost meanwhile have left.
+        parts.retain(|part| !part.turn.is_closed());
+        if parts.is_empty() {
+            return;
+        }
         let (id, since) = (Uuid::new_v4(), Instant::now());
-        let span = trace::batch(id, parts.len());
-        let sent = async {
-            self.service.ready().await?;
-            // Those whose lease was lost meanwhile have left.
-            parts.retain(|part| !part.turn.is_closed());
-            let requests: Vec<_> = parts.iter().map(|part| &part.request).collect();
-            if requests.is_empty() { Ok(Vec::new()) } else { self.service.together(&requests).await }
+        let requests: Vec<_> = parts.iter().map(|part| &part.request).collect();
+        let sent = match ready {
+            Ok(()) => slot.wait_for(self.service.together(&requests).instrument(trace::batch(id, parts.len()))).await,
+            Err(fault) => Err(fault),
         };
-        let sent = slot.wait_for(sent.instrument(span)).await;
         metrics::batched(since, parts.len());
         if sent.is_ok() || slot.is_slow {
             self.learn(|size| size.answered(parts.len(), since.elapsed()));
         }
         match sent {
-            Ok(answers) => self.hand_out(id, parts, answers),
+            Ok(answers) => self.answer_all(id, parts, answers),
             Err(fault) => self.refused(id, parts, &fault),
         }
         drop(slot);
     }
 
-    fn hand_out(&self, id: Uuid, parts: Vec<Waiting>, answers: Vec<Result<Answer, Error>>) {
-        self.heed(answers.iter().filter_map(|answer| answer.as_ref().err()), parts.len());
+    fn answer_all(&self, id: Uuid, parts: Vec<Waiting>, answers: Vec<Result<Answer, Error>>) {
+        self.react_to(answers.iter().filter_map(|answer| answer.as_ref().err()), parts.len());
         self.inner().batch_ended(&parts, &answers);
         for (part, answer) in parts.into_iter().zip(answers) {
             part.answer(Some(id), answer);
@@ -280,7 +284,7 @@ impl Batches {
     }
 
     /// What the faults of a request mean for those that wait.
-    fn heed<'a>(&self, faults: impl IntoIterator<Item = &'a Error>, parts: usize) {
+    fn react_to<'a>(&self, faults: impl IntoIterator<Item = &'a Error>, parts: usize) {
         let (mut throttled, mut strained) = (false, false);
         for fault in faults {
             throttled |= is_throttled(fault);
@@ -308,26 +312,9 @@ impl Batches {
                 self.inner().line.put_back(parts, true);
             }
             AfterRefusal::Same(error) => {
-                if matches!(error, Error::NoAnswer { problem: STRANGE, .. }) {
-                    self.switch_off(fault);
-                }
                 let answers = parts.iter().map(|_| Err(error.clone())).collect();
-                self.hand_out(id, parts, answers);
+                self.answer_all(id, parts, answers);
             }
-        }
-    }
-
-    /// A single request was answered. Where batches are not, again and again, they are the cause.
-    fn works_alone(&self) {
-        let mut inner = self.inner();
-        inner.broken += u32::from(take(&mut inner.is_broken));
-        let is_cause = inner.broken >= MAX_BROKEN;
-        if is_cause {
-            inner.broken = 0;
-        }
-        drop(inner);
-        if is_cause {
-            self.switch_off(&BROKEN);
         }
     }
 
@@ -336,6 +323,7 @@ impl Batches {
         let mut inner = self.inner();
         let was_off = inner.is_off();
         inner.off_until = Some(Instant::now() + OFF_FOR);
+        inner.forget_failures();
         drop(inner);
         self.learn(|_| {});
         if !was_off {
@@ -346,27 +334,45 @@ impl Batches {
 
 impl Inner {
     fn join(&mut self, request: Request, row: String, stops: u64) -> (u64, oneshot::Receiver<Turn>) {
-        let alone = self.alone_next.remove(&row);
+        let alone = self.isolated_rows.contains(&row);
         self.line.join(request, row, stops, alone)
     }
 
-    /// These rows are sent alone the next time.
-    fn isolate<'a>(&mut self, rows: impl Iterator<Item = &'a String>) {
-        if self.alone_next.len() >= MAX_ALONE {
-            self.alone_next.clear();
+    fn isolate<'a>(&mut self, rows: impl IntoIterator<Item = &'a String>) {
+        if self.isolated_rows.len() >= MAX_ISOLATED_ROWS {
+            self.isolated_rows.clear();
         }
-        self.alone_next.extend(rows.cloned());
+        self.isolated_rows.extend(rows.into_iter().cloned());
     }
 
     fn batch_ended(&mut self, parts: &[Waiting], answers: &[Result<Answer, Error>]) {
-        let is_unanswered = |answer: &Result<_, _>| matches!(answer, Err(Error::NoAnswer { .. }));
-        let unanswered = parts.iter().zip(answers).filter(|(_, answer)| is_unanswered(answer));
-        self.isolate(unanswered.map(|(part, _)| &part.row));
-        if answers.iter().any(is_unanswered) {
-            self.is_broken = true;
-        } else if answers.iter().any(Result::is_ok) {
-            (self.is_broken, self.broken) = (false, 0);
+        let is_lost = |answer: &Result<_, _>| answer.as_ref().err().is_some_and(is_unanswered);
+        let lost = parts.iter().zip(answers).filter(|(_, answer)| is_lost(answer));
+        self.isolate(lost.map(|(part, _)| &part.row));
+        if answers.iter().all(is_lost) {
+            self.is_batch_unanswered = true;
+        } else if answers.iter().any(|answer| answer.as_ref().err().is_none_or(is_executed)) {
+            self.forget_failures();
         }
+    }
+
+    /// Returns whether batches are to be switched off.
+    fn single_ended(&mut self, slot: &Slot, is_read: bool, fault: Option<&Error>) -> bool {
+        if fault.is_none_or(is_executed) {
+            // After the read of a row comes its write, which may have been the cause.
+            let is_restored = !is_read && !slot.is_slow && slot.rows.iter().all(|row| self.isolated_rows.remove(row));
+            self.batch_failures += u32::from(is_restored && take(&mut self.is_batch_unanswered));
+        } else {
+            if fault.is_some_and(is_unanswered) {
+                self.isolate(&slot.rows);
+            }
+            self.forget_failures();
+        }
+        self.batch_failures >= MAX_FAILURES
+    }
+
+    fn forget_failures(&mut self) {
+        (self.is_batch_unanswered, self.batch_failures) = (false, 0);
     }
 
     /// How many parts the next request has at most.
@@ -399,7 +405,7 @@ impl Slot {
         {
             let mut inner = self.batches.inner();
             inner.slow += 1;
-            inner.isolate(self.rows.iter());
+            inner.isolate(&self.rows);
         }
         self.batches.dispatch();
         request.await

@@ -20,12 +20,9 @@ const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 pub(in crate::dataverse::client) const UNANSWERED: Error =
     Error::NoAnswer { sent: true, problem: "the answer to the batch has no answer to this part" };
 
-/// Single requests are answered.
+/// Why batches are switched off.
 pub(super) const BROKEN: Error =
     Error::NoAnswer { sent: true, problem: "batches get no answer, but single requests do" };
-
-/// The answer is a stranger's, and whether the parts were executed is not known.
-pub(super) const STRANGE: &str = "the answer to the batch is not Dataverse's";
 
 /// Every part is executed, whatever becomes of those before it.
 const CONTINUE_ON_ERROR: HeaderValue = HeaderValue::from_static("odata.continue-on-error");
@@ -68,7 +65,9 @@ impl Exchange for Service {
         // A service that stops at the first error answers with its status, and with the parts so far.
         match (whole.is_multipart(), whole.is_success()) {
             (true, _) => {}
-            (false, true) => return Err(Error::NoAnswer { sent: true, problem: STRANGE }),
+            (false, true) => {
+                return Err(Error::NoAnswer { sent: true, problem: "the answer to the batch is not Dataverse's" });
+            }
             (false, false) => return Err(answer::error(whole).await),
         }
         let mut answers = Vec::with_capacity(parts.len());
@@ -118,6 +117,11 @@ pub(super) fn after_refusal(fault: &Error) -> AfterRefusal {
 /// Whether the service executed the request, although it refused the data.
 pub(super) fn is_executed(fault: &Error) -> bool {
     matches!(fault, Error::Answered { status: 400 | 404 | 409 | 412, .. })
+}
+
+/// Whether the service may have executed the request, and gave no answer.
+pub(super) fn is_unanswered(fault: &Error) -> bool {
+    matches!(fault, Error::NoAnswer { sent: true, .. })
 }
 
 /// Whether nothing may be sent for a while.

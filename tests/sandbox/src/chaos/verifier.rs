@@ -188,12 +188,25 @@ impl Verifier<'_> {
         match (message.kind, reason, message.operation) {
             (Kind::Invalid(_), ..) => !self.written(message, Duration::MAX),
             // Its own row is `already_written`, unless the sender sent it twice.
-            (Kind::Created, "exists", _) => self
-                .commits()
-                .any(|(_, write)| write.to <= by && (write.message != Some(message.number) || message.copies > 1)),
+            (Kind::Created, "exists", _) => self.commits().any(|(_, write)| {
+                let is_other = write.message != Some(message.number) || message.copies > 1;
+                write.to <= by && (is_other || self.is_overtaken(message, letter, write))
+            }),
             (Kind::Versioned, "not_found", Operation::Update) => self.absent(letter.from, by),
             _ => false,
         }
+    }
+
+    /// Whether another delivery of a message wrote while its first one, which does not know of a second, was under way.
+    fn is_overtaken(&self, message: &Message, letter: &Event, write: &Event) -> bool {
+        let mut deliveries = self
+            .events_of(message)
+            .filter(|event| matches!(event.what, What::Reported(_) | What::Failed(_)))
+            .collect::<Vec<_>>();
+        deliveries.sort_by_key(|delivery| delivery.from);
+        deliveries.first().is_some_and(|first| {
+            first.from == letter.from && first.host != write.host && (first.from..=first.to).contains(&write.to)
+        })
     }
 
     /// Whether the values of a message were committed by then.

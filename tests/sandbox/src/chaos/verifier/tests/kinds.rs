@@ -147,6 +147,22 @@ fn a_create_is_rejected_for_a_row_of_its_own_only_if_it_was_sent_twice() {
 }
 
 #[test]
+fn a_create_that_a_later_delivery_of_it_overtakes_is_rejected() {
+    let verdict = |host: &str, earlier: Option<u64>| {
+        let messages = [message(0, Kind::Created, Operation::Create, None)];
+        let written = Event { host: host.to_owned(), ..created(0, 3) };
+        let mut events = vec![written, dead_letter(0, "exists"), reported(0, "rejected/exists")];
+        let failed = |from| Event { from: seconds(from), ..event(0, What::Failed(String::new()), 2) };
+        events.extend(earlier.map(failed));
+        differences(&messages, &events, &[row(0, None)])
+    };
+    assert_eq!(verdict("two", None), [""; 0]);
+    for (host, earlier) in [("one", None), ("two", Some(1))] {
+        assert_eq!(verdict(host, earlier), ["m-0: dead letter/exists without a cause"], "it knows of the write");
+    }
+}
+
+#[test]
 fn other_tables_do_not_wait_for_a_missing_privilege() {
     let settled = |number: u64, in_time: u64| {
         let mut evidence = Evidence { only_denied: seconds(1)..seconds(60), ..Evidence::default() };

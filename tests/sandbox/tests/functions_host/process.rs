@@ -3,8 +3,11 @@
 //! Compared are the starts, what the handlers saw and in which order of deliveries, the codes, what is left in the queues, and the
 //! host's own time to end. The time limits of a function and of a start are those of the app, so they are shortened there.
 
+use std::fmt::Display;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -125,7 +128,8 @@ async fn events(name: &str, host: &mut Host) -> Value {
         }
         "P11" => {
             let tags: Vec<String> = (0..120).map(|number| format!("P11 {number:03}")).collect();
-            put(host, &tags.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            // All at once: the host has to find enough of them while the first are under way.
+            join_all(tags.iter().map(|tag| put(host, std::slice::from_ref(tag)))).await;
             requests(host, 120).await;
             let requests = host.requests();
             let most = requests.iter().map(|request| request.running).max();
@@ -175,7 +179,7 @@ fn log(host: &Host) -> Vec<String> {
     own
 }
 
-async fn put(host: &Host, tags: &[&str]) {
+async fn put(host: &Host, tags: &[impl Display]) {
     for tag in tags {
         host.queue.put(&STANDARD.encode(format!("{{\"tag\": \"{tag}\"}}"))).await.expect("the storage works");
     }

@@ -4,8 +4,8 @@
 //! that are on their way to it; a slot that gets free takes whatever waits, up to the size that [`size`] has learned. A slot that is
 //! not free after [`SLOW`] is not waited for.
 //!
-//! Rows whose request is slow or gets no answer are sent alone until they get one in time: others would wait with them, or fail with
-//! them. Where batches get no answer again and again and their rows alone do, the service takes no batches.
+//! Rows whose request is slow or gets no answer are sent alone until a write of theirs is executed in time: others would wait with
+//! them, or fail with them. Where batches get no answer again and again and their rows alone do, the service takes no batches.
 //!
 //! The callers see what they would see of a request of their own: the answer to their part, or that none came. What waits when
 //! sending stops for a pause is not sent: its callers release their locks and wait for admission again.
@@ -18,7 +18,6 @@ mod size;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::mem::take;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -97,9 +96,9 @@ struct Inner {
     slow: usize,
     /// The rows that are sent alone.
     isolated_rows: HashSet<String>,
-    /// The last batch got no answer, and none of its rows has had one alone since.
-    is_batch_unanswered: bool,
-    /// How often a row had one then, while no batch had any.
+    /// Those of the last batch that got no answer, until one of them gets one alone.
+    lost_rows: HashSet<String>,
+    /// How often one of them did, while no batch had an answer and no single request failed or was slow.
     batch_failures: u32,
     size: BatchSize,
     /// The service takes no batches, as far as known.
@@ -136,7 +135,7 @@ impl Batches {
             parts: 0,
             slow: 0,
             isolated_rows: HashSet::new(),
-            is_batch_unanswered: false,
+            lost_rows: HashSet::new(),
             batch_failures: 0,
             size: BatchSize::new(),
             off_until: None,
@@ -167,7 +166,12 @@ impl Batches {
                 if answer.as_ref().err().is_none_or(is_executed) {
                     self.learn(|size| size.answered(1, since.elapsed()));
                 }
-                if self.inner().single_ended(&slot, is_read, answer.as_ref().err()) {
+                let fault = match &answer {
+                    // A gateway's page.
+                    Ok(answer) if !is_read && !answer.is_of_dataverse() => Some(&UNANSWERED),
+                    other => other.as_ref().err(),
+                };
+                if self.inner().single_ended(&slot, is_read, fault) {
                     self.switch_off(&BROKEN);
                 }
                 self.react_to(answer.as_ref().err(), 1);
@@ -339,10 +343,12 @@ impl Inner {
     }
 
     fn isolate<'a>(&mut self, rows: impl IntoIterator<Item = &'a String>) {
-        if self.isolated_rows.len() >= MAX_ISOLATED_ROWS {
-            self.isolated_rows.clear();
+        for row in rows {
+            if self.isolated_rows.len() >= MAX_ISOLATED_ROWS {
+                self.isolated_rows.clear();
+            }
+            self.isolated_rows.insert(row.clone());
         }
-        self.isolated_rows.extend(rows.into_iter().cloned());
     }
 
     fn batch_ended(&mut self, parts: &[Waiting], answers: &[Result<Answer, Error>]) {
@@ -350,7 +356,7 @@ impl Inner {
         let lost = parts.iter().zip(answers).filter(|(_, answer)| is_lost(answer));
         self.isolate(lost.map(|(part, _)| &part.row));
         if answers.iter().all(is_lost) {
-            self.is_batch_unanswered = true;
+            self.lost_rows = parts.iter().map(|part| part.row.clone()).collect();
         } else if answers.iter().any(|answer| answer.as_ref().err().is_none_or(is_executed)) {
             self.forget_failures();
         }
@@ -360,8 +366,13 @@ impl Inner {
     fn single_ended(&mut self, slot: &Slot, is_read: bool, fault: Option<&Error>) -> bool {
         if fault.is_none_or(is_executed) {
             // After the read of a row comes its write, which may have been the cause.
-            let is_restored = !is_read && !slot.is_slow && slot.rows.iter().all(|row| self.isolated_rows.remove(row));
-            self.batch_failures += u32::from(is_restored && take(&mut self.is_batch_unanswered));
+            for row in slot.rows.iter().filter(|_| !is_read && !slot.is_slow) {
+                self.isolated_rows.remove(row);
+                if self.lost_rows.contains(row) {
+                    self.lost_rows.clear();
+                    self.batch_failures += 1;
+                }
+            }
         } else {
             if fault.is_some_and(is_unanswered) {
                 self.isolate(&slot.rows);
@@ -372,7 +383,8 @@ impl Inner {
     }
 
     fn forget_failures(&mut self) {
-        (self.is_batch_unanswered, self.batch_failures) = (false, 0);
+        self.lost_rows.clear();
+        self.batch_failures = 0;
     }
 
     /// How many parts the next request has at most.
@@ -406,6 +418,10 @@ impl Slot {
             let mut inner = self.batches.inner();
             inner.slow += 1;
             inner.isolate(&self.rows);
+            // Single requests have trouble as well.
+            if self.rows.len() == 1 {
+                inner.forget_failures();
+            }
         }
         self.batches.dispatch();
         request.await

@@ -90,6 +90,11 @@ fn empty() -> Answer {
     Answer::of(http::Response::builder().status(204).body(bytes::Bytes::new()).expect("a response"))
 }
 
+/// A gateway's page.
+fn page() -> Answer {
+    Answer::of(http::Response::builder().status(200).body(bytes::Bytes::from("<html>")).expect("a response"))
+}
+
 fn row(request: &Request) -> String {
     request.url().path().trim_start_matches('/').to_owned()
 }
@@ -103,7 +108,7 @@ impl Exchange for Service {
 
     async fn alone(&self, request: &Request) -> Result<Answer, Error> {
         self.exchange(vec![row(request)]).await;
-        (self.part)(&row(request)).map(|()| empty())
+        (self.part)(&row(request)).map(|()| if row(request).starts_with("page") { page() } else { empty() })
     }
 
     async fn together(&self, parts: &[&Request]) -> Result<Vec<Result<Answer, Error>>, Error> {

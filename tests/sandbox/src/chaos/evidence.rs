@@ -51,6 +51,8 @@ pub(super) struct Event {
     pub(super) from: Duration,
     /// When it ended, or was committed.
     pub(super) to: Duration,
+    /// A delivery with the dequeue count 1.
+    pub(super) is_first: bool,
     pub(super) what: What,
 }
 

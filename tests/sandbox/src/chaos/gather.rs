@@ -146,8 +146,9 @@ impl<'a> Gather<'a> {
             self.count(REDELIVERIES, record.dequeue_count > 1);
             self.count("deliveries that went back to the queue", matches!(what, What::Failed(_)));
             let (from, to, host) = (self.at(record.started), self.at(record.ended), member.records.host().to_owned());
+            let is_first = record.dequeue_count == 1;
             started.insert(record.id.to_string(), from);
-            self.of(&message.key).events.push(Event { message: Some(message.number), host, from, to, what });
+            self.of(&message.key).events.push(Event { message: Some(message.number), host, from, to, is_first, what });
         }
     }
 
@@ -166,7 +167,7 @@ impl<'a> Gather<'a> {
             let from = field("invocationId").and_then(|id| started.get(id)).copied().unwrap_or_default();
             let to = at.map(|at| self.at(at)).unwrap_or_default();
             let what = What::DeadLetter(field("message").and(field("reason")).map(str::to_owned));
-            let letter = Event { message: Some(message.number), host: String::new(), from, to, what };
+            let letter = Event { message: Some(message.number), host: String::new(), from, to, is_first: false, what };
             self.of(&message.key).events.push(letter);
         }
     }
@@ -185,7 +186,10 @@ impl<'a> Gather<'a> {
             let what = entry.change.map_or(What::NotCommitted(entry.status), What::Committed);
             let host = entry.headers.get(HOST_HEADER).cloned().unwrap_or_default();
             let (from, to) = (at(entry.start), at(entry.commit.unwrap_or(entry.end)));
-            (key.cloned().unwrap_or_default(), Event { message: message.map(|one| one.number), host, from, to, what })
+            (
+                key.cloned().unwrap_or_default(),
+                Event { message: message.map(|one| one.number), host, from, to, is_first: false, what },
+            )
         };
         let events: Vec<_> = journal.iter().map(event).collect();
         let overlap = |(a, b): &(Entry, Entry)| (event(a).0, event(a).1, event(b).1);

@@ -199,14 +199,8 @@ impl Verifier<'_> {
 
     /// Whether another delivery of a message wrote while its first one, which does not know of a second, was under way.
     fn is_overtaken(&self, message: &Message, letter: &Event, write: &Event) -> bool {
-        let mut deliveries = self
-            .events_of(message)
-            .filter(|event| matches!(event.what, What::Reported(_) | What::Failed(_)))
-            .collect::<Vec<_>>();
-        deliveries.sort_by_key(|delivery| delivery.from);
-        deliveries.first().is_some_and(|first| {
-            first.from == letter.from && first.host != write.host && (first.from..=first.to).contains(&write.to)
-        })
+        let mut deliveries = self.events_of(message).filter(|event| event.is_first && event.from == letter.from);
+        deliveries.any(|first| first.host != write.host && (first.from..=first.to).contains(&write.to))
     }
 
     /// Whether the values of a message were committed by then.

@@ -88,6 +88,33 @@ async fn one_batch_with_an_answer_shows_that_they_work() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_a_single_request_hangs_until_its_caller_leaves_batches_are_not_the_cause() {
+    let world = World::new(1, |_| Err(LOST), |_| Ok(())).with_size(9);
+    for number in 0..9 {
+        let rows = format!("x{number} a{number} slow{number}");
+        ended(world.send_all(&rows).await).await;
+        ended(world.send_all(&format!("x{number} a{number}")).await).await;
+        let hanging = world.send(&format!("slow{number}")).await;
+        sleep(SLOW_TIME / 2).await;
+        hanging.abort();
+        world.batches.learn(|size| *size = BatchSize::new());
+        (0..60).for_each(|_| world.batches.learn(|size| size.answered(size.parts(), MOMENT)));
+    }
+    assert_eq!(batches(&world), 9, "{:?}", world.sent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateways_page_is_no_answer_alone_either() {
+    let world = World::new(1, |_| Err(LOST), |_| Ok(())).with_size(9);
+    for number in 0..9 {
+        for _ in 0..2 {
+            ended(world.send_all(&format!("x{number} page-a{number} page-b{number}")).await).await;
+        }
+    }
+    assert_eq!(batches(&world), 9, "{:?}", world.sent());
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_single_requests_fail_as_well_batches_are_not_the_cause() {
     let lost = |row: &str| if row.starts_with('b') { Err(LOST) } else { Ok(()) };
     let world = World::new(1, |_| Err(LOST), lost).with_size(9);

@@ -30,7 +30,7 @@ fn message(number: u32, kind: Kind, operation: Operation, version: Option<i64>) 
 
 /// What happened to a message from second 2 until this second.
 fn event(message: u32, what: What, to: u64) -> Event {
-    Event { message: Some(message), host: "one".to_owned(), from: seconds(2), to: seconds(to), what }
+    Event { message: Some(message), host: "one".to_owned(), from: seconds(2), to: seconds(to), is_first: true, what }
 }
 
 fn reported(message: u32, outcome: &str) -> Event {

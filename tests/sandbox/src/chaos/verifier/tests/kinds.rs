@@ -148,17 +148,16 @@ fn a_create_is_rejected_for_a_row_of_its_own_only_if_it_was_sent_twice() {
 
 #[test]
 fn a_create_that_a_later_delivery_of_it_overtakes_is_rejected() {
-    let verdict = |host: &str, earlier: Option<u64>| {
+    let verdict = |host: &str, is_first: bool| {
         let messages = [message(0, Kind::Created, Operation::Create, None)];
         let written = Event { host: host.to_owned(), ..created(0, 3) };
-        let mut events = vec![written, dead_letter(0, "exists"), reported(0, "rejected/exists")];
-        let failed = |from| Event { from: seconds(from), ..event(0, What::Failed(String::new()), 2) };
-        events.extend(earlier.map(failed));
-        differences(&messages, &events, &[row(0, None)])
+        let rejected = Event { is_first, ..reported(0, "rejected/exists") };
+        let letter = Event { is_first: false, ..dead_letter(0, "exists") };
+        differences(&messages, &[written, letter, rejected], &[row(0, None)])
     };
-    assert_eq!(verdict("two", None), [""; 0]);
-    for (host, earlier) in [("one", None), ("two", Some(1))] {
-        assert_eq!(verdict(host, earlier), ["m-0: dead letter/exists without a cause"], "it knows of the write");
+    assert_eq!(verdict("two", true), [""; 0]);
+    for (host, is_first) in [("one", true), ("two", false)] {
+        assert_eq!(verdict(host, is_first), ["m-0: dead letter/exists without a cause"], "it knows of the write");
     }
 }
 

@@ -3,8 +3,8 @@
 //! The smallest instance of Flex Consumption has 512 MB, for the host and the handler together. What a message takes is mostly its
 //! body, at times a second and a third time while it is read or answered, so the shares below stay within a third of that.
 //!
-//! - A call that finds its share used up is refused, an array after a second in which others may make room: the caller sends it again. Its first [`SMALL_BODY`] count against a share of
-//!   their own, so that a few large bodies do not keep the others out.
+//! - A call that finds its share used up is refused, an array after a second in which others may make room: the caller sends it
+//!   again. Its first [`SMALL_BODY`] count against a share of their own, so that a few large bodies do not keep the others out.
 //! - A queue message waits in line, unread, at no delivery. Its share is its own and is as large as what the host keeps in flight.
 //!   It is reserved as a whole before a byte is read, so that bodies that are half read never wait for each other.
 //!

@@ -4,8 +4,7 @@
 //! that are on their way to it; a slot that gets free takes whatever waits, up to the size that [`size`] has learned. A slot that is
 //! not free after [`SLOW`] is not waited for.
 //!
-//! Rows whose request is slow or gets no answer are sent alone until a write of theirs is executed in time: others would wait with
-//! them, or fail with them. Where batches get no answer again and again and their rows alone do, the service takes no batches.
+//! Rows whose request is slow or gets no answer are sent alone: see [`isolation`].
 //!
 //! The callers see what they would see of a request of their own: the answer to their part, or that none came. What waits when
 //! sending stops for a pause is not sent: its callers release their locks and wait for admission again.
@@ -13,10 +12,10 @@
 //! <https://learn.microsoft.com/power-apps/developer/data-platform/webapi/execute-batch-operations-using-web-api>
 
 mod exchange;
+mod isolation;
 mod line;
 mod size;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +31,9 @@ use uuid::Uuid;
 use super::exchange::Answer;
 use crate::dataverse::Error;
 use crate::telemetry::{metrics, trace};
-use exchange::{AfterRefusal, BROKEN, after_refusal, is_executed, is_strained, is_throttled, is_unanswered};
+use exchange::{AfterRefusal, BROKEN, after_refusal, is_executed, is_strained, is_throttled};
 pub(super) use exchange::{Exchange, UNANSWERED};
+use isolation::Isolation;
 use line::{Line, Waiting};
 use size::BatchSize;
 
@@ -46,14 +46,8 @@ const MIN_SLOTS: usize = 4;
 /// A request that takes longer is slow: four times what a batch should take. A plug-in may take minutes.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Rows come from messages, so the number of those that are remembered is bounded.
-const MAX_ISOLATED_ROWS: usize = 1_000;
-
 /// A service that takes no batches is asked again after this time.
 const OFF_FOR: Duration = Duration::from_hours(1);
-
-/// So many batches without an answer, each followed by a row of theirs that had one alone, switch batches off.
-const MAX_FAILURES: u32 = 3;
 
 /// Admission, as far as requests are concerned.
 #[async_trait]
@@ -94,12 +88,7 @@ struct Inner {
     parts: usize,
     /// Those that are slow.
     slow: usize,
-    /// The rows that are sent alone.
-    isolated_rows: HashSet<String>,
-    /// Those of the last batch that got no answer, until one of them gets one alone.
-    lost_rows: HashSet<String>,
-    /// How often one of them did, while no batch had an answer and no single request failed or was slow.
-    batch_failures: u32,
+    isolation: Isolation,
     size: BatchSize,
     /// The service takes no batches, as far as known.
     off_until: Option<Instant>,
@@ -134,9 +123,7 @@ impl Batches {
             requests: 0,
             parts: 0,
             slow: 0,
-            isolated_rows: HashSet::new(),
-            lost_rows: HashSet::new(),
-            batch_failures: 0,
+            isolation: Isolation::default(),
             size: BatchSize::new(),
             off_until: None,
         };
@@ -171,7 +158,7 @@ impl Batches {
                     Ok(answer) if !is_read && !answer.is_of_dataverse() => Some(&UNANSWERED),
                     other => other.as_ref().err(),
                 };
-                if self.inner().single_ended(&slot, is_read, fault) {
+                if self.inner().isolation.single_ended(&slot.rows, is_read || slot.is_slow, fault) {
                     self.switch_off(&BROKEN);
                 }
                 self.react_to(answer.as_ref().err(), 1);
@@ -281,7 +268,9 @@ impl Batches {
 
     fn answer_all(&self, id: Uuid, parts: Vec<Waiting>, answers: Vec<Result<Answer, Error>>) {
         self.react_to(answers.iter().filter_map(|answer| answer.as_ref().err()), parts.len());
-        self.inner().batch_ended(&parts, &answers);
+        let faults = answers.iter().map(|answer| answer.as_ref().err());
+        let ended: Vec<_> = parts.iter().map(|part| part.row.as_str()).zip(faults).collect();
+        self.inner().isolation.batch_ended(&ended);
         for (part, answer) in parts.into_iter().zip(answers) {
             part.answer(Some(id), answer);
         }
@@ -327,7 +316,7 @@ impl Batches {
         let mut inner = self.inner();
         let was_off = inner.is_off();
         inner.off_until = Some(Instant::now() + OFF_FOR);
-        inner.forget_failures();
+        inner.isolation.forget_failures();
         drop(inner);
         self.learn(|_| {});
         if !was_off {
@@ -338,53 +327,8 @@ impl Batches {
 
 impl Inner {
     fn join(&mut self, request: Request, row: String, stops: u64) -> (u64, oneshot::Receiver<Turn>) {
-        let alone = self.isolated_rows.contains(&row);
+        let alone = self.isolation.contains(&row);
         self.line.join(request, row, stops, alone)
-    }
-
-    fn isolate<'a>(&mut self, rows: impl IntoIterator<Item = &'a String>) {
-        for row in rows {
-            if self.isolated_rows.len() >= MAX_ISOLATED_ROWS {
-                self.isolated_rows.clear();
-            }
-            self.isolated_rows.insert(row.clone());
-        }
-    }
-
-    fn batch_ended(&mut self, parts: &[Waiting], answers: &[Result<Answer, Error>]) {
-        let is_lost = |answer: &Result<_, _>| answer.as_ref().err().is_some_and(is_unanswered);
-        let lost = parts.iter().zip(answers).filter(|(_, answer)| is_lost(answer));
-        self.isolate(lost.map(|(part, _)| &part.row));
-        if answers.iter().all(is_lost) {
-            self.lost_rows = parts.iter().map(|part| part.row.clone()).collect();
-        } else if answers.iter().any(|answer| answer.as_ref().err().is_none_or(is_executed)) {
-            self.forget_failures();
-        }
-    }
-
-    /// Returns whether batches are to be switched off.
-    fn single_ended(&mut self, slot: &Slot, is_read: bool, fault: Option<&Error>) -> bool {
-        if fault.is_none_or(is_executed) {
-            // After the read of a row comes its write, which may have been the cause.
-            for row in slot.rows.iter().filter(|_| !is_read && !slot.is_slow) {
-                self.isolated_rows.remove(row);
-                if self.lost_rows.contains(row) {
-                    self.lost_rows.clear();
-                    self.batch_failures += 1;
-                }
-            }
-        } else {
-            if fault.is_some_and(is_unanswered) {
-                self.isolate(&slot.rows);
-            }
-            self.forget_failures();
-        }
-        self.batch_failures >= MAX_FAILURES
-    }
-
-    fn forget_failures(&mut self) {
-        self.lost_rows.clear();
-        self.batch_failures = 0;
     }
 
     /// How many parts the next request has at most.
@@ -417,11 +361,7 @@ impl Slot {
         {
             let mut inner = self.batches.inner();
             inner.slow += 1;
-            inner.isolate(&self.rows);
-            // Single requests have trouble as well.
-            if self.rows.len() == 1 {
-                inner.forget_failures();
-            }
+            inner.isolation.slow(&self.rows);
         }
         self.batches.dispatch();
         request.await
